@@ -1,5 +1,8 @@
 """What can go wrong through no fault of the program: said in one sentence, never as a traceback."""
 
+from collections.abc import Iterable
+from dataclasses import dataclass
+
 
 class MetatuiError(Exception):
     """A failure that the user can read. `str()` is one sentence; the command line exits with 1."""
@@ -11,6 +14,23 @@ class BadInput(MetatuiError):
     """What the user gave cannot be used: names the field, the value and what is allowed. Exit code 2."""
 
     exit_code = 2
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong with one field. `sentence` names the field, the value and what is allowed."""
+
+    field: str
+    sentence: str
+
+
+class SettingsError(BadInput):
+    """Settings that cannot be used; `problems` has one entry for each field that is wrong."""
+
+    def __init__(self, problems: Iterable[Problem], origin: str = "") -> None:
+        self.problems = tuple(problems)
+        said = "; ".join(p.sentence for p in self.problems)
+        super().__init__(f"{origin}: {said}" if origin else said)
 
 
 def shown(value: object, limit: int = 60) -> str:

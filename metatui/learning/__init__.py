@@ -1,1 +1,1 @@
-"""The core: tasks, models, algorithms, engines and the trainer. It knows torch, and neither terminals nor run folders."""
+"""The core: tasks, models, algorithms, engines and the trainer. It knows torch, but no terminal and no run folder."""

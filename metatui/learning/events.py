@@ -186,9 +186,7 @@ class Failed:
     """What happened and which setting to change."""
 
 
-Event = (
-    Started | Progress | Evaluated | Checkpointed | Tweaked | Paused | Resumed | Warned | Finished | Failed
-)
+Event = Started | Progress | Evaluated | Checkpointed | Tweaked | Paused | Resumed | Warned | Finished | Failed
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,80 @@
+"""Settings that are each in range but cannot be together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from metatui.errors import Problem
+from metatui.settings import Settings
+
+OMNIGLOT_CHARACTERS: Mapping[str, Mapping[str, int]] = {
+    "chapter": {"train": 1200, "val": 200, "test": 223},
+    "finn": {"train": 1100, "val": 100, "test": 423},
+    "lake": {"train": 832, "val": 132, "test": 659},
+}
+"""Characters in each split of Omniglot, before rotations."""
+
+OMNIGLOT_DRAWINGS = 20
+"""Drawings of each Omniglot character."""
+
+
+def impossible(settings: Settings) -> list[Problem]:
+    """What in `settings` cannot be together, one sentence for each field to change."""
+    problems = []
+    algorithm, task = settings.algorithm, settings.task
+    if algorithm.name == "maml" and algorithm.inner_optimizer == "adam":
+        problems.append(
+            Problem(
+                "algorithm.inner_optimizer",
+                "algorithm.inner_optimizer is 'adam', but must be sgd with algorithm.name = 'maml'",
+            )
+        )
+    support = settings.training_shots * (task.ways if settings.is_classification else 1)
+    if algorithm.name == "reptile" and algorithm.inner_batch > support:
+        problems.append(
+            Problem(
+                "algorithm.inner_batch",
+                f"algorithm.inner_batch is {algorithm.inner_batch}, but a training episode has only "
+                f"{support} support examples",
+            )
+        )
+    if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
+        problems.append(
+            Problem(
+                "algorithm.outer_lr_final",
+                f"algorithm.outer_lr_final is {algorithm.outer_lr_final:g}, but must be at most "
+                f"algorithm.outer_lr ({algorithm.outer_lr:g})",
+            )
+        )
+    if task.source == "omniglot":
+        problems += _impossible_omniglot(settings)
+    return problems
+
+
+def _impossible_omniglot(settings: Settings) -> list[Problem]:
+    problems = []
+    task = settings.task
+    shots = {
+        "task.shots": task.shots,
+        "evaluation.shots": settings.evaluation.shots,
+        "algorithm.train_shots": settings.training_shots if settings.algorithm.name == "reptile" else 0,
+    }
+    for field, number in shots.items():
+        if number + task.queries > OMNIGLOT_DRAWINGS:
+            problems.append(
+                Problem(
+                    field,
+                    f"{field} is {number} and task.queries is {task.queries}, but together they must be at most "
+                    f"{OMNIGLOT_DRAWINGS}, the drawings of an Omniglot character",
+                )
+            )
+    turns = 4 if task.rotations else 1
+    fewest = turns * min(OMNIGLOT_CHARACTERS[task.split].values())
+    if task.ways > fewest:
+        problems.append(
+            Problem(
+                "task.ways",
+                f"task.ways is {task.ways}, but the smallest part of the split has {fewest} classes",
+            )
+        )
+    return problems
