@@ -1,0 +1,41 @@
+"""Where things are on disk. Every path honours the XDG variables through platformdirs; nothing is created here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
+
+APP = "metatui"
+
+
+def runs_dir(given: str | Path | None = None) -> Path:
+    """Where run folders are: `given`, else METATUI_RUNS, else `runs` in the user's data directory."""
+    chosen = given or os.environ.get("METATUI_RUNS")
+    return Path(chosen).expanduser().absolute() if chosen else user_data_path(APP) / "runs"
+
+
+def user_presets_dir() -> Path:
+    """Where the user's own presets are."""
+    return user_config_path(APP) / "presets"
+
+
+def app_state_file() -> Path:
+    """What the app remembers between sessions: theme, symbols, pane sizes."""
+    return user_config_path(APP) / "app.toml"
+
+
+def omniglot_cache() -> Path:
+    """The packed Omniglot images."""
+    return user_data_path(APP) / "data" / "omniglot.safetensors"
+
+
+def downloads_dir() -> Path:
+    """Where downloads are unpacked from; safe to delete."""
+    return user_cache_path(APP) / "downloads"
+
+
+def log_file() -> Path:
+    """Where crashes and native output are written."""
+    return user_log_path(APP) / "metatui.log"
