@@ -124,6 +124,17 @@ class Progress:
 
 
 @dataclass(frozen=True)
+class Evaluating:
+    """A validation or test is under way; `Evaluated` or `Finished` follows."""
+
+    iteration: int
+    split: str
+    done: int
+    """Tasks evaluated so far."""
+    tasks: int
+
+
+@dataclass(frozen=True)
 class Evaluated:
     evaluation: Evaluation
     views: tuple[TaskView, ...]

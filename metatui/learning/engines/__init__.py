@@ -1,0 +1,97 @@
+"""Engines: how inner loops and meta-gradients are computed. All agree; they differ in speed and memory."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from metatui.errors import BadInput, shown
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, meta_parameters
+from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.episodes import Episodes
+from metatui.learning.inner import InnerLoop, Params
+from metatui.learning.losses import Loss, LossFn, as_loss
+
+__all__ = [
+    "ENGINES",
+    "Adaptation",
+    "Engine",
+    "EngineName",
+    "MetaGradient",
+    "choose_engine",
+    "make_engine",
+    "meta_gradient",
+    "meta_parameters",
+]
+
+EngineName = Literal["batched", "loop", "higher"]
+ENGINES: tuple[EngineName, ...] = ("loop", "batched", "higher")
+
+
+def make_engine(name: EngineName, model: nn.Module, loss: Loss) -> Engine:
+    """The engine called `name`, computing on `model`. Raises BadInput for another name."""
+    match name:
+        case "loop":
+            return LoopEngine(model, loss)
+        case "batched":
+            return BatchedEngine(model, loss)
+        case "higher":
+            from metatui.learning.engines.higher_library import HigherEngine
+
+            return HigherEngine(model, loss)
+    raise BadInput(f"engine is {shown(name)}, but must be one of auto, {', '.join(ENGINES)}")
+
+
+def choose_engine(model: nn.Module, device: torch.device) -> tuple[EngineName, str]:
+    """The engine that `auto` stands for, and why."""
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    if convolves and device.type == "cpu":
+        return "loop", "one task's convolutions fill a CPU"
+    return "batched", "all tasks in one operation"
+
+
+def meta_gradient(
+    model: nn.Module,
+    loss_fn: LossFn,
+    support_x: Tensor,
+    support_y: Tensor,
+    query_x: Tensor,
+    query_y: Tensor,
+    *,
+    inner_lr: float,
+    inner_steps: int,
+    first_order: bool = False,
+    engine: Literal["auto", "batched", "loop", "higher"] = "auto",
+) -> tuple[Tensor, Params]:
+    """The MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
+
+    Args:
+        model: its parameters that require gradients are the meta-parameters; it is left unchanged.
+        loss_fn: predictions and targets of one task to a scalar, a mean over examples.
+        support_x, support_y: [T, B, ...], what each task adapts to.
+        query_x, query_y: [T, B', ...], what each task is judged by.
+        inner_lr: step size of adaptation.
+        inner_steps: steps of adaptation, at least 1.
+
+    Returns:
+        The mean query loss over tasks (a scalar), and the gradient of it for each parameter's name.
+
+    Raises:
+        BadInput: for an engine there is none of, tensors whose task axes differ, or steps below 1.
+    """
+    counts = {len(t) for t in (support_x, support_y, query_x, query_y)}
+    if len(counts) != 1:
+        raise BadInput(f"the task axes have {sorted(counts)} entries, but must all have the same number")
+    if inner_steps < 1:
+        raise BadInput(f"inner_steps is {inner_steps}, but must be at least 1")
+    chosen = choose_engine(model, support_x.device)[0] if engine == "auto" else engine
+    result = make_engine(chosen, model, as_loss(loss_fn)).meta_gradient(
+        meta_parameters(model),
+        Episodes(support_x, support_y, query_x, query_y),
+        InnerLoop(inner_lr, inner_steps),
+        first_order=first_order,
+    )
+    return result.loss.mean(), result.gradients
