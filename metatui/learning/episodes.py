@@ -54,9 +54,13 @@ class Episodes:
 class TaskSource(Protocol):
     """Where tasks come from. Task i of a split is a pure function of (seed, split, i), on any device."""
 
-    kind: Kind
-    input_shape: tuple[int, ...]
-    """Shape of one example: (1,) for a point, (C, H, W) for an image."""
+    @property
+    def kind(self) -> Kind: ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example: (1,) for a point, (C, H, W) for an image."""
+        ...
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int

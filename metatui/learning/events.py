@@ -197,7 +197,9 @@ class Failed:
     """What happened and which setting to change."""
 
 
-Event = Started | Progress | Evaluated | Checkpointed | Tweaked | Paused | Resumed | Warned | Finished | Failed
+Event = (
+    Started | Progress | Evaluating | Evaluated | Checkpointed | Tweaked | Paused | Resumed | Warned | Finished | Failed
+)
 
 
 @dataclass(frozen=True)

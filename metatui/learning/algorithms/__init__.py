@@ -1,0 +1,20 @@
+"""Algorithms: how a batch of tasks moves the meta-parameters. One file each; its body reads like its paper."""
+
+from __future__ import annotations
+
+from metatui.learning.algorithms.base import Algorithm, MetaStep
+from metatui.learning.algorithms.fomaml import FOMAML
+from metatui.learning.algorithms.maml import MAML
+from metatui.learning.algorithms.pretrained import Pretrained
+from metatui.learning.algorithms.reptile import Reptile
+from metatui.learning.algorithms.scratch import Scratch
+
+__all__ = ["ALGORITHMS", "Algorithm", "MetaStep"]
+
+ALGORITHMS: dict[str, type[Algorithm]] = {
+    "maml": MAML,
+    "fomaml": FOMAML,
+    "reptile": Reptile,
+    "scratch": Scratch,
+    "pretrained": Pretrained,
+}

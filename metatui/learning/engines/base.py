@@ -54,9 +54,7 @@ class Engine(ABC):
         self.loss = loss
 
     @abstractmethod
-    def meta_gradient(
-        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool
-    ) -> MetaGradient:
+    def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         """The gradient of the mean query loss after `inner.steps` steps of adaptation from `theta`.
 
         With `first_order` the inner gradients count as constants (Finn et al. 2017, section 5.2), which is the mean

@@ -29,9 +29,7 @@ class BatchedEngine(Engine):
         super().__init__(model, loss)
         self.forward_each = stacked_forward(model)
 
-    def meta_gradient(
-        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool
-    ) -> MetaGradient:
+    def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         tasks = len(episodes)
         start = {name: p.detach().requires_grad_() for name, p in theta.items()}
         fast: Params = {name: p.expand(tasks, *p.shape) for name, p in start.items()}

@@ -31,9 +31,7 @@ class HigherEngine(Engine):
         # higher reads the meta-parameters out of a module, so it gets one of its own to write them into.
         super().__init__(deepcopy(model), loss)
 
-    def meta_gradient(
-        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool
-    ) -> MetaGradient:
+    def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         self._write(theta)
         total = {name: torch.zeros_like(p) for name, p in theta.items()}
         losses, outputs, support_losses = [], [], []
@@ -86,7 +84,9 @@ class HigherEngine(Engine):
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
         if inner.optimizer != "sgd":
-            raise BadInput(f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another")
+            raise BadInput(
+                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another"
+            )
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
 

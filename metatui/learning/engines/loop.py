@@ -26,9 +26,7 @@ class LoopEngine(Engine):
 
     name = "loop"
 
-    def meta_gradient(
-        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool
-    ) -> MetaGradient:
+    def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         total = {name: torch.zeros_like(p) for name, p in theta.items()}
         losses, outputs, support_losses = [], [], []
         for t in range(len(episodes)):

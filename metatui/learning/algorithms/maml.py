@@ -1,0 +1,44 @@
+"""MAML: model-agnostic meta-learning.
+
+Chelsea Finn, Pieter Abbeel and Sergey Levine, "Model-Agnostic Meta-Learning for Fast Adaptation of Deep Networks",
+ICML 2017, Algorithms 2 (regression) and 3 (classification). The outer update is Adam's, as in section 5.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from metatui.learning.algorithms.base import Algorithm, MetaStep, finite, inner_loop
+from metatui.learning.experiment import Experiment
+from metatui.learning.inner import Params
+from metatui.learning.outer import OuterAdam
+from metatui.settings import AlgorithmSettings
+
+
+class MAML(Algorithm):
+    """Descends on the query loss *after* adaptation, through the inner steps: second derivatives included."""
+
+    first_order: ClassVar[bool] = False
+
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        self.outer = OuterAdam(self.theta)
+
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
+        # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
+        episodes = self.sample(tasks)
+        # Lines 4-7: θ'_i = θ - α ∇L_i(f_θ) on the support set, several steps of it;
+        # line 10: the gradient ∇_θ Σ L_i(f_θ'_i) on the query set, here as a mean over tasks.
+        found = self.engine.meta_gradient(self.theta, episodes, inner_loop(algorithm), first_order=self.first_order)
+        finite(found.loss)
+        # Line 10: θ ← θ - β ∇_θ, by Adam.
+        norm = self.outer.step(found.gradients, lr=outer_lr, clip=algorithm.grad_clip)
+        return self.record(
+            episodes, loss=found.loss, outputs=found.outputs, support_loss=found.support_loss, grad_norm=norm
+        )
+
+    def tensors(self) -> Params:
+        return self.outer.tensors()
+
+    def load(self, tensors: Params) -> None:
+        self.outer.load(tensors)

@@ -1,0 +1,99 @@
+"""Adaptation on held-out tasks: curves of loss and accuracy against inner step.
+
+Every task starts from the same parameters; what one task learns never reaches the next, and θ is never written to.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+
+import torch
+from torch import Tensor
+
+from metatui.learning.engines.base import task_of
+from metatui.learning.episodes import Episodes, Split
+from metatui.learning.events import Curve, Evaluation
+from metatui.learning.experiment import Experiment
+from metatui.learning.inner import InnerLoop, Params
+from metatui.learning.losses import accuracy
+from metatui.learning.statistics import mean_ci95
+
+CHUNK = {"regression": 200, "classification": 10}
+"""Held-out tasks adapted to at a time: enough to fill the machine, few enough to stop in between."""
+
+
+def predictions(
+    experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
+) -> Iterator[tuple[Params, Tensor]]:
+    """Parameters and predictions for the query set [T, B, ...] at inner steps 0 to `inner.steps`."""
+    one_by_one = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
+    for reached in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+        if one_by_one:
+            yield reached.params, _outputs_per_example(experiment, reached.params, episodes)
+        else:
+            yield reached.params, experiment.engine.outputs(reached.params, episodes.query_x)
+
+
+def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:
+    """Predictions [T, B, N] where batch norm sees the support set and one query example at a time.
+
+    This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: what a query example is taken for
+    does not depend on the other query examples.
+    """
+    rows = []
+    with torch.no_grad():
+        for t in range(len(episodes)):
+            params, support = task_of(stack, t), episodes.support_x[t]
+
+            def one(example: Tensor, params: Params = params, support: Tensor = support) -> Tensor:
+                batch = torch.cat([support, example.unsqueeze(0)])
+                return experiment.engine.forward(params, batch)[-1]
+
+            rows.append(torch.vmap(one, chunk_size=64)(episodes.query_x[t]))
+    return torch.stack(rows)
+
+
+def evaluate(
+    experiment: Experiment,
+    theta: Params,
+    *,
+    iteration: int,
+    split: Split,
+    tasks: int,
+    steps: int,
+    shots: int,
+) -> Generator[int, None, Evaluation]:
+    """Adapt to the first `tasks` held-out tasks of `split`, yielding after each chunk how many are done.
+
+    Args:
+        iteration: meta-steps that `theta` was trained for, for the record.
+        steps: inner steps; the curves have `steps` + 1 points.
+        shots: support examples, which may be other than in training.
+    """
+    settings, began = experiment.settings, time.monotonic()
+    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    classifies = settings.is_classification
+    losses, hits = [], []
+    chunk = CHUNK[experiment.source.kind]
+    for start in range(0, tasks, chunk):
+        numbers = range(start, min(start + chunk, tasks))
+        episodes = experiment.episodes(split, numbers, seed=settings.evaluation.seed, shots=shots)
+        outputs = [outputs for _, outputs in predictions(experiment, theta, episodes, inner)]
+        losses.append(torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1))
+        if classifies:
+            hits.append(torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1))
+        yield numbers.stop
+    return Evaluation(
+        split=split,
+        tasks=tasks,
+        shots=shots,
+        queries=settings.task.queries,
+        ways=settings.task.ways if classifies else None,
+        batch_norm=settings.evaluation.batch_norm if classifies else None,
+        iteration=iteration,
+        steps=tuple(range(steps + 1)),
+        loss=Curve(*mean_ci95(torch.cat(losses))),
+        accuracy=Curve(*mean_ci95(torch.cat(hits))) if classifies else None,
+        seconds=time.monotonic() - began,
+    )

@@ -1,0 +1,97 @@
+"""Everything that settings stand for, ready to compute with: device, data, model, engine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from metatui.errors import Problem, SettingsError
+from metatui.knobs import change
+from metatui.learning.devices import Device, physical_cores, resolve
+from metatui.learning.engines import Engine, choose_engine, make_engine, meta_parameters
+from metatui.learning.episodes import Episodes, Split, TaskSource
+from metatui.learning.inner import Params
+from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
+from metatui.learning.models import make_model
+from metatui.learning.tasks import make_source
+from metatui.settings import Settings
+
+PREFETCHED_POINTS = 50_000
+"""Points of regression sampled ahead at once: small meta-steps must not pay for sampling's many small operations."""
+
+
+@dataclass
+class Experiment:
+    """The parts of one experiment. `settings` has what `auto` stood for filled in."""
+
+    settings: Settings
+    device: Device
+    source: TaskSource
+    model: nn.Module
+    loss: Loss
+    engine: Engine
+    engine_reason: str
+    _ahead: tuple[range, Episodes] | None = field(default=None, repr=False)
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device(self.device.name)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return torch.float64 if self.settings.compute.precision == "float64" else torch.float32
+
+    def theta(self) -> Params:
+        """The initial meta-parameters: leaves that the algorithm moves in place."""
+        return {name: p.detach() for name, p in meta_parameters(self.model).items()}
+
+    def episodes(self, split: Split, tasks: Sequence[int], *, seed: int, shots: int) -> Episodes:
+        """Episodes of `tasks` on the device, in the experiment's precision."""
+        task = self.settings.task
+        drawn = self.source.episodes(split, tasks, seed=seed, ways=task.ways, shots=shots, queries=task.queries)
+        return drawn.to(self.torch_device, self.dtype)
+
+    def training_episodes(self, tasks: range) -> Episodes:
+        """The training episodes numbered `tasks`."""
+        seed, shots = self.settings.training.seed, self.settings.training_shots
+        if self.source.kind == "classification":
+            return self.episodes("train", tasks, seed=seed, shots=shots)
+        # Tasks are pure functions of their numbers, so drawing them ahead changes nothing but the time it takes.
+        if self._ahead is None or tasks.start not in self._ahead[0] or tasks.stop > self._ahead[0].stop:
+            many = max(len(tasks), PREFETCHED_POINTS // (shots + self.settings.task.queries))
+            ahead = range(tasks.start, tasks.start + many)
+            self._ahead = ahead, self.episodes("train", ahead, seed=seed, shots=shots)
+        numbers, episodes = self._ahead
+        return episodes.chunk(tasks.start - numbers.start, tasks.stop - numbers.start)
+
+
+def set_up(settings: Settings) -> Experiment:
+    """Get ready for what `settings` describe, in this thread: CPU threads are set here too.
+
+    Raises:
+        BadInput: where the device or the data is not there.
+    """
+    device = resolve(settings.compute.device)
+    if device.name == "mps" and settings.compute.precision == "float64":
+        sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
+        raise SettingsError([Problem("compute.precision", sentence)])
+    convolves = settings.is_classification
+    threads = settings.compute.threads or (physical_cores() if convolves else 1)
+    torch.set_num_threads(threads)
+
+    where = torch.device(device.name)
+    source = make_source(settings, where)
+    dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
+    model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)
+    if convolves and device.name == "cpu":
+        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loss = CROSS_ENTROPY if source.kind == "classification" else MEAN_SQUARED_ERROR
+    if settings.compute.engine == "auto":
+        name, reason = choose_engine(model, where)
+    else:
+        name, reason = settings.compute.engine, "as set"
+    resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
+    return Experiment(resolved, device, source, model, loss, make_engine(name, model, loss), reason)

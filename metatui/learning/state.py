@@ -1,0 +1,101 @@
+"""What a run needs to go on where it was: tensors and plain values, for a checkpoint to hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metatui.errors import BadInput
+from metatui.learning.episodes import SPLITS, Split
+from metatui.learning.evaluation import evaluate
+from metatui.learning.events import Evaluation, TaskView
+from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.inner import Params
+from metatui.learning.views import task_views
+from metatui.settings import Settings
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """The state of a trainer between two meta-steps."""
+
+    tensors: Params
+    """`theta/…` the meta-parameters, `best/…` those of the best validation, `algorithm/…` what the algorithm
+    remembers besides."""
+    values: dict[str, Any]
+    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, settings."""
+
+
+def part(tensors: Params, prefix: str) -> Params:
+    """The tensors whose names begin with `prefix/`, without it."""
+    return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
+
+
+def write_theta(theta: Params, saved: Params) -> None:
+    """Copy saved parameters into `theta`. Raises BadInput where names or shapes differ."""
+    for name, p in theta.items():
+        if name not in saved or saved[name].shape != p.shape:
+            raise BadInput(f"the checkpoint's parameter '{name}' does not fit the model that the settings describe")
+        p.copy_(saved[name])
+
+
+def evaluate_state(
+    settings: Settings,
+    state: TrainerState,
+    *,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    views: Sequence[int] = (),
+) -> tuple[Evaluation, tuple[TaskView, ...]]:
+    """Evaluate saved parameters: the best by validation, or the last where there was no validation.
+
+    Args:
+        tasks, steps, shots: as in the settings where None.
+        views: numbers of the held-out tasks to draw out.
+
+    Raises:
+        BadInput: for a split there is none of, or where the device or the data is not there.
+    """
+    held_out = held_out_split(split)
+    experiment = set_up(settings)
+    theta, iteration = best_of(experiment, state)
+    steps = settings.evaluation.inner_steps if steps is None else steps
+    shots = settings.evaluation_shots if shots is None else shots
+    tasks = settings.evaluation.test_tasks if tasks is None else tasks
+    run = evaluate(experiment, theta, iteration=iteration, split=held_out, tasks=tasks, steps=steps, shots=shots)
+    while True:
+        try:
+            next(run)
+        except StopIteration as done:
+            result: Evaluation = done.value
+            break
+    drawn = task_views(experiment, theta, split=held_out, tasks=views, steps=steps, shots=shots) if views else ()
+    return result, drawn
+
+
+def views_of_state(
+    settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
+    """Held-out tasks drawn out for saved parameters. Raises as `evaluate_state` does."""
+    experiment = set_up(settings)
+    theta, _ = best_of(experiment, state)
+    return task_views(experiment, theta, split=held_out_split(split), tasks=tasks, steps=steps, shots=shots)
+
+
+def held_out_split(name: str) -> Split:
+    """`val` or `test`. Raises BadInput for anything else: training tasks measure nothing."""
+    for split in SPLITS[1:]:
+        if name == split:
+            return split
+    raise BadInput(f"split is '{name}', but must be one of {', '.join(SPLITS[1:])}")
+
+
+def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int]:
+    """The best parameters in `state` and the meta-step they are from."""
+    theta = experiment.theta()
+    best = part(state.tensors, "best")
+    write_theta(theta, best or part(state.tensors, "theta"))
+    return theta, int(state.values["best_iteration" if best else "iteration"])

@@ -1,0 +1,333 @@
+"""The training loop: typed events out, typed commands in between meta-steps. It has no idea of a terminal."""
+
+from __future__ import annotations
+
+import queue
+import time
+from collections.abc import Callable, Generator, Iterator
+from typing import Any
+
+import torch
+
+from metatui.errors import BadInput
+from metatui.knobs import KNOBS, change
+from metatui.learning.algorithms import ALGORITHMS, MetaStep
+from metatui.learning.episodes import Split
+from metatui.learning.evaluation import evaluate
+from metatui.learning.events import (
+    Change,
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Evaluate,
+    Evaluated,
+    Evaluating,
+    Evaluation,
+    Event,
+    Failed,
+    Finished,
+    Pause,
+    Paused,
+    Progress,
+    Resume,
+    Resumed,
+    Started,
+    Stop,
+    Tweaked,
+    Warned,
+)
+from metatui.learning.experiment import set_up
+from metatui.learning.inner import Params
+from metatui.learning.outer import Diverged, scheduled_lr
+from metatui.learning.state import TrainerState, part, write_theta
+from metatui.learning.views import task_views
+from metatui.settings import Settings
+
+VIEWS = 6
+"""Held-out tasks drawn out at each validation."""
+
+Save = Callable[[str, TrainerState], None]
+
+
+class Trainer:
+    """Trains one experiment.
+
+    `events` is to be iterated in one thread; `submit` may be called from any. Commands are obeyed between meta-steps
+    and, for stopping, between chunks of an evaluation.
+    """
+
+    def __init__(self, settings: Settings, *, state: TrainerState | None = None, save: Save | None = None) -> None:
+        """Get ready, or go on from `state`.
+
+        Args:
+            save: called in the training thread with `last` or `best` and the state, before `Checkpointed` is yielded.
+
+        Raises:
+            BadInput: where the device or the data is not there, or `state` does not fit `settings`.
+        """
+        self.experiment = set_up(settings)
+        self.settings = self.experiment.settings
+        self.algorithm = ALGORITHMS[settings.algorithm.name](self.experiment)
+        self.iteration = 0
+        self.tasks_seen = 0
+        self.seconds = 0.0
+        self.best: float | None = None
+        self.best_theta: Params = {}
+        self.best_iteration = 0
+        self.since_best = 0
+        self._validated_at: int | None = None
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._save = save
+        self._saved_at = time.monotonic()
+        self._stop: Stop | None = None
+        if state is not None:
+            self._restore(state)
+
+    def submit(self, command: Command) -> None:
+        """Tell the trainer what to do next."""
+        self._commands.put(command)
+
+    def events(self) -> Iterator[Event]:
+        """Train, yielding what happens. Blocks while paused. Ends with `Finished` or `Failed`."""
+        yield self._started()
+        try:
+            yield from self._train()
+        except Diverged as what:
+            yield from self._checkpoint("last")
+            yield Failed(self.iteration, self._how_to_calm(str(what)))
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+            yield from self._checkpoint("last")
+            yield Failed(self.iteration, self._how_to_shrink())
+
+    def state(self) -> TrainerState:
+        """All that is needed to go on from here, in tensors of its own."""
+        tensors = {f"theta/{name}": p for name, p in self.algorithm.theta.items()}
+        tensors |= {f"best/{name}": p for name, p in self.best_theta.items()}
+        tensors |= {f"algorithm/{name}": p for name, p in self.algorithm.tensors().items()}
+        values: dict[str, Any] = {
+            "iteration": self.iteration,
+            "tasks_seen": self.tasks_seen,
+            "seconds": self.seconds,
+            "best": self.best,
+            "best_iteration": self.best_iteration,
+            "since_best": self.since_best,
+            "validated_at": self._validated_at,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+        return TrainerState(copies, values)
+
+    def _restore(self, state: TrainerState) -> None:
+        write_theta(self.algorithm.theta, part(state.tensors, "theta"))
+        best = part(state.tensors, "best")
+        if best:
+            self.best_theta = self._copy_of_theta()
+            write_theta(self.best_theta, best)
+        where = self.experiment.torch_device
+        self.algorithm.load({n: t.to(where) for n, t in part(state.tensors, "algorithm").items()})
+        values = state.values
+        self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
+        self.best, self.best_iteration = values["best"], values["best_iteration"]
+        self.since_best, self._validated_at = values["since_best"], values["validated_at"]
+
+    def _copy_of_theta(self) -> Params:
+        return {name: p.clone() for name, p in self.algorithm.theta.items()}
+
+    def _started(self) -> Started:
+        return Started(
+            settings=self.settings,
+            device=self.experiment.device.name,
+            device_name=self.experiment.device.title,
+            engine=self.experiment.engine.name,
+            engine_reason=self.experiment.engine_reason,
+            parameters=sum(p.numel() for p in self.algorithm.theta.values()),
+            iteration=self.iteration,
+        )
+
+    def _train(self) -> Iterator[Event]:
+        while self.algorithm.trains and self.iteration < self.settings.training.iterations:
+            yield from self._obey()
+            if self._stop or self._is_stale():
+                break
+            if self.iteration >= self.settings.training.iterations:
+                break  # a command has just lowered them
+            yield self._meta_step()
+            every = self.settings.evaluation.every
+            if every and self.iteration % every == 0:
+                yield from self._validate()
+            if time.monotonic() - self._saved_at >= self.settings.checkpoint.every:
+                yield from self._checkpoint("last")
+        yield from self._finish()
+
+    def _meta_step(self) -> Progress:
+        began = time.monotonic()
+        algorithm = self.settings.algorithm
+        outer_lr = scheduled_lr(algorithm, self.iteration, self.settings.training.iterations)
+        tasks = range(self.tasks_seen, self.tasks_seen + algorithm.meta_batch)
+        seen: MetaStep = self.algorithm.meta_step(tasks, algorithm, outer_lr)
+        self.iteration += 1
+        self.tasks_seen = tasks.stop
+        self.seconds += time.monotonic() - began
+        return Progress(
+            iteration=self.iteration,
+            meta_loss=seen.meta_loss,
+            accuracy=seen.accuracy,
+            support_loss=seen.support_loss,
+            grad_norm=seen.grad_norm,
+            outer_lr=outer_lr,
+            tasks_seen=self.tasks_seen,
+            seconds=self.seconds,
+        )
+
+    def _is_stale(self) -> bool:
+        patience = self.settings.training.early_stop
+        return bool(patience) and self.since_best >= patience
+
+    def _finish(self) -> Iterator[Event]:
+        reason = self._stop.reason if self._stop else "early_stop" if self._is_stale() else "iterations"
+        if not self._stop and self._validated_at != self.iteration:
+            yield from self._validate()
+        yield from self._checkpoint("last")
+        test, views = None, ()
+        if not self._stop:
+            theta, iteration = self.best_theta or self.algorithm.theta, self.best_iteration
+            test = yield from self._evaluation("test", self.settings.evaluation.test_tasks, theta, iteration)
+            if test is not None:
+                views = self._views("test", theta)
+        if self._stop:
+            reason = self._stop.reason
+        yield Finished(self.iteration, reason, self.seconds, test, views)
+
+    def _obey(self) -> Iterator[Event]:
+        """Carry out the commands that have come in, waiting for more while paused."""
+        paused = False
+        while paused or not self._commands.empty():
+            match self._commands.get():
+                case Pause() if not paused:
+                    paused = True
+                    yield from self._checkpoint("last")
+                    yield Paused(self.iteration)
+                case Resume() if paused:
+                    paused = False
+                    yield Resumed(self.iteration)
+                case Stop() as stop:
+                    self._stop = stop
+                    return
+                case Checkpoint():
+                    yield from self._checkpoint("last")
+                case Evaluate():
+                    yield from self._validate()
+                case Change() as wanted:
+                    yield self._change(wanted)
+                case _:
+                    pass  # pausing what is paused, or resuming what runs, is no error
+            if self._stop:
+                return
+
+    def _change(self, wanted: Change) -> Event:
+        knob = KNOBS.get(wanted.path)
+        if knob is None or not knob.live:
+            live = ", ".join(path for path, k in KNOBS.items() if k.live)
+            return Warned(self.iteration, f"{wanted.path} cannot change during a run; {live} can")
+        old = self.settings.value(wanted.path)
+        try:
+            self.settings = change(self.settings, {wanted.path: wanted.value})
+        except BadInput as error:
+            return Warned(self.iteration, str(error))
+        self.experiment.settings = self.settings
+        return Tweaked(self.iteration, wanted.path, old, self.settings.value(wanted.path))
+
+    def _validate(self) -> Iterator[Event]:
+        result = yield from self._evaluation(
+            "val", self.settings.evaluation.tasks, self.algorithm.theta, self.iteration
+        )
+        if result is None:
+            return
+        value = result.final[0] if result.accuracy else -result.final[0]
+        best = self.best is None or value > self.best
+        again = self._validated_at == self.iteration
+        if best:
+            self.best, self.best_iteration, self.since_best = value, self.iteration, 0
+            self.best_theta = self._copy_of_theta()
+        elif not again:
+            self.since_best += 1
+        self._validated_at = self.iteration
+        yield Evaluated(result, self._views("val", self.algorithm.theta), best)
+        if best:
+            yield from self._checkpoint("best")
+
+    def _evaluation(
+        self, split: Split, tasks: int, theta: Params, iteration: int
+    ) -> Generator[Event, None, Evaluation | None]:
+        """Evaluate, unless a stop comes in between: then None."""
+        run = evaluate(
+            self.experiment,
+            theta,
+            iteration=iteration,
+            split=split,
+            tasks=tasks,
+            steps=self.settings.evaluation.inner_steps,
+            shots=self.settings.evaluation_shots,
+        )
+        yield Evaluating(self.iteration, split, 0, tasks)
+        while True:
+            try:
+                done = next(run)
+            except StopIteration as finished:
+                result: Evaluation = finished.value
+                return result
+            if self._stop_is_waiting():
+                return None
+            yield Evaluating(self.iteration, split, done, tasks)
+
+    def _stop_is_waiting(self) -> bool:
+        """Whether a stop has come in; what else has come in keeps its order."""
+        waiting = []
+        while not self._commands.empty():
+            command = self._commands.get()
+            if isinstance(command, Stop):
+                self._stop = command
+            waiting.append(command)
+        for command in waiting:
+            self._commands.put(command)
+        return self._stop is not None
+
+    def _views(self, split: Split, theta: Params) -> tuple[Any, ...]:
+        evaluation = self.settings.evaluation
+        tasks = range(min(VIEWS, evaluation.tasks))
+        return task_views(
+            self.experiment, theta, split=split, tasks=tasks, steps=evaluation.inner_steps,
+            shots=self.settings.evaluation_shots,
+        )  # fmt: skip
+
+    def _checkpoint(self, kind: str) -> Iterator[Event]:
+        self._saved_at = time.monotonic()
+        if self._save is not None:
+            self._save(kind, self.state())
+            yield Checkpointed(self.iteration, kind)
+
+    def _how_to_calm(self, what: str) -> str:
+        algorithm = self.settings.algorithm
+        return (
+            f"The {what} of meta-step {self.iteration + 1} is not finite: lower algorithm.inner_lr "
+            f"(now {algorithm.inner_lr:g}) or algorithm.outer_lr (now {algorithm.outer_lr:g}); "
+            f"the state after meta-step {self.iteration} is kept"
+        )
+
+    def _how_to_shrink(self) -> str:
+        algorithm, task = self.settings.algorithm, self.settings.task
+        return (
+            f"{self.experiment.device.name} is out of memory: lower algorithm.meta_batch (now {algorithm.meta_batch}), "
+            f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
+            f"the state after meta-step {self.iteration} is kept"
+        )
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """CUDA has a class for it; the CPU's allocator raises RuntimeError with words that differ by platform."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "out of memory" in said or "not enough memory" in said or "can't allocate memory" in said
+    )
