@@ -1,0 +1,140 @@
+"""A widget made of rows: each is drawn once, kept, and sent again only when it has changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widget import Widget
+
+from metatui.tui.charts.look import Look, look_of
+
+Row = list[Segment]
+
+
+def width_of(row: Iterable[Segment]) -> int:
+    return sum(segment.cell_length for segment in row)
+
+
+def fitted(text: str, width: int, ellipsis: str) -> str:
+    """`text` in at most `width` cells, with an ellipsis where it was cut."""
+    if cell_len(text) <= width:
+        return text
+    if width <= cell_len(ellipsis):
+        return set_cell_size(text, max(0, width))
+    return set_cell_size(text, width - cell_len(ellipsis)).rstrip() + ellipsis
+
+
+def padded(row: Row, width: int) -> Row:
+    """`row` in exactly `width` cells."""
+    return list(Strip(row).adjust_cell_length(max(0, width)))
+
+
+def spread(left: Row, right: Row, width: int) -> Row:
+    """`left` and `right` at the two ends of a row."""
+    gap = width - width_of(left) - width_of(right)
+    return padded([*left, Segment(" " * max(1, gap)), *right], width)
+
+
+def beside(blocks: Sequence[Sequence[Row]], gap: int) -> list[Row]:
+    """Blocks of equally many rows, each block of one width, side by side."""
+    joined = []
+    for rows in zip(*blocks, strict=True):
+        row: Row = []
+        for index, part in enumerate(rows):
+            row.extend(([Segment(" " * gap)] if index and gap else []) + part)
+        joined.append(row)
+    return joined
+
+
+def wrapped(text: str, width: int) -> list[str]:
+    """`text` in lines of at most `width` cells, broken between words; longer words are broken too."""
+    lines, line = [], ""
+    for word in text.split():
+        while cell_len(word) > width:
+            head = set_cell_size(word, max(1, width - cell_len(line) - bool(line)))
+            lines.append(f"{line} {head}".strip())
+            word, line = word[len(head.rstrip()) or 1 :], ""
+        joined = f"{line} {word}".strip()
+        if line and cell_len(joined) > width:
+            lines.append(line)
+            line = word
+        else:
+            line = joined
+    return [*lines, line] if line else lines
+
+
+def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
+    """`text`, wrapped, in the middle of a block."""
+    if width < 1:
+        return [[] for _ in range(height)]
+    lines = wrapped(text, max(1, width - 2))[: max(0, height)]
+    above = (height - len(lines)) // 2
+    rows: list[Row] = [[] for _ in range(above)]
+    for line in lines:
+        rows.append([Segment(" " * ((width - cell_len(line)) // 2)), Segment(line, style)])
+    rows += [[] for _ in range(height - len(rows))]
+    return [padded(row, width) for row in rows]
+
+
+class RowsWidget(Widget):
+    """Subclasses say what their rows are; calling `redraw` after a change sends the rows that differ.
+
+    Nothing is drawn while the widget is not displayed: it is done when it is.
+    """
+
+    COMPONENT_CLASSES = {"chart--text", "chart--title", "chart--muted"}
+    DEFAULT_CSS = """
+    RowsWidget {
+        height: 1fr;
+        & > .chart--text { color: $foreground; }
+        & > .chart--title { color: $foreground; text-style: bold; }
+        & > .chart--muted { color: $text-muted; }
+    }
+    """
+
+    _strips: list[Strip] | None = None
+    _drawn_for: tuple[object, ...] = ()
+
+    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+        """What the widget shows, from top to bottom; rows that are missing are blank, longer ones are cut."""
+        raise NotImplementedError
+
+    def redraw(self) -> None:
+        """Show what `rows` says now."""
+        old = self._strips
+        if old is None or not self.is_mounted or not self.is_on_screen or self._drawn_for != self._situation():
+            self._strips = None
+            self.refresh()
+            return
+        self._strips = self._draw()
+        changed = [y for y, (before, now) in enumerate(zip(old, self._strips, strict=True)) if before != now]
+        if changed:
+            self.refresh(*(Region(0, y, self.content_size.width, 1) for y in changed))
+
+    def render_line(self, y: int) -> Strip:
+        situation = self._situation()
+        if self._strips is None or self._drawn_for != situation:
+            self._drawn_for = situation
+            self._strips = self._draw()
+        if y < len(self._strips):
+            return self._strips[y]
+        return Strip.blank(self.content_size.width, self.visual_style.rich_style)
+
+    def notify_style_update(self) -> None:
+        self._strips = None
+        super().notify_style_update()
+
+    def _situation(self) -> tuple[object, ...]:
+        return self.content_size, self.visual_style.rich_style, look_of(self)
+
+    def _draw(self) -> list[Strip]:
+        width, height = self.content_size
+        base = self.visual_style.rich_style
+        rows = self.rows(width, height, look_of(self))
+        rows = [*rows[:height], *([] for _ in range(height - len(rows)))]
+        return [Strip(padded(row, width), width).apply_style(base) for row in rows]
