@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from metatui.learning import random
@@ -27,7 +28,7 @@ POOLED_CLASSES = 1000
 often: so it is taught the first thousand of the training classes, about as many as Omniglot's training characters."""
 
 STROKES = 4
-POINTS = 40
+POINTS = 56
 
 
 class GlyphSource(ImageSource):
@@ -59,7 +60,11 @@ def pronounceable(number: int) -> str:
     """A name for a number below 2^32 that can be said (Wilkerson 2009, "A proposal for proquints")."""
     consonants, vowels = "bdfghjklmnprstvz", "aiou"
     syllables = [
-        consonants[half >> 12] + vowels[half >> 10 & 3] + consonants[half >> 6 & 15] + vowels[half >> 4 & 3] + consonants[half & 15]
+        consonants[half >> 12]
+        + vowels[half >> 10 & 3]
+        + consonants[half >> 6 & 15]
+        + vowels[half >> 4 & 3]
+        + consonants[half & 15]
         for half in (number >> 16, number & 0xFFFF)
     ]
     return "-".join(syllables)
@@ -71,36 +76,36 @@ def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
     Returns:
         control points float32 [C, S, 4, 2], int64 [C].
     """
-    chance = random.uniform(key, 12 * STROKES + 1).to(torch.float32)
+    chance = random.uniform(key, 7 * STROKES + 3).to(torch.float32)
     number = 2 + (chance[:, -1] * (STROKES - 1)).to(torch.int64)
-    strokes: list[Tensor] = []
-    for s in range(STROKES):
-        u = chance[:, 12 * s : 12 * (s + 1), None]
-        start = 2 * u[:, 0:2, 0] - 1
-        if s:
-            before = strokes[-1]
-            start = torch.where(u[:, 2] < 0.75, bezier(before, u[:, 3])[:, 0], start)
-            start = torch.where(u[:, 2] < 0.4, before[:, 3], start)
-        strokes.append(_stroke(start, 2 * u[:, 4:6, 0] - 1, u[:, 6], u[:, 7], u[:, 8]))
-    return _centred(torch.stack(strokes, 1), number), number
+    ends = (2 * chance[:, -3 - 2 * STROKES : -1] - 1).unflatten(1, (STROKES + 1, 2))
+    kind, side, bend, along, relation = chance[:, : 5 * STROKES].unflatten(1, (5, STROKES)).unsqueeze(-1).unbind(1)
+    # Ways from one point of the square to the next, so that strokes that follow each other stay in it.
+    shapes = _shapes(ends.diff(dim=1), kind, side, bend)
+    on = _weights(along.squeeze(-1))
+    placed = [ends[:, :1] + shapes[:, 0]]
+    for s in range(1, STROKES):
+        before = placed[-1]
+        start = torch.where(relation[:, s] < 0.75, _blend(on[:, s], before), ends[:, s])
+        start = torch.where(relation[:, s] < 0.4, before[:, 3], start)
+        placed.append(start.unsqueeze(1) + shapes[:, s])
+    return _centred(torch.stack(placed, 1), number), number
 
 
-def _stroke(start: Tensor, end: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
-    """A stroke from `start` towards `end`, both [C, 2]: straight, an arc, an S or a loop as `kind` [C, 1] in 0 to 1
-    decides, bent to one side by as much as `bend` says. Returns [C, 4, 2]."""
-    reach = end - start
-    length = torch.sqrt(reach[:, :1] * reach[:, :1] + reach[:, 1:] * reach[:, 1:]) + 1e-6
-    reach = reach * (length.clamp(min=0.8) / length)
-    across = torch.stack([-reach[:, 1], reach[:, 0]], 1) * torch.where(side < 0.5, -1.0, 1.0)
-    curved = 0.45 + 0.6 * bend
-    straight = 0.2 * bend - 0.1
+def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
+    """Strokes from the origin to about `reach` [..., 2]: straight, arcs, S or loops as `kind` [..., 1] decides, to one
+    `side` by as much as `bend` says, all in 0 to 1. Returns control points [..., 4, 2]."""
+    length = torch.sqrt(reach[..., :1] * reach[..., :1] + reach[..., 1:] * reach[..., 1:]) + 1e-6
+    reach = reach * (length.clamp(min=1.0) / length)
+    across = torch.stack([-reach[..., 1], reach[..., 0]], -1) * torch.where(side < 0.5, -1.0, 1.0)
+    curved, straight = 0.45 + 0.6 * bend, 0.2 * bend - 0.1
     loop = kind > 0.88
     along = torch.where(loop, 1.3, 0.33)
     out = torch.where(loop, 1.3, torch.where(kind < 0.35, straight, curved))
-    back = torch.where(loop, 1.3, torch.where(kind < 0.35, straight, torch.where(kind < 0.5, -curved, curved)))
-    first = start + along * reach + out * across
-    second = start + (1 - along) * reach + back * across
-    return torch.stack([start, first, second, start + reach], 1)
+    back = torch.where(kind < 0.5, torch.where(kind < 0.35, straight, -curved), out)
+    first = along * reach + out * across
+    second = (1 - along) * reach + back * across
+    return torch.stack([torch.zeros_like(reach), first, second, reach], -2)
 
 
 def _weights(t: Tensor) -> Tensor:
@@ -109,11 +114,10 @@ def _weights(t: Tensor) -> Tensor:
     return torch.stack([r * r * r, 3 * r * r * t, 3 * r * t * t, t * t * t], -1)
 
 
-def bezier(control: Tensor, t: Tensor) -> Tensor:
-    """Points of curves [..., 4, 2] at `t` [..., n]: [..., n, 2]."""
-    w = _weights(t).unsqueeze(-1)
-    c = control.unsqueeze(-3)
-    # Summed by hand: a matrix product may round differently in a batch of another size.
+def _blend(w: Tensor, c: Tensor) -> Tensor:
+    """The point that weights [..., 4] make of control points [..., 4, 2], added up by hand: a matrix product may
+    round differently in a batch of another size."""
+    w = w.unsqueeze(-1)
     return w[..., 0, :] * c[..., 0, :] + w[..., 1, :] * c[..., 1, :] + w[..., 2, :] * c[..., 2, :] + w[..., 3, :] * c[..., 3, :]
 
 
@@ -122,8 +126,7 @@ _SEGMENTS = 12
 
 def _traced(strokes: Tensor) -> Tensor:
     """Each stroke as a chain of straight segments: [C, S, 4, 2] to [C, S, _SEGMENTS + 1, 2]."""
-    t = torch.linspace(0, 1, _SEGMENTS + 1)
-    return bezier(strokes, t.expand(*strokes.shape[:2], -1))
+    return _blend(_weights(torch.linspace(0, 1, _SEGMENTS + 1)), strokes.unsqueeze(2))
 
 
 def _centred(strokes: Tensor, number: Tensor) -> Tensor:
@@ -156,12 +159,12 @@ def _stops(strokes: Tensor, number: Tensor) -> tuple[Tensor, Tensor]:
     return (own.unsqueeze(-1) * _weights(t).unsqueeze(-2)).flatten(2), way[:, 0]
 
 
-JITTER = 0.10
-TURN = 0.18
-SLANT = 0.20
-SIZE = 0.14
-SHIFT = 2.2
-RADIUS = 8.8
+JITTER = 0.14
+TURN = 0.22
+SLANT = 0.25
+SIZE = 0.2
+SHIFT = 3.0
+RADIUS = 9.0
 
 
 def write(strokes: Tensor, number: Tensor, keys: Tensor) -> Tensor:
@@ -175,36 +178,35 @@ def write(strokes: Tensor, number: Tensor, keys: Tensor) -> Tensor:
         float32 [C, D, SIDE, SIDE] from 0 to 1, ink as 1.
     """
     weights, way = _stops(strokes, number)
-    wobble = 4 * STROKES * 2
-    chance = _signed(keys, wobble + 8)  # [C, D, ...]
-    control = strokes.flatten(1, 2).unsqueeze(1) + JITTER * chance[..., :wobble].unflatten(-1, (-1, 2))
-    turn, slant = TURN * chance[..., wobble], SLANT * chance[..., wobble + 1]
-    wide, tall = 1 + SIZE * chance[..., wobble + 2], 1 + SIZE * chance[..., wobble + 3]
-    x, y = control[..., 0], control[..., 1]
-    affine = [wide, wide * (slant - turn), tall * turn, tall]
-    a, b, c, d = (RADIUS * f.unsqueeze(-1) for f in affine)
-    middle = (SIDE - 1) / 2 + SHIFT * chance[..., wobble + 4 : wobble + 6]
-    control = torch.stack([a * x + b * y + middle[..., :1], c * x + d * y + middle[..., 1:]], -1)  # [C, D, S*4, 2]
-    # On a grid this coarse the products are exact in float64, whatever the order of the sums.
+    chance = _signed(keys, 8 * STROKES + 8)  # [C, D, ...]
+    hand, wobble = chance[..., :8], chance[..., 8:].unflatten(-1, (2, -1))
+    x, y = (strokes.flatten(1, 2).mT.unsqueeze(1) + JITTER * wobble).unbind(2)  # [C, D, S*4]
+    turn, slant = TURN * hand[..., 0:1], SLANT * hand[..., 1:2]
+    wide, tall = RADIUS * (1 + SIZE * hand[..., 2:3]), RADIUS * (1 + SIZE * hand[..., 3:4])
+    across = wide * (x + (slant - turn) * y) + (SHIFT * hand[..., 4:5] + (SIDE - 1) / 2)
+    down = tall * (y + turn * x) + (SHIFT * hand[..., 5:6] + (SIDE - 1) / 2)
+    # On grids this coarse the products below are exact, whatever the order of their sums.
     weights = (weights * 2**20).round().to(torch.float64)
-    control = (control * 2**12).round().to(torch.float64)
-    at = weights.unsqueeze(1) @ control
-    at = (at * (2.0**-32 * FINE)).round().to(torch.int64).clamp(0, SIDE * FINE - 1)  # [C, D, P, 2]
-    pen = ((chance[..., wobble + 6] + 1) * (PENS / 2)).to(torch.int64)[..., None, None]
-    ink = pens()[pen * (SIDE * FINE) + at].flatten(0, 1)  # [C*D, P, 2, SIDE]
-    image = ink[:, :, 1].mT @ ink[:, :, 0]
+    control = (torch.cat([across, down], 1) * 2**12).round().to(torch.float64)
+    at = (weights @ control.mT * (2.0**-32 * FINE)).round().clamp(0, SIDE * FINE - 1).to(torch.int32)  # [C, P, 2*D]
+    pen = ((hand[..., 6] + 1) * (PENS / 2)).to(torch.int32) * (SIDE * FINE)
+    at = at.unflatten(2, (2, -1)).permute(2, 0, 3, 1) + pen.unsqueeze(-1)  # [2, C, D, P]
+    across_ink, down_ink = F.embedding(at.flatten(1, 2), pens())  # [C*D, P, SIDE] each
+    image = (down_ink.mT @ across_ink).unflatten(0, keys.shape)
     gain = (GAIN * RADIUS / 255.0**2) * way
-    return (image.unflatten(0, keys.shape) * gain[:, None, None, None]).clamp(max=1)
+    return image.mul_(gain[:, None, None, None]).clamp_(max=1)
+
 
 FINE = 8
 PENS = 8
-GAIN = 0.9
+GAIN = 0.85
+
 
 @functools.cache
 def pens() -> Tensor:
     """How much ink a pen at each of SIDE * FINE places leaves on each of SIDE pixels, for PENS widths: float32
     [PENS * SIDE * FINE, SIDE], whole numbers to 255, so that sums of their products are exact."""
-    radius = torch.linspace(0.65, 1.05, PENS)[:, None, None]
+    radius = torch.linspace(0.52, 0.72, PENS)[:, None, None]
     away = torch.arange(SIDE) - torch.arange(SIDE * FINE)[:, None] / FINE
     return (255 * torch.exp(-0.5 * (away / radius) ** 2)).round().flatten(0, 1)
 
