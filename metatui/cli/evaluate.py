@@ -1,0 +1,61 @@
+"""`metatui evaluate`: adapt a saved run to held-out tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.output import cell, console, emit, evaluation_json, interval, plus_minus, protocol, table
+from metatui.learning.events import Evaluation
+from metatui.runs.store import RunStore
+
+
+@click.command()
+@click.argument("run", shell_complete=complete_runs)
+@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the run's settings say.")
+@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the settings say.")
+@click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@click.option("--device", metavar="DEVICE", help="Where to compute; else as the settings say.")
+@runs_dir_option
+@json_option
+def evaluate(
+    run: str,
+    tasks: int | None,
+    steps: int | None,
+    shots: int | None,
+    split: str,
+    device: str | None,
+    runs_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Adapt RUN's best parameters to held-out tasks: loss and accuracy at every inner step.
+
+    RUN is a run's name, the start of it, or its folder.
+    """
+    folder = RunStore(runs_dir).find(run)
+
+    from metatui.runs.evaluating import evaluate as evaluate_run
+
+    evaluation = evaluate_run(folder, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
+    if as_json:
+        report = evaluation_json(folder.id, evaluation)
+        assert report is not None
+        emit(report)
+    else:
+        _show(folder.id, evaluation)
+
+
+def _show(run: str, evaluation: Evaluation) -> None:
+    screen = console()
+    sign = plus_minus(screen)
+    columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
+    rows = table(*columns, title=f"{run}, {protocol(evaluation)}", numbers=columns)
+    for index, step in enumerate(evaluation.steps):
+        cells = [str(step), interval(evaluation.loss, index, percent=False, plus_minus=sign)]
+        if evaluation.accuracy:
+            cells.append(interval(evaluation.accuracy, index, percent=True, plus_minus=sign))
+        rows.add_row(*map(cell, cells))
+    screen.print(rows)

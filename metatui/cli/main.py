@@ -1,0 +1,117 @@
+"""`metatui`: the app where no command is given, else a command. The one place that turns errors into exit codes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import click
+
+import metatui
+from metatui import paths
+from metatui.cli.lazy import LazyGroup
+from metatui.cli.options import runs_dir_option, set_option
+from metatui.errors import MetatuiError
+from metatui.text import plain
+
+FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
+"""Exit codes; 0 is done."""
+
+COMMANDS = {
+    "run": "Train a preset, a TOML file or --set settings without the app.",
+    "evaluate": "Adapt a saved run to held-out tasks.",
+    "runs": "List the runs on disk.",
+    "presets": "List, show, save and delete presets.",
+    "data": "Fetch and check data sets.",
+    "check": "Prove the meta-gradients against finite differences and higher.",
+    "doctor": "Show versions, devices, data, terminal and where files are.",
+    "completion": "Print shell completion for bash, zsh or fish.",
+}
+
+
+@click.group(
+    cls=LazyGroup,
+    package="metatui.cli",
+    summaries=COMMANDS,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(metatui.__version__, message="metatui %(version)s")
+@click.option("--preset", metavar="PRESET|FILE", help="Open the app with these settings.")
+@set_option
+@click.option("--start", is_flag=True, help="Start training at once.")
+@runs_dir_option
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII only.")
+@click.option("--theme", metavar="NAME", help="Colour theme of the app.")
+@click.pass_context
+def cli(
+    context: click.Context,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    start: bool,
+    runs_dir: Path | None,
+    ascii_only: bool,
+    theme: str | None,
+) -> None:
+    """The terminal laboratory for gradient-based meta-learning: MAML, FOMAML and Reptile.
+
+    Without a command, metatui opens the app.
+    """
+    if context.invoked_subcommand is None:
+        from metatui.cli.app import open_app
+
+        open_app(preset, assignments, start=start, runs_dir=runs_dir, ascii_only=ascii_only, theme=theme)
+    elif preset or assignments or start or runs_dir or ascii_only or theme:
+        raise click.UsageError(
+            f"options before '{context.invoked_subcommand}' are the app's: give the command's own after it"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the command line and returns the exit code. Errors become one sentence on standard error."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        result = cli.main(args=arguments, prog_name="metatui", standalone_mode=False)
+        sys.stdout.flush()
+    except MetatuiError as error:
+        return _say(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        return _say(f"{error.ctx.command_path} needs a command: see {error.ctx.command_path} --help", BAD_INPUT)
+    except click.ClickException as error:
+        return _say(error.format_message(), BAD_INPUT)
+    except (KeyboardInterrupt, click.Abort):
+        return _say("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # Whoever read us has gone; without this, Python complains once more when it flushes at exit.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    except Exception as error:
+        return _say(_unexpected(error), FAILED)
+    return result if isinstance(result, int) else 0
+
+
+def _say(sentence: str, code: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(f"metatui: {plain(sentence, limit=2000)}", err=True)
+    return code
+
+
+def _unexpected(error: Exception) -> str:
+    what = f"an error in metatui itself ({type(error).__name__})"
+    log = paths.log_file()
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("a", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ} metatui {metatui.__version__}\n")
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        return f"{what}, and its log {log} cannot be written"
+    return f"{what}: its traceback is in {log}"

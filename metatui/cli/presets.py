@@ -1,0 +1,153 @@
+"""`metatui presets`: named experiments, bundled and own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from metatui import paths
+from metatui import presets as stored
+from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
+from metatui.cli.output import below, cell, console, emit, table
+from metatui.knobs import KNOBS
+from metatui.presets import Preset
+from metatui.settings import Settings
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def presets(context: click.Context, as_json: bool) -> None:
+    """List, show, save and delete presets. Without a command, lists them."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+    elif as_json:
+        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
+
+
+@presets.command("list")
+@json_option
+def list_presets(as_json: bool) -> None:
+    """List bundled presets and your own."""
+    _list(as_json)
+
+
+@presets.command()
+@click.argument("preset", shell_complete=complete_presets)
+@json_option
+def show(preset: str, as_json: bool) -> None:
+    """Show a preset's source, protocol, numbers and the settings that matter in it."""
+    found = stored.load(preset)
+    if as_json:
+        emit(_report(found))
+        return
+    screen = console()
+    about = table("preset", found.name)
+    for name in stored.ABOUT:
+        if value := getattr(found, name):
+            about.add_row(name, cell(value))
+    about.add_row("file", cell(found.path))
+    screen.print(about)
+    rows = table("setting", "value", "unit", "help", numbers=("value",))
+    for path, knob in KNOBS.items():
+        if knob.matters(found.settings):
+            value = found.settings.value(path)
+            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+            rows.add_row(*map(cell, (path, text, knob.unit, knob.help)))
+    screen.print(rows)
+
+
+@presets.command()
+@click.argument("name")
+@click.option("--from", "origin", metavar="PRESET|FILE", shell_complete=complete_presets, help="Settings to save.")
+@click.option("--from-run", metavar="RUN", help="Save the settings of a run.")
+@set_option
+@click.option("--title", default="", help="One line about it.")
+@click.option("--overwrite", is_flag=True, help="Replace an own preset of this name.")
+@runs_dir_option
+@json_option
+def save(
+    name: str,
+    origin: str | None,
+    from_run: str | None,
+    assignments: tuple[str, ...],
+    title: str,
+    overwrite: bool,
+    runs_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Save settings as your own preset NAME."""
+    if origin is not None and from_run is not None:
+        raise click.UsageError("--from and --from-run exclude each other")
+    stored.check_name(name)
+    settings, source, protocol = Settings(), "own settings", ""
+    if origin is not None:
+        base = stored.load(origin)
+        settings, source, protocol = base.settings, f"preset {base.name}", base.protocol
+        title = title or base.title
+    elif from_run is not None:
+        from metatui.runs.store import RunStore
+
+        run = RunStore(runs_dir).find(from_run)
+        settings, source = run.settings(), f"run {run.id}"
+    saved = stored.save(
+        name, changed(settings, assignments), title=title, source=source, protocol=protocol, overwrite=overwrite
+    )
+    if as_json:
+        emit(_report(saved))
+    else:
+        console().print(f"Saved as {saved.path}", soft_wrap=True)
+
+
+@presets.command()
+@click.argument("preset", required=False, shell_complete=complete_presets)
+@json_option
+def path(preset: str | None, as_json: bool) -> None:
+    """Print where PRESET is, or where your own presets are."""
+    where = stored.load(preset).path if preset is not None else paths.user_presets_dir()
+    if as_json:
+        emit({"path": str(where)})
+    else:
+        click.echo(where)
+
+
+@presets.command()
+@click.argument("name", shell_complete=complete_presets)
+@json_option
+def delete(name: str, as_json: bool) -> None:
+    """Delete your own preset NAME."""
+    stored.delete(name)
+    if as_json:
+        emit({"deleted": name})
+    else:
+        console().print(f"Deleted {name}", soft_wrap=True)
+
+
+def _list(as_json: bool) -> None:
+    found = stored.all_presets()
+    problems = stored.problems()
+    if as_json:
+        emit({"presets": [_report(preset) for preset in found], "problems": problems})
+        return
+    screen = console()
+    for preset in found:
+        own = "" if preset.bundled else " (own)"
+        screen.print(Text.assemble((preset.name, "bold"), own, "  ", cell(preset.title)), soft_wrap=True)
+        numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
+        below(screen, filter(None, (preset.protocol, *numbers)))
+    for problem in problems:
+        console(stderr=True).print(f"warning: {problem}", soft_wrap=True)
+
+
+def _report(preset: Preset) -> dict[str, Any]:
+    about = {key: getattr(preset, key) for key in stored.ABOUT}
+    return {
+        "name": preset.name,
+        **about,
+        "bundled": preset.bundled,
+        "path": str(preset.path),
+        "settings": preset.settings.model_dump(mode="json"),
+    }

@@ -1,0 +1,133 @@
+"""How a run without the app shows where it is, on standard error: a live display, or a plain line now and then."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from metatui.cli.output import console, headline, plus_minus, protocol
+from metatui.learning import events
+from metatui.runs.folder import RunFolder
+from metatui.settings import Settings
+from metatui.text import plain
+
+EVERY_SECONDS = 10.0
+EVERY_SHARE = 0.1
+
+
+class Display(Protocol):
+    def see(self, event: events.Event) -> None: ...
+
+
+@contextmanager
+def display(run: RunFolder) -> Iterator[Display]:
+    """The display that suits standard error."""
+    screen = console(stderr=True)
+    if not screen.is_terminal or screen.is_dumb_terminal:
+        yield PlainDisplay(screen, run)
+        return
+    bar = Progress(
+        TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[metrics]}"),
+        console=screen, refresh_per_second=4,
+    )  # fmt: skip
+    with bar:
+        yield LiveDisplay(bar, run)
+
+
+class PlainDisplay:
+    """A line about every ten seconds or tenth of the run, whichever comes later, and one for each other event."""
+
+    def __init__(self, screen: Console, run: RunFolder) -> None:
+        self._screen = screen
+        self._run = run
+        self._iterations = 1
+        self._said_at = time.monotonic()
+        self._said_share = 0.0
+
+    def see(self, event: events.Event) -> None:
+        self._iterations = _iterations(event, self._iterations)
+        if isinstance(event, events.Progress):
+            share = event.iteration / self._iterations
+            now = time.monotonic()
+            if now - self._said_at < EVERY_SECONDS and share - self._said_share < EVERY_SHARE:
+                return
+            self._said_at, self._said_share = now, share
+            self._say(f"meta-step {event.iteration:,} of {self._iterations:,}: {metrics(event)}")
+        elif text := sentence(event, self._run, plus_minus(self._screen)):
+            self._say(text)
+
+    def _say(self, text: str) -> None:
+        self._screen.print(text, soft_wrap=True)
+
+
+class LiveDisplay:
+    """A progress bar with the metrics beside it; other events scroll by above."""
+
+    def __init__(self, bar: Progress, run: RunFolder) -> None:
+        self._bar = bar
+        self._run = run
+        self._iterations = 1
+        self._task = bar.add_task("training", total=None, count="", metrics="")
+
+    def see(self, event: events.Event) -> None:
+        self._iterations = _iterations(event, self._iterations)
+        if isinstance(event, events.Progress):
+            count = f"{event.iteration:,}/{self._iterations:,}"
+            self._bar.update(
+                self._task, description="training", completed=event.iteration, total=self._iterations, count=count,
+                metrics=metrics(event),
+            )  # fmt: skip
+        elif isinstance(event, events.Evaluating):
+            name = "testing" if event.split == "test" else "validating"
+            self._bar.update(self._task, description=name)
+        elif text := sentence(event, self._run, plus_minus(self._bar.console)):
+            self._bar.console.print(text, soft_wrap=True)
+
+
+def metrics(event: events.Progress) -> str:
+    accuracy = f", accuracy {100 * event.accuracy:.1f} %" if event.accuracy is not None else ""
+    speed = f", {event.tasks_seen / event.seconds:,.0f} tasks/s" if event.seconds > 0 else ""
+    return f"meta-loss {event.meta_loss:.4g}{accuracy}{speed}"
+
+
+def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
+    """What there is to say about an event that is not a meta-step; None for those that need no words."""
+    match event:
+        case events.Started():
+            text = (
+                f"{run.id}: {event.settings.algorithm.name} on {event.settings.task.source}, {event.device} "
+                f"({event.device_name}), {event.engine} engine, {event.parameters:,} parameters"
+                + (f", from meta-step {event.iteration:,}" if event.iteration else "")
+            )
+        case events.Evaluated(evaluation=evaluation):
+            best = ", best so far" if event.best else ""
+            text = (
+                f"validation at meta-step {evaluation.iteration:,}: {headline(evaluation, plus_minus=sign)}{best} "
+                f"({protocol(evaluation)})"
+            )
+        case events.Tweaked():
+            text = f"{event.path} changed from {event.old} to {event.new} at meta-step {event.iteration:,}"
+        case events.Warned():
+            text = f"warning: {event.text}"
+        case events.Finished():
+            ending = {"iterations": "finished", "early_stop": "stopped early"}.get(event.reason, event.reason)
+            tested = f": {headline(event.test, plus_minus=sign)} ({protocol(event.test)})" if event.test else ""
+            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}"
+        case _:
+            return None
+    return plain(text, limit=2000)
+
+
+def _iterations(event: events.Event, known: int) -> int:
+    settings: Settings | None = event.settings if isinstance(event, events.Started) else None
+    if settings is not None:
+        return settings.training.iterations
+    if isinstance(event, events.Tweaked) and event.path == "training.iterations" and isinstance(event.new, int):
+        return event.new
+    return known

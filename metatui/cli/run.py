@@ -1,0 +1,94 @@
+"""`metatui run`: train without the app."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from metatui import presets
+from metatui.cli.options import (
+    changed,
+    changes,
+    complete_presets,
+    complete_runs,
+    device_option,
+    json_option,
+    runs_dir_option,
+    set_option,
+)
+from metatui.cli.output import emit, evaluation_json
+from metatui.settings import Settings
+
+
+@click.command()
+@click.argument("preset", metavar="[PRESET|FILE]", required=False, shell_complete=complete_presets)
+@set_option
+@device_option
+@runs_dir_option
+@click.option("--resume", metavar="RUN", shell_complete=complete_runs, help="Go on with a run that is not over.")
+@json_option
+@click.pass_context
+def run(
+    context: click.Context,
+    preset: str | None,
+    assignments: tuple[str, ...],
+    device: str | None,
+    runs_dir: Path | None,
+    resume: str | None,
+    as_json: bool,
+) -> None:
+    """Train PRESET, a TOML file, or the settings that --set gives.
+
+    Ctrl-C saves after the meta-step and ends the run as interrupted; --resume goes on with it. A second Ctrl-C quits at
+    once.
+    """
+    if preset is not None and resume is not None:
+        raise click.UsageError("a preset and --resume exclude each other: a resumed run has its own settings")
+    if preset is None and resume is None and not assignments:
+        raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
+
+    # Checked before torch is imported, so that a slip of the pen is answered at once.
+    wanted = changes(assignments, device)
+    loaded = presets.load(preset) if preset is not None else None
+    settings = changed(loaded.settings if loaded else Settings(), assignments, device) if resume is None else None
+
+    from metatui.cli.progress import display
+    from metatui.cli.signals import ending_softly
+    from metatui.runs.session import Session
+    from metatui.runs.store import RunStore
+
+    if resume is not None:
+        session = Session.resume(RunStore(runs_dir).find(resume), wanted)
+    else:
+        assert settings is not None
+        session = Session.start(settings, runs_dir=runs_dir, preset=loaded.name if loaded else None)
+    with ending_softly(session.interrupt), display(session.run) as shown:
+        for event in session:
+            shown.see(event)
+    if as_json:
+        emit(_report(session))
+    if session.outcome.sentence:
+        from metatui.errors import MetatuiError
+
+        raise MetatuiError(session.outcome.sentence)
+    if session.outcome.status == "interrupted":
+        context.exit(130)
+
+
+def _report(session: Any) -> dict[str, Any]:
+    outcome = session.outcome
+    return {
+        "run": session.run.id,
+        "dir": str(session.run.path),
+        "status": outcome.status,
+        "iterations": outcome.iteration,
+        "meta_loss": outcome.meta_loss,
+        "accuracy": outcome.accuracy,
+        "seconds": outcome.seconds,
+        "tasks_per_second": outcome.tasks_per_second,
+        "device": outcome.device,
+        "engine": outcome.engine,
+        "test": evaluation_json(session.run.id, outcome.test),
+    }

@@ -1,0 +1,71 @@
+"""Small files: read with a limit, written so that no reader ever sees half of one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from metatui.errors import BadInput, MetatuiError, shown
+
+
+def reason(error: OSError) -> str:
+    """Why the operating system refused, in its own words."""
+    return (error.strerror or str(error)).lower()
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns a full disk, a missing permission and the like into a sentence about `path`. Raises MetatuiError."""
+    try:
+        yield
+    except OSError as error:
+        raise MetatuiError(f"{shown(str(path), 200)} cannot be written: {reason(error)}") from error
+
+
+def read_bounded(path: Path, limit: int) -> bytes:
+    """The whole of a regular file. Raises BadInput where there is none, or where it is over `limit` bytes."""
+    name = shown(str(path), 200)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may never end
+            raise BadInput(f"{name} is not a file")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except FileNotFoundError:
+        raise BadInput(f"{name}: there is no such file") from None
+    except OSError as error:
+        raise BadInput(f"{name} cannot be read: {reason(error)}") from None
+    except ValueError:  # a NUL in the name
+        raise BadInput(f"{name} is not a possible file name") from None
+    if len(data) > limit:
+        raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
+    return data
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Writes to a temporary name beside `path`, synced to disk, then renamed. Raises MetatuiError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            with suppress(OSError):
+                temporary.unlink()
+            raise
+        sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Makes renames inside `path` survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,121 @@
+"""Checkpoints: safetensors with the rest of the state as JSON in the header, and a SHA-256 over both.
+
+No pickle, so a checkpoint cannot run code. A new one is whole on disk before the old one goes, and the old `last` stays
+as `previous`: whatever tears a file, the newest good one is found.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metatui.errors import BadInput, shown
+from metatui.files import read_bounded, sync_directory, write_atomically, writing
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from metatui.learning.state import TrainerState
+
+LARGEST = 4 * 1024**3
+LARGEST_HEADER = 16 * 1024 * 1024
+FORMAT = "metatui-1"
+
+
+def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
+    """Writes `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises MetatuiError where the disk is full."""
+    from safetensors.torch import save
+
+    # Parameters may share memory with the best ones, which the format cannot say.
+    tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.tensors.items()}
+    values = json.dumps(state.values, sort_keys=True)
+    data = save(tensors, metadata={"format": FORMAT, "values": values, "sha256": _digest(tensors, values)})
+    target = folder / f"{kind}.safetensors"
+    fresh = target.with_suffix(".new")
+    write_atomically(fresh, data)
+    with writing(target):
+        if kind == "last" and target.exists():
+            target.replace(folder / "previous.safetensors")
+        fresh.replace(target)
+        sync_directory(folder)
+
+
+def read_checkpoint(path: Path) -> TrainerState:
+    """The state in `path`, on the CPU. Raises BadInput where the file is torn, tampered with or not a checkpoint."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load
+
+    from metatui.learning.state import TrainerState
+
+    name = shown(str(path), 200)
+    data = read_bounded(path, LARGEST)
+    metadata = _metadata(data, name)
+    try:
+        tensors = load(data)
+    except (SafetensorError, ValueError, KeyError, RuntimeError):
+        raise BadInput(f"{name} is not a whole checkpoint: its tensors cannot be read") from None
+    values = metadata["values"]
+    if _digest(tensors, values) != metadata["sha256"]:
+        raise BadInput(f"{name} is not a whole checkpoint: its SHA-256 does not match")
+    try:
+        state = TrainerState(tensors=tensors, values=json.loads(values))
+        int(state.values["iteration"])
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadInput(f"{name} is not a checkpoint of metatui: its values do not say the meta-step") from None
+    return state
+
+
+def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
+    """The newest good checkpoint in `folder` and a sentence about each bad one.
+
+    Returns:
+        None for the state where nothing was ever saved.
+
+    Raises:
+        BadInput: there are checkpoints, but none is whole.
+    """
+    problems: list[str] = []
+    good: dict[str, TrainerState] = {}
+    for kind in ("last", "best", "previous"):
+        path = folder / f"{kind}.safetensors"
+        if not path.exists() or (kind == "previous" and "last" in good):
+            continue
+        try:
+            good[kind] = read_checkpoint(path)
+        except BadInput as error:
+            problems.append(str(error))
+    if problems and not good:
+        raise BadInput("; ".join(problems))
+    return max(good.values(), key=lambda state: int(state.values["iteration"]), default=None), problems
+
+
+def _metadata(data: bytes, name: str) -> Mapping[str, str]:
+    length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
+    if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
+        raise BadInput(f"{name} is not a whole checkpoint: its header claims {length:,} bytes of {len(data):,}")
+    try:
+        header: Any = json.loads(data[8 : 8 + length])
+    except (ValueError, RecursionError):
+        raise BadInput(f"{name} is not a whole checkpoint: its header cannot be read") from None
+    metadata = header.get("__metadata__") if isinstance(header, dict) else None
+    keys = ("format", "values", "sha256")
+    if isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in keys):
+        if metadata["format"] == FORMAT:
+            return metadata
+        raise BadInput(f"{name} is a checkpoint of another format than {FORMAT}: {shown(metadata['format'])}")
+    raise BadInput(f"{name} is not a checkpoint of metatui")
+
+
+def _digest(tensors: Mapping[str, Tensor], values: str) -> str:
+    import torch
+
+    digest = hashlib.sha256(values.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()

@@ -1,0 +1,60 @@
+"""Evaluating what a run has saved, by the run's own protocol or another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metatui.knobs import change
+from metatui.learning.events import Evaluation, TaskView
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import saved_state
+from metatui.settings import Settings
+
+
+def evaluate(
+    run: RunFolder,
+    *,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    device: str | None = None,
+) -> Evaluation:
+    """Adapt the run's best parameters (the last, before any validation) to held-out tasks.
+
+    Args:
+        split: `val` or `test`.
+        tasks: how many; as in the settings where None. So are `steps`, `shots` and `device`.
+
+    Raises:
+        BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
+    """
+    from metatui.learning.state import evaluate_state
+
+    settings, state = saved_state(run)
+    settings = _with_protocol(settings, tasks=tasks, steps=steps, shots=shots, device=device)
+    evaluation, _ = evaluate_state(settings, state, split=split)
+    return evaluation
+
+
+def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple[TaskView, ...]:
+    """Held-out tasks drawn out before and after adaptation of the run's best parameters. Raises as `evaluate`."""
+    from metatui.learning.state import views_of_state
+
+    settings, state = saved_state(run)
+    steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
+    return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
+
+
+def _with_protocol(
+    settings: Settings, *, tasks: int | None, steps: int | None, shots: int | None, device: str | None
+) -> Settings:
+    """`settings` with another protocol, checked as any other settings are."""
+    wanted: dict[str, Any] = {
+        "evaluation.test_tasks": tasks,
+        "evaluation.inner_steps": steps,
+        "evaluation.shots": shots,
+        "compute.device": device,
+    }
+    return change(settings, {path: value for path, value in wanted.items() if value is not None})

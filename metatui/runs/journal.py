@@ -1,0 +1,91 @@
+"""`journal.jsonl`: what happened to a run, with the meta-step and the time of each event."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from metatui.runs.lines import LinesWriter, parse_lines, read_tail
+
+Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
+
+LARGEST = 16 * 1024 * 1024
+
+_STATUS: Mapping[str, Status] = {
+    "started": "running",
+    "resumed": "running",
+    "paused": "paused",
+    "finished": "finished",
+    "stopped": "stopped",
+    "failed": "failed",
+    "interrupted": "interrupted",
+}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of a journal."""
+
+    time: datetime
+    """UTC."""
+    event: str
+    """started, tweaked, paused, resumed, evaluated, warned, finished, stopped, failed or interrupted."""
+    iteration: int
+    """Meta-steps done when it happened."""
+    details: Mapping[str, Any]
+
+
+class JournalWriter:
+    """Appends events; each is on disk when `write` returns."""
+
+    def __init__(self, path: Path) -> None:
+        self._lines = LinesWriter(path)
+
+    def write(self, event: str, iteration: int, **details: Any) -> None:
+        """Raises MetatuiError where the disk is full."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
+        self._lines.flush(sync=True)
+
+    def close(self) -> None:
+        self._lines.close()
+
+
+def read_journal(path: Path) -> list[Entry]:
+    """Every event that can be read, in order; empty where there is no journal."""
+    return [e for item in parse_lines(read_tail(path, LARGEST)) if (e := _entry(item)) is not None]
+
+
+def in_force(entries: Iterable[Entry]) -> list[Entry]:
+    """`entries` without those that a restart from an earlier checkpoint undid. Tweaks stay: they are made again."""
+    kept: list[Entry] = []
+    for entry in entries:
+        if entry.event == "started":
+            kept = [e for e in kept if e.iteration <= entry.iteration or e.event in ("started", "tweaked")]
+        kept.append(entry)
+    return kept
+
+
+def last_status(entries: Iterable[Entry]) -> Status | None:
+    """The status that the last event left the run in; None for a journal without any."""
+    status: Status | None = None
+    for entry in entries:
+        status = _STATUS.get(entry.event, status)
+    return status
+
+
+def _entry(item: Mapping[str, Any]) -> Entry | None:
+    time, event, iteration = item.get("time"), item.get("event"), item.get("iteration")
+    if not (isinstance(time, str) and isinstance(event, str) and type(iteration) is int):
+        return None
+    try:
+        when = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    if when.tzinfo is None:
+        return None
+    details = {key: value for key, value in item.items() if key not in ("time", "event", "iteration")}
+    return Entry(when, event, iteration, details)

@@ -1,0 +1,105 @@
+"""Training and evaluating from Python: what `import metatui` offers, without a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from metatui.errors import MetatuiError
+from metatui.learning.events import Evaluation, Event
+from metatui.runs.evaluating import evaluate as evaluate_run
+from metatui.runs.folder import RunFolder
+from metatui.runs.outcome import Outcome
+from metatui.runs.session import Session
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a training came to."""
+
+    run: RunFolder | None
+    """None where nothing was recorded."""
+    status: str
+    """`finished`, `stopped` or `interrupted`."""
+    iterations: int
+    """Meta-steps done."""
+    meta_loss: float | None
+    """Mean query loss after adaptation in the last meta-step; None for `scratch`, which has none."""
+    accuracy: float | None
+    """Query accuracy after adaptation in the last meta-step; None for regression."""
+    seconds: float
+    """Spent training, without validations and checkpoints."""
+    tasks_per_second: float
+    device: str
+    engine: str
+    test: Evaluation | None
+    """On the test split with the best parameters; None for a run that was stopped."""
+
+
+def train(
+    settings: Settings,
+    *,
+    on_event: Callable[[Event], object] | None = None,
+    runs_dir: str | Path | None = None,
+    record: bool = True,
+) -> Result:
+    """Train one experiment in this thread, to its end.
+
+    Args:
+        on_event: called with each event of `metatui.learning.events` as it happens.
+        runs_dir: where run folders go; METATUI_RUNS or the user's data directory where None.
+        record: whether to keep a run folder at all. Without one nothing is saved.
+
+    Raises:
+        BadInput: the device or the data set is not there.
+        MetatuiError: the training could not go on; the sentence says which setting to change.
+    """
+    run, outcome = None, Outcome()
+    events: Generator[Event, None, None]
+    if record:
+        session = Session.start(settings, runs_dir=runs_dir)
+        run, events = session.run, iter(session)
+    else:
+        from metatui.learning.trainer import Trainer
+
+        events = (event for event in Trainer(settings).events())
+    with closing(events):  # lets the run go at once when on_event raises
+        for event in events:
+            outcome.see(event)
+            if on_event is not None:
+                on_event(event)
+    if outcome.sentence is not None:
+        raise MetatuiError(outcome.sentence)
+    return Result(
+        run=run, status=outcome.status, iterations=outcome.iteration, meta_loss=outcome.meta_loss,
+        accuracy=outcome.accuracy, seconds=outcome.seconds, tasks_per_second=outcome.tasks_per_second,
+        device=outcome.device, engine=outcome.engine, test=outcome.test,
+    )  # fmt: skip
+
+
+def evaluate(
+    run: RunFolder | str | Path,
+    *,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    device: str | None = None,
+    runs_dir: str | Path | None = None,
+) -> Evaluation:
+    """Adapt a saved run's best parameters to held-out tasks, by its own protocol or another.
+
+    Args:
+        run: a run, its name, the start of its name, or the path of its folder.
+        split: `val` or `test`.
+        tasks: how many; as in the run's settings where None. So are `steps`, `shots` and `device`.
+
+    Raises:
+        BadInput: no such run, no whole checkpoint, or a value that cannot be.
+    """
+    folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
+    return evaluate_run(folder, split=split, tasks=tasks, steps=steps, shots=shots, device=device)

@@ -1,0 +1,90 @@
+"""JSON lines: appended to by one writer, read by anybody at any moment; a torn or foreign line is skipped."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from metatui.files import writing
+
+JsonObject = Mapping[str, Any]
+
+
+class LinesWriter:
+    """Appends objects to a file of JSON lines. Writes what is buffered when asked, or when `close`d."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with writing(path):
+            _end_torn_line(path)
+            self._file = path.open("ab", buffering=64 * 1024)
+
+    def append(self, item: JsonObject) -> None:
+        with writing(self._path):
+            self._file.write(line(item))
+
+    def flush(self, *, sync: bool = False) -> None:
+        """Hands everything to the operating system; with `sync`, to the disk. Raises MetatuiError."""
+        with writing(self._path):
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+
+    def close(self) -> None:
+        with writing(self._path):
+            self._file.close()
+
+
+def line(item: JsonObject) -> bytes:
+    """`item` as one line."""
+    return json.dumps(finite(item), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+def finite(value: Any) -> Any:
+    """`value` with null for every number that JSON has no word for."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(item) for item in value]
+    return value
+
+
+def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    """The objects in `data`, one a line, without lines that are torn or hold something else."""
+    for text in data.split(b"\n"):
+        try:
+            item = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(item, dict):
+            yield item
+
+
+def read_range(path: Path, start: int, limit: int) -> bytes:
+    """At most `limit` bytes from `start` on; nothing where the file is not there."""
+    try:
+        with path.open("rb") as file:
+            file.seek(start)
+            return file.read(limit)
+    except OSError:
+        return b""
+
+
+def read_tail(path: Path, limit: int) -> bytes:
+    """The last `limit` bytes; nothing where the file is not there."""
+    try:
+        return read_range(path, max(0, path.stat().st_size - limit), limit)
+    except OSError:
+        return b""
+
+
+def _end_torn_line(path: Path) -> None:
+    if read_tail(path, 1) not in (b"", b"\n"):
+        with path.open("ab") as file:
+            file.write(b"\n")

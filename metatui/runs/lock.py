@@ -1,0 +1,77 @@
+"""One writer for a run: a lock that the operating system gives back however its holder dies."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from metatui.errors import BadInput, shown
+from metatui.files import writing
+
+
+class RunLock:
+    """Held from construction to `release`. Raises BadInput where another writer, here or elsewhere, holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        with writing(path):
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            try:
+                self._acquire()
+                os.ftruncate(self._handle, 0)
+                os.write(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+            except BaseException:
+                os.close(self._handle)
+                raise
+
+    def _acquire(self) -> None:
+        # `is_held` takes a shared lock for an instant. A shared lock that we get ourselves tells that instant from
+        # a writer, so only a writer is ever reported.
+        while not _try(self._handle, fcntl.LOCK_EX):
+            if not _try(self._handle, fcntl.LOCK_SH):
+                raise BadInput(f"run {shown(self._path.parent.name)} is being written by {holder(self._path)}")
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def release(self) -> None:
+        """Lets go; a second call does nothing."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return not _try(handle, fcntl.LOCK_SH)
+    finally:
+        os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Who holds, or last held, the lock file `path`, in words."""
+    owner: Any = None
+    with suppress(OSError, ValueError):
+        owner = json.loads(path.read_bytes()[:1000])
+    if not isinstance(owner, dict):
+        return "another process"
+    pid, host = owner.get("pid"), str(owner.get("host"))
+    if pid == os.getpid() and host == socket.gethostname():
+        return "this process"
+    return f"process {shown(pid)}" + ("" if host == socket.gethostname() else f" on {shown(host)}")
+
+
+def _try(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

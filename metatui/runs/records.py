@@ -1,0 +1,55 @@
+"""`evaluation.json` and `adaptation.json`: the last validation and the final test, whole, with their protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from metatui.errors import BadInput, shown
+from metatui.files import read_bounded, write_atomically
+from metatui.learning.events import Evaluation, TaskView
+
+LARGEST = 64 * 1024 * 1024
+
+R = TypeVar("R", bound="_Record")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+    )
+
+
+class EvaluationRecord(_Record):
+    """`best` is the validation that the best checkpoint comes from."""
+
+    validation: Evaluation | None = None
+    best: Evaluation | None = None
+    test: Evaluation | None = None
+
+
+class AdaptationRecord(_Record):
+    """Held-out tasks drawn out for a person, after `iteration` meta-steps."""
+
+    iteration: int
+    split: str
+    views: tuple[TaskView, ...]
+
+
+def write_record(path: Path, record: _Record) -> None:
+    """Raises MetatuiError where it cannot be written."""
+    write_atomically(path, record.model_dump_json().encode() + b"\n")
+
+
+def read_record(path: Path, kind: type[R]) -> R | None:
+    """None where there is none yet. Raises BadInput where the file holds anything else than a `kind`."""
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate_json(read_bounded(path, LARGEST))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its start"
+        raise BadInput(f"{shown(str(path), 200)} cannot be used: {shown(first['msg'], 120)[1:-1]} at {where}") from None

@@ -1,0 +1,197 @@
+"""A run while it trains: the trainer's events, each on disk before anybody sees it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Generator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
+from metatui.knobs import KNOBS, change
+from metatui.learning.events import Change, Command, Event, Progress, Stop, Tweaked, Warned
+from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import Entry, in_force
+from metatui.runs.outcome import Outcome
+from metatui.runs.store import RunStore, discard
+from metatui.runs.writer import RunWriter
+from metatui.settings import Scalar, Settings
+
+if TYPE_CHECKING:
+    from metatui.learning.state import TrainerState
+    from metatui.learning.trainer import Trainer
+
+FREE_ON_RESUME = ("compute", "checkpoint")
+"""Groups that a resumed run may have otherwise: they do not change what is computed."""
+
+
+class Session:
+    """One run that trains in this process. Iterate it once, in one thread; `submit` from any."""
+
+    def __init__(self, run: RunFolder, trainer: Trainer, writer: RunWriter) -> None:
+        self.run = run
+        self.outcome = Outcome()
+        self._trainer = trainer
+        self._writer = writer
+        self._notes: list[Event] = []
+        self._tweaks: dict[int, list[Change]] = defaultdict(list)
+
+    @property
+    def run_id(self) -> str:
+        return self.run.id
+
+    @classmethod
+    def start(cls, settings: Settings, *, runs_dir: str | Path | None = None, preset: str | None = None) -> Session:
+        """A new run, ready to be iterated.
+
+        Raises:
+            BadInput: the device or the data set is not there; no folder is left behind.
+            MetatuiError: the folder cannot be written.
+        """
+        from metatui.learning.trainer import Trainer
+
+        run = RunStore(runs_dir).create(settings, preset=preset)
+        try:
+            writer = RunWriter(run, preset=preset)
+            try:
+                return cls(run, Trainer(settings, save=writer.save), writer)
+            except BaseException:
+                writer.close()
+                raise
+        except BaseException:
+            discard(run)
+            raise
+
+    @classmethod
+    def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Session:
+        """Go on from the newest good checkpoint, or from the start where there is none yet.
+
+        Tweaks in the journal are made again at their meta-steps, so that the run is the one that was interrupted.
+
+        Args:
+            changes: settings to have otherwise from here on: live ones, and where it is computed.
+
+        Raises:
+            BadInput: the run is over or being written by a process, a change is not possible, no checkpoint is whole,
+                or the device or the data set is not there.
+        """
+        from metatui.learning.trainer import Trainer
+
+        state, problems = newest_checkpoint(run.checkpoints_path)
+        iteration = int(state.values["iteration"]) if state else 0
+        journal = in_force(run.journal())
+        before = settings_at(run.settings(), journal, iteration)
+        settings = change(before, _allowed(changes or {}))
+        if run.status() == "finished" and iteration >= settings.training.iterations:
+            raise BadInput(
+                f"run {shown(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
+                "training.iterations, or start it anew"
+            )
+        started = next((entry for entry in journal if entry.event == "started"), None)
+        writer = RunWriter(run, iteration=iteration, preset=started.details.get("preset") if started else None)
+        try:
+            session = cls(run, Trainer(settings, state=state, save=writer.save), writer)
+        except BaseException:
+            writer.close()
+            raise
+        session._notes = [Warned(iteration, f"{problem}; an older checkpoint is used") for problem in problems]
+        session._notes += [
+            Tweaked(iteration, path, before.value(path), settings.value(path))
+            for path in changes or {}
+            if KNOBS[path].live and before.value(path) != settings.value(path)
+        ]
+        for entry in journal:
+            if (tweak := _tweak(entry)) and entry.iteration > iteration and tweak.path not in (changes or {}):
+                session._tweaks[entry.iteration].append(tweak)
+        return session
+
+    def submit(self, command: Command) -> None:
+        """Tell the trainer what to do after the meta-step it is at."""
+        self._trainer.submit(command)
+
+    def interrupt(self) -> None:
+        """Finish the meta-step, save, and end as `interrupted`."""
+        self.submit(Stop("interrupted"))
+
+    def __iter__(self) -> Generator[Event, None, None]:
+        """Train. Every event is on disk when it is yielded; the run is let go when the iteration ends.
+
+        Raises:
+            MetatuiError: the disk refused, or the trainer failed unexpectedly: then crash.log in the run's folder has
+                the traceback.
+        """
+        try:
+            with closing(self._events()) as events:
+                yield from events
+        except MetatuiError as error:
+            self.outcome.status = "failed"
+            self._writer.failed(str(error))
+            raise
+        except Exception as error:
+            self.outcome.status = "failed"
+            self._writer.crashed(error)
+            raise MetatuiError(
+                f"the run ended after meta-step {self.outcome.iteration} with an unexpected error "
+                f"({type(error).__name__}): its traceback is in {self.run.crash_path}"
+            ) from error
+        except BaseException as error:
+            self.outcome.status = "interrupted"
+            self._writer.interrupted(type(error).__name__)
+            raise
+        finally:
+            self._writer.close()
+
+    def _events(self) -> Generator[Event, None, None]:
+        for event in self._trainer.events():
+            yield self._recorded(event)
+            while self._notes:  # after Started, which opens the journal's new chapter
+                yield self._recorded(self._notes.pop(0))
+            if isinstance(event, Progress):
+                for tweak in self._tweaks.pop(event.iteration, ()):
+                    self.submit(tweak)
+
+    def _recorded(self, event: Event) -> Event:
+        self._writer.record(event)
+        self.outcome.see(event)
+        return event
+
+
+def settings_at(settings: Settings, journal: list[Entry], iteration: int) -> Settings:
+    """`settings` with the tweaks made until `iteration` meta-steps were done."""
+    made = [t for entry in journal if entry.iteration <= iteration and (t := _tweak(entry))]
+    return change(settings, {tweak.path: tweak.value for tweak in made})
+
+
+def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
+    """The newest good checkpoint and the settings, tweaks included, that it was trained with.
+
+    Raises BadInput where there is none.
+    """
+    state, _ = newest_checkpoint(run.checkpoints_path)
+    if state is None:
+        raise BadInput(f"run {shown(run.id)} has no checkpoint yet")
+    return settings_at(run.settings(), in_force(run.journal()), int(state.values["iteration"])), state
+
+
+def _tweak(entry: Entry) -> Change | None:
+    path, new = entry.details.get("path"), entry.details.get("new")
+    if (
+        entry.event == "tweaked"
+        and isinstance(path, str)
+        and path in KNOBS
+        and isinstance(new, bool | int | float | str)
+    ):
+        return Change(path, new)
+    return None
+
+
+def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Any]:
+    for path in changes:
+        knob = KNOBS[path]
+        if not knob.live and knob.group not in FREE_ON_RESUME:
+            live = ", ".join(name for name, k in KNOBS.items() if k.live)
+            sentence = f"{path} cannot change when a run is resumed, but {live} and how it is computed can"
+            raise SettingsError([Problem(path, sentence)])
+    return changes

@@ -1,0 +1,75 @@
+"""What a list of runs shows of each, read without opening the long files whole."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from metatui.errors import BadInput
+from metatui.learning.events import Evaluation, Progress
+from metatui.runs.folder import RunFolder, status_of
+from metatui.runs.journal import Status
+from metatui.runs.metrics import last_progress
+from metatui.runs.records import EvaluationRecord
+from metatui.settings import Settings
+from metatui.text import plain
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """One line of the list of runs."""
+
+    run: RunFolder
+    status: Status
+    started: datetime
+    """UTC."""
+    preset: str | None
+    settings: Settings | None
+    """None where settings.toml cannot be used; `problem` says why."""
+    progress: Progress | None
+    """The last meta-step; None before the first, and for `scratch`."""
+    best: Evaluation | None
+    """The best validation."""
+    test: Evaluation | None
+    problem: str | None
+
+    @property
+    def id(self) -> str:
+        return self.run.id
+
+    @property
+    def iteration(self) -> int:
+        """Meta-steps done."""
+        return self.progress.iteration if self.progress else 0
+
+
+def summarise(run: RunFolder) -> RunSummary:
+    """Never raises: what cannot be read is left out and said in `problem`."""
+    settings, records, problem = None, EvaluationRecord(), None
+    live = run.is_live()  # asked first, so that a run that ends meanwhile is not taken for interrupted
+    try:
+        records = run.evaluation()
+        settings = run.settings()
+    except BadInput as error:
+        problem = str(error)
+    entries = run.journal()
+    first = next((entry for entry in entries if entry.event == "started"), None)
+    preset = first.details.get("preset") if first else None
+    return RunSummary(
+        run=run,
+        status=status_of(entries, live=live),
+        started=first.time if first else _created(run),
+        preset=plain(preset) if isinstance(preset, str) else None,
+        settings=settings,
+        progress=last_progress(run.metrics_path),
+        best=records.best,
+        test=records.test,
+        problem=problem,
+    )
+
+
+def _created(run: RunFolder) -> datetime:
+    try:
+        return datetime.fromtimestamp(run.path.stat().st_mtime, UTC)
+    except (OSError, ValueError, OverflowError):
+        return datetime.fromtimestamp(0, UTC)

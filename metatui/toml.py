@@ -1,0 +1,70 @@
+"""Settings as TOML: the format that presets and runs share.
+
+A `[preset]` table of strings about the experiment, then one table for each group of settings. Nothing in such a file
+can run code, and what is not known is an error.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from metatui.errors import BadInput, SettingsError, shown
+from metatui.files import read_bounded
+from metatui.knobs import KNOBS, parse
+from metatui.settings import Settings
+
+LARGEST = 256 * 1024
+"""Bytes that a settings file may have; ours have about two thousand."""
+
+
+def read_tables(path: Path) -> dict[str, Any]:
+    """The tables of a TOML file. Raises BadInput, which names the file and, where it can, the line."""
+    data = read_bounded(path, LARGEST)
+    try:
+        return tomllib.loads(data.decode())
+    except RecursionError:
+        raise BadInput(f"{shown(str(path), 200)} is nested too deeply for a settings file") from None
+    except ValueError as error:
+        cause = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
+        raise BadInput(f"{shown(str(path), 200)} is not TOML: {shown(cause, 200)[1:-1]}") from None
+
+
+def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
+    """Settings from the tables of the file `path`. Raises SettingsError, which names the file and each field."""
+    try:
+        return parse(groups)
+    except SettingsError as error:
+        raise SettingsError(error.problems, origin=shown(str(path), 200)) from None
+    except (RecursionError, ValueError):
+        raise BadInput(f"{shown(str(path), 200)} holds a value too large or too deep to be a setting") from None
+
+
+def settings_toml(settings: Settings, about: Mapping[str, str], *, whole: bool) -> str:
+    """`settings` as TOML text that `parse_tables` reads back to an equal value.
+
+    Args:
+        about: the `[preset]` table.
+        whole: every setting, as a run's folder needs to mean the same for ever; otherwise those that differ from
+            the default and the main ones, each with its help, as a person wants to read and edit them.
+    """
+    import tomlkit  # 60 ms that reading never needs
+
+    document = tomlkit.document()
+    if about:
+        document["preset"] = tomlkit.item(dict(about))
+    for group in Settings.model_fields:
+        table = tomlkit.table()
+        for knob in (knob for knob in KNOBS.values() if knob.group == group):
+            value = settings.value(knob.path)
+            if not (whole or value != knob.default or (knob.main and knob.matters(settings))):
+                continue
+            item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
+            if not whole:
+                item.comment(knob.help)
+            table[knob.path.split(".")[1]] = item
+        if table:
+            document[group] = table
+    return tomlkit.dumps(document)
