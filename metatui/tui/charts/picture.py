@@ -166,7 +166,7 @@ class _Plot:
         self._x = self._x_axis(picture)
 
     def _y_axis(self, picture: Picture) -> Axis:
-        count = max(2, min(8, self.height // 3))
+        count = max(2, min(8, self.height * 2 // 5))
         if picture.y_limits is not None:
             return fixed_axis(*picture.y_limits, count, log=picture.log_y)
         values = (y for series in self._drawn for x, y in series.points if math.isfinite(x))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
@@ -75,8 +76,7 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
     lines = wrapped(text, max(1, width - 2))[: max(0, height)]
     above = (height - len(lines)) // 2
     rows: list[Row] = [[] for _ in range(above)]
-    for line in lines:
-        rows.append([Segment(" " * ((width - cell_len(line)) // 2)), Segment(line, style)])
+    rows += [[Segment(" " * ((width - cell_len(line)) // 2)), Segment(line, style)] for line in lines]
     rows += [[] for _ in range(height - len(rows))]
     return [padded(row, width) for row in rows]
 
@@ -87,7 +87,7 @@ class RowsWidget(Widget):
     Nothing is drawn while the widget is not displayed: it is done when it is.
     """
 
-    COMPONENT_CLASSES = {"chart--text", "chart--title", "chart--muted"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--text", "chart--title", "chart--muted"}
     DEFAULT_CSS = """
     RowsWidget {
         height: 1fr;
