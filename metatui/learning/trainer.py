@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import queue
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -246,7 +247,7 @@ class Trainer:
         if result is None:
             return
         value = result.final[0] if result.accuracy else -result.final[0]
-        best = self.best is None or value > self.best
+        best = math.isfinite(value) and (self.best is None or value > self.best)
         again = self._validated_at == self.iteration
         if best:
             self.best, self.best_iteration, self.since_best = value, self.iteration, 0

@@ -1,0 +1,33 @@
+"""Small experiments that train in a moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from metatui.knobs import change, parse
+from metatui.learning.events import Event
+from metatui.learning.trainer import Trainer
+from metatui.settings import Scalar, Settings
+
+Collect = Callable[[Trainer], list[Event]]
+
+
+@pytest.fixture
+def tiny() -> Callable[..., Settings]:
+    """Settings of a run of 20 meta-steps; keyword `group__name` changes one."""
+
+    def make(**changes: Scalar) -> Settings:
+        base = parse(
+            {
+                "model": {"hidden": (8, 8)},
+                "algorithm": {"meta_batch": 3},
+                "training": {"iterations": 20},
+                "evaluation": {"every": 10, "tasks": 4, "test_tasks": 6, "inner_steps": 3},
+                "compute": {"device": "cpu"},
+            }
+        )
+        return change(base, {name.replace("__", "."): value for name, value in changes.items()})
+
+    return make

@@ -1,0 +1,54 @@
+"""The proof itself: it passes, and it can fail."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+
+import pytest
+import torch
+
+from metatui.learning import check
+from metatui.learning.check import run_checks
+from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.engines.loop import LoopEngine
+
+
+def test_everything_agrees() -> None:
+    checks = list(run_checks())
+    assert [c for c in checks if not c.ok] == []
+    covered = {(c.algorithm, c.engine, c.reference) for c in checks}
+    for algorithm, engine in product(("maml", "fomaml", "reptile"), ("loop", "batched")):
+        assert (algorithm, engine, "finite differences") in covered
+        assert (algorithm, engine, "higher") in covered
+    assert {c.algorithm for c in checks} == {"maml", "fomaml", "reptile", "scratch", "pretrained"}
+
+
+@pytest.mark.parametrize("engine", [LoopEngine, BatchedEngine])
+def test_first_order_passed_off_as_second_is_found_out(
+    engine: type[LoopEngine | BatchedEngine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = engine.meta_gradient
+    monkeypatch.setattr(engine, "meta_gradient", lambda *a, first_order: real(*a, first_order=True))
+    failed = {(c.algorithm, c.reference) for c in run_checks() if not c.ok}
+    assert ("maml", "finite differences") in failed
+
+
+def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = BatchedEngine.meta_gradient
+
+    def off(self: BatchedEngine, *args: object, **more: object) -> object:
+        found = real(self, *args, **more)  # type: ignore[arg-type]
+        return replace(found, gradients={n: g * (1 + 1e-6) for n, g in found.gradients.items()})
+
+    monkeypatch.setattr(BatchedEngine, "meta_gradient", off)
+    failed = {(c.engine, c.reference) for c in run_checks() if not c.ok}
+    assert ("batched", "higher") in failed
+
+
+def test_the_cases_adapt_affine_norms() -> None:
+    for case in check.cases(torch.device("cpu"))[1:]:
+        scales = [p for name, p in case.model.named_parameters() if p.ndim == 1 and name.endswith("weight")]
+        assert len(scales) == 4
+        assert all(p.requires_grad for p in scales)
+        assert all(not torch.equal(p, torch.ones_like(p)) for p in scales)

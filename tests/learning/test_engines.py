@@ -1,0 +1,204 @@
+"""All engines give the same numbers, for our models and for any module."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from metatui.errors import BadInput
+from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient
+from metatui.learning.inner import InnerLoop, Params
+from metatui.learning.losses import MEAN_SQUARED_ERROR, LossFn
+from metatui.learning.models import conv4, mlp
+
+AGREEMENT = 1e-8
+
+
+def flat(gradients: Params) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients.values()])
+
+
+def points(tasks: int, examples: int, width: int = 1, seed: int = 0) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shape = (tasks, examples, width)
+    x, y, query_x, query_y = (torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(4))
+    return x, y[..., :1], query_x, query_y[..., :1]
+
+
+def pictures(tasks: int, ways: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    x, query_x = (torch.rand(tasks, ways, 1, 16, 16, generator=generator, dtype=torch.float64) for _ in range(2))
+    y = torch.arange(ways).repeat(tasks, 1)
+    return x, y, query_x, y
+
+
+def by_hand(
+    model: nn.Module, loss_fn: LossFn, data: tuple[Tensor, ...], lr: float, steps: int, first_order: bool
+) -> tuple[Tensor, Tensor]:
+    """MAML written out for one task after another, with nothing of ours in it."""
+    names = [name for name, _ in model.named_parameters()]
+    leaves = [p.detach().clone().requires_grad_() for p in model.parameters()]
+    total = torch.zeros((), dtype=torch.float64)
+    for x, y, query_x, query_y in zip(*data, strict=True):
+        fast = leaves
+        for _ in range(steps):
+            predicted = torch.func.functional_call(model, dict(zip(names, fast, strict=True)), (x,))
+            gradients = torch.autograd.grad(loss_fn(predicted, y), fast, create_graph=True, materialize_grads=True)
+            if first_order:
+                gradients = tuple(g.detach() for g in gradients)
+            fast = [p - lr * g for p, g in zip(fast, gradients, strict=True)]
+        predicted = torch.func.functional_call(model, dict(zip(names, fast, strict=True)), (query_x,))
+        total = total + loss_fn(predicted, query_y) / len(data[0])
+    found = torch.autograd.grad(total, leaves, materialize_grads=True)
+    return total.detach(), torch.cat([g.flatten() for g in found])
+
+
+def agree(
+    model: nn.Module, loss_fn: LossFn, data: tuple[Tensor, Tensor, Tensor, Tensor], lr: float, steps: int
+) -> None:
+    for first_order in (False, True):
+        loss, expected = by_hand(model, loss_fn, data, lr, steps, first_order)
+        for engine in ENGINES:
+            got, gradients = meta_gradient(
+                model, loss_fn, *data, inner_lr=lr, inner_steps=steps, first_order=first_order, engine=engine
+            )
+            assert abs(got - loss) <= AGREEMENT * abs(loss)
+            assert (flat(gradients) - expected).norm() <= AGREEMENT * expected.norm(), (engine, first_order)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    st.integers(1, 4), st.integers(1, 5), st.floats(1e-3, 0.2), st.integers(0, 1000),
+)  # fmt: skip
+def test_perceptrons_of_any_shape(hidden: list[int], tasks: int, steps: int, lr: float, seed: int) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = mlp(hidden).double()
+    agree(model, F.mse_loss, points(tasks, 6, seed=seed), lr, steps)
+
+
+@pytest.mark.parametrize("downsample", ["max_pool", "stride"])
+@pytest.mark.parametrize("features", ["flatten", "mean"])
+def test_conv_nets_whose_batch_norm_is_adapted(
+    downsample: Literal["max_pool", "stride"], features: Literal["flatten", "mean"]
+) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = conv4(3, input_shape=(1, 16, 16), filters=4, downsample=downsample, features=features).double()
+        for p in model.parameters():
+            p.data += 0.1 * torch.randn_like(p)
+    agree(model, F.cross_entropy, pictures(2, 3), 0.3, 2)
+
+
+class Residual(nn.Module):
+    """Not a chain of layers, with a weight used twice and one that is not used."""
+
+    def __init__(self, norm: nn.Module) -> None:
+        super().__init__()
+        self.first = nn.Linear(3, 6)
+        self.norm = norm
+        self.last = nn.Linear(6, 1)
+        self.idle = nn.Parameter(torch.ones(2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.first(x)
+        predicted: Tensor = self.last(torch.tanh(self.norm(h)) + h) + self.last(h)
+        return predicted
+
+
+@pytest.mark.parametrize(
+    "norm",
+    [
+        nn.Identity(),
+        nn.LayerNorm(6),
+        nn.GroupNorm(2, 6),
+        nn.BatchNorm1d(6, track_running_stats=False),
+    ],
+    ids=lambda norm: type(norm).__name__,
+)
+def test_any_module_with_adapted_norms(norm: nn.Module) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        model = Residual(norm).double()
+        for p in norm.parameters():
+            p.data += 0.3 * torch.randn_like(p)
+    agree(model, F.mse_loss, points(3, 5, width=3), 0.1, 3)
+
+
+def test_a_loss_of_the_users_own() -> None:
+    def huber(predicted: Tensor, target: Tensor) -> Tensor:
+        return F.huber_loss(predicted, target) + 0.1 * predicted.abs().mean()
+
+    agree(mlp((5,)).double(), huber, points(3, 4), 0.1, 2)
+
+
+def test_tasks_do_not_touch_each_other() -> None:
+    model = mlp((6, 6)).double()
+    data = points(4, 5)
+    arguments = {"inner_lr": 0.05, "inner_steps": 3}
+    for engine in ENGINES:
+        _, together = meta_gradient(model, F.mse_loss, *data, engine=engine, **arguments)  # type: ignore[arg-type]
+        alone = [
+            flat(meta_gradient(model, F.mse_loss, *(t[i : i + 1] for t in data), engine=engine, **arguments)[1])  # type: ignore[misc, arg-type]
+            for i in range(4)
+        ]
+        torch.testing.assert_close(flat(together), torch.stack(alone).mean(0), rtol=1e-10, atol=1e-14)
+
+
+def test_the_model_is_left_unchanged() -> None:
+    model = mlp((6,))
+    before = {name: t.clone() for name, t in model.state_dict().items()}
+    for engine in ENGINES:
+        meta_gradient(model.float(), F.mse_loss, *(t.float() for t in points(2, 3)), inner_lr=1.0, inner_steps=2,
+                      engine=engine)  # fmt: skip
+    assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+def test_frozen_parameters_stay_out_of_it() -> None:
+    model = mlp((6,)).double()
+    model[0].weight.requires_grad_(False)
+    results = [
+        meta_gradient(model, F.mse_loss, *points(2, 3), inner_lr=0.1, inner_steps=2, engine=engine)[1]
+        for engine in ENGINES
+    ]
+    for gradients in results:
+        assert list(gradients) == ["0.bias", "2.weight", "2.bias"]
+        assert (flat(gradients) - flat(results[0])).norm() <= AGREEMENT * flat(results[0]).norm()
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_mini_batches_follow_the_order_given(name: EngineName) -> None:
+    model = mlp((6,)).double()
+    x, y, _, _ = points(2, 4)
+    order = torch.tensor([[[0, 1], [2, 3]], [[3, 1], [0, 2]]])
+    engine = make_engine(name, model, MEAN_SQUARED_ERROR)
+    theta = {n: p.detach() for n, p in model.named_parameters()}
+    *_, last = engine.adapt(theta, x, y, InnerLoop(0.1, 2), order)
+    for t in range(2):
+        fast = {n: p.clone().requires_grad_() for n, p in theta.items()}
+        for rows in order[t]:
+            loss = F.mse_loss(torch.func.functional_call(model, fast, (x[t, rows],)), y[t, rows])
+            gradients = torch.autograd.grad(loss, list(fast.values()))
+            fast = {
+                n: (p - 0.1 * g).detach().requires_grad_() for (n, p), g in zip(fast.items(), gradients, strict=True)
+            }
+        torch.testing.assert_close(flat({n: p[t] for n, p in last.params.items()}), flat(fast).detach())
+
+
+def test_bad_input_is_one_sentence() -> None:
+    x, y, query_x, query_y = points(2, 3)
+    model = mlp((4,)).double()
+    with pytest.raises(BadInput, match="task axes"):
+        meta_gradient(model, F.mse_loss, x[:1], y, query_x, query_y, inner_lr=0.1, inner_steps=1)
+    with pytest.raises(BadInput, match="inner_steps is 0"):
+        meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=0)
+    with pytest.raises(BadInput, match="must be one of auto"):
+        meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=1, engine="jax")  # type: ignore[arg-type]

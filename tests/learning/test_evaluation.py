@@ -1,0 +1,131 @@
+"""Held-out evaluation: its numbers, its independence between tasks, its batch-norm modes, its intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from scipy.stats import t as student
+from torch.func import functional_call
+
+from metatui.errors import BadInput
+from metatui.knobs import parse
+from metatui.learning.evaluation import predictions
+from metatui.learning.events import RegressionView
+from metatui.learning.experiment import set_up
+from metatui.learning.inner import InnerLoop
+from metatui.learning.state import evaluate_state
+from metatui.learning.statistics import mean_ci95
+from metatui.learning.trainer import Trainer
+from metatui.settings import Settings
+
+Make = Callable[..., Settings]
+
+
+def test_the_curve_is_that_of_each_task_adapted_alone(tiny: Make) -> None:
+    settings = tiny(compute__precision="float64")
+    state = Trainer(settings).state()
+    evaluation, views = evaluate_state(settings, state, split="test", tasks=5, steps=3, views=range(5))
+    experiment = set_up(settings)
+    losses = []
+    for task in range(5):
+        episode = experiment.episodes("test", [task], seed=settings.evaluation.seed, shots=10)
+        fast = {name: p.clone().requires_grad_() for name, p in experiment.theta().items()}
+        row = []
+        for step in range(4):
+            row.append(F.mse_loss(functional_call(experiment.model, fast, (episode.query_x[0],)), episode.query_y[0]))
+            if step < 3:
+                loss = F.mse_loss(
+                    functional_call(experiment.model, fast, (episode.support_x[0],)), episode.support_y[0]
+                )
+                found = torch.autograd.grad(loss, list(fast.values()))
+                fast = {
+                    n: (p - 0.01 * g).detach().requires_grad_() for (n, p), g in zip(fast.items(), found, strict=True)
+                }
+        losses.append(torch.stack(row).detach())
+    expected, half = mean_ci95(torch.stack(losses))
+    assert evaluation.loss.mean == pytest.approx(expected, rel=1e-12)
+    assert evaluation.loss.ci95 == pytest.approx(half, rel=1e-12)
+    for view, row in zip(views, losses, strict=True):
+        assert view.loss == pytest.approx(row.tolist(), rel=1e-12)
+
+
+def test_a_task_is_the_same_whatever_else_is_evaluated(tiny: Make) -> None:
+    settings = tiny(compute__precision="float64")
+    state = Trainer(settings).state()
+    (alone,) = evaluate_state(settings, state, tasks=2, views=[4])[1]
+    among = evaluate_state(settings, state, tasks=2, views=[1, 4, 2])[1][1]
+    assert isinstance(alone, RegressionView)
+    assert isinstance(among, RegressionView)
+    assert (alone.title, alone.support_x, alone.truth) == (among.title, among.support_x, among.truth)
+    assert alone.loss == pytest.approx(among.loss, rel=1e-12)
+
+
+def test_evaluating_changes_no_parameter(tiny: Make) -> None:
+    trainer = Trainer(tiny())
+    before = trainer.state()
+    evaluate_state(trainer.settings, before, tasks=4, views=[0])
+    after = trainer.state()
+    assert all(torch.equal(t, after.tensors[name]) for name, t in before.tensors.items())
+
+
+def test_other_shots_than_trained_with(tiny: Make) -> None:
+    settings = tiny()
+    evaluation, (view,) = evaluate_state(settings, Trainer(settings).state(), tasks=3, shots=4, views=[0])
+    assert evaluation.shots == 4
+    assert isinstance(view, RegressionView)
+    assert len(view.support_x) == 4
+
+
+def test_training_tasks_are_not_for_evaluation(tiny: Make) -> None:
+    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+        evaluate_state(tiny(), Trainer(tiny()).state(), split="train")
+
+
+GLYPHS = {
+    "task": {"source": "glyphs", "ways": 3, "shots": 2, "queries": 2},
+    "model": {"filters": 4},
+    "compute": {"device": "cpu", "precision": "float64"},
+}
+
+
+def test_per_example_batch_norm_never_sees_two_query_examples() -> None:
+    experiment = set_up(parse({**GLYPHS, "evaluation": {"batch_norm": "per_example"}}))
+    episodes = experiment.episodes("test", range(2), seed=0, shots=2)
+    for stack, got in predictions(experiment, experiment.theta(), episodes, InnerLoop(0.1, 2)):
+        for t in range(2):
+            params = {name: p[t] for name, p in stack.items()}
+            for j, example in enumerate(episodes.query_x[t]):
+                batch = torch.cat([episodes.support_x[t], example.unsqueeze(0)])
+                expected = functional_call(experiment.model, params, (batch,))[-1]
+                torch.testing.assert_close(got[t, j], expected.detach(), rtol=1e-9, atol=1e-12)
+
+
+def test_the_batch_norm_modes_differ_and_are_named() -> None:
+    results = {}
+    for mode in ("transductive", "per_example"):
+        settings = parse({**GLYPHS, "evaluation": {"batch_norm": mode}})
+        results[mode] = evaluate_state(settings, Trainer(settings).state(), tasks=3, steps=1)[0]
+        assert results[mode].batch_norm == mode
+        assert results[mode].ways == 3
+    assert results["transductive"].loss != results["per_example"].loss
+
+
+def test_intervals_are_students() -> None:
+    values = torch.tensor([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0], [9.0, 5.0]])
+    mean, half = mean_ci95(values)
+    assert mean == (4.0, 5.0)
+    # By hand: the standard deviation of 1, 2, 4, 9 is sqrt(38/3).
+    assert half[0] == pytest.approx(student.ppf(0.975, 3) * (38 / 3) ** 0.5 / 2, rel=1e-12)
+    assert half[1] == 0.0
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    generator = torch.Generator().manual_seed(0)
+    trials = torch.randn(12, 2000, generator=generator, dtype=torch.float64)
+    mean, half = (torch.tensor(v) for v in mean_ci95(trials))
+    covered = (mean.abs() <= half).double().mean().item()
+    # Four standard errors of a proportion of 2,000.
+    assert covered == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 2000) ** 0.5)

@@ -1,0 +1,318 @@
+"""The trainer: what it says, what it obeys, and that it says the same again."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from metatui.errors import BadInput, SettingsError
+from metatui.learning.events import (
+    Change,
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Evaluate,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Pause,
+    Paused,
+    Progress,
+    Resume,
+    Resumed,
+    Started,
+    Stop,
+    Tweaked,
+    Warned,
+)
+from metatui.learning.outer import Diverged
+from metatui.learning.state import TrainerState, evaluate_state
+from metatui.learning.trainer import Trainer
+from metatui.settings import Settings
+
+Make = Callable[..., Settings]
+ALGORITHMS = ["maml", "fomaml", "reptile", "scratch", "pretrained"]
+
+
+def of(kind: type, events: list[Event]) -> list[Event]:
+    return [event for event in events if isinstance(event, kind)]
+
+
+def timeless(events: list[Event]) -> list[Event]:
+    """Events without what the clock put into them."""
+
+    def plain(event: Event) -> Event:
+        match event:
+            case Progress() | Finished():
+                test = getattr(event, "test", None)
+                more = {"test": replace(test, seconds=0.0)} if test else {}
+                return replace(event, seconds=0.0, **more)
+            case Evaluated():
+                return replace(event, evaluation=replace(event.evaluation, seconds=0.0))
+        return event
+
+    return [plain(event) for event in events]
+
+
+def later(events: list[Event], iteration: int) -> list[Event]:
+    """What was said after `iteration` meta-steps were done."""
+
+    def at(event: Event) -> int:
+        return event.evaluation.iteration if isinstance(event, Evaluated) else event.iteration
+
+    return [event for event in events if not isinstance(event, Started) and at(event) > iteration]
+
+
+def when(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
+    """The trainer's events, with commands submitted once `iteration` meta-steps are done."""
+    for event in trainer.events():
+        if isinstance(event, Progress) and event.iteration == iteration:
+            for command in commands:
+                trainer.submit(command)
+        yield event
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+def test_a_run_from_start_to_test(name: str, tiny: Make) -> None:
+    events = list(Trainer(tiny(algorithm__name=name)).events())
+    assert isinstance(events[0], Started)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "iterations"
+    assert finished.test is not None
+    assert (finished.test.split, finished.test.tasks, finished.test.steps) == ("test", 6, (0, 1, 2, 3))
+    assert finished.test.accuracy is None
+    steps = 0 if name == "scratch" else 20
+    assert [e.iteration for e in of(Progress, events)] == list(range(1, steps + 1))  # type: ignore[union-attr]
+    assert [e.evaluation.iteration for e in of(Evaluated, events)] == ([0] if name == "scratch" else [10, 20])  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ALGORITHMS)
+@pytest.mark.parametrize("engine", ["loop", "batched", "higher"])
+def test_same_seed_same_numbers(name: str, engine: str, tiny: Make) -> None:
+    settings = tiny(algorithm__name=name, compute__engine=engine)
+    first, second = (timeless(list(Trainer(settings).events())) for _ in range(2))
+    assert first == second
+
+
+def test_another_seed_other_numbers_but_the_same_held_out_tasks(tiny: Make) -> None:
+    runs = [list(Trainer(tiny(training__seed=seed)).events()) for seed in (0, 1)]
+    losses = [[e.meta_loss for e in of(Progress, events)] for events in runs]  # type: ignore[union-attr]
+    assert losses[0] != losses[1]
+    truths = [[view.truth for view in of(Evaluated, events)[0].views] for events in runs]  # type: ignore[union-attr]
+    assert truths[0] == truths[1]
+
+
+@pytest.mark.parametrize("name", ["maml", "fomaml", "reptile", "pretrained"])
+@pytest.mark.parametrize("at", [7, 10, 13])
+def test_going_on_from_a_checkpoint_is_exact(name: str, at: int, tiny: Make) -> None:
+    settings = tiny(
+        algorithm__name=name, algorithm__outer_schedule="cosine", training__early_stop=50, evaluation__every=5
+    )
+    whole = timeless(list(Trainer(settings).events()))
+    saved: dict[str, TrainerState] = {}
+    first = Trainer(settings, save=saved.__setitem__)
+    before = list(when(first, at, Stop()))
+    assert before[-1].iteration == at
+    again = Trainer(settings, state=saved["last"])
+    after = timeless(list(again.events()))
+    assert later(after, at) == later(whole, at)
+    final = Trainer(settings)
+    list(final.events())
+    for key, tensor in final.state().tensors.items():
+        assert torch.equal(tensor, again.state().tensors[key]), key
+
+
+def test_pause_waits_and_resume_goes_on_with_the_same_numbers(tiny: Make) -> None:
+    plain = [e for e in timeless(list(Trainer(tiny()).events())) if isinstance(e, Progress)]
+    trainer = Trainer(tiny())
+    events = []
+    for event in when(trainer, 5, Pause()):
+        events.append(event)
+        if isinstance(event, Paused):
+            trainer.submit(Pause())  # pausing twice is no error
+            trainer.submit(Evaluate())
+            trainer.submit(Resume())
+    kinds = [type(e) for e in events]
+    assert kinds.index(Paused) < kinds.index(Evaluated) < kinds.index(Resumed)
+    assert timeless(of(Progress, events)) == plain
+
+
+def test_stop_ends_after_the_meta_step_and_saves(tiny: Make) -> None:
+    saved: dict[str, TrainerState] = {}
+    events = list(when(Trainer(tiny(), save=saved.__setitem__), 5, Stop("interrupted")))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert (finished.iteration, finished.reason, finished.test) == (5, "interrupted", None)
+    assert saved["last"].values["iteration"] == 5
+
+
+def test_stop_interrupts_a_validation(tiny: Make) -> None:
+    settings = tiny(evaluation__every=5, evaluation__tasks=5000)
+    events = list(when(Trainer(settings), 5, Stop()))
+    assert not of(Evaluated, events)
+    assert events[-1].iteration == 5
+
+
+def test_commands_sent_during_a_validation_keep_their_order(tiny: Make) -> None:
+    settings = tiny(evaluation__every=5)
+    outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
+    events = list(when(Trainer(settings), 5, *outer))
+    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]  # type: ignore[union-attr]
+
+
+def test_live_changes_take_effect_at_the_next_meta_step(tiny: Make) -> None:
+    changes = {
+        "algorithm.inner_lr": 0.02,
+        "algorithm.outer_lr": 0.5,
+        "algorithm.inner_steps": 2,
+        "algorithm.meta_batch": 7,
+        "training.iterations": 15,
+    }
+    events = list(when(Trainer(tiny()), 5, *(Change(path, value) for path, value in changes.items())))
+    assert [(e.iteration, e.path, e.new) for e in of(Tweaked, events)] == [  # type: ignore[union-attr]
+        (5, path, value) for path, value in changes.items()
+    ]
+    progress = of(Progress, events)
+    assert [e.tasks_seen for e in progress][4:7] == [15, 22, 29]  # type: ignore[union-attr]
+    assert progress[5].outer_lr == 0.5  # type: ignore[union-attr]
+    assert len(progress) == 15
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "words"),
+    [
+        ("training.seed", 3, "cannot change during a run"),
+        ("no.such", 3, "cannot change during a run"),
+        ("algorithm.inner_lr", -1.0, "must be a number above 0"),
+        ("algorithm.meta_batch", 0, "must be a whole number from 1"),
+    ],
+)
+def test_a_change_that_cannot_be_is_refused_in_words(path: str, value: float, words: str, tiny: Make) -> None:
+    events = list(when(Trainer(tiny()), 5, Change(path, value)))
+    (warned,) = of(Warned, events)
+    assert isinstance(warned, Warned)
+    assert words in warned.text
+    assert not of(Tweaked, events)
+
+
+def test_lowering_the_iterations_below_what_is_done_ends_the_run(tiny: Make) -> None:
+    events = list(when(Trainer(tiny()), 5, Change("training.iterations", 3)))
+    assert events[-1].iteration == 5
+    assert isinstance(events[-1], Finished)
+
+
+def test_checkpoint_now(tiny: Make) -> None:
+    saved: list[int] = []
+    trainer = Trainer(tiny(), save=lambda kind, state: saved.append(state.values["iteration"]))
+    events = list(when(trainer, 5, Checkpoint()))
+    assert 5 in saved
+    assert Checkpointed(5, "last") in events
+
+
+def test_early_stop_counts_validations_without_a_new_best(tiny: Make) -> None:
+    # Steps that wreck the initialisation: the first validation stays the best one.
+    settings = tiny(algorithm__outer_lr=5.0, training__early_stop=3, training__iterations=500, evaluation__every=2)
+    trainer = Trainer(settings)
+    events = list(trainer.events())
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.reason == "early_stop"
+    bests = [e.best for e in of(Evaluated, events)]  # type: ignore[union-attr]
+    assert bests[-3:] == [False] * 3
+    assert bests[-4]
+    assert finished.test is not None
+    assert finished.test.iteration == trainer.best_iteration
+
+
+def test_the_test_uses_the_best_validation(tiny: Make) -> None:
+    settings = tiny(algorithm__outer_lr=2.0, training__iterations=30, evaluation__every=5)
+    trainer = Trainer(settings)
+    events = list(trainer.events())
+    validations = {e.evaluation.iteration: e.evaluation.final[0] for e in of(Evaluated, events)}  # type: ignore[union-attr]
+    finite = {i: loss for i, loss in validations.items() if math.isfinite(loss)}
+    best = min(finite, key=lambda i: (finite[i], i))
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.test is not None
+    assert finished.test.iteration == best
+    again, _ = evaluate_state(settings, trainer.state())
+    assert replace(again, seconds=0.0) == replace(finished.test, seconds=0.0)
+
+
+def test_a_validation_that_is_not_finite_is_never_the_best(tiny: Make) -> None:
+    # Ten thousand times too large a step at evaluation, after one finite step in training.
+    settings = tiny(algorithm__inner_lr=60.0, evaluation__inner_steps=60, training__iterations=2, evaluation__every=1)
+    events = list(Trainer(settings).events())
+    evaluated = of(Evaluated, events)
+    assert evaluated
+    assert all(not math.isfinite(e.evaluation.final[0]) and not e.best for e in evaluated)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
+def test_divergence_keeps_the_last_good_state_and_says_what_to_lower(name: str, tiny: Make) -> None:
+    saved: dict[str, TrainerState] = {}
+    settings = tiny(algorithm__name=name, algorithm__inner_lr=100.0, algorithm__inner_steps=40)
+    events = list(Trainer(settings, save=saved.__setitem__).events())
+    failed = events[-1]
+    assert isinstance(failed, Failed)
+    assert "not finite: lower algorithm.inner_lr (now 100)" in failed.sentence
+    assert all(torch.isfinite(t).all() for t in saved["last"].tensors.values())
+    assert saved["last"].values["iteration"] == failed.iteration
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory."), RuntimeError("DefaultCPUAllocator: can't allocate memory")]
+)
+def test_out_of_memory_names_the_setting_to_shrink(
+    error: Exception, tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trainer = Trainer(tiny())
+    real = trainer.algorithm.meta_step
+
+    def fails(tasks: range, *rest: object) -> object:
+        if tasks.start >= 9:
+            raise error
+        return real(tasks, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer.algorithm, "meta_step", fails)
+    failed = list(trainer.events())[-1]
+    assert isinstance(failed, Failed)
+    assert failed.iteration == 3
+    assert "lower algorithm.meta_batch (now 3)" in failed.sentence
+
+
+def test_other_errors_are_not_hidden(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(tiny())
+
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(trainer.algorithm, "meta_step", fails)
+    with pytest.raises(RuntimeError, match="a bug"):
+        list(trainer.events())
+
+
+def test_a_device_that_is_not_there_lists_those_that_are(tiny: Make) -> None:
+    with pytest.raises(SettingsError, match=r"compute.device is 'cuda:99', but the devices here are .*cpu \("):
+        Trainer(tiny(compute__device="cuda:99"))
+
+
+def test_a_state_of_another_model_is_refused(tiny: Make) -> None:
+    saved = Trainer(tiny()).state()
+    with pytest.raises(BadInput, match="does not fit the model"):
+        Trainer(tiny(model__hidden=(5,)), state=saved)
+
+
+def test_diverged_gradients_leave_theta_alone(tiny: Make) -> None:
+    trainer = Trainer(tiny())
+    theta = {name: p.clone() for name, p in trainer.algorithm.theta.items()}
+    gradients = {name: torch.full_like(p, math.inf) for name, p in theta.items()}
+    with pytest.raises(Diverged):
+        trainer.algorithm.outer.step(gradients, lr=1.0, clip=0.0)  # type: ignore[attr-defined]
+    assert all(torch.equal(p, theta[name]) for name, p in trainer.algorithm.theta.items())
