@@ -52,7 +52,8 @@ def _show(run: str, evaluation: Evaluation) -> None:
     screen = console()
     sign = plus_minus(screen)
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
-    rows = table(*columns, title=f"{run}, {protocol(evaluation)}", numbers=columns)
+    screen.print(f"{run}, meta-step {evaluation.iteration:,}: {protocol(evaluation)}", soft_wrap=True)
+    rows = table(*columns, numbers=columns)
     for index, step in enumerate(evaluation.steps):
         cells = [str(step), interval(evaluation.loss, index, percent=False, plus_minus=sign)]
         if evaluation.accuracy:

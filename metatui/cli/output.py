@@ -29,9 +29,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def table(*columns: str, title: str = "", numbers: tuple[str, ...] = ()) -> Table:
+def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
     """An empty table; the columns named in `numbers` are right-aligned."""
-    made = Table(box=box.SIMPLE_HEAD, title=Text(title) if title else None, title_justify="left", pad_edge=False)
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for name in columns:
         right = name in numbers
         made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")

@@ -1,0 +1,160 @@
+"""Presets and settings files: what is written reads back equal, and what cannot be used is said in one sentence."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from metatui import paths, presets
+from metatui.errors import BadInput, SettingsError
+from metatui.impossible import impossible
+from metatui.knobs import KNOBS, Knob, change
+from metatui.settings import Settings
+from metatui.toml import LARGEST, parse_tables, settings_toml
+
+
+@pytest.fixture(autouse=True)
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "config" / "presets"
+    monkeypatch.setattr(paths, "user_presets_dir", lambda: folder)
+    return folder
+
+
+def values(knob: Knob) -> st.SearchStrategy[Any]:
+    group, name = knob.path.split(".")
+    annotation: Any = Settings.model_fields[group].annotation
+    limits: dict[str, Any] = {}
+    for item in annotation.model_fields[name].metadata:
+        for key in ("ge", "gt", "le"):
+            if getattr(item, key, None) is not None:
+                limits[key] = getattr(item, key)
+    match knob.kind:
+        case "int":
+            return st.integers(limits["ge"], limits["le"])
+        case "float":
+            low = limits.get("ge", limits.get("gt"))
+            return st.floats(low, limits["le"], exclude_min="gt" in limits)
+        case "bool":
+            return st.booleans()
+        case "choice":
+            return st.sampled_from(knob.choices)
+        case "ints":
+            return st.lists(st.integers(1, 4096), min_size=1, max_size=8).map(tuple)
+        case "text":
+            return st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"])
+
+
+@st.composite
+def any_settings(draw: st.DrawFn) -> Settings:
+    paths_changed = draw(st.lists(st.sampled_from(sorted(KNOBS)), unique=True, max_size=12))
+    try:
+        settings = change(Settings(), {path: draw(values(KNOBS[path])) for path in paths_changed})
+    except SettingsError:
+        assume(False)
+        raise
+    assert not impossible(settings)
+    return settings
+
+
+@given(settings=any_settings(), whole=st.booleans(), title=st.text(st.characters(exclude_categories=["Cs"])))
+def test_any_settings_read_back_equal(settings: Settings, whole: bool, title: str) -> None:
+    tables = tomllib.loads(settings_toml(settings, {"title": title}, whole=whole))
+    assert tables.pop("preset") == {"title": title}
+    assert parse_tables(tables, Path("x.toml")) == settings
+
+
+def test_a_run_names_every_setting_and_a_preset_only_what_matters() -> None:
+    whole = tomllib.loads(settings_toml(Settings(), {}, whole=True))
+    assert {f"{group}.{name}" for group, table in whole.items() for name in table} == set(KNOBS)
+    text = settings_toml(Settings(), {}, whole=False)
+    assert "ways" not in text  # a sinusoid has none
+    assert f"inner_lr = 0.01 # {KNOBS['algorithm.inner_lr'].help}" in text
+
+
+@pytest.mark.parametrize("path", sorted(presets.bundled_dir().glob("*.toml")), ids=lambda path: path.stem)
+def test_bundled_presets_say_what_they_are(path: Path) -> None:
+    preset = presets.load(path.stem)
+    assert preset.bundled
+    assert preset.name == path.stem
+    assert preset.title
+    assert preset.source
+    assert preset.protocol
+
+
+def test_own_presets_are_saved_loaded_listed_and_deleted(own_folder: Path) -> None:
+    settings = change(Settings(), {"training.seed": 7, "model.hidden": (8, 8)})
+    saved = presets.save("mine", settings, title="My first")
+    assert saved == presets.load("mine") == presets.load(own_folder / "mine.toml")
+    assert (saved.settings, saved.title, saved.bundled) == (settings, "My first", False)
+    assert [preset.name for preset in presets.user()] == ["mine"]
+    assert presets.all_presets()[-1] == saved
+    with pytest.raises(BadInput, match="'mine' is already a preset of yours"):
+        presets.save("mine", Settings())
+    assert presets.save("mine", Settings(), overwrite=True).settings == Settings()
+    presets.delete("mine")
+    assert presets.user() == []
+    assert list(own_folder.iterdir()) == []
+
+
+def test_bundled_presets_are_neither_replaced_nor_deleted() -> None:
+    with pytest.raises(BadInput, match="'quick' is a bundled preset: choose another name"):
+        presets.save("quick", Settings(), overwrite=True)
+    with pytest.raises(BadInput, match="'quick' is a bundled preset and cannot be deleted"):
+        presets.delete("quick")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../x", "a b", "é", "x" * 65, "a\n", ".hidden"])
+def test_names_that_cannot_be(name: str) -> None:
+    with pytest.raises(BadInput, match="must be 1 to 64 letters, digits, '-' or '_'"):
+        presets.save(name, Settings())
+
+
+def test_an_unknown_name_gets_the_nearest() -> None:
+    with pytest.raises(BadInput, match="'quik' is neither a preset nor a TOML file: did you mean quick?"):
+        presets.load("quik")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("[task]\nshotz = 1", "'task.shotz' is not a setting: did you mean task.shots?"),
+        ("[task]\nshots = 1.5", "task.shots is 1.5, but must be a whole number from 1 to 1,000"),
+        ("[task]\nshots = '5'", "task.shots is '5', but must be a whole number from 1 to 1,000"),
+        ("[algorithm]\ninner_lr = nan", "algorithm.inner_lr is nan, but must be a number above 0 up to 100"),
+        ("[preset]\ntitel = 'x'", "'preset.titel' is not known: did you mean preset.title?"),
+        ("[preset]\ntitle = 5", "preset.title is 5, but must be text"),
+        ("preset = 5", "preset is 5, but must be a table of texts"),
+        ("task = 5", "task is 5, but must be a table of settings"),
+        ("[task", "is not TOML"),
+        ("a = " + "[" * 5000, "is nested too deeply"),
+        ("training.seed" + ".a" * 3000 + " = 1", "is nested too deeply|too deep|too large|must be a whole number"),
+        ("training.seed = 0x" + "f" * 20000, "too large|must be a whole number"),
+        ("training.seed = " + "9" * 20000, "is not TOML"),
+        ("#" * (LARGEST + 1), "is too large: at most 262,144 bytes are read"),
+    ],
+)
+def test_files_that_cannot_be_used(tmp_path: Path, text: str, sentence: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=sentence) as caught:
+        presets.load(path)
+    assert "bad.toml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_own_preset_that_cannot_be_used_hides_no_other(own_folder: Path) -> None:
+    presets.save("good", Settings())
+    (own_folder / "bad.toml").write_bytes(b"\xff")
+    assert [preset.name for preset in presets.user()] == ["good"]
+    assert [sentence.endswith("not TOML: not UTF-8 text") for sentence in presets.problems()] == [True]
+
+
+def test_texts_from_files_are_harmless_to_show(tmp_path: Path) -> None:
+    path = tmp_path / "x.toml"
+    path.write_text('[preset]\ntitle = "\\u001b[31mred\\nnext"')
+    assert presets.load(path).title == "�[31mred next"
