@@ -10,7 +10,7 @@ from torch import Tensor
 from metatui.errors import BadInput
 from metatui.learning import random
 from metatui.learning.episodes import Split
-from metatui.learning.tasks.images import ImageSource
+from metatui.learning.tasks.images import SIDE, ImageSource
 from metatui.learning.tasks.omniglot_data import load
 from metatui.learning.tasks.omniglot_layout import DRAWINGS, Character, characters
 from metatui.learning.tasks.omniglot_splits import split_characters
@@ -77,6 +77,6 @@ class OmniglotSource(ImageSource):
         position, turns = classes // self._turns, classes % self._turns
         first = (self._numbers[split][position] * self._turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
-        images = self._images.index_select(0, rows.flatten().to(self.device)).unflatten(0, rows.shape)
+        images = self._images.index_select(0, rows.flatten().to(self.device)).reshape(*rows.shape, SIDE, SIDE)
         # Not divided by 255: devices round that differently.
         return images.to(torch.float32).mul_(1 / 255)

@@ -43,7 +43,9 @@ class Omniglot:
     """Of the pixels."""
 
 
-def pack(folder: Path, *, to: Path | None = None, layout: Layout = OMNIGLOT, progress: OnProgress | None = None) -> None:
+def pack(
+    folder: Path, *, to: Path | None = None, layout: Layout = OMNIGLOT, progress: OnProgress | None = None
+) -> None:
     """Packs the published files in `folder` into the file `to` (default: where `load` looks).
 
     Args:
@@ -67,7 +69,7 @@ def pack(folder: Path, *, to: Path | None = None, layout: Layout = OMNIGLOT, pro
             done += 1
             if progress and done % DRAWINGS == 0:
                 progress(done, total)
-    images = torch.from_numpy(pixels).unflatten(0, (len(everyone), DRAWINGS))
+    images = torch.from_numpy(pixels).reshape(len(everyone), DRAWINGS, SIDE, SIDE)
     header = {"format": _FORMAT, "characters": _names(layout), "sha256": _checksum(pixels.tobytes())}
     write_atomically(to or paths.omniglot_cache(), save({"images": images}, header))
 
@@ -88,7 +90,7 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
 
     data = read_bounded(path, _MAX_BYTES)
     try:
-        tensors = dict(deserialize(data))
+        tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise untrusted(f"it is damaged ({plain(str(error))})") from None
     # deserialize has checked that the header is JSON of the right form; it only keeps the metadata to itself.

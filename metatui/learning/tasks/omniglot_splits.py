@@ -40,5 +40,5 @@ def split_characters(name: str) -> dict[Split, Tensor]:
     sizes = SIZES[name]
     key = random.keys(0, f"omniglot/split/{name}", torch.tensor(0))
     order = random.choose(key, len(everyone), len(everyone))
-    train, val, test = order.split([sizes["train"], sizes["val"], sizes["test"]])
+    train, val, test = order.tensor_split([sizes["train"], sizes["train"] + sizes["val"]])
     return {"train": train.sort().values, "val": val.sort().values, "test": test.sort().values}
