@@ -63,7 +63,7 @@ _UNICODE: Final = Glyphs(
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="hd", lines="•+×◆○▲", points="•", ramp=" ░▒▓█", sample="█", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", right="√", wrong="×", done="█", todo="░",
     vertical="│", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid", heavy_border="double",
 )  # fmt: skip

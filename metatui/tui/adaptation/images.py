@@ -57,13 +57,15 @@ def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout
     if not classes or not per_class:
         return None
     finest = -(-view.height // 4) if symbols is Symbols.BRAILLE else -(-view.height // 2)
-    for rows in range(max(SMALLEST, min(finest, 10)), SMALLEST - 1, -1):
+    fitting = []
+    for rows in range(SMALLEST, max(SMALLEST, min(finest, 10)) + 1):
         columns = max(4, round(2 * rows * view.width / view.height))
         queries = min(per_class, (height - 1 - rows) // (rows + 1))
-        for lead in (LEAD, 0):
-            found = Layout(rows, columns, classes, queries, lead)
-            if queries >= 1 and found.width <= width:
-                return found
+        plans = [Layout(rows, columns, classes, queries, lead) for lead in (LEAD, 0)]
+        fitting += [plan for plan in plans if queries >= 1 and plan.width <= width][:1]
+    if fitting:
+        # From five rows on a character reads well; then more of them say more than larger ones.
+        return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows))
     columns = max(4, round(2 * SMALLEST * view.width / view.height))
     fewer = min(classes, (width + 1) // (columns + 1))
     queries = min(per_class, (height - 1 - SMALLEST) // (SMALLEST + 1))

@@ -15,7 +15,7 @@ from textual.reactive import reactive
 from metatui.learning.events import ImageView, RegressionView, TaskView
 from metatui.tui import palette
 from metatui.tui.adaptation import images, regression
-from metatui.tui.adaptation.views import RunViews, captions, tasks_of
+from metatui.tui.adaptation.views import RunViews, captions, outcome, tasks_of
 from metatui.tui.charts.canvas import Canvas
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.picture import line_marker
@@ -112,7 +112,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         ways = len(images.classes_of(view))
         if len(self._runs) > 1:
             return ways * (2 * images.SMALLEST + 1) - 1, 20
-        return ways * (2 * (images.SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 20
+        return ways * (2 * (images.SMALLEST + 1) + 1) + images.LEAD + images.CHART + 2, 16
 
     def _grid(self, width: int, height: int) -> Grid:
         if not self._runs:
@@ -182,10 +182,12 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     def _legend(self, look: Look) -> list[Row]:
         view = self._runs[0].views[0]
+        entries: list[Row]
         if isinstance(view, ImageView):
             marks = ((palette.RIGHT, look.glyphs.right, "right"), (palette.WRONG, look.glyphs.wrong, "wrong"))
-            return [[Segment(f"{mark} ", look.colour(hue)), Segment(name, look.text)] for hue, mark, name in marks]
-        entries: list[Row] = []
+            entries = [[Segment(f"{mark} ", look.colour(hue)), Segment(name, look.text)] for hue, mark, name in marks]
+            return [*entries, [Segment(look.say("under each query: class predicted before → after"), look.muted)]]
+        entries = []
         for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
             if series.style == "line" and series.name.startswith("after") and len(self._runs) > 1:
                 continue
@@ -216,7 +218,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             said = [f"{text} ({hidden} classes hidden: widen)" for text in said]
         if cell_len(said[0]) > width and height >= 10 and isinstance(view, RegressionView):
             title = look.say(f"Task {view.task} · {view.title}")
-            if max(cell_len(title), cell_len(said[2])) <= width:
-                return [[Segment(title, look.title)], [Segment(said[2], look.text)]]
+            below = look.say(outcome(view, self.shown_step))
+            if max(cell_len(title), cell_len(below)) <= width:
+                return [[Segment(title, look.title)], [Segment(below, look.text)]]
         best = next((text for text in said if cell_len(text) <= width), said[-1])
         return [[Segment(fitted(best, width, look.glyphs.ellipsis), look.title)]]

@@ -53,7 +53,7 @@ def outcome(view: TaskView, step: int) -> str:
 
 def captions(view: TaskView, step: int) -> list[str]:
     """Sentences about a task, from the fullest to the shortest."""
-    said = outcome(view, step)
-    parts = [f"Task {view.task}", *([said] if said else [])]
-    named = [parts[0], view.title, *parts[1:]] if view.title else parts
-    return [" · ".join(named), " · ".join(parts), parts[-1]]
+    task, said = f"Task {view.task}", outcome(view, step)
+    short = said.split(" after ")[0]
+    ways = ((task, view.title, said), (task, said), (task, short), (short,))
+    return [" · ".join(part for part in parts if part) for parts in ways]

@@ -86,10 +86,14 @@ def _step(span: float, count: int) -> float:
 
 def _linear_axis(low: float, high: float, count: int, *, snap: bool) -> Axis:
     step = _step(high - low, count)
-    first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
     if snap:
         first, last = math.floor(low / step + 1e-6), math.ceil(high / step - 1e-6)
         low, high = min(low, first * step), max(high, last * step)
+    else:
+        first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
+        if last - first < 1:
+            # A single tick says nothing of the scale; half the step always gives two.
+            return _linear_axis(low, high, 2 * count, snap=False)
     ticks = [index * step for index in range(first, last + 1)]
     return Axis(low, high, tuple(ticks), tuple(tick_labels(ticks, step)))
 

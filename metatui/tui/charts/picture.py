@@ -175,7 +175,7 @@ class _Plot:
         return axis
 
     def _x_axis(self, picture: Picture) -> Axis:
-        count = max(2, min(10, self.width // 10))
+        count = max(2, min(10, self.width // 8))
         if picture.x_limits is not None:
             return fixed_axis(*picture.x_limits, count)
         axis = axis_for((x for series in self._drawn for x, y in series.points if math.isfinite(y)), count)
@@ -205,7 +205,8 @@ class _Plot:
             connected = series.style == "line"
             marker = line_marker(index, self._look) if connected else self._look.glyphs.points
             points = placed(series, self._x, self._y)
-            signals.append(Signal(thinned(points, self.width) if connected else points, marker, connected))
+            points = thinned(points, self.width) if connected else [self._centred(*point) for point in points]
+            signals.append(Signal(points, marker, connected))
         cells = self._canvas.draw(signals, self.width, self.height)
         ticks = {self._row(tick): label for tick, label in zip(self._y.ticks, self._y.labels, strict=True)}
         glyphs = self._look.glyphs
@@ -220,6 +221,15 @@ class _Plot:
                 row += [Segment(" "), Segment(text, self._look.colour(series.colour))]
             rows.append(row)
         return rows
+
+    def _centred(self, across: float, up: float) -> tuple[float, float]:
+        """Where a whole character has to be placed to lie on the cell that a line through the point goes through."""
+        if math.isnan(up):
+            return across, up
+        columns, rows = 1 if self._dots == 1 else 2, self._dots
+        column = math.floor(0.5 + (columns * self.width - 1) * across) // columns
+        row = math.floor(0.5 + (rows * self.height - 1) * up) // rows
+        return column / (self.width - 1), row / (self.height - 1)
 
     def _segment(self, run: Run) -> Segment:
         return Segment(run.text, None if run.signal is None else self._look.colour(self._drawn[run.signal].colour))
