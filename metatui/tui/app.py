@@ -1,0 +1,106 @@
+"""Starting the app: what the command line calls and what tests make, with everything heavy left for later."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from metatui import paths, presets
+from metatui.errors import BadInput, MetatuiError, shown
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui import symbols, themes
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.remembered import load_theme
+from metatui.tui.sessions import RealSessions, Sessions
+from metatui.tui.symbols import Symbols
+from metatui.tui.terminal import own_terminal
+
+OPENING_PRESETS = ("quick", "sinusoid-maml")
+"""What the form says at the start: the first of these that there is."""
+
+
+def run_app(
+    *,
+    settings: Settings | None,
+    preset: str | None,
+    start: bool,
+    runs_dir: Path,
+    ascii: bool,  # noqa: A002 - the option's name
+    theme: str | None,
+) -> int:
+    """Run the app to its end; the exit code is returned.
+
+    Args:
+        settings: What the form says; None opens a preset that needs no data.
+        preset: The name of the preset that `settings` are, if they are one.
+        start: Whether to start training at once.
+        ascii: Whether to draw with ASCII alone, also where the terminal could show more.
+        theme: The name of a Textual theme; None takes the one chosen last.
+
+    Raises:
+        BadInput: There is no such theme, or this is not a terminal.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        raise BadInput("the app needs a terminal, and this is none: metatui run trains without one")
+    app = make_app(settings=settings, preset=preset, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme)
+    log = paths.log_file()
+    with own_terminal(log):
+        app.run()
+    if app.return_code == 1:
+        print(f"metatui stopped because of an error of its own; what happened is in {log}", file=sys.stderr)
+    return app.return_code or 0
+
+
+def make_app(
+    *,
+    settings: Settings | None = None,
+    preset: str | None = None,
+    start: bool = False,
+    runs_dir: Path,
+    ascii: bool = False,  # noqa: A002 - the option's name
+    theme: str | None = None,
+    sessions: Sessions | None = None,
+) -> MetatuiApp:
+    """The app, ready to run. Tests give `sessions` that train nothing. Raises BadInput for an unknown theme."""
+    if settings is None:
+        settings, preset = opening_settings()
+    chosen, warning = chosen_theme(theme)
+    return MetatuiApp(
+        settings,
+        store=RunStore(runs_dir),
+        sessions=sessions or RealSessions(runs_dir),
+        symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, _encoding(), symbols.tmux_utf8(os.environ)),
+        theme=chosen,
+        preset=preset,
+        start=start,
+        warning=warning,
+    )
+
+
+def opening_settings() -> tuple[Settings, str | None]:
+    """The preset that the app opens with, and its name."""
+    for name in OPENING_PRESETS:
+        with suppress(MetatuiError):
+            return presets.load(name).settings, name
+    return Settings(), None
+
+
+def chosen_theme(asked: str | None) -> tuple[str, str]:
+    """The theme to start with, and a warning where the remembered one cannot be used. Raises BadInput."""
+    known = themes.names()
+    if asked is not None:
+        if asked not in known:
+            raise BadInput(f"theme is {shown(asked)}, but must be one of {', '.join(known)}")
+        return asked, ""
+    try:
+        remembered = load_theme()
+    except BadInput as error:
+        return themes.fitting(os.environ), f"{error}."
+    return (remembered if remembered in known else themes.fitting(os.environ)), ""
+
+
+def _encoding() -> str | None:
+    return sys.__stderr__.encoding if sys.__stderr__ else None

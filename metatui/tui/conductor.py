@@ -1,0 +1,77 @@
+"""The one training of this process: what it is doing, and what may be asked of it. No widgets here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from metatui.learning.events import Change, Command, Event, Pause, Paused, Resume, Resumed, Started, Stop
+from metatui.settings import Scalar
+from metatui.tui.actions import Phase
+from metatui.tui.monitor import Monitor
+from metatui.tui.training import SessionLike, Training
+
+
+class Conductor:
+    """Holds at most one training, so two never run side by side."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.IDLE
+        self.training: Training | None = None
+        self.monitor: Monitor | None = None
+        """Of the training, also after its end; None before the first."""
+
+    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> Training:
+        """Take on a training, whose `run` the caller hands to a thread. `monitor` has what is known of it already."""
+        if self.phase.active:
+            raise RuntimeError("two trainings never run side by side")
+        self.training = Training(opening)
+        self.monitor = monitor
+        self.phase = Phase.STARTING
+        return self.training
+
+    def submit(self, command: Command) -> None:
+        """Tell the trainer; nothing happens where none is going on."""
+        if self.training and self.phase.active:
+            self.training.submit(command)
+
+    def toggle_pause(self) -> None:
+        if self.phase in (Phase.PAUSING, Phase.PAUSED):
+            self.submit(Resume())
+        else:
+            self.submit(Pause())
+            if self.phase is Phase.RUNNING:
+                self.phase = Phase.PAUSING
+
+    def stop(self, reason: str = "stopped") -> None:
+        """End after this meta-step and save."""
+        self.submit(Stop(reason))
+        if self.phase.active:
+            self.phase = Phase.STOPPING
+
+    def change(self, path: str, value: Scalar) -> None:
+        self.submit(Change(path, value))
+
+    def drain(self) -> list[Event]:
+        """Learn what happened since the last call; the phase and the monitor are up to date afterwards."""
+        training, monitor = self.training, self.monitor
+        if training is None or monitor is None:
+            return []
+        over = training.over.is_set()  # asked first: nothing is put after it is set
+        events = training.mailbox.drain()
+        for event in events:
+            monitor.run_id = training.run_id
+            monitor.take(event)
+            self._follow(event)
+        if over:
+            self.phase = Phase.IDLE
+            monitor.status = monitor.outcome
+        return events
+
+    def _follow(self, event: Event) -> None:
+        if self.phase is Phase.STOPPING:
+            return
+        match event:
+            case Started() | Resumed():
+                self.phase = Phase.RUNNING
+            case Paused():
+                self.phase = Phase.PAUSED

@@ -1,0 +1,1 @@
+"""The form: generated from the knobs, one field a setting."""

@@ -1,0 +1,113 @@
+"""One setting of the form: its label, the widget that fits its kind, and the sentence when it is wrong."""
+
+from __future__ import annotations
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.message import Message
+from textual.widget import Widget
+from textual.widgets import Input, Label, Select, Static, Switch
+
+from metatui.knobs import Knob
+
+
+class KnobField(Vertical):
+    """One setting. `text` is what stands in it, whatever widget shows it."""
+
+    class Edited(Message):
+        """The user changed what stands in the field."""
+
+        def __init__(self, field: KnobField) -> None:
+            super().__init__()
+            self.field = field
+
+    class Applied(Message):
+        """The user pressed enter in a text field, or chose."""
+
+        def __init__(self, field: KnobField) -> None:
+            super().__init__()
+            self.field = field
+
+    def __init__(self, knob: Knob, text: str) -> None:
+        super().__init__(id=field_id(knob.path), classes="field")
+        self.knob = knob
+        self._text = text
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+    @property
+    def control(self) -> Widget:
+        """The widget that takes the focus."""
+        return self.query_one(".control")
+
+    def compose(self) -> ComposeResult:
+        with Horizontal(classes="field-row"):
+            yield Label(self.knob.label, classes="field-label", markup=False)
+            yield self._control()
+        yield Static("", classes="field-error", markup=False)
+
+    def _control(self) -> Widget:
+        match self.knob.kind:
+            case "choice":
+                options = [(choice.replace("_", " "), choice) for choice in self.knob.choices]
+                return Select(options, value=self._text, allow_blank=False, compact=True, classes="control")
+            case "bool":
+                return Switch(self._text == "true", animate=False, classes="control")
+            case _:
+                # Textual's own number types drop what does not fit without a word, so the text is free and judged.
+                return Input(self._text, compact=True, select_on_focus=True, classes="control")
+
+    def show(self, text: str) -> None:
+        """Put `text` into the field, without a message."""
+        if text == self._text:
+            return
+        self._text = text
+        match self.control:
+            case Select() as select:
+                with select.prevent(Select.Changed):
+                    select.value = text
+            case Switch() as switch:
+                with switch.prevent(Switch.Changed):
+                    switch.value = text == "true"
+            case Input() as field:
+                with field.prevent(Input.Changed):
+                    field.value = text
+
+    def say(self, problem: str, note: str = "") -> None:
+        """Show what is wrong under the field, or a note where nothing is."""
+        line = self.query_one(".field-error", Static)
+        line.update(problem or note)
+        line.display = bool(problem or note)
+        line.set_class(not problem, "-note")
+        self.set_class(bool(problem), "-wrong")
+
+    @on(Input.Changed)
+    @on(Select.Changed)
+    @on(Switch.Changed)
+    def _changed(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
+        event.stop()
+        value = event.value
+        text = str(value).lower() if isinstance(value, bool) else str(value)
+        if text != self._text:
+            self._text = text
+            self.post_message(self.Edited(self))
+
+    @on(Input.Submitted)
+    def _submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        self.post_message(self.Applied(self))
+
+
+def field_id(path: str) -> str:
+    return "field-" + path.replace(".", "-")
+
+
+def explained(knob: Knob) -> str:
+    """What a setting means, in which unit, and what is allowed."""
+    unit = f" ({knob.unit})" if knob.unit else ""
+    limits = "" if knob.kind in ("choice", "bool") else f" {knob.allowed[0].upper()}{knob.allowed[1:]}."
+    live = " Can change during a run." if knob.live else ""
+    return f"{knob.label}{unit}: {knob.help}{limits}{live}"

@@ -1,0 +1,152 @@
+"""The form of all settings: what matters is shown, what is wrong is said, what is right can be started."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical, VerticalScroll
+from textual.events import DescendantBlur, DescendantFocus
+from textual.message import Message
+from textual.widgets import Collapsible, Static
+
+from metatui.knobs import KNOBS
+from metatui.settings import Scalar, Settings
+from metatui.tui.form.fields import KnobField, explained, field_id
+from metatui.tui.form.model import Assessment, assess, text_of, texts_of
+from metatui.tui.symbols import Symbols
+
+ASK_FOR_FIELD = "Tab moves through the fields. F5 starts."
+
+
+class SettingsForm(Vertical):
+    """The pane on the left. While a run goes on, only what may change during it can be edited."""
+
+    BORDER_TITLE = "Settings"
+
+    class Changed(Message):
+        """Something in the form changed; `assessment` is what it amounts to now."""
+
+        def __init__(self, assessment: Assessment) -> None:
+            super().__init__()
+            self.assessment = assessment
+
+    class LiveChange(Message):
+        """A live setting was given another value while a run goes on."""
+
+        def __init__(self, path: str, value: Scalar) -> None:
+            super().__init__()
+            self.path = path
+            self.value = value
+
+    def __init__(self, settings: Settings, symbols: Symbols) -> None:
+        super().__init__(id="form", classes="pane")
+        self._texts = texts_of(settings)
+        self._symbols = symbols
+        self._held: Settings | None = None
+        self.assessment = assess(self._texts)
+
+    def compose(self) -> ComposeResult:
+        folded, open_ = ("▶", "▼") if self._symbols is not Symbols.ASCII else (">", "v")
+        with VerticalScroll(id="fields", can_focus=False):
+            for knob in (knob for knob in KNOBS.values() if knob.main):
+                yield KnobField(knob, self._texts[knob.path])
+            for group in dict.fromkeys(knob.group for knob in KNOBS.values()):
+                rest = [knob for knob in KNOBS.values() if knob.group == group and not knob.main]
+                if rest:
+                    with Collapsible(title=group.capitalize(), collapsed_symbol=folded, expanded_symbol=open_):
+                        for knob in rest:
+                            yield KnobField(knob, self._texts[knob.path])
+        yield Static(ASK_FOR_FIELD, id="form-hint", markup=False)
+
+    def on_mount(self) -> None:
+        self._judge()
+
+    @property
+    def fields(self) -> Iterator[KnobField]:
+        return iter(self.query(KnobField))
+
+    def field(self, path: str) -> KnobField:
+        return self.query_one(f"#{field_id(path)}", KnobField)
+
+    def load(self, settings: Settings) -> None:
+        """Put `settings` into every field."""
+        self._texts = texts_of(settings)
+        for field in self.fields:
+            field.show(self._texts[field.knob.path])
+        self._judge()
+
+    def hold(self, running: Settings | None) -> None:
+        """Show what a run that goes on has, and only let live settings be edited; None lets all be edited."""
+        self._held = running
+        if running:
+            self.load(running)
+        else:
+            self._judge()
+
+    def tweaked(self, settings: Settings, path: str) -> None:
+        """One live setting of the running run has another value now."""
+        self._held = settings
+        self._texts[path] = text_of(settings.value(path))
+        self.field(path).show(self._texts[path])
+        self._judge()
+
+    def focus_first(self) -> None:
+        next(field for field in self.fields if field.display).control.focus()
+
+    def focus_first_problem(self) -> None:
+        """Put the cursor into the first field that is wrong, opening its group."""
+        for field in self.fields:
+            if field.knob.path in self.assessment.problems:
+                for node in field.ancestors:
+                    if isinstance(node, Collapsible):
+                        node.collapsed = False
+                self.call_after_refresh(field.control.focus)
+                return
+
+    def _judge(self) -> None:
+        """Read the whole form again and show what came of it."""
+        self.assessment = assessment = assess(self._texts)
+        for field in self.fields:
+            path = field.knob.path
+            field.display = path in assessment.visible
+            field.control.disabled = self._held is not None and not field.knob.live
+            field.say(assessment.problems.get(path, ""), self._pending(field))
+        for group in self.query(Collapsible):
+            inside = list(group.query(KnobField))
+            group.display = any(field.display for field in inside)
+            wrong = sum(field.knob.path in assessment.problems for field in inside)
+            title = inside[0].knob.group.capitalize()
+            group.title = f"{title}: {wrong} wrong" if wrong else title
+            group.set_class(bool(wrong), "-wrong")
+        self.post_message(self.Changed(assessment))
+
+    def _pending(self, field: KnobField) -> str:
+        changed = self._held is not None and field.text != text_of(self._held.value(field.knob.path))
+        return "Enter applies it." if changed else ""
+
+    @on(KnobField.Edited)
+    def _edited(self, event: KnobField.Edited) -> None:
+        event.stop()
+        self._texts[event.field.knob.path] = event.field.text
+        self._judge()
+
+    @on(KnobField.Applied)
+    def _applied(self, event: KnobField.Applied) -> None:
+        event.stop()
+        path = event.field.knob.path
+        if self._held is None:
+            self.screen.focus_next()
+        elif path not in self.assessment.problems and self._pending(event.field):
+            self.post_message(self.LiveChange(path, event.field.knob.read(event.field.text)))
+
+    @on(DescendantFocus)
+    def _explain(self, event: DescendantFocus) -> None:
+        field = next((node for node in event.widget.ancestors if isinstance(node, KnobField)), None)
+        self.query_one("#form-hint", Static).update(explained(field.knob) if field else ASK_FOR_FIELD)
+
+    @on(DescendantBlur)
+    def _restore_hint(self, event: DescendantBlur) -> None:
+        locked = "A run is going on: only live settings can be edited (enter applies)."
+        self.query_one("#form-hint", Static).update(locked if self._held else ASK_FOR_FIELD)

@@ -1,0 +1,189 @@
+"""What is known of one run: the events so far, as histories, the latest numbers and a journal in words."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from metatui.knobs import KNOBS, change
+from metatui.learning.events import (
+    Checkpointed,
+    Evaluated,
+    Evaluating,
+    Evaluation,
+    Event,
+    Failed,
+    Finished,
+    Paused,
+    Progress,
+    Resumed,
+    Started,
+    TaskView,
+    Tweaked,
+    Warned,
+)
+from metatui.settings import Settings
+from metatui.tui.form.model import text_of
+from metatui.tui.history import History
+from metatui.tui.protocol import headline
+
+Tone = Literal["plain", "good", "warning", "error"]
+
+JOURNAL_LINES = 500
+"""Lines of the journal that are kept in the app; the run's own journal on disk has all."""
+
+CHECKPOINT_SAVED = "Checkpoint saved"
+
+RATE_WINDOW = 5.0
+"""Seconds of training over which speeds are averaged."""
+
+
+@dataclass(frozen=True)
+class JournalLine:
+    iteration: int
+    text: str
+    tone: Tone = "plain"
+
+
+class Monitor:
+    """One run as it is shown. Fed with events by the app, never by the training thread."""
+
+    def __init__(self, settings: Settings, run_id: str = "", status: str = "") -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.status = status
+        """How it stands, in words, for a run that is not going on in this process."""
+        self.started: Started | None = None
+        self.latest: Progress | None = None
+        self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
+        self.accuracy, self.val_accuracy = History(largest_is_best=True), History(largest_is_best=True)
+        self.evaluation: Evaluation | None = None
+        self.views: tuple[TaskView, ...] = ()
+        self.best: Evaluation | None = None
+        self.test: Evaluation | None = None
+        self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
+        self.evaluating: Evaluating | None = None
+        """The validation or test that is under way."""
+        self.ended: Finished | Failed | None = None
+        self._recent: deque[Progress] = deque()
+
+    @property
+    def iteration(self) -> int:
+        return self.latest.iteration if self.latest else (self.started.iteration if self.started else 0)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent training so far."""
+        return self.latest.seconds if self.latest else 0.0
+
+    @property
+    def speeds(self) -> tuple[float, float] | None:
+        """Meta-steps a second and tasks a second, lately; None before two meta-steps."""
+        if len(self._recent) < 2:
+            return None
+        first, last = self._recent[0], self._recent[-1]
+        took = last.seconds - first.seconds
+        if took <= 0:
+            return None
+        return (last.iteration - first.iteration) / took, (last.tasks_seen - first.tasks_seen) / took
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds of training left at the present speed."""
+        speeds = self.speeds
+        left = self.settings.training.iterations - self.iteration
+        return left / speeds[0] if speeds and speeds[0] > 0 and not self.ended else None
+
+    @property
+    def outcome(self) -> str:
+        """How a run of this process ended."""
+        match self.ended:
+            case Failed():
+                return "Failed"
+            case Finished(reason="stopped" | "interrupted" as reason):
+                return reason.capitalize()
+            case _:
+                return "Finished"
+
+    def take(self, event: Event) -> None:
+        """Learn of one event."""
+        match event:
+            case Started():
+                self._start(event)
+            case Progress():
+                self._progress(event)
+            case Evaluating():
+                self.evaluating = event
+            case Evaluated():
+                self._evaluated(event)
+            case Checkpointed():
+                self._checkpointed(event)
+            case Tweaked():
+                self._tweak(event)
+            case Paused():
+                self._say(event.iteration, "Paused")
+            case Resumed():
+                self._say(event.iteration, "Resumed")
+            case Warned():
+                self._say(event.iteration, event.text, "warning")
+            case Finished():
+                self._finished(event)
+            case Failed():
+                self.ended = event
+                self._say(event.iteration or self.iteration, event.sentence, "error")
+
+    def _say(self, iteration: int, text: str, tone: Tone = "plain") -> None:
+        self.journal.append(JournalLine(iteration, text, tone))
+
+    def _start(self, event: Started) -> None:
+        self.started, self.settings = event, event.settings
+        verb = "Resumed" if event.iteration else "Started"
+        self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
+
+    def _progress(self, event: Progress) -> None:
+        self.latest, self.evaluating = event, None
+        self.meta_loss.add(event.iteration, event.seconds, event.meta_loss)
+        self.grad_norm.add(event.iteration, event.seconds, event.grad_norm)
+        if event.accuracy is not None:
+            self.accuracy.add(event.iteration, event.seconds, event.accuracy)
+        self._recent.append(event)
+        while len(self._recent) > 2 and event.seconds - self._recent[1].seconds > RATE_WINDOW:
+            self._recent.popleft()
+
+    def _evaluated(self, event: Evaluated) -> None:
+        self.evaluation, self.evaluating = event.evaluation, None
+        evaluation = event.evaluation
+        self.views = event.views or self.views
+        self.val_loss.add(evaluation.iteration, self.seconds, evaluation.loss.mean[-1])
+        if evaluation.accuracy:
+            self.val_accuracy.add(evaluation.iteration, self.seconds, evaluation.accuracy.mean[-1])
+        if event.best:
+            self.best = evaluation
+        best = ", best so far" if event.best else ""
+        self._say(evaluation.iteration, f"Validation: {headline(evaluation)}{best}", "good" if event.best else "plain")
+
+    def _checkpointed(self, event: Checkpointed) -> None:
+        if event.kind != "last":  # the validation that was best has its own line
+            return
+        if self.journal and self.journal[-1].text == CHECKPOINT_SAVED:
+            self.journal.pop()
+        self._say(event.iteration, CHECKPOINT_SAVED)
+
+    def _tweak(self, event: Tweaked) -> None:
+        self.settings = change(self.settings, {event.path: event.new})
+        label = KNOBS[event.path].label
+        self._say(event.iteration, f"{label} changed from {text_of(event.old)} to {text_of(event.new)}")
+
+    def _finished(self, event: Finished) -> None:
+        self.ended, self.test, self.evaluating = event, event.test, None
+        self.views = event.views or self.views
+        why = {
+            "iterations": "Finished",
+            "early_stop": "Finished early: no new best for long",
+            "stopped": "Stopped and saved",
+            "interrupted": "Interrupted and saved",
+        }
+        self._say(event.iteration, why.get(event.reason, event.reason), "good")
+        if event.test:
+            self._say(event.iteration, f"Test: {headline(event.test)}", "good")

@@ -1,0 +1,127 @@
+"""The presets: those that come with metatui, and the user's own."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical, VerticalScroll
+from textual.message import Message
+from textual.widgets import DataTable, Static
+
+from metatui import presets
+from metatui.errors import MetatuiError
+from metatui.presets import Preset
+from metatui.tui.actions import ACTIONS
+from metatui.tui.screens.confirm import ConfirmScreen
+
+EMPTY = "No presets. F2 saves what is in the form as one."
+
+
+class PresetsTab(Vertical):
+    """A table of presets, and below it source, protocol, published and measured numbers of the one under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
+        for action in ACTIONS
+        if action.tab == "presets"
+    ]
+
+    @dataclass
+    class Chosen(Message):
+        """A preset is to be put into the form."""
+
+        preset: Preset
+
+    class Moved(Message):
+        """Another preset, or none, is under the cursor."""
+
+    def __init__(self) -> None:
+        super().__init__(id="presets")
+        self._shown: Sequence[Preset] = ()
+        self._problems: Sequence[str] = ()
+
+    def compose(self) -> ComposeResult:
+        yield DataTable(id="presets-table", cursor_type="row")
+        with VerticalScroll(id="preset-scroll", classes="details", can_focus=False):
+            yield Static(EMPTY, id="preset-details", markup=False)
+
+    @property
+    def table(self) -> DataTable[Text]:
+        return self.query_one("#presets-table", DataTable)
+
+    @property
+    def selected(self) -> Preset | None:
+        row = self.table.cursor_row
+        return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    @work(exclusive=True, group="presets")
+    async def reload(self) -> None:
+        """Read the presets again, keeping the cursor on the one it is on."""
+        found, problems = await asyncio.to_thread(lambda: (presets.all_presets(), presets.problems()))
+        self._fill(found, problems)
+
+    def action_load_preset(self) -> None:
+        if preset := self.selected:
+            self.post_message(self.Chosen(preset))
+
+    @work
+    async def action_delete_preset(self) -> None:
+        preset = self.selected
+        if preset is None:
+            return
+        question = f"Delete your preset {preset.name}? This cannot be undone."
+        if not await self.app.push_screen_wait(ConfirmScreen("Delete preset", question, yes="Delete")):
+            return
+        try:
+            presets.delete(preset.name)
+        except MetatuiError as error:
+            self.notify(f"{error}.", severity="error")
+        self.reload()
+
+    def _fill(self, found: Sequence[Preset], problems: Sequence[str]) -> None:
+        before = self.selected
+        self._shown, self._problems = found, problems
+        table = self.table
+        table.clear(columns=True)
+        table.add_columns("Preset", "Whose", "What")
+        for preset in found:
+            whose = "bundled" if preset.bundled else "yours"
+            table.add_row(Text(preset.name), Text(whose), Text(preset.title), key=str(preset.path))
+        names = [preset.path for preset in found]
+        if before and before.path in names:
+            table.move_cursor(row=names.index(before.path))
+        self._describe()
+
+    def _describe(self) -> None:
+        lines = describe(self.selected) if self.selected else [EMPTY]
+        lines += [f"Cannot be used: {problem}" for problem in self._problems]
+        self.query_one("#preset-details", Static).update("\n".join(lines))
+        self.post_message(self.Moved())
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self) -> None:
+        self._describe()
+
+    @on(DataTable.RowSelected)
+    def _selected(self) -> None:
+        self.app.call_later(self.app.run_action, "perform('load_preset')")
+
+
+def describe(preset: Preset) -> list[str]:
+    """What a preset is, where it comes from, how it is measured, and what came out."""
+    parts = {
+        "": preset.title,
+        "Source: ": preset.source,
+        "Protocol: ": preset.protocol,
+        "Published: ": preset.published or "",
+        "Measured: ": preset.measured or "",
+        "Notes: ": preset.notes,
+    }
+    return [name + text for name, text in parts.items() if text]

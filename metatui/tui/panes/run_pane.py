@@ -1,0 +1,128 @@
+"""How the run stands: its name and device, progress, speed, time, memory and load, and its two sparklines."""
+
+from __future__ import annotations
+
+from rich.segment import Segment
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+
+from metatui.tui.actions import Phase
+from metatui.tui.charts import MetricSparkline
+from metatui.tui.charts.format import number
+from metatui.tui.charts.look import Look
+from metatui.tui.charts.rows import Row, RowsWidget
+from metatui.tui.history import History
+from metatui.tui.monitor import Monitor
+from metatui.tui.protocol import headline
+from metatui.tui.resources import Load
+
+GAP = "   "
+NOTHING = ("No run yet.", "F5 starts what the form says.", "2 lists earlier runs.", "3 lists presets.")
+
+
+class RunNumbers(RowsWidget):
+    """Four rows: what runs where, a progress bar, and the numbers."""
+
+    DEFAULT_CSS = "RunNumbers { height: 4; }"
+
+    def __init__(self) -> None:
+        super().__init__(id="run-numbers")
+        self._monitor: Monitor | None = None
+        self._phase = Phase.IDLE
+        self._load = Load()
+
+    def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
+        """Show how `monitor`'s run stands. `phase` is Idle for a run that is not going on in this process."""
+        self._monitor, self._phase, self._load = monitor, phase, load
+        self.redraw()
+
+    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+        monitor = self._monitor
+        if monitor is None:
+            return [[Segment(row, look.muted)] for row in in_rows(NOTHING, width)]
+        names = in_rows([look.say(name) for name in _names(monitor, self._phase)], width)
+        numbers = in_rows([look.say(word) for word in _numbers(monitor, self._load)], width)
+        return [
+            *([Segment(row, look.title if not index else look.text)] for index, row in enumerate(names[: height - 2])),
+            [Segment(_bar(monitor, width, look), look.text)],
+            *([Segment(row, look.text)] for row in numbers),
+        ]
+
+
+class RunPane(Vertical, can_focus=True):
+    """The numbers, and sparklines of the meta-loss and of what goes with it."""
+
+    BORDER_TITLE = "Run"
+
+    def __init__(self) -> None:
+        super().__init__(id="run", classes="pane in-run")
+
+    def compose(self) -> ComposeResult:
+        yield RunNumbers()
+        with Horizontal(id="sparklines"):
+            yield MetricSparkline(id="spark-loss")
+            yield MetricSparkline(id="spark-other")
+
+    def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
+        self.query_one(RunNumbers).show(monitor, phase, load)
+        self.query_one("#spark-loss", MetricSparkline).show(
+            monitor.meta_loss if monitor else History(), name="Meta-loss"
+        )
+        other = self.query_one("#spark-other", MetricSparkline)
+        if monitor is None or monitor.settings.is_classification:
+            other.show(monitor.accuracy if monitor else History(), name="Accuracy", percent=True)
+        else:
+            other.show(monitor.grad_norm, name="Meta-gradient norm")
+
+
+def _names(monitor: Monitor, phase: Phase) -> list[str]:
+    names = [phase.value if phase.active else monitor.status, monitor.run_id]
+    if started := monitor.started:
+        names += [f"{started.device} ({started.device_name})", f"engine {started.engine}"]
+        names += [f"{started.parameters:,} parameters"]
+    return [name for name in names if name]
+
+
+def _bar(monitor: Monitor, width: int, look: Look) -> str:
+    done, whole = monitor.iteration, max(1, monitor.settings.training.iterations)
+    part = min(1.0, done / whole)
+    counts = f" {done:,} of {whole:,} meta-steps, {int(100 * part)} %"
+    room = max(0, width - len(counts))
+    filled = int(part * room)
+    return look.glyphs.done * filled + look.glyphs.todo * (room - filled) + counts
+
+
+def _numbers(monitor: Monitor, load: Load) -> list[str]:
+    words = []
+    going = monitor.ended is None and not monitor.status
+    if going and monitor.evaluating:
+        under_way = monitor.evaluating
+        words.append(f"evaluating: {under_way.done:,} of {under_way.tasks:,} {under_way.split} tasks")
+    if going and (speeds := monitor.speeds):
+        words += [f"{number(speeds[0])} meta-steps/s", f"{number(speeds[1])} tasks/s"]
+    words.append(f"elapsed {clock(monitor.seconds)}")
+    if going and monitor.remaining is not None:
+        words.append(f"remaining {clock(monitor.remaining)}")
+    if going:
+        words += load.words()
+    elif result := monitor.test or monitor.best:
+        words.append(f"{'test' if result is monitor.test else 'best validation'}: {headline(result)}")
+    return words
+
+
+def clock(seconds: float) -> str:
+    """Seconds as m:ss or h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def in_rows(parts: list[str] | tuple[str, ...], width: int) -> list[str]:
+    """`parts` beside each other in as few rows of `width` as hold them; only a part longer than a row is cut."""
+    rows: list[str] = []
+    for part in parts:
+        if rows and len(rows[-1]) + len(GAP) + len(part) <= width:
+            rows[-1] += GAP + part
+        else:
+            rows.append(part)
+    return rows

@@ -1,0 +1,236 @@
+"""All runs on this machine: filtered, opened, marked for comparison, resumed, deleted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.events import Resize
+from textual.message import Message
+from textual.widgets import DataTable, Input, Static
+
+from metatui.errors import MetatuiError
+from metatui.learning.events import Evaluation
+from metatui.runs.store import RunStore
+from metatui.runs.summary import RunSummary
+from metatui.tui.actions import ACTIONS
+from metatui.tui.protocol import headline
+from metatui.tui.screens.confirm import ConfirmScreen
+
+MOST_MARKED = 3
+EMPTY = "No runs yet. 1 goes to the work tab, F5 starts one; it is listed here from then on."
+NOTHING_FITS = "No run contains these words. Escape shows all runs again."
+
+
+class RunsTab(Vertical):
+    """A table of runs, newest first, and below it what is known of the one under the cursor."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
+        for action in ACTIONS
+        if action.tab == "runs"
+    ]
+
+    @dataclass
+    class Chosen(Message):
+        """The app is to do something with a run."""
+
+        what: Literal["open", "load", "resume"]
+        run: RunSummary
+
+    @dataclass
+    class Marked(Message):
+        """Other runs are to be shown beside each other."""
+
+        runs: list[RunSummary]
+
+    class Moved(Message):
+        """Another run, or none, is under the cursor."""
+
+    def __init__(self, store: RunStore) -> None:
+        super().__init__(id="runs")
+        self._store = store
+        self.marked: list[str] = []
+        self._all: Sequence[RunSummary] = ()
+        self._shown: list[RunSummary] = []
+        self._narrow: bool | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Input(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter",
+                    compact=True)  # fmt: skip
+        yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=False)
+        yield Static(EMPTY, id="run-details", classes="details", markup=False)
+
+    @property
+    def table(self) -> DataTable[Text]:
+        return self.query_one("#runs-table", DataTable)
+
+    @property
+    def filter(self) -> Input:
+        return self.query_one("#filter", Input)
+
+    @property
+    def selected(self) -> RunSummary | None:
+        """The run under the cursor."""
+        row = self.table.cursor_row
+        return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    @work(exclusive=True, group="runs")
+    async def reload(self) -> None:
+        """Read the list again, keeping the cursor on the run it is on."""
+        self._all = await asyncio.to_thread(self._store.summaries)
+        known = {run.id for run in self._all}
+        self.marked = [run_id for run_id in self.marked if run_id in known]
+        self._fill()
+
+    def action_filter(self) -> None:
+        self.filter.display = True
+        self.filter.focus()
+
+    def action_open_run(self) -> None:
+        self._choose("open")
+
+    def action_load_run(self) -> None:
+        self._choose("load")
+
+    def action_resume_run(self) -> None:
+        self._choose("resume")
+
+    def action_mark_run(self) -> None:
+        run = self.selected
+        if run is None:
+            return
+        if run.id in self.marked:
+            self.marked.remove(run.id)
+        elif len(self.marked) == MOST_MARKED:
+            self.notify("Three runs are marked already: unmark one first.", severity="warning")
+            return
+        else:
+            self.marked.append(run.id)
+        self._fill()
+        self.post_message(self.Marked([run for name in self.marked for run in self._all if run.id == name]))
+
+    @work
+    async def action_delete_run(self) -> None:
+        run = self.selected
+        if run is None:
+            return
+        question = f"Delete run {run.id} with its metrics and checkpoints? This cannot be undone."
+        if not await self.app.push_screen_wait(ConfirmScreen("Delete run", question, yes="Delete")):
+            return
+        try:
+            await asyncio.to_thread(self._store.delete, run.run)
+        except MetatuiError as error:
+            self.notify(f"{error}.", severity="error")
+        self.reload()
+
+    def clear_filter(self) -> None:
+        self.filter.value = ""
+        self.filter.display = False
+        self.table.focus()
+
+    def _choose(self, what: Literal["open", "load", "resume"]) -> None:
+        if run := self.selected:
+            self.post_message(self.Chosen(what, run))
+
+    def on_mount(self) -> None:
+        self.filter.display = False
+
+    def on_resize(self, event: Resize) -> None:
+        narrow = event.size.width < 110
+        if narrow != self._narrow:
+            self._narrow = narrow
+            self._fill()
+
+    def _fill(self) -> None:
+        if self._narrow is None:
+            return
+        before = self.selected
+        words = self.filter.value.lower().split()
+        self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
+        table = self.table
+        table.clear(columns=True)
+        names = ["", "Run", "Status", "Meta-steps", "Result"]
+        table.add_columns(*(names if self._narrow else [*names, "Preset", "Started"]))
+        for run in self._shown:
+            cells = [self._mark(run), run.id, run.status.capitalize(), f"{run.iteration:,}", result(run)]
+            if not self._narrow:
+                cells += [run.preset or "own settings", f"{run.started.astimezone():%Y-%m-%d %H:%M}"]
+            table.add_row(*(Text(cell) for cell in cells), key=run.run.path.name)
+        ids = [run.id for run in self._shown]
+        if before and before.id in ids:
+            table.move_cursor(row=ids.index(before.id))
+        self._describe()
+
+    def _mark(self, run: RunSummary) -> str:
+        return f"[{self.marked.index(run.id) + 1}]" if run.id in self.marked else "[ ]"
+
+    def _describe(self) -> None:
+        run = self.selected
+        if run is None:
+            self.query_one("#run-details", Static).update(NOTHING_FITS if self._all else EMPTY)
+        else:
+            self.query_one("#run-details", Static).update("\n".join(details(run)))
+        self.post_message(self.Moved())
+
+    @on(DataTable.RowHighlighted)
+    def _highlighted(self) -> None:
+        self._describe()
+
+    @on(DataTable.RowSelected)
+    def _selected(self) -> None:
+        self.app.call_later(self.app.run_action, "perform('open_run')")
+
+    @on(Input.Changed, "#filter")
+    def _filtered(self) -> None:
+        self._fill()
+
+    @on(Input.Submitted, "#filter")
+    def _to_list(self) -> None:
+        self.table.focus()
+
+
+def result(run: RunSummary) -> str:
+    """The metric of the test, or of the best validation, with its interval."""
+    evaluation = run.test or run.best
+    if evaluation is None:
+        return "no validation yet"
+    mean, ci95 = evaluation.final
+    if evaluation.accuracy:
+        return f"{evaluation.split} {100 * mean:.1f} ± {100 * ci95:.1f} %"
+    return f"{evaluation.split} loss {mean:.3g} ± {ci95:.1g}"
+
+
+def details(run: RunSummary) -> list[str]:
+    """All that there is to say of a run in a few lines."""
+    lines = []
+    if run.settings:
+        s = run.settings
+        lines.append(
+            f"{s.algorithm.name} on {s.task.source}, {s.task.shots} shots, {s.algorithm.inner_steps} inner steps at "
+            f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
+        )
+    lines += [f"{_title(evaluation)}: {headline(evaluation)}" for evaluation in (run.test, run.best) if evaluation]
+    if run.problem:
+        lines.append(run.problem)
+    lines.append(f"Folder: {run.run.path}")
+    return lines
+
+
+def _title(evaluation: Evaluation) -> str:
+    return "Test" if evaluation.split == "test" else "Best validation"
+
+
+def _words(run: RunSummary) -> str:
+    settings = run.settings
+    known = [run.id, run.status, run.preset or "", f"{run.started:%Y-%m-%d}"]
+    if settings:
+        known += [settings.algorithm.name, settings.task.source]
+    return " ".join(known).lower()

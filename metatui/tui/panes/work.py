@@ -1,0 +1,180 @@
+"""The work tab: the form on the left, the run beside it, adaptation below; one pane at a time where room is short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.content import Content
+from textual.events import DescendantFocus, Resize
+from textual.message import Message
+from textual.reactive import reactive
+from textual.widget import Widget
+from textual.widgets import Static
+
+from metatui.settings import Settings
+from metatui.tui.actions import Phase
+from metatui.tui.adaptation import AdaptationPanel, RunViews
+from metatui.tui.form.form import SettingsForm
+from metatui.tui.monitor import Monitor
+from metatui.tui.panes.curves import CurvesPane
+from metatui.tui.panes.journal import JournalPane
+from metatui.tui.panes.run_pane import RunPane
+from metatui.tui.resources import Load
+from metatui.tui.symbols import Symbols
+
+Pane = Literal["settings", "run", "adaptation", "journal"]
+PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
+
+NARROW, SHORT, WIDE = 100, 32, 160
+"""Below NARROW columns the form and the rest take turns; below SHORT rows the panes of the rest do; from WIDE
+columns on the journal stands beside the curves."""
+
+NO_ADAPTATION = (
+    "How the model adapts to tasks it was never trained on appears here after the first validation. "
+    "F8 validates now; marking up to three runs in the runs tab (2, then space) shows them beside each other."
+)
+
+
+class PaneStrip(Widget):
+    """Which pane is seen, where not all are."""
+
+    pane: reactive[Pane] = reactive[Pane]("settings")
+
+    def render(self) -> Content:
+        return Content.from_markup(
+            " ".join(
+                f"[reverse bold] {pane.capitalize()} [/]"
+                if pane == self.pane
+                else f"[@click=app.pane('{pane}')] {pane.capitalize()} [/]"
+                for pane in PANES
+            )
+        )
+
+
+class AdaptationPane(Vertical):
+    """Adaptation to held-out tasks, with the protocol above it."""
+
+    BORDER_TITLE = "Adaptation"
+
+    def __init__(self) -> None:
+        super().__init__(id="adaptation", classes="pane in-adaptation")
+
+    def compose(self) -> ComposeResult:
+        yield Static("", id="adaptation-caption", markup=False)
+        yield AdaptationPanel(id="adaptation-panel")
+
+    def show(self, runs: Sequence[RunViews], caption: str) -> None:
+        line = self.query_one("#adaptation-caption", Static)
+        line.update(caption)
+        line.display = bool(caption)
+        self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)
+
+
+class WorkTab(Vertical):
+    """Lays the panes out for the room there is; `pane` is the one that is seen where only one is."""
+
+    pane: reactive[Pane] = reactive[Pane]("settings")
+    maximised: reactive[bool] = reactive(False)
+    form_hidden: reactive[bool] = reactive(False)
+
+    class PaneChanged(Message):
+        """Another pane is seen, or has the focus."""
+
+    def __init__(self, settings: Settings, symbols: Symbols) -> None:
+        super().__init__(id="work")
+        self._settings, self._symbols = settings, symbols
+        self._size_classes: tuple[bool, ...] = ()
+
+    def compose(self) -> ComposeResult:
+        yield PaneStrip()
+        with Horizontal(id="panes"):
+            yield SettingsForm(self._settings, self._symbols)
+            with Vertical(id="right"):
+                yield RunPane()
+                with Horizontal(id="middle"):
+                    yield CurvesPane()
+                    yield JournalPane()
+                yield AdaptationPane()
+
+    @property
+    def form(self) -> SettingsForm:
+        return self.query_one(SettingsForm)
+
+    @property
+    def curves(self) -> CurvesPane:
+        return self.query_one(CurvesPane)
+
+    @property
+    def adaptation(self) -> AdaptationPanel:
+        return self.query_one(AdaptationPanel)
+
+    def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
+        """Show the run; only what changed is drawn."""
+        self.query_one(RunPane).show(monitor, phase, load)
+        self.curves.show(monitor)
+        self.query_one(JournalPane).show(monitor.journal if monitor else ())
+
+    def show_adaptation(self, runs: Sequence[RunViews], caption: str) -> None:
+        self.query_one(AdaptationPane).show(runs, caption)
+
+    def go_to(self, pane: Pane) -> None:
+        """See `pane` and give it the focus."""
+        self.pane = pane
+        if pane == "settings":
+            self.form_hidden = False
+            self.form.focus_first()
+        else:
+            self.query_one("#adaptation-panel" if pane == "adaptation" else f"#{pane}").focus()
+
+    def step(self, by: int) -> None:
+        """The next pane, or the one before."""
+        self.go_to(PANES[(PANES.index(self.pane) + by) % len(PANES)])
+
+    def on_resize(self, event: Resize) -> None:
+        self._lay_out()
+
+    def watch_pane(self) -> None:
+        self._lay_out()
+        self.post_message(self.PaneChanged())
+
+    def watch_maximised(self) -> None:
+        self._lay_out()
+
+    def watch_form_hidden(self) -> None:
+        self._lay_out()
+
+    @on(DescendantFocus)
+    def _follow(self, event: DescendantFocus) -> None:
+        for node in (event.widget, *event.widget.ancestors):
+            if isinstance(node, SettingsForm):
+                self.pane = "settings"
+            elif isinstance(node, RunPane | CurvesPane):
+                self.pane = "run"
+            elif isinstance(node, AdaptationPane):
+                self.pane = "adaptation"
+            elif isinstance(node, JournalPane):
+                self.pane = "journal"
+
+    def _lay_out(self) -> None:
+        if not self.is_mounted:
+            return
+        width, height = self.app.size
+        one_side = width < NARROW or self.maximised
+        one_right = height < SHORT or self.maximised
+        at_form = self.pane == "settings"
+        self.form.display = at_form if one_side else not self.form_hidden
+        self.query_one("#right").display = not (one_side and at_form)
+        seen = "run" if at_form else self.pane
+        self.query_one(RunPane).display = self.curves.display = not one_right or seen == "run"
+        self.query_one(JournalPane).display = not one_right or seen == "journal"
+        self.query_one("#middle").display = not one_right or seen in ("run", "journal")
+        self.query_one(AdaptationPane).display = not one_right or seen == "adaptation"
+        self.set_class(one_side, "-one-side")
+        self.set_class(width >= WIDE and not one_right, "-wide")
+        self.set_class(one_right, "-one-right")
+        strip = self.query_one(PaneStrip)
+        strip.display, strip.pane = one_side or one_right, self.pane

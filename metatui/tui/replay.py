@@ -1,0 +1,80 @@
+"""A run from disk, as the app shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metatui.errors import shown
+from metatui.knobs import KNOBS
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import Entry
+from metatui.text import plain
+from metatui.tui.monitor import JournalLine, Monitor
+from metatui.tui.protocol import headline
+
+
+def replay(run: RunFolder) -> Monitor:
+    """Everything that the folder tells of a run. Reads files, so it is called in a thread. Raises BadInput."""
+    monitor = Monitor(run.settings(), run.id, run.status().capitalize())
+    validations = run.validations()
+    seconds = 0.0
+    for progress in run.metrics().read_all():
+        while validations and validations[0].iteration < progress.iteration:
+            _validated(monitor, validations.pop(0), seconds)
+        monitor.take(progress)
+        seconds = progress.seconds
+    for entry in validations:
+        _validated(monitor, entry, seconds)
+    record = run.evaluation()
+    monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
+    monitor.views = run.views()
+    monitor.journal.extend(line for entry in run.journal() if (line := _line(entry)))
+    if record.test:
+        monitor.journal.append(JournalLine(record.test.iteration, f"Test: {headline(record.test)}", "good"))
+    return monitor
+
+
+def _validated(monitor: Monitor, entry: Entry, seconds: float) -> None:
+    for history, key in ((monitor.val_loss, "loss"), (monitor.val_accuracy, "accuracy")):
+        value = entry.details.get(key)
+        if isinstance(value, int | float):
+            history.add(entry.iteration, seconds, float(value))
+
+
+def _line(entry: Entry) -> JournalLine | None:
+    details, when = entry.details, entry.iteration
+    match entry.event:
+        case "started":
+            verb = "Resumed" if when else "Started"
+            device, engine = _text(details, "device_name"), _text(details, "engine")
+            return JournalLine(when, f"{verb} on {device}, engine {engine}")
+        case "tweaked":
+            path = _text(details, "path")
+            label = KNOBS[path].label if path in KNOBS else path
+            return JournalLine(when, f"{label} changed from {_text(details, 'old')} to {_text(details, 'new')}")
+        case "evaluated":
+            best = details.get("best") is True
+            value = f"loss {_text(details, 'loss')}"
+            if isinstance(accuracy := details.get("accuracy"), float):
+                value = f"accuracy {100 * accuracy:.1f} %"
+            words = f"Validation: {value} ({_text(details, 'tasks')} tasks){', best so far' if best else ''}"
+            return JournalLine(when, words, "good" if best else "plain")
+        case "warned":
+            return JournalLine(when, _text(details, "text"), "warning")
+        case "failed":
+            return JournalLine(when, _text(details, "sentence"), "error")
+        case "interrupted":
+            return JournalLine(when, "Interrupted", "warning")
+        case "finished" | "stopped" | "paused" | "resumed":
+            return JournalLine(when, entry.event.capitalize())
+        case _:
+            return None
+
+
+def _text(details: Mapping[str, Any], key: str) -> str:
+    """A detail of a journal line, which anybody may have edited, as one safe line."""
+    value = details.get(key)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return plain(value) if isinstance(value, str) else shown(value)

@@ -1,0 +1,216 @@
+"""The app's window: tabs, bars, actions by key, mouse and palette, themes. What the actions do is in `app`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.widgets import ContentSwitcher, Input
+
+from metatui.errors import MetatuiError
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Situation, Tab
+from metatui.tui.form.form import SettingsForm
+from metatui.tui.panes.bars import KeyBar, TopBar
+from metatui.tui.panes.curves import View
+from metatui.tui.panes.presets_tab import PresetsTab
+from metatui.tui.panes.runs_tab import RunsTab
+from metatui.tui.panes.work import Pane, WorkTab
+from metatui.tui.remembered import save_theme
+from metatui.tui.symbols import Symbols
+from metatui.tui.themes import CYCLE, AsciiFilter
+
+
+class Window(App[None], inherit_bindings=False):
+    """Everything around the training."""
+
+    TITLE = "metatui"
+    CSS_PATH = Path("metatui.tcss")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(action.keys, f"perform('{action.id}')", action.label, tooltip=action.help, show=False, id=action.id)
+            for action in ACTIONS
+            if action.tab in (None, "work")
+        ),
+        Binding("ctrl+c", "help_quit", show=False, system=True),
+    ]
+
+    def __init__(self, settings: Settings, *, store: RunStore, symbols: Symbols, theme: str) -> None:
+        super().__init__()
+        self.symbols = symbols
+        """Which glyphs the charts draw with."""
+        self._opening_settings = settings
+        self._store = store
+        self._ascii = AsciiFilter()
+        self.animation_level = "none"
+        self.theme = theme
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(id="top-bar")
+        with ContentSwitcher(initial="work", id="tabs"):
+            yield WorkTab(self._opening_settings, self.symbols)
+            yield RunsTab(self._store)
+            yield PresetsTab()
+        yield KeyBar(id="key-bar")
+
+    @property
+    def work_tab(self) -> WorkTab:
+        return self.screen_stack[0].query_one(WorkTab)
+
+    @property
+    def form(self) -> SettingsForm:
+        return self.work_tab.form
+
+    @property
+    def runs_tab(self) -> RunsTab:
+        return self.screen_stack[0].query_one(RunsTab)
+
+    @property
+    def presets_tab(self) -> PresetsTab:
+        return self.screen_stack[0].query_one(PresetsTab)
+
+    @property
+    def tab(self) -> Tab:
+        return self.screen_stack[0].query_one(TopBar).tab
+
+    @property
+    def situation(self) -> Situation:
+        """What decides which actions make sense now."""
+        raise NotImplementedError
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Keys of another tab do nothing, and are left to whoever else wants them."""
+        if action == "perform" and parameters:
+            tab = BY_ID[str(parameters[0])].tab
+            return tab is None or tab == self.tab
+        return True
+
+    async def action_perform(self, action_id: str) -> None:
+        """Do an action of the table, or say why it cannot be done now."""
+        action = BY_ID[action_id]
+        if reason := action.refuse(self.situation):
+            self.notify(reason, severity="warning")
+            return
+        tabs = {"runs": self.runs_tab, "presets": self.presets_tab}
+        await self.run_action(action_id, default_namespace=tabs.get(action.tab or "", self))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """The table again, for the palette."""
+        if len(self.screen_stack) > 1:
+            return
+        for action in ACTIONS:
+            if action.tab in (None, self.tab) and not action.refuse(self.situation) and action.id != "command_palette":
+                yield SystemCommand(
+                    f"{action.group}: {action.label}", action.help, lambda chosen=action.id: self._later(chosen)
+                )
+        yield SystemCommand("Window: Choose a theme", "Pick one of all themes.", self.action_change_theme)
+
+    def _later(self, action_id: str) -> None:
+        self.call_later(self.action_perform, action_id)
+
+    def update_bars(self) -> None:
+        """Bring the key bar up to date."""
+        self.screen_stack[0].query_one(KeyBar).situation = self.situation
+
+    def open_tab(self, tab: Tab) -> None:
+        """Show a tab, with the focus where one works in it."""
+        base = self.screen_stack[0]
+        base.query_one(TopBar).tab = tab
+        base.query_one(ContentSwitcher).current = tab
+        match tab:
+            case "work":
+                self.work_tab.go_to(self.work_tab.pane)
+            case "runs":
+                self.runs_tab.reload()
+                self.runs_tab.table.focus()
+            case "presets":
+                self.presets_tab.reload()
+                self.presets_tab.table.focus()
+        self.update_bars()
+
+    def action_tab_work(self) -> None:
+        self.open_tab("work")
+
+    def action_tab_runs(self) -> None:
+        self.open_tab("runs")
+
+    def action_tab_presets(self) -> None:
+        self.open_tab("presets")
+
+    def action_next_tab(self) -> None:
+        self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
+
+    def action_pane(self, pane: Pane) -> None:
+        self.work_tab.go_to(pane)
+
+    def action_next_pane(self) -> None:
+        self.work_tab.step(1)
+
+    def action_previous_pane(self) -> None:
+        self.work_tab.step(-1)
+
+    def action_maximize(self) -> None:
+        self.work_tab.maximised = not self.work_tab.maximised
+
+    def action_form(self) -> None:
+        tab = self.work_tab
+        tab.form_hidden = not tab.form_hidden
+        tab.go_to("run" if tab.form_hidden else "settings")
+
+    def action_leave(self) -> None:
+        """One step back: from a text field, from a filter, from a maximised pane."""
+        if self.tab == "runs" and self.runs_tab.filter.display:
+            self.runs_tab.clear_filter()
+        elif self.work_tab.maximised:
+            self.work_tab.maximised = False
+        elif isinstance(self.focused, Input):
+            self.work_tab.go_to("run")
+
+    def action_log_scale(self) -> None:
+        self.view_changed(self.work_tab.curves.view.other_scale())
+
+    def action_smoothing(self) -> None:
+        self.view_changed(self.work_tab.curves.view.next_smoothing())
+
+    def action_against(self) -> None:
+        self.view_changed(self.work_tab.curves.view.other_axis())
+
+    def action_metric(self) -> None:
+        self.view_changed(self.work_tab.curves.view.other_metric())
+
+    def action_step_back(self) -> None:
+        self.work_tab.adaptation.action_step(-1)
+
+    def action_step_on(self) -> None:
+        self.work_tab.adaptation.action_step(1)
+
+    def action_previous_tasks(self) -> None:
+        self.work_tab.adaptation.action_page(-1)
+
+    def action_next_tasks(self) -> None:
+        self.work_tab.adaptation.action_page(1)
+
+    def view_changed(self, view: View) -> None:
+        raise NotImplementedError
+
+    def action_theme(self) -> None:
+        """The next theme; it is remembered."""
+        at = CYCLE.index(self.theme) if self.theme in CYCLE else -1
+        self.theme = CYCLE[(at + 1) % len(CYCLE)]
+
+    def remember_theme(self, theme: Theme) -> None:
+        try:
+            save_theme(theme.name)
+        except MetatuiError as error:
+            self.notify(f"The theme is not remembered: {error}.", severity="warning")
