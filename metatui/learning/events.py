@@ -142,6 +142,10 @@ class Evaluated:
     best: bool
     """Whether no earlier validation was better."""
 
+    @property
+    def iteration(self) -> int:
+        return self.evaluation.iteration
+
 
 @dataclass(frozen=True)
 class Checkpointed:

@@ -146,7 +146,7 @@ def test_tasks_do_not_touch_each_other() -> None:
     for engine in ENGINES:
         _, together = meta_gradient(model, F.mse_loss, *data, engine=engine, **arguments)  # type: ignore[arg-type]
         alone = [
-            flat(meta_gradient(model, F.mse_loss, *(t[i : i + 1] for t in data), engine=engine, **arguments)[1])  # type: ignore[misc, arg-type]
+            flat(meta_gradient(model, F.mse_loss, *(t[i : i + 1] for t in data), engine=engine, **arguments)[1])  # type: ignore[arg-type]
             for i in range(4)
         ]
         torch.testing.assert_close(flat(together), torch.stack(alone).mean(0), rtol=1e-10, atol=1e-14)

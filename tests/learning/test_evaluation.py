@@ -35,21 +35,19 @@ def test_the_curve_is_that_of_each_task_adapted_alone(tiny: Make) -> None:
         fast = {name: p.clone().requires_grad_() for name, p in experiment.theta().items()}
         row = []
         for step in range(4):
-            row.append(F.mse_loss(functional_call(experiment.model, fast, (episode.query_x[0],)), episode.query_y[0]))
+            predicted = functional_call(experiment.model, fast, (episode.query_x[0],))
+            row.append(F.mse_loss(predicted, episode.query_y[0]))
             if step < 3:
-                loss = F.mse_loss(
-                    functional_call(experiment.model, fast, (episode.support_x[0],)), episode.support_y[0]
-                )
-                found = torch.autograd.grad(loss, list(fast.values()))
-                fast = {
-                    n: (p - 0.01 * g).detach().requires_grad_() for (n, p), g in zip(fast.items(), found, strict=True)
-                }
+                predicted = functional_call(experiment.model, fast, (episode.support_x[0],))
+                found = torch.autograd.grad(F.mse_loss(predicted, episode.support_y[0]), list(fast.values()))
+                moved = zip(fast.items(), found, strict=True)
+                fast = {n: (p - 0.01 * g).detach().requires_grad_() for (n, p), g in moved}
         losses.append(torch.stack(row).detach())
     expected, half = mean_ci95(torch.stack(losses))
     assert evaluation.loss.mean == pytest.approx(expected, rel=1e-12)
     assert evaluation.loss.ci95 == pytest.approx(half, rel=1e-12)
-    for view, row in zip(views, losses, strict=True):
-        assert view.loss == pytest.approx(row.tolist(), rel=1e-12)
+    for view, own in zip(views, losses, strict=True):
+        assert view.loss == pytest.approx(own.tolist(), rel=1e-12)
 
 
 def test_a_task_is_the_same_whatever_else_is_evaluated(tiny: Make) -> None:

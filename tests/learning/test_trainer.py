@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import pytest
 import torch
@@ -36,10 +37,11 @@ from metatui.learning.trainer import Trainer
 from metatui.settings import Settings
 
 Make = Callable[..., Settings]
+E = TypeVar("E")
 ALGORITHMS = ["maml", "fomaml", "reptile", "scratch", "pretrained"]
 
 
-def of(kind: type, events: list[Event]) -> list[Event]:
+def of(kind: type[E], events: list[Event]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
 
 
@@ -61,11 +63,7 @@ def timeless(events: list[Event]) -> list[Event]:
 
 def later(events: list[Event], iteration: int) -> list[Event]:
     """What was said after `iteration` meta-steps were done."""
-
-    def at(event: Event) -> int:
-        return event.evaluation.iteration if isinstance(event, Evaluated) else event.iteration
-
-    return [event for event in events if not isinstance(event, Started) and at(event) > iteration]
+    return [event for event in events if not isinstance(event, Started) and event.iteration > iteration]
 
 
 def when(trainer: Trainer, iteration: int, *commands: Command) -> Iterator[Event]:
@@ -88,8 +86,8 @@ def test_a_run_from_start_to_test(name: str, tiny: Make) -> None:
     assert (finished.test.split, finished.test.tasks, finished.test.steps) == ("test", 6, (0, 1, 2, 3))
     assert finished.test.accuracy is None
     steps = 0 if name == "scratch" else 20
-    assert [e.iteration for e in of(Progress, events)] == list(range(1, steps + 1))  # type: ignore[union-attr]
-    assert [e.evaluation.iteration for e in of(Evaluated, events)] == ([0] if name == "scratch" else [10, 20])  # type: ignore[union-attr]
+    assert [e.iteration for e in of(Progress, events)] == list(range(1, steps + 1))
+    assert [e.iteration for e in of(Evaluated, events)] == ([0] if name == "scratch" else [10, 20])
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
@@ -102,9 +100,9 @@ def test_same_seed_same_numbers(name: str, engine: str, tiny: Make) -> None:
 
 def test_another_seed_other_numbers_but_the_same_held_out_tasks(tiny: Make) -> None:
     runs = [list(Trainer(tiny(training__seed=seed)).events()) for seed in (0, 1)]
-    losses = [[e.meta_loss for e in of(Progress, events)] for events in runs]  # type: ignore[union-attr]
+    losses = [[e.meta_loss for e in of(Progress, events)] for events in runs]
     assert losses[0] != losses[1]
-    truths = [[view.truth for view in of(Evaluated, events)[0].views] for events in runs]  # type: ignore[union-attr]
+    truths = [[view.truth for view in of(Evaluated, events)[0].views] for events in runs]
     assert truths[0] == truths[1]
 
 
@@ -140,7 +138,7 @@ def test_pause_waits_and_resume_goes_on_with_the_same_numbers(tiny: Make) -> Non
             trainer.submit(Resume())
     kinds = [type(e) for e in events]
     assert kinds.index(Paused) < kinds.index(Evaluated) < kinds.index(Resumed)
-    assert timeless(of(Progress, events)) == plain
+    assert of(Progress, timeless(events)) == plain
 
 
 def test_stop_ends_after_the_meta_step_and_saves(tiny: Make) -> None:
@@ -163,7 +161,7 @@ def test_commands_sent_during_a_validation_keep_their_order(tiny: Make) -> None:
     settings = tiny(evaluation__every=5)
     outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
     events = list(when(Trainer(settings), 5, *outer))
-    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]  # type: ignore[union-attr]
+    assert [e.new for e in of(Tweaked, events)] == [0.5, 0.25, 0.125]
 
 
 def test_live_changes_take_effect_at_the_next_meta_step(tiny: Make) -> None:
@@ -175,12 +173,12 @@ def test_live_changes_take_effect_at_the_next_meta_step(tiny: Make) -> None:
         "training.iterations": 15,
     }
     events = list(when(Trainer(tiny()), 5, *(Change(path, value) for path, value in changes.items())))
-    assert [(e.iteration, e.path, e.new) for e in of(Tweaked, events)] == [  # type: ignore[union-attr]
+    assert [(e.iteration, e.path, e.new) for e in of(Tweaked, events)] == [
         (5, path, value) for path, value in changes.items()
     ]
     progress = of(Progress, events)
-    assert [e.tasks_seen for e in progress][4:7] == [15, 22, 29]  # type: ignore[union-attr]
-    assert progress[5].outer_lr == 0.5  # type: ignore[union-attr]
+    assert [e.tasks_seen for e in progress][4:7] == [15, 22, 29]
+    assert progress[5].outer_lr == 0.5
     assert len(progress) == 15
 
 
@@ -223,7 +221,7 @@ def test_early_stop_counts_validations_without_a_new_best(tiny: Make) -> None:
     finished = events[-1]
     assert isinstance(finished, Finished)
     assert finished.reason == "early_stop"
-    bests = [e.best for e in of(Evaluated, events)]  # type: ignore[union-attr]
+    bests = [e.best for e in of(Evaluated, events)]
     assert bests[-3:] == [False] * 3
     assert bests[-4]
     assert finished.test is not None
@@ -234,7 +232,7 @@ def test_the_test_uses_the_best_validation(tiny: Make) -> None:
     settings = tiny(algorithm__outer_lr=2.0, training__iterations=30, evaluation__every=5)
     trainer = Trainer(settings)
     events = list(trainer.events())
-    validations = {e.evaluation.iteration: e.evaluation.final[0] for e in of(Evaluated, events)}  # type: ignore[union-attr]
+    validations = {e.iteration: e.evaluation.final[0] for e in of(Evaluated, events)}
     finite = {i: loss for i, loss in validations.items() if math.isfinite(loss)}
     best = min(finite, key=lambda i: (finite[i], i))
     finished = events[-1]
@@ -251,7 +249,7 @@ def test_a_validation_that_is_not_finite_is_never_the_best(tiny: Make) -> None:
     events = list(Trainer(settings).events())
     evaluated = of(Evaluated, events)
     assert evaluated
-    assert all(not math.isfinite(e.evaluation.final[0]) and not e.best for e in evaluated)  # type: ignore[union-attr]
+    assert all(not math.isfinite(e.evaluation.final[0]) and not e.best for e in evaluated)
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
