@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -29,8 +30,11 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """The whole of a regular file. Raises BadInput where there is none, or where it is over `limit` bytes."""
     name = shown(str(path), 200)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a device or a pipe may never end
+        about = path.stat()
+        if not stat.S_ISREG(about.st_mode):  # a device or a pipe may never end
             raise BadInput(f"{name} is not a file")
+        if about.st_size > limit:
+            raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
         with path.open("rb") as file:
             data = file.read(limit + 1)
     except FileNotFoundError:
@@ -40,7 +44,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     except ValueError:  # a NUL in the name
         raise BadInput(f"{name} is not a possible file name") from None
     if len(data) > limit:
-        raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
+        raise BadInput(f"{name} grew while it was read")
     return data
 
 
@@ -67,5 +71,8 @@ def sync_directory(path: Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
     finally:
         os.close(handle)

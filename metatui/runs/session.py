@@ -115,6 +115,10 @@ class Session:
         """Finish the meta-step, save, and end as `interrupted`."""
         self.submit(Stop("interrupted"))
 
+    def close(self) -> None:
+        """Lets the run go. Only a session that is never iterated needs it."""
+        self._writer.close()
+
     def __iter__(self) -> Generator[Event, None, None]:
         """Train. Every event is on disk when it is yielded; the run is let go when the iteration ends.
 
@@ -141,7 +145,7 @@ class Session:
             self._writer.interrupted(type(error).__name__)
             raise
         finally:
-            self._writer.close()
+            self.close()
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self._trainer.events():

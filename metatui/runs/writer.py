@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import metatui
-from metatui.errors import MetatuiError
+from metatui.errors import BadInput, MetatuiError
 from metatui.files import write_atomically
 from metatui.learning import events
 from metatui.learning.events import Evaluation, Event, TaskView
@@ -35,13 +35,11 @@ class RunWriter:
         self.run = run
         self._preset = preset
         self._iteration = iteration
+        self._evaluations = _kept(run) if iteration else EvaluationRecord()
         self._lock = RunLock(run.lock_path)
         try:
             self._metrics = MetricsWriter(run.metrics_path, after=iteration)
             self._journal = JournalWriter(run.journal_path)
-            self._evaluations = EvaluationRecord()
-            if iteration:  # what the test said of fewer meta-steps no longer holds
-                self._evaluations = run.evaluation().model_copy(update={"test": None})
         except BaseException:
             self._lock.release()
             raise
@@ -143,6 +141,14 @@ class RunWriter:
         if views:
             record = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
             write_record(self.run.adaptation_path, record)
+
+
+def _kept(run: RunFolder) -> EvaluationRecord:
+    """The evaluations that a resumed run starts from. What the test said of fewer meta-steps no longer holds."""
+    try:
+        return run.evaluation().model_copy(update={"test": None})
+    except BadInput:  # no reason to refuse the training: the next evaluation writes the file anew
+        return EvaluationRecord()
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:

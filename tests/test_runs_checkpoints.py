@@ -1,0 +1,155 @@
+"""Checkpoints: what is read is what was saved, and a torn or doctored file is never trusted."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from metatui.errors import BadInput, MetatuiError
+from metatui.learning.state import TrainerState
+from metatui.runs import checkpoints
+from metatui.runs.checkpoints import newest_checkpoint, read_checkpoint, save_checkpoint
+
+
+def state(iteration: int) -> TrainerState:
+    weight = torch.arange(6, dtype=torch.float32).reshape(2, 3).T + iteration  # not contiguous
+    return TrainerState(
+        {"theta/w": weight, "best/w": weight, "half": torch.ones(3, dtype=torch.bfloat16), "count": torch.tensor(7)},
+        {"iteration": iteration, "best": None, "seconds": 0.1, "settings": {"task": {"ways": 5}}},
+    )
+
+
+def same(one: TrainerState | None, other: TrainerState) -> bool:
+    return (
+        one is not None
+        and one.values == other.values
+        and one.tensors.keys() == other.tensors.keys()
+        and all(torch.equal(t, other.tensors[n]) and t.dtype == other.tensors[n].dtype for n, t in one.tensors.items())
+    )
+
+
+def test_a_checkpoint_reads_back_equal(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "last", state(3))
+    assert same(read_checkpoint(tmp_path / "last.safetensors"), state(3))
+    assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
+
+
+def test_the_last_but_one_is_kept_until_the_last_is_whole(tmp_path: Path) -> None:
+    assert newest_checkpoint(tmp_path) == (None, [])
+    for iteration in (1, 2, 3):
+        save_checkpoint(tmp_path, "last", state(iteration))
+    save_checkpoint(tmp_path, "best", state(1))
+    assert same(newest_checkpoint(tmp_path)[0], state(3))
+    last = tmp_path / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:-1])
+    found, problems = newest_checkpoint(tmp_path)
+    assert same(found, state(2))
+    assert len(problems) == 1
+    assert "last.safetensors' is not a whole checkpoint" in problems[0]
+
+
+def test_a_newer_best_beats_an_older_last(tmp_path: Path) -> None:
+    save_checkpoint(tmp_path, "last", state(1))
+    save_checkpoint(tmp_path, "best", state(2))
+    assert same(newest_checkpoint(tmp_path)[0], state(2))
+
+
+def test_nothing_whole_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None:
+    for kind in ("last", "best"):
+        (tmp_path / f"{kind}.safetensors").write_bytes(b"")
+    with pytest.raises(BadInput, match=r"last\.safetensors.*; .*best\.safetensors"):
+        newest_checkpoint(tmp_path)
+
+
+def test_a_failed_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    save_checkpoint(tmp_path, "last", state(1))
+
+    def full(path: Path, data: bytes) -> None:
+        raise MetatuiError("no space left on device")
+
+    monkeypatch.setattr(checkpoints, "write_atomically", full)
+    with pytest.raises(MetatuiError, match="no space left"):
+        save_checkpoint(tmp_path, "last", state(2))
+    assert same(newest_checkpoint(tmp_path)[0], state(1))
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    folder = tmp_path_factory.mktemp("good")
+    save_checkpoint(folder, "last", state(3))
+    return (folder / "last.safetensors").read_bytes()
+
+
+@settings(deadline=None)
+@given(data=st.data())
+def test_any_flipped_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, good: bytes, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("bad") / "last.safetensors"
+    at = data.draw(st.integers(0, len(good) - 1))
+    other = data.draw(st.integers(0, 255).filter(lambda byte: byte != good[at]))
+    path.write_bytes(good[:at] + bytes([other]) + good[at + 1 :])
+    with pytest.raises(BadInput) as caught:
+        read_checkpoint(path)
+    assert "\n" not in str(caught.value)
+
+
+@settings(deadline=None)
+@given(cut=st.integers(0, 10_000))
+def test_any_torn_file_is_noticed(tmp_path_factory: pytest.TempPathFactory, good: bytes, cut: int) -> None:
+    path = tmp_path_factory.mktemp("torn") / "last.safetensors"
+    path.write_bytes(good[: cut % len(good)])
+    with pytest.raises(BadInput, match="is not a whole checkpoint"):
+        read_checkpoint(path)
+
+
+def with_header(header: Any, body: bytes = b"") -> bytes:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + body
+
+
+TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
+
+
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (struct.pack("<Q", 2**40) + b"{}", "its header claims 1,099,511,627,776 bytes of 10"),
+        (with_header(b"[" * 100_000), "its header cannot be read"),
+        (with_header(b"\xff\xfe"), "its header cannot be read"),
+        (with_header([]), "is not a checkpoint of metatui"),
+        (with_header({"__metadata__": 5}), "is not a checkpoint of metatui"),
+        (with_header({"__metadata__": {"format": "pt"}}), "is not a checkpoint of metatui"),
+        (
+            with_header({"__metadata__": {"format": "metatui-9", "values": "", "sha256": ""}}),
+            "another format than metatui-1: 'metatui-9'",
+        ),
+        (
+            with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}, **TERABYTE}),
+            "its tensors cannot be read",
+        ),
+        (
+            with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}}),
+            "its SHA-256 does not match",
+        ),
+        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is not a whole checkpoint"),
+    ],
+)
+def test_files_that_claim_too_much(tmp_path: Path, data: bytes, sentence: str) -> None:
+    path = tmp_path / "last.safetensors"
+    path.write_bytes(data)
+    with pytest.raises(BadInput, match=sentence):
+        read_checkpoint(path)
+
+
+def test_a_file_larger_than_any_checkpoint_is_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "last.safetensors"
+    with path.open("wb") as file:
+        file.truncate(2**40)  # a hole: it takes no space
+    with pytest.raises(BadInput, match="is too large"):
+        read_checkpoint(path)

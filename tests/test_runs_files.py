@@ -1,0 +1,309 @@
+"""A run's files one by one: torn lines, foreign lines, locks, and lists of many runs."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatui.errors import BadInput, MetatuiError
+from metatui.learning.events import Curve, Evaluation, ImageView, Progress, RegressionView
+from metatui.runs.folder import RunFolder, run_folder
+from metatui.runs.journal import JournalWriter, in_force, last_status, read_journal
+from metatui.runs.lines import line, parse_lines
+from metatui.runs.lock import RunLock, is_held
+from metatui.runs.metrics import MetricsReader, MetricsWriter, last_progress
+from metatui.runs.records import AdaptationRecord, EvaluationRecord, read_record, write_record
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+
+STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
+EVALUATION = Evaluation(
+    "test", 600, 5, 10, None, None, 70, (0, 1), Curve((3.0, 0.5), (0.25, 0.125)), None, seconds=1.5
+)
+
+
+def steps(first: int, last: int) -> list[Progress]:
+    return [replace(STEP, iteration=i, tasks_seen=4 * i, meta_loss=1 / i) for i in range(first, last + 1)]
+
+
+def write_metrics(path: Path, progress: list[Progress], *, after: int = 0) -> None:
+    writer = MetricsWriter(path, after=after)
+    for each in progress:
+        writer.append(each)
+    writer.close()
+
+
+def test_metrics_read_back_to_float32_precision(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    written = [replace(p, accuracy=0.25) for p in steps(1, 3)] + [replace(STEP, iteration=4, meta_loss=math.nan)]
+    write_metrics(path, written)
+    read = MetricsReader(path).read_all()
+    assert [p.iteration for p in read] == [1, 2, 3, 4]
+    assert [p.accuracy for p in read] == [0.25, 0.25, 0.25, None]
+    assert read[2].meta_loss == pytest.approx(1 / 3, rel=1e-8)
+    assert math.isnan(read[3].meta_loss)
+    last = last_progress(path)
+    assert last is not None
+    assert last.iteration == 4
+
+
+def test_a_torn_last_line_is_skipped_and_later_completed(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 3))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    reader = MetricsReader(path)
+    assert [p.iteration for p in reader.read_new()] == [1, 2]
+    assert reader.read_new() == []
+    assert last_progress(path) == steps(2, 2)[0]
+    path.write_bytes(whole)
+    assert [p.iteration for p in reader.read_new()] == [3]
+
+
+@pytest.mark.parametrize("torn", [0, 7])
+def test_a_resumed_run_drops_the_lines_beyond_its_checkpoint(tmp_path: Path, torn: int) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 9))
+    path.write_bytes(path.read_bytes()[: -torn or None])
+    reader = MetricsReader(path)
+    reader.read_all()
+    write_metrics(path, steps(6, 7), after=5)
+    assert [p.iteration for p in reader.read_all()] == [1, 2, 3, 4, 5, 6, 7]
+    assert json.loads(path.read_bytes().splitlines()[-1])["iteration"] == 7
+
+
+def test_reading_from_the_start_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 9))
+    reader = MetricsReader(path)
+    reader.read_new()
+    assert not reader.restarted
+    write_metrics(path, [], after=2)
+    assert [p.iteration for p in reader.read_new()] == [1, 2]
+    assert reader.restarted
+
+
+@given(junk=st.binary(max_size=300))
+def test_junk_between_lines_is_skipped(junk: bytes) -> None:
+    data = line({"a": 1}) + junk.replace(b"{", b"[") + b"\n" + line({"a": 2})
+    assert list(parse_lines(data)) == [{"a": 1}, {"a": 2}]
+
+
+@given(items=st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats() | st.text())))
+def test_lines_of_other_programs_are_no_steps(tmp_path_factory: pytest.TempPathFactory, items: list[object]) -> None:
+    path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
+    path.write_bytes(b"".join(json.dumps(item).encode() + b"\n" for item in items))
+    assert MetricsReader(path).read_all() == []
+    assert last_progress(path) is None
+    assert read_journal(path) == []
+
+
+def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    first = JournalWriter(path)
+    first.write("started", 0, preset=None)
+    first.close()
+    path.write_bytes(path.read_bytes() + b'{"time":"2026-')
+    second = JournalWriter(path)
+    second.write("paused", 7, odd=math.inf)
+    second.close()
+    entries = read_journal(path)
+    assert [(e.event, e.iteration) for e in entries] == [("started", 0), ("paused", 7)]
+    assert entries[1].details == {"odd": None}
+    assert entries[1].time.utcoffset() is not None
+
+
+def test_a_restart_undoes_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+    writer = JournalWriter(tmp_path / "journal.jsonl")
+    for event, iteration in [("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("started", 12)]:
+        writer.write(event, iteration)
+    writer.close()
+    kept = in_force(read_journal(tmp_path / "journal.jsonl"))
+    assert [(e.event, e.iteration) for e in kept] == [
+        ("started", 0), ("evaluated", 10), ("tweaked", 15), ("started", 12),
+    ]  # fmt: skip
+    assert last_status(kept) == "running"
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "lock"
+    path.parent.mkdir()
+    assert not is_held(path)
+    lock = RunLock(path)
+    assert is_held(path)
+    with pytest.raises(BadInput, match="run 'run' is being written by this process"):
+        RunLock(path)
+    lock.release()
+    lock.release()
+    assert not is_held(path)
+    RunLock(path).release()
+
+
+def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    code = f"from pathlib import Path; from metatui.runs.lock import RunLock; lock = RunLock(Path({str(path)!r})); "
+    holder = subprocess.Popen(
+        [sys.executable, "-c", code + "print('held', flush=True); input()"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert holder.stdout
+    assert holder.stdout.readline() == "held\n"
+    assert is_held(path)
+    with pytest.raises(BadInput, match=f"is being written by process {holder.pid}"):
+        RunLock(path)
+    holder.kill()
+    holder.communicate()
+    assert not is_held(path)
+    RunLock(path).release()
+
+
+def test_records_read_back_equal(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    assert read_record(path, EvaluationRecord) is None
+    record = EvaluationRecord(best=EVALUATION, test=replace(EVALUATION, loss=Curve((math.inf,), (0.0,))))
+    write_record(path, record)
+    assert read_record(path, EvaluationRecord) == record
+    regression = RegressionView(0, "A", (0.5,), (1.0,), (0.0, 1.0), (0.0, 1.0), ((0.0, 2.0),), (1.0,))
+    image = ImageView(1, "B", 1, 2, (b"\x00\xff",), (0,), (b"\xfe\x01",), (0,), ((1,),), (0.5,), (0.75,))
+    drawn = AdaptationRecord(iteration=3, split="val", views=(regression, image))
+    write_record(tmp_path / "adaptation.json", drawn)
+    assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}'])
+def test_records_that_cannot_be_used(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "evaluation.json"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=r"evaluation\.json' cannot be used: .* at ") as caught:
+        read_record(path, EvaluationRecord)
+    assert "\n" not in str(caught.value)
+
+
+def test_runs_are_made_found_and_deleted(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    first, second = store.create(Settings(), preset="quick"), store.create(Settings())
+    assert first.settings() == Settings()
+    assert first.id.startswith("maml-sinusoid-20")
+    assert {run.id for run in store.runs()} == {first.id, second.id}
+    assert store.find(first.id) == first
+    assert store.find(second.path) == store.find(str(second.path)) == second
+    store.delete(first)
+    assert store.find("maml") == second
+    assert not first.path.exists()
+
+
+def test_names_taken_in_the_same_second_get_a_number(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    assert len({store.create(Settings()).path for _ in range(5)}) == 5
+
+
+def test_a_run_that_is_not_found_gets_the_nearest_names(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    with pytest.raises(BadInput, match=r"'x' is not a run in .*: metatui runs lists them"):
+        store.find("x")
+    for name in ("maml-1", "maml-2", "reptile-1"):
+        store.create(Settings()).path.rename(tmp_path / name)
+    with pytest.raises(BadInput, match="'maml' is the start of 2 runs: maml-1, maml-2"):
+        store.find("maml")
+    with pytest.raises(BadInput, match="did you mean reptile-1?"):
+        store.find("reptil-1")
+    for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
+        with pytest.raises(BadInput):
+            store.find(odd)
+
+
+def test_a_run_being_written_is_not_deleted(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    run = store.create(Settings())
+    lock = RunLock(run.lock_path)
+    with pytest.raises(BadInput, match="is being written by this process"):
+        store.delete(run)
+    lock.release()
+    assert run.is_run()
+
+
+def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    store = RunStore(tmp_path)
+    assert store.runs() == []
+    with pytest.raises(BadInput, match="is not a run: it has no settings.toml"):
+        store.delete(RunFolder(tmp_path / "photos"))
+    with pytest.raises(BadInput, match="is not a run: it has no settings.toml"):
+        run_folder(tmp_path / "photos")
+
+
+def test_summaries_are_newest_first_and_survive_broken_runs(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    runs = [store.create(Settings()) for _ in range(3)]
+    for number, run in enumerate(runs):
+        entry = {"time": f"2026-01-0{number + 1}T00:00:00Z", "event": "started", "iteration": 0, "preset": "q\x1b"}
+        run.journal_path.write_bytes(line(entry))
+        write_metrics(run.metrics_path, steps(1, number + 1))
+    write_record(runs[0].evaluation_path, EvaluationRecord(test=EVALUATION))
+    runs[1].settings_path.write_text("[task")
+    found = store.summaries()
+    assert [summary.run for summary in found] == runs[::-1]
+    assert [summary.iteration for summary in found] == [3, 2, 1]
+    assert {summary.status for summary in found} == {"interrupted"}
+    assert found[2].test == EVALUATION
+    assert found[1].settings is None
+    assert "is not TOML" in (found[1].problem or "")
+    assert found[0].preset == "q�"
+
+
+@pytest.mark.parametrize(
+    ("events", "held", "status"),
+    [
+        ([], False, "interrupted"),
+        ([], True, "running"),
+        (["started"], True, "running"),
+        (["started", "paused"], True, "paused"),
+        (["started", "paused", "resumed"], True, "running"),
+        (["started", "paused"], False, "interrupted"),
+        (["started", "evaluated"], False, "interrupted"),
+        (["started", "finished"], False, "finished"),
+        (["started", "stopped"], False, "stopped"),
+        (["started", "failed"], False, "failed"),
+        (["started", "interrupted"], False, "interrupted"),
+        (["started", "finished", "started"], True, "running"),
+    ],
+)
+def test_status(tmp_path: Path, events: list[str], held: bool, status: str) -> None:
+    run = RunStore(tmp_path).create(Settings())
+    journal = JournalWriter(run.journal_path)
+    for event in events:
+        journal.write(event, 0)
+    journal.close()
+    lock = RunLock(run.lock_path) if held else None
+    assert run.status() == status
+    if lock:
+        lock.release()
+
+
+def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    journal = JournalWriter(tmp_path / "journal.jsonl")
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(MetatuiError, match=r"journal\.jsonl' cannot be written: no space left on device"):
+        journal.write("started", 0)
+    with pytest.raises(MetatuiError, match=r"cannot be written: no space left on device"):
+        RunStore(tmp_path).create(Settings())
+    journal.close()
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(MetatuiError, match=r"file/runs' cannot be written: not a directory"):
+        RunStore(tmp_path / "file" / "runs").create(Settings())
+    assert RunStore(tmp_path / "file" / "runs").summaries() == []

@@ -1,0 +1,287 @@
+"""Runs that train: recorded as they go, resumed wherever they were killed, and honest about how they ended."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import metatui
+from metatui.errors import BadInput, MetatuiError, SettingsError
+from metatui.knobs import change
+from metatui.learning import events, trainer
+from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.runs import writer
+from metatui.runs.evaluating import evaluate, views
+from metatui.runs.folder import RunFolder
+from metatui.runs.lock import is_held
+from metatui.runs.session import Session
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+
+SMALL = change(
+    Settings(),
+    {
+        "training.iterations": 30, "evaluation.every": 10, "evaluation.tasks": 5, "evaluation.test_tasks": 6,
+        "evaluation.inner_steps": 2, "model.hidden": (8,), "compute.threads": 1, "compute.device": "cpu",
+    },
+)  # fmt: skip
+
+
+def measured(run: RunFolder) -> list[tuple[int, float, float]]:
+    """What does not depend on the clock."""
+    return [(p.iteration, p.meta_loss, p.grad_norm) for p in run.metrics().read_all()]
+
+
+def told(run: RunFolder) -> list[tuple[str, int]]:
+    return [(entry.event, entry.iteration) for entry in run.journal()]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
+    """A run to its end, with a tweak on the way, and its events."""
+    session = Session.start(SMALL, runs_dir=tmp_path_factory.mktemp("runs"), preset="small")
+    return session.run, train(session)
+
+
+def train(session: Session) -> list[Event]:
+    """To the end, changing the inner learning rate after meta-step 15."""
+    seen = []
+    for event in session:
+        seen.append(event)
+        if isinstance(event, Progress) and event.iteration == 15:
+            session.submit(Change("algorithm.inner_lr", 0.02))
+    return seen
+
+
+def test_a_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
+    run, seen = whole
+    finished = seen[-1]
+    assert isinstance(finished, events.Finished)
+    assert finished.test
+    assert run.status() == "finished"
+    assert not run.is_live()
+    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, 31))
+    assert told(run) == [
+        ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("evaluated", 30), ("finished", 30),
+    ]  # fmt: skip
+    started = run.journal()[0].details
+    assert (started["preset"], started["metatui"], started["device"]) == ("small", metatui.__version__, "cpu")
+    assert {"python", "torch", "host", "engine", "pid"} <= started.keys()
+    assert run.evaluation().test == finished.test
+    assert run.views() == finished.views
+    assert [entry.details["split"] for entry in run.validations()] == ["val"] * 3
+    assert run.settings() == SMALL
+
+
+def test_the_summary_says_what_the_run_came_to(whole: tuple[RunFolder, list[Event]]) -> None:
+    run, _ = whole
+    (summary,) = RunStore(run.path.parent).summaries()
+    assert (summary.run, summary.status, summary.iteration, summary.preset) == (run, "finished", 30, "small")
+    assert summary.test == run.evaluation().test
+    assert summary.problem is None
+
+
+def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
+    whole: tuple[RunFolder, list[Event]], tmp_path: Path
+) -> None:
+    reference, _ = whole
+    session = Session.start(SMALL, runs_dir=tmp_path / "runs")
+    killed = []
+    for event in session:
+        if isinstance(event, Progress):
+            if event.iteration in (1, 5, 10, 17, 25):  # before any checkpoint, at one, after the tweak, and later
+                copy = tmp_path / f"killed-{event.iteration}"
+                shutil.copytree(session.run.path, copy)
+                killed.append(RunFolder(copy))
+            if event.iteration == 15:
+                session.submit(Change("algorithm.inner_lr", 0.02))
+    for run in killed:
+        assert run.status() == "interrupted"
+        resumed = Session.resume(run)
+        if ("tweaked", 15) in told(run):
+            list(resumed)  # the journal tells the tweak again
+        else:
+            train(resumed)
+        assert run.status() == "finished"
+        assert measured(run) == measured(reference)
+        assert run.evaluation().test.loss == reference.evaluation().test.loss  # type: ignore[union-attr]
+
+
+def test_a_torn_last_checkpoint_costs_little(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress):
+            if event.iteration == 15:
+                session.submit(Change("algorithm.inner_lr", 0.02))
+            if event.iteration in (22, 24):
+                session.submit(events.Checkpoint())
+            if event.iteration == 26:
+                break
+    last = session.run.checkpoints_path / "last.safetensors"
+    last.write_bytes(last.read_bytes()[:100])
+    seen = list(Session.resume(session.run))
+    assert isinstance(seen[0], events.Started)
+    assert seen[0].iteration == 22
+    assert isinstance(seen[1], events.Warned)
+    assert "last.safetensors' is not a whole checkpoint" in seen[1].text
+    assert measured(session.run) == measured(whole[0])
+
+
+def test_interrupting_saves_and_says_so(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 7:
+            assert is_held(session.run.lock_path)
+            session.interrupt()
+    assert session.outcome.status == session.run.status() == "interrupted"
+    assert told(session.run)[-1] == ("interrupted", 7)
+    again = Session.resume(session.run)
+    assert next(e.iteration for e in again if isinstance(e, Progress)) == 8
+
+
+def test_stopping_pausing_and_resuming_are_told(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 3:
+            session.submit(Pause())
+        if isinstance(event, events.Paused):
+            assert session.run.status() == "paused"
+            session.submit(Resume())
+        if isinstance(event, Progress) and event.iteration == 5:
+            session.submit(Stop())
+    assert told(session.run) == [("started", 0), ("paused", 3), ("resumed", 3), ("stopped", 5)]
+    assert session.outcome.status == session.run.status() == "stopped"
+
+
+def test_leaving_the_iteration_lets_the_run_go(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    iteration = iter(session)
+    next(iteration)
+    iteration.close()
+    assert session.run.status() == "interrupted"
+    assert not session.run.is_live()
+
+
+def test_two_never_write_one_run(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    iteration = iter(session)
+    next(iteration)
+    with pytest.raises(BadInput, match="is being written by this process"):
+        Session.resume(session.run)
+    assert len(list(iteration)) > 30
+    assert session.run.status() == "finished"
+
+
+def test_a_finished_run_is_resumed_only_for_more(tmp_path: Path) -> None:
+    run = Session.start(SMALL, runs_dir=tmp_path)
+    list(run)
+    with pytest.raises(BadInput, match=r"is finished after 30 meta-steps: resume it with a larger training\.iterations"):
+        Session.resume(run.run)
+    seen = list(Session.resume(run.run, {"training.iterations": 35}))
+    assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
+    assert ("tweaked", 30) in told(run.run)
+    with pytest.raises(BadInput, match="is finished after 35 meta-steps"):
+        Session.resume(run.run)
+    assert run.run.settings() == SMALL
+
+
+def test_a_resumed_run_keeps_what_it_is(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    session.close()
+    with pytest.raises(SettingsError, match=r"task\.shots cannot change when a run is resumed"):
+        Session.resume(session.run, {"task.shots": 5})
+    with pytest.raises(SettingsError, match=r"training\.iterations is 0, but must be"):
+        Session.resume(session.run, {"training.iterations": 0})
+
+
+def test_what_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the devices here are"):
+        Session.start(change(SMALL, {"compute.device": "cuda:99"}), runs_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_crash_is_kept_for_whoever_repairs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def crash(self: trainer.Trainer) -> Iterator[Event]:
+        yield self._started()
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(trainer.Trainer, "events", crash)
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    with pytest.raises(MetatuiError, match=r"unexpected error \(ZeroDivisionError\): its traceback is in .*crash\.log"):
+        list(session)
+    assert session.run.status() == session.outcome.status == "failed"
+    assert "ZeroDivisionError: a bug" in session.run.crash_path.read_text()
+    assert not session.run.is_live()
+
+
+def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(folder: Path, kind: str, state: object) -> None:
+        raise MetatuiError("last.safetensors cannot be written: no space left on device")
+
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    monkeypatch.setattr(writer, "save_checkpoint", full)
+    with pytest.raises(MetatuiError, match="no space left on device"):
+        list(session)
+    assert told(session.run)[-1] == ("failed", 10)
+    assert not session.run.crash_path.exists()
+    assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
+
+
+def test_a_run_that_diverges_has_failed(tmp_path: Path) -> None:
+    session = Session.start(change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200}), runs_dir=tmp_path)
+    assert isinstance(list(session)[-1], events.Failed)
+    assert session.run.status() == session.outcome.status == "failed"
+    assert "lower algorithm.inner_lr" in (session.outcome.sentence or "")
+
+
+def test_saved_runs_are_evaluated_by_other_protocols(whole: tuple[RunFolder, list[Event]]) -> None:
+    run, _ = whole
+    again = evaluate(run)
+    assert again.loss == run.evaluation().test.loss  # type: ignore[union-attr]
+    other = evaluate(run, split="val", tasks=4, steps=3, shots=2)
+    assert (other.split, other.tasks, other.steps, other.shots) == ("val", 4, (0, 1, 2, 3), 2)
+    assert [view.task for view in views(run, (2, 0))] == [2, 0]
+    with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
+        evaluate(run, steps=0)
+
+
+def test_a_run_without_a_checkpoint_cannot_be_evaluated(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create(SMALL)
+    with pytest.raises(BadInput, match="has no checkpoint yet"):
+        evaluate(run)
+
+
+def test_the_library_trains_and_evaluates(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
+    seen: list[Event] = []
+    result = metatui.train(SMALL, on_event=seen.append, runs_dir=tmp_path)
+    assert (result.status, result.iterations, result.accuracy) == ("finished", 30, None)
+    assert result.run
+    assert result.test == seen[-1].test  # type: ignore[union-attr]
+    by_name = metatui.evaluate(result.run.id, runs_dir=tmp_path)
+    assert result.test
+    assert by_name.loss == result.test.loss
+    unrecorded = metatui.train(SMALL, record=False)
+    assert unrecorded.run is None
+    assert unrecorded.test
+    assert unrecorded.test.loss == result.test.loss
+    assert len(RunStore(tmp_path).runs()) == 1
+
+
+def test_the_library_lets_a_run_go_when_its_listener_fails(tmp_path: Path) -> None:
+    def fail(event: Event) -> None:
+        raise RuntimeError("the listener's own")
+
+    with pytest.raises(RuntimeError, match="the listener's own"):
+        metatui.train(SMALL, on_event=fail, runs_dir=tmp_path)
+    (run,) = RunStore(tmp_path).runs()
+    assert run.status() == "interrupted"
+    assert not run.is_live()
+
+
+def test_the_library_raises_what_ended_the_training(tmp_path: Path) -> None:
+    wild = change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200})
+    with pytest.raises(MetatuiError, match=r"lower algorithm\.inner_lr"):
+        metatui.train(wild, runs_dir=tmp_path)
