@@ -29,6 +29,14 @@ def impossible(settings: Settings) -> list[Problem]:
                 "algorithm.inner_optimizer is 'adam', but must be sgd with algorithm.name = 'maml'",
             )
         )
+    if settings.compute.engine == "higher" and algorithm.inner_optimizer == "adam":
+        problems.append(
+            Problem(
+                "compute.engine",
+                "compute.engine is 'higher', but must be another with algorithm.inner_optimizer = 'adam', which higher "
+                "computes otherwise",
+            )
+        )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
     if algorithm.name == "reptile" and algorithm.inner_batch > support:
         problems.append(

@@ -1,0 +1,176 @@
+"""Settings: every knob explains itself, reads its own text, and says in one sentence what is wrong."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatui.errors import SettingsError, shown
+from metatui.impossible import OMNIGLOT_CHARACTERS
+from metatui.knobs import KNOBS, assignment, change, knob_of, parse
+from metatui.settings import Settings
+
+JUNK = st.one_of(
+    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.lists(st.integers(), max_size=3),
+    st.dictionaries(st.text(max_size=5), st.integers(), max_size=2),
+)  # fmt: skip
+
+
+def problems_of(groups: dict[str, Any]) -> dict[str, str]:
+    with pytest.raises(SettingsError) as caught:
+        parse(groups)
+    return {problem.field: problem.sentence for problem in caught.value.problems}
+
+
+@pytest.mark.parametrize("path", KNOBS)
+def test_every_knob_explains_itself(path: str) -> None:
+    knob = KNOBS[path]
+    assert knob.label
+    assert knob.help.endswith(".")
+    assert knob.allowed
+    assert knob.read(str(Settings().value(path)).strip("()")) == knob.default == Settings().value(path)
+    for condition, choices in knob.when.items():
+        assert choices <= set(KNOBS[condition].choices)
+
+
+def test_what_can_change_during_a_run() -> None:
+    assert {path for path, knob in KNOBS.items() if knob.live} == {
+        "algorithm.inner_lr",
+        "algorithm.outer_lr",
+        "algorithm.inner_steps",
+        "algorithm.meta_batch",
+        "training.iterations",
+    }
+
+
+def test_only_what_matters_matters() -> None:
+    sinusoid = Settings()
+    omniglot = parse({"task": {"source": "omniglot", "shots": 1}})
+    assert KNOBS["model.hidden"].matters(sinusoid)
+    assert not KNOBS["model.hidden"].matters(omniglot)
+    assert KNOBS["evaluation.batch_norm"].matters(omniglot)
+    assert not KNOBS["task.ways"].matters(sinusoid)
+    assert not KNOBS["algorithm.outer_lr"].matters(parse({"algorithm": {"name": "scratch"}}))
+
+
+@given(st.sampled_from(sorted(KNOBS)), JUNK)
+def test_any_value_of_any_knob_is_taken_or_named_in_one_sentence(path: str, value: object) -> None:
+    group, name = path.split(".")
+    try:
+        settings = parse({group: {name: value}})
+    except SettingsError as error:
+        assert error.exit_code == 2
+        for problem in error.problems:
+            assert problem.field in problem.sentence
+            assert problem.sentence.isprintable()
+    else:
+        got = settings.value(path)
+        assert got == (tuple(value) if isinstance(value, list) else value)
+
+
+@given(st.dictionaries(st.text(max_size=12), JUNK, max_size=3))
+def test_any_tables_are_taken_or_refused_in_words(groups: dict[str, Any]) -> None:
+    try:
+        parse(groups)
+    except SettingsError as error:
+        assert str(error).isprintable()
+
+
+@given(st.text(max_size=40))
+def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
+    try:
+        path, _ = assignment(text)
+    except SettingsError as error:
+        assert str(error).isprintable()
+    else:
+        assert path in KNOBS
+
+
+@pytest.mark.parametrize(
+    ("groups", "field", "words"),
+    [
+        ({"task": {"wayz": 3}}, "task.wayz", "did you mean task.ways?"),
+        ({"tsk": {}}, "tsk", "groups are task, model"),
+        ({"task": 3}, "task", "must be a table of settings"),
+        ({"task": {"ways": 1}}, "task.ways", "is 1, but must be a whole number from 2 to 100"),
+        ({"task": {"ways": 5.0}}, "task.ways", "is 5.0, but must be a whole number"),
+        ({"training": {"seed": True}}, "training.seed", "is True, but must be a whole number"),
+        ({"algorithm": {"inner_lr": math.nan}}, "algorithm.inner_lr", "is nan, but must be a number above 0"),
+        ({"algorithm": {"inner_lr": math.inf}}, "algorithm.inner_lr", "is inf, but must be a number above 0"),
+        ({"algorithm": {"name": "MAML"}}, "algorithm.name", "is 'MAML', but must be one of maml, fomaml"),
+        ({"compute": {"device": "gpu"}}, "compute.device", "is 'gpu', but must be auto, cpu, cuda"),
+        ({"model": {"hidden": [40, 0]}}, "model.hidden", "from 1 to 4,096"),
+        ({"model": {"hidden": []}}, "model.hidden", "one to eight whole numbers"),
+    ],
+)
+def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) -> None:
+    problems = problems_of(groups)
+    assert list(problems) == [field]
+    assert words in problems[field]
+
+
+@pytest.mark.parametrize(
+    ("groups", "field"),
+    [
+        ({"algorithm": {"name": "maml", "inner_optimizer": "adam"}}, "algorithm.inner_optimizer"),
+        ({"algorithm": {"name": "reptile", "inner_batch": 11}}, "algorithm.inner_batch"),
+        ({"algorithm": {"outer_schedule": "linear", "outer_lr_final": 0.1}}, "algorithm.outer_lr_final"),
+        ({"task": {"source": "omniglot", "shots": 6, "queries": 15}}, "task.shots"),
+        (
+            {"task": {"source": "omniglot", "shots": 1, "queries": 15}, "evaluation": {"shots": 6}},
+            "evaluation.shots",
+        ),
+        (
+            {
+                "task": {"source": "omniglot", "shots": 1, "queries": 15},
+                "algorithm": {"name": "reptile", "train_shots": 6},
+            },
+            "algorithm.train_shots",
+        ),
+        (
+            {
+                "algorithm": {"name": "reptile", "inner_optimizer": "adam"},
+                "compute": {"engine": "higher"},
+            },
+            "compute.engine",
+        ),
+    ],
+)
+def test_what_cannot_be_together_names_the_field_to_change(groups: dict[str, Any], field: str) -> None:
+    assert field in problems_of(groups)
+
+
+def test_all_problems_are_said_at_once() -> None:
+    assert set(problems_of({"task": {"ways": 1, "shots": 0}, "training": {"seed": -1}})) == {
+        "task.ways",
+        "task.shots",
+        "training.seed",
+    }
+
+
+def test_omniglots_parts_hold_all_characters() -> None:
+    assert all(sum(parts.values()) == 1623 for parts in OMNIGLOT_CHARACTERS.values())
+
+
+def test_change_keeps_the_rest() -> None:
+    changed = change(Settings(), {"algorithm.inner_lr": 0.5, "model.hidden": (8,)})
+    assert changed.algorithm.inner_lr == 0.5
+    assert changed.model.hidden == (8,)
+    assert changed.task == Settings().task
+    with pytest.raises(SettingsError, match=r"did you mean algorithm.inner_lr\?"):
+        change(Settings(), {"algorithm.inner_rl": 0.5})
+
+
+def test_knob_of_knows_a_name_without_its_group() -> None:
+    with pytest.raises(SettingsError, match=r"did you mean algorithm.meta_batch\?"):
+        knob_of("meta_batch")
+
+
+def test_values_are_shown_on_one_printable_line() -> None:
+    assert shown("a\nb\x1b[31m") == "'a�b�[31m'"
+    assert len(shown("x" * 1000)) == 62
+    assert shown(3) == "3"
