@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,8 +71,13 @@ def pack(
             if progress and done % DRAWINGS == 0:
                 progress(done, total)
     images = torch.from_numpy(pixels).reshape(len(everyone), DRAWINGS, SIDE, SIDE)
-    header = {"format": _FORMAT, "characters": _names(layout), "sha256": _checksum(pixels.tobytes())}
-    write_atomically(to or paths.omniglot_cache(), save({"images": images}, header))
+    write_atomically(to or paths.omniglot_cache(), packed(images, layout))
+
+
+def packed(images: Tensor, layout: Layout = OMNIGLOT) -> bytes:
+    """The packed file of `images`, uint8 [characters, 20, 28, 28]."""
+    checksum = _checksum(images.numpy().tobytes())
+    return save({"images": images}, {"format": _FORMAT, "characters": _names(layout), "sha256": checksum})
 
 
 def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
@@ -82,13 +88,16 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     """
     path = path or paths.omniglot_cache()
     name = shown(str(path), 200)
-    if not path.exists():
+    if not os.path.exists(path):  # Path.exists raises where a folder may not be searched
         raise BadInput(f"Omniglot is not on this machine yet ({name} is not there): run `metatui data omniglot`")
 
     def untrusted(why: str) -> BadInput:
         return BadInput(f"{name} cannot be used because {why}: run `metatui data omniglot` to pack it anew")
 
-    data = read_bounded(path, _MAX_BYTES)
+    try:
+        data = read_bounded(path, _MAX_BYTES)
+    except BadInput as error:
+        raise BadInput(f"{error}: run `metatui data omniglot` to pack it anew") from None
     try:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:

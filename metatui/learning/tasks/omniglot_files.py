@@ -41,13 +41,15 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     Raises:
         BadInput: neither is there, it cannot be read, or a drawing is missing, too many, or too long.
     """
-    for base in (folder, folder / "omniglot-py"):
-        archive, unpacked = base / f"{part}.zip", base / part
-        if archive.is_file():
-            return _in_archive(archive, part, alphabets)
-        if unpacked.is_dir():
-            return _in_folder(unpacked, part, alphabets)
-    raise BadInput(f"{shown(str(folder), 200)} must hold {part}.zip or the folder {part}, but has neither")
+    origin = shown(str(folder), 200)
+    with _damage_named(origin):
+        for base in (folder, folder / "omniglot-py"):
+            archive, unpacked = base / f"{part}.zip", base / part
+            if archive.is_file():
+                return _in_archive(archive, part, alphabets)
+            if unpacked.is_dir():
+                return _in_folder(unpacked, part, alphabets)
+    raise BadInput(f"{origin} must hold {part}.zip or the folder {part}, but has neither")
 
 
 def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
@@ -64,9 +66,12 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
         raise BadInput(f"{name} is {width}x{height} pixels, but must be {IMAGE_SIDE}x{IMAGE_SIDE}")
     try:
         with Image.open(BytesIO(data), formats=["PNG"]) as image:
+            mode = image.mode
             grey = image.convert("L")
     except Exception as error:  # decoders raise whatever they stumble over
         raise BadInput(f"{name} is damaged: {plain(str(error))}") from None
+    if mode not in ("1", "L"):
+        raise BadInput(f"{name} is in colours (mode {mode}), but must be black and white")
     return 255 - np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
 
 
@@ -146,6 +151,6 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
 
 
 def _is_litter(name: str) -> bool:
-    """Whether a desktop left this file behind (.DS_Store, __MACOSX)."""
-    pieces = name.split("/")
-    return pieces[0] == "__MACOSX" or (pieces[-1].startswith(".") and ".." not in pieces)
+    """Whether a desktop left this file behind."""
+    folder, _, file = name.rpartition("/")
+    return folder.split("/")[0] == "__MACOSX" or file == ".DS_Store" or file.startswith("._")

@@ -1,0 +1,59 @@
+"""A small Omniglot in the layout in which it is published, for tests to pack and to break."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from metatui.learning.tasks.omniglot_layout import DRAWINGS, IMAGE_SIDE, Layout, characters
+
+SMALL: Layout = {"images_background": {"Greek": 2, "Latin": 1}, "images_evaluation": {"Angelic": 2}}
+
+Files = dict[str, dict[str, bytes]]
+"""What is in each part, by path."""
+
+
+def png(ink: int = 0, *, width: int = IMAGE_SIDE, height: int = IMAGE_SIDE, mode: str = "1") -> bytes:
+    """White with a black square whose place `ink` decides."""
+    pixels = np.full((height, width), 255, np.uint8)
+    top, left = 10 + 12 * (ink % 7), 10 + 12 * (ink // 7 % 7)
+    pixels[top : top + 12, left : left + 12] = 0
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert(mode).save(file, "PNG")
+    return file.getvalue()
+
+
+def published(layout: Layout = SMALL) -> Files:
+    files: Files = {part: {} for part in layout}
+    for number, character in enumerate(characters(layout)):
+        for person in range(1, DRAWINGS + 1):
+            files[character.part][f"{character.folder}/{number:04d}_{person:02d}.png"] = png(number * DRAWINGS + person)
+    return files
+
+
+def unpack(files: Files, folder: Path) -> Path:
+    for part in files.values():
+        for name, data in part.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    return folder
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return file.getvalue()
+
+
+def archive(files: Files, folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for part, contents in files.items():
+        (folder / f"{part}.zip").write_bytes(zipped(contents))
+    return folder

@@ -1,0 +1,100 @@
+"""What all image tasks share: choosing without repeats, and the pixel baseline."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from metatui.errors import BadInput
+from metatui.learning import random
+from metatui.learning.episodes import Episodes, Split
+from metatui.learning.tasks.images import SIDE, ImageSource, distinct, nearest_neighbour_accuracy
+
+
+@given(st.integers(0, 60), st.integers(0, 2**40), st.integers(0, 2**31 - 1))
+def test_chosen_numbers_are_distinct_and_in_range(count: int, extra: int, seed: int) -> None:
+    among = count + extra
+    chosen = distinct(random.keys(seed, "test", torch.arange(3)), count, among)
+    assert chosen.shape == (3, count)
+    for row in chosen.tolist():
+        assert len(set(row)) == count
+        assert all(0 <= number < among for number in row)
+
+
+def test_every_number_is_as_likely_in_every_place() -> None:
+    tasks, among = 40_000, 7
+    chosen = distinct(random.keys(0, "test", torch.arange(tasks)), 4, among)
+    share = torch.nn.functional.one_hot(chosen, among).double().mean(0)  # type: ignore[attr-defined]
+    sd = (1 / among * (1 - 1 / among) / tasks) ** 0.5
+    assert (share - 1 / among).abs().max() < 5 * sd
+
+
+def test_more_than_there_are_cannot_be_chosen() -> None:
+    with pytest.raises(ValueError, match="6 distinct numbers"):
+        distinct(torch.tensor([1]), 6, 5)
+
+
+def test_nearest_neighbour_takes_the_label_of_the_nearest_support_image() -> None:
+    support = torch.tensor([[0.0, 0.4, 1.0, 0.9], [1.0, 1.0, 0.0, 0.0]])[:, :, None, None, None]
+    query = torch.tensor([[0.1, 0.95], [0.2, 0.9]])[:, :, None, None, None]
+    labels = torch.tensor([[0, 0, 1, 1]]).repeat(2, 1)
+    accuracy = nearest_neighbour_accuracy(Episodes(support, labels, query, torch.tensor([[0, 1], [1, 1]])))
+    assert accuracy.tolist() == [1.0, 0.5]
+
+
+class Numbered(ImageSource):
+    """Images that say in their first three pixels which class, drawing and key they are."""
+
+    name = "numbered"
+
+    def class_count(self, split: Split) -> int:
+        return 9
+
+    def class_name(self, split: Split, number: int) -> str:
+        return str(number)
+
+    def check_drawings(self, shots: int, queries: int) -> None:
+        """There are always enough."""
+
+    @property
+    def pooled_classes(self) -> int:
+        return 9
+
+    def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
+        images = torch.zeros(len(classes), count, SIDE, SIDE)
+        images[:, :, 0, 0] = classes.unsqueeze(1).float()
+        images[:, :, 0, 1] = torch.arange(count).float()
+        images[:, :, 0, 2] = keys.unsqueeze(1).float()
+        return images
+
+
+def test_support_and_query_show_the_classes_of_their_labels_and_share_no_drawing() -> None:
+    source = Numbered("cpu")
+    tasks = range(20)
+    episodes = source.episodes("train", tasks, seed=0, ways=4, shots=2, queries=3)
+    classes = source.classes("train", tasks, seed=0, ways=4)
+    for x, y in ((episodes.support_x, episodes.support_y), (episodes.query_x, episodes.query_y)):
+        assert torch.equal(x[:, :, 0, 0, 0].long(), classes.gather(1, y))
+    drawn = torch.cat([episodes.support_x, episodes.query_x], 1)[:, :, 0, 0, :2].long()
+    assert all(len(task.unique(dim=0)) == 4 * 5 for task in drawn)
+    assert source.describe("train", 3, seed=0, ways=4) == ", ".join(map(str, classes[3].tolist()))
+
+
+def test_every_class_of_every_task_has_a_key_of_its_own() -> None:
+    episodes = Numbered("cpu").episodes("train", range(20), seed=0, ways=4, shots=1, queries=1)
+    assert len(episodes.query_x[:, :, 0, 0, 2].unique()) == 80
+
+
+def test_pooled_images_are_of_the_classes_of_their_labels() -> None:
+    x, y = Numbered("cpu").pooled_batch(0, seed=0, size=500)
+    assert torch.equal(x[:, 0, 0, 0].long(), y)
+    assert y.unique().tolist() == list(range(9))
+    assert len(x[:, 0, 0, 2].unique()) == 500
+
+
+def test_more_ways_than_classes_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="task.ways is 10, but must be at most 9, the classes of the val split"):
+        Numbered("cpu").episodes("val", [0], seed=0, ways=10, shots=1, queries=1)

@@ -1,0 +1,327 @@
+"""Omniglot's published files: what is packed, and sixty ways in which they can be wrong."""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from metatui.errors import BadInput, MetatuiError
+from metatui.learning.tasks import omniglot_files
+from metatui.learning.tasks.omniglot_data import load, pack
+from metatui.learning.tasks.omniglot_layout import OMNIGLOT, characters
+from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
+
+FIRST = "images_background/Greek/character01/0000_01.png"
+
+
+def packed(folder: Path, tmp_path: Path) -> torch.Tensor:
+    target = tmp_path / "out" / "small.safetensors"
+    pack(folder, to=target, layout=SMALL)
+    return load(target, layout=SMALL).pixels
+
+
+def refused(folder: Path, tmp_path: Path) -> str:
+    """The sentence with which `folder` is refused; nothing is left behind."""
+    with pytest.raises(BadInput) as caught:
+        pack(folder, to=tmp_path / "out" / "small.safetensors", layout=SMALL)
+    assert not (tmp_path / "out").exists()
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert sentence.isprintable()
+    return sentence
+
+
+def test_the_published_counts() -> None:
+    assert [len(alphabets) for alphabets in OMNIGLOT.values()] == [30, 20]
+    assert [sum(alphabets.values()) for alphabets in OMNIGLOT.values()] == [964, 659]
+    assert len(set(characters())) == 1623
+
+
+def test_zips_and_folders_pack_alike_wherever_torchvision_puts_them(tmp_path: Path) -> None:
+    files = published()
+    folders = (
+        archive(files, tmp_path / "zips"),
+        unpack(files, tmp_path / "folders"),
+        archive(files, tmp_path / "torchvision" / "omniglot-py").parent,
+        unpack(files, tmp_path / "unpacked" / "omniglot-py").parent,
+    )
+    first, *others = (packed(folder, tmp_path) for folder in folders)
+    assert first.shape == (5, 20, 28, 28)
+    assert len(first.flatten(0, 1).flatten(1).unique(dim=0)) == 49  # of 49 places for the ink
+    assert all(torch.equal(first, other) for other in others)
+
+
+def test_one_part_zipped_and_one_unpacked(tmp_path: Path) -> None:
+    files = published()
+    archive({"images_background": files["images_background"]}, tmp_path / "both")
+    unpack({"images_evaluation": files["images_evaluation"]}, tmp_path / "both")
+    assert packed(tmp_path / "both", tmp_path).shape[0] == 5
+
+
+def test_a_zip_goes_before_a_folder_that_an_interrupted_unpacking_left(tmp_path: Path) -> None:
+    files = published()
+    archive(files, tmp_path / "both")
+    unpack({"images_background": {FIRST: png()}}, tmp_path / "both")
+    assert packed(tmp_path / "both", tmp_path).shape[0] == 5
+
+
+def test_drawings_are_small_grey_and_ink_is_255() -> None:
+    image = omniglot_files.decoded("test", png(0))
+    assert image.shape == (28, 28)
+    assert image.dtype == np.uint8
+    assert image[4, 4] == 255  # the black square, 10 to 22 of 105 pixels
+    assert image[20, 20] == 0
+    assert 0 < np.count_nonzero((image > 0) & (image < 255))  # Lanczos blurs an edge, nearest would not
+
+
+def test_what_desktops_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    files = published()
+    files["images_background"]["images_background/.DS_Store"] = b"x"
+    files["images_background"]["__MACOSX/images_background/._Greek"] = b"x"
+    assert packed(archive(files, tmp_path / "zips"), tmp_path).shape[0] == 5
+    del files["images_background"]["__MACOSX/images_background/._Greek"]
+    assert packed(unpack(files, tmp_path / "folders"), tmp_path).shape[0] == 5
+
+
+def test_progress_counts_drawings(tmp_path: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    progress = lambda done, total: seen.append((done, total))  # noqa: E731
+    pack(archive(published(), tmp_path / "zips"), to=tmp_path / "x", layout=SMALL, progress=progress)
+    assert seen == [(20, 100), (40, 100), (60, 100), (80, 100), (100, 100)]
+
+
+def drop(prefix: str) -> Callable[[dict[str, bytes]], None]:
+    def change(part: dict[str, bytes]) -> None:
+        for name in [name for name in part if name.startswith(prefix)]:
+            del part[name]
+
+    return change
+
+
+def put(name: str, data: bytes) -> Callable[[dict[str, bytes]], None]:
+    return lambda part: part.update({name: data})
+
+
+def _claiming(width: int, height: int) -> bytes:
+    honest = png()
+    return honest[:16] + width.to_bytes(4, "big") + height.to_bytes(4, "big") + honest[24:]
+
+
+def _jpeg() -> bytes:
+    return b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(200)
+
+
+def _flipped(data: bytes) -> bytes:
+    middle = data.index(b"IDAT") + 8
+    return data[:middle] + bytes(255 - b for b in data[middle : middle + 8]) + data[middle + 8 :]
+
+
+GREEK = "images_background/Greek"
+WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
+    "drawing missing": (drop(FIRST), "drawing 01 of images_background/Greek/character01 must be there"),
+    "character missing": (drop(f"{GREEK}/character02"), "all drawings of images_background/Greek/character02"),
+    "alphabet missing": (drop("images_background/Latin"), "all drawings of images_background/Latin/character01"),
+    "everything missing": (drop("images"), "all drawings of images_background/Greek/character01"),
+    "extra alphabet": (put("images_background/Klingon/character01/1_01.png", png()), "Klingon"),
+    "extra character": (put(f"{GREEK}/character03/9_01.png", png()), "character03"),
+    "extra drawing": (put(f"{GREEK}/character01/0000_21.png", png()), "0000_21.png"),
+    "drawing zero": (put(f"{GREEK}/character01/0000_00.png", png()), "0000_00.png"),
+    "drawing twice": (put(f"{GREEK}/character01/9999_01.png", png()), "a second drawing 01"),
+    "stray file": (put(f"{GREEK}/character01/notes.txt", b"hello"), "notes.txt"),
+    "stray file above": (put("images_background/README", b"hello"), "README"),
+    "too deep": (put(f"{GREEK}/character01/deeper/0000_01.png", png()), "deeper"),
+    "other suffix": (put(f"{GREEK}/character01/0000_01.jpg", png()), "0000_01.jpg"),
+    "other digits": (put(f"{GREEK}/character01/0000_٠١.png", png()), "which is not a drawing"),
+    "name that is a terminal command": (put(f"{GREEK}/\x1b[2J_01.png", png()), "which is not a drawing"),
+    "empty png": (put(FIRST, b""), "is not a PNG image"),
+    "text as png": (put(FIRST, b"hello " * 20), "is not a PNG image"),
+    "jpeg as png": (put(FIRST, _jpeg()), "is not a PNG image"),
+    "png signature alone": (put(FIRST, png()[:8]), "is not a PNG image"),
+    "png cut in its header": (put(FIRST, png()[:20]), "is not a PNG image"),
+    "png without pixels": (put(FIRST, png()[:33]), "is damaged"),
+    "png cut in the middle": (put(FIRST, png()[:60]), "is damaged"),
+    "png with flipped bytes": (put(FIRST, _flipped(png())), "is damaged"),
+    "one pixel too wide": (put(FIRST, png(width=106)), "is 106x105 pixels, but must be 105x105"),
+    "absurdly large": (put(FIRST, _claiming(2**31 - 1, 2**31 - 1)), "is 2147483647x2147483647 pixels"),
+    "no pixels": (put(FIRST, _claiming(0, 0)), "is 0x0 pixels"),
+    "colours": (put(FIRST, png(mode="RGB")), "must be black and white"),
+    "too long": (put(FIRST, png() + bytes(70_000)), "too l"),
+}
+
+
+@pytest.mark.parametrize("kind", WRONG)
+@pytest.mark.parametrize("arrange", [archive, unpack])
+def test_wrong_files_are_refused_by_name(
+    kind: str, arrange: Callable[[Files, Path], Path], tmp_path: Path
+) -> None:
+    change, said = WRONG[kind]
+    files = published()
+    change(files["images_background"])
+    (tmp_path / "data" / "images_background").mkdir(parents=True)
+    sentence = refused(arrange(files, tmp_path / "data"), tmp_path)
+    assert said in sentence
+    assert str(tmp_path / "data" / "images_background") in sentence
+
+
+def with_zip(tmp_path: Path, data: bytes) -> Path:
+    folder = archive(published(), tmp_path / "data")
+    (folder / "images_background.zip").write_bytes(data)
+    return folder
+
+
+def good_zip() -> bytes:
+    return zipped(published()["images_background"])
+
+
+def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
+    """The good zip with `value` at `offset` of the first header that starts with `offset_of`."""
+    data = bytearray(good_zip())
+    at = data.index(offset_of) + offset
+    data[at : at + len(value)] = value
+    return bytes(data)
+
+
+def _bomb() -> bytes:
+    return zipped(published()["images_background"] | {FIRST: bytes(200_000_000)})
+
+
+def _recompressed(method: int) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", method) as opened:
+        for name, data in published()["images_background"].items():
+            opened.writestr(name, data)
+    return file.getvalue()
+
+
+def _twice() -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as opened:
+        for name, data in published()["images_background"].items():
+            opened.writestr(name, data)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            opened.writestr(FIRST, png())
+    return file.getvalue()
+
+
+CENTRAL, LOCAL = b"PK\x01\x02", b"PK\x03\x04"
+WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "is damaged"),
+    "not a zip": (lambda: b"<html>404 Not Found</html>", "is damaged"),
+    "random bytes": (lambda: np.random.default_rng(0).bytes(5000), "is damaged"),
+    "cut in the middle": (lambda: good_zip()[: len(good_zip()) // 2], "is damaged"),
+    "cut by a byte": (lambda: good_zip()[:-1], "is damaged"),
+    "start missing": (lambda: good_zip()[1000:], "images_background.zip"),
+    "climbs out": (lambda: zipped(published()["images_background"] | {"../../evil.png": png()}), "'../../evil.png'"),
+    "hidden and climbs out": (lambda: zipped(published()["images_background"] | {"../.evil": b"x"}), "'../.evil'"),
+    "absolute": (lambda: zipped(published()["images_background"] | {"/etc/passwd": b"x"}), "'/etc/passwd'"),
+    "backslashes": (lambda: zipped(published()["images_background"] | {"..\\evil.png": png()}), "evil.png"),
+    "a zip of the folder": (lambda: zipped({f"omniglot/{n}": d for n, d in published()["images_background"].items()}),
+                            "which is not a drawing"),
+    "the other part": (lambda: zipped(published()["images_evaluation"]), "images_evaluation/Angelic"),
+    "bomb": (_bomb, "is 200,000,000 bytes long, too long for a drawing"),
+    "hides its length": (lambda: _edited(CENTRAL, 24, (10).to_bytes(4, "little")), "is damaged"),
+    "wrong checksum": (lambda: _edited(CENTRAL, 16, b"\0\0\0\0"), "is damaged"),
+    "encrypted": (lambda: _edited(CENTRAL, 8, b"\x01\0"), "is damaged"),
+    "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "compressed in a way"),
+    "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "compressed in a way"),
+    "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "compressed in a way"),
+    "member twice": (_twice, "a second drawing 01"),
+    "deflate stream broken": (lambda: _edited(LOCAL, 30 + len(FIRST), b"\xff" * 8), "is damaged"),
+    "local header broken": (lambda: _edited(LOCAL, 0, b"XXXX"), "is damaged"),
+    "member starts beyond the end": (lambda: _edited(CENTRAL, 42, b"\xf0\xff\xff\x0f"), "is damaged"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", WRONG_ZIPS)
+def test_wrong_zips_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+    make, said = WRONG_ZIPS[kind]
+    sentence = refused(with_zip(tmp_path, make()), tmp_path)
+    assert said in sentence
+    assert "images_background.zip" in sentence
+    assert not any("evil" in name for _, _, names in os.walk(tmp_path) for name in names)
+
+
+def test_a_zip_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+    folder = with_zip(tmp_path, b"")
+    with (folder / "images_background.zip").open("wb") as file:
+        file.truncate(65 * 1024 * 1024)  # sparse
+    assert "is too large: at most 67,108,864 bytes" in refused(folder, tmp_path)
+
+
+def test_no_data_at_all(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file.zip").write_bytes(good_zip())
+    for folder in (tmp_path / "empty", tmp_path / "file.zip", tmp_path / "nowhere"):
+        sentence = refused(folder, tmp_path)
+        assert f"'{folder}' must hold images_background.zip or the folder images_background" in sentence
+
+
+def test_a_folder_name_that_cannot_be(tmp_path: Path) -> None:
+    assert "a�b" in refused(tmp_path / "a\0b", tmp_path)
+
+
+def test_the_second_part_is_missed_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = archive({"images_background": published()["images_background"]}, tmp_path / "data")
+    monkeypatch.setattr(omniglot_files, "_member", None)
+    assert "must hold images_evaluation.zip" in refused(folder, tmp_path)
+
+
+def _as_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _as_pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def _as_loose_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("nowhere.png")
+
+
+def _as_endless_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
+def _as_its_own_link(path: Path) -> None:
+    path.unlink()
+    path.symlink_to(path.name)
+
+
+@pytest.mark.parametrize("spoil", [_as_folder, _as_pipe, _as_loose_link, _as_endless_link, _as_its_own_link])
+def test_what_is_no_file_is_refused_by_name(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+    folder = unpack(published(), tmp_path / "data")
+    spoil(folder / FIRST)
+    assert FIRST in refused(folder, tmp_path)
+
+
+def test_a_folder_that_leads_back_into_itself_ends(tmp_path: Path) -> None:
+    folder = unpack(published(), tmp_path / "data")
+    (folder / GREEK / "character03").symlink_to(folder / "images_background")
+    assert "which is not a drawing" in refused(folder, tmp_path)
+
+
+def test_what_was_packed_before_survives_a_failure(tmp_path: Path) -> None:
+    target = tmp_path / "small.safetensors"
+    pack(archive(published(), tmp_path / "good"), to=target, layout=SMALL)
+    before = target.read_bytes()
+    with pytest.raises(BadInput):
+        pack(with_zip(tmp_path, b"torn"), to=target, layout=SMALL)
+    assert target.read_bytes() == before
+
+
+def test_a_target_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "blocked").write_text("a file where a folder is needed")
+    with pytest.raises(MetatuiError, match="cannot be written") as caught:
+        pack(archive(published(), tmp_path / "good"), to=tmp_path / "blocked" / "x", layout=SMALL)
+    assert caught.value.exit_code == 1
