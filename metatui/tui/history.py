@@ -85,11 +85,11 @@ class History:
     def add(self, iteration: int, seconds: float, value: float) -> None:
         """The value at a meta-step, `seconds` into the training.
 
-        An earlier meta-step than the last means that the run went back to a checkpoint: what came after it is
-        forgotten.
+        A meta-step that was there before means that the run went back to a checkpoint: what is known from there on
+        is forgotten.
         """
         buckets = self._buckets
-        while buckets and buckets[-1].iteration > iteration:
+        while buckets and buckets[-1].iteration >= iteration:
             buckets.pop()
         self._last = value
         if not buckets or buckets[-1].added >= self._per_bucket:

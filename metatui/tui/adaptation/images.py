@@ -15,7 +15,7 @@ from metatui.tui.adaptation.views import last_step
 from metatui.tui.charts.canvas import Canvas
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.picture import Picture, paint
-from metatui.tui.charts.rows import Row, beside, fitted, padded, width_of
+from metatui.tui.charts.rows import Row, beside, block, fitted, padded, width_of
 from metatui.tui.charts.series import Series
 from metatui.tui.symbols import Symbols
 
@@ -79,21 +79,18 @@ def episode(view: ImageView, step: int, colour: str, size: tuple[int, int], look
     narrow = layout(view, width - CHART - 2, height, look.symbols)
     # The chart may cost the drawings a row of their size, not more, and no class.
     if narrow and alone and narrow.classes == alone.classes and narrow.rows >= min(alone.rows, max(4, alone.rows - 1)):
-        pictures = [padded(row, width - CHART - 2) for row in _drawings(view, step, narrow, height, look)]
+        pictures = block(_drawings(view, step, narrow, look), width - CHART - 2, height)
         return beside([pictures, accuracy(view, step, colour, (CHART, min(height, 12)), height, look, canvas)], 2)
     if alone is None:
         hint = fitted("Maximise this pane to see the characters.", width, look.glyphs.ellipsis)
         above = height - 1 if height >= 7 else 0
         chart = accuracy(view, step, colour, (width, above), above, look, canvas)
-        rows = [*chart, [Segment(hint, look.muted)], *([] for _ in range(height - above - 1))]
-        return [padded(row, width) for row in rows][:height]
+        return block([*chart, [Segment(hint, look.muted)]], width, height)
     below = height - alone.height - 1
     if below >= 7:
         chart = accuracy(view, step, colour, (min(width, 60), min(below, 12)), below, look, canvas)
-        rows = [*_drawings(view, step, alone, alone.height, look), [], *chart]
-    else:
-        rows = _drawings(view, step, alone, height, look)
-    return [padded(row, width) for row in rows][:height]
+        return block([*_drawings(view, step, alone, look), [], *chart], width, height)
+    return block(_drawings(view, step, alone, look), width, height)
 
 
 def hidden_classes(view: ImageView, size: tuple[int, int], look: Look) -> int:
@@ -102,7 +99,7 @@ def hidden_classes(view: ImageView, size: tuple[int, int], look: Look) -> int:
     return len(classes_of(view)) - found.classes if found else 0
 
 
-def _drawings(view: ImageView, step: int, plan: Layout, height: int, look: Look) -> list[Row]:
+def _drawings(view: ImageView, step: int, plan: Layout, look: Look) -> list[Row]:
     labels = classes_of(view)[: plan.classes]
     queries = {label: [i for i, found in enumerate(view.query_labels) if found == label] for label in labels}
     names = [f"class {label + 1}" if plan.columns >= 8 else f"{label + 1}" for label in labels]
@@ -115,7 +112,7 @@ def _drawings(view: ImageView, step: int, plan: Layout, height: int, look: Look)
         rows += _pictures("query", images, view, plan, look)
         marks = [[] if index is None else _marks(view, index, step, plan.columns, look) for index in shown]
         rows.append(_row("", marks, plan, look))
-    return [*rows, *([] for _ in range(height - len(rows)))]
+    return rows
 
 
 def _pictures(name: str, images: list[bytes], view: ImageView, plan: Layout, look: Look) -> list[Row]:
@@ -168,5 +165,4 @@ def accuracy(
         series, title="Accuracy (%)", x_label="inner step", y_limits=(0, 100), x_limits=(0, max(1, len(points) - 1)),
         legend=False, last_values=False, empty="No accuracies yet.",
     )  # fmt: skip
-    rows = paint(picture, *size, look, canvas)
-    return [*rows, *(padded([], size[0]) for _ in range(height - len(rows)))]
+    return block(paint(picture, *size, look, canvas), size[0], height)

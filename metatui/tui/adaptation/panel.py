@@ -19,7 +19,7 @@ from metatui.tui.adaptation.views import RunViews, captions, outcome, tasks_of
 from metatui.tui.charts.canvas import Canvas
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.picture import line_marker
-from metatui.tui.charts.rows import Row, RowsWidget, beside, centred, fitted, padded, spread, width_of
+from metatui.tui.charts.rows import Row, RowsWidget, beside, block, centred, fitted, padded, spread, width_of
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
@@ -209,7 +209,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             drawing = regression.chart(view, self.shown_step, run.colour, y_limits, size, look, self._canvas)
         else:
             drawing = images.episode(view, self.shown_step, run.colour, size, look, self._canvas)
-        return [padded(row, width) for row in [*caption, *drawing]]
+        return block([*caption, *drawing], width, height)
 
     def _caption(self, view: TaskView, width: int, height: int, look: Look) -> list[Row]:
         """The fullest sentence that fits; in two rows if it needs two and there is room."""

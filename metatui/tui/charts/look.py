@@ -42,8 +42,8 @@ class Look:
         return Style(color=colour, bold=bold or None)
 
     def say(self, text: str) -> str:
-        """`text` on one line, in characters that the terminal shows."""
-        line = " ".join(text.split())
+        """`text` on one line, in characters that the terminal shows and none that it obeys."""
+        line = "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))
         return symbols.ascii(line) if self.symbols is Symbols.ASCII else line
 
 

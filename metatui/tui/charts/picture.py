@@ -14,7 +14,7 @@ from metatui.tui.charts.axis import Axis, axis_for, drawable, fixed_axis
 from metatui.tui.charts.canvas import Canvas, Run, Signal, dots
 from metatui.tui.charts.format import number
 from metatui.tui.charts.look import Look
-from metatui.tui.charts.rows import Row, centred, fitted, padded, spread, width_of
+from metatui.tui.charts.rows import Row, block, centred, fitted, spread, width_of
 from metatui.tui.charts.series import Series, placed, thinned
 
 NARROWEST: Final = 8
@@ -39,28 +39,29 @@ class Picture:
 
 def paint(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
     """Exactly `height` rows of exactly `width` cells."""
+    return block(_rows(picture, width, height, look, canvas), width, height)
+
+
+def _rows(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
     if width < 1 or height < 1:
-        return [[] for _ in range(max(0, height))]
+        return []
     drawn = [series for series in picture.series if _any_drawable(series, picture.log_y)]
-    if not drawn:
-        header = _header(picture, [], width, height, look)
-        return [*header, *centred(look.say(picture.empty), width, height - len(header), look.muted)][:height]
     header = _header(picture, drawn, width, height, look)
-    rows = height - len(header)
+    space = height - len(header)
+    if not drawn:
+        return [*header, *centred(look.say(picture.empty), width, space, look.muted)]
     # Worth an own row for the x label: a chart that keeps most of its height without it.
-    named = bool(picture.x_label) and rows >= 11
-    canvas_height = rows - 2 - named
+    named = bool(picture.x_label) and space >= 11
+    canvas_height = space - 2 - named
     if canvas_height < 2 or width < 12:
-        return [padded(row, width) for row in [*header, *_readings(drawn, width, look)]][:height] + [
-            padded([], width) for _ in range(rows - len(drawn))
-        ]
+        return [*header, *_readings(drawn, picture.log_y, width, look)]
     plot = _Plot(picture, drawn, width, canvas_height, look, canvas)
-    body = [*plot.curves(), plot.x_axis(), plot.x_ticks("" if named else look.say(picture.x_label))]
+    rows = [*header, *plot.curves(), plot.x_axis(), plot.x_ticks("" if named else look.say(picture.x_label))]
     if named:
         label = fitted(look.say(picture.x_label), plot.width, look.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
-        body.append([Segment(" " * indent), Segment(label, look.muted)])
-    return [padded(row, width) for row in [*header, *body]]
+        rows.append([Segment(" " * indent), Segment(label, look.muted)])
+    return rows
 
 
 def _any_drawable(series: Series, log: bool) -> bool:
@@ -133,15 +134,19 @@ def _joined(entries: Sequence[Row], width: int, look: Look) -> Row:
     return []
 
 
-def _readings(drawn: Sequence[Series], width: int, look: Look) -> list[Row]:
+def _readings(drawn: Sequence[Series], log: bool, width: int, look: Look) -> list[Row]:
     """The last values in words, where there is no room for curves."""
     return [
-        [Segment(fitted(f"{look.say(series.name)} {number(_last(series))}", width, look.glyphs.ellipsis), look.text)]
+        [
+            Segment(
+                fitted(f"{look.say(series.name)} {number(_last(series, log))}", width, look.glyphs.ellipsis), look.text
+            )
+        ]
         for series in drawn
     ]
 
 
-def _last(series: Series, log: bool = False) -> float:
+def _last(series: Series, log: bool) -> float:
     return next(y for x, y in reversed(series.points) if math.isfinite(x) and drawable(y, log))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from typing import ClassVar
 
@@ -35,6 +36,12 @@ def padded(row: Row, width: int) -> Row:
     return list(Strip(row).adjust_cell_length(max(0, width)))
 
 
+def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
+    """`rows` cut or filled up with blanks to exactly `height` rows of exactly `width` cells."""
+    rows = [*rows[: max(0, height)], *([] for _ in range(height - len(rows)))]
+    return [padded(row, width) for row in rows]
+
+
 def spread(left: Row, right: Row, width: int) -> Row:
     """`left` and `right` at the two ends of a row."""
     gap = width - width_of(left) - width_of(right)
@@ -52,33 +59,13 @@ def beside(blocks: Sequence[Sequence[Row]], gap: int) -> list[Row]:
     return joined
 
 
-def wrapped(text: str, width: int) -> list[str]:
-    """`text` in lines of at most `width` cells, broken between words; longer words are broken too."""
-    lines, line = [], ""
-    for word in text.split():
-        while cell_len(word) > width:
-            head = set_cell_size(word, max(1, width - cell_len(line) - bool(line)))
-            lines.append(f"{line} {head}".strip())
-            word, line = word[len(head.rstrip()) or 1 :], ""
-        joined = f"{line} {word}".strip()
-        if line and cell_len(joined) > width:
-            lines.append(line)
-            line = word
-        else:
-            line = joined
-    return [*lines, line] if line else lines
-
-
 def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
     """`text`, wrapped, in the middle of a block."""
-    if width < 1:
-        return [[] for _ in range(height)]
-    lines = wrapped(text, max(1, width - 2))[: max(0, height)]
+    lines = textwrap.wrap(text, max(1, width - 2))[: max(0, height)]
     above = (height - len(lines)) // 2
     rows: list[Row] = [[] for _ in range(above)]
     rows += [[Segment(" " * ((width - cell_len(line)) // 2)), Segment(line, style)] for line in lines]
-    rows += [[] for _ in range(height - len(rows))]
-    return [padded(row, width) for row in rows]
+    return block(rows, width, height)
 
 
 class RowsWidget(Widget):
@@ -111,8 +98,11 @@ class RowsWidget(Widget):
             self._strips = None
             self.refresh()
             return
-        self._strips = self._draw()
-        changed = [y for y, (before, now) in enumerate(zip(old, self._strips, strict=True)) if before != now]
+        new = self._draw()
+        changed = [y for y, (before, now) in enumerate(zip(old, new, strict=True)) if before != now]
+        # What did not change keeps its strip, which keeps its rendering.
+        for y in changed:
+            old[y] = new[y]
         if changed:
             self.refresh(*(Region(0, y, self.content_size.width, 1) for y in changed))
 
@@ -136,5 +126,4 @@ class RowsWidget(Widget):
         width, height = self.content_size
         base = self.visual_style.rich_style
         rows = self.rows(width, height, look_of(self))
-        rows = [*rows[:height], *([] for _ in range(height - len(rows)))]
-        return [Strip(padded(row, width), width).apply_style(base) for row in rows]
+        return [Strip(row, width).apply_style(base) for row in block(rows, width, height)]

@@ -1,0 +1,138 @@
+"""Data and small apps to draw in the tests of the charts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from textual.app import App, ComposeResult
+from textual.widget import Widget
+
+from metatui.learning.events import ImageView, RegressionView
+from metatui.tui import palette
+from metatui.tui.adaptation import RunViews
+from metatui.tui.charts import Series
+from metatui.tui.history import History
+from metatui.tui.symbols import Symbols
+
+
+class Stage(App[None]):
+    """One or more widgets, and what is done with them once they are there."""
+
+    CSS = """
+    MetricSparkline { margin: 0 1 1 1; }
+    LineChart, AdaptationPanel { padding: 0 1; }
+    """
+
+    def __init__(
+        self,
+        *widgets: Widget,
+        then: Callable[[], None],
+        symbols: Symbols = Symbols.BRAILLE,
+        theme: str = "textual-dark",
+    ) -> None:
+        super().__init__()
+        self.symbols = symbols
+        self._widgets, self._then = widgets, then
+        self.theme = theme
+
+    def compose(self) -> ComposeResult:
+        yield from self._widgets
+
+    def on_mount(self) -> None:
+        self._then()
+
+
+def wobble(index: int) -> float:
+    """Noise without a random generator: from -1 to 1."""
+    return math.sin(12.9898 * index) * math.cos(78.233 * index)
+
+
+def falling(steps: int = 3000) -> History:
+    history = History()
+    for i in range(1, steps + 1):
+        history.add(i, i / 12, 3.2 * math.exp(-i / 500) + 0.3 + 0.15 * wobble(i))
+    return history
+
+
+def rising(steps: int = 3000) -> History:
+    history = History(largest_is_best=True)
+    for i in range(1, steps + 1):
+        history.add(i, i / 12, 0.2 + 0.75 * (1 - math.exp(-i / 700)) + 0.02 * wobble(i))
+    return history
+
+
+def curves() -> list[Series]:
+    return [
+        Series("train", palette.TRAIN, [(point.x, point.mean) for point in falling().points(200)]),
+        Series("validation", palette.VALIDATION, [(i, 3 * math.exp(-i / 500) + 0.35) for i in range(100, 3001, 250)]),
+    ]
+
+
+def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
+    """A sinusoid, and predictions that come nearer to it; `skill` is the share of the error left by each step."""
+    amplitude, phase = 0.8 + 0.9 * (task % 5), 0.3 + 0.5 * task
+    grid = tuple(-5 + i / 10 for i in range(101))
+    truth = tuple(amplitude * math.sin(x - phase) for x in grid)
+    start = tuple(0.4 * math.sin(x) for x in grid)
+    predictions = tuple(
+        tuple(y + (s - y) * skill**step for y, s in zip(truth, start, strict=True)) for step in range(steps + 1)
+    )
+    errors = [sum((p - y) ** 2 for p, y in zip(row, truth, strict=True)) / len(grid) for row in predictions]
+    points = tuple(-4.5 + 0.97 * i for i in range(10))
+    return RegressionView(
+        task=task, title=f"A = {amplitude:.2f}, φ = {phase:.2f}", support_x=points,
+        support_y=tuple(amplitude * math.sin(x - phase) for x in points), grid=grid, truth=truth,
+        predictions=predictions, loss=tuple(errors),
+    )  # fmt: skip
+
+
+def character(kind: int, jitter: int, size: int = 28) -> bytes:
+    """A drawing of a few strokes, different for each kind."""
+    ink = bytearray(size * size)
+    for t in range(400):
+        angle = t / 400 * 2 * math.pi
+        x = size / 2 + (size / 2.8) * math.cos(angle * (1 + kind % 3)) + jitter
+        y = size / 2 + (size / 2.8) * math.sin(angle * (1 + kind // 3) + 0.7 * kind)
+        for dy in (0, 1):
+            column, row = min(size - 1, max(0, int(x))), min(size - 1, max(0, int(y) + dy))
+            ink[row * size + column] = 255
+    return bytes(ink)
+
+
+def episode(task: int, ways: int = 5, steps: int = 5) -> ImageView:
+    labels = tuple(range(ways))
+    queries = tuple(label for label in labels for _ in range(2))
+    predictions = tuple(
+        tuple(label if (3 * i + task) % (steps + 2) <= step else (label + 1) % ways for i, label in enumerate(queries))
+        for step in range(steps + 1)
+    )
+    rates = tuple(
+        sum(p == q for p, q in zip(row, queries, strict=True)) / len(queries) for row in predictions
+    )  # fmt: skip
+    return ImageView(
+        task=task, title="Futurama/character01, Greek/character07", height=28, width=28,
+        support=tuple(character(label + task, 0) for label in labels), support_labels=labels,
+        query=tuple(character(label + task, 1 + i % 2) for i, label in enumerate(queries)), query_labels=queries,
+        predictions=predictions, accuracy=rates, loss=tuple(2 - rate for rate in rates),
+    )  # fmt: skip
+
+
+def wave_runs(count: int) -> list[RunViews]:
+    names = (("MAML", 0.6), ("FOMAML", 0.7), ("Reptile", 0.8))[:count]
+    return [
+        RunViews(
+            name.lower(), name, palette.run_colour(index, dark=True), tuple(wave(task, skill) for task in range(8))
+        )
+        for index, (name, skill) in enumerate(names)
+    ]
+
+
+def image_runs(count: int, ways: int = 5) -> list[RunViews]:
+    return [
+        RunViews(
+            name.lower(), name, palette.run_colour(index, dark=True),
+            tuple(episode(task, ways, steps=5 + index) for task in range(4)),
+        )
+        for index, name in enumerate(("MAML", "FOMAML", "Reptile")[:count])
+    ]  # fmt: skip

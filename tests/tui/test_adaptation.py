@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.style import Style
+
+from metatui.learning.events import ImageView, RegressionView
+from metatui.tui.adaptation import AdaptationPanel, RunViews
+from metatui.tui.adaptation.bitmap import drawn
+from metatui.tui.adaptation.images import episode as drawn_episode
+from metatui.tui.adaptation.images import layout
+from metatui.tui.adaptation.views import captions
+from metatui.tui.charts.canvas import Canvas
+from metatui.tui.charts.look import Look
+from metatui.tui.charts.rows import width_of
+from metatui.tui.symbols import Symbols
+from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_runs
+
+EMPTY = "Start a run, or mark up to three in the runs tab."
+SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
+"""Of the panel, in terminals of the size that is their name."""
+
+
+def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str = "textual-dark") -> Stage:
+    panel = AdaptationPanel()
+    return Stage(panel, then=lambda: panel.show_views(runs, empty=EMPTY), symbols=symbols, theme=theme)
+
+
+def lines(panel: AdaptationPanel) -> list[str]:
+    return [panel.render_line(y).text for y in range(panel.content_size.height)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("symbols", [Symbols.BRAILLE, Symbols.ASCII])
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("runs", [wave_runs, image_runs])
+def test_panel(snap_compare: Any, runs: Any, count: int, symbols: Symbols, size: str) -> None:
+    assert snap_compare(stage(runs(count), symbols), terminal_size=SIZES[size])
+
+
+def test_panel_light_blocks(snap_compare: Any) -> None:
+    assert snap_compare(stage(image_runs(1), Symbols.BLOCK, "textual-light"), terminal_size=SIZES["120x40"])
+
+
+def test_twenty_ways(snap_compare: Any) -> None:
+    assert snap_compare(stage(image_runs(1, ways=20)), terminal_size=SIZES["80x24"])
+
+
+def test_empty_panel(snap_compare: Any) -> None:
+    assert snap_compare(stage([]), terminal_size=(60, 8))
+
+
+async def test_steps_and_tasks_by_keyboard() -> None:
+    app = stage(wave_runs(1))
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        panel.focus()
+        await pilot.pause()
+        assert "after 10 steps" in lines(panel)[2]
+        await pilot.press("[", "[")
+        assert panel.step == 8
+        assert "step 8 of 10" in lines(panel)[0]
+        assert "after 8 steps" in lines(panel)[2]
+        await pilot.press(*"[" * 20)
+        assert panel.step == 0
+        assert "before adaptation" in lines(panel)[2]
+        await pilot.press(*"]" * 20)
+        assert panel.step is None
+        assert "tasks 1-2 of 8" in lines(panel)[0]
+        await pilot.press(".", ".", ".", ".", ".")
+        assert "tasks 7-8 of 8" in lines(panel)[0]
+        assert "Task 6 " in lines(panel)[1]
+        await pilot.press(*"," * 9)
+        assert "tasks 1-2 of 8" in lines(panel)[0]
+
+
+async def test_steps_and_tasks_by_mouse() -> None:
+    app = stage(wave_runs(1))
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        head = lines(panel)[0]
+        await pilot.click(panel, offset=(1 + head.index("["), 0))
+        assert panel.step == 9
+        await pilot.click(panel, offset=(1 + head.rindex("."), 0))
+        assert panel.first_task == 2
+
+
+async def test_the_last_step_stays_the_last() -> None:
+    app = stage([replace(run, views=(wave(0, 0.5, steps=5),)) for run in wave_runs(1)])
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        assert "step 5 of 5" in lines(panel)[0]
+        panel.show_views(wave_runs(1), empty=EMPTY)
+        await pilot.pause()
+        assert "step 10 of 10" in lines(panel)[0]
+
+
+async def test_runs_are_compared_on_the_same_tasks() -> None:
+    one, two, three = wave_runs(3)
+    two = replace(two, views=tuple(reversed(two.views)))
+    three = replace(three, views=three.views[1:])
+    app = stage([one, two, three])
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        shown = lines(panel)
+        assert [name for name in ("MAML", "FOMAML", "Reptile") if name in shown[1]] == ["MAML", "FOMAML", "Reptile"]
+        assert shown[2].count("Task 0") == 2
+        assert "Reptile was not evaluated on task 0." in " ".join(" ".join(line[82:].split()) for line in shown)
+
+
+async def test_runs_that_do_not_fit_are_counted() -> None:
+    app = stage(wave_runs(3))
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        assert "1 more run: widen" in lines(panel)[0]
+        assert "Reptile" not in lines(panel)[1]
+
+
+async def test_what_does_not_change_is_not_sent_again() -> None:
+    app = stage(wave_runs(3))
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        before = [panel.render_line(y) for y in range(panel.content_size.height)]
+        panel.show_views(wave_runs(3), empty=EMPTY)
+        after = [panel.render_line(y) for y in range(panel.content_size.height)]
+        assert all(old is new for old, new in zip(before, after, strict=True))
+
+
+def test_captions_say_in_words_what_is_seen() -> None:
+    view = replace(wave(3, 0.5), title="A = 2.31, φ = 1.07", loss=(3.21, *[1.0] * 9, 0.1804))
+    assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · MSE 3.21 → 0.180 after 10 steps"
+    assert captions(view, 1)[1] == "Task 3 · MSE 3.21 → 1.00 after 1 step"
+    assert captions(view, 0)[1] == "Task 3 · MSE 3.21 before adaptation"
+    assert captions(view, 99)[-1] == "MSE 3.21 → 0.180"
+    assert captions(episode(0), 5)[1] == "Task 0 · accuracy 20.0 % → 80.0 % after 5 steps"
+
+
+@pytest.mark.parametrize("symbols", Symbols)
+def test_a_bitmap_has_its_ink_where_the_image_has(symbols: Symbols) -> None:
+    image = bytes(255 if x < 14 and y < 14 else 0 for y in range(28) for x in range(28))
+    rows = drawn(image, 28, 28, 4, 8, symbols)
+    assert [len(row) for row in rows] == [8] * 4
+    full = {Symbols.BRAILLE: "⣿", Symbols.BLOCK: "█", Symbols.ASCII: "@"}[symbols]
+    assert rows == (full * 4 + " " * 4,) * 2 + (" " * 8,) * 2
+
+
+def test_thin_strokes_survive_being_shrunk() -> None:
+    for row in range(28):
+        image = bytes(255 if y == row else 0 for y in range(28) for _ in range(28))
+        assert any(char != " " for line in drawn(image, 28, 28, 3, 6, Symbols.BRAILLE) for char in line)
+
+
+def test_an_image_of_the_wrong_size_is_a_blank() -> None:
+    assert drawn(b"\xff" * 10, 28, 28, 2, 4, Symbols.BRAILLE) == ("    ", "    ")
+
+
+def test_larger_space_shows_more() -> None:
+    view = episode(0)
+    small, large = layout(view, 45, 9, Symbols.BRAILLE), layout(view, 120, 30, Symbols.BRAILLE)
+    assert small is not None
+    assert large is not None
+    assert (small.classes, large.classes, large.queries) == (5, 5, 2)
+    assert small.rows < large.rows
+    assert layout(view, 10, 30, Symbols.BRAILLE) is not None
+    assert layout(view, 120, 4, Symbols.BRAILLE) is None
+
+
+STYLE = Style()
+
+
+@given(st.integers(1, 150), st.integers(1, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from(Symbols))
+@settings(max_examples=60, deadline=None)
+def test_episodes_fit_in_any_space(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
+    look = Look(symbols, dark=True, ansi=False, monochrome=False, text=STYLE, title=STYLE, muted=STYLE)
+    rows = drawn_episode(episode(1, ways), step, "hue-blue", (width, height), look, Canvas())
+    assert [width_of(row) for row in rows] == [width] * height
+
+
+async def test_odd_views_do_no_harm() -> None:
+    nothing = RegressionView(0, "", (), (), (), (), (), ())
+    wild = replace(wave(1, 0.5), predictions=((float("nan"),) * 101, (1e300,) * 101), loss=(float("inf"), float("nan")))
+    blank = ImageView(2, "", 28, 28, (), (), (), (), (), (), ())
+    ragged = replace(episode(3), support=(character(0, 0)[:5],) * 5, accuracy=(float("nan"),) * 6)
+    for view in (nothing, wild, blank, ragged):
+        app = stage([RunViews("a", "A\x1b[31m", "hue-blue", (view,)), RunViews("b", "B", "no colour", (view,))])
+        async with app.run_test(size=(100, 30)) as pilot:
+            panel = app.query_one(AdaptationPanel)
+            await pilot.pause()
+            assert f"Task {view.task}" in "\n".join(lines(panel))
+            assert all(line.isprintable() for line in lines(panel))
+            for size in ((3, 3), (20, 6), (40, 60)):
+                await pilot.resize_terminal(*size)
+                await pilot.pause()
+                assert len(lines(panel)) == panel.content_size.height

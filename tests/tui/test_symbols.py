@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from textual._border import BORDER_CHARS  # the names that a `border:` rule may have
+
+from metatui.tui import palette, symbols
+from metatui.tui.symbols import GLYPHS, Symbols, detect
+
+
+@pytest.mark.parametrize(
+    ("term", "encoding", "tmux", "expected"),
+    [
+        ("xterm-256color", "utf-8", None, Symbols.BRAILLE),
+        ("xterm-256color", "UTF8", None, Symbols.BRAILLE),
+        ("tmux-256color", "utf-8", True, Symbols.BRAILLE),
+        ("tmux-256color", "utf-8", False, Symbols.ASCII),
+        ("xterm", "ANSI_X3.4-1968", None, Symbols.ASCII),
+        ("xterm", "latin-1", None, Symbols.ASCII),
+        ("xterm", None, None, Symbols.ASCII),
+        ("linux", "utf-8", None, Symbols.ASCII),
+        ("dumb", "utf-8", None, Symbols.ASCII),
+    ],
+)
+def test_what_a_terminal_is_sure_to_show(term: str, encoding: str | None, tmux: bool | None, expected: Symbols) -> None:
+    assert detect({"TERM": term}, encoding, tmux) is expected
+
+
+def test_a_terminal_without_a_name_gets_ascii() -> None:
+    assert detect({}, "utf-8") is Symbols.ASCII
+
+
+def test_tmux_is_asked_only_inside_tmux(tmp_path: object) -> None:
+    assert symbols.tmux_utf8({"PATH": str(tmp_path)}) is None
+    assert symbols.tmux_utf8({"TMUX": "/nowhere,1,0", "PATH": str(tmp_path)}) is None
+
+
+@given(st.text())
+def test_ascii_is_ascii(text: str) -> None:
+    assert symbols.ascii(text).isascii()
+
+
+def test_the_programs_own_glyphs_keep_their_meaning() -> None:
+    assert symbols.ascii("α = 0.1 ± 0.02, 5×5, θ → θ′… über") == "alpha = 0.1 +/- 0.02, 5x5, theta -> theta?... uber"
+
+
+@pytest.mark.parametrize("symbol", Symbols)
+def test_glyphs_are_one_cell_each(symbol: Symbols) -> None:
+    glyphs = GLYPHS[symbol]
+    singles = (
+        glyphs.sample,
+        glyphs.bullet,
+        glyphs.up,
+        glyphs.down,
+        glyphs.flat,
+        glyphs.dot,
+        glyphs.right,
+        glyphs.wrong,
+    )
+    lines = (glyphs.done, glyphs.todo, glyphs.vertical, glyphs.horizontal, glyphs.corner, glyphs.points)
+    assert [cell_len(glyph) for glyph in singles + lines] == [1] * len(singles + lines)
+    assert all(cell_len(char) == 1 for char in glyphs.levels + glyphs.lines + glyphs.ramp)
+    assert glyphs.border in BORDER_CHARS
+    assert glyphs.heavy_border in BORDER_CHARS
+
+
+def test_the_ascii_set_is_ascii() -> None:
+    assert all(str(value).isascii() for value in vars(GLYPHS[Symbols.ASCII]).values())
+
+
+def test_no_run_is_drawn_like_another_or_like_what_it_is_compared_with() -> None:
+    for dark in (True, False):
+        shades = [palette.run_colour(index, dark) for index in range(len(palette.RUN_HUES))]
+        shades += [palette.shade(name, dark) for name in (palette.BEFORE, palette.TRUTH)]
+        assert len(set(shades)) == len(shades)
+    assert palette.run_colour(0, True) == palette.run_colour(len(palette.RUN_HUES), True)
+
+
+def test_a_shade_follows_the_background() -> None:
+    dark, light = palette.run_colour(1, True), palette.run_colour(1, False)
+    assert palette.shade(dark, dark=False) == light
+    assert palette.shade(light, dark=True) == dark
+    assert palette.shade("#123456", dark=True) == "#123456"
+    assert palette.shade(palette.TRAIN, dark=True, ansi=True) == "bright_blue"
+
+
+def _linear(shade: str) -> list[float]:
+    parts = [int(shade[start : start + 2], 16) / 255 for start in (1, 3, 5)]
+    return [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+
+
+def _luminance(shade: str) -> float:
+    red, green, blue = _linear(shade)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(("dark", "backgrounds"), [(True, ("#121212", "#1e1e1e")), (False, ("#ffffff", "#e0e0e0"))])
+def test_every_colour_reads_on_its_background(dark: bool, backgrounds: tuple[str, ...]) -> None:
+    """WCAG 2.2 asks 3:1 of graphical objects."""
+    for name, background in itertools.product(palette.HUES, backgrounds):
+        low, high = sorted((_luminance(palette.shade(name, dark)), _luminance(background)))
+        assert (high + 0.05) / (low + 0.05) >= 3, (name, background)
+
+
+# Machado, Oliveira and Fernandes (2009), severity 1.0, on linear RGB.
+_BLINDNESS = {
+    "protan": ((0.152286, 1.052583, -0.204868), (0.114503, 0.786281, 0.099216), (-0.003882, -0.048116, 1.051998)),
+    "deutan": ((0.367322, 0.860646, -0.227968), (0.280085, 0.672501, 0.047413), (-0.011820, 0.042940, 0.968881)),
+    "tritan": ((1.255528, -0.076749, -0.178779), (-0.078411, 0.930809, 0.147602), (0.004733, 0.691367, 0.303900)),
+}
+
+
+def _lab(rgb: list[float]) -> list[float]:
+    weights = ((0.4339, 0.3762, 0.1899), (0.2126, 0.7152, 0.0722), (0.0177, 0.1095, 0.8728))
+    x, y, z = (sum(w * part for w, part in zip(row, rgb, strict=True)) for row in weights)
+    x, y, z = (part ** (1 / 3) if part > 0.008856 else 7.787 * part + 16 / 116 for part in (x, y, z))
+    return [116 * y - 16, 500 * (x - y), 200 * (y - z)]
+
+
+@pytest.mark.parametrize("dark", [True, False])
+@pytest.mark.parametrize("blindness", _BLINDNESS)
+def test_runs_stay_apart_for_colour_blind_eyes(dark: bool, blindness: str) -> None:
+    seen = {}
+    for name in (*palette.RUN_HUES, palette.BEFORE, palette.TRUTH):
+        rgb = _linear(palette.shade(name, dark))
+        mixed = [sum(w * part for w, part in zip(row, rgb, strict=True)) for row in _BLINDNESS[blindness]]
+        seen[name] = _lab([min(1.0, max(0.0, part)) for part in mixed])
+    for one, other in itertools.combinations(seen, 2):
+        difference = sum((a - b) ** 2 for a, b in zip(seen[one], seen[other], strict=True)) ** 0.5
+        assert difference > 15, (one, other)
