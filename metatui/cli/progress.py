@@ -32,7 +32,7 @@ def display(run: RunFolder) -> Iterator[Display]:
         yield PlainDisplay(screen, run)
         return
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
+        TextColumn("{task.description:10}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[metrics]}"),
         console=screen, refresh_per_second=4,
     )  # fmt: skip
@@ -83,10 +83,14 @@ class LiveDisplay:
                 self._task, description="training", completed=event.iteration, total=self._iterations, count=count,
                 metrics=metrics(event),
             )  # fmt: skip
-        elif isinstance(event, events.Evaluating):
+            return
+        if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
             self._bar.update(self._task, description=name)
-        elif text := sentence(event, self._run, plus_minus(self._bar.console)):
+            return
+        if isinstance(event, events.Finished | events.Failed):
+            self._bar.update(self._task, description="over")
+        if text := sentence(event, self._run, plus_minus(self._bar.console)):
             self._bar.console.print(text, soft_wrap=True)
 
 

@@ -79,10 +79,11 @@ class Session:
         """
         from metatui.learning.trainer import Trainer
 
+        first = run.settings()
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
         journal = in_force(run.journal())
-        before = settings_at(run.settings(), journal, iteration)
+        before = settings_at(first, journal, iteration)
         settings = change(before, _allowed(changes or {}))
         if run.status() == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
@@ -173,10 +174,11 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
 
     Raises BadInput where there is none.
     """
+    settings = run.settings()
     state, _ = newest_checkpoint(run.checkpoints_path)
     if state is None:
         raise BadInput(f"run {shown(run.id)} has no checkpoint yet")
-    return settings_at(run.settings(), in_force(run.journal()), int(state.values["iteration"])), state
+    return settings_at(settings, in_force(run.journal()), int(state.values["iteration"])), state
 
 
 def _tweak(entry: Entry) -> Change | None:

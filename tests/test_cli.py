@@ -1,0 +1,296 @@
+"""The command line as scripts and people use it: JSON keys, exit codes, and what lands on which stream."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+import metatui
+from metatui import paths
+from metatui.cli import main, progress
+from metatui.learning import check as checks
+from metatui.runs.store import RunStore
+
+SMALL = [
+    "--set", "training.iterations=20", "--set", "evaluation.every=10", "--set", "evaluation.tasks=5",
+    "--set", "evaluation.test_tasks=5", "--set", "model.hidden=8", "--set", "evaluation.inner_steps=2",
+    "--device", "cpu",
+]  # fmt: skip
+
+RUN_KEYS = {
+    "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
+    "test",
+}  # fmt: skip
+EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(paths, "user_presets_dir", lambda: tmp_path / "presets")
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "data" / "omniglot.safetensors")
+
+
+def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    """The JSON object on standard output."""
+    assert main([*arguments, "--json"]) == code
+    report = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    assert isinstance(report, dict)
+    return report
+
+
+def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = answer(capsys, "run", "quick", *SMALL)
+    assert set(ran) == RUN_KEYS
+    assert (ran["status"], ran["iterations"], ran["accuracy"], ran["device"]) == ("finished", 20, None, "cpu")
+    assert EVALUATION_KEYS <= ran["test"].keys()
+    assert Path(ran["dir"]).name == ran["run"]
+
+    evaluated = answer(capsys, "evaluate", ran["run"])
+    assert {key: evaluated[key] for key in EVALUATION_KEYS} == {key: ran["test"][key] for key in EVALUATION_KEYS}
+    other = answer(capsys, "evaluate", "maml", "--tasks", "4", "--steps", "3", "--shots", "2", "--split", "val")
+    assert (other["split"], other["tasks"], other["shots"], other["steps"]) == ("val", 4, 2, [0, 1, 2, 3])
+    assert len(other["loss"]["mean"]) == len(other["loss"]["ci95"]) == 4
+    assert other["accuracy"] is None
+
+    listed = answer(capsys, "runs")
+    assert [run["run"] for run in listed["runs"]] == [ran["run"]]
+    assert listed["runs"][0]["preset"] == "quick"
+
+    assert main(["runs"]) == 0
+    shown = capsys.readouterr().out
+    assert ran["run"] in shown
+    assert "test split, 5 tasks, 10-shot, 95 % interval" in " ".join(shown.split())
+    assert main(["evaluate", ran["run"]]) == 0
+    assert "test split, 5 tasks, 10-shot, 95 % interval" in capsys.readouterr().out
+
+
+def test_a_settings_file_runs_again_to_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    first = answer(capsys, "run", *SMALL)
+    second = answer(capsys, "run", f"{first['dir']}/settings.toml")
+    assert first["run"] != second["run"]
+    assert (first["meta_loss"], first["test"]["loss"]) == (second["meta_loss"], second["test"]["loss"])
+
+
+def test_resume(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = answer(capsys, "run", *SMALL)
+    assert main(["run", "--resume", ran["run"]]) == 2
+    assert "is finished after 20 meta-steps" in capsys.readouterr().err
+    more = answer(capsys, "run", "--resume", ran["run"], "--set", "training.iterations=25")
+    assert (more["run"], more["iterations"]) == (ran["run"], 25)
+
+
+def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", *SMALL]) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "validation at meta-step 10: loss" in err
+    assert "(val split, 5 tasks, 10-shot, 95 % interval)" in err
+    assert err.splitlines()[-1].startswith("finished at meta-step 20: loss")
+    assert "\x1b" not in err
+
+
+def test_a_run_that_fails_reports_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    wild = ["--set", "algorithm.inner_lr=100", "--set", "algorithm.inner_steps=200"]
+    assert main(["run", *SMALL, *wild, "--json"]) == 1
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert (report["status"], report["test"]) == ("failed", None)
+    assert err.splitlines()[-1].startswith("metatui: ")
+    assert "lower algorithm.inner_lr" in err.splitlines()[-1]
+
+
+LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.every=50", "--device", "cpu"]
+
+
+def started(*arguments: str) -> subprocess.Popen[str]:
+    """`metatui run` in a process of its own, with its first checkpoint on disk."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert process.stderr
+    validations = 0
+    while validations < 2:  # the first has then been saved as the best
+        text = process.stderr.readline()
+        assert text, "the run ended by itself"
+        validations += text.startswith("validation at meta-step")
+    return process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_saves_and_ends(number: signal.Signals) -> None:
+    process = started("--json")
+    process.send_signal(number)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    report = json.loads(out)
+    assert report["status"] == "interrupted"
+    assert "Traceback" not in err
+    run = RunStore().find(report["run"])
+    assert run.status() == "interrupted"
+    assert run.metrics().read_all()[-1].iteration == report["iterations"]
+    assert main(["evaluate", report["run"], "--tasks", "5", "--json"]) == 0
+
+
+def test_a_killed_run_is_interrupted_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    process = started()
+    (run,) = RunStore().runs()
+    assert run.status() == "running"
+    assert main(["run", "--resume", run.id]) == 2
+    assert f"is being written by process {process.pid}" in capsys.readouterr().err
+    process.kill()
+    process.communicate()
+    assert run.status() == "interrupted"
+    iteration = run.metrics().read_all()[-1].iteration
+    more = answer(capsys, "run", "--resume", run.id, "--set", f"training.iterations={iteration + 10}")
+    assert (more["status"], more["iterations"]) == ("finished", iteration + 10)
+    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, iteration + 11))
+
+
+def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
+    bundled = answer(capsys, "presets")["presets"]
+    assert "quick" in [preset["name"] for preset in bundled]
+    assert answer(capsys, "presets", "list")["presets"] == bundled
+    saved = answer(capsys, "presets", "save", "mine", "--from", "quick", "--set", "training.seed=5")
+    assert (saved["name"], saved["bundled"], saved["settings"]["training"]["seed"]) == ("mine", False, 5)
+    assert answer(capsys, "presets", "show", "mine") == saved
+    assert answer(capsys, "presets", "path", "mine")["path"] == saved["path"]
+    assert answer(capsys, "presets", "path")["path"] == str(Path(saved["path"]).parent)
+    assert main(["presets", "show", "mine"]) == 0
+    assert "training.seed" in capsys.readouterr().out
+    assert main(["presets"]) == 0
+    assert "mine (own)" in capsys.readouterr().out
+    assert answer(capsys, "presets", "delete", "mine") == {"deleted": "mine"}
+    assert answer(capsys, "presets")["presets"] == bundled
+
+
+def test_a_preset_is_saved_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = answer(capsys, "run", *SMALL)
+    saved = answer(capsys, "presets", "save", "mine", "--from-run", ran["run"])
+    assert saved["source"] == f"run {ran['run']}"
+    assert saved["settings"]["training"]["iterations"] == 20
+
+
+def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    good = checks.Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
+    bad = checks.Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
+    monkeypatch.setattr(checks, "run_checks", lambda: iter([good]))
+    report = answer(capsys, "check")
+    assert report["ok"] is True
+    keys = {"name", "algorithm", "engine", "reference", "relative_error", "tolerance", "ok"}
+    assert keys <= report["checks"][0].keys()
+    monkeypatch.setattr(checks, "run_checks", lambda: iter([good, bad]))
+    assert answer(capsys, "check", code=1)["ok"] is False
+    assert main(["check"]) == 1
+    assert "WRONG" in capsys.readouterr().out
+
+
+def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+    report = answer(capsys, "doctor")
+    assert report["versions"]["metatui"] == metatui.__version__
+    assert report["devices"][-1]["device"] == "cpu"
+    assert report["data"]["omniglot"] is False
+    assert report["files"]["runs"] == os.environ["METATUI_RUNS"]
+    assert {"colours", "encoding", "unicode", "TERM", "tmux"} <= report["terminal"].keys()
+    assert main(["doctor"]) == 0
+    assert "memory" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+    assert main(["completion", shell]) == 0
+    assert "_METATUI_COMPLETE" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("metatui ru", "run"), ("metatui run qui", "quick"), ("metatui run --set task.sh", "task.shots=")],
+)
+def test_what_is_completed(words: str, expected: str) -> None:
+    environment = {
+        **os.environ, "_METATUI_COMPLETE": "bash_complete", "COMP_WORDS": words,
+        "COMP_CWORD": str(len(words.split()) - 1),
+    }  # fmt: skip
+    done = subprocess.run([sys.executable, "-m", "metatui"], env=environment, capture_output=True, text=True, timeout=60)
+    assert f"plain,{expected}" in done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in ("run", "evaluate", "runs", "presets", "check", "doctor"))])
+def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+    assert main([*command, "--help"]) == 0
+    assert capsys.readouterr().out.startswith("Usage: metatui")
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"metatui {metatui.__version__}\n"
+
+
+def test_the_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--preset", "quick"]) == 2
+    assert "are not a terminal" in capsys.readouterr().err
+
+
+def test_an_error_of_our_own_is_logged_and_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(store: RunStore) -> None:
+        raise ZeroDivisionError("a bug")
+
+    monkeypatch.setattr(RunStore, "summaries", broken)
+    assert main(["runs"]) == 1
+    out, err = capsys.readouterr()
+    log = tmp_path / "metatui.log"
+    assert (out, err) == ("", f"metatui: an error in metatui itself (ZeroDivisionError): its traceback is in {log}\n")
+    assert "ZeroDivisionError: a bug" in log.read_text()
+
+
+def test_ctrl_c_anywhere_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(store: RunStore) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(RunStore, "summaries", interrupted)
+    assert main(["runs"]) == 130
+    assert capsys.readouterr().err.strip() == "metatui: interrupted"
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m metatui presets | head -c 1"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+    assert done.stderr == ""
+
+
+def test_no_unicode_no_colour_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    ran = answer(capsys, "run", *SMALL)
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "FORCE_COLOR": "1", "COLUMNS": "60"}
+    for arguments in (["presets"], ["runs"], ["evaluate", ran["run"]]):
+        done = subprocess.run(
+            [sys.executable, "-m", "metatui", *arguments], env=environment, capture_output=True, timeout=60
+        )
+        assert done.returncode == 0
+        assert done.stdout.isascii()
+        assert b"\x1b[3" not in done.stdout  # bold is no colour
+        assert arguments == ["presets"] or b"+/-" in done.stdout
+
+
+def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=120, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(progress, "console", lambda *, stderr: screen)
+    assert main(["run", *SMALL]) == 0
+    assert isinstance(screen.file, io.StringIO)
+    shown = screen.file.getvalue()
+    assert "20/20" in shown
+    assert "meta-loss" in shown
+    assert "(test split, 5 tasks, 10-shot, 95 % interval)" in shown
+    assert shown.endswith("\x1b[?25h")  # the cursor is back
