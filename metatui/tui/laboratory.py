@@ -206,11 +206,11 @@ class MetatuiApp(Window):
         top.phase, top.state = self.conductor.phase, self._state()
         self.update_bars()
 
-    def _state(self) -> str:
+    def _state(self) -> tuple[str, ...]:
         monitor, phase = self.conductor.monitor, self.conductor.phase
         if not phase.active or monitor is None:
-            return ""
-        return f"{phase.value}  {monitor.iteration:,} of {monitor.settings.training.iterations:,}  {monitor.run_id}"
+            return ()
+        return phase.value, f"{monitor.iteration:,} of {monitor.settings.training.iterations:,}", monitor.run_id
 
     async def _sample(self) -> None:
         if not self.conductor.phase.active or self._leaving is not None:

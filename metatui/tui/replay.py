@@ -7,8 +7,10 @@ from typing import Any
 
 from metatui.errors import shown
 from metatui.knobs import KNOBS
+from metatui.learning.events import Started
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import Entry
+from metatui.settings import Settings
 from metatui.text import plain
 from metatui.tui.monitor import JournalLine, Monitor
 from metatui.tui.protocol import headline
@@ -26,6 +28,9 @@ def replay(run: RunFolder) -> Monitor:
         seconds = progress.seconds
     for entry in validations:
         _validated(monitor, entry, seconds)
+    monitor.started = next(
+        (found for entry in reversed(run.journal()) if (found := _started(entry, monitor.settings))), None
+    )
     record = run.evaluation()
     monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
     monitor.views = run.views()
@@ -40,6 +45,16 @@ def _validated(monitor: Monitor, entry: Entry, seconds: float) -> None:
         value = entry.details.get(key)
         if isinstance(value, int | float):
             history.add(entry.iteration, seconds, float(value))
+
+
+def _started(entry: Entry, settings: Settings) -> Started | None:
+    parameters = entry.details.get("parameters")
+    if entry.event != "started" or type(parameters) is not int:
+        return None
+    device, name, engine, reason = (
+        _text(entry.details, key) for key in ("device", "device_name", "engine", "engine_reason")
+    )
+    return Started(settings, device, name, engine, reason, parameters, entry.iteration)
 
 
 def _line(entry: Entry) -> JournalLine | None:

@@ -32,6 +32,8 @@ def _plain(text: str) -> str:
 def _cell(char: str) -> str:
     """One ASCII character of the same width, or two where `char` is wide."""
     width = Segment(char).cell_length
+    if "\u2500" <= char <= "\u257f" and char not in "│─━":
+        return "+"
     return symbols.ascii(char)[:width].ljust(width) if width else ""
 
 

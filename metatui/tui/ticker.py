@@ -11,7 +11,7 @@ from textual.timer import Timer
 PERIOD = 0.5
 """Seconds between two updates."""
 
-SHARE = 0.1
+SHARE = 0.25
 """Of the time, at most so much goes into updates: a slow line or machine gets fewer of them."""
 
 LONGEST = 5.0

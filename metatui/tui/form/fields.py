@@ -7,9 +7,11 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Label, Select, Static, Switch
+from textual.widgets import Input, Label, Select, Switch
 
 from metatui.knobs import Knob
+from metatui.tui.form.toggle import Toggle
+from metatui.tui.words import Words
 
 
 class KnobField(Vertical):
@@ -47,7 +49,7 @@ class KnobField(Vertical):
         with Horizontal(classes="field-row"):
             yield Label(self.knob.label, classes="field-label", markup=False)
             yield self._control()
-        yield Static("", classes="field-error", markup=False)
+        yield Words("", classes="field-error")
 
     def _control(self) -> Widget:
         match self.knob.kind:
@@ -55,7 +57,7 @@ class KnobField(Vertical):
                 options = [(choice.replace("_", " "), choice) for choice in self.knob.choices]
                 return Select(options, value=self._text, allow_blank=False, compact=True, classes="control")
             case "bool":
-                return Switch(self._text == "true", animate=False, classes="control")
+                return Toggle(self._text == "true", animate=False, classes="control")
             case _:
                 # Textual's own number types drop what does not fit without a word, so the text is free and judged.
                 return Input(self._text, compact=True, select_on_focus=True, classes="control")
@@ -78,8 +80,8 @@ class KnobField(Vertical):
 
     def say(self, problem: str, note: str = "") -> None:
         """Show what is wrong under the field, or a note where nothing is."""
-        line = self.query_one(".field-error", Static)
-        line.update(problem or note)
+        line = self.query_one(".field-error", Words)
+        line.say(problem or note)
         line.display = bool(problem or note)
         line.set_class(not problem, "-note")
         self.set_class(bool(problem), "-wrong")

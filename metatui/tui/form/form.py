@@ -9,14 +9,16 @@ from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
-from textual.widgets import Collapsible, Static
+from textual.widgets import Collapsible
 
 from metatui.knobs import KNOBS
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField, explained, field_id
 from metatui.tui.form.model import Assessment, assess, text_of, texts_of
 from metatui.tui.symbols import Symbols
+from metatui.tui.words import Words
 
+WHILE_HELD = "A run is going on: what can change during it is bright, and enter applies it."
 ASK_FOR_FIELD = "Tab moves through the fields. F5 starts."
 
 
@@ -55,10 +57,12 @@ class SettingsForm(Vertical):
             for group in dict.fromkeys(knob.group for knob in KNOBS.values()):
                 rest = [knob for knob in KNOBS.values() if knob.group == group and not knob.main]
                 if rest:
-                    with Collapsible(title=group.capitalize(), collapsed_symbol=folded, expanded_symbol=open_):
+                    with Collapsible(
+                        title=f"{group.capitalize()} details", collapsed_symbol=folded, expanded_symbol=open_
+                    ):
                         for knob in rest:
                             yield KnobField(knob, self._texts[knob.path])
-        yield Static(ASK_FOR_FIELD, id="form-hint", markup=False)
+        yield Words(ASK_FOR_FIELD, id="form-hint")
 
     def on_mount(self) -> None:
         self._judge()
@@ -84,6 +88,7 @@ class SettingsForm(Vertical):
             self.load(running)
         else:
             self._judge()
+        self.query_one("#form-hint", Words).say(self._hint)
 
     def tweaked(self, settings: Settings, path: str) -> None:
         """One live setting of the running run has another value now."""
@@ -117,13 +122,14 @@ class SettingsForm(Vertical):
             inside = list(group.query(KnobField))
             group.display = any(field.display for field in inside)
             wrong = sum(field.knob.path in assessment.problems for field in inside)
-            title = inside[0].knob.group.capitalize()
+            title = f"{inside[0].knob.group.capitalize()} details"
             group.title = f"{title}: {wrong} wrong" if wrong else title
             group.set_class(bool(wrong), "-wrong")
         self.post_message(self.Changed(assessment))
 
     def _pending(self, field: KnobField) -> str:
-        changed = self._held is not None and field.text != text_of(self._held.value(field.knob.path))
+        live = self._held is not None and field.knob.live
+        changed = live and self._held is not None and field.text != text_of(self._held.value(field.knob.path))
         return "Enter applies it." if changed else ""
 
     @on(KnobField.Edited)
@@ -144,9 +150,12 @@ class SettingsForm(Vertical):
     @on(DescendantFocus)
     def _explain(self, event: DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, KnobField)), None)
-        self.query_one("#form-hint", Static).update(explained(field.knob) if field else ASK_FOR_FIELD)
+        self.query_one("#form-hint", Words).say(explained(field.knob) if field else self._hint)
 
     @on(DescendantBlur)
-    def _restore_hint(self, event: DescendantBlur) -> None:
-        locked = "A run is going on: only live settings can be edited (enter applies)."
-        self.query_one("#form-hint", Static).update(locked if self._held else ASK_FOR_FIELD)
+    def _restore_hint(self) -> None:
+        self.query_one("#form-hint", Words).say(self._hint)
+
+    @property
+    def _hint(self) -> str:
+        return WHILE_HELD if self._held else ASK_FOR_FIELD

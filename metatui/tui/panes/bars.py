@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from textual.content import Content
-from textual.markup import escape
 from textual.reactive import reactive
 from textual.widget import Widget
 
@@ -28,25 +27,37 @@ def key_name(key: str) -> str:
     return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)
 
 
+def link(text: str, action: str, style: str = "$foreground") -> Content:
+    """`text`, spaces included, that a click on does `action` of the app."""
+    return Content.from_markup(f"[{style}][@click=app.{action}]$text[/][/]", text=text)
+
+
+def choice(text: str, action: str, chosen: bool) -> Content:
+    """A link, or the one of several that is where one is."""
+    return Content.styled(text, "bold reverse") if chosen else link(text, action)
+
+
 class TopBar(Widget):
     """Which tab is open, and what the training in this process is doing."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
-    state: reactive[str] = reactive("")
+    state: reactive[tuple[str, ...]] = reactive(())
+    """What it is doing, the most important first: what there is no room for is left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE)
 
     def render(self) -> Content:
         tabs = [
-            f"[$block-cursor-foreground on $block-cursor-background bold] {number} {tab.capitalize()} [/]"
-            if tab == self.tab
-            else f"[@click=app.perform('tab_{tab}')] {number} {tab.capitalize()} [/]"
+            choice(f" {number} {tab.capitalize()} ", f"perform('tab_{tab}')", tab == self.tab)
             for number, tab in enumerate(TABS, 1)
         ]
-        left = Content.from_markup("[bold] metatui [/] " + "".join(tabs))
-        room = self.size.width - left.cell_length - 1
-        state = Content(self.state).truncate(max(0, room - 1), ellipsis=True)
-        colour = {Phase.IDLE: "$text-muted", Phase.PAUSED: "$text-warning"}.get(self.phase, "$text-success")
-        return left + Content(" " * max(0, room - state.cell_length)) + state.stylize(colour)
+        left = Content("").join([Content.styled(" metatui  ", "bold"), *tabs])
+        state = ""
+        for part in self.state:
+            if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
+                state += f"  {part}"
+        colour = "$text-warning" if self.phase is Phase.PAUSED else "$text-success"
+        gap = " " * max(0, self.size.width - left.cell_length - len(state) - 1)
+        return Content.assemble(left, gap, (state, colour), " ")
 
 
 class KeyBar(Widget):
@@ -70,11 +81,9 @@ class KeyBar(Widget):
         label = action.label
         if action.id == "pause" and self.situation.phase in (Phase.PAUSED, Phase.PAUSING):
             label = "Go on"
-        key = escape(key_name(action.key))
-        return Content.from_markup(
-            f"[@click=app.perform('{action.id}')][$footer-key-foreground bold] {key}[/] "
-            f"[$footer-description-foreground]{escape(label)}[/] [/]"
-        )
+        perform = f"perform('{action.id}')"
+        key = link(f" {key_name(action.key)} ", perform, "$footer-key-foreground bold")
+        return key + link(f"{label} ", perform, "$footer-description-foreground")
 
 
 def offered(now: Situation) -> list[Action]:

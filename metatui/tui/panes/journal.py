@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable
 
 from textual.app import ComposeResult
@@ -10,8 +11,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from metatui.tui.monitor import JournalLine
+from metatui.tui.words import shown_in
 
 TONES = {"plain": "", "good": "$text-success", "warning": "$text-warning", "error": "$text-error"}
+INDENT = 9
+"""Columns before the text: the meta-step, up to 999,999, and a gap."""
+
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
 
 
@@ -25,21 +30,31 @@ class JournalPane(VerticalScroll):
         self._shown: tuple[JournalLine, ...] = ()
 
     def compose(self) -> ComposeResult:
-        yield Static(EMPTY, id="journal-lines", markup=False)
+        yield Static(EMPTY, id="journal-lines", classes="-empty", markup=False)
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`; stays at the end unless the user has scrolled back."""
         now = tuple(lines)
-        if now == self._shown:
-            return
+        if now != self._shown:
+            self._shown = now
+            self._write()
+
+    def on_resize(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
         following = self.is_vertical_scroll_end
-        self._shown = now
-        body = Content("\n").join(self._line(line) for line in now) if now else Content(EMPTY)
-        self.query_one("#journal-lines", Static).update(body)
+        width = max(20, self.scrollable_content_region.width - INDENT)
+        entries = [_entry(shown_in(self, line.text), line, width) for line in self._shown]
+        body = Content("\n").join(entries or [Content(EMPTY)])
+        paper = self.query_one("#journal-lines", Static)
+        paper.set_class(not self._shown, "-empty")
+        paper.update(body)
         if following:
             self.scroll_end(animate=False)
 
-    @staticmethod
-    def _line(line: JournalLine) -> Content:
-        step = Content(f"{line.iteration:>7,}  ").stylize("$text-muted")
-        return step + Content(line.text).stylize(TONES[line.tone])
+
+def _entry(text: str, line: JournalLine, width: int) -> Content:
+    """A line of the journal, its text in a column of its own."""
+    column = f"\n{' ' * INDENT}".join(textwrap.wrap(text, width))
+    return Content.assemble((f"{line.iteration:>{INDENT - 2},}  ", "$text-muted"), (column, TONES[line.tone]))

@@ -13,13 +13,14 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.message import Message
-from textual.widgets import DataTable, Static
+from textual.widgets import DataTable
 
 from metatui import presets
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
 from metatui.tui.actions import ACTIONS
 from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.words import Words
 
 EMPTY = "No presets. F2 saves what is in the form as one."
 
@@ -50,7 +51,7 @@ class PresetsTab(Vertical):
     def compose(self) -> ComposeResult:
         yield DataTable(id="presets-table", cursor_type="row")
         with VerticalScroll(id="preset-scroll", classes="details", can_focus=False):
-            yield Static(EMPTY, id="preset-details", markup=False)
+            yield Words(EMPTY, id="preset-details")
 
     @property
     def table(self) -> DataTable[Text]:
@@ -102,7 +103,7 @@ class PresetsTab(Vertical):
     def _describe(self) -> None:
         lines = describe(self.selected) if self.selected else [EMPTY]
         lines += [f"Cannot be used: {problem}" for problem in self._problems]
-        self.query_one("#preset-details", Static).update("\n".join(lines))
+        self.query_one("#preset-details", Words).say("\n".join(lines))
         self.post_message(self.Moved())
 
     @on(DataTable.RowHighlighted)

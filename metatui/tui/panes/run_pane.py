@@ -40,10 +40,11 @@ class RunNumbers(RowsWidget):
         monitor = self._monitor
         if monitor is None:
             return [[Segment(row, look.muted)] for row in in_rows(NOTHING, width)]
+        # The name and the device come first: what there is no room for beside them can do without.
         names = in_rows([look.say(name) for name in _names(monitor, self._phase)], width)
         numbers = in_rows([look.say(word) for word in _numbers(monitor, self._load)], width)
         return [
-            *([Segment(row, look.title if not index else look.text)] for index, row in enumerate(names[: height - 2])),
+            [Segment(names[0], look.title)],
             [Segment(_bar(monitor, width, look), look.text)],
             *([Segment(row, look.text)] for row in numbers),
         ]

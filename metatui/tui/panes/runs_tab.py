@@ -14,7 +14,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.message import Message
-from textual.widgets import DataTable, Input, Static
+from textual.widgets import DataTable, Input
 
 from metatui.errors import MetatuiError
 from metatui.learning.events import Evaluation
@@ -23,6 +23,7 @@ from metatui.runs.summary import RunSummary
 from metatui.tui.actions import ACTIONS
 from metatui.tui.protocol import headline
 from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.words import Words
 
 MOST_MARKED = 3
 EMPTY = "No runs yet. 1 goes to the work tab, F5 starts one; it is listed here from then on."
@@ -66,7 +67,7 @@ class RunsTab(Vertical):
         yield Input(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter",
                     compact=True)  # fmt: skip
         yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=False)
-        yield Static(EMPTY, id="run-details", classes="details", markup=False)
+        yield Words(EMPTY, id="run-details", classes="details")
 
     @property
     def table(self) -> DataTable[Text]:
@@ -157,12 +158,12 @@ class RunsTab(Vertical):
         self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
         table = self.table
         table.clear(columns=True)
-        names = ["", "Run", "Status", "Meta-steps", "Result"]
-        table.add_columns(*(names if self._narrow else [*names, "Preset", "Started"]))
+        names = ["", "Run", "Status", "Result"]
+        table.add_columns(*(names if self._narrow else [*names, "Meta-steps", "Preset", "Started"]))
         for run in self._shown:
-            cells = [self._mark(run), run.id, run.status.capitalize(), f"{run.iteration:,}", result(run)]
+            cells = [self._mark(run), run.id, run.status.capitalize(), result(run)]
             if not self._narrow:
-                cells += [run.preset or "own settings", f"{run.started.astimezone():%Y-%m-%d %H:%M}"]
+                cells += [f"{run.iteration:,}", run.preset or "own", f"{run.started.astimezone():%Y-%m-%d %H:%M}"]
             table.add_row(*(Text(cell) for cell in cells), key=run.run.path.name)
         ids = [run.id for run in self._shown]
         if before and before.id in ids:
@@ -175,9 +176,9 @@ class RunsTab(Vertical):
     def _describe(self) -> None:
         run = self.selected
         if run is None:
-            self.query_one("#run-details", Static).update(NOTHING_FITS if self._all else EMPTY)
+            self.query_one("#run-details", Words).say(NOTHING_FITS if self._all else EMPTY)
         else:
-            self.query_one("#run-details", Static).update("\n".join(details(run)))
+            self.query_one("#run-details", Words).say("\n".join(details(run)))
         self.post_message(self.Moved())
 
     @on(DataTable.RowHighlighted)
@@ -205,7 +206,7 @@ def result(run: RunSummary) -> str:
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
         return f"{evaluation.split} {100 * mean:.1f} ± {100 * ci95:.1f} %"
-    return f"{evaluation.split} loss {mean:.3g} ± {ci95:.1g}"
+    return f"{evaluation.split} loss {mean:.3g} ± {ci95:.2g}"
 
 
 def details(run: RunSummary) -> list[str]:
@@ -214,13 +215,13 @@ def details(run: RunSummary) -> list[str]:
     if run.settings:
         s = run.settings
         lines.append(
-            f"{s.algorithm.name} on {s.task.source}, {s.task.shots} shots, {s.algorithm.inner_steps} inner steps at "
+            f"{s.algorithm.name} on {s.task.source}, {s.task.shots} shots, inner steps {s.algorithm.inner_steps} at "
             f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
         )
     lines += [f"{_title(evaluation)}: {headline(evaluation)}" for evaluation in (run.test, run.best) if evaluation]
     if run.problem:
         lines.append(run.problem)
-    lines.append(f"Folder: {run.run.path}")
+    lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {run.run.path}")
     return lines
 
 

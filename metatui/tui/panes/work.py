@@ -13,25 +13,26 @@ from textual.events import DescendantFocus, Resize
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import Static
 
 from metatui.settings import Settings
 from metatui.tui.actions import Phase
 from metatui.tui.adaptation import AdaptationPanel, RunViews
 from metatui.tui.form.form import SettingsForm
 from metatui.tui.monitor import Monitor
+from metatui.tui.panes.bars import choice
 from metatui.tui.panes.curves import CurvesPane
 from metatui.tui.panes.journal import JournalPane
 from metatui.tui.panes.run_pane import RunPane
 from metatui.tui.resources import Load
 from metatui.tui.symbols import Symbols
+from metatui.tui.words import Words
 
 Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
 
-NARROW, SHORT, WIDE = 100, 32, 160
+NARROW, SHORT, WIDE, TALL = 100, 32, 160, 48
 """Below NARROW columns the form and the rest take turns; below SHORT rows the panes of the rest do; from WIDE
-columns on the journal stands beside the curves."""
+columns on the journal stands beside the curves; from TALL rows on the sparklines are higher."""
 
 NO_ADAPTATION = (
     "How the model adapts to tasks it was never trained on appears here after the first validation. "
@@ -45,13 +46,8 @@ class PaneStrip(Widget):
     pane: reactive[Pane] = reactive[Pane]("settings")
 
     def render(self) -> Content:
-        return Content.from_markup(
-            " ".join(
-                f"[reverse bold] {pane.capitalize()} [/]"
-                if pane == self.pane
-                else f"[@click=app.pane('{pane}')] {pane.capitalize()} [/]"
-                for pane in PANES
-            )
+        return Content("").join(
+            choice(f" {pane.capitalize()} ", f"pane('{pane}')", pane == self.pane) for pane in PANES
         )
 
 
@@ -64,12 +60,12 @@ class AdaptationPane(Vertical):
         super().__init__(id="adaptation", classes="pane in-adaptation")
 
     def compose(self) -> ComposeResult:
-        yield Static("", id="adaptation-caption", markup=False)
+        yield Words(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
     def show(self, runs: Sequence[RunViews], caption: str) -> None:
-        line = self.query_one("#adaptation-caption", Static)
-        line.update(caption)
+        line = self.query_one("#adaptation-caption", Words)
+        line.say(caption)
         line.display = bool(caption)
         self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)
 
@@ -176,5 +172,6 @@ class WorkTab(Vertical):
         self.set_class(one_side, "-one-side")
         self.set_class(width >= WIDE and not one_right, "-wide")
         self.set_class(one_right, "-one-right")
+        self.set_class(height >= TALL or one_right, "-tall")
         strip = self.query_one(PaneStrip)
         strip.display, strip.pane = one_side or one_right, self.pane

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from metatui.tui.actions import ACTIONS, Situation
 from metatui.tui.panes.bars import key_name
+from metatui.tui.words import Words
 
 ABOUT = (
     "metatui trains a model on many small tasks so that a few gradient steps on a new task's support examples make it "
@@ -40,10 +41,10 @@ class HelpScreen(ModalScreen[None]):
             dialog.border_subtitle = "escape closes"
             with VerticalScroll():
                 if self._field_help:
-                    yield Static(self._field_help, classes="help-field", markup=False)
+                    yield Words(self._field_help, classes="help-field")
                 yield Static(self._keys())
-                yield Static(FORM_KEYS, classes="help-text", markup=False)
-                yield Static(ABOUT, classes="help-text", markup=False)
+                yield Words(FORM_KEYS, classes="help-text")
+                yield Words(ABOUT, classes="help-text")
 
     def _keys(self) -> Table:
         table = Table.grid(padding=(0, 2))

@@ -10,12 +10,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Static
+from textual.widgets import Button
 
 from metatui.knobs import KNOBS
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField
 from metatui.tui.form.model import assess, text_of, texts_of
+from metatui.tui.words import Words
 
 Changes = Mapping[str, Scalar]
 
@@ -33,7 +34,7 @@ class LiveScreen(ModalScreen[Changes]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Change the running run"
-            yield Static("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
+            yield Words("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, knob in KNOBS.items():
                     if knob.live and knob.matters(self._settings):

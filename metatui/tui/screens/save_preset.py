@@ -11,9 +11,11 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.screen import ModalScreen
-from textual.widgets import Button, Input, Label, Static, Switch
+from textual.widgets import Button, Input, Label
 
 from metatui.errors import MetatuiError
+from metatui.tui.form.toggle import Toggle
+from metatui.tui.words import Words
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,15 @@ class SavePresetScreen(ModalScreen[PresetName | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Save preset"
-            yield Static(self._summary, markup=False)
+            yield Words(self._summary)
             yield Label("Name: letters, digits and hyphens")
             yield Input(self._name_now, id="preset-name", compact=True)
             yield Label("What it is for, in one line")
             yield Input("", id="preset-title", compact=True)
             with Horizontal(classes="field-row"):
-                yield Label("Replace one of this name", classes="field-label")
-                yield Switch(animate=False, id="preset-overwrite")
-            yield Static("", id="preset-error", classes="field-error", markup=False)
+                yield Label("Replace one of the same name  ")
+                yield Toggle(animate=False, id="preset-overwrite")
+            yield Words("", id="preset-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Save (enter)", id="save", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -60,13 +62,13 @@ class SavePresetScreen(ModalScreen[PresetName | None]):
         wanted = PresetName(
             self.query_one("#preset-name", Input).value.strip(),
             self.query_one("#preset-title", Input).value.strip(),
-            self.query_one("#preset-overwrite", Switch).value,
+            self.query_one("#preset-overwrite", Toggle).value,
         )
         try:
             self._save(wanted)
         except MetatuiError as error:
-            line = self.query_one("#preset-error", Static)
-            line.update(f"{error}.")
+            line = self.query_one("#preset-error", Words)
+            line.say(f"{error}.")
             line.display = True
             self.query_one("#preset-name", Input).focus()
         else:

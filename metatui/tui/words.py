@@ -1,0 +1,31 @@
+"""Text of the app's own making, in characters that the terminal shows."""
+
+from __future__ import annotations
+
+from textual.widget import Widget
+from textual.widgets import Static
+
+from metatui.tui import symbols
+from metatui.tui.charts.look import symbols_of
+from metatui.tui.symbols import Symbols
+
+
+def shown_in(widget: Widget, text: str) -> str:
+    """`text` as the terminal of `widget` can show it. May be longer than `text`, so it comes before wrapping."""
+    return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
+
+
+class Words(Static):
+    """Plain text, never markup."""
+
+    def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__("", id=id, classes=classes, markup=False)
+        self._text = text
+
+    def on_mount(self) -> None:
+        self.say(self._text)
+
+    def say(self, text: str) -> None:
+        """Show `text`."""
+        self._text = text
+        self.update(shown_in(self, text))
