@@ -1,0 +1,169 @@
+"""The packed Omniglot file: good ones load, and any other is named and never trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import save
+
+from metatui import paths
+from metatui.errors import BadInput
+from metatui.learning.tasks.omniglot_data import load, packed
+from metatui.learning.tasks.omniglot_layout import Layout
+from tests.omniglot_files import SMALL
+
+IMAGES = torch.arange(5 * 20 * 28 * 28, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(5, 20, 28, 28)
+GOOD = packed(IMAGES, SMALL)
+
+
+def header_of(data: bytes) -> tuple[dict[str, dict[str, object]], bytes]:
+    length = int.from_bytes(data[:8], "little")
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def with_header(header: object, pixels: bytes) -> bytes:
+    text = json.dumps(header).encode()
+    return struct.pack("<Q", len(text)) + text + pixels
+
+
+def with_metadata(**changes: str | None) -> bytes:
+    header, pixels = header_of(GOOD)
+    for name, value in changes.items():
+        if value is None:
+            del header["__metadata__"][name]
+        else:
+            header["__metadata__"][name] = value
+    return with_header(header, pixels)
+
+
+def with_tensor(**changes: object) -> bytes:
+    header, pixels = header_of(GOOD)
+    header["images"] |= changes
+    return with_header(header, pixels)
+
+
+def saved(**tensors: torch.Tensor) -> bytes:
+    header, _ = header_of(GOOD)
+    return save(tensors, {k: str(v) for k, v in header["__metadata__"].items()})
+
+
+def without_metadata() -> bytes:
+    header, pixels = header_of(GOOD)
+    del header["__metadata__"]
+    return with_header(header, pixels)
+
+
+BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "is damaged"),
+    "seven bytes": (lambda: GOOD[:7], "is damaged"),
+    "no header": (lambda: GOOD[:8], "is damaged"),
+    "cut in its header": (lambda: GOOD[:100], "is damaged"),
+    "cut in its pixels": (lambda: GOOD[: len(GOOD) // 2], "is damaged"),
+    "cut by a byte": (lambda: GOOD[:-1], "is damaged"),
+    "a byte too many": (lambda: GOOD + b"\0", "is damaged"),
+    "zeros": (lambda: bytes(len(GOOD)), "cannot be used"),
+    "a web page": (lambda: b"<!DOCTYPE html><html><body>404</body></html>" * 9, "is damaged"),
+    "a header of 1 TB": (lambda: struct.pack("<Q", 2**40) + GOOD[8:], "is damaged"),
+    "a header of 2^64 - 1 bytes": (lambda: b"\xff" * 8 + GOOD[8:], "is damaged"),
+    "a header of no JSON": (lambda: struct.pack("<Q", 4) + b"oops" + GOOD[-100:], "is damaged"),
+    "a header that is a list": (lambda: with_header([1, 2], b""), "is damaged"),
+    "a header nested without end": (lambda: struct.pack("<Q", 90_000) + b"[" * 90_000, "is damaged"),
+    "no metadata": (without_metadata, "its format is ''"),
+    "a later format": (lambda: with_metadata(format="metatui omniglot 2"), "its format is 'metatui omniglot 2'"),
+    "no format": (lambda: with_metadata(format=None), "its format is ''"),
+    "no checksum": (lambda: with_metadata(sha256=None), "its checksum is wrong"),
+    "a wrong checksum": (lambda: with_metadata(sha256="0" * 64), "its checksum is wrong"),
+    "no characters": (lambda: with_metadata(characters=None), "its characters are not Omniglot's"),
+    "other characters": (lambda: with_metadata(characters="[]"), "its characters are not Omniglot's"),
+    "a wrong pixel": (lambda: GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "its checksum is wrong"),
+    "no tensor": (lambda: saved(), "must hold images"),
+    "another tensor's name": (lambda: saved(pictures=IMAGES), "must hold images"),
+    "two tensors": (lambda: saved(images=IMAGES, labels=torch.zeros(3)), "must hold images"),
+    "signed": (lambda: saved(images=IMAGES.to(torch.int8)), "must hold images as uint8 [5, 20, 28, 28]"),
+    "floats": (lambda: saved(images=IMAGES.float()), "must hold images"),
+    "a character less": (lambda: saved(images=IMAGES[:4].clone()), "must hold images"),
+    "a drawing less": (lambda: saved(images=IMAGES[:, :19].clone()), "must hold images"),
+    "turned about": (lambda: saved(images=IMAGES.reshape(20, 5, 28, 28)), "must hold images"),
+    "flat": (lambda: saved(images=IMAGES.flatten()), "must hold images"),
+    "offsets beyond the end": (lambda: with_tensor(data_offsets=[0, 10**12]), "is damaged"),
+    "offsets backwards": (lambda: with_tensor(data_offsets=[100, 0]), "is damaged"),
+    "a shape beyond any memory": (lambda: with_tensor(shape=[2**40, 2**40, 28, 28]), "is damaged"),
+    "a shape below zero": (lambda: with_tensor(shape=[-5, 20, 28, 28]), "is damaged"),
+    "an unknown type": (lambda: with_tensor(dtype="U9"), "is damaged"),
+    "a pickle": (lambda: b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n(S'true'\ntR.", "is damaged"),
+}
+
+
+def refused(path: Path, layout: Layout = SMALL) -> str:
+    with pytest.raises(BadInput) as caught:
+        load(path, layout=layout)
+    sentence = str(caught.value)
+    assert "\n" not in sentence
+    assert str(path) in sentence
+    assert "`metatui data omniglot`" in sentence
+    return sentence
+
+
+def test_what_is_packed_loads(tmp_path: Path) -> None:
+    (tmp_path / "good").write_bytes(GOOD)
+    loaded = load(tmp_path / "good", layout=SMALL)
+    assert torch.equal(loaded.pixels, IMAGES)
+    assert len(loaded.sha256) == 64
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_broken_files_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+    make, said = BROKEN[kind]
+    (tmp_path / "packed").write_bytes(make())
+    assert said in refused(tmp_path / "packed")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, len(GOOD) - 1), st.integers(1, 255))
+def test_no_changed_byte_goes_unnoticed(tmp_path_factory: pytest.TempPathFactory, at: int, change: int) -> None:
+    path = tmp_path_factory.mktemp("cache") / "packed"
+    path.write_bytes(GOOD[:at] + bytes([GOOD[at] ^ change]) + GOOD[at + 1 :])
+    with contextlib.suppress(BadInput):
+        assert torch.equal(load(path, layout=SMALL).pixels, IMAGES)  # a change of the header's padding does nothing
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, len(GOOD) - 1))
+def test_no_torn_file_is_trusted(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
+    path = tmp_path_factory.mktemp("cache") / "packed"
+    path.write_bytes(GOOD[:length])
+    refused(path)
+
+
+def test_another_set_of_characters_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "packed").write_bytes(GOOD)
+    assert "its characters are not Omniglot's" in refused(tmp_path / "packed", {"images_background": {"Greek": 5}})
+
+
+def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "nothing")
+    with pytest.raises(BadInput, match=r"not on this machine yet .*nothing' is not there.*run `metatui data omniglot`"):
+        load()
+
+
+def test_a_folder_a_pipe_and_an_endless_file_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    for name in ("folder", "pipe", "endless"):
+        assert "is not a file" in refused(tmp_path / name)
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(65 * 1024 * 1024)  # sparse
+    assert "is too large" in refused(tmp_path / "large")

@@ -1,0 +1,139 @@
+"""Downloading Omniglot through torchvision, from a server on this machine."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import threading
+import urllib.error
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from metatui.errors import MetatuiError
+from metatui.learning.tasks import omniglot_download
+from metatui.learning.tasks.omniglot_data import load, pack
+from metatui.learning.tasks.omniglot_download import download
+from metatui.learning.tasks.torchvision_import import torchvision_datasets
+from tests.omniglot_files import SMALL, archive, published
+
+PARTS = ("images_background", "images_evaluation")
+
+
+class Handler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Says nothing."""
+
+
+class HangsUp(Handler):
+    """Promises a whole file, and is gone after half of it."""
+
+    def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:  # type: ignore[override]
+        data = source.read()
+        outputfile.write(data[: len(data) // 2])
+
+
+@contextmanager
+def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
+    """The address of `folder` on this machine."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture
+def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The folder that torchvision downloads from; its checksums are those of the good zips in it."""
+    folder = archive(published(), tmp_path / "server")
+    omniglot = torchvision_datasets().Omniglot
+    md5 = {part: hashlib.md5((folder / f"{part}.zip").read_bytes()).hexdigest() for part in PARTS}
+    monkeypatch.setattr(omniglot, "zips_md5", md5)
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with serving(folder, Handler) as address:
+        monkeypatch.setattr(omniglot, "download_url_prefix", address)
+        yield folder
+
+
+def test_torchvision_imports_beside_a_torch_of_any_build() -> None:
+    omniglot = torchvision_datasets().Omniglot
+    assert set(omniglot.zips_md5) == set(PARTS)
+    assert torchvision_datasets().Omniglot is omniglot
+
+
+def test_what_is_downloaded_can_be_packed(server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = download(tmp_path / "here")
+    assert sorted(path.name for path in (folder / "omniglot-py").iterdir()) == [f"{part}.zip" for part in PARTS]
+    pack(folder, to=tmp_path / "packed", layout=SMALL)
+    assert load(tmp_path / "packed", layout=SMALL).pixels.shape[0] == 5
+    assert capsys.readouterr().out == ""
+
+
+def test_what_is_there_is_not_fetched_again(server: Path, tmp_path: Path) -> None:
+    download(tmp_path / "here")
+    for part in PARTS:
+        (server / f"{part}.zip").unlink()
+    download(tmp_path / "here")
+
+
+def test_a_download_that_was_interrupted_is_fetched_again(server: Path, tmp_path: Path) -> None:
+    good = server / "images_background.zip"
+    torn = tmp_path / "here" / "omniglot-py" / good.name
+    torn.parent.mkdir(parents=True)
+    torn.write_bytes(good.read_bytes()[:100])
+    download(tmp_path / "here")
+    assert torn.read_bytes() == good.read_bytes()
+
+
+def test_what_arrives_damaged_is_refused(server: Path, tmp_path: Path) -> None:
+    (server / "images_evaluation.zip").write_bytes(b"something else")
+    with pytest.raises(
+        MetatuiError, match=r"Omniglot could not be downloaded to .*corrupted.*--from FOLDER`"
+    ) as caught:
+        download(tmp_path / "here")
+    assert caught.value.exit_code == 1
+
+
+def test_a_server_that_hangs_up_is_noticed(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(server, HangsUp) as address:
+        monkeypatch.setattr(torchvision_datasets().Omniglot, "download_url_prefix", address)
+        with pytest.raises(MetatuiError, match="Omniglot could not be downloaded"):
+            download(tmp_path / "here")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        urllib.error.URLError("Name or service not known"),
+        TimeoutError("timed out"),
+        ConnectionResetError(104, "Connection reset by peer"),
+        http.client.IncompleteRead(b"half"),
+        urllib.error.HTTPError("http://x", 503, "Service\nUnavailable", http.client.HTTPMessage(), None),
+        OSError(28, "No space left on device"),
+        RuntimeError("File not found or corrupted."),
+        ImportError("No module named 'torchvision'"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_goes_wrong_is_one_sentence_with_a_way_out(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(part: str, folder: Path) -> None:
+        raise error
+
+    monkeypatch.setattr(omniglot_download, "fetch", fails)
+    with pytest.raises(MetatuiError) as caught:
+        download(tmp_path / "here")
+    sentence = str(caught.value)
+    assert sentence.startswith(f"Omniglot could not be downloaded to '{tmp_path / 'here'}' (")
+    assert "images_background.zip" in sentence
+    assert "\n" not in sentence
