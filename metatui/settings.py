@@ -241,7 +241,7 @@ class ComputeSettings(Group):
     )
     threads: int = knob(
         0, ge=0, le=1024, label="CPU threads",
-        help="Threads for one operation on the CPU; 0 chooses by model and machine.",
+        help="CPU threads that tasks, or one task's operations, are spread over; 0 chooses by model and machine.",
     )  # fmt: skip
 
 

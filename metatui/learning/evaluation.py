@@ -41,17 +41,18 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
     This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: what a query example is taken for
     does not depend on the other query examples.
     """
-    rows = []
-    with torch.no_grad():
-        for t in range(len(episodes)):
-            params, support = task_of(stack, t), episodes.support_x[t]
 
-            def one(example: Tensor, params: Params = params, support: Tensor = support) -> Tensor:
-                batch = torch.cat([support, example.unsqueeze(0)])
-                return experiment.engine.forward(params, batch)[-1]
+    @torch.no_grad()
+    def one(t: int) -> Tensor:
+        params, support = task_of(stack, t), episodes.support_x[t]
 
-            rows.append(torch.vmap(one, chunk_size=64)(episodes.query_x[t]))
-    return torch.stack(rows)
+        def example(query: Tensor) -> Tensor:
+            return experiment.engine.forward(params, torch.cat([support, query.unsqueeze(0)]))[-1]
+
+        outputs: Tensor = torch.vmap(example, chunk_size=64)(episodes.query_x[t])
+        return outputs
+
+    return torch.stack(experiment.engine.each(one, len(episodes)))
 
 
 def evaluate(

@@ -78,20 +78,22 @@ def set_up(settings: Settings) -> Experiment:
     if device.name == "mps" and settings.compute.precision == "float64":
         sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
         raise SettingsError([Problem("compute.precision", sentence)])
-    convolves = settings.is_classification
-    threads = settings.compute.threads or (physical_cores() if convolves else 1)
-    torch.set_num_threads(threads)
-
     where = torch.device(device.name)
     source = make_source(settings, where)
     dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
     model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)
-    if convolves and device.name == "cpu":
+    if settings.is_classification and device.name == "cpu":
         model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = CROSS_ENTROPY if source.kind == "classification" else MEAN_SQUARED_ERROR
     if settings.compute.engine == "auto":
         name, reason = choose_engine(model, where)
     else:
         name, reason = settings.compute.engine, "as set"
+    # What small networks cost is dispatch, which more threads do not share.
+    threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
+    workers = threads if name == "loop" and device.name == "cpu" and settings.algorithm.meta_batch > 1 else 1
+    # Tasks in threads of their own wait for each other once a meta-step; the threads of one operation wait for each
+    # other at every operation, and stand still when anything else wants a core.
+    torch.set_num_threads(1 if workers > 1 else threads)
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
-    return Experiment(resolved, device, source, model, loss, make_engine(name, model, loss), reason)
+    return Experiment(resolved, device, source, model, loss, make_engine(name, model, loss, workers=workers), reason)

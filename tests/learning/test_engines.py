@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from metatui.errors import BadInput
 from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient
+from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import MEAN_SQUARED_ERROR, LossFn
+from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
 from metatui.learning.models import conv4, mlp
 
 AGREEMENT = 1e-8
@@ -150,6 +152,22 @@ def test_tasks_do_not_touch_each_other() -> None:
             for i in range(4)
         ]
         torch.testing.assert_close(flat(together), torch.stack(alone).mean(0), rtol=1e-10, atol=1e-14)
+
+
+def test_threads_change_no_bit() -> None:
+    model = conv4(3, input_shape=(1, 16, 16), filters=4).double()
+    theta = {name: p.detach() for name, p in model.named_parameters()}
+    x, y, query_x, query_y = pictures(7, 3)
+    episodes, inner = Episodes(x, y, query_x, query_y), InnerLoop(0.3, 2)
+    alone, spread = (LoopEngine(model, CROSS_ENTROPY, workers=workers) for workers in (1, 3))
+    for first_order in (False, True):
+        one, other = (e.meta_gradient(theta, episodes, inner, first_order=first_order) for e in (alone, spread))
+        assert torch.equal(flat(one.gradients), flat(other.gradients))
+        assert torch.equal(one.outputs, other.outputs)
+        assert torch.equal(one.support_loss, other.support_loss)
+    for here, there in zip(alone.adapt(theta, x, y, inner), spread.adapt(theta, x, y, inner), strict=True):
+        assert torch.equal(flat(here.params), flat(there.params))
+        assert torch.equal(alone.outputs(here.params, query_x), spread.outputs(there.params, query_x))
 
 
 def test_the_model_is_left_unchanged() -> None:

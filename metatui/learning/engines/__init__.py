@@ -31,11 +31,15 @@ EngineName = Literal["batched", "loop", "higher"]
 ENGINES: tuple[EngineName, ...] = ("loop", "batched", "higher")
 
 
-def make_engine(name: EngineName, model: nn.Module, loss: Loss) -> Engine:
-    """The engine called `name`, computing on `model`. Raises BadInput for another name."""
+def make_engine(name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1) -> Engine:
+    """The engine called `name`, computing on `model`. Raises BadInput for another name.
+
+    Args:
+        workers: threads that the loop engine spreads tasks over.
+    """
     match name:
         case "loop":
-            return LoopEngine(model, loss)
+            return LoopEngine(model, loss, workers=workers)
         case "batched":
             return BatchedEngine(model, loss)
         case "higher":

@@ -7,9 +7,9 @@ tasks and B the number of examples of one task. A *stack* is a dict of parameter
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,8 @@ from torch.func import functional_call
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True)
@@ -74,9 +76,16 @@ class Engine(ABC):
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
         """Predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
-        with torch.no_grad():
-            rows = [self.forward(task_of(stack, t), x[t]) for t in range(len(x))]
-        return torch.stack(rows)
+
+        @torch.no_grad()
+        def one(t: int) -> Tensor:
+            return self.forward(task_of(stack, t), x[t])
+
+        return torch.stack(self.each(one, len(x)))
+
+    def each(self, one: Callable[[int], R], tasks: int) -> list[R]:
+        """What `one` returns for each of the tasks 0 to `tasks` - 1, in this order."""
+        return [one(t) for t in range(tasks)]
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         """Predictions of one task's parameters."""
