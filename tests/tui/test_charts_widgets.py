@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -20,7 +23,11 @@ from metatui.tui.history import History
 from metatui.tui.symbols import Symbols
 from tests.tui.drawing import Stage, curves, falling, rising
 
-LABELS = {"title": "Meta-loss", "x_label": "meta-steps", "y_label": "mean query loss (MSE)"}
+
+def draw(
+    chart: LineChart, series: Sequence[Series], *, title: str = "Meta-loss", log_y: bool = False, empty: str = ""
+) -> None:
+    chart.draw(series, title=title, x_label="meta-steps", y_label="mean query loss (MSE)", log_y=log_y, empty=empty)
 
 
 def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = False) -> Stage:
@@ -29,7 +36,7 @@ def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = Fals
     def then() -> None:
         loss.show(falling(), name="meta-loss", unit="MSE")
         accuracy.show(rising(), name="accuracy", percent=True)
-        chart.draw(curves(), log_y=log, **LABELS)
+        draw(chart, curves(), log_y=log)
 
     return Stage(loss, accuracy, chart, then=then, symbols=symbols, theme=theme)
 
@@ -55,7 +62,7 @@ def test_dashboard_without_colour(snap_compare: Any, monkeypatch: pytest.MonkeyP
 
 def test_small_chart(snap_compare: Any) -> None:
     chart = LineChart()
-    stage = Stage(chart, then=lambda: chart.draw(curves(), **LABELS))
+    stage = Stage(chart, then=lambda: draw(chart, curves()))
     assert snap_compare(stage, terminal_size=(22, 6))
 
 
@@ -63,7 +70,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
     chart, spark = LineChart(), MetricSparkline()
 
     def then() -> None:
-        chart.draw((), empty="Press F5 to start a run, or open one from the runs tab.", **LABELS)
+        draw(chart, (), empty="Press F5 to start a run, or open one from the runs tab.")
         spark.show(History(), name="meta-loss")
 
     assert snap_compare(Stage(spark, chart, then=then), terminal_size=(60, 14))
@@ -90,14 +97,14 @@ async def test_only_the_rows_that_changed_are_sent() -> None:
     chart = Sent()
     points = [(float(x), math.sin(x / 10)) for x in range(80)]
     series = [Series("train", palette.TRAIN, points)]
-    async with Stage(chart, then=lambda: chart.draw(series, **LABELS)).run_test(size=(60, 18)) as pilot:
+    async with Stage(chart, then=lambda: draw(chart, series)).run_test(size=(60, 18)) as pilot:
         await pilot.pause()
         before = plain(chart)
         chart.sent.clear()
-        chart.draw(series, **LABELS)
+        draw(chart, series)
         assert chart.sent == []
         # One more point in the free space that the round end of the axis leaves.
-        chart.draw([Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])], **LABELS)
+        draw(chart, [Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])])
         (rows,) = chart.sent
         after = plain(chart)
         assert rows == {y for y, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
@@ -115,19 +122,19 @@ class Tabs(App[None]):
 
 async def test_nothing_is_drawn_while_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     drawings: list[Canvas] = []
-    draw = Canvas.draw
+    original = Canvas.draw
 
     def counted(self: Canvas, *args: Any) -> Any:
         drawings.append(self)
-        return draw(self, *args)
+        return original(self, *args)
 
     monkeypatch.setattr(Canvas, "draw", counted)
     app = Tabs()
     async with app.run_test(size=(60, 20)) as pilot:
         hidden = app.query_one("#hidden", LineChart)
-        hidden.draw(curves(), **LABELS)
+        draw(hidden, curves())
         await pilot.pause()
-        hidden.draw(curves()[:1], **LABELS)
+        draw(hidden, curves()[:1])
         await pilot.pause()
         assert drawings == []
         app.query_one(TabbedContent).active = "two"
@@ -136,7 +143,7 @@ async def test_nothing_is_drawn_while_hidden(monkeypatch: pytest.MonkeyPatch) ->
         assert "validation" not in plain(hidden)[0]
         app.query_one(TabbedContent).active = "one"
         await pilot.pause()
-        hidden.draw(curves(), **LABELS)
+        draw(hidden, curves())
         await pilot.pause()
         assert len(drawings) == 1
         app.query_one(TabbedContent).active = "two"
@@ -158,7 +165,7 @@ async def test_what_was_drawn_out_of_sight_is_there_when_scrolled_to() -> None:
     async with app.run_test(size=(60, 10)) as pilot:
         bottom = app.query_one("#bottom", LineChart)
         for title in ("First", "Second"):
-            bottom.draw(curves(), title=title, x_label="meta-steps", y_label="MSE")
+            draw(bottom, curves(), title=title)
             await pilot.pause()
         app.query_one(VerticalScroll).scroll_end(animate=False)
         await pilot.pause()
@@ -170,7 +177,7 @@ async def test_what_was_drawn_out_of_sight_is_there_when_scrolled_to() -> None:
 
 async def test_a_new_theme_and_a_new_size_redraw() -> None:
     chart = LineChart()
-    app = Stage(chart, then=lambda: chart.draw(curves(), **LABELS))
+    app = Stage(chart, then=lambda: draw(chart, curves()))
     async with app.run_test(size=(60, 18)) as pilot:
         await pilot.pause()
 
@@ -190,7 +197,7 @@ async def test_a_new_theme_and_a_new_size_redraw() -> None:
 
 async def test_symbols_can_change_while_the_app_runs() -> None:
     chart = LineChart()
-    app = Stage(chart, then=lambda: chart.draw(curves(), **LABELS))
+    app = Stage(chart, then=lambda: draw(chart, curves()))
     async with app.run_test(size=(60, 18)) as pilot:
         await pilot.pause()
         app.symbols = Symbols.ASCII
@@ -203,7 +210,7 @@ async def test_an_app_without_symbols_gets_braille() -> None:
     app = Tabs()
     async with app.run_test(size=(60, 20)) as pilot:
         chart = app.query_one("#shown", LineChart)
-        chart.draw(curves(), **LABELS)
+        draw(chart, curves())
         await pilot.pause()
         assert any(0x2800 < ord(char) < 0x2900 for line in plain(chart) for char in line)
 
@@ -233,9 +240,6 @@ async def test_a_sparkline_survives_any_last_value() -> None:
 
 
 def test_the_charts_import_neither_plotext_nor_torch_before_they_draw() -> None:
-    import subprocess
-    import sys
-
     code = "import sys, metatui.tui.charts, metatui.tui.adaptation as a; print({'torch', 'plotext'} & set(sys.modules))"
     root = PurePath(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)

@@ -92,9 +92,7 @@ def _header(picture: Picture, drawn: Sequence[Series], width: int, height: int, 
     if not title and not entries:
         return [[Segment(fitted(y_label, width, look.glyphs.ellipsis), look.muted)]] if y_label else []
     if not beside_title and not roomy:
-        # Half of the row for each, and what the legend does not need for the title.
-        space = max(width // 2, width - 2 - _entries_width(entries))
-        short = fitted(title, space - 2, look.glyphs.ellipsis)
+        short = fitted(title, width, look.glyphs.ellipsis)
         return [spread([Segment(short, look.title)], _joined(entries, width - cell_len(short) - 2, look), width)]
     short = fitted(title, width, look.glyphs.ellipsis)
     rows = [spread([Segment(short, look.title)], _joined(entries, width, look) if beside_title else [], width)]
@@ -124,8 +122,8 @@ def _entries_width(entries: Sequence[Row]) -> int:
 
 
 def _joined(entries: Sequence[Row], width: int, look: Look) -> Row:
-    """As many entries as fit, and how many more there are."""
-    for count in range(len(entries), -1, -1):
+    """As many entries as fit, and how many more there are; nothing if not even one fits."""
+    for count in range(len(entries), 0, -1):
         rest = len(entries) - count
         more: list[Row] = [[Segment(f"+{rest}", look.muted)]] if rest else []
         shown = [*entries[:count], *more]

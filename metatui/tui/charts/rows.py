@@ -42,6 +42,29 @@ def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
     return [padded(row, width) for row in rows]
 
 
+def merged(row: Row) -> Row:
+    """`row` in as few segments as look the same: blanks go with what is beside them, as each segment costs some 20
+    bytes on the wire."""
+    kept: Row = []
+    for segment in row:
+        if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
+            kept[-1] = Segment(kept[-1].text + segment.text, kept[-1].style)
+        elif kept and _invisible(kept[-1]) and _plain(segment.style):
+            kept[-1] = Segment(kept[-1].text + segment.text, segment.style)
+        else:
+            kept.append(segment)
+    return kept
+
+
+def _invisible(segment: Segment) -> bool:
+    return not segment.text.strip() and _plain(segment.style)
+
+
+def _plain(style: Style | None) -> bool:
+    """Whether a blank looks and acts the same in this style as without one."""
+    return not style or not (style.bgcolor or style.underline or style.reverse or style.strike or style.meta)
+
+
 def spread(left: Row, right: Row, width: int) -> Row:
     """`left` and `right` at the two ends of a row."""
     gap = width - width_of(left) - width_of(right)
@@ -126,4 +149,4 @@ class RowsWidget(Widget):
         width, height = self.content_size
         base = self.visual_style.rich_style
         rows = self.rows(width, height, look_of(self))
-        return [Strip(row, width).apply_style(base) for row in block(rows, width, height)]
+        return [Strip(merged(row), width).apply_style(base) for row in block(rows, width, height)]
