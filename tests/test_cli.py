@@ -65,7 +65,7 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
 
     listed = answer(capsys, "runs")
     assert [run["run"] for run in listed["runs"]] == [ran["run"]]
-    assert listed["runs"][0]["preset"] == "quick"
+    assert listed["runs"][0]["preset"] == "quick (changed)"
 
     assert main(["runs"]) == 0
     shown = capsys.readouterr().out
@@ -239,7 +239,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "are not a terminal" in capsys.readouterr().err
+    assert "metatui run trains without one" in capsys.readouterr().err
 
 
 def test_an_error_of_our_own_is_logged_and_not_shown(

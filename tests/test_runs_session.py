@@ -203,6 +203,19 @@ def test_what_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_run_that_cannot_go_on_here_is_left_as_it_was(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 15:
+            break
+    before = measured(session.run)
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99'"):
+        Session.resume(session.run, {"compute.device": "cuda:99"})
+    assert measured(session.run) == before
+    assert len(before) == 15
+    assert not session.run.is_live()
+
+
 def test_a_crash_is_kept_for_whoever_repairs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(self: trainer.Trainer) -> Iterator[Event]:
         yield self._started()

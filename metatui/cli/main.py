@@ -57,7 +57,7 @@ def cli(
     runs_dir: Path | None,
     ascii_only: bool,
     theme: str | None,
-) -> None:
+) -> int:
     """The terminal laboratory for gradient-based meta-learning: MAML, FOMAML and Reptile.
 
     Without a command, metatui opens the app.
@@ -65,11 +65,12 @@ def cli(
     if context.invoked_subcommand is None:
         from metatui.cli.app import open_app
 
-        open_app(preset, assignments, start=start, runs_dir=runs_dir, ascii_only=ascii_only, theme=theme)
-    elif preset or assignments or start or runs_dir or ascii_only or theme:
+        return open_app(preset, assignments, start=start, runs_dir=runs_dir, ascii_only=ascii_only, theme=theme)
+    if preset or assignments or start or runs_dir or ascii_only or theme:
         raise click.UsageError(
             f"options before '{context.invoked_subcommand}' are the app's: give the command's own after it"
         )
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

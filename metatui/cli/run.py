@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from metatui import presets
+from metatui import paths, presets
 from metatui.cli.options import (
     changed,
     changes,
@@ -19,7 +19,12 @@ from metatui.cli.options import (
     set_option,
 )
 from metatui.cli.output import emit, evaluation_json
+from metatui.errors import MetatuiError
+from metatui.presets import Preset
 from metatui.settings import Settings
+
+if TYPE_CHECKING:
+    from metatui.runs.session import Session
 
 
 @click.command()
@@ -63,21 +68,28 @@ def run(
         session = Session.resume(RunStore(runs_dir).find(resume), wanted)
     else:
         assert settings is not None
-        session = Session.start(settings, runs_dir=runs_dir, preset=loaded.name if loaded else None)
+        session = Session.start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings))
     with ending_softly(session.interrupt), display(session.run) as shown:
         for event in session:
             shown.see(event)
     if as_json:
         emit(_report(session))
     if session.outcome.sentence:
-        from metatui.errors import MetatuiError
-
         raise MetatuiError(session.outcome.sentence)
     if session.outcome.status == "interrupted":
         context.exit(130)
 
 
-def _report(session: Any) -> dict[str, Any]:
+def _origin(preset: Preset | None, settings: Settings) -> str | None:
+    """What the run's journal calls the settings that it was started with."""
+    if preset is None:
+        return None
+    own = preset.path.parent == paths.user_presets_dir()
+    name = preset.name if preset.bundled or own else str(preset.path)
+    return name if settings == preset.settings else f"{name} (changed)"
+
+
+def _report(session: Session) -> dict[str, Any]:
     outcome = session.outcome
     return {
         "run": session.run.id,

@@ -79,10 +79,11 @@ class MetricsReader:
 
 def last_progress(path: Path) -> Progress | None:
     """The newest whole line, without reading the others."""
-    found = None
-    for item in parse_lines(read_tail(path, 2 * LONGEST_LINE)):
-        found = _progress(item) or found
-    return found
+    for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
+        for item in parse_lines(text):
+            if (progress := _progress(item)) is not None:
+                return progress
+    return None
 
 
 def _short(value: float | None) -> float | None:

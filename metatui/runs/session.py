@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Generator, Mapping
-from contextlib import closing
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,8 @@ from metatui.knobs import KNOBS, change
 from metatui.learning.events import Change, Command, Event, Progress, Stop, Tweaked, Warned
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.folder import RunFolder
-from metatui.runs.journal import Entry, in_force
+from metatui.runs.journal import Entry, in_force, last_status
+from metatui.runs.lock import RunLock
 from metatui.runs.outcome import Outcome
 from metatui.runs.store import RunStore, discard
 from metatui.runs.writer import RunWriter
@@ -21,7 +22,6 @@ from metatui.settings import Scalar, Settings
 
 if TYPE_CHECKING:
     from metatui.learning.state import TrainerState
-    from metatui.learning.trainer import Trainer
 
 FREE_ON_RESUME = ("compute", "checkpoint")
 """Groups that a resumed run may have otherwise: they do not change what is computed."""
@@ -30,13 +30,24 @@ FREE_ON_RESUME = ("compute", "checkpoint")
 class Session:
     """One run that trains in this process. Iterate it once, in one thread; `submit` from any."""
 
-    def __init__(self, run: RunFolder, trainer: Trainer, writer: RunWriter) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        lock: RunLock,
+        settings: Settings,
+        *,
+        state: TrainerState | None = None,
+        preset: str | None = None,
+    ) -> None:
+        """`start` and `resume` make sessions. Nothing in the folder changes where the trainer refuses."""
+        from metatui.learning.trainer import Trainer
+
         self.run = run
         self.outcome = Outcome()
-        self._trainer = trainer
-        self._writer = writer
         self._notes: list[Event] = []
         self._tweaks: dict[int, list[Change]] = defaultdict(list)
+        self._trainer = Trainer(settings, state=state, save=self._save)
+        self._writer = RunWriter(run, lock, iteration=self._trainer.iteration, preset=preset)
 
     @property
     def run_id(self) -> str:
@@ -50,19 +61,13 @@ class Session:
             BadInput: the device or the data set is not there; no folder is left behind.
             MetatuiError: the folder cannot be written.
         """
-        from metatui.learning.trainer import Trainer
-
         run = RunStore(runs_dir).create(settings, preset=preset)
-        try:
-            writer = RunWriter(run, preset=preset)
+        with _locked(run) as lock:
             try:
-                return cls(run, Trainer(settings, save=writer.save), writer)
+                return cls(run, lock, settings, preset=preset)
             except BaseException:
-                writer.close()
+                discard(run)
                 raise
-        except BaseException:
-            discard(run)
-            raise
 
     @classmethod
     def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Session:
@@ -77,34 +82,32 @@ class Session:
             BadInput: the run is over or being written by a process, a change is not possible, no checkpoint is whole,
                 or the device or the data set is not there.
         """
-        from metatui.learning.trainer import Trainer
+        with _locked(run) as lock:
+            return cls._resumed(run, lock, changes or {})
 
-        first = run.settings()
+    @classmethod
+    def _resumed(cls, run: RunFolder, lock: RunLock, changes: Mapping[str, Scalar]) -> Session:
+        first, journal = run.settings(), in_force(run.journal())
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
-        journal = in_force(run.journal())
         before = settings_at(first, journal, iteration)
-        settings = change(before, _allowed(changes or {}))
-        if run.status() == "finished" and iteration >= settings.training.iterations:
+        settings = change(before, _allowed(changes))
+        if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
                 f"run {shown(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start it anew"
             )
         started = next((entry for entry in journal if entry.event == "started"), None)
-        writer = RunWriter(run, iteration=iteration, preset=started.details.get("preset") if started else None)
-        try:
-            session = cls(run, Trainer(settings, state=state, save=writer.save), writer)
-        except BaseException:
-            writer.close()
-            raise
+        preset = started.details.get("preset") if started else None
+        session = cls(run, lock, settings, state=state, preset=preset)
         session._notes = [Warned(iteration, f"{problem}; an older checkpoint is used") for problem in problems]
         session._notes += [
             Tweaked(iteration, path, before.value(path), settings.value(path))
-            for path in changes or {}
+            for path in changes
             if KNOBS[path].live and before.value(path) != settings.value(path)
         ]
         for entry in journal:
-            if (tweak := _tweak(entry)) and entry.iteration > iteration and tweak.path not in (changes or {}):
+            if (tweak := _tweak(entry)) and entry.iteration > iteration and tweak.path not in changes:
                 session._tweaks[entry.iteration].append(tweak)
         return session
 
@@ -157,10 +160,24 @@ class Session:
                 for tweak in self._tweaks.pop(event.iteration, ()):
                     self.submit(tweak)
 
+    def _save(self, kind: str, state: TrainerState) -> None:
+        self._writer.save(kind, state)
+
     def _recorded(self, event: Event) -> Event:
         self._writer.record(event)
         self.outcome.see(event)
         return event
+
+
+@contextmanager
+def _locked(run: RunFolder) -> Iterator[RunLock]:
+    """The run's lock, let go only where the session that takes it over does not come about."""
+    lock = RunLock(run.lock_path)
+    try:
+        yield lock
+    except BaseException:
+        lock.release()
+        raise
 
 
 def settings_at(settings: Settings, journal: list[Entry], iteration: int) -> Settings:

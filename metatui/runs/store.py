@@ -58,7 +58,7 @@ class RunStore:
         return [run for run in found if run.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Every run, newest first. Half a millisecond each, so a list of hundreds needs no cache."""
+        """Every run, newest first: about a millisecond each, and half of it when asked again."""
         return sorted((summarise(run) for run in self.runs()), key=lambda s: (s.started, s.id), reverse=True)
 
     def find(self, reference: str | Path) -> RunFolder:

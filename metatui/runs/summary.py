@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 
-from metatui.errors import BadInput
+from metatui.errors import BadInput, shown
+from metatui.files import reason
 from metatui.learning.events import Evaluation, Progress
 from metatui.runs.folder import RunFolder, status_of
 from metatui.runs.journal import Status
@@ -49,9 +51,11 @@ def summarise(run: RunFolder) -> RunSummary:
     live = run.is_live()  # asked first, so that a run that ends meanwhile is not taken for interrupted
     try:
         records = run.evaluation()
-        settings = run.settings()
+        settings = _settings(run, run.settings_path.stat().st_mtime_ns)
     except BadInput as error:
         problem = str(error)
+    except OSError as error:  # deleted meanwhile
+        problem = f"{shown(run.id)} cannot be read: {reason(error)}"
     entries = run.journal()
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
@@ -66,6 +70,12 @@ def summarise(run: RunFolder) -> RunSummary:
         test=records.test,
         problem=problem,
     )
+
+
+@lru_cache(maxsize=2000)
+def _settings(run: RunFolder, modified: int) -> Settings:
+    """A list is shown again every few seconds, and settings.toml is written once."""
+    return run.settings()
 
 
 def _created(run: RunFolder) -> datetime:

@@ -26,23 +26,17 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Records events in `run`, from meta-step `iteration` on; metrics beyond it are dropped.
+    """Records events in `run`, whose `lock` it holds until closed, from meta-step `iteration` on: metrics beyond it are
+    dropped. Every method raises MetatuiError where the disk refuses."""
 
-    Raises BadInput where another process writes the run, MetatuiError where the disk refuses; so does every method.
-    """
-
-    def __init__(self, run: RunFolder, *, iteration: int = 0, preset: str | None = None) -> None:
+    def __init__(self, run: RunFolder, lock: RunLock, *, iteration: int = 0, preset: str | None = None) -> None:
         self.run = run
+        self._lock = lock
         self._preset = preset
         self._iteration = iteration
         self._evaluations = _kept(run) if iteration else EvaluationRecord()
-        self._lock = RunLock(run.lock_path)
-        try:
-            self._metrics = MetricsWriter(run.metrics_path, after=iteration)
-            self._journal = JournalWriter(run.journal_path)
-        except BaseException:
-            self._lock.release()
-            raise
+        self._metrics = MetricsWriter(run.metrics_path, after=iteration)
+        self._journal = JournalWriter(run.journal_path)
 
     def save(self, kind: str, state: TrainerState) -> None:
         """Saves a checkpoint, and first the metrics that lead to it."""
