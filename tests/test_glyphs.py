@@ -13,7 +13,7 @@ from PIL import Image
 
 from metatui.errors import BadInput
 from metatui.learning.episodes import SPLITS, Split
-from metatui.learning.tasks import glyphs
+from metatui.learning.tasks import glyph_drawings, glyphs
 from metatui.learning.tasks.glyphs import GlyphSource, pronounceable
 from metatui.learning.tasks.images import nearest_neighbour_accuracy
 
@@ -53,7 +53,7 @@ def test_a_task_does_not_depend_on_how_many_drawings_are_made_at_once(monkeypatc
         return source.episodes("train", range(5), seed=3, ways=5, shots=1, queries=4).query_x
 
     whole = make()
-    monkeypatch.setattr(glyphs, "_AT_ONCE", 7)
+    monkeypatch.setattr(glyph_drawings, "_AT_ONCE", 7)
     assert torch.equal(make(), whole)
 
 

@@ -25,6 +25,7 @@ _REACH = 9.0  # pixels from the middle to the edge of a character
 _PENS = torch.linspace(0.52, 0.72, 8)  # standard deviations of a spot, in pixels
 _INK = 0.85  # per pixel of way
 _PLACES = 8  # of a spot, in a pixel
+_AT_ONCE = 256  # drawings whose ink stays in the processor's cache: twice as fast as all together
 
 # Largest departures of a drawing from its class.
 _WOBBLE = 0.14  # of a control point, in halves of the character's size
@@ -54,10 +55,18 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     places = (blend @ control.mT * (2.0**-32 * _PLACES)).round().clamp(0, SIDE * _PLACES - 1)  # [C, P, 2*D]
     pen = ((chance[..., 6:7] + 1) * (len(_PENS) / 2)).floor() * (SIDE * _PLACES)
     rows = (places.reshape(*places.shape[:2], 2, -1).permute(2, 0, 3, 1) + pen).to(torch.int32)  # [2, C, D, P]
-    ink_across, ink_down = F.embedding(rows.flatten(1, 2), _profiles())  # [C*D, P, SIDE] each
-    images: Tensor = (ink_down.mT @ ink_across).reshape(*keys.shape, SIDE, SIDE)
     gain = _INK * _REACH / 255.0**2 * way
-    return (images * gain[:, None, None, None]).clamp_(max=1)
+    return (_inked(rows.flatten(1, 2)).reshape(*keys.shape, SIDE, SIDE) * gain[:, None, None, None]).clamp_(max=1)
+
+
+def _inked(rows: Tensor) -> Tensor:
+    """Adds up spots of ink, given as rows of the table of profiles, across and down: [2, D, P] to [D, SIDE, SIDE]."""
+    images = torch.empty(rows.shape[1], SIDE, SIDE)
+    for start in range(0, len(images), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        across, down = F.embedding(rows[:, part], _profiles())  # [d, P, SIDE] each
+        torch.bmm(down.mT, across, out=images[part])
+    return images
 
 
 def _stops(strokes: Tensor, written: Tensor) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from metatui.learning import random
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.tasks.curves import along, length, point
 from metatui.learning.tasks.glyph_drawings import drawings
-from metatui.learning.tasks.images import SIDE, ImageSource
+from metatui.learning.tasks.images import ImageSource
 
 CLASSES = 2**32
 """Classes in each split."""
@@ -27,8 +27,6 @@ often: so it is taught the first thousand of the training classes, about as many
 
 STROKES = 4
 """Strokes of the largest classes; the smallest have two."""
-
-_AT_ONCE = 4096  # drawings; each takes 16 KB while it is made
 
 
 class GlyphSource(ImageSource):
@@ -50,15 +48,10 @@ class GlyphSource(ImageSource):
         return POOLED_CLASSES
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        images = torch.empty(len(classes), count, SIDE, SIDE)
         # Disjoint for certain: no number stands in two splits, and `random.keys` gives each a key of its own.
         numbers = classes * len(SPLITS) + SPLITS.index(split)
-        step = max(1, _AT_ONCE // count)
-        for start in range(0, len(classes), step):
-            part = slice(start, start + step)
-            strokes, written = class_strokes(random.keys(0, "glyphs", numbers[part]))
-            images[part] = drawings(strokes, written, random.bits(keys[part], count))
-        return images.to(self.device)
+        strokes, written = class_strokes(random.keys(0, "glyphs", numbers))
+        return drawings(strokes, written, random.bits(keys, count)).to(self.device)
 
 
 def pronounceable(number: int) -> str:
