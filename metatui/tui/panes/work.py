@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantFocus, Resize
+from textual.events import DescendantFocus
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -73,9 +73,9 @@ class AdaptationPane(Vertical):
 class WorkTab(Vertical):
     """Lays the panes out for the room there is; `pane` is the one that is seen where only one is."""
 
-    pane: reactive[Pane] = reactive[Pane]("settings")
-    maximised: reactive[bool] = reactive(False)
-    form_hidden: reactive[bool] = reactive(False)
+    pane: reactive[Pane] = reactive[Pane]("settings", init=False)
+    maximised: reactive[bool] = reactive(False, init=False)
+    form_hidden: reactive[bool] = reactive(False, init=False)
 
     class PaneChanged(Message):
         """Another pane is seen, or has the focus."""
@@ -130,7 +130,10 @@ class WorkTab(Vertical):
         """The next pane, or the one before."""
         self.go_to(PANES[(PANES.index(self.pane) + by) % len(PANES)])
 
-    def on_resize(self, event: Resize) -> None:
+    def on_mount(self) -> None:
+        self._lay_out()
+
+    def on_resize(self) -> None:
         self._lay_out()
 
     def watch_pane(self) -> None:
@@ -156,8 +159,6 @@ class WorkTab(Vertical):
                 self.pane = "journal"
 
     def _lay_out(self) -> None:
-        if not self.is_mounted:
-            return
         width, height = self.app.size
         one_side = width < NARROW or self.maximised
         one_right = height < SHORT or self.maximised

@@ -1,0 +1,43 @@
+"""An app over an empty disk, with sessions that train nothing and say what a test tells them to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metatui.settings import Settings
+from metatui.tui.app import make_app
+from metatui.tui.laboratory import MetatuiApp
+from tests.tui.fakes import FakeSessions
+
+
+@pytest.fixture(autouse=True)
+def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
+    for name in ("TMUX", "NO_COLOR", "METATUI_RUNS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLORTERM", "truecolor")
+
+
+@pytest.fixture
+def sessions() -> FakeSessions:
+    return FakeSessions()
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def make(sessions: FakeSessions, runs_dir: Path) -> Callable[..., MetatuiApp]:
+    """The app with the defaults in its form, or with other `settings`."""
+
+    def made(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
+        return make_app(settings=settings or Settings(), runs_dir=runs_dir, ascii=ascii, theme=theme, sessions=sessions)
+
+    return made

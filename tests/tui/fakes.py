@@ -1,0 +1,190 @@
+"""A trainer that trains nothing: it says what a test tells it to and answers commands as the real one does."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
+
+from textual.pilot import Pilot
+
+from metatui.learning.events import (
+    Change,
+    Checkpoint,
+    Checkpointed,
+    Command,
+    Curve,
+    Evaluate,
+    Evaluated,
+    Evaluation,
+    Event,
+    Finished,
+    ImageView,
+    Pause,
+    Paused,
+    Progress,
+    RegressionView,
+    Resume,
+    Resumed,
+    Started,
+    Stop,
+    TaskView,
+    Tweaked,
+)
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import JournalWriter
+from metatui.runs.metrics import MetricsWriter
+from metatui.runs.records import AdaptationRecord, EvaluationRecord, write_record
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui.laboratory import MetatuiApp
+
+
+class FakeSession:
+    """Iterated in the training thread; fed by the test with `emit`."""
+
+    def __init__(self, settings: Settings, run_id: str = "maml-sinusoid-20260102-030405") -> None:
+        self.settings = settings
+        self.run_id = run_id
+        self.commands: list[Command] = []
+        self.iteration = 0
+        self._events: Queue[Event | None] = Queue()
+        self._events.put(started(settings))
+
+    def __iter__(self) -> Iterator[Event]:
+        while (event := self._events.get()) is not None:
+            yield event
+            self._events.task_done()
+        self._events.task_done()
+
+    def submit(self, command: Command) -> None:
+        self.commands.append(command)
+        match command:
+            case Pause():
+                self._events.put(Paused(self.iteration))
+            case Resume():
+                self._events.put(Resumed(self.iteration))
+            case Checkpoint():
+                self._events.put(Checkpointed(self.iteration, "last"))
+            case Evaluate():
+                self._events.put(Evaluated(evaluation(self.settings, self.iteration), views(self.settings), best=True))
+            case Change(path, value):
+                self._events.put(Tweaked(self.iteration, path, self.settings.value(path), value))
+            case Stop(reason):
+                self.end(Finished(self.iteration, reason, 1.0, None))
+
+    def emit(self, *events: Event) -> None:
+        for event in events:
+            self.iteration = getattr(event, "iteration", self.iteration)
+            self._events.put(event)
+
+    def end(self, *events: Event) -> None:
+        """Say `events`, the last ones."""
+        self.emit(*events)
+        self._events.put(None)
+
+    async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+        """Wait until all that was said is in the app, and shown."""
+        await asyncio.to_thread(self._events.join)
+        app.tick()
+        await pilot.pause()
+
+    async def over(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+        """Wait until the training thread has ended, and the app knows."""
+        assert app.conductor.training is not None
+        await asyncio.to_thread(app.conductor.training.over.wait)
+        app.tick()
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+
+
+class FakeSessions:
+    """Hands out fake sessions, and remembers what was asked of it."""
+
+    def __init__(self) -> None:
+        self.started: list[tuple[Settings, str | None]] = []
+        self.resumed: list[str] = []
+        self.session: FakeSession | None = None
+        self.error: Exception | None = None
+
+    def start(self, settings: Settings, preset: str | None) -> FakeSession:
+        self.started.append((settings, preset))
+        if self.error:
+            raise self.error
+        self.session = FakeSession(settings)
+        return self.session
+
+    def resume(self, run_id: str) -> FakeSession:
+        self.resumed.append(run_id)
+        self.session = FakeSession(Settings(), run_id)
+        return self.session
+
+    def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
+        return views(Settings())[:tasks]
+
+
+def started(settings: Settings, iteration: int = 0) -> Started:
+    return Started(settings, "cpu", "a fake CPU", "batched", "all tasks at once", 1761, iteration)
+
+
+def progress(iteration: int, settings: Settings | None = None) -> Progress:
+    """A meta-step as a run that learns would have it, ten a second."""
+    loss = 0.3 + 3 * math.exp(-iteration / 200) + 0.2 * math.sin(iteration)
+    accuracy = 1 - loss / 5 if settings and settings.is_classification else None
+    return Progress(iteration, loss, accuracy, loss + 1, 1 / loss, 0.001, 4 * iteration, iteration / 10)
+
+
+def evaluation(settings: Settings, iteration: int, split: str = "val") -> Evaluation:
+    loss = Curve((3.0, 0.9, 0.5), (0.4, 0.2, 0.1))
+    images = settings.is_classification
+    return Evaluation(
+        split=split, tasks=100, shots=settings.evaluation_shots, queries=settings.task.queries,
+        ways=settings.task.ways if images else None, batch_norm="transductive" if images else None,
+        iteration=iteration, steps=(0, 1, 2), loss=loss,
+        accuracy=Curve((0.2, 0.7, 0.9), (0.01, 0.02, 0.01)) if images else None, seconds=1.0,
+    )  # fmt: skip
+
+
+def views(settings: Settings) -> tuple[TaskView, ...]:
+    return tuple(_image(task) if settings.is_classification else _sinusoid(task) for task in range(3))
+
+
+def _sinusoid(task: int) -> RegressionView:
+    grid = tuple(-5 + x / 4 for x in range(41))
+    truth = tuple((task + 1) * math.sin(x) for x in grid)
+    some = grid[::8]
+    return RegressionView(
+        task, f"A = {task + 1}, φ = 0", some, tuple((task + 1) * math.sin(x) for x in some), grid, truth,
+        tuple(tuple(y * step / 2 for y in truth) for step in range(3)), (3.0, 0.9, 0.5),
+    )  # fmt: skip
+
+
+def _image(task: int) -> ImageView:
+    drawings = tuple(bytes(255 * ((row + label * column) % 7 == 0) for row in range(28) for column in range(28))
+                     for label in range(5))  # fmt: skip
+    return ImageView(
+        task, "five classes", 28, 28, drawings, (0, 1, 2, 3, 4), drawings, (0, 1, 2, 3, 4),
+        ((0, 0, 0, 0, 0), (0, 1, 2, 2, 4), (0, 1, 2, 3, 4)), (0.2, 0.8, 1.0), (3.0, 0.9, 0.5),
+    )  # fmt: skip
+
+
+def saved_run(root: Path, settings: Settings, *, name: str, steps: int = 50, test: bool = True) -> RunFolder:
+    """A run on disk that trained for `steps` meta-steps."""
+    run = RunFolder(root / name)
+    made = RunStore(root).create(settings)
+    made.path.rename(run.path)
+    journal, metrics = JournalWriter(run.journal_path), MetricsWriter(run.metrics_path, after=0)
+    journal.write("started", 0, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    for iteration in range(1, steps + 1):
+        metrics.append(progress(iteration, settings))
+    best = evaluation(settings, steps)
+    journal.write("evaluated", steps, best=True, loss=0.5, accuracy=None, tasks=100)
+    journal.write("finished" if test else "stopped", steps, reason="iterations" if test else "stopped")
+    for writer in (journal, metrics):
+        writer.close()
+    record = EvaluationRecord(validation=best, best=best, test=evaluation(settings, steps, "test") if test else None)
+    write_record(run.evaluation_path, record)
+    write_record(run.adaptation_path, AdaptationRecord(iteration=steps, split="test", views=views(settings)))
+    return run

@@ -1,0 +1,249 @@
+"""Training in the app: start, watch, change, pause, stop, fail, quit, and never two at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from textual.widgets import Input, Select
+
+from metatui.errors import BadInput
+from metatui.knobs import change
+from metatui.learning.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Resume, Stop, Warned
+from metatui.settings import Settings
+from metatui.tui.actions import Phase
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.screens.live import LiveScreen
+from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
+
+SIZE = (120, 40)
+Make = Callable[..., MetatuiApp]
+
+
+def running(sessions: FakeSessions) -> FakeSession:
+    assert sessions.session is not None
+    return sessions.session
+
+
+def notes(app: MetatuiApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessions) -> None:
+    app = make(change(Settings(), {"training.seed": 7}))
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5")
+        assert app.conductor.phase is Phase.STARTING
+        await pilot.pause()
+        session = running(sessions)
+        session.emit(*(progress(i) for i in range(1, 101)))
+        await session.heard(app, pilot)
+        assert [settings.training.seed for settings, _ in sessions.started] == [7]
+        assert app.conductor.phase is Phase.RUNNING
+        assert app.shown is not None
+        assert app.shown.iteration == 100
+        assert app.shown.speeds == pytest.approx((10, 40))
+        assert app.shown.remaining == pytest.approx((5000 - 100) / 10)
+        session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
+        await session.over(app, pilot)
+        assert app.conductor.phase is Phase.IDLE
+        assert "Test: loss 0.5 ± 0.1 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
+
+
+async def test_two_trainings_never_run_side_by_side(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5", "f5")
+        await pilot.pause()
+        assert "two never train side by side" in notes(app)[-1]
+        assert len(sessions.started) == 1
+        running(sessions).end()
+        await running(sessions).over(app, pilot)
+
+
+async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        await session.heard(app, pilot)
+        await pilot.press("f6")
+        await session.heard(app, pilot)
+        assert app.conductor.phase is Phase.PAUSED
+        await pilot.press("p")
+        await session.heard(app, pilot)
+        assert app.conductor.phase is Phase.RUNNING
+        await pilot.press("f8", "f9")
+        await session.heard(app, pilot)
+        assert app.shown is not None
+        assert len(app.shown.views) == 3
+        await pilot.press("f7")
+        assert app.conductor.phase is Phase.STOPPING
+        await session.over(app, pilot)
+        assert session.commands == [Pause(), Resume(), Evaluate(), Checkpoint(), Stop("stopped")]
+        said = [line.text for line in app.shown.journal]
+        assert said[-1] == "Stopped and saved"
+        assert app.shown.status == "Stopped"
+
+
+async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        await session.heard(app, pilot)
+        assert app.form.field("task.source").control.disabled
+        field = app.form.field("algorithm.outer_lr").control
+        assert isinstance(field, Input)
+        field.focus()
+        field.value = "0.01"
+        await pilot.press("enter")
+        await session.heard(app, pilot)
+        assert session.commands == [Change("algorithm.outer_lr", 0.01)]
+        assert app.shown is not None
+        assert app.shown.settings.algorithm.outer_lr == 0.01
+        assert app.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
+        session.end()
+        await session.over(app, pilot)
+        assert not app.form.field("task.source").control.disabled
+
+
+async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        await session.heard(app, pilot)
+        await pilot.press("f4")
+        await pilot.pause()
+        assert isinstance(app.screen, LiveScreen)
+        field = app.screen.query_one("#field-algorithm-inner_lr Input", Input)
+        field.value = "wrong"
+        await pilot.press("enter")
+        assert isinstance(app.screen, LiveScreen)
+        field.value = "0.5"
+        await pilot.pause()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert session.commands == [Change("algorithm.inner_lr", 0.5)]
+        session.end()
+        await session.over(app, pilot)
+
+
+async def test_start_is_refused_with_the_reason_at_the_field(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        field = app.form.field("evaluation.tasks").control
+        assert isinstance(field, Input)
+        field.value = "1"
+        await pilot.pause()
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started == []
+        assert "Must be a whole number from 2 to 100,000." in notes(app)[-1]
+        assert app.focused is field
+        field.value = "2"
+        await pilot.pause()
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started[0][0].evaluation.tasks == 2
+        running(sessions).end()
+        await running(sessions).over(app, pilot)
+
+
+async def test_only_what_matters_is_shown(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        assert not app.form.field("task.ways").display
+        source = app.form.field("task.source").control
+        assert isinstance(source, Select)
+        source.value = "glyphs"
+        await pilot.pause()
+        assert app.form.field("task.ways").display
+        assert not app.form.field("model.hidden").display
+
+
+async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> None:
+    sessions.error = BadInput("compute.device is 'cuda', but must be one of cpu")
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5")
+        assert app.conductor.training is not None
+        await app.workers.wait_for_complete()
+        app.tick()
+        await pilot.pause()
+        assert app.conductor.phase is Phase.IDLE
+        assert str(sessions.error) in notes(app)
+        assert app.shown is not None
+        assert app.shown.status == "Failed"
+        assert not app.form.field("task.source").control.disabled
+        sessions.error = None
+        await pilot.press("f5")
+        await pilot.pause()
+        running(sessions).end()
+        await running(sessions).over(app, pilot)
+        assert len(sessions.started) == 2
+
+
+async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sessions: FakeSessions) -> None:
+    sessions.error = ZeroDivisionError("no")
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("f5")
+        await app.workers.wait_for_complete()
+        app.tick()
+        await pilot.pause()
+        assert "ZeroDivisionError" in notes(app)[0]
+        assert app.is_running
+
+
+async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        session.end(Warned(3, "the data set is small"), Failed(5, "the loss is nan: lower algorithm.inner_lr"))
+        await session.over(app, pilot)
+        assert app.shown is not None
+        assert [line.tone for line in app.shown.journal][-2:] == ["warning", "error"]
+
+
+async def test_quitting_while_it_runs_asks_and_saves(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        await session.heard(app, pilot)
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("n")
+        await pilot.pause()
+        assert session.commands == []
+        await pilot.press("f10")
+        await pilot.pause()
+        await pilot.press("y")
+        assert app.conductor.training is not None
+        await app.workers.wait_for_complete()
+        assert session.commands == [Stop("stopped")]
+        assert app.conductor.training.over.is_set()
+    assert app.return_code == 0
+
+
+async def test_a_lost_terminal_interrupts_and_saves(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f5")
+        await pilot.pause()
+        session = running(sessions)
+        await session.heard(app, pilot)
+        app._hang_up(129)
+        await app.workers.wait_for_complete()
+        assert session.commands == [Stop("interrupted")]
+    assert app.return_code == 129
