@@ -41,7 +41,7 @@ def display(run: RunFolder) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """A line about every ten seconds or tenth of the run, whichever comes later, and one for each other event."""
+    """A line every ten seconds or tenth of the run, whichever comes first, and one for each other event."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
