@@ -262,6 +262,27 @@ def test_lines_are_told_apart_without_colour() -> None:
         assert second * 5 in "".join(lines[1:])
 
 
+def test_a_line_keeps_its_marker_when_another_has_nothing_to_draw() -> None:
+    series = (Series("one", palette.TRAIN, ()), Series("two", palette.TRAIN, ((0.0, 1.0), (1.0, 1.0))))
+    lines = text(paint(Picture(series, title="Runs"), 40, 10, look(Symbols.ASCII), Canvas()))
+    assert lines[0].rstrip().endswith("+ two")
+    assert "one" not in lines[0]
+
+
+@pytest.mark.parametrize("symbols", Symbols)
+def test_a_point_lies_on_the_line_through_it(symbols: Symbols) -> None:
+    curve = tuple((x / 10, math.sin(x / 10)) for x in range(64))
+    for at in range(0, 64, 7):
+        both = (Series("", palette.TRAIN, curve), Series("", palette.TRUTH, curve[at : at + 1], "points"))
+        alone, marked = (text(paint(Picture(found), 40, 12, look(symbols), Canvas())) for found in (both[:1], both))
+        hidden = [
+            old for before, after in zip(alone, marked, strict=True) for old, new in zip(before, after, strict=True)
+            if old != new
+        ]  # fmt: skip
+        assert len(hidden) == 1
+        assert hidden[0].strip()
+
+
 def test_an_empty_chart_says_what_to_do_next() -> None:
     lines = text(paint(Picture((), title="Meta-loss", empty="Press F5 to start a run."), 40, 9, look(), Canvas()))
     assert lines[0].startswith("Meta-loss")

@@ -17,8 +17,8 @@ from metatui.tui import palette
 from metatui.tui.adaptation import images, regression
 from metatui.tui.adaptation.views import RunViews, captions, outcome, tasks_of
 from metatui.tui.charts.canvas import Canvas
+from metatui.tui.charts.header import entry, line_marker
 from metatui.tui.charts.look import Look
-from metatui.tui.charts.picture import line_marker
 from metatui.tui.charts.rows import Row, RowsWidget, beside, block, centred, fitted, padded, spread, width_of
 
 MOST_RUNS: Final = 3
@@ -72,8 +72,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         Args:
             empty: A sentence for when there is nothing to show: what to do next.
         """
-        self._runs = tuple(run for run in runs if run.views)[:MOST_RUNS]
-        self._empty = empty
+        shown = tuple(run for run in runs if run.views)[:MOST_RUNS]
+        if (shown, empty) == (self._runs, self._empty):
+            return
+        self._runs, self._empty = shown, empty
         self.first_task = min(self.first_task, max(0, len(tasks_of(self._runs)) - 1))
         self.redraw()
 
@@ -169,9 +171,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             places.append([Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", look.title)])
         right = [part for index, place in enumerate(places) for part in ([Segment("   ")] if index else []) + place]
         left: Row = []
-        for entry in self._legend(look):
-            if width_of([*left, *entry, *right]) + 4 <= width:
-                left += ([Segment("  ")] if left else []) + entry
+        for part in self._legend(look):
+            if width_of([*left, *part, *right]) + 4 <= width:
+                left += ([Segment("  ")] if left else []) + part
         return spread(left, right, width)
 
     def _place(self, text: str, back: str, on: str, action: str, look: Look) -> Row:
@@ -191,9 +193,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
             if series.style == "line" and series.name.startswith("after") and len(self._runs) > 1:
                 continue
-            sample = line_marker(index, look) if look.distinct else look.glyphs.sample
-            mark = look.glyphs.points if series.style == "points" else sample
-            entries.append([Segment(f"{mark} ", look.colour(series.colour)), Segment(series.name, look.text)])
+            entries.append(entry(index, series, look))
         return entries
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, look: Look) -> list[Row]:

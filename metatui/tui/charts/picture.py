@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -13,12 +13,20 @@ from rich.segment import Segment
 from metatui.tui.charts.axis import Axis, axis_for, drawable, fixed_axis
 from metatui.tui.charts.canvas import Canvas, Run, Signal, dots
 from metatui.tui.charts.format import number
+from metatui.tui.charts.header import entry, header, line_marker
 from metatui.tui.charts.look import Look
-from metatui.tui.charts.rows import Row, block, centred, fitted, spread, width_of
+from metatui.tui.charts.rows import Row, block, centred, fitted
 from metatui.tui.charts.series import Series, placed, thinned
 
 NARROWEST: Final = 8
 """Cells of canvas that a chart gives up its last values and its y labels for."""
+
+
+class _Drawn(NamedTuple):
+    """A series that has something to draw, and its position among all, which its marker goes by."""
+
+    at: int
+    series: Series
 
 
 @dataclass(frozen=True)
@@ -45,18 +53,19 @@ def paint(picture: Picture, width: int, height: int, look: Look, canvas: Canvas)
 def _rows(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
     if width < 1 or height < 1:
         return []
-    drawn = [series for series in picture.series if _any_drawable(series, picture.log_y)]
-    header = _header(picture, drawn, width, height, look)
-    space = height - len(header)
+    drawn = [_Drawn(*pair) for pair in enumerate(picture.series) if _any_drawable(pair[1], picture.log_y)]
+    entries = [entry(*found, look) for found in drawn if found.series.name] if picture.legend else []
+    words = header(picture.title, picture.y_label, entries, width, height, look)
+    space = height - len(words)
     if not drawn:
-        return [*header, *centred(look.say(picture.empty), width, space, look.muted)]
+        return [*words, *centred(look.say(picture.empty), width, space, look.muted)]
     # Worth an own row for the x label: a chart that keeps most of its height without it.
     named = bool(picture.x_label) and space >= 11
     canvas_height = space - 2 - named
     if canvas_height < 2 or width < 12:
-        return [*header, *_readings(drawn, picture.log_y, width, look)]
+        return [*words, *_readings(drawn, picture.log_y, width, look)]
     plot = _Plot(picture, drawn, width, canvas_height, look, canvas)
-    rows = [*header, *plot.curves(), plot.x_axis(), plot.x_ticks("" if named else look.say(picture.x_label))]
+    rows = [*words, *plot.curves(), plot.x_axis(), plot.x_ticks("" if named else look.say(picture.x_label))]
     if named:
         label = fitted(look.say(picture.x_label), plot.width, look.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
@@ -68,91 +77,30 @@ def _any_drawable(series: Series, log: bool) -> bool:
     return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
-def line_marker(index: int, look: Look) -> str:
-    """What the line with this index is drawn with."""
-    return look.glyphs.lines[index % len(look.glyphs.lines)] if look.distinct else look.glyphs.marker
-
-
-def _sample(index: int, series: Series, look: Look) -> str:
-    if series.style == "points":
-        return look.glyphs.points
-    return line_marker(index, look) if look.distinct else look.glyphs.sample
-
-
-def _header(picture: Picture, drawn: Sequence[Series], width: int, height: int, look: Look) -> list[Row]:
-    """The title with the legend beside it, or under it beside the y label where that is needed and there is room."""
-    title = look.say(picture.title)
-    y_label = look.say(picture.y_label)
-    entries = _legend(picture, drawn, look) if picture.legend else []
-    roomy = height >= 10
-    if title and y_label and not roomy and y_label.lower() not in title.lower():
-        longer = f"{title} ({y_label})"
-        title = longer if cell_len(longer) + 2 + _entries_width(entries) <= width else title
-    beside_title = cell_len(title) + 2 + _entries_width(entries) <= width or not entries
-    if not title and not entries:
-        return [[Segment(fitted(y_label, width, look.glyphs.ellipsis), look.muted)]] if y_label else []
-    if not beside_title and not roomy:
-        short = fitted(title, width, look.glyphs.ellipsis)
-        return [spread([Segment(short, look.title)], _joined(entries, width - cell_len(short) - 2, look), width)]
-    short = fitted(title, width, look.glyphs.ellipsis)
-    rows = [spread([Segment(short, look.title)], _joined(entries, width, look) if beside_title else [], width)]
-    below = [Segment(fitted(y_label, width, look.glyphs.ellipsis), look.muted)] if y_label else []
-    if not beside_title:
-        legend = _joined(entries, width, look)
-        below = below if width_of(below) + 2 + width_of(legend) <= width else []
-        rows.append(spread(below, legend, width))
-    elif below and roomy:
-        rows.append(below)
-    return rows
-
-
-def _legend(picture: Picture, drawn: Sequence[Series], look: Look) -> list[Row]:
-    return [
-        [
-            Segment(_sample(index, series, look), look.colour(series.colour)),
-            Segment(f" {look.say(series.name)}", look.text),
-        ]
-        for index, series in enumerate(drawn)
-        if series.name
-    ]
-
-
-def _entries_width(entries: Sequence[Row]) -> int:
-    return sum(width_of(entry) + 2 for entry in entries) - 2 if entries else 0
-
-
-def _joined(entries: Sequence[Row], width: int, look: Look) -> Row:
-    """As many entries as fit, and how many more there are; nothing if not even one fits."""
-    for count in range(len(entries), 0, -1):
-        rest = len(entries) - count
-        more: list[Row] = [[Segment(f"+{rest}", look.muted)]] if rest else []
-        shown = [*entries[:count], *more]
-        if _entries_width(shown) <= width:
-            return [part for index, entry in enumerate(shown) for part in ([Segment("  ")] if index else []) + entry]
-    return []
-
-
-def _readings(drawn: Sequence[Series], log: bool, width: int, look: Look) -> list[Row]:
+def _readings(drawn: Sequence[_Drawn], log: bool, width: int, look: Look) -> list[Row]:
     """The last values in words, where there is no room for curves."""
-    return [
-        [
-            Segment(
-                fitted(f"{look.say(series.name)} {number(_last(series, log))}", width, look.glyphs.ellipsis), look.text
-            )
-        ]
-        for series in drawn
-    ]
+    said = [f"{look.say(series.name)} {number(_last(series, log))}" for _, series in drawn]
+    return [[Segment(fitted(words, width, look.glyphs.ellipsis), look.text)] for words in said]
 
 
 def _last(series: Series, log: bool) -> float:
     return next(y for x, y in reversed(series.points) if math.isfinite(x) and drawable(y, log))
 
 
+def _inside(position: float) -> float:
+    return max(0.0, min(1.0, position))
+
+
+def _cell(position: float, cells: int, dots_each: int) -> int:
+    """The cell that plotext puts a position in: it rounds to dots, from the middle of the first to that of the last."""
+    return math.floor(0.5 + (dots_each * cells - 1) * position) // dots_each
+
+
 class _Plot:
     """The part of a chart below its header."""
 
     def __init__(
-        self, picture: Picture, drawn: Sequence[Series], width: int, height: int, look: Look, canvas: Canvas
+        self, picture: Picture, drawn: Sequence[_Drawn], width: int, height: int, look: Look, canvas: Canvas
     ) -> None:
         self._drawn, self._look, self._canvas = drawn, look, canvas
         self.height = height
@@ -172,7 +120,7 @@ class _Plot:
         count = max(2, min(8, self.height * 2 // 5))
         if picture.y_limits is not None:
             return fixed_axis(*picture.y_limits, count, log=picture.log_y)
-        values = (y for series in self._drawn for x, y in series.points if math.isfinite(x))
+        values = (y for _, series in self._drawn for x, y in series.points if math.isfinite(x))
         axis = axis_for(values, count, log=picture.log_y)
         assert axis is not None  # a series without a drawable point is not drawn
         return axis
@@ -181,30 +129,31 @@ class _Plot:
         count = max(2, min(10, self.width // 8))
         if picture.x_limits is not None:
             return fixed_axis(*picture.x_limits, count)
-        axis = axis_for((x for series in self._drawn for x, y in series.points if math.isfinite(y)), count)
+        axis = axis_for((x for _, series in self._drawn for x, y in series.points if math.isfinite(y)), count)
         assert axis is not None
         return axis
 
     def _row(self, value: float) -> int:
-        """The row of a value, counted from the top, as plotext places it."""
-        position = max(0.0, min(1.0, self._y.at(value)))
-        return self.height - 1 - math.floor(0.5 + (self._dots * self.height - 1) * position) // self._dots
+        """The row of a value, counted from the top."""
+        return self.height - 1 - _cell(_inside(self._y.at(value)), self.height, self._dots)
 
     def _last_values(self, log: bool) -> dict[int, tuple[str, Series]]:
         """The text beside each row; values that would share a row are moved to the nearest free one."""
-        lines = [series for series in self._drawn if series.style == "line"]
+        lines = [series for _, series in self._drawn if series.style == "line"]
         beside: dict[int, tuple[str, Series]] = {}
         if len(lines) <= self.height:
             for series in lines:
                 value = _last(series, log)
                 wanted = self._row(value)
-                row = min((r for r in range(self.height) if r not in beside), key=lambda r, w=wanted: abs(r - w))  # type: ignore[misc]
+                free = [row for row in range(self.height) if row not in beside]
+                distances = [abs(row - wanted) for row in free]
+                row = free[distances.index(min(distances))]
                 beside[row] = (number(value), series)
         return beside
 
     def curves(self) -> list[Row]:
         signals = []
-        for index, series in enumerate(self._drawn):
+        for index, series in self._drawn:
             connected = series.style == "line"
             marker = line_marker(index, self._look) if connected else self._look.glyphs.points
             points = placed(series, self._x, self._y)
@@ -229,21 +178,18 @@ class _Plot:
         """Where a whole character has to be placed to lie on the cell that a line through the point goes through."""
         if math.isnan(up):
             return across, up
-        columns, rows = 1 if self._dots == 1 else 2, self._dots
-        column = math.floor(0.5 + (columns * self.width - 1) * across) // columns
-        row = math.floor(0.5 + (rows * self.height - 1) * up) // rows
+        column, row = _cell(across, self.width, min(2, self._dots)), _cell(up, self.height, self._dots)
         return column / (self.width - 1), row / (self.height - 1)
 
     def _segment(self, run: Run) -> Segment:
-        return Segment(run.text, None if run.signal is None else self._look.colour(self._drawn[run.signal].colour))
+        return Segment(
+            run.text, None if run.signal is None else self._look.colour(self._drawn[run.signal].series.colour)
+        )
 
     def _columns(self) -> list[tuple[int, str]]:
-        per_cell = 1 if self._dots == 1 else 2
-        found = []
-        for tick, label in zip(self._x.ticks, self._x.labels, strict=True):
-            position = max(0.0, min(1.0, self._x.at(tick)))
-            found.append((math.floor(0.5 + (per_cell * self.width - 1) * position) // per_cell, label))
-        return found
+        """The column of each x tick, and its label."""
+        places = (_cell(_inside(self._x.at(tick)), self.width, min(2, self._dots)) for tick in self._x.ticks)
+        return list(zip(places, self._x.labels, strict=True))
 
     def x_axis(self) -> Row:
         glyphs = self._look.glyphs
