@@ -18,6 +18,19 @@ from metatui.settings import Group, Scalar, Settings, When
 KnobKind = Literal["int", "float", "bool", "choice", "text", "ints"]
 
 
+def text_of(value: Scalar) -> str:
+    """A setting's value as it is typed: `read` of its knob gives the same value back."""
+    match value:
+        case bool():
+            return "true" if value else "false"
+        case float():
+            return f"{value:.10g}"
+        case tuple():
+            return ", ".join(map(str, value))
+        case _:
+            return str(value)
+
+
 @dataclass(frozen=True)
 class Knob:
     """How one setting is shown and read. `kind` is what its text means."""

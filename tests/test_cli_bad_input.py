@@ -7,6 +7,7 @@ import io
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import tomlkit
@@ -19,7 +20,6 @@ from metatui.errors import SettingsError
 from metatui.knobs import KNOBS, Knob, change
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
-
 
 text = st.text(st.characters(), max_size=30)
 """Any text, control characters, lone surrogates and markup included."""
@@ -47,7 +47,9 @@ def bad_assignments(draw: st.DrawFn) -> str:
 
 unknown_assignments = text.filter(lambda word: word.partition("=")[0].strip() not in KNOBS)
 
-plain_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]))
+plain_values = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]))
+)
 toml_values = st.recursive(
     plain_values.filter(lambda value: value is not None),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc_-. \n", max_size=5), inner, max_size=3),
@@ -61,11 +63,12 @@ def bad_tables(draw: st.DrawFn) -> bytes:
     group = draw(st.sampled_from([*Settings.model_fields, "preset", "other"]))
     names = [path.split(".")[1] for path in KNOBS if path.startswith(f"{group}.")]
     if names and draw(st.booleans()):
-        wrong = draw(st.dictionaries(st.text("abc", min_size=1), toml_values, max_size=2) | st.binary().map(repr))
-        table = {draw(st.sampled_from(names)): wrong if isinstance(wrong, dict) else f"not {wrong}"}
+        name = draw(st.sampled_from(names))
+        words = st.binary().map(lambda data: f"not {data!r}")
+        value: Any = draw(st.dictionaries(st.text("abc", min_size=1), toml_values, max_size=2) | words)
     else:
-        table = {draw(st.text("abc_-. \n\x1b")): draw(toml_values)}
-    return tomlkit.dumps({group: table}).encode()
+        name, value = draw(st.text("abc_-. \n\x1b")), draw(toml_values)
+    return tomlkit.dumps({group: {name: value}}).encode()
 
 
 def is_toml(data: bytes) -> bool:
@@ -92,9 +95,13 @@ calls = st.one_of(
     bad_assignments().map(lambda given: ["run", "quick", "--set", given]),
     bad_assignments().map(lambda given: ["--set", given]),
     unknown_assignments.map(lambda given: ["run", "quick", "--set", given]),
-    text.filter(lambda word: refused(KNOBS["compute.device"], word)).map(lambda word: ["run", "quick", "--device", word]),
+    text.filter(lambda word: refused(KNOBS["compute.device"], word)).map(
+        lambda word: ["run", "quick", "--device", word]
+    ),
     text.map(lambda word: ["evaluate", "x", "--tasks", f"{word}x"]),
-    st.sampled_from([["run"], ["evaluate"], ["run", "quick", "--resume", "x"], ["--start", "runs"], ["presets", "save"]]),
+    st.sampled_from(
+        [["run"], ["evaluate"], ["run", "quick", "--resume", "x"], ["--start", "runs"], ["presets", "save"]]
+    ),
 )
 
 
@@ -142,7 +149,9 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @example(arguments=["run", "quick", "--set", "training.seed=" + "9" * 5000])
 @example(arguments=["run", "quick", "--set", "algorithm.inner_lr=nan"])
 @example(arguments=["run", "quick", "--set", "task.source=omniglot", "--set", "task.shots=15"])
-@example(arguments=["run", "quick", "--set", "task.source=omniglot", "--set", "task.ways=100", "--set", "task.shots=20"])
+@example(
+    arguments=["run", "quick", "--set", "task.source=omniglot", "--set", "task.ways=100", "--set", "task.shots=20"]
+)
 @example(arguments=["run", "quick", "--resume", "x\x1b]0;title\x07"])
 @example(arguments=["presets", "--json", "list"])
 @example(arguments=["\x1b[31m"])
@@ -160,7 +169,11 @@ def test_calls_that_cannot_be(arguments: list[str]) -> None:
 def test_files_that_cannot_be_used(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("files") / "settings.toml"
     path.write_bytes(data)
-    for arguments in (["run", str(path)], ["presets", "show", str(path), "--json"], ["presets", "save", "x", "--from", str(path)]):
+    for arguments in (
+        ["run", str(path)],
+        ["presets", "show", str(path), "--json"],
+        ["presets", "save", "x", "--from", str(path)],
+    ):
         assert "settings.toml" in assert_refused(arguments)
 
 

@@ -115,7 +115,7 @@ def test_names_that_cannot_be(name: str) -> None:
 
 
 def test_an_unknown_name_gets_the_nearest() -> None:
-    with pytest.raises(BadInput, match="'quik' is neither a preset nor a TOML file: did you mean quick?"):
+    with pytest.raises(BadInput, match=r"'quik' is neither a preset nor a TOML file: did you mean quick\?"):
         presets.load("quik")
 
 

@@ -89,7 +89,9 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_flipped_byte_is_noticed(tmp_path_factory: pytest.TempPathFactory, good: bytes, data: st.DataObject) -> None:
+def test_any_flipped_byte_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, good: bytes, data: st.DataObject
+) -> None:
     path = tmp_path_factory.mktemp("bad") / "last.safetensors"
     at = data.draw(st.integers(0, len(good) - 1))
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != good[at]))

@@ -26,9 +26,7 @@ from metatui.runs.store import RunStore
 from metatui.settings import Settings
 
 STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
-EVALUATION = Evaluation(
-    "test", 600, 5, 10, None, None, 70, (0, 1), Curve((3.0, 0.5), (0.25, 0.125)), None, seconds=1.5
-)
+EVALUATION = Evaluation("test", 600, 5, 10, None, None, 70, (0, 1), Curve((3.0, 0.5), (0.25, 0.125)), None, seconds=1.5)
 
 
 def steps(first: int, last: int) -> list[Progress]:
@@ -214,7 +212,7 @@ def test_a_run_that_is_not_found_gets_the_nearest_names(tmp_path: Path) -> None:
         store.create(Settings()).path.rename(tmp_path / name)
     with pytest.raises(BadInput, match="'maml' is the start of 2 runs: maml-1, maml-2"):
         store.find("maml")
-    with pytest.raises(BadInput, match="did you mean reptile-1?"):
+    with pytest.raises(BadInput, match=r"did you mean reptile-1\?"):
         store.find("reptil-1")
     for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
         with pytest.raises(BadInput):
@@ -235,9 +233,9 @@ def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     store = RunStore(tmp_path)
     assert store.runs() == []
-    with pytest.raises(BadInput, match="is not a run: it has no settings.toml"):
+    with pytest.raises(BadInput, match=r"is not a run: it has no settings\.toml"):
         store.delete(RunFolder(tmp_path / "photos"))
-    with pytest.raises(BadInput, match="is not a run: it has no settings.toml"):
+    with pytest.raises(BadInput, match=r"is not a run: it has no settings\.toml"):
         run_folder(tmp_path / "photos")
 
 

@@ -178,7 +178,9 @@ def test_two_never_write_one_run(tmp_path: Path) -> None:
 def test_a_finished_run_is_resumed_only_for_more(tmp_path: Path) -> None:
     run = Session.start(SMALL, runs_dir=tmp_path)
     list(run)
-    with pytest.raises(BadInput, match=r"is finished after 30 meta-steps: resume it with a larger training\.iterations"):
+    with pytest.raises(
+        BadInput, match=r"is finished after 30 meta-steps: resume it with a larger training\.iterations"
+    ):
         Session.resume(run.run)
     seen = list(Session.resume(run.run, {"training.iterations": 35}))
     assert [e.iteration for e in seen if isinstance(e, Progress)] == [31, 32, 33, 34, 35]
@@ -244,7 +246,9 @@ def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path: Path, monkeypatch: p
 
 
 def test_a_run_that_diverges_has_failed(tmp_path: Path) -> None:
-    session = Session.start(change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200}), runs_dir=tmp_path)
+    session = Session.start(
+        change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200}), runs_dir=tmp_path
+    )
     assert isinstance(list(session)[-1], events.Failed)
     assert session.run.status() == session.outcome.status == "failed"
     assert "lower algorithm.inner_lr" in (session.outcome.sentence or "")

@@ -27,6 +27,7 @@ COMMANDS = {
     "evaluate": "Adapt a saved run to held-out tasks.",
     "runs": "List the runs on disk.",
     "presets": "List, show, save and delete presets.",
+    "settings": "Show every setting: its default, what is allowed, what it means.",
     "data": "Fetch and check data sets.",
     "check": "Prove the meta-gradients against finite differences and higher.",
     "doctor": "Show versions, devices, data, terminal and where files are.",

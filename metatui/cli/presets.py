@@ -12,7 +12,7 @@ from metatui import paths
 from metatui import presets as stored
 from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
 from metatui.cli.output import below, cell, console, emit, table
-from metatui.knobs import KNOBS
+from metatui.knobs import KNOBS, text_of
 from metatui.presets import Preset
 from metatui.settings import Settings
 
@@ -55,8 +55,7 @@ def show(preset: str, as_json: bool) -> None:
     for path, knob in KNOBS.items():
         if knob.matters(found.settings):
             value = found.settings.value(path)
-            text = ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
-            rows.add_row(*map(cell, (path, text, knob.unit, knob.help)))
+            rows.add_row(*map(cell, (path, text_of(value), knob.unit, knob.help)))
     screen.print(rows)
 
 
