@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.style import Style
@@ -26,7 +26,8 @@ from metatui.tui.charts.series import thinned
 from metatui.tui.charts.sparkline import bars
 from metatui.tui.symbols import Symbols
 
-HOSTILE = st.floats() | st.sampled_from([0.0, 1.0, -1.0, 1e300, -1e300, 1e-320, 1e308, math.nan, math.inf, -math.inf])
+EDGES = [0.0, 1.0, -1.0, 1e300, -1e300, 1e-290, 2e-290, 1e-320, 1e308, math.nan, math.inf, -math.inf]
+HOSTILE = st.floats() | st.sampled_from(EDGES)
 
 
 def look(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> Look:
@@ -86,6 +87,7 @@ def _check(axis: Axis, kept: Sequence[float]) -> None:
     assert all(-1e-6 <= axis.at(value) <= 1 + 1e-6 for value in kept)
 
 
+@example([1e-290], 2, True)
 @given(st.lists(HOSTILE, max_size=20), st.integers(2, 8), st.booleans())
 def test_an_axis_holds_all_values(values: list[float], count: int, log: bool) -> None:
     axis = axis_for(values, count, log=log)
@@ -96,6 +98,7 @@ def test_an_axis_holds_all_values(values: list[float], count: int, log: bool) ->
         assert len(axis.ticks) <= count + 3 if not log else len(axis.ticks) <= 3 * count
 
 
+@example(1e-290, 1e-290, 2, False)
 @given(HOSTILE, HOSTILE, st.integers(2, 8), st.booleans())
 def test_any_two_ends_make_an_axis(low: float, high: float, count: int, log: bool) -> None:
     axis = fixed_axis(low, high, count, log=log)

@@ -29,7 +29,7 @@ class Axis:
         """The position of a value: 0 at `low`, 1 at `high`, beyond them outside; NaN if it cannot be drawn."""
         if not drawable(value, self.log):
             return math.nan
-        value = clamped(value)
+        value = max(-LARGEST, min(LARGEST, value))
         if self.log:
             low = math.log10(self.low)
             return (math.log10(value) - low) / (math.log10(self.high) - low)
@@ -101,10 +101,11 @@ def _linear_axis(low: float, high: float, count: int, *, snap: bool) -> Axis:
 def _log_axis(low: float, high: float, count: int) -> Axis:
     first, last = math.floor(math.log10(low) - 1e-9), math.ceil(math.log10(high) + 1e-9)
     steps = [factor * 10.0**power for power in range(first, last + 1) for factor in (1, 2, 5)]
+    steps = [step for step in steps if step >= SMALLEST]
     below = max((step for step in steps if step <= low * (1 + 1e-9)), default=low)
     above = min((step for step in steps if step >= high * (1 - 1e-9)), default=high)
     if above <= below:
-        below, above = below / 2, above * 2
+        below, above = max(below / 2, SMALLEST), above * 2
     ticks = [step for step in steps if below <= step <= above]
     if len(ticks) > count + 1:
         every = max(1, math.ceil((last - first) / max(1, count)))
