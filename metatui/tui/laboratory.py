@@ -106,14 +106,14 @@ class MetatuiApp(Window):
 
     # Training
 
-    def action_start(self) -> None:
+    async def action_start(self) -> None:
         """Train what the form says, or say why not and go to the field to change."""
         assessment = self.form.assessment
         if assessment.settings is None:
             first = next(iter(assessment.problems.values()))
             self.open_tab("work")
             self.work_tab.pane = "settings"
-            self.form.focus_first_problem()
+            await self.form.focus_first_problem()
             self.notify(f"Not started. {first}", severity="error")
             return
         settings = assessment.settings
@@ -338,7 +338,7 @@ class MetatuiApp(Window):
         settings = self.form.assessment.settings
         if settings is None:
             self.notify("Not saved: the form has a wrong field.", severity="error")
-            self.form.focus_first_problem()
+            await self.form.focus_first_problem()
             return
         chosen = settings
         name = f"{settings.algorithm.name}-{settings.task.source}"

@@ -24,10 +24,10 @@ class Ticker:
         self._app, self._tick = app, tick
         self._timer: Timer | None = None
 
-    def start(self, delay: float = PERIOD) -> None:
-        """Call `tick` after `delay` seconds, unless it is due already."""
+    def start(self, delay: float = 0.0) -> None:
+        """Call `tick` after `delay` seconds, or PERIOD if that is longer, unless it is due already."""
         if self._timer is None:
-            self._timer = self._app.set_timer(delay, self._due)
+            self._timer = self._app.set_timer(max(PERIOD, delay), self._due)
 
     def _due(self) -> None:
         self._timer = None
@@ -37,4 +37,4 @@ class Ticker:
             self._app.call_after_refresh(self._again, began)
 
     def _again(self, began: float) -> None:
-        self.start(min(LONGEST, max(PERIOD, (time.monotonic() - began) / SHARE)))
+        self.start(min(LONGEST, (time.monotonic() - began) / SHARE))

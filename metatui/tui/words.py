@@ -28,4 +28,5 @@ class Words(Static):
     def say(self, text: str) -> None:
         """Show `text`."""
         self._text = text
-        self.update(shown_in(self, text))
+        if self.is_attached:
+            self.update(shown_in(self, text))

@@ -23,6 +23,11 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLORTERM", "truecolor")
 
 
+@pytest.fixture(autouse=True)
+def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.ticker.PERIOD", 3600.0)
+
+
 @pytest.fixture
 def sessions() -> FakeSessions:
     return FakeSessions()

@@ -26,6 +26,10 @@ def running(sessions: FakeSessions) -> FakeSession:
     return sessions.session
 
 
+def phase(app: MetatuiApp) -> Phase:
+    return app.conductor.phase
+
+
 def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
 
@@ -34,20 +38,20 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
     app = make(change(Settings(), {"training.seed": 7}))
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
-        assert app.conductor.phase is Phase.STARTING
+        assert phase(app) is Phase.STARTING
         await pilot.pause()
         session = running(sessions)
         session.emit(*(progress(i) for i in range(1, 101)))
         await session.heard(app, pilot)
         assert [settings.training.seed for settings, _ in sessions.started] == [7]
-        assert app.conductor.phase is Phase.RUNNING
+        assert phase(app) is Phase.RUNNING
         assert app.shown is not None
         assert app.shown.iteration == 100
         assert app.shown.speeds == pytest.approx((10, 40))
         assert app.shown.remaining == pytest.approx((5000 - 100) / 10)
         session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
         await session.over(app, pilot)
-        assert app.conductor.phase is Phase.IDLE
+        assert phase(app) is Phase.IDLE
         assert "Test: loss 0.5 ± 0.1 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
@@ -71,16 +75,16 @@ async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make,
         await session.heard(app, pilot)
         await pilot.press("f6")
         await session.heard(app, pilot)
-        assert app.conductor.phase is Phase.PAUSED
+        assert phase(app) is Phase.PAUSED
         await pilot.press("p")
         await session.heard(app, pilot)
-        assert app.conductor.phase is Phase.RUNNING
+        assert phase(app) is Phase.RUNNING
         await pilot.press("f8", "f9")
         await session.heard(app, pilot)
         assert app.shown is not None
         assert len(app.shown.views) == 3
         await pilot.press("f7")
-        assert app.conductor.phase is Phase.STOPPING
+        assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)
         assert session.commands == [Pause(), Resume(), Evaluate(), Checkpoint(), Stop("stopped")]
         said = [line.text for line in app.shown.journal]
@@ -95,8 +99,8 @@ async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSess
         await pilot.pause()
         session = running(sessions)
         await session.heard(app, pilot)
-        assert app.form.field("task.source").control.disabled
-        field = app.form.field("algorithm.outer_lr").control
+        assert (await app.form.reveal("task.source")).control.disabled
+        field = (await app.form.reveal("algorithm.outer_lr")).control
         assert isinstance(field, Input)
         field.focus()
         field.value = "0.01"
@@ -108,7 +112,7 @@ async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSess
         assert app.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
         session.end()
         await session.over(app, pilot)
-        assert not app.form.field("task.source").control.disabled
+        assert not (await app.form.reveal("task.source")).control.disabled
 
 
 async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSessions) -> None:
@@ -137,7 +141,7 @@ async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSe
 async def test_start_is_refused_with_the_reason_at_the_field(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
-        field = app.form.field("evaluation.tasks").control
+        field = (await app.form.reveal("evaluation.tasks")).control
         assert isinstance(field, Input)
         field.value = "1"
         await pilot.pause()
@@ -158,13 +162,13 @@ async def test_start_is_refused_with_the_reason_at_the_field(make: Make, session
 async def test_only_what_matters_is_shown(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        assert not app.form.field("task.ways").display
-        source = app.form.field("task.source").control
+        assert not (await app.form.reveal("task.ways")).display
+        source = (await app.form.reveal("task.source")).control
         assert isinstance(source, Select)
         source.value = "glyphs"
         await pilot.pause()
-        assert app.form.field("task.ways").display
-        assert not app.form.field("model.hidden").display
+        assert (await app.form.reveal("task.ways")).display
+        assert not (await app.form.reveal("model.hidden")).display
 
 
 async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> None:
@@ -176,11 +180,11 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
         await app.workers.wait_for_complete()
         app.tick()
         await pilot.pause()
-        assert app.conductor.phase is Phase.IDLE
+        assert phase(app) is Phase.IDLE
         assert str(sessions.error) in notes(app)
         assert app.shown is not None
         assert app.shown.status == "Failed"
-        assert not app.form.field("task.source").control.disabled
+        assert not (await app.form.reveal("task.source")).control.disabled
         sessions.error = None
         await pilot.press("f5")
         await pilot.pause()

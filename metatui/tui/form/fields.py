@@ -35,6 +35,8 @@ class KnobField(Vertical):
         super().__init__(id=field_id(knob.path), classes="field")
         self.knob = knob
         self._text = text
+        self._line: Words | None = None
+        """Where it is said what is wrong, once something has been."""
 
     @property
     def text(self) -> str:
@@ -49,7 +51,6 @@ class KnobField(Vertical):
         with Horizontal(classes="field-row"):
             yield Label(self.knob.label, classes="field-label", markup=False)
             yield self._control()
-        yield Words("", classes="field-error")
 
     def _control(self) -> Widget:
         match self.knob.kind:
@@ -80,10 +81,13 @@ class KnobField(Vertical):
 
     def say(self, problem: str, note: str = "") -> None:
         """Show what is wrong under the field, or a note where nothing is."""
-        line = self.query_one(".field-error", Words)
-        line.say(problem or note)
-        line.display = bool(problem or note)
-        line.set_class(not problem, "-note")
+        if self._line is None and (problem or note):
+            self._line = Words(classes="field-error")
+            self.mount(self._line)
+        if self._line is not None:
+            self._line.say(problem or note)
+            self._line.display = bool(problem or note)
+            self._line.set_class(not problem, "-note")
         self.set_class(bool(problem), "-wrong")
 
     @on(Input.Changed)

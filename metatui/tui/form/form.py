@@ -14,6 +14,7 @@ from textual.widgets import Collapsible
 from metatui.knobs import KNOBS
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField, explained, field_id
+from metatui.tui.form.group import KnobGroup
 from metatui.tui.form.model import Assessment, assess, text_of, texts_of
 from metatui.tui.symbols import Symbols
 from metatui.tui.words import Words
@@ -50,18 +51,15 @@ class SettingsForm(Vertical):
         self.assessment = assess(self._texts)
 
     def compose(self) -> ComposeResult:
-        folded, open_ = ("▶", "▼") if self._symbols is not Symbols.ASCII else (">", "v")
+        folded, unfolded = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         with VerticalScroll(id="fields", can_focus=False):
-            for knob in (knob for knob in KNOBS.values() if knob.main):
-                yield KnobField(knob, self._texts[knob.path])
-            for group in dict.fromkeys(knob.group for knob in KNOBS.values()):
-                rest = [knob for knob in KNOBS.values() if knob.group == group and not knob.main]
+            for knob in KNOBS.values():
+                if knob.main:
+                    yield KnobField(knob, self._texts[knob.path])
+            for name in dict.fromkeys(knob.group for knob in KNOBS.values()):
+                rest = [knob for knob in KNOBS.values() if knob.group == name and not knob.main]
                 if rest:
-                    with Collapsible(
-                        title=f"{group.capitalize()} details", collapsed_symbol=folded, expanded_symbol=open_
-                    ):
-                        for knob in rest:
-                            yield KnobField(knob, self._texts[knob.path])
+                    yield KnobGroup(rest, folded, unfolded)
         yield Words(ASK_FOR_FIELD, id="form-hint")
 
     def on_mount(self) -> None:
@@ -71,7 +69,13 @@ class SettingsForm(Vertical):
     def fields(self) -> Iterator[KnobField]:
         return iter(self.query(KnobField))
 
-    def field(self, path: str) -> KnobField:
+    async def reveal(self, path: str) -> KnobField:
+        """The field of a setting, its group opened if it is in one."""
+        for group in self.query(KnobGroup):
+            if any(knob.path == path for knob in group.knobs):
+                await group.fill(self._texts)
+                group.collapsed = False
+                self._judge()
         return self.query_one(f"#{field_id(path)}", KnobField)
 
     def load(self, settings: Settings) -> None:
@@ -94,21 +98,18 @@ class SettingsForm(Vertical):
         """One live setting of the running run has another value now."""
         self._held = settings
         self._texts[path] = text_of(settings.value(path))
-        self.field(path).show(self._texts[path])
+        for field in self.fields:
+            field.show(self._texts[field.knob.path])
         self._judge()
 
     def focus_first(self) -> None:
         next(field for field in self.fields if field.display).control.focus()
 
-    def focus_first_problem(self) -> None:
-        """Put the cursor into the first field that is wrong, opening its group."""
-        for field in self.fields:
-            if field.knob.path in self.assessment.problems:
-                for node in field.ancestors:
-                    if isinstance(node, Collapsible):
-                        node.collapsed = False
-                self.call_after_refresh(field.control.focus)
-                return
+    async def focus_first_problem(self) -> None:
+        """Put the cursor into the first field that is wrong."""
+        if self.assessment.problems:
+            field = await self.reveal(min(self.assessment.problems, key=list(KNOBS).index))
+            self.call_after_refresh(field.control.focus)
 
     def _judge(self) -> None:
         """Read the whole form again and show what came of it."""
@@ -118,19 +119,21 @@ class SettingsForm(Vertical):
             field.display = path in assessment.visible
             field.control.disabled = self._held is not None and not field.knob.live
             field.say(assessment.problems.get(path, ""), self._pending(field))
-        for group in self.query(Collapsible):
-            inside = list(group.query(KnobField))
-            group.display = any(field.display for field in inside)
-            wrong = sum(field.knob.path in assessment.problems for field in inside)
-            title = f"{inside[0].knob.group.capitalize()} details"
-            group.title = f"{title}: {wrong} wrong" if wrong else title
-            group.set_class(bool(wrong), "-wrong")
+        for group in self.query(KnobGroup):
+            group.judge(assessment.visible, assessment.problems)
         self.post_message(self.Changed(assessment))
 
     def _pending(self, field: KnobField) -> str:
         live = self._held is not None and field.knob.live
         changed = live and self._held is not None and field.text != text_of(self._held.value(field.knob.path))
         return "Enter applies it." if changed else ""
+
+    @on(Collapsible.Expanded)
+    async def _unfolded(self, event: Collapsible.Expanded) -> None:
+        event.stop()
+        if isinstance(event.collapsible, KnobGroup):
+            await event.collapsible.fill(self._texts)
+            self._judge()
 
     @on(KnobField.Edited)
     def _edited(self, event: KnobField.Edited) -> None:

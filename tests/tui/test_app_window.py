@@ -1,0 +1,306 @@
+"""Tabs, panes, runs, presets, help, palette and themes, by keyboard."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from textual.command import CommandPalette
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from metatui import paths, presets
+from metatui.errors import BadInput
+from metatui.knobs import change
+from metatui.settings import Settings
+from metatui.tui.actions import ACTIONS, Phase, Situation
+from metatui.tui.app import make_app, opening_settings
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.panes.bars import KeyBar, offered
+from metatui.tui.panes.presets_tab import PresetsTab
+from metatui.tui.panes.runs_tab import RunsTab
+from metatui.tui.panes.work import PANES
+from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.screens.help import HelpScreen
+from metatui.tui.screens.save_preset import SavePresetScreen
+from tests.tui.fakes import FakeSessions, saved_run
+
+SIZE = (120, 40)
+Make = Callable[..., MetatuiApp]
+GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
+
+
+def open_tab(app: MetatuiApp) -> str:
+    return app.tab
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def test_every_action_is_done_by_a_method_and_has_keys_of_its_own() -> None:
+    doers = {"runs": RunsTab, "presets": PresetsTab}
+    for action in ACTIONS:
+        assert hasattr(doers.get(action.tab or "", MetatuiApp), f"action_{action.id}")
+        assert action.help.endswith(".")
+    for tab in ("work", "runs", "presets"):
+        keys = [key for action in ACTIONS if action.tab == tab for key in action.keys.split(",")]
+        assert len(keys) == len(set(keys))
+
+
+def test_letters_that_act_anywhere_have_a_key_for_text_fields_too() -> None:
+    for action in ACTIONS:
+        if action.tab is None and not action.id.startswith("tab_"):
+            assert any(key.startswith("ctrl+") or (key[0] == "f" and key[1:].isdigit()) or key == "escape"
+                       for key in action.keys.split(","))  # fmt: skip
+
+
+@pytest.mark.parametrize("tab", ["work", "runs", "presets"])
+@pytest.mark.parametrize("phase", list(Phase))
+def test_the_key_bar_offers_nothing_that_is_refused(phase: Phase, tab: str) -> None:
+    now = Situation(phase=phase, tab=tab, row=True)  # type: ignore[arg-type]
+    assert offered(now)
+    assert not any(action.refuse(now) for action in offered(now))
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+async def test_the_key_bar_is_never_cut(make: Make, width: int) -> None:
+    app = make()
+    async with app.run_test(size=(width, 24)):
+        bar = app.query_one(KeyBar)
+        assert bar.render().cell_length <= width
+        assert "Help" in bar.render().plain
+        assert "Quit" in bar.render().plain
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+async def test_every_pane_can_be_reached_and_seen_by_keyboard(make: Make, size: tuple[int, int]) -> None:
+    app = make()
+    async with app.run_test(size=size) as pilot:
+        for pane in (*PANES[1:], PANES[0]):
+            await pilot.press("ctrl+o")
+            await pilot.pause()
+            assert app.work_tab.pane == pane
+            assert app.focused is not None
+            assert app.focused.is_on_screen
+            await pilot.press("f3")
+            await pilot.pause()
+            shown = [node.id for node in app.work_tab.query(".pane") if node.is_on_screen]
+            assert shown == {"settings": ["form"], "run": ["run", "curves"]}.get(pane, [pane])
+            await pilot.press("escape")
+            await pilot.pause()
+
+
+async def test_digits_are_typed_into_fields_and_act_elsewhere(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        field = (await app.form.reveal("task.shots")).control
+        assert isinstance(field, Input)
+        field.focus()
+        await pilot.press("2")
+        assert field.value == "2"
+        assert open_tab(app) == "work"
+        await pilot.press("escape", "2")
+        assert open_tab(app) == "runs"
+        await pilot.press("ctrl+n")
+        assert open_tab(app) == "presets"
+
+
+async def test_resize_at_any_moment(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        for size in ((80, 24), (20, 5), (200, 60), (1, 1), (120, 24), (80, 50)):
+            await pilot.resize_terminal(*size)
+            await pilot.pause()
+        assert app.is_running
+
+
+async def test_help_lists_every_key_and_the_field(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        (await app.form.reveal("algorithm.inner_lr")).control.focus()
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        assert "Inner learning rate" in app.screen._field_help
+        await pilot.press("escape")
+        await pilot.pause()
+        assert not isinstance(app.screen, HelpScreen)
+
+
+async def test_the_palette_has_what_can_be_done_now(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        titles = [command.title for command in app.get_system_commands(app.screen)]
+        assert "Training: Start" in titles
+        assert "Training: Stop" not in titles
+        await pilot.press("ctrl+p")
+        await pilot.pause()
+        assert isinstance(app.screen, CommandPalette)
+
+
+async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert app.runs_tab.table.row_count == 2
+        await pilot.press("slash", *"glyphs")
+        await pilot.pause()
+        assert app.runs_tab.table.row_count == 1
+        await pilot.press("enter", "enter")
+        await settled(app, pilot)
+        assert app.tab == "work"
+        assert app.shown is not None
+        assert app.shown.run_id == "maml-glyphs-20260102-000000"
+        assert app.shown.iteration == 40
+        assert len(app.shown.views) == 3
+        assert app.shown.accuracy.last is not None
+        await pilot.press("2", "escape", "l")
+        await settled(app, pilot)
+        assert app.tab == "work"
+        assert app.form.assessment.settings == GLYPHS
+
+
+async def test_a_run_is_deleted_only_after_a_question(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000")
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("d")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("escape")
+        await settled(app, pilot)
+        assert run.path.exists()
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("y")
+        await settled(app, pilot)
+        assert not run.path.exists()
+        assert app.runs_tab.table.row_count == 0
+
+
+async def test_a_run_is_resumed_with_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("r")
+        while sessions.session is None:
+            await pilot.pause()
+        await sessions.session.heard(app, pilot)
+        assert sessions.resumed == ["maml-sinusoid-20260101-000000"]
+        assert app.conductor.phase is Phase.RUNNING
+        assert app.shown is not None
+        assert app.shown.iteration == 30
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+async def test_three_runs_stand_beside_each_other(make: Make, runs_dir: Path) -> None:
+    for number in range(4):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
+    app = make()
+    async with app.run_test(size=(200, 60)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        for _ in range(4):
+            await pilot.press("space", "down")
+            await settled(app, pilot)
+        assert len(app.runs_tab.marked) == 3
+        assert [len(runs.views) for runs in app._beside] == [3, 3, 3]
+        assert len({runs.colour for runs in app._beside}) == 3
+
+
+async def test_the_form_is_saved_as_a_preset_and_loaded_again(make: Make) -> None:
+    app = make(GLYPHS)
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("f2")
+        await pilot.pause()
+        assert isinstance(app.screen, SavePresetScreen)
+        name = app.screen.query_one("#preset-name", Input)
+        name.value = "../evil"
+        await pilot.press("enter")
+        assert isinstance(app.screen, SavePresetScreen)
+        name.value = "my-glyphs"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert presets.load("my-glyphs").settings == GLYPHS
+        app.form.load(Settings())
+        await pilot.press("3")
+        await settled(app, pilot)
+        table = app.presets_tab.table
+        table.move_cursor(row=table.row_count - 1)
+        await pilot.pause()
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.form.assessment.settings == GLYPHS
+        await pilot.press("3")
+        await settled(app, pilot)
+        await pilot.press("d")
+        await pilot.pause()
+        await pilot.press("y")
+        await settled(app, pilot)
+        assert "my-glyphs" not in presets.names()
+
+
+async def test_a_preset_that_is_started_gives_its_name_to_the_run(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("3")
+        await settled(app, pilot)
+        await pilot.press("l")
+        await settled(app, pilot)
+        chosen = app.presets_tab.selected
+        assert chosen is not None
+        await pilot.press("f5")
+        await pilot.pause()
+        assert sessions.started == [(chosen.settings, chosen.name)]
+        assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+async def test_the_theme_is_remembered(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        first = app.theme
+        await pilot.press("ctrl+t")
+        await pilot.pause()
+        assert app.theme != first
+    assert make().theme == app.theme
+    paths.app_state_file().write_text("theme = ")
+    broken = make()
+    assert broken.theme == first
+    async with broken.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.pause()
+        assert "is not a TOML file" in next(iter(broken._notifications)).message
+
+
+def test_an_unknown_theme_is_refused(runs_dir: Path) -> None:
+    with pytest.raises(BadInput, match="theme is 'pink', but must be one of"):
+        make_app(runs_dir=runs_dir, theme="pink")
+
+
+def test_the_app_opens_ready_to_start() -> None:
+    settings, name = opening_settings()
+    assert name in ("quick", "sinusoid-maml", None)
+    assert settings.task.source == "sinusoid"
+
+
+async def test_ascii_means_ascii(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
+    app = make(GLYPHS, ascii=True)
+    async with app.run_test(size=SIZE) as pilot:
+        for keys in (["2"], ["enter"], ["f3"], ["f1"], ["escape", "3"]):
+            await pilot.press(*keys)
+            await settled(app, pilot)
+            drawn = "".join(strip.text for strip in app.screen._compositor.render_strips())
+            assert drawn.isascii(), sorted({char for char in drawn if not char.isascii()})
