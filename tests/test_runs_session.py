@@ -10,7 +10,7 @@ import pytest
 
 import metatui
 from metatui.errors import BadInput, MetatuiError, SettingsError
-from metatui.knobs import change
+from metatui.knobs import change, parse
 from metatui.learning import events, trainer
 from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
 from metatui.runs import writer
@@ -263,6 +263,22 @@ def test_saved_runs_are_evaluated_by_other_protocols(whole: tuple[RunFolder, lis
     assert [view.task for view in views(run, (2, 0))] == [2, 0]
     with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
         evaluate(run, steps=0)
+    with pytest.raises(
+        BadInput, match=r"evaluation\.batch_norm is 'per_example', but the run's model has no batch norm"
+    ):
+        evaluate(run, batch_norm="per_example")
+
+
+def test_a_run_on_images_is_evaluated_in_both_batch_norm_modes(tmp_path: Path) -> None:
+    glyphs = {"source": "glyphs", "ways": 3, "shots": 1, "queries": 2}
+    small = {"filters": 4}, {"iterations": 2}, {"tasks": 2, "test_tasks": 3, "inner_steps": 1}
+    settings = parse({"task": glyphs, **dict(zip(("model", "training", "evaluation"), small, strict=True))})
+    session = Session.start(settings, runs_dir=tmp_path)
+    list(session)
+    modes = {mode: evaluate(session.run, batch_norm=mode) for mode in ("transductive", "per_example")}
+    assert [result.batch_norm for result in modes.values()] == list(modes)
+    assert modes["transductive"].loss != modes["per_example"].loss
+    assert evaluate(session.run).loss == modes["transductive"].loss
 
 
 def test_a_run_without_a_checkpoint_cannot_be_evaluated(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import click
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.cli.output import cell, console, emit, evaluation_json, interval, plus_minus, protocol, table
+from metatui.knobs import KNOBS
 from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
 
@@ -18,6 +19,11 @@ from metatui.runs.store import RunStore
 @click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the settings say.")
 @click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@click.option(
+    "--batch-norm",
+    type=click.Choice(KNOBS["evaluation.batch_norm"].choices),
+    help="What batch norm sees at test: the whole query set, or one query example at a time.",
+)
 @click.option("--device", metavar="DEVICE", help="Where to compute; else as the settings say.")
 @runs_dir_option
 @json_option
@@ -27,6 +33,7 @@ def evaluate(
     steps: int | None,
     shots: int | None,
     split: str,
+    batch_norm: str | None,
     device: str | None,
     runs_dir: Path | None,
     as_json: bool,
@@ -39,7 +46,9 @@ def evaluate(
 
     from metatui.runs.evaluating import evaluate as evaluate_run
 
-    evaluation = evaluate_run(folder, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
+    evaluation = evaluate_run(
+        folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
+    )
     if as_json:
         report = evaluation_json(folder.id, evaluation)
         assert report is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from metatui.errors import Problem, SettingsError, shown
 from metatui.knobs import change
 from metatui.learning.events import Evaluation, TaskView
 from metatui.runs.folder import RunFolder
@@ -19,13 +20,14 @@ def evaluate(
     tasks: int | None = None,
     steps: int | None = None,
     shots: int | None = None,
+    batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
     """Adapt the run's best parameters (the last, before any validation) to held-out tasks.
 
     Args:
         split: `val` or `test`.
-        tasks: how many; as in the settings where None. So are `steps`, `shots` and `device`.
+        tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
 
     Raises:
         BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
@@ -33,7 +35,7 @@ def evaluate(
     from metatui.learning.state import evaluate_state
 
     settings, state = saved_state(run)
-    settings = _with_protocol(settings, tasks=tasks, steps=steps, shots=shots, device=device)
+    settings = _with_protocol(settings, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device)
     evaluation, _ = evaluate_state(settings, state, split=split)
     return evaluation
 
@@ -48,13 +50,23 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
 
 
 def _with_protocol(
-    settings: Settings, *, tasks: int | None, steps: int | None, shots: int | None, device: str | None
+    settings: Settings,
+    *,
+    tasks: int | None,
+    steps: int | None,
+    shots: int | None,
+    batch_norm: str | None,
+    device: str | None,
 ) -> Settings:
     """`settings` with another protocol, checked as any other settings are."""
+    if batch_norm is not None and not settings.is_classification:
+        sentence = f"evaluation.batch_norm is {shown(batch_norm)}, but the run's model has no batch norm"
+        raise SettingsError([Problem("evaluation.batch_norm", sentence)])
     wanted: dict[str, Any] = {
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
         "evaluation.shots": shots,
+        "evaluation.batch_norm": batch_norm,
         "compute.device": device,
     }
     return change(settings, {path: value for path, value in wanted.items() if value is not None})

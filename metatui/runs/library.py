@@ -88,6 +88,7 @@ def evaluate(
     tasks: int | None = None,
     steps: int | None = None,
     shots: int | None = None,
+    batch_norm: str | None = None,
     device: str | None = None,
     runs_dir: str | Path | None = None,
 ) -> Evaluation:
@@ -96,10 +97,13 @@ def evaluate(
     Args:
         run: a run, its name, the start of its name, or the path of its folder.
         split: `val` or `test`.
-        tasks: how many; as in the run's settings where None. So are `steps`, `shots` and `device`.
+        tasks: how many; as in the run's settings where None. So are `steps`, `shots`, `batch_norm` and
+            `device`.
 
     Raises:
         BadInput: no such run, no whole checkpoint, or a value that cannot be.
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
-    return evaluate_run(folder, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
+    return evaluate_run(
+        folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
+    )
