@@ -50,7 +50,8 @@ def run_app(
     with own_terminal(log):
         app.run()
     if app.return_code == 1:
-        print(f"metatui stopped because of an error of its own; what happened is in {log}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be gone
+            print(f"metatui stopped because of an error of its own; what happened is in {log}", file=sys.stderr)
     return app.return_code or 0
 
 

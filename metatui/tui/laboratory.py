@@ -379,7 +379,12 @@ class MetatuiApp(Window):
         """The terminal is gone or the process is asked to end."""
         self._leaving = code
         self.conductor.stop("interrupted")
-        self.run_worker(self._leave(code), group="leaving")
+        if self.is_running:
+            self.run_worker(self._leave(code), group="leaving")
+
+    def on_unmount(self) -> None:
+        # Whatever ends the app, an error of its own included, the process ends only after the training thread.
+        self.conductor.stop("interrupted")
 
     async def _leave(self, code: int) -> None:
         training = self.conductor.training

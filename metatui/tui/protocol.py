@@ -15,8 +15,19 @@ def headline(evaluation: Evaluation) -> str:
     else:
         value, kind = f"loss {mean:.4g} ± {ci95:.2g}", f"{evaluation.shots}-shot"
     steps = evaluation.steps[-1]
-    protocol = f"{kind}, {steps} step{'s' if steps != 1 else ''}, {evaluation.tasks} {evaluation.split} tasks"
-    return f"{value} ({protocol}{', ' + evaluation.batch_norm.replace('_', ' ') if evaluation.batch_norm else ''})"
+    protocol = [
+        kind,
+        f"{steps} step{'' if steps == 1 else 's'}",
+        f"{evaluation.tasks} {split_name(evaluation.split)} tasks",
+    ]
+    if evaluation.batch_norm:
+        protocol.append(evaluation.batch_norm.replace("_", " "))
+    return f"{value} ({', '.join(protocol)})"
+
+
+def split_name(split: str) -> str:
+    """A split as a person says it."""
+    return {"train": "training", "val": "validation"}.get(split, split)
 
 
 def protocol_of(settings: Settings) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from metatui.errors import shown
 from metatui.knobs import KNOBS
-from metatui.learning.events import Started
+from metatui.learning.events import Curve, Evaluation, Started
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import Entry
 from metatui.settings import Settings
@@ -34,7 +34,7 @@ def replay(run: RunFolder) -> Monitor:
     record = run.evaluation()
     monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
     monitor.views = run.views()
-    monitor.journal.extend(line for entry in run.journal() if (line := _line(entry)))
+    monitor.journal.extend(line for entry in run.journal() if (line := _line(entry, monitor.settings)))
     if record.test:
         monitor.journal.append(JournalLine(record.test.iteration, f"Test: {headline(record.test)}", "good"))
     return monitor
@@ -57,7 +57,7 @@ def _started(entry: Entry, settings: Settings) -> Started | None:
     return Started(settings, device, name, engine, reason, parameters, entry.iteration)
 
 
-def _line(entry: Entry) -> JournalLine | None:
+def _line(entry: Entry, settings: Settings) -> JournalLine | None:
     details, when = entry.details, entry.iteration
     match entry.event:
         case "started":
@@ -69,12 +69,11 @@ def _line(entry: Entry) -> JournalLine | None:
             label = KNOBS[path].label if path in KNOBS else path
             return JournalLine(when, f"{label} changed from {_text(details, 'old')} to {_text(details, 'new')}")
         case "evaluated":
-            best = details.get("best") is True
-            value = f"loss {_text(details, 'loss')}"
-            if isinstance(accuracy := details.get("accuracy"), float):
-                value = f"accuracy {100 * accuracy:.1f} %"
-            words = f"Validation: {value} ({_text(details, 'tasks')} tasks){', best so far' if best else ''}"
-            return JournalLine(when, words, "good" if best else "plain")
+            evaluation = _evaluation(entry, settings)
+            best = ", best so far" if details.get("best") is True else ""
+            if evaluation is None:
+                return None
+            return JournalLine(when, f"Validation: {headline(evaluation)}{best}", "good" if best else "plain")
         case "warned":
             return JournalLine(when, _text(details, "text"), "warning")
         case "failed":
@@ -85,6 +84,37 @@ def _line(entry: Entry) -> JournalLine | None:
             return JournalLine(when, entry.event.capitalize())
         case _:
             return None
+
+
+def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
+    """The last point of a validation's curves, which is all that the journal keeps of it."""
+    known = entry.details
+    numbers = [known.get(key) for key in ("tasks", "shots", "inner_step")]
+    loss = _curve(known, "loss")
+    if loss is None or any(type(number) is not int for number in numbers):
+        return None
+    tasks, shots, step = (int(number) for number in numbers if type(number) is int)
+    mode = known.get("batch_norm")
+    return Evaluation(
+        split=_text(known, "split"),
+        tasks=tasks,
+        shots=shots,
+        queries=settings.task.queries,
+        ways=settings.task.ways if settings.is_classification else None,
+        batch_norm=plain(mode) if isinstance(mode, str) else None,
+        iteration=entry.iteration,
+        steps=(step,),
+        loss=loss,
+        accuracy=_curve(known, "accuracy"),
+        seconds=0.0,
+    )
+
+
+def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
+    mean, ci95 = details.get(key), details.get(f"{key}_ci95")
+    if not isinstance(mean, int | float) or not isinstance(ci95, int | float):
+        return None
+    return Curve((float(mean),), (float(ci95),))
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:

@@ -40,7 +40,8 @@ def own_terminal(log: Path) -> Iterator[None]:
         finally:
             sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
             for stream, descriptor, number in zip(streams, kept, (1, 2), strict=True):
-                stream.flush()
+                with suppress(OSError):  # the terminal may be gone
+                    stream.flush()
                 os.dup2(descriptor, number)
                 os.close(descriptor)
             logging.getLogger("metatui").removeHandler(handler)

@@ -39,19 +39,19 @@ class JournalPane(VerticalScroll):
             self._shown = now
             self._write()
 
+    def on_mount(self) -> None:
+        self.anchor()
+
     def on_resize(self) -> None:
         self._write()
 
     def _write(self) -> None:
-        following = self.is_vertical_scroll_end
         width = max(20, self.scrollable_content_region.width - INDENT)
         entries = [_entry(shown_in(self, line.text), line, width) for line in self._shown]
         body = Content("\n").join(entries or [Content(EMPTY)])
         paper = self.query_one("#journal-lines", Static)
         paper.set_class(not self._shown, "-empty")
         paper.update(body)
-        if following:
-            self.scroll_end(animate=False)
 
 
 def _entry(text: str, line: JournalLine, width: int) -> Content:

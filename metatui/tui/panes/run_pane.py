@@ -13,7 +13,7 @@ from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row, RowsWidget
 from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
-from metatui.tui.protocol import headline
+from metatui.tui.protocol import headline, split_name
 from metatui.tui.resources import Load
 
 GAP = "   "
@@ -97,8 +97,8 @@ def _numbers(monitor: Monitor, load: Load) -> list[str]:
     words = []
     going = monitor.ended is None and not monitor.status
     if going and monitor.evaluating:
-        under_way = monitor.evaluating
-        words.append(f"evaluating: {under_way.done:,} of {under_way.tasks:,} {under_way.split} tasks")
+        now = monitor.evaluating
+        words.append(f"evaluating: {now.done:,} of {now.tasks:,} {split_name(now.split)} tasks")
     if going and (speeds := monitor.speeds):
         words += [f"{number(speeds[0])} meta-steps/s", f"{number(speeds[1])} tasks/s"]
     words.append(f"elapsed {clock(monitor.seconds)}")
