@@ -1,0 +1,1 @@
+"""The whole program under a pseudo-terminal, and the screen that a person at it would see."""

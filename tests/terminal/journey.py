@@ -1,0 +1,123 @@
+"""What a newcomer does in an hour, by keyboard alone, step by step: the same for the test and for the recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tests.terminal.watching import Terminal
+
+PRESET, PURPOSE = "my-maml", "MAML with a larger inner step"
+INNER_LR = "0.02"
+"""What the journey changes the inner learning rate to, from 0.01."""
+
+
+def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
+    """Starts when the app does and ends when it was told to quit; yields the name of each step when it can be seen.
+
+    Args:
+        iterations: What is typed into the form; has to last until the journey's end.
+        watched: The meta-step until which a run is watched.
+        marked: Which rows of the list of runs, newest first, are shown beside each other.
+    """
+    at.see("Settings", "Iterations", "F5 Start")
+    yield "01-start"
+
+    at.tab_to("Shots (K)")
+    at.type("0")
+    at.see("Must be a whole number")
+    at.press("f5")
+    at.see("Not started.")
+    yield "02-form"
+
+    at.type("10")
+    at.see_gone("Must be a whole number")
+    at.tab_to("Iterations")
+    at.type(str(iterations))
+    at.see(f" {iterations}")
+    at.press("f5")
+    at.see("Running")
+    yield "03-started"
+
+    at.until(lambda: at.meta_step >= watched, f"meta-step {watched}")
+    yield "04-watch"
+
+    at.press("f4")
+    at.see("Change the running run")
+    at.type(INNER_LR)
+    at.see("It was 0.01.")
+    yield "05-change"
+
+    at.press("enter")
+    at.see_gone("Change the running run")
+    at.press("f6")
+    at.see("Paused", "Go on")
+    yield "06-paused"
+
+    at.press("f6")
+    at.see("Running", "F6 Pause")
+    at.press("f8")
+    at.see("Validating")
+    at.press("ctrl+o")
+    at.see("Validation: loss", "truth", "support")
+    yield "07-evaluated"
+
+    at.press("f2")
+    at.see("Save preset", "How it is measured", "Name")
+    at.type(PRESET)
+    at.see(PRESET)
+    at.press("enter")
+    at.see(f"Saved as {PRESET}")
+    yield "08-save-preset"
+
+    at.press("f7")
+    at.see("F5 Start", "Stopped")
+    yield "09-stopped"
+
+    at.press("2")
+    at.see("Result", "maml on sinusoid", "preset none")
+    yield "10-runs"
+
+    at.press("3")
+    at.see("Preset", "Protocol:")
+    at.press("ctrl+end")
+    at.see("Source: saved from metatui")
+    yield "11-presets"
+
+    at.press("enter")
+    at.see(f"{PRESET} is in the form")
+    yield "12-loaded"
+
+    at.press("f5")
+    at.see("Running")
+    at.until(lambda: at.meta_step >= watched, f"meta-step {watched}")
+    yield "13-rerun"
+
+    at.press("2")
+    at.see("Result", "meta-steps, preset")
+    at.press("ctrl+home")
+    at.see(f"preset {PRESET}")
+    for row in range(marked.stop):
+        if row in marked:
+            at.press("space")
+            at.see(f"[{row - marked.start + 1}]")
+        if row + 1 in marked or row + 1 < marked.start:
+            at.press("down")
+    at.see(f"{len(marked)} marked")
+    at.press("1")
+    at.until(lambda: "Meta-loss" in at.text or "The marked runs" in at.text, "the work tab")
+    if "The marked runs" not in at.text:
+        at.press("ctrl+o")
+    at.see("The marked runs on the same held-out tasks")
+    yield "14-marked"
+
+    at.press("f1")
+    at.see("Help", "Train what the form says.")
+    yield "15-help"
+
+    at.press("escape")
+    at.see_gone("Train what the form says.")
+    at.press("f10")
+    at.see("A run is going on.", "Stop, save and quit")
+    yield "16-quit"
+
+    at.press("y")

@@ -1,0 +1,112 @@
+"""`metatui` as a child on a pseudo-terminal of its own."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import subprocess
+import sys
+import termios
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final
+
+from tests.terminal.screen import Emulator
+from tests.terminal.watching import PATIENCE, Terminal
+
+# The session has to take the terminal as its own for hang-ups and sizes to reach it. A launcher does that rather than
+# code run between fork and exec, which is not safe where the tests have threads.
+LAUNCHER = (
+    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
+    "os.execv(sys.executable, [sys.executable, '-m', 'metatui', *sys.argv[1:]])"
+)
+
+KEYS: Final[Mapping[str, bytes]] = {
+    "enter": b"\r", "tab": b"\t", "escape": b"\x1b", "space": b" ", "down": b"\x1b[B",
+    "f1": b"\x1bOP", "f2": b"\x1bOQ", "f3": b"\x1bOR", "f4": b"\x1bOS", "f5": b"\x1b[15~", "f6": b"\x1b[17~",
+    "f7": b"\x1b[18~", "f8": b"\x1b[19~", "f9": b"\x1b[20~", "f10": b"\x1b[21~",
+    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
+}  # fmt: skip
+"""What xterm and tmux send."""
+
+
+class Program(Terminal):
+    """The running program; leaving the `with` block hangs up."""
+
+    def __init__(self, *arguments: str, size: tuple[int, int] = (80, 24), env: Mapping[str, str] | None = None) -> None:
+        """`size` is in columns and rows; `env` is added to a plain environment (see `environment`)."""
+        self.emulator = Emulator(*size)
+        self._terminal, self._line = pty.openpty()
+        self._set_size(*size)
+        self.line_before = self.line_settings()
+        self.process = subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", LAUNCHER, *arguments],
+            stdin=self._line, stdout=self._line, stderr=self._line,
+            start_new_session=True, env=environment() | dict(env or {}),
+        )  # fmt: skip
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.hang_up()
+        try:
+            self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        os.close(self._line)
+
+    @property
+    def rows(self) -> Sequence[str]:
+        return self.emulator.rows
+
+    @property
+    def condition(self) -> str:
+        code = self.process.poll()
+        return "the program runs" if code is None else f"the program ended with {code}"
+
+    def look(self) -> bool:
+        over = self.process.poll() is not None  # asked first: what was sent before the end is still taken
+        ready, _, _ = select.select([self._terminal], [], [], 0 if over else 0.05)
+        if ready:
+            self.emulator.feed(os.read(self._terminal, 65536))
+        return bool(ready) or not over
+
+    def press(self, key: str) -> None:
+        os.write(self._terminal, KEYS.get(key) or key.encode())
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.emulator.resize(columns, rows)
+        self._set_size(columns, rows)
+
+    def hang_up(self) -> None:
+        """The connection drops."""
+        if self._terminal >= 0:
+            os.close(self._terminal)
+            self._terminal = -1
+
+    def ended(self) -> int:
+        """Wait for the end, showing what is still sent; the exit code, or minus the signal that ended it."""
+        if self._terminal >= 0:
+            self.until(lambda: not self.look(), "the end")
+        return self.process.wait(PATIENCE)
+
+    def line_settings(self) -> list[Any]:
+        """The terminal's line discipline: echo, line editing, signal keys."""
+        return termios.tcgetattr(self._line)
+
+    def _set_size(self, columns: int, rows: int) -> None:
+        fcntl.ioctl(self._terminal, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+
+def environment() -> dict[str, str]:
+    """What a login shell in a modern terminal gives, and nothing that this machine happens to set."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
+    return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}

@@ -1,0 +1,63 @@
+"""What a terminal shows and which modes it is in, out of the bytes that a program sends it."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+
+import pyte
+
+BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
+"""Questions and keyboard modes of newer terminals, whose rest pyte would draw as text or take for something else."""
+
+UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
+PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
+ESCAPES = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-B]|[=>78cDEHM])")
+TRUE_COLOURS = re.compile(rb"[34]8;2;(\d+);(\d+);(\d+)")
+
+ALTERNATE_SCREEN, CURSOR, BRACKETED_PASTE, FOCUS_EVENTS = 1049, 25, 2004, 1004
+MOUSE = (1000, 1002, 1003, 1005, 1006, 1015, 1016)
+
+
+class Emulator:
+    """A terminal of `columns` by `rows`."""
+
+    def __init__(self, columns: int, rows: int) -> None:
+        self.screen = pyte.Screen(columns, rows)
+        self.sent = b""
+        """All that was ever sent to it."""
+        self._stream = pyte.ByteStream(self.screen)
+        self._waiting = b""
+
+    def feed(self, data: bytes) -> None:
+        self.sent += data
+        data = self._waiting + data
+        cut = UNFINISHED.search(data)
+        data, self._waiting = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
+        self._stream.feed(BEYOND_PYTE.sub(b"", data))
+
+    def resize(self, columns: int, rows: int) -> None:
+        self.screen.resize(rows, columns)
+
+    @property
+    def rows(self) -> list[str]:
+        return list(self.screen.display)
+
+    @property
+    def modes(self) -> dict[int, bool]:
+        """Private modes that were ever set or reset, and which of them are on; those never named are off."""
+        modes: dict[int, bool] = defaultdict(bool)
+        for numbers, how in PRIVATE_MODES.findall(self.sent):
+            for number in numbers.split(b";"):
+                modes[int(number)] = how == b"h"
+        return modes
+
+    @property
+    def colours(self) -> set[tuple[int, int, int]]:
+        """Red, green and blue of every true colour that was ever asked for."""
+        return {(int(r), int(g), int(b)) for r, g, b in TRUE_COLOURS.findall(self.sent)}
+
+    @property
+    def plain_bytes(self) -> bytes:
+        """What was sent, without escape sequences."""
+        return ESCAPES.sub(b"", self.sent)

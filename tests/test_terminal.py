@@ -1,0 +1,209 @@
+"""The whole program under a real pseudo-terminal: what a person does with it, and what is left when it is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import struct
+import termios
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metatui import presets
+from metatui.knobs import change
+from metatui.runs.folder import RunFolder
+from metatui.runs.store import RunStore
+from tests.terminal.journey import INNER_LR, PRESET, journey
+from tests.terminal.program import Program
+from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
+
+SMALL, LARGE = (80, 24), (160, 48)
+ENDLESS = ["--set", "training.iterations=100000", "--set", "evaluation.tasks=10", "--set", "compute.device=cpu"]
+"""A run that is still on whenever a test is done with it."""
+
+Open = Callable[..., Program]
+
+
+@pytest.fixture
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def open_program(tmp_path: Path, runs_dir: Path) -> Open:
+    """Opens the program on an empty disk."""
+    folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    folders |= {"METATUI_RUNS": str(runs_dir), "HOME": str(tmp_path)}
+
+    def opened(*arguments: str, size: tuple[int, int] = SMALL, **variables: str) -> Program:
+        return Program(*arguments, size=size, env=folders | variables)
+
+    return opened
+
+
+def runs(folder: Path) -> list[RunFolder]:
+    """The runs there are, oldest first."""
+    return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
+
+
+def happened(run: RunFolder, event: str) -> list[int]:
+    """The meta-steps at which the journal says that `event` happened."""
+    return [entry.iteration for entry in run.journal() if entry.event == event]
+
+
+def assert_usable(program: Program) -> None:
+    """The terminal is as it was: a shell can go on in it."""
+    modes = program.emulator.modes
+    assert ALTERNATE_SCREEN in modes  # else nothing was ever there to put back
+    on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
+    assert not on
+    assert modes[CURSOR]
+    assert program.line_settings() == program.line_before
+    assert "Traceback" not in program.text
+
+
+@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
+def test_the_main_job(open_program: Open, runs_dir: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+    """Start, watch, change a learning rate, pause, resume, evaluate, save a preset, stop, load it, rerun, quit."""
+    with open_program(size=size) as program:
+        for step in journey(program, iterations=100_000, watched=210, marked=range(2)):
+            assert program.line_settings()[3] & termios.ECHO == 0, step
+            if step == "02-form":
+                assert not runs_dir.exists()
+            if step == "07-evaluated":
+                program.until(lambda: asked_for(runs(runs_dir)[0]), "the evaluation in the journal")
+        assert program.ended() == 0
+        assert_usable(program)
+
+    first, second = runs(runs_dir)
+    quick = presets.load("quick").settings
+    started_with = first.settings()
+    assert started_with == change(quick, {"training.iterations": 100_000})
+    (tweak,) = [entry for entry in first.journal() if entry.event == "tweaked"]
+    assert tweak.iteration >= 210
+    assert (tweak.details["path"], tweak.details["old"], tweak.details["new"]) == (
+        "algorithm.inner_lr", 0.01, float(INNER_LR),
+    )  # fmt: skip
+    (paused,), (resumed,), (stopped,) = (happened(first, event) for event in ("paused", "resumed", "stopped"))
+    assert tweak.iteration <= paused == resumed <= asked_for(first)[0] <= stopped
+    assert first.status() == second.status() == "stopped"
+
+    saved = presets.read(tmp_path / "config" / "metatui" / "presets" / f"{PRESET}.toml")
+    assert saved.settings == change(started_with, {"algorithm.inner_lr": float(INNER_LR)})
+    assert second.settings() == saved.settings
+    assert second.journal()[0].details["preset"] == PRESET
+    for run in (first, second):
+        assert_nothing_lost(run)
+
+
+def test_resized_while_it_trains_and_cut_off(open_program: Open, runs_dir: Path) -> None:
+    """Every size is drawn whole; a connection that drops costs nothing."""
+    with open_program("--preset", "quick", *ENDLESS, "--start") as program:
+        program.see("Running")
+        for columns, rows in (LARGE, (60, 20), SMALL):
+            program.resize(columns, rows)
+            program.until(lambda: program.rows[0].startswith(" metatui   1 Work"), "the top row")
+            program.until(lambda: "F6 Pause" in program.keys and "Quit" in program.keys, "the keys")
+            if (columns, rows) == LARGE:
+                program.until(lambda: program.rows[-2].endswith("╯"), "the frames")
+                program.see("Settings", "Curves", "Journal", "Adaptation", "Iterations")
+            else:
+                program.until(lambda: "Settings  Run  Adaptation" in program.rows[1], "the names of the panes")
+                assert "╯" not in program.text
+            program.see_progress()
+        program.hang_up()
+        assert program.ended() == 128 + signal.SIGHUP
+    (run,) = runs(runs_dir)
+    assert happened(run, "interrupted")
+    assert run.status() == "interrupted"
+    assert not run.is_live()
+    assert_nothing_lost(run)
+
+
+def test_in_ascii_until_terminated(open_program: Open, runs_dir: Path) -> None:
+    """Quitting asks first; the end that a batch system sends does not, and saves. Not one character beyond ASCII."""
+    with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
+        program.see("Running", "Validation: loss")
+        look_around(program)
+        program.press("f10")
+        program.see("A run is going on.")
+        program.press("n")
+        program.see_gone("A run is going on.")
+        program.see_progress()
+        os.kill(program.process.pid, signal.SIGTERM)
+        assert program.ended() == 128 + signal.SIGTERM
+        assert_usable(program)
+        assert program.emulator.plain_bytes.isascii()
+    (run,) = runs(runs_dir)
+    assert happened(run, "interrupted")
+    assert_nothing_lost(run)
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [{"TERM": "dumb"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+    ids=["dumb", "C"],
+)
+def test_terminals_without_unicode(open_program: Open, variables: dict[str, str]) -> None:
+    with open_program(**variables) as program:
+        look_around(program)
+        program.press("f10")
+        assert program.ended() == 0
+        assert_usable(program)
+        assert program.emulator.plain_bytes.isascii()
+
+
+def test_no_color(open_program: Open) -> None:
+    with open_program(NO_COLOR="1") as program:
+        look_around(program)
+        program.press("f10")
+        assert program.ended() == 0
+        colours = program.emulator.colours
+        assert colours  # greys are no colours
+        assert all(red == green == blue for red, green, blue in colours)
+
+
+def look_around(program: Program) -> None:
+    """Open every tab, the help and a dialog."""
+    program.see("Settings", "Iterations")
+    program.press("f1")
+    program.see("Train what the form says.")
+    program.press("escape")
+    program.see_gone("Train what the form says.")
+    program.press("f2")
+    program.see("How it is measured")
+    program.press("escape")
+    program.see_gone("How it is measured")
+    program.press("ctrl+n")
+    program.until(lambda: "Filter" in program.keys or "No runs yet" in program.text, "the runs")
+    program.press("ctrl+n")
+    program.see("Protocol:")
+    program.press("ctrl+n")
+    program.see("Settings", "Iterations")
+
+
+def assert_nothing_lost(run: RunFolder) -> None:
+    """Every meta-step that the journal speaks of at the end is measured and in the last checkpoint."""
+    reached = run.journal()[-1].iteration
+    assert reached > 0
+    assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
+    assert saved_at(run.checkpoints_path / "last.safetensors") == reached
+
+
+def saved_at(checkpoint: Path) -> int:
+    """The meta-step of a checkpoint, read without torch."""
+    data = checkpoint.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
+    return int(values["iteration"])
+
+
+def asked_for(run: RunFolder) -> list[int]:
+    """The meta-steps of validations beyond the regular ones."""
+    every = run.settings().evaluation.every
+    found = Counter(happened(run, "evaluated"))
+    return sorted((found - Counter({step: 1 for step in found if step % every == 0})).elements())
