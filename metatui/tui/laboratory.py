@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from textual import on, work
 
@@ -71,6 +71,10 @@ class MetatuiApp(Window):
         self.shown: Monitor | None = None
         """The run that the work tab shows: the one of this process, or one from disk."""
         self._beside: list[RunViews] = []
+        """The marked runs, if they are shown in place of the one run."""
+        self._beside_caption = ""
+        self._colours: dict[str, int] = {}
+        """Which colour each marked run has, as long as it is marked."""
         self._load, self._sampler = Load(), Sampler()
         self._ticker = Ticker(self, self.tick)
         self._leaving: int | None = None
@@ -110,11 +114,9 @@ class MetatuiApp(Window):
         """Train what the form says, or say why not and go to the field to change."""
         assessment = self.form.assessment
         if assessment.settings is None:
-            first = next(iter(assessment.problems.values()))
             self.open_tab("work")
             self.work_tab.pane = "settings"
-            await self.form.focus_first_problem()
-            self.notify(f"Not started. {first}", severity="error")
+            self.notify(f"Not started. {await self.form.go_to_first_problem()}", severity="error")
             return
         settings = assessment.settings
         name, named = self._preset
@@ -222,7 +224,7 @@ class MetatuiApp(Window):
 
     def _show_adaptation(self) -> None:
         if self._beside:
-            self.work_tab.show_adaptation(self._beside, "The marked runs on the same held-out tasks")
+            self.work_tab.show_adaptation(self._beside, self._beside_caption)
             return
         monitor = self.shown
         if monitor is None or not monitor.views:
@@ -231,8 +233,11 @@ class MetatuiApp(Window):
         result = monitor.test or monitor.evaluation
         caption = f"{'Test' if monitor.test else 'Validation'}: {headline(result)}" if result else ""
         label = monitor.settings.algorithm.name
-        views = RunViews(monitor.run_id, label, palette.run_colour(0, self.current_theme.dark), monitor.views)
+        views = RunViews(monitor.run_id, label, self._colour(monitor.run_id), monitor.views)
         self.work_tab.show_adaptation((views,), caption)
+
+    def _colour(self, run_id: str) -> str:
+        return palette.run_colour(self._colours.get(run_id, 0), self.current_theme.dark)
 
     def view_changed(self, view: View) -> None:
         self.work_tab.curves.view = view
@@ -303,22 +308,23 @@ class MetatuiApp(Window):
     async def _show_beside(self, runs: Sequence[RunSummary]) -> None:
         """Adaptation of the marked runs on the same tasks; what it takes is computed in a thread."""
         tasks = {run.settings and _same_tasks(run.settings) for run in runs}
-        if len(tasks) > 1:
-            self.notify("The marked runs have different tasks, so their pictures are not of the same ones.",
-                        severity="warning")  # fmt: skip
+        same = "the same" if len(tasks) == 1 else "different"
+        self._beside_caption = f"The marked runs on {same} held-out test tasks"
+        self._colours = coloured([run.id for run in runs], self._colours)
+        names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
         beside = []
-        for index, run in enumerate(runs):
+        for run, name in zip(runs, names, strict=True):
             try:
                 views = await asyncio.to_thread(self._sessions.views, run.id, VIEWS)
             except MetatuiError as error:
                 self.notify(f"{run.id} cannot be shown: {error}.", severity="error")
                 continue
-            label = run.settings.algorithm.name if run.settings else run.id
-            beside.append(RunViews(run.id, label, palette.run_colour(index, self.current_theme.dark), views))
+            label = name if names.count(name) == 1 else run.id
+            beside.append(RunViews(run.id, label, self._colour(run.id), views))
         self._beside = beside
         self._show_adaptation()
         if beside:
-            self.notify(f"{len(beside)} marked: 1 shows them side by side.")
+            self.notify(f"{len(beside)} of at most 3 runs marked; the work tab (key 1) shows their adaptation.")
 
     # Presets
 
@@ -337,8 +343,8 @@ class MetatuiApp(Window):
     async def action_save_preset(self) -> None:
         settings = self.form.assessment.settings
         if settings is None:
-            self.notify("Not saved: the form has a wrong field.", severity="error")
-            await self.form.focus_first_problem()
+            self.open_tab("work")
+            self.notify(f"Not saved. {await self.form.go_to_first_problem()}", severity="error")
             return
         chosen = settings
         name = f"{settings.algorithm.name}-{settings.task.source}"
@@ -391,6 +397,15 @@ class MetatuiApp(Window):
         if training and self.conductor.phase.active:
             await asyncio.to_thread(training.over.wait)
         self.exit(return_code=code)
+
+
+def coloured(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
+    """A colour's number for each of `runs`: the one it had before, or the first that none has."""
+    colours = {run: before[run] for run in runs if run in before}
+    for run in runs:
+        if run not in colours:
+            colours[run] = min(set(range(len(runs))) - set(colours.values()))
+    return colours
 
 
 def _same_tasks(settings: Settings) -> tuple[object, ...]:

@@ -105,11 +105,13 @@ class SettingsForm(Vertical):
     def focus_first(self) -> None:
         next(field for field in self.fields if field.display).control.focus()
 
-    async def focus_first_problem(self) -> None:
-        """Put the cursor into the first field that is wrong."""
-        if self.assessment.problems:
-            field = await self.reveal(min(self.assessment.problems, key=list(KNOBS).index))
-            self.call_after_refresh(field.control.focus)
+    async def go_to_first_problem(self) -> str:
+        """Put the cursor into the first field that is wrong; what is wrong with it is returned."""
+        problems = self.assessment.problems
+        knob = next(knob for knob in sorted(KNOBS.values(), key=lambda knob: not knob.main) if knob.path in problems)
+        field = await self.reveal(knob.path)
+        self.call_after_refresh(field.control.focus)
+        return f"{knob.label}: {problems[knob.path]}"
 
     def _judge(self) -> None:
         """Read the whole form again and show what came of it."""

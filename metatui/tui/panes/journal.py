@@ -28,6 +28,8 @@ class JournalPane(VerticalScroll):
     def __init__(self) -> None:
         super().__init__(id="journal", classes="pane in-journal")
         self._shown: tuple[JournalLine, ...] = ()
+        self._end = 0
+        """Where the end was when it was last scrolled to: who is above it has scrolled back to read."""
 
     def compose(self) -> ComposeResult:
         yield Static(EMPTY, id="journal-lines", classes="-empty", markup=False)
@@ -39,9 +41,6 @@ class JournalPane(VerticalScroll):
             self._shown = now
             self._write()
 
-    def on_mount(self) -> None:
-        self.anchor()
-
     def on_resize(self) -> None:
         self._write()
 
@@ -52,6 +51,12 @@ class JournalPane(VerticalScroll):
         paper = self.query_one("#journal-lines", Static)
         paper.set_class(not self._shown, "-empty")
         paper.update(body)
+        if self.scroll_offset.y >= self._end:
+            self.call_after_refresh(self._follow)
+
+    def _follow(self) -> None:
+        self._end = self.max_scroll_y
+        self.scroll_to(y=self._end, animate=False)
 
 
 def _entry(text: str, line: JournalLine, width: int) -> Content:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable
+
 from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
@@ -101,13 +104,14 @@ def _numbers(monitor: Monitor, load: Load) -> list[str]:
         words.append(f"evaluating: {now.done:,} of {now.tasks:,} {split_name(now.split)} tasks")
     if going and (speeds := monitor.speeds):
         words += [f"{number(speeds[0])} meta-steps/s", f"{number(speeds[1])} tasks/s"]
+    result = monitor.test or monitor.best
+    if not going and result:
+        words.append(headline(result))
     words.append(f"elapsed {clock(monitor.seconds)}")
     if going and monitor.remaining is not None:
         words.append(f"remaining {clock(monitor.remaining)}")
     if going:
         words += load.words()
-    elif result := monitor.test or monitor.best:
-        words.append(f"{'test' if result is monitor.test else 'best validation'}: {headline(result)}")
     return words
 
 
@@ -118,12 +122,12 @@ def clock(seconds: float) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def in_rows(parts: list[str] | tuple[str, ...], width: int) -> list[str]:
-    """`parts` beside each other in as few rows of `width` as hold them; only a part longer than a row is cut."""
+def in_rows(parts: Iterable[str], width: int) -> list[str]:
+    """`parts` beside each other in as few rows of `width` as hold them, broken between words only if one is longer."""
     rows: list[str] = []
     for part in parts:
         if rows and len(rows[-1]) + len(GAP) + len(part) <= width:
             rows[-1] += GAP + part
         else:
-            rows.append(part)
+            rows += textwrap.wrap(part, max(1, width))
     return rows

@@ -163,7 +163,7 @@ class RunsTab(Vertical):
         for run in self._shown:
             cells = [self._mark(run), run.id, run.status.capitalize(), result(run)]
             if not self._narrow:
-                cells += [f"{run.iteration:,}", run.preset or "own", f"{run.started.astimezone():%Y-%m-%d %H:%M}"]
+                cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
             table.add_row(*(Text(cell) for cell in cells), key=run.run.path.name)
         ids = [run.id for run in self._shown]
         if before and before.id in ids:
@@ -215,14 +215,23 @@ def details(run: RunSummary) -> list[str]:
     if run.settings:
         s = run.settings
         lines.append(
-            f"{s.algorithm.name} on {s.task.source}, {s.task.shots} shots, inner steps {s.algorithm.inner_steps} at "
+            f"{s.algorithm.name} on {s.task.source}, {s.task.shots}-shot, inner steps {s.algorithm.inner_steps} at "
             f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
         )
     lines += [f"{_title(evaluation)}: {headline(evaluation)}" for evaluation in (run.test, run.best) if evaluation]
     if run.problem:
         lines.append(run.problem)
-    lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {run.run.path}")
+    lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {place(run)}")
     return lines
+
+
+def when(run: RunSummary) -> str:
+    """When the run was started, in local time."""
+    return f"{run.started.astimezone():%Y-%m-%d %H:%M}"
+
+
+def place(run: RunSummary) -> str:
+    return str(run.run.path)
 
 
 def _title(evaluation: Evaluation) -> str:

@@ -1,0 +1,128 @@
+"""The app as a picture, at three sizes and in ASCII. `pytest --snapshot-update` draws them anew; look before you do."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from metatui.knobs import change
+from metatui.learning.events import Evaluated, Finished, Warned
+from metatui.settings import Settings
+from metatui.tui.laboratory import MetatuiApp
+from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
+
+SIZES = [(80, 24), (120, 40), (200, 60)]
+GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
+Make = Callable[..., MetatuiApp]
+Compare = Callable[..., bool]
+
+
+@pytest.fixture(autouse=True)
+def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory and load differ from machine to machine."""
+    monkeypatch.setattr("metatui.tui.laboratory.SAMPLE_EVERY", 3600.0)
+
+
+def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Start, and see `steps` meta-steps with two validations."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, MetatuiApp)
+        await pilot.press("f5")
+        await pilot.pause()
+        session = sessions.session
+        assert session is not None
+        settings = session.settings
+        for half in (1, 2):
+            until = half * steps // 2
+            session.emit(*(progress(i, settings) for i in range((half - 1) * steps // 2 + 1, until + 1)))
+            session.emit(Evaluated(evaluation(settings, until), views(settings), best=half == 1))
+        session.emit(Warned(steps, "only 100 validation tasks: the interval is wide"))
+        if end:
+            session.end(Finished(steps, "iterations", steps / 10, evaluation(settings, steps, "test"), views(settings)))
+            await session.over(app, pilot)
+        else:
+            await session.heard(app, pilot)
+
+    return run
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_opening(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(make(), terminal_size=size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_training(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(make(), terminal_size=size, run_before=training(sessions, 500))
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_images(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(make(GLYPHS), terminal_size=size, run_before=training(sessions, 300, end=True))
+
+
+@pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])
+def test_themes(make: Make, sessions: FakeSessions, snap_compare: Compare, theme: str) -> None:
+    assert snap_compare(make(theme=theme), terminal_size=(120, 40), run_before=training(sessions, 500))
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_ascii(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
+    assert snap_compare(make(ascii=True), terminal_size=size, run_before=training(sessions, 500))
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_wrong_fields(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
+    async def refused(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, MetatuiApp)
+        for path, text in (("task.queries", "30"), ("evaluation.tasks", "one")):
+            field = (await app.form.reveal(path)).control
+            assert isinstance(field, Input)
+            field.cursor_blink = False
+            field.value = text
+        await pilot.pause()
+        await pilot.press("f5")
+        await pilot.pause()
+
+    settings = change(Settings(), {"task.source": "omniglot"})
+    assert snap_compare(make(settings), terminal_size=size, run_before=refused)
+
+
+@pytest.mark.parametrize("keys", ["f1", "f4", "f2", "ctrl+q"], ids=["help", "change", "save-preset", "quit"])
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_dialogs(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int], keys: str) -> None:
+    async def opened(pilot: Pilot[None]) -> None:
+        await training(sessions, 100)(pilot)
+        await pilot.press(keys)
+        await pilot.pause()
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+        await pilot.pause()
+
+    assert snap_compare(make(), terminal_size=size, run_before=opened)
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_runs(
+    make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
+) -> None:
+    monkeypatch.setattr("metatui.tui.panes.runs_tab.place", lambda run: "/runs")
+    monkeypatch.setattr("metatui.tui.panes.runs_tab.when", lambda run: "2026-01-02 03:04")
+    saved_run(runs_dir, GLYPHS, name="reptile-glyphs-20260102-030405", steps=40)
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-020304", steps=30, test=False)
+
+    async def listed(pilot: Pilot[None]) -> None:
+        await pilot.press("2")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.press("space")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.pause()
+
+    assert snap_compare(make(), terminal_size=size, run_before=listed)
