@@ -28,6 +28,7 @@ from metatui.learning.models import conv4, mlp
 from metatui.learning.outer import OuterAdam
 from metatui.learning.tasks.glyphs import GlyphSource
 from metatui.learning.tasks.sinusoid import SinusoidSource
+from metatui.learning.tasks.torchvision_import import torchvision_datasets
 
 OUTER_LR = 1e-3
 
@@ -84,6 +85,7 @@ def engine_side(work: Work, name: str, workers: int = 1) -> Step:
 
 
 def learn2learn_side(work: Work) -> Step:
+    torchvision_datasets()  # learn2learn imports torchvision, which a CPU build of torch needs help with
     import learn2learn as l2l  # type: ignore[import-not-found]
 
     model = deepcopy(work.model)
