@@ -113,7 +113,7 @@ def test_resized_while_it_trains_and_cut_off(open_program: Open, runs_dir: Path)
                 program.see("Settings", "Curves", "Journal", "Adaptation", "Iterations")
             else:
                 program.until(lambda: "Settings  Run  Adaptation" in program.rows[1], "the names of the panes")
-                assert "╯" not in program.text
+                program.see_gone("╯")
             program.see_progress()
         program.hang_up()
         assert program.ended() == 128 + signal.SIGHUP

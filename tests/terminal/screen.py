@@ -28,6 +28,7 @@ class Emulator:
         """All that was ever sent to it."""
         self._stream = pyte.ByteStream(self.screen)
         self._waiting = b""
+        self._rows: list[str] | None = None
 
     def feed(self, data: bytes) -> None:
         self.sent += data
@@ -35,13 +36,20 @@ class Emulator:
         cut = UNFINISHED.search(data)
         data, self._waiting = (data[: cut.start()], data[cut.start() :]) if cut else (data, b"")
         self._stream.feed(BEYOND_PYTE.sub(b"", data))
+        self._rows = None
 
     def resize(self, columns: int, rows: int) -> None:
         self.screen.resize(rows, columns)
+        self._rows = None
 
     @property
     def rows(self) -> list[str]:
-        return list(self.screen.display)
+        """The characters of each row. Kept until something is sent: reading them out takes longer than waiting."""
+        if self._rows is None:
+            screen = self.screen
+            cells = [screen.buffer[row] for row in range(screen.lines)]
+            self._rows = ["".join(row[column].data for column in range(screen.columns)) for row in cells]
+        return self._rows
 
     @property
     def modes(self) -> dict[int, bool]:

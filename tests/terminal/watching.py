@@ -42,7 +42,7 @@ class Terminal(ABC):
 
     @property
     def meta_step(self) -> int:
-        """How far the run that is shown has come, as the top row says or the row of its progress; 0 where neither is."""
+        """How far the run has come, as the top row says or else the row of its progress; 0 where neither is seen."""
         found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(r"([\d,]+) of [\d,]+ meta-s", self.text)
         return int(found[1].replace(",", "")) if found else 0
 
@@ -72,10 +72,13 @@ class Terminal(ABC):
         for _ in range(most):
             before = self._explained()
             self.press("tab")
-            self.until(lambda seen=before: self._explained() not in ("", seen), "the next field explained")
+            self._see_explained_other_than(before)
             if self._explained() == label:
                 return
         raise AssertionError(f"tab does not lead to {label}\n{self.text}")
+
+    def _see_explained_other_than(self, label: str) -> None:
+        self.until(lambda: self._explained() not in ("", label), "the next field explained")
 
     def until(self, holds: Callable[[], object], what: str) -> None:
         """Look until `holds()`; AssertionError where the program ends first, or patience does."""
