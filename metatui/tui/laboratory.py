@@ -21,6 +21,7 @@ from metatui.tui.adaptation import RunViews
 from metatui.tui.conductor import Conductor
 from metatui.tui.form.fields import KnobField, explained
 from metatui.tui.form.form import SettingsForm
+from metatui.tui.job_control import continue_only_what_was_stopped
 from metatui.tui.monitor import Monitor
 from metatui.tui.panes.bars import TopBar
 from metatui.tui.panes.curves import View
@@ -42,6 +43,9 @@ from metatui.tui.window import Window
 
 SAMPLE_EVERY = 2.0
 """Seconds between samples of memory and load."""
+
+FOLLOW_EVERY = 5.0
+"""Seconds between readings of a run that is shown and goes on in another process."""
 
 VIEWS = 4
 """Held-out tasks on which marked runs are shown beside each other."""
@@ -99,7 +103,9 @@ class MetatuiApp(Window):
             # A terminal that is gone, or a batch system that ends the job: what the run has reached is saved.
             for number in (signal.SIGHUP, signal.SIGTERM):
                 loop.add_signal_handler(number, self._hang_up, 128 + number)
+            continue_only_what_was_stopped()
         self.set_interval(SAMPLE_EVERY, self._sample)
+        self.set_interval(FOLLOW_EVERY, self._follow)
         if self._warning:
             self.notify(self._warning, severity="warning")
         self.form.focus_first()
@@ -279,7 +285,7 @@ class MetatuiApp(Window):
         if self.conductor.phase.active:
             self.notify(BY_ID["start"].refuse(self.situation), severity="warning")
             return
-        monitor.status = ""
+        monitor.status, monitor.folder = "", None
         self._begin(lambda: self._sessions.resume(run.id), monitor)
 
     @work(exclusive=True, group="open")
@@ -299,6 +305,20 @@ class MetatuiApp(Window):
         self.work_tab.go_to("run")
         self.show_run()
         self._show_adaptation()
+
+    async def _follow(self) -> None:
+        """Read the shown run again if another process is training it."""
+        before = self.shown
+        if before is None or before.folder is None or before.status not in ("Running", "Paused"):
+            return
+        try:
+            now = await asyncio.to_thread(replay, before.folder)
+        except MetatuiError:
+            return  # its files are being written, moved or deleted: what was read stays on the screen
+        if self.shown is before and self._leaving is None:
+            self.shown = now
+            self.show_run()
+            self._show_adaptation()
 
     @on(RunsTab.Marked)
     def _marked(self, event: RunsTab.Marked) -> None:

@@ -23,6 +23,7 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
+from metatui.runs.folder import RunFolder
 from metatui.settings import Settings
 from metatui.tui.form.model import text_of
 from metatui.tui.history import History
@@ -54,6 +55,8 @@ class Monitor:
         self.run_id = run_id
         self.status = status
         """How it stands, in words, for a run that is not going on in this process."""
+        self.folder: RunFolder | None = None
+        """Where it was read from, if it was."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()

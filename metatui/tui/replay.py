@@ -19,6 +19,7 @@ from metatui.tui.protocol import headline
 def replay(run: RunFolder) -> Monitor:
     """Everything that the folder tells of a run. Reads files, so it is called in a thread. Raises BadInput."""
     monitor = Monitor(run.settings(), run.id, run.status().capitalize())
+    monitor.folder = run
     validations = run.validations()
     seconds = 0.0
     for progress in run.metrics().read_all():

@@ -13,6 +13,7 @@ from textual.widgets import Input
 from metatui import paths, presets
 from metatui.errors import BadInput
 from metatui.knobs import change
+from metatui.runs.metrics import MetricsWriter
 from metatui.settings import Settings
 from metatui.tui.actions import ACTIONS, Phase, Situation
 from metatui.tui.app import make_app, opening_settings
@@ -24,7 +25,7 @@ from metatui.tui.panes.work import PANES
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.help import HelpScreen
 from metatui.tui.screens.save_preset import SavePresetScreen
-from tests.tui.fakes import FakeSessions, saved_run
+from tests.tui.fakes import FakeSessions, progress, saved_run
 
 SIZE = (120, 40)
 Make = Callable[..., MetatuiApp]
@@ -304,3 +305,36 @@ async def test_ascii_means_ascii(make: Make, runs_dir: Path) -> None:
             await settled(app, pilot)
             drawn = "".join(strip.text for strip in app.screen._compositor.render_strips())
             assert drawn.isascii(), sorted({char for char in drawn if not char.isascii()})
+
+
+async def test_the_mouse_does_what_the_keys_do(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.click("#top-bar", offset=(20, 0))
+        await settled(app, pilot)
+        assert open_tab(app) == "runs"
+        await pilot.click("#top-bar", offset=(12, 0))
+        await pilot.pause()
+        assert open_tab(app) == "work"
+        await pilot.click("#key-bar", offset=(3, 0))
+        await pilot.pause()
+        assert sessions.session is not None
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+async def test_a_run_of_another_process_is_followed(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.shown is not None
+        app.shown.status = "Running"
+        metrics = MetricsWriter(run.metrics_path, after=30)
+        metrics.append(progress(31))
+        metrics.close()
+        await app._follow()
+        assert app.shown.iteration == 31

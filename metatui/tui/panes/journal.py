@@ -4,62 +4,93 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable
+from typing import ClassVar
 
-from textual.app import ComposeResult
-from textual.containers import VerticalScroll
-from textual.content import Content
-from textual.widgets import Static
+from rich.segment import Segment
+from textual.geometry import Size
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
 
-from metatui.tui.monitor import JournalLine
+from metatui.tui.monitor import JournalLine, Tone
 from metatui.tui.words import shown_in
 
-TONES = {"plain": "", "good": "$text-success", "warning": "$text-warning", "error": "$text-error"}
 INDENT = 9
 """Columns before the text: the meta-step, up to 999,999, and a gap."""
 
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
 
 
-class JournalPane(VerticalScroll):
-    """The journal of the run that is shown; each line begins with its meta-step."""
+class JournalPane(ScrollView, can_focus=True):
+    """The journal of the run that is shown; each line begins with its meta-step.
+
+    It draws its lines itself: a scrolling container of Textual's sends the whole screen again with every new line.
+    """
 
     BORDER_TITLE = "Journal"
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "journal--plain",
+        "journal--good",
+        "journal--warning",
+        "journal--error",
+        "journal--step",
+    }
+    DEFAULT_CSS = """
+    JournalPane {
+        overflow-x: hidden;
+        & > .journal--good { color: $text-success; }
+        & > .journal--warning { color: $text-warning; }
+        & > .journal--error { color: $text-error; }
+        & > .journal--step { color: $text-muted; }
+    }
+    """
 
     def __init__(self) -> None:
         super().__init__(id="journal", classes="pane in-journal")
         self._shown: tuple[JournalLine, ...] = ()
-        self._end = 0
-        """Where the end was when it was last scrolled to: who is above it has scrolled back to read."""
-
-    def compose(self) -> ComposeResult:
-        yield Static(EMPTY, id="journal-lines", classes="-empty", markup=False)
+        self._rows: list[tuple[str, str, Tone | None]] = []
+        """Rows as wrapped: the meta-step's column, the text, and its tone; none for the words of an empty journal."""
+        self._wrapped_to = 0
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`; stays at the end unless the user has scrolled back."""
         now = tuple(lines)
         if now != self._shown:
             self._shown = now
-            self._write()
+            self._wrap()
 
     def on_resize(self) -> None:
-        self._write()
+        if self._wrapped_to != self._text_width:
+            self._wrap()
 
-    def _write(self) -> None:
-        width = max(20, self.scrollable_content_region.width - INDENT)
-        entries = [_entry(shown_in(self, line.text), line, width) for line in self._shown]
-        body = Content("\n").join(entries or [Content(EMPTY)])
-        paper = self.query_one("#journal-lines", Static)
-        paper.set_class(not self._shown, "-empty")
-        paper.update(body)
-        if self.scroll_offset.y >= self._end:
-            self.call_after_refresh(self._follow)
+    @property
+    def _text_width(self) -> int:
+        # The scrollbar's column is kept free, so that nothing is wrapped anew when it appears.
+        return max(10, self.content_size.width + self.scrollbar_size_vertical * self.show_vertical_scrollbar - 1)
 
-    def _follow(self) -> None:
-        self._end = self.max_scroll_y
-        self.scroll_to(y=self._end, animate=False)
+    def _wrap(self) -> None:
+        following = self.is_vertical_scroll_end
+        width = self._wrapped_to = self._text_width
+        self._rows = [row for line in self._shown for row in self._wrapped(line, width - INDENT)]
+        if not self._shown:
+            self._rows = [("", row, None) for row in textwrap.wrap(EMPTY, width)]
+        self.virtual_size = Size(width, len(self._rows))
+        if following:
+            self.scroll_end(animate=False)
+        self.refresh()
 
+    def _wrapped(self, line: JournalLine, width: int) -> Iterable[tuple[str, str, Tone | None]]:
+        step = f"{line.iteration:>{INDENT - 2},}  "
+        for text in textwrap.wrap(shown_in(self, line.text), max(1, width)):
+            yield step, text, line.tone
+            step = " " * INDENT
 
-def _entry(text: str, line: JournalLine, width: int) -> Content:
-    """A line of the journal, its text in a column of its own."""
-    column = f"\n{' ' * INDENT}".join(textwrap.wrap(text, width))
-    return Content.assemble((f"{line.iteration:>{INDENT - 2},}  ", "$text-muted"), (column, TONES[line.tone]))
+    def render_line(self, y: int) -> Strip:
+        number = self.scroll_offset.y + y
+        width = self.scrollable_content_region.width
+        base = self.rich_style
+        if number >= len(self._rows):
+            return Strip.blank(width, base)
+        step, text, tone = self._rows[number]
+        muted = self.get_component_rich_style("journal--step", partial=True)
+        ink = self.get_component_rich_style(f"journal--{tone}", partial=True) if tone else muted
+        return Strip([Segment(step, base + muted), Segment(text, base + ink)]).adjust_cell_length(width, base)
