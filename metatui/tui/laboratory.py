@@ -1,48 +1,28 @@
-"""The app itself: one training in a thread, a timer that shows how it goes, and what each action does."""
+"""The app itself: the bench, the collection of earlier runs beside it, and presets."""
 
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from textual import on, work
 
 from metatui import presets
 from metatui.errors import MetatuiError
-from metatui.learning.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Tweaked
 from metatui.presets import Preset
-from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 from metatui.settings import Settings
-from metatui.tui import palette
-from metatui.tui.actions import BY_ID, Phase, Situation
+from metatui.tui.actions import BY_ID
 from metatui.tui.adaptation import RunViews
-from metatui.tui.conductor import Conductor
+from metatui.tui.bench import Bench
 from metatui.tui.form.fields import KnobField, explained
-from metatui.tui.form.form import SettingsForm
-from metatui.tui.job_control import continue_only_what_was_stopped
-from metatui.tui.monitor import Monitor
-from metatui.tui.panes.bars import TopBar
-from metatui.tui.panes.curves import View
 from metatui.tui.panes.presets_tab import PresetsTab
 from metatui.tui.panes.runs_tab import RunsTab
 from metatui.tui.panes.work import WorkTab
 from metatui.tui.protocol import headline, protocol_of
 from metatui.tui.replay import replay
-from metatui.tui.resources import Load, Sampler
-from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.help import HelpScreen
-from metatui.tui.screens.live import LiveScreen
 from metatui.tui.screens.save_preset import PresetName, SavePresetScreen
-from metatui.tui.sessions import Sessions
-from metatui.tui.symbols import Symbols
-from metatui.tui.ticker import Ticker
-from metatui.tui.training import SessionLike
-from metatui.tui.window import Window
-
-SAMPLE_EVERY = 2.0
-"""Seconds between samples of memory and load."""
 
 FOLLOW_EVERY = 5.0
 """Seconds between readings of a run that is shown and goes on in another process."""
@@ -51,203 +31,11 @@ VIEWS = 4
 """Held-out tasks on which marked runs are shown beside each other."""
 
 
-class MetatuiApp(Window):
-    """`settings` are in the form at the start; `preset` is their name, if they have one."""
+class MetatuiApp(Bench):
+    """What the runs and presets tabs ask for happens here."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        *,
-        store: RunStore,
-        sessions: Sessions,
-        symbols: Symbols,
-        theme: str,
-        preset: str | None = None,
-        start: bool = False,
-        warning: str = "",
-    ) -> None:
-        super().__init__(settings, store=store, symbols=symbols, theme=theme)
-        self._sessions = sessions
-        self._preset = (preset, settings)
-        self._start_at_once = start
-        self._warning = warning
-        self.conductor = Conductor()
-        self.shown: Monitor | None = None
-        """The run that the work tab shows: the one of this process, or one from disk."""
-        self._beside: list[RunViews] = []
-        """The marked runs, if they are shown in place of the one run."""
-        self._beside_caption = ""
-        self._colours: dict[str, int] = {}
-        """Which colour each marked run has, as long as it is marked."""
-        self._load, self._sampler = Load(), Sampler()
-        self._ticker = Ticker(self, self.tick)
-        self._leaving: int | None = None
-        self._saving = False
-        """Whether the user asked for a checkpoint that is not written yet."""
-
-    @property
-    def situation(self) -> Situation:
-        row = {"runs": self.runs_tab.selected, "presets": self.presets_tab.selected}.get(self.tab)
-        return Situation(
-            phase=self.conductor.phase,
-            tab=self.tab,
-            row=row is not None,
-            own_preset=self.presets_tab.selected is not None and not self.presets_tab.selected.bundled,
-            classification=bool(self.shown and self.shown.settings.is_classification),
-        )
-
-    async def on_mount(self) -> None:
-        self.theme_changed_signal.subscribe(self, self.remember_theme)
-        if not self.is_headless:
-            loop = asyncio.get_running_loop()
-            # A terminal that is gone, or a batch system that ends the job: what the run has reached is saved.
-            for number in (signal.SIGHUP, signal.SIGTERM):
-                loop.add_signal_handler(number, self._hang_up, 128 + number)
-            continue_only_what_was_stopped()
-        self.set_interval(SAMPLE_EVERY, self._sample)
+    def on_mount(self) -> None:
         self.set_interval(FOLLOW_EVERY, self._follow)
-        if self._warning:
-            self.notify(self._warning, severity="warning")
-        self.form.focus_first()
-        self.show_run()
-        self._show_adaptation()
-        if self._start_at_once:
-            self.call_after_refresh(self.action_start)
-
-    # Training
-
-    async def action_start(self) -> None:
-        """Train what the form says, or say why not and go to the field to change."""
-        assessment = self.form.assessment
-        if assessment.settings is None:
-            self.open_tab("work")
-            self.work_tab.pane = "settings"
-            self.notify(f"Not started. {await self.form.go_to_first_problem()}", severity="error")
-            return
-        settings = assessment.settings
-        name, named = self._preset
-        preset = name if settings == named else None
-        self._begin(lambda: self._sessions.start(settings, preset), Monitor(settings))
-
-    def _begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> None:
-        training = self.conductor.begin(opening, monitor)
-        self.shown, self._beside = monitor, []
-        self.form.hold(monitor.settings)
-        self.run_worker(training.run, thread=True, exit_on_error=False, group="training", description="training")
-        self.open_tab("work")
-        self.work_tab.go_to("run")
-        self._ticker.start()
-        self.show_run()
-        self._show_adaptation()
-
-    def action_pause(self) -> None:
-        self.conductor.toggle_pause()
-        self.show_run()
-
-    def action_stop(self) -> None:
-        self.conductor.stop()
-        self.show_run()
-
-    def action_evaluate(self) -> None:
-        self.conductor.submit(Evaluate())
-        self.notify("Validating after this meta-step.")
-
-    def action_checkpoint(self) -> None:
-        self.conductor.submit(Checkpoint())
-        self._saving = True
-
-    @work
-    async def action_live(self) -> None:
-        monitor = self.conductor.monitor
-        if monitor is None:
-            return
-        for path, value in (await self.push_screen_wait(LiveScreen(monitor.settings))).items():
-            self.conductor.change(path, value)
-
-    @on(SettingsForm.LiveChange)
-    def _live_change(self, event: SettingsForm.LiveChange) -> None:
-        self.conductor.change(event.path, event.value)
-
-    def tick(self) -> bool:
-        """Take what the training thread has left and show it; True while there is more to come."""
-        if self._leaving is not None:  # the terminal may be gone: nothing is drawn any more
-            return False
-        before = self.conductor.phase
-        events = self.conductor.drain()
-        for event in events:
-            self._react(event)
-        ended = before.active and not self.conductor.phase.active
-        if ended:
-            self._ended()
-        if events or before is not self.conductor.phase:
-            self.show_run()
-        return self.conductor.phase.active
-
-    def _react(self, event: Event) -> None:
-        monitor = self.conductor.monitor
-        assert monitor is not None
-        match event:
-            case Tweaked():
-                self.form.tweaked(monitor.settings, event.path)
-            case Evaluated() | Finished():
-                self._show_adaptation()
-            case Checkpointed(kind="last") if self._saving:
-                self._saving = False
-                self.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
-            case Failed():
-                self.notify(event.sentence, title="The run failed", severity="error", timeout=30)
-
-    def _ended(self) -> None:
-        monitor = self.conductor.monitor
-        assert monitor is not None
-        self.form.hold(None)
-        self.runs_tab.reload()
-        if isinstance(monitor.ended, Finished):
-            result = f" Test: {headline(monitor.test)}." if monitor.test else ""
-            self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
-
-    def show_run(self) -> None:
-        """Show how the run stands, and what can be done."""
-        ours = self.shown is not None and self.shown is self.conductor.monitor
-        self.work_tab.show(self.shown, self.conductor.phase if ours else Phase.IDLE, self._load)
-        top = self.screen_stack[0].query_one(TopBar)
-        top.phase, top.state = self.conductor.phase, self._state()
-        self.update_bars()
-
-    def _state(self) -> tuple[str, ...]:
-        monitor, phase = self.conductor.monitor, self.conductor.phase
-        if not phase.active or monitor is None:
-            return ()
-        return phase.value, f"{monitor.iteration:,} of {monitor.settings.training.iterations:,}", monitor.run_id
-
-    async def _sample(self) -> None:
-        if not self.conductor.phase.active or self._leaving is not None:
-            return
-        started = self.conductor.monitor.started if self.conductor.monitor else None
-        self._load = await asyncio.to_thread(self._sampler.sample, started.device if started else "cpu")
-
-    # What is shown
-
-    def _show_adaptation(self) -> None:
-        if self._beside:
-            self.work_tab.show_adaptation(self._beside, self._beside_caption)
-            return
-        monitor = self.shown
-        if monitor is None or not monitor.views:
-            self.work_tab.show_adaptation((), "")
-            return
-        result = monitor.test or monitor.evaluation
-        caption = f"{'Test' if monitor.test else 'Validation'}: {headline(result)}" if result else ""
-        label = monitor.settings.algorithm.name
-        views = RunViews(monitor.run_id, label, self._colour(monitor.run_id), monitor.views)
-        self.work_tab.show_adaptation((views,), caption)
-
-    def _colour(self, run_id: str) -> str:
-        return palette.run_colour(self._colours.get(run_id, 0), self.current_theme.dark)
-
-    def view_changed(self, view: View) -> None:
-        self.work_tab.curves.view = view
-        self.work_tab.curves.show(self.shown)
 
     def action_help(self) -> None:
         focused = self.focused
@@ -259,8 +47,6 @@ class MetatuiApp(Window):
     @on(PresetsTab.Moved)
     def _moved(self) -> None:
         self.update_bars()
-
-    # Runs
 
     @on(RunsTab.Chosen)
     async def _run_chosen(self, event: RunsTab.Chosen) -> None:
@@ -286,7 +72,7 @@ class MetatuiApp(Window):
             self.notify(BY_ID["start"].refuse(self.situation), severity="warning")
             return
         monitor.status, monitor.folder = "", None
-        self._begin(lambda: self._sessions.resume(run.id), monitor)
+        self.begin(lambda: self._sessions.resume(run.id), monitor)
 
     @work(exclusive=True, group="open")
     async def _open_run(self, run: RunSummary) -> None:
@@ -304,7 +90,7 @@ class MetatuiApp(Window):
         self.open_tab("work")
         self.work_tab.go_to("run")
         self.show_run()
-        self._show_adaptation()
+        self.show_adaptation()
 
     async def _follow(self) -> None:
         """Read the shown run again if another process is training it."""
@@ -318,7 +104,7 @@ class MetatuiApp(Window):
         if self.shown is before and self._leaving is None:
             self.shown = now
             self.show_run()
-            self._show_adaptation()
+            self.show_adaptation()
 
     @on(RunsTab.Marked)
     def _marked(self, event: RunsTab.Marked) -> None:
@@ -342,11 +128,9 @@ class MetatuiApp(Window):
             label = name if names.count(name) == 1 else run.id
             beside.append(RunViews(run.id, label, self._colour(run.id), views))
         self._beside = beside
-        self._show_adaptation()
+        self.show_adaptation()
         if beside:
             self.notify(f"{len(beside)} of at most 3 runs marked; the work tab (key 1) shows their adaptation.")
-
-    # Presets
 
     @on(PresetsTab.Chosen)
     def _preset_chosen(self, event: PresetsTab.Chosen) -> None:
@@ -384,39 +168,6 @@ class MetatuiApp(Window):
             wanted.name, settings, title=wanted.title, source="saved from metatui", protocol=protocol_of(settings),
             measured=headline(test) if test else "", overwrite=wanted.overwrite,
         )  # fmt: skip
-
-    # Leaving
-
-    async def action_quit(self) -> None:
-        if self.conductor.phase.active:
-            self._ask_to_quit()
-        else:
-            self.exit()
-
-    @work
-    async def _ask_to_quit(self) -> None:
-        question = "A run is going on. It stops after this meta-step and is saved; it can be resumed later."
-        if await self.push_screen_wait(ConfirmScreen("Quit", question, yes="Stop, save and quit", no="Go on")):
-            self.conductor.stop()
-            self.show_run()
-            await self._leave(0)
-
-    def _hang_up(self, code: int) -> None:
-        """The terminal is gone or the process is asked to end."""
-        self._leaving = code
-        self.conductor.stop("interrupted")
-        if self.is_running:
-            self.run_worker(self._leave(code), group="leaving")
-
-    def on_unmount(self) -> None:
-        # Whatever ends the app, an error of its own included, the process ends only after the training thread.
-        self.conductor.stop("interrupted")
-
-    async def _leave(self, code: int) -> None:
-        training = self.conductor.training
-        if training and self.conductor.phase.active:
-            await asyncio.to_thread(training.over.wait)
-        self.exit(return_code=code)
 
 
 def coloured(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

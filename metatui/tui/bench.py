@@ -1,0 +1,261 @@
+"""The bench: the one training of this process, from start to end, and what is seen of it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+
+from textual import on, work
+
+from metatui.learning.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Tweaked
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui import palette
+from metatui.tui.actions import Phase, Situation
+from metatui.tui.adaptation import RunViews
+from metatui.tui.conductor import Conductor
+from metatui.tui.form.form import SettingsForm
+from metatui.tui.job_control import continue_only_what_was_stopped
+from metatui.tui.monitor import Monitor
+from metatui.tui.panes.bars import TopBar
+from metatui.tui.panes.curves import View
+from metatui.tui.protocol import headline
+from metatui.tui.resources import Load, Sampler
+from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.screens.live import LiveScreen
+from metatui.tui.sessions import Sessions
+from metatui.tui.symbols import Symbols
+from metatui.tui.ticker import Ticker
+from metatui.tui.training import SessionLike
+from metatui.tui.window import Window
+
+SAMPLE_EVERY = 2.0
+"""Seconds between samples of memory and load."""
+
+
+class Bench(Window):
+    """Everything about the run of this process. `settings` are in the form at the start; `preset` is their name."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        store: RunStore,
+        sessions: Sessions,
+        symbols: Symbols,
+        theme: str,
+        preset: str | None = None,
+        start: bool = False,
+        warning: str = "",
+    ) -> None:
+        super().__init__(settings, store=store, symbols=symbols, theme=theme)
+        self._sessions = sessions
+        self._preset = (preset, settings)
+        self._start_at_once = start
+        self._warning = warning
+        self.conductor = Conductor()
+        self.shown: Monitor | None = None
+        """The run that the work tab shows: the one of this process, or one from disk."""
+        self._beside: list[RunViews] = []
+        """The marked runs, if they are shown in place of the one run."""
+        self._beside_caption = ""
+        self._colours: dict[str, int] = {}
+        """Which colour each marked run has, as long as it is marked."""
+        self._load, self._sampler = Load(), Sampler()
+        self._ticker = Ticker(self, self.tick)
+        self._leaving: int | None = None
+        self._saving = False
+        """Whether the user asked for a checkpoint that is not written yet."""
+
+    @property
+    def situation(self) -> Situation:
+        row = {"runs": self.runs_tab.selected, "presets": self.presets_tab.selected}.get(self.tab)
+        return Situation(
+            phase=self.conductor.phase,
+            tab=self.tab,
+            row=row is not None,
+            own_preset=self.presets_tab.selected is not None and not self.presets_tab.selected.bundled,
+            classification=bool(self.shown and self.shown.settings.is_classification),
+        )
+
+    def on_mount(self) -> None:
+        self.theme_changed_signal.subscribe(self, self.remember_theme)
+        if not self.is_headless:
+            loop = asyncio.get_running_loop()
+            # A terminal that is gone, or a batch system that ends the job: what the run has reached is saved.
+            for number in (signal.SIGHUP, signal.SIGTERM):
+                loop.add_signal_handler(number, self._hang_up, 128 + number)
+            continue_only_what_was_stopped()
+        self.set_interval(SAMPLE_EVERY, self._sample)
+        if self._warning:
+            self.notify(self._warning, severity="warning")
+        self.form.focus_first()
+        self.show_run()
+        self.show_adaptation()
+        if self._start_at_once:
+            self.call_after_refresh(self.action_start)
+
+    async def action_start(self) -> None:
+        """Train what the form says, or say why not and go to the field to change."""
+        assessment = self.form.assessment
+        if assessment.settings is None:
+            self.open_tab("work")
+            self.work_tab.pane = "settings"
+            self.notify(f"Not started. {await self.form.go_to_first_problem()}", severity="error")
+            return
+        settings = assessment.settings
+        name, named = self._preset
+        preset = name if settings == named else None
+        self.begin(lambda: self._sessions.start(settings, preset), Monitor(settings))
+
+    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> None:
+        """Train in a thread what `opening` gives, once it is there; `monitor` is shown from now on."""
+        training = self.conductor.begin(opening, monitor)
+        self.shown, self._beside = monitor, []
+        self.form.hold(monitor.settings)
+        self.run_worker(training.run, thread=True, exit_on_error=False, group="training", description="training")
+        self.open_tab("work")
+        self.work_tab.go_to("run")
+        self._ticker.start()
+        self.show_run()
+        self.show_adaptation()
+
+    def action_pause(self) -> None:
+        self.conductor.toggle_pause()
+        self.show_run()
+
+    def action_stop(self) -> None:
+        self.conductor.stop()
+        self.show_run()
+
+    def action_evaluate(self) -> None:
+        self.conductor.submit(Evaluate())
+        self.notify("Validating after this meta-step.")
+
+    def action_checkpoint(self) -> None:
+        self.conductor.submit(Checkpoint())
+        self._saving = True
+
+    @work
+    async def action_live(self) -> None:
+        monitor = self.conductor.monitor
+        if monitor is None:
+            return
+        for path, value in (await self.push_screen_wait(LiveScreen(monitor.settings))).items():
+            self.conductor.change(path, value)
+
+    @on(SettingsForm.LiveChange)
+    def _live_change(self, event: SettingsForm.LiveChange) -> None:
+        self.conductor.change(event.path, event.value)
+
+    def tick(self) -> bool:
+        """Take what the training thread has left and show it; True while there is more to come."""
+        if self._leaving is not None:  # the terminal may be gone: nothing is drawn any more
+            return False
+        before = self.conductor.phase
+        events = self.conductor.drain()
+        for event in events:
+            self._react(event)
+        ended = before.active and not self.conductor.phase.active
+        if ended:
+            self._ended()
+        if events or before is not self.conductor.phase:
+            self.show_run()
+        return self.conductor.phase.active
+
+    def _react(self, event: Event) -> None:
+        monitor = self.conductor.monitor
+        assert monitor is not None
+        match event:
+            case Tweaked():
+                self.form.tweaked(monitor.settings, event.path)
+            case Evaluated() | Finished():
+                self.show_adaptation()
+            case Checkpointed(kind="last") if self._saving:
+                self._saving = False
+                self.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
+            case Failed():
+                self.notify(event.sentence, title="The run failed", severity="error", timeout=30)
+
+    def _ended(self) -> None:
+        monitor = self.conductor.monitor
+        assert monitor is not None
+        self.form.hold(None)
+        self.runs_tab.reload()
+        if isinstance(monitor.ended, Finished):
+            result = f" Test: {headline(monitor.test)}." if monitor.test else ""
+            self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
+
+    def show_run(self) -> None:
+        """Show how the run stands, and what can be done."""
+        ours = self.shown is not None and self.shown is self.conductor.monitor
+        self.work_tab.show(self.shown, self.conductor.phase if ours else Phase.IDLE, self._load)
+        top = self.screen_stack[0].query_one(TopBar)
+        top.phase, top.state = self.conductor.phase, self._state()
+        self.update_bars()
+
+    def _state(self) -> tuple[str, ...]:
+        monitor, phase = self.conductor.monitor, self.conductor.phase
+        if not phase.active or monitor is None:
+            return ()
+        return phase.value, f"{monitor.iteration:,} of {monitor.settings.training.iterations:,}", monitor.run_id
+
+    async def _sample(self) -> None:
+        if not self.conductor.phase.active or self._leaving is not None:
+            return
+        started = self.conductor.monitor.started if self.conductor.monitor else None
+        self._load = await asyncio.to_thread(self._sampler.sample, started.device if started else "cpu")
+
+    def show_adaptation(self) -> None:
+        """Show the marked runs beside each other, or the last evaluation of the run that is shown."""
+        if self._beside:
+            self.work_tab.show_adaptation(self._beside, self._beside_caption)
+            return
+        monitor = self.shown
+        if monitor is None or not monitor.views:
+            self.work_tab.show_adaptation((), "")
+            return
+        result = monitor.test or monitor.evaluation
+        caption = f"{'Test' if monitor.test else 'Validation'}: {headline(result)}" if result else ""
+        label = monitor.settings.algorithm.name
+        views = RunViews(monitor.run_id, label, self._colour(monitor.run_id), monitor.views)
+        self.work_tab.show_adaptation((views,), caption)
+
+    def _colour(self, run_id: str) -> str:
+        return palette.run_colour(self._colours.get(run_id, 0), self.current_theme.dark)
+
+    def view_changed(self, view: View) -> None:
+        self.work_tab.curves.view = view
+        self.work_tab.curves.show(self.shown)
+
+    async def action_quit(self) -> None:
+        if self.conductor.phase.active:
+            self._ask_to_quit()
+        else:
+            self.exit()
+
+    @work
+    async def _ask_to_quit(self) -> None:
+        question = "A run is going on. It stops after this meta-step and is saved; it can be resumed later."
+        if await self.push_screen_wait(ConfirmScreen("Quit", question, yes="Stop, save and quit", no="Go on")):
+            self.conductor.stop()
+            self.show_run()
+            await self._leave(0)
+
+    def _hang_up(self, code: int) -> None:
+        """The terminal is gone or the process is asked to end."""
+        self._leaving = code
+        self.conductor.stop("interrupted")
+        if self.is_running:
+            self.run_worker(self._leave(code), group="leaving")
+
+    def on_unmount(self) -> None:
+        # Whatever ends the app, an error of its own included, the process ends only after the training thread.
+        self.conductor.stop("interrupted")
+
+    async def _leave(self, code: int) -> None:
+        training = self.conductor.training
+        if training and self.conductor.phase.active:
+            await asyncio.to_thread(training.over.wait)
+        self.exit(return_code=code)
