@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from tests.terminal.watching import Terminal
 
-PRESET, PURPOSE = "my-maml", "MAML with a larger inner step"
+PRESET = "my-maml"
 INNER_LR = "0.02"
 """What the journey changes the inner learning rate to, from 0.01."""
 
@@ -20,6 +20,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
         marked: Which rows of the list of runs, newest first, are shown beside each other.
     """
     at.see("Settings", "Iterations", "F5 Start")
+    at.until(lambda: at.explained, "the first field explained")
     yield "01-start"
 
     at.tab_to("Shots (K)")
@@ -65,10 +66,10 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.see("Save preset", "How it is measured", "Name")
     at.type(PRESET)
     at.see(PRESET)
-    at.press("enter")
-    at.see(f"Saved as {PRESET}")
     yield "08-save-preset"
 
+    at.press("enter")
+    at.see(f"Saved as {PRESET}")
     at.press("f7")
     at.see("F5 Start", "Stopped")
     yield "09-stopped"

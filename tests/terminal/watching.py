@@ -51,6 +51,14 @@ class Terminal(ABC):
         """The keys that are offered, in the last row."""
         return self.rows[-1]
 
+    @property
+    def explained(self) -> str:
+        """The label of the field that the line below the form explains; empty where it explains none."""
+        for row in reversed(self.rows):
+            if found := re.match(r"[ │]*([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
+                return found[1]
+        return ""
+
     def see(self, *texts: str) -> None:
         """Wait until all of `texts` are on the screen at once."""
         self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen")
@@ -68,17 +76,17 @@ class Terminal(ABC):
 
         One press at a time: a key that comes in together with a tab goes to the field that had the focus before it.
         """
-        self.until(self._explained, "a field explained")
+        self.until(lambda: self.explained, "a field explained")
         for _ in range(most):
-            before = self._explained()
+            before = self.explained
             self.press("tab")
             self._see_explained_other_than(before)
-            if self._explained() == label:
+            if self.explained == label:
                 return
         raise AssertionError(f"tab does not lead to {label}\n{self.text}")
 
     def _see_explained_other_than(self, label: str) -> None:
-        self.until(lambda: self._explained() not in ("", label), "the next field explained")
+        self.until(lambda: self.explained not in ("", label), "the next field explained")
 
     def until(self, holds: Callable[[], object], what: str) -> None:
         """Look until `holds()`; AssertionError where the program ends first, or patience does."""
@@ -88,10 +96,3 @@ class Terminal(ABC):
                 raise AssertionError(f"not before the end: {what}; {self.condition}\n{self.text}")
             if time.monotonic() > deadline:
                 raise AssertionError(f"not within {PATIENCE:g} s: {what}; {self.condition}\n{self.text}")
-
-    def _explained(self) -> str:
-        """The label of the field that the line below the form explains; empty where it explains none."""
-        for row in reversed(self.rows):
-            if found := re.match(r"[ │]*([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
-                return found[1]
-        return ""

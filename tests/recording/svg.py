@@ -1,0 +1,146 @@
+"""A screen as an SVG: every cell where it is, with its colours, and no font or file from elsewhere."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator
+from html import escape
+from itertools import groupby
+from typing import NamedTuple
+
+import pyte
+
+from tests.recording.glyphs import HEIGHT, WIDTH, filled, heavy, light
+
+FOREGROUND, BACKGROUND = "e0e0e0", "121212"
+"""Of cells that ask for the terminal's own colours, and the background of the margin."""
+
+MARGIN = 8
+BASELINE = 12
+FONTS = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
+FONT_SIZE = 13.3
+"""At which a cell of these fonts is WIDTH wide, near enough for `textLength` to make it exact without being seen."""
+
+
+class Ink(NamedTuple):
+    """How the characters of a cell are drawn."""
+
+    colour: str
+    bold: bool
+    italic: bool
+    underline: bool
+
+
+class Piece(NamedTuple):
+    """Characters side by side with the same look."""
+
+    x: int
+    y: int
+    text: str
+    ink: Ink
+    ground: str
+
+
+def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
+    """An SVG of what `tmux capture-pane -e -p -N` printed of a window of `columns` by `rows`."""
+    screen = pyte.Screen(columns, rows)
+    pyte.ByteStream(screen).feed(capture.rstrip(b"\n").replace(b"\n", b"\r\n"))
+    pieces = [piece for row in range(rows) for piece in _pieces(screen, row)]
+    width, height = columns * WIDTH + 2 * MARGIN, rows * HEIGHT + 2 * MARGIN
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+            f"<title>{escape(title)}</title>",
+            f'<rect width="{width}" height="{height}" rx="6" fill="#{BACKGROUND}"/>',
+            f'<g transform="translate({MARGIN} {MARGIN})">',
+            *_grounds(pieces),
+            f'<g font-family="{FONTS}" font-size="{FONT_SIZE}" xml:space="preserve">',
+            *_texts(pieces),
+            "</g>",
+            *_shapes(pieces),
+            "</g>",
+            "</svg>\n",
+        ]
+    )
+
+
+def _pieces(screen: pyte.Screen, row: int) -> Iterator[Piece]:
+    cells = [screen.buffer[row][column] for column in range(screen.columns)]
+    column = 0
+    for (ink, ground), group in groupby(cells, key=_look):
+        text = "".join(cell.data for cell in group)
+        yield Piece(column * WIDTH, row * HEIGHT, text, ink, ground)
+        column += len(text)
+
+
+def _look(cell: pyte.screens.Char) -> tuple[Ink, str]:
+    ink = FOREGROUND if cell.fg == "default" else cell.fg
+    ground = BACKGROUND if cell.bg == "default" else cell.bg
+    if cell.reverse:
+        ink, ground = ground, ink
+    return Ink(ink, cell.bold, cell.italics, cell.underscore), ground
+
+
+def _grounds(pieces: list[Piece]) -> Iterator[str]:
+    """A path for each background, of all cells that have it."""
+    paths: dict[str, str] = defaultdict(str)
+    for piece in pieces:
+        if piece.ground != BACKGROUND:
+            wide = len(piece.text) * WIDTH
+            paths[piece.ground] += f"M{piece.x} {piece.y}h{wide}v{HEIGHT}h-{wide}z"
+    for colour, path in paths.items():
+        yield f'<path fill="#{colour}" shape-rendering="crispEdges" d="{path}"/>'
+
+
+def _texts(pieces: list[Piece]) -> Iterator[str]:
+    """Words, in groups of the same look; each as wide as its cells, whatever the font."""
+    found: dict[Ink, str] = defaultdict(str)
+    for piece in pieces:
+        for at, word in _words(piece.text):
+            x, y, wide = piece.x + at * WIDTH, piece.y + BASELINE, len(word) * WIDTH
+            found[piece.ink] += (
+                f'<text x="{x}" y="{y}" textLength="{wide}" lengthAdjust="spacingAndGlyphs">{escape(word)}</text>'
+            )
+    for ink, texts in found.items():
+        bold = ' font-weight="bold"' if ink.bold else ""
+        italic = ' font-style="italic"' if ink.italic else ""
+        underline = ' text-decoration="underline"' if ink.underline else ""
+        yield f'<g fill="#{ink.colour}"{bold}{italic}{underline}>{texts}</g>'
+
+
+def _words(text: str) -> Iterator[tuple[int, str]]:
+    """Stretches without two spaces in a row and without shapes, and where they begin. What is beyond Latin stands
+    alone, so that a glyph from another font moves none beside it."""
+    plain = "".join(" " if _is_shape(char) else char for char in text)
+    start = 0
+    for kind, group in groupby(plain, key=lambda char: "latin" if char < "\u0250" else char):
+        part = "".join(group)
+        if kind != "latin":
+            yield from ((start + at, char) for at, char in enumerate(part))
+        else:
+            at = 0
+            for word in part.split("  "):
+                if word.strip():
+                    yield start + at + len(word) - len(word.lstrip()), word.strip()
+                at += len(word) + 2
+        start += len(part)
+
+
+def _shapes(pieces: list[Piece]) -> Iterator[str]:
+    """A path for each colour and kind of line."""
+    paths: dict[tuple[str, str], str] = defaultdict(str)
+    for piece in pieces:
+        for at, char in enumerate(piece.text):
+            x = piece.x + at * WIDTH
+            paths["fill", piece.ink.colour] += filled(char, x, piece.y)
+            paths["light", piece.ink.colour] += light(char, x, piece.y)
+            paths["heavy", piece.ink.colour] += heavy(char, x, piece.y)
+    for (kind, colour), path in paths.items():
+        if path:
+            how = f'fill="#{colour}"' if kind == "fill" else f'fill="none" stroke="#{colour}"'
+            thick = ' stroke-width="3"' if kind == "heavy" else ""
+            yield f'<path {how}{thick} d="{path}"/>'
+
+
+def _is_shape(char: str) -> bool:
+    return bool(filled(char, 0, 0) or light(char, 0, 0) or heavy(char, 0, 0))
