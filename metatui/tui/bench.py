@@ -100,8 +100,7 @@ class Bench(Window):
         """Train what the form says, or say why not and go to the field to change."""
         assessment = self.form.assessment
         if assessment.settings is None:
-            self.open_tab("work")
-            self.work_tab.pane = "settings"
+            self.open_tab("work", "settings")
             self.notify(f"Not started. {await self.form.go_to_first_problem()}", severity="error")
             return
         settings = assessment.settings
@@ -115,8 +114,7 @@ class Bench(Window):
         self.shown, self._beside = monitor, []
         self.form.hold(monitor.settings)
         self.run_worker(training.run, thread=True, exit_on_error=False, group="training", description="training")
-        self.open_tab("work")
-        self.work_tab.go_to("run")
+        self.open_tab("work", "run")
         self._ticker.start()
         self.show_run()
         self.show_adaptation()

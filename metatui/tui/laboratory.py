@@ -87,8 +87,7 @@ class MetatuiApp(Bench):
                 self.notify(f"{error}.", severity="error")
                 return
         self._beside = []
-        self.open_tab("work")
-        self.work_tab.go_to("run")
+        self.open_tab("work", "run")
         self.show_run()
         self.show_adaptation()
 
@@ -139,15 +138,14 @@ class MetatuiApp(Bench):
     def _load_settings(self, settings: Settings, preset: str | None, name: str) -> None:
         self._preset = (preset, settings)
         self.form.load(settings)
-        self.open_tab("work")
-        self.work_tab.go_to("settings")
+        self.open_tab("work", "settings")
         self.notify(f"{name} is in the form: F5 starts it.")
 
     @work
     async def action_save_preset(self) -> None:
         settings = self.form.assessment.settings
         if settings is None:
-            self.open_tab("work")
+            self.open_tab("work", "settings")
             self.notify(f"Not saved. {await self.form.go_to_first_problem()}", severity="error")
             return
         chosen = settings

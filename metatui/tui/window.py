@@ -123,14 +123,14 @@ class Window(App[None], inherit_bindings=False):
         """Bring the key bar up to date."""
         self.screen_stack[0].query_one(KeyBar).situation = self.situation
 
-    def open_tab(self, tab: Tab) -> None:
-        """Show a tab, with the focus where one works in it."""
+    def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
+        """Show a tab, with the focus where one works in it: in `pane` of the work tab, or where one was."""
         base = self.screen_stack[0]
         base.query_one(TopBar).tab = tab
         base.query_one(ContentSwitcher).current = tab
         match tab:
             case "work":
-                self.work_tab.go_to(self.work_tab.pane)
+                self.work_tab.go_to(pane or self.work_tab.pane)
             case "runs":
                 self.runs_tab.reload()
                 self.runs_tab.table.focus()

@@ -338,3 +338,15 @@ async def test_a_run_of_another_process_is_followed(make: Make, runs_dir: Path) 
         metrics.close()
         await app._follow()
         assert app.shown.iteration == 31
+
+
+async def test_an_opened_run_is_seen_where_one_pane_is(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.work_tab.pane == "run"
+        assert app.work_tab.query_one("#run").is_on_screen

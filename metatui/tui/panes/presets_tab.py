@@ -12,6 +12,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.events import Resize
 from textual.message import Message
 from textual.widgets import DataTable
 
@@ -21,6 +22,9 @@ from metatui.presets import Preset
 from metatui.tui.actions import ACTIONS
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
+
+NARROW = 110
+"""Below as many columns the table leaves out what the lines below it say too."""
 
 EMPTY = "No presets. F2 saves what is in the form as one."
 
@@ -47,10 +51,11 @@ class PresetsTab(Vertical):
         super().__init__(id="presets")
         self._shown: Sequence[Preset] = ()
         self._problems: Sequence[str] = ()
+        self._narrow: bool | None = None
 
     def compose(self) -> ComposeResult:
         yield DataTable(id="presets-table", cursor_type="row")
-        with VerticalScroll(id="preset-scroll", classes="details", can_focus=False):
+        with VerticalScroll(id="preset-scroll", classes="details"):
             yield Words(EMPTY, id="preset-details")
 
     @property
@@ -61,6 +66,12 @@ class PresetsTab(Vertical):
     def selected(self) -> Preset | None:
         row = self.table.cursor_row
         return self._shown[row] if 0 <= row < len(self._shown) else None
+
+    def on_resize(self, event: Resize) -> None:
+        narrow = event.size.width < NARROW
+        if narrow != self._narrow:
+            self._narrow = narrow
+            self._fill(self._shown, self._problems)
 
     @work(exclusive=True, group="presets")
     async def reload(self) -> None:
@@ -91,10 +102,10 @@ class PresetsTab(Vertical):
         self._shown, self._problems = found, problems
         table = self.table
         table.clear(columns=True)
-        table.add_columns("Preset", "Whose", "What")
+        table.add_columns("Preset", "What", *(() if self._narrow else ("Whose",)))
         for preset in found:
-            whose = "bundled" if preset.bundled else "yours"
-            table.add_row(Text(preset.name), Text(whose), Text(preset.title), key=str(preset.path))
+            whose = () if self._narrow else (Text(_whose(preset)),)
+            table.add_row(Text(preset.name), Text(preset.title), *whose, key=str(preset.path))
         names = [preset.path for preset in found]
         if before and before.path in names:
             table.move_cursor(row=names.index(before.path))
@@ -118,7 +129,7 @@ class PresetsTab(Vertical):
 def describe(preset: Preset) -> list[str]:
     """What a preset is, where it comes from, how it is measured, and what came out."""
     parts = {
-        "": preset.title,
+        "": f"{preset.title or preset.name} ({_whose(preset)})",
         "Source: ": preset.source,
         "Protocol: ": preset.protocol,
         "Published: ": preset.published or "",
@@ -126,3 +137,7 @@ def describe(preset: Preset) -> list[str]:
         "Notes: ": preset.notes,
     }
     return [name + text for name, text in parts.items() if text]
+
+
+def _whose(preset: Preset) -> str:
+    return "bundled" if preset.bundled else "yours"

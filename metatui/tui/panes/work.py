@@ -148,6 +148,8 @@ class WorkTab(Vertical):
 
     @on(DescendantFocus)
     def _follow(self, event: DescendantFocus) -> None:
+        if event.widget is not self.screen.focused:  # the focus has moved on since
+            return
         for node in (event.widget, *event.widget.ancestors):
             if isinstance(node, SettingsForm):
                 self.pane = "settings"
