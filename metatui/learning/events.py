@@ -185,7 +185,7 @@ class Finished:
 
     iteration: int
     reason: str
-    """`iterations`, `early_stop` or `stopped`."""
+    """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
     """On the test split with the best parameters; None for a run that was stopped."""

@@ -62,9 +62,10 @@ class OuterAdam:
         }
 
     def load(self, tensors: Params) -> None:
-        """Remember what another one did."""
+        """Remember what another one did, on whatever device and in whatever precision."""
         for name, p in self.theta.items():
-            kept = {key: tensors[f"{key}/{name}"].clone() for key in ("step", "exp_avg", "exp_avg_sq")
+            kept = {key: tensors[f"{key}/{name}"].to(p, copy=True) for key in ("exp_avg", "exp_avg_sq")
                     if f"{key}/{name}" in tensors}  # fmt: skip
             if kept:
-                self._adam.state[p] = kept
+                # Adam reads the step of every parameter at every step: off the CPU, each would wait for the device.
+                self._adam.state[p] = {"step": tensors[f"step/{name}"].to("cpu", copy=True), **kept}

@@ -24,7 +24,7 @@ class TrainerState:
     """`theta/…` the meta-parameters, `best/…` those of the best validation, `algorithm/…` what the algorithm
     remembers besides."""
     values: dict[str, Any]
-    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, settings."""
+    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, settings."""
 
 
 def part(tensors: Params, prefix: str) -> Params:

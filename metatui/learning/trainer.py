@@ -126,8 +126,7 @@ class Trainer:
         if best:
             self.best_theta = self._copy_of_theta()
             write_theta(self.best_theta, best)
-        where = self.experiment.torch_device
-        self.algorithm.load({n: t.to(where) for n, t in part(state.tensors, "algorithm").items()})
+        self.algorithm.load(part(state.tensors, "algorithm"))
         values = state.values
         self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
         self.best, self.best_iteration = values["best"], values["best_iteration"]
@@ -148,6 +147,8 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
+        if self._validation_is_due():  # a stop came in the middle of it
+            yield from self._validate()
         while self.algorithm.trains and self.iteration < self.settings.training.iterations:
             yield from self._obey()
             if self._stop or self._is_stale():
@@ -155,8 +156,7 @@ class Trainer:
             if self.iteration >= self.settings.training.iterations:
                 break  # a command has just lowered them
             yield self._meta_step()
-            every = self.settings.evaluation.every
-            if every and self.iteration % every == 0:
+            if self._validation_is_due():
                 yield from self._validate()
             if time.monotonic() - self._saved_at >= self.settings.checkpoint.every:
                 yield from self._checkpoint("last")
@@ -182,6 +182,10 @@ class Trainer:
             seconds=self.seconds,
         )
 
+    def _validation_is_due(self) -> bool:
+        every = self.settings.evaluation.every
+        return bool(every and self.iteration) and self.iteration % every == 0 and self._validated_at != self.iteration
+
     def _is_stale(self) -> bool:
         patience = self.settings.training.early_stop
         return bool(patience) and self.since_best >= patience
@@ -193,7 +197,8 @@ class Trainer:
         yield from self._checkpoint("last")
         test, views = None, ()
         if not self._stop:
-            theta, iteration = self.best_theta or self.algorithm.theta, self.best_iteration
+            theta = self.best_theta or self.algorithm.theta
+            iteration = self.best_iteration if self.best_theta else self.iteration
             test = yield from self._evaluation("test", self.settings.evaluation.test_tasks, theta, iteration)
             if test is not None:
                 views = self._views("test", theta)

@@ -159,6 +159,15 @@ def test_stop_interrupts_a_validation(tiny: Make) -> None:
     assert events[-1].iteration == 5
 
 
+def test_a_validation_that_was_interrupted_is_made_up_for(tiny: Make) -> None:
+    settings = tiny(evaluation__every=5, evaluation__tasks=400)
+    saved: dict[str, TrainerState] = {}
+    before = list(when(Trainer(settings, save=saved.__setitem__), 5, Stop("interrupted")))
+    assert not of(Evaluated, before)
+    again = timeless(list(Trainer(settings, state=saved["last"]).events()))
+    assert of(Evaluated, again) == of(Evaluated, timeless(list(Trainer(settings).events())))
+
+
 def test_commands_sent_during_a_validation_keep_their_order(tiny: Make) -> None:
     settings = tiny(evaluation__every=5)
     outer = [Change("algorithm.outer_lr", rate) for rate in (0.5, 0.25, 0.125)]
@@ -252,6 +261,20 @@ def test_a_validation_that_is_not_finite_is_never_the_best(tiny: Make) -> None:
     evaluated = of(Evaluated, events)
     assert evaluated
     assert all(not math.isfinite(e.evaluation.final[0]) and not e.best for e in evaluated)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.test is not None
+    assert finished.test.iteration == 2  # the last parameters, for want of a best
+
+
+@pytest.mark.parametrize("name", ["maml", "reptile", "pretrained"])
+def test_going_on_in_another_precision(name: str, tiny: Make) -> None:
+    saved: dict[str, TrainerState] = {}
+    list(when(Trainer(tiny(algorithm__name=name), save=saved.__setitem__), 7, Stop()))
+    again = Trainer(tiny(algorithm__name=name, compute__precision="float64"), state=saved["last"])
+    assert isinstance(list(again.events())[-1], Finished)
+    assert again.algorithm.theta
+    assert all(p.dtype == torch.float64 for p in again.algorithm.theta.values())
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
