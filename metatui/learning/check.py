@@ -246,28 +246,29 @@ def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
 
 def _against_differences(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
     """The largest relative error of directional derivatives along random unit directions."""
-    worst = 0.0
+    errors = []
     total = sum(p.numel() for p in theta.values())
-    scale = _norm(gradients) / total**0.5
+    scale = _size(gradients) / total**0.5
     for d in range(DIRECTIONS):
         raw = normal(keys(d, "check/direction", torch.zeros(1, dtype=torch.int64)), total)[0]
         unit = (raw / raw.norm()).to(next(iter(theta.values())))
         parts = torch.split(unit, [p.numel() for p in theta.values()])
         direction = {n: part.view_as(p) for (n, p), part in zip(theta.items(), parts, strict=True)}
         up, down = (loss({n: (p + sign * STEP * direction[n]).detach() for n, p in theta.items()}) for sign in (1, -1))
-        slope = float((up - down) / (2 * STEP))
-        expected = float(sum((gradients[n] * direction[n]).sum() for n in theta))
-        worst = max(worst, abs(slope - expected) / scale)
-    return worst
+        slope = (up - down) / (2 * STEP)
+        expected = sum((gradients[n] * direction[n]).sum() for n in theta)
+        errors.append((slope - expected).abs() / scale)
+    return float(torch.stack(errors).max())  # NaN where one is, which Python's max may pass over
 
 
-def _norm(tensors: Params) -> float:
-    return float(torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()])))
+def _size(tensors: Params) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()]))
+    return size
 
 
 def _distance(found: Params, expected: Params) -> float:
     """The norm of the difference, relative to the norm of what is expected."""
-    return _norm({name: found[name] - expected[name] for name in expected}) / _norm(expected)
+    return float(_size({name: found[name] - expected[name] for name in expected}) / _size(expected))
 
 
 def _check(name: str, algorithm: str, engine: str, reference: str, error: float, tolerance: float) -> Check:

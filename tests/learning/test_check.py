@@ -46,6 +46,19 @@ def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.
     assert ("batched", "higher") in failed
 
 
+@pytest.mark.parametrize("wrong", [float("nan"), 0.0])
+def test_gradients_of_nothing_are_found_out(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = BatchedEngine.meta_gradient
+
+    def broken(self: BatchedEngine, *args: object, **more: object) -> object:
+        found = real(self, *args, **more)  # type: ignore[arg-type]
+        return replace(found, gradients={n: torch.full_like(g, wrong) for n, g in found.gradients.items()})
+
+    monkeypatch.setattr(BatchedEngine, "meta_gradient", broken)
+    failed = {(c.algorithm, c.engine, c.reference) for c in run_checks() if not c.ok}
+    assert {("maml", "batched", "finite differences"), ("fomaml", "batched", "finite differences")} <= failed
+
+
 def test_the_cases_adapt_affine_norms() -> None:
     for case in check.cases(torch.device("cpu"))[1:]:
         scales = [p for name, p in case.model.named_parameters() if p.ndim == 1 and name.endswith("weight")]
