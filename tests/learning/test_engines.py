@@ -180,6 +180,20 @@ def test_the_model_is_left_unchanged() -> None:
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("name", ENGINES)
+def test_running_averages_are_neither_needed_nor_touched(name: EngineName) -> None:
+    torch.manual_seed(0)
+    data = [t.float() for t in points(2, 3)]
+    norm = nn.BatchNorm1d(4)
+    model = nn.Sequential(nn.Linear(data[0].shape[-1], 4), norm, nn.Tanh(), nn.Linear(4, data[1].shape[-1]))
+    _, gradients = meta_gradient(model, F.mse_loss, *data, inner_lr=0.1, inner_steps=2, engine=name)
+    assert torch.equal(norm.running_mean, torch.zeros(4))  # type: ignore[arg-type]
+    assert norm.num_batches_tracked == 0
+    bare = nn.Sequential(model[0], nn.BatchNorm1d(4, track_running_stats=False), nn.Tanh(), model[3])
+    _, expected = meta_gradient(bare, F.mse_loss, *data, inner_lr=0.1, inner_steps=2, engine=name)
+    assert torch.equal(flat(gradients), flat(expected))
+
+
 def test_frozen_parameters_stay_out_of_it() -> None:
     model = mlp((6,)).double()
     model[0].weight.requires_grad_(False)
@@ -218,5 +232,7 @@ def test_bad_input_is_one_sentence() -> None:
         meta_gradient(model, F.mse_loss, x[:1], y, query_x, query_y, inner_lr=0.1, inner_steps=1)
     with pytest.raises(BadInput, match="inner_steps is 0"):
         meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=0)
+    with pytest.raises(BadInput, match="the task axes have 0 entries"):
+        meta_gradient(model, F.mse_loss, x[:0], y[:0], query_x[:0], query_y[:0], inner_lr=0.1, inner_steps=1)
     with pytest.raises(BadInput, match="must be one of auto"):
         meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=1, engine="jax")  # type: ignore[arg-type]

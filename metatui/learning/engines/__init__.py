@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
+from torch.func import replace_all_batch_norm_modules_
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.errors import BadInput, shown
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, meta_parameters
@@ -84,18 +87,30 @@ def meta_gradient(
         The mean query loss over tasks (a scalar), and the gradient of it for each parameter's name.
 
     Raises:
-        BadInput: for an engine there is none of, tensors whose task axes differ, or steps below 1.
+        BadInput: for an engine there is none of, no tasks, tensors whose task axes differ, or steps below 1.
     """
     counts = {len(t) for t in (support_x, support_y, query_x, query_y)}
     if len(counts) != 1:
         raise BadInput(f"the task axes have {sorted(counts)} entries, but must all have the same number")
+    if counts == {0}:
+        raise BadInput("the task axes have 0 entries, but must have at least 1")
     if inner_steps < 1:
         raise BadInput(f"inner_steps is {inner_steps}, but must be at least 1")
     chosen = choose_engine(model, support_x.device)[0] if engine == "auto" else engine
-    result = make_engine(chosen, model, as_loss(loss_fn)).meta_gradient(
+    result = make_engine(chosen, _without_averages(model), as_loss(loss_fn)).meta_gradient(
         meta_parameters(model),
         Episodes(support_x, support_y, query_x, query_y),
         InnerLoop(inner_lr, inner_steps),
         first_order=first_order,
     )
     return result.loss.mean(), result.gradients
+
+
+def _without_averages(model: nn.Module) -> nn.Module:
+    """A copy of `model` without the running averages of batch norms in training mode: nothing reads them there, but
+    every forward pass would write to them, which torch.vmap cannot and the caller's model must not see."""
+    copy = deepcopy(model)
+    for module in copy.modules():
+        if isinstance(module, _BatchNorm) and module.training:
+            replace_all_batch_norm_modules_(module)
+    return copy
