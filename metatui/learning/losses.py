@@ -44,4 +44,5 @@ def as_loss(loss_fn: LossFn) -> Loss:
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """The fraction of right labels in each task: logits [T, B, N] and labels [T, B] to [T]."""
-    return (logits.argmax(-1) == labels).to(torch.float64).mean(-1)
+    precision = torch.float32 if logits.device.type == "mps" else torch.float64  # mps has no float64
+    return (logits.argmax(-1) == labels).to(precision).mean(-1)
