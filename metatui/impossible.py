@@ -62,13 +62,20 @@ def impossible(settings: Settings) -> list[Problem]:
 def _impossible_omniglot(settings: Settings) -> list[Problem]:
     problems = []
     task = settings.task
+    if task.queries >= OMNIGLOT_DRAWINGS:
+        sentence = (
+            f"task.queries is {task.queries}, but must be less than {OMNIGLOT_DRAWINGS}, the drawings of an Omniglot "
+            "character, for there to be any shots"
+        )
+        return [Problem("task.queries", sentence)]
     shots = {
         "task.shots": task.shots,
         "evaluation.shots": settings.evaluation.shots,
-        "algorithm.train_shots": settings.training_shots if settings.algorithm.name == "reptile" else 0,
+        "algorithm.train_shots": settings.algorithm.train_shots if settings.algorithm.name == "reptile" else 0,
     }
     for field, number in shots.items():
-        if number + task.queries > OMNIGLOT_DRAWINGS:
+        # What is 0 takes task.shots.
+        if number and number + task.queries > OMNIGLOT_DRAWINGS:
             problems.append(
                 Problem(
                     field,

@@ -24,7 +24,8 @@ def text_of(value: Scalar) -> str:
         case bool():
             return "true" if value else "false"
         case float():
-            return f"{value:.10g}"
+            short = f"{value:.10g}"
+            return short if float(short) == value else repr(value)
         case tuple():
             return ", ".join(map(str, value))
         case _:

@@ -7,13 +7,23 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
 
+from metatui.errors import BadInput, shown
+
 APP = "metatui"
 
 
+def expanded(path: str | Path) -> Path:
+    """`path` with the home folder that its ~ stands for. Raises BadInput where there is no such home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise BadInput(f"{shown(str(path), 200)} is in a home folder that is not known on this machine") from None
+
+
 def runs_dir(given: str | Path | None = None) -> Path:
-    """Where run folders are: `given`, else METATUI_RUNS, else `runs` in the user's data directory."""
+    """Where run folders are: `given`, else METATUI_RUNS, else `runs` in the user's data directory. Raises BadInput."""
     chosen = given or os.environ.get("METATUI_RUNS")
-    return Path(chosen).expanduser().absolute() if chosen else user_data_path(APP) / "runs"
+    return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
 
 
 def user_presets_dir() -> Path:
@@ -34,6 +44,14 @@ def omniglot_cache() -> Path:
 def downloads_dir() -> Path:
     """Where downloads are unpacked from; safe to delete."""
     return user_cache_path(APP) / "downloads"
+
+
+def short(path: Path) -> str:
+    """`path` as a person would write it, with ~ for the home directory."""
+    try:
+        return str(Path("~") / path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
 
 
 def log_file() -> Path:

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-from metatui.knobs import KNOBS, change
+from metatui.knobs import KNOBS, change, text_of
 from metatui.learning.events import (
     Checkpointed,
     Evaluated,
@@ -25,7 +25,6 @@ from metatui.learning.events import (
 )
 from metatui.runs.folder import RunFolder
 from metatui.settings import Settings
-from metatui.tui.form.model import text_of
 from metatui.tui.history import History
 from metatui.tui.protocol import headline
 

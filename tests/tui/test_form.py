@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.knobs import KNOBS, change
+from metatui.knobs import KNOBS, change, text_of
 from metatui.settings import Settings
-from metatui.tui.form.model import assess, text_of, texts_of
+from metatui.tui.form.model import assess, texts_of
 
 
 def test_what_is_shown_is_what_is_read() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Final
 
 from rich.cells import cell_len
@@ -191,8 +191,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             return [*entries, [Segment(look.say("under each query: class predicted before → after"), look.muted)]]
         entries = []
         for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
-            if series.style == "line" and series.name.startswith("after") and len(self._runs) > 1:
-                continue
+            if series.name.startswith("after"):
+                if len(self._runs) > 1:
+                    continue
+                series = replace(series, name="after")  # after how many steps stands on the right
             entries.append(entry(index, series, look))
         return entries
 

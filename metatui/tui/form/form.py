@@ -11,11 +11,11 @@ from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
 from textual.widgets import Collapsible
 
-from metatui.knobs import KNOBS
+from metatui.knobs import KNOBS, text_of
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField, explained, field_id
 from metatui.tui.form.group import KnobGroup
-from metatui.tui.form.model import Assessment, assess, text_of, texts_of
+from metatui.tui.form.model import Assessment, assess, texts_of
 from metatui.tui.symbols import Symbols
 from metatui.tui.words import Words
 

@@ -7,24 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from metatui.errors import Problem, SettingsError
-from metatui.knobs import KNOBS, Knob, parse
+from metatui.knobs import KNOBS, Knob, parse, text_of
 from metatui.settings import Scalar, Settings
 
 Texts = Mapping[str, str]
 """What stands in each field, by path."""
-
-
-def text_of(value: Scalar) -> str:
-    """A setting's value as it is typed: `read` of its knob gives the same value back."""
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case float():
-            return f"{value:.10g}"
-        case tuple():
-            return ", ".join(map(str, value))
-        case _:
-            return str(value)
 
 
 def texts_of(settings: Settings) -> dict[str, str]:

@@ -65,7 +65,7 @@ class JournalPane(ScrollView, can_focus=True):
     @property
     def _text_width(self) -> int:
         # The scrollbar's column is kept free, so that nothing is wrapped anew when it appears.
-        return max(10, self.content_size.width + self.scrollbar_size_vertical * self.show_vertical_scrollbar - 1)
+        return max(10, self.content_size.width - self.styles.scrollbar_size_vertical)
 
     def _wrap(self) -> None:
         following = self.is_vertical_scroll_end

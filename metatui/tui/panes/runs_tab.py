@@ -16,6 +16,7 @@ from textual.events import Resize
 from textual.message import Message
 from textual.widgets import DataTable, Input
 
+from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
@@ -231,7 +232,7 @@ def when(run: RunSummary) -> str:
 
 
 def place(run: RunSummary) -> str:
-    return str(run.run.path)
+    return paths.short(run.run.path)
 
 
 def _title(evaluation: Evaluation) -> str:

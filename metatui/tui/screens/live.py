@@ -12,10 +12,10 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button
 
-from metatui.knobs import KNOBS
+from metatui.knobs import KNOBS, text_of
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField
-from metatui.tui.form.model import assess, text_of, texts_of
+from metatui.tui.form.model import assess, texts_of
 from metatui.tui.words import Words
 
 Changes = Mapping[str, Scalar]
