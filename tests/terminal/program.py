@@ -29,7 +29,7 @@ KEYS: Final[Mapping[str, bytes]] = {
     "enter": b"\r", "tab": b"\t", "escape": b"\x1b", "space": b" ", "down": b"\x1b[B",
     "f1": b"\x1bOP", "f2": b"\x1bOQ", "f3": b"\x1bOR", "f4": b"\x1bOS", "f5": b"\x1b[15~", "f6": b"\x1b[17~",
     "f7": b"\x1b[18~", "f8": b"\x1b[19~", "f9": b"\x1b[20~", "f10": b"\x1b[21~",
-    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
+    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
 }  # fmt: skip
 """What xterm and tmux send."""
 
