@@ -165,6 +165,49 @@ def test_leaving_the_iteration_lets_the_run_go(tmp_path: Path) -> None:
     assert not session.run.is_live()
 
 
+def test_leaving_a_run_that_is_over_changes_nothing(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    iteration = iter(session)
+    while not isinstance(next(iteration), events.Finished):
+        pass
+    iteration.close()
+    assert session.outcome.status == session.run.status() == "finished"
+
+
+def test_a_run_interrupted_in_its_test_knows_what_it_had_reached(tmp_path: Path) -> None:
+    session = Session.start(change(SMALL, {"evaluation.test_tasks": 500}), runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, events.Evaluating) and event.split == "test":
+            session.interrupt()
+    assert (session.outcome.status, session.outcome.iteration, session.outcome.test) == ("interrupted", 30, None)
+    again = Session.resume(session.run)
+    assert not [e for e in again if isinstance(e, Progress)]
+    assert (again.outcome.status, again.outcome.iteration) == ("finished", 30)
+    assert again.outcome.test
+    assert again.outcome.meta_loss == pytest.approx(session.outcome.meta_loss)
+    assert again.outcome.tasks_per_second == pytest.approx(session.outcome.tasks_per_second)
+
+
+def test_a_resumed_run_forgets_validations_it_has_not_come_to(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 5:
+            session.submit(events.Checkpoint())
+        if isinstance(event, events.Evaluated):
+            break
+    assert session.run.evaluation().best
+    for kind in ("best", "previous"):
+        (session.run.checkpoints_path / f"{kind}.safetensors").unlink(missing_ok=True)
+    iteration = iter(Session.resume(session.run))
+    for event in iteration:
+        if isinstance(event, Progress):
+            break
+    assert event.iteration == 6
+    assert next(e for e in iteration if isinstance(e, events.Evaluated)).best
+    assert session.run.evaluation().best.iteration == 10  # type: ignore[union-attr]
+    assert list(iteration)
+
+
 def test_two_never_write_one_run(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     iteration = iter(session)

@@ -15,6 +15,7 @@ from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import Entry, in_force, last_status
 from metatui.runs.lock import RunLock
+from metatui.runs.metrics import last_progress
 from metatui.runs.outcome import Outcome
 from metatui.runs.store import RunStore, discard
 from metatui.runs.writer import RunWriter
@@ -48,6 +49,8 @@ class Session:
         self._tweaks: dict[int, list[Change]] = defaultdict(list)
         self._trainer = Trainer(settings, state=state, save=self._save)
         self._writer = RunWriter(run, lock, iteration=self._trainer.iteration, preset=preset)
+        if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-step left to make
+            self.outcome.see(reached)
 
     @property
     def run_id(self) -> str:
@@ -145,8 +148,9 @@ class Session:
                 f"({type(error).__name__}): its traceback is in {self.run.crash_path}"
             ) from error
         except BaseException as error:
-            self.outcome.status = "interrupted"
-            self._writer.interrupted(type(error).__name__)
+            if self.outcome.status in ("running", "paused"):  # not where it was over when its iteration was left
+                self.outcome.status = "interrupted"
+                self._writer.interrupted(type(error).__name__)
             raise
         finally:
             self.close()

@@ -34,7 +34,7 @@ class RunWriter:
         self._lock = lock
         self._preset = preset
         self._iteration = iteration
-        self._evaluations = _kept(run) if iteration else EvaluationRecord()
+        self._evaluations = _kept(run, iteration)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
         self._journal = JournalWriter(run.journal_path)
 
@@ -137,12 +137,18 @@ class RunWriter:
             write_record(self.run.adaptation_path, record)
 
 
-def _kept(run: RunFolder) -> EvaluationRecord:
-    """The evaluations that a resumed run starts from. What the test said of fewer meta-steps no longer holds."""
+def _kept(run: RunFolder, iteration: int) -> EvaluationRecord:
+    """The evaluations that a run resumed at meta-step `iteration` starts from: validations until then. What the test
+    said of fewer meta-steps no longer holds."""
     try:
-        return run.evaluation().model_copy(update={"test": None})
+        before = run.evaluation()
     except BadInput:  # no reason to refuse the training: the next evaluation writes the file anew
         return EvaluationRecord()
+
+    def held(evaluation: Evaluation | None) -> Evaluation | None:
+        return evaluation if evaluation is not None and evaluation.iteration <= iteration else None
+
+    return EvaluationRecord(validation=held(before.validation), best=held(before.best))
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
