@@ -54,6 +54,13 @@ def test_metrics_read_back_to_float32_precision(tmp_path: Path) -> None:
     assert last.iteration == 4
 
 
+def test_numbers_without_end_are_no_metrics(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 2))
+    path.write_text(path.read_text().replace('"meta_loss":0.5', f'"meta_loss":{10**400}'))
+    assert [p.iteration for p in MetricsReader(path).read_all()] == [1]
+
+
 def test_a_torn_last_line_is_skipped_and_later_completed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 3))
@@ -167,14 +174,27 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
 def test_records_read_back_equal(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     assert read_record(path, EvaluationRecord) is None
-    record = EvaluationRecord(best=EVALUATION, test=replace(EVALUATION, loss=Curve((math.inf,), (0.0,))))
+    record = EvaluationRecord(best=EVALUATION, test=replace(EVALUATION, loss=Curve((math.inf, 0.5), (0.0, 0.0))))
     write_record(path, record)
     assert read_record(path, EvaluationRecord) == record
+    json.loads(path.read_text(), parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+    write_record(path, EvaluationRecord(test=replace(EVALUATION, loss=Curve((math.nan, 0.5), (0.0, 0.0)))))
+    test = getattr(read_record(path, EvaluationRecord), "test", None)
+    assert test is not None
+    assert math.isnan(test.loss.mean[0])
     regression = RegressionView(0, "A", (0.5,), (1.0,), (0.0, 1.0), (0.0, 1.0), ((0.0, 2.0),), (1.0,))
     image = ImageView(1, "B", 1, 2, (b"\x00\xff",), (0,), (b"\xfe\x01",), (0,), ((1,),), (0.5,), (0.75,))
     drawn = AdaptationRecord(iteration=3, split="val", views=(regression, image))
     write_record(tmp_path / "adaptation.json", drawn)
     assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
+
+
+def test_curves_that_do_not_fit_their_steps_cannot_be_used(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    for change in ({"steps": ()}, {"loss": Curve((), ())}, {"accuracy": Curve((0.5,), (0.1, 0.1))}):
+        write_record(path, EvaluationRecord.model_construct(best=replace(EVALUATION, **change)))  # type: ignore[arg-type]
+        with pytest.raises(BadInput, match="one value for each inner step"):
+            read_record(path, EvaluationRecord)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}'])

@@ -102,6 +102,11 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
             value = None if "None" in str(field.type) else math.nan
         elif type(value) not in (int, float):
             return None
+        else:
+            try:
+                value = float(value)
+            except OverflowError:  # JSON's whole numbers have no end
+                return None
         values[field.name] = value
     return Progress(**values)
 

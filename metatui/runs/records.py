@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from metatui.errors import BadInput, shown
 from metatui.files import read_bounded, write_atomically
@@ -18,7 +18,7 @@ R = TypeVar("R", bound="_Record")
 
 class _Record(BaseModel):
     model_config = ConfigDict(
-        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants"
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
     )
 
 
@@ -28,6 +28,16 @@ class EvaluationRecord(_Record):
     validation: Evaluation | None = None
     best: Evaluation | None = None
     test: Evaluation | None = None
+
+    @field_validator("validation", "best", "test")
+    @classmethod
+    def _a_value_a_step(cls, evaluation: Evaluation | None) -> Evaluation | None:
+        if evaluation is not None:
+            curves = [curve for curve in (evaluation.loss, evaluation.accuracy) if curve is not None]
+            lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
+            if not evaluation.steps or lengths != {len(evaluation.steps)}:
+                raise ValueError("every curve must have one value for each inner step, and at least one")
+        return evaluation
 
 
 class AdaptationRecord(_Record):

@@ -26,7 +26,7 @@ class RunStore:
         self.root = paths.runs_dir(root)
 
     def create(self, settings: Settings, *, preset: str | None = None) -> RunFolder:
-        """A new folder with its settings.toml, called after algorithm, task and time. Raises MetatuiError."""
+        """A new folder with its settings.toml, called after algorithm, task and time. Raises MetatuiError, BadInput."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
@@ -36,6 +36,8 @@ class RunStore:
 
     def _fresh_folder(self, stem: str) -> Path:
         with writing(self.root):
+            if self.root.is_file():
+                raise BadInput(f"{shown(str(self.root), 200)} is a file, but runs need a folder")
             self.root.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
@@ -69,7 +71,7 @@ class RunStore:
         """
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
-            return run_folder(Path(text).expanduser())
+            return run_folder(paths.expanded(text))
         named = {run.path.name: run for run in self.runs()}
         if text in named:
             return named[text]
@@ -80,7 +82,7 @@ class RunStore:
             some = ", ".join(shown(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
             raise BadInput(f"{shown(text)} is the start of {len(starting)} runs: {some}{more}")
-        near = ", ".join(shown(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.4))
+        near = ", ".join(shown(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.6))
         hint = f"did you mean {near}?" if near else "metatui runs lists them"
         raise BadInput(f"{shown(text)} is not a run in {shown(str(self.root), 200)}: {hint}")
 
