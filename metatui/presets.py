@@ -95,7 +95,7 @@ def load(name_or_path: str | Path) -> Preset:
     """
     text = str(name_or_path)
     if isinstance(name_or_path, Path) or os.sep in text or text.endswith(".toml"):
-        path = Path(text).expanduser()
+        path = paths.expanded(text)
         with suppress(OSError, ValueError):
             if path.is_dir():
                 raise BadInput(f"{shown(text, 200)} is a folder, but must be a preset's name or a TOML file")
