@@ -25,7 +25,9 @@ def own_terminal(log: Path) -> Iterator[None]:
             log.replace(log.with_suffix(".old.log"))
     sys.stdout.flush()
     sys.stderr.flush()
-    kept = os.dup(1), os.dup(2)
+    # Where standard error goes to a file, the app is drawn on standard output.
+    kept = os.dup(1), os.dup(2 if os.isatty(2) else 1)
+    errors = os.dup(2)
     before = sys.__stdout__, sys.__stderr__
     streams = [os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", closefd=False) for descriptor in kept]
     with log.open("a", encoding="utf-8") as file:
@@ -39,9 +41,11 @@ def own_terminal(log: Path) -> Iterator[None]:
             yield
         finally:
             sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
-            for stream, descriptor, number in zip(streams, kept, (1, 2), strict=True):
+            for stream in streams:
                 with suppress(OSError):  # the terminal may be gone
                     stream.flush()
-                os.dup2(descriptor, number)
+            os.dup2(kept[0], 1)
+            os.dup2(errors, 2)
+            for descriptor in (*kept, errors):
                 os.close(descriptor)
             logging.getLogger("metatui").removeHandler(handler)
