@@ -106,8 +106,8 @@ class Window(App[None], inherit_bindings=False):
         await self.run_action(action_id, default_namespace=tabs.get(action.tab or "", self))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """The table again, for the palette."""
-        if len(self.screen_stack) > 1:
+        """The table again, for the palette; a dialog, which `screen` may be, has no part in it."""
+        if screen is not self.screen_stack[0]:
             return
         for action in ACTIONS:
             if action.tab in (None, self.tab) and not action.refuse(self.situation) and action.id != "command_palette":

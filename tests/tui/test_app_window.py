@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.command import CommandPalette
+from textual.command import CommandList, CommandPalette
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -140,6 +140,16 @@ async def test_the_palette_has_what_can_be_done_now(make: Make) -> None:
         await pilot.press("ctrl+p")
         await pilot.pause()
         assert isinstance(app.screen, CommandPalette)
+        await pilot.press(*"validate now")
+        await app.workers.wait_for_complete()
+        assert app.screen.query_one(CommandList).option_count == 0
+        await pilot.press("ctrl+u", *"start")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert app.screen.query_one(CommandList).option_count
+        await pilot.press("enter")
+        await pilot.pause()
+        assert app.conductor.phase.active
 
 
 async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
