@@ -17,7 +17,9 @@ from rich.console import Console
 import metatui
 from metatui import paths
 from metatui.cli import main, progress
+from metatui.errors import MetatuiError
 from metatui.learning import check as checks
+from metatui.runs import writer
 from metatui.runs.store import RunStore
 
 SMALL = [
@@ -108,6 +110,20 @@ def test_a_run_that_fails_reports_both_ways(capsys: pytest.CaptureFixture[str]) 
     assert (report["status"], report["test"]) == ("failed", None)
     assert err.splitlines()[-1].startswith("metatui: ")
     assert "lower algorithm.inner_lr" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("error", "status", "code"), [(MetatuiError("full"), "failed", 1),
+                                                       (KeyboardInterrupt(), "interrupted", 130)])  # fmt: skip
+def test_a_run_that_is_cut_off_reports_too(
+    error: BaseException, status: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def cut_off(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(writer, "save_checkpoint", cut_off)
+    assert answer(capsys, "run", *SMALL, code=code)["status"] == status
+    (run,) = RunStore().runs()
+    assert run.status() == status
 
 
 LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.every=50", "--device", "cpu"]

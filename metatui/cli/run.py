@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,11 +70,13 @@ def run(
     else:
         assert settings is not None
         session = Session.start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings))
-    with ending_softly(session.interrupt), display(session.run) as shown:
-        for event in session:
-            shown.see(event)
-    if as_json:
-        emit(_report(session))
+    try:
+        with ending_softly(session.interrupt), display(session.run) as shown, closing(iter(session)) as events:
+            for event in events:
+                shown.see(event)
+    finally:  # however it ended, a script wants to know which run it was and how far it got
+        if as_json:
+            emit(_report(session))
     if session.outcome.sentence:
         raise MetatuiError(session.outcome.sentence)
     if session.outcome.status == "interrupted":
