@@ -192,7 +192,7 @@ def test_records_read_back_equal(tmp_path: Path) -> None:
 def test_curves_that_do_not_fit_their_steps_cannot_be_used(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     for change in ({"steps": ()}, {"loss": Curve((), ())}, {"accuracy": Curve((0.5,), (0.1, 0.1))}):
-        write_record(path, EvaluationRecord.model_construct(best=replace(EVALUATION, **change)))  # type: ignore[arg-type]
+        write_record(path, EvaluationRecord.model_construct(best=replace(EVALUATION, **change)))
         with pytest.raises(BadInput, match="one value for each inner step"):
             read_record(path, EvaluationRecord)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metatui.errors import Problem, SettingsError, shown
 from metatui.impossible import OMNIGLOT_CHARACTERS
-from metatui.knobs import KNOBS, assignment, change, knob_of, parse
+from metatui.knobs import KNOBS, assignment, change, knob_of, parse, text_of
 from metatui.settings import Settings
 
 T = TypeVar("T")
@@ -179,3 +179,8 @@ def test_values_are_shown_on_one_printable_line() -> None:
     assert shown("a\nb\x1b[31m") == "'a�b�[31m'"
     assert len(shown("x" * 1000)) == 62
     assert shown(3) == "3"
+
+
+@pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])
+def test_numbers_survive_being_written_as_text(value: float) -> None:
+    assert KNOBS["algorithm.inner_lr"].read(text_of(value)) == value
