@@ -37,6 +37,16 @@ def impossible(settings: Settings) -> list[Problem]:
                 "computes otherwise",
             )
         )
+    if settings.compute.engine == "compiled" and (
+        settings.is_classification or algorithm.name not in ("maml", "fomaml")
+    ):
+        problems.append(
+            Problem(
+                "compute.engine",
+                "compute.engine is 'compiled', but must be another: it compiles meta-gradients of small networks, "
+                "so it needs task.source = 'sinusoid' and algorithm.name = 'maml' or 'fomaml'",
+            )
+        )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
     if algorithm.name == "reptile" and algorithm.inner_batch > support:
         problems.append(

@@ -230,10 +230,10 @@ class ComputeSettings(Group):
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", label="Device", main=True,
         help="auto, cpu, cuda, cuda:N or mps.",
     )  # fmt: skip
-    engine: Literal["auto", "batched", "loop", "higher"] = knob(
+    engine: Literal["auto", "batched", "loop", "higher", "compiled"] = knob(
         "auto",
         label="Engine",
-        help="How per-task gradients are computed: all tasks at once, one by one, or by the higher library.",
+        help="How gradients are computed: all tasks at once, one by one, by the higher library, or compiled.",
         main=True,
     )
     precision: Literal["float32", "float64"] = knob(

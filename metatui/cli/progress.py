@@ -119,6 +119,8 @@ def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
             text = f"{event.path} changed from {event.old} to {event.new} at meta-step {event.iteration:,}"
         case events.Warned():
             text = f"warning: {event.text}"
+        case events.Noted():
+            text = event.text
         case events.Finished():
             ending = {"iterations": "finished", "early_stop": "stopped early"}.get(event.reason, event.reason)
             tested = f": {headline(event.test, plus_minus=sign)} ({protocol(event.test)})" if event.test else ""

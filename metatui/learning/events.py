@@ -180,6 +180,14 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Noted:
+    """Something that went as planned and that a reader of the journal wants to know."""
+
+    iteration: int
+    text: str
+
+
+@dataclass(frozen=True)
 class Finished:
     """The run is over, for a good reason."""
 
@@ -202,7 +210,18 @@ class Failed:
 
 
 Event = (
-    Started | Progress | Evaluating | Evaluated | Checkpointed | Tweaked | Paused | Resumed | Warned | Finished | Failed
+    Started
+    | Progress
+    | Evaluating
+    | Evaluated
+    | Checkpointed
+    | Tweaked
+    | Paused
+    | Resumed
+    | Warned
+    | Noted
+    | Finished
+    | Failed
 )
 
 

@@ -12,6 +12,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from metatui.settings import AlgorithmSettings
+
 Params = dict[str, Tensor]
 """Tensors by parameter name: one task's, or with a leading task axis [T, ...]."""
 
@@ -30,6 +32,11 @@ class InnerLoop:
     def start(self) -> Update:
         """A fresh update rule. No task sees what another left behind, so each adaptation starts from its own."""
         return Adam(self.lr) if self.optimizer == "adam" else SGD(self.lr)
+
+
+def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
+    """The inner loop of training."""
+    return InnerLoop(algorithm.inner_lr, algorithm.inner_steps, algorithm.inner_optimizer)
 
 
 class SGD:

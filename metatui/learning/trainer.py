@@ -12,7 +12,9 @@ import torch
 
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
-from metatui.learning.algorithms import ALGORITHMS, MetaStep
+from metatui.learning.algorithms import ALGORITHMS, Algorithm, MetaStep
+from metatui.learning.algorithms.maml import MAML
+from metatui.learning.engines.compiled import CompiledEngine
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import (
@@ -27,6 +29,7 @@ from metatui.learning.events import (
     Event,
     Failed,
     Finished,
+    Noted,
     Pause,
     Paused,
     Progress,
@@ -37,10 +40,11 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.experiment import set_up
+from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged, scheduled_lr
 from metatui.learning.state import TrainerState, part, write_theta
+from metatui.learning.upgrade import Upgrade
 from metatui.learning.views import task_views
 from metatui.settings import Settings
 
@@ -81,6 +85,7 @@ class Trainer:
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
+        self._upgrade = _upgrade(self.experiment, self.algorithm)
         if state is not None:
             self._restore(state)
 
@@ -101,6 +106,9 @@ class Trainer:
                 raise
             yield from self._checkpoint("last")
             yield Failed(self.iteration, self._how_to_shrink())
+        finally:
+            if self._upgrade:
+                self._upgrade.close()
 
     def state(self) -> TrainerState:
         """All that is needed to go on from here, in tensors of its own."""
@@ -115,6 +123,7 @@ class Trainer:
             "best_iteration": self.best_iteration,
             "since_best": self.since_best,
             "validated_at": self._validated_at,
+            "upgrade_since": self._upgrade.since if self._upgrade else None,
             "settings": self.settings.model_dump(mode="json"),
         }
         copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
@@ -131,6 +140,8 @@ class Trainer:
         self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
+        if self._upgrade:
+            self._upgrade.since = values.get("upgrade_since")
 
     def _copy_of_theta(self) -> Params:
         return {name: p.clone() for name, p in self.algorithm.theta.items()}
@@ -155,6 +166,10 @@ class Trainer:
                 break
             if self.iteration >= self.settings.training.iterations:
                 break  # a command has just lowered them
+            if self._upgrade:
+                yield from self._improve(self._upgrade)
+                if self._stop:
+                    break
             yield self._meta_step()
             if self._validation_is_due():
                 yield from self._validate()
@@ -162,11 +177,27 @@ class Trainer:
                 yield from self._checkpoint("last")
         yield from self._finish()
 
+    def _improve(self, upgrade: Upgrade) -> Iterator[Event]:
+        """Change over to compiled meta-gradients where it is time for it."""
+        tasks = self._next_tasks()
+        said = upgrade.before(
+            self.iteration,
+            self.settings,
+            self.algorithm.theta,
+            lambda: self.experiment.training_episodes(tasks),
+            self._stop_is_waiting,
+        )
+        if said:
+            yield Noted(self.iteration, said)
+
+    def _next_tasks(self) -> range:
+        return range(self.tasks_seen, self.tasks_seen + self.settings.algorithm.meta_batch)
+
     def _meta_step(self) -> Progress:
         began = time.monotonic()
         algorithm = self.settings.algorithm
         outer_lr = scheduled_lr(algorithm, self.iteration, self.settings.training.iterations)
-        tasks = range(self.tasks_seen, self.tasks_seen + algorithm.meta_batch)
+        tasks = self._next_tasks()
         seen: MetaStep = self.algorithm.meta_step(tasks, algorithm, outer_lr)
         self.iteration += 1
         self.tasks_seen = tasks.stop
@@ -329,6 +360,14 @@ class Trainer:
             f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
             f"the state after meta-step {self.iteration} is kept"
         )
+
+
+def _upgrade(experiment: Experiment, algorithm: Algorithm) -> Upgrade | None:
+    """What brings in compiled meta-gradients, where they are asked for."""
+    engine = experiment.engine
+    if not (isinstance(engine, CompiledEngine) and isinstance(algorithm, MAML)):
+        return None
+    return Upgrade(engine)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

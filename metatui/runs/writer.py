@@ -61,6 +61,8 @@ class RunWriter:
                 self._note("resumed", event.iteration)
             case events.Warned():
                 self._note("warned", event.iteration, text=event.text)
+            case events.Noted():
+                self._note("noted", event.iteration, text=event.text)
             case events.Evaluated():
                 self._write_evaluated(event)
             case events.Finished():

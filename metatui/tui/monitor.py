@@ -15,6 +15,7 @@ from metatui.learning.events import (
     Event,
     Failed,
     Finished,
+    Noted,
     Paused,
     Progress,
     Resumed,
@@ -129,6 +130,8 @@ class Monitor:
                 self._say(event.iteration, "Resumed")
             case Warned():
                 self._say(event.iteration, event.text, "warning")
+            case Noted():
+                self._say(event.iteration, event.text)
             case Finished():
                 self._finished(event)
             case Failed():

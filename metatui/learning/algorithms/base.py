@@ -84,11 +84,6 @@ class Algorithm(ABC):
         return MetaStep(meta_loss, hit if classifies else None, support, norm)
 
 
-def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
-    """The inner loop of training."""
-    return InnerLoop(algorithm.inner_lr, algorithm.inner_steps, algorithm.inner_optimizer)
-
-
 def finite(loss: Tensor) -> None:
     """Raises Diverged where a loss is not finite."""
     if not torch.isfinite(loss).all():

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite, inner_loop
+from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
 from metatui.learning.experiment import Experiment
-from metatui.learning.inner import Params
+from metatui.learning.inner import Params, inner_loop
 from metatui.learning.outer import OuterAdam
 from metatui.settings import AlgorithmSettings
 

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite, inner_loop
+from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
 from metatui.learning.experiment import Experiment
-from metatui.learning.inner import Params
+from metatui.learning.inner import Params, inner_loop
 from metatui.learning.outer import OuterAdam
 from metatui.settings import AlgorithmSettings
 

@@ -13,7 +13,8 @@ import math
 import torch
 from torch import Tensor
 
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite, inner_loop
+from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.inner import inner_loop
 from metatui.learning.outer import norm_of
 from metatui.learning.random import choose, keys
 from metatui.settings import AlgorithmSettings

@@ -30,8 +30,9 @@ __all__ = [
     "meta_parameters",
 ]
 
-EngineName = Literal["batched", "loop", "higher"]
-ENGINES: tuple[EngineName, ...] = ("loop", "batched", "higher")
+EngineName = Literal["batched", "loop", "higher", "compiled"]
+ENGINES: tuple[Literal["loop", "batched", "higher"], ...] = ("loop", "batched", "higher")
+"""The engines that compute any module at once; `compiled` is `batched` until a graph has been made for it."""
 
 
 def make_engine(name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1) -> Engine:
@@ -45,6 +46,10 @@ def make_engine(name: EngineName, model: nn.Module, loss: Loss, *, workers: int 
             return LoopEngine(model, loss, workers=workers)
         case "batched":
             return BatchedEngine(model, loss)
+        case "compiled":
+            from metatui.learning.engines.compiled import CompiledEngine
+
+            return CompiledEngine(model, loss)
         case "higher":
             from metatui.learning.engines.higher_library import HigherEngine
 
