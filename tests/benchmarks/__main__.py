@@ -1,8 +1,8 @@
 """Meta-steps of metatui beside the same in other libraries, on given tasks, with the outer Adam step counted.
 
 Sides are taken in turn in one process; first their meta-gradients are checked to be equal. Prints the README's table:
-medians in milliseconds, and each side's ratio to metatui's own (`auto`) engine. learn2learn takes part where it can be
-imported.
+medians in milliseconds, and how many times what metatui's own (`auto`) engine takes. learn2learn takes part where it
+can be imported.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from torch import Tensor, nn
 
 from metatui.learning.devices import available, physical_cores
 from metatui.learning.engines import choose_engine, make_engine, meta_parameters
+from metatui.learning.engines.compiled import CompiledEngine
+from metatui.learning.engines.stacked_layers import is_perceptron
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
@@ -77,6 +79,24 @@ def engine_side(work: Work, name: str, workers: int = 1) -> Step:
 
     def step() -> dict[str, Tensor]:
         torch.set_num_threads(1 if workers > 1 else physical_cores())
+        found = engine.meta_gradient(theta, work.episodes, work.inner, first_order=work.first_order)
+        outer.step(found.gradients, lr=OUTER_LR, clip=0.0)
+        return found.gradients
+
+    return step
+
+
+def compiled_side(work: Work) -> Step:
+    """metatui with `compute.engine = "compiled"`, once its graph is there (the engine has checked it)."""
+    engine = CompiledEngine(work.model, work.loss)
+    theta = {n: p.detach().clone() for n, p in meta_parameters(work.model).items()}
+    outer = OuterAdam(theta)
+    torch.set_num_threads(1)
+    graph = engine.prepare(theta, work.episodes, work.inner, first_order=work.first_order)
+    engine.use(graph, work.episodes, work.inner, first_order=work.first_order)
+
+    def step() -> dict[str, Tensor]:
+        torch.set_num_threads(1)
         found = engine.meta_gradient(theta, work.episodes, work.inner, first_order=work.first_order)
         outer.step(found.gradients, lr=OUTER_LR, clip=0.0)
         return found.gradients
@@ -154,6 +174,8 @@ def main() -> None:
     for work in works():
         check_equal(work)
         steps = sides(work)
+        if is_perceptron(work.model):
+            steps["metatui, compiled"] = compiled_side(work)
         if not names:
             names = list(steps)
             print("| work (ms a meta-step) | " + " | ".join(names) + " |")
@@ -162,7 +184,7 @@ def main() -> None:
         medians(steps, 2)
         rounds = max(5, int(options.seconds / ((time.perf_counter() - began) / 2)))
         found = medians(steps, rounds)
-        cells = [f"{ms:.3g} ({ms / found['metatui']:.1f}x)" for ms in found.values()]
+        cells = [f"{found[n]:.3g} ({found[n] / found['metatui']:.2g}x)" if n in found else "–" for n in names]
         print(f"| {work.name} | " + " | ".join(cells) + " |", flush=True)
 
 

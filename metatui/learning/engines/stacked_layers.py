@@ -24,7 +24,7 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyR
 
 def stacked_forward(model: nn.Module) -> StackedForward:
     """The forward pass of `model` on stacks of its parameters."""
-    if _is_perceptron(model):
+    if is_perceptron(model):
         return _perceptron(list(model.named_children()))
 
     def one(params: Params, x: Tensor) -> Tensor:
@@ -34,7 +34,8 @@ def stacked_forward(model: nn.Module) -> StackedForward:
     return torch.vmap(one, randomness="different")
 
 
-def _is_perceptron(model: nn.Module) -> bool:
+def is_perceptron(model: nn.Module) -> bool:
+    """Whether `model` is a chain of linear layers and elementwise functions, all of it adapted."""
     layers = list(model.children())
     return (
         type(model) is nn.Sequential
