@@ -18,7 +18,7 @@ from tests.terminal.program import environment
 from tests.terminal.watching import Terminal
 
 SIZES = ((80, 24), (160, 48))
-ITERATIONS, WATCHED = 20_000, 700
+ITERATIONS, WATCHED = 50_000, 700
 """Enough that the journey is over before the run, and that there are curves to look at."""
 
 OTHERS: Final = (
