@@ -43,7 +43,7 @@ def own_terminal(log: Path) -> Iterator[None]:
             sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
             for stream in streams:
                 with suppress(OSError):  # the terminal may be gone
-                    stream.flush()
+                    stream.close()  # which flushes, and leaves the descriptor
             os.dup2(kept[0], 1)
             os.dup2(errors, 2)
             for descriptor in (*kept, errors):
