@@ -32,7 +32,7 @@ HOSTILE = st.floats() | st.sampled_from(EDGES)
 
 def look(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> Look:
     plain = Style()
-    return Look(symbols, dark=True, ansi=False, monochrome=monochrome, text=plain, title=plain, muted=plain)
+    return Look(symbols, dark=True, ansi=False, monochrome=monochrome, text=plain, title=plain, muted=plain, key=plain)
 
 
 def text(rows: Sequence[Row]) -> list[str]:
@@ -216,7 +216,7 @@ def some(kind):
     return [(i * 1.0, random.gauss(0, 1) * 10 ** random.uniform(-300, 300)) for i in range(count)]
 for number in range(4000):
     width, height = SIZES[min(number % 9, 7)] if number % 200 == 7 else random.choice(SIZES[:7])
-    look = Look(random.choice(list(Symbols)), True, False, False, Style(), Style(), Style())
+    look = Look(random.choice(list(Symbols)), True, False, False, Style(), Style(), Style(), Style())
     kinds = random.choices(["constant", "hostile", "gaps", "wide"], k=random.randrange(4))
     styles = random.choices(["line", "points"], k=3)
     series = tuple(Series(kind, "red", some(kind), style) for kind, style in zip(kinds, styles))

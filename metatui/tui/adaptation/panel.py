@@ -163,8 +163,8 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         step = f"step {self.shown_step} of {self.last_step}"
         places: list[Row] = [self._place(step, "[", "]", "step", look)]
         if len(shown) < len(tasks):
-            first, last = self.first_task + 1, self.first_task + len(shown)
-            where = f"tasks {first}-{last} of {len(tasks)}" if last > first else f"task {first} of {len(tasks)}"
+            these = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
+            where = f"{these} of {tasks[0]}-{tasks[-1]}"
             places.append(self._place(where, ",", ".", "page", look))
         hidden = len(self._runs) - grid.across if len(self._runs) > 1 else 0
         if hidden > 0:
@@ -178,7 +178,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     def _place(self, text: str, back: str, on: str, action: str, look: Look) -> Row:
         def key(name: str, by: int) -> Segment:
-            return Segment(f" {name} ", look.title + Style.from_meta({"@click": f"{action}({by})"}))
+            return Segment(f" {name} ", look.key + Style.from_meta({"@click": f"{action}({by})"}))
 
         return [key(back, -1), Segment(look.say(text), look.muted), key(on, 1)]
 

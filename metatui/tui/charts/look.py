@@ -23,6 +23,8 @@ class Look:
     text: Style
     title: Style
     muted: Style
+    key: Style
+    """Of a key that can be pressed, as the key bar writes it."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -54,9 +56,10 @@ def symbols_of(widget: Widget) -> Symbols:
 
 
 def look_of(widget: Widget) -> Look:
-    """The look of a widget that has the component classes `chart--text`, `chart--title` and `chart--muted`."""
+    """The look of a widget with the component classes `chart--` `text`, `title`, `muted` and `key`."""
     app = widget.app
-    text, title, muted = (widget.get_component_rich_style(f"chart--{part}") for part in ("text", "title", "muted"))
+    parts = ("text", "title", "muted", "key")
+    text, title, muted, key = (widget.get_component_rich_style(f"chart--{part}") for part in parts)
     return Look(
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
@@ -65,4 +68,5 @@ def look_of(widget: Widget) -> Look:
         text=Style(color=text.color),
         title=Style(color=title.color, bold=True),
         muted=Style(color=muted.color, dim=muted.dim),
+        key=Style(color=key.color, bold=True),
     )

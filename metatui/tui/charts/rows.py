@@ -97,13 +97,14 @@ class RowsWidget(Widget):
     Nothing is drawn while the widget is not displayed: it is done when it is.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--text", "chart--title", "chart--muted"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--text", "chart--title", "chart--muted", "chart--key"}
     DEFAULT_CSS = """
     RowsWidget {
         height: 1fr;
         & > .chart--text { color: $foreground; }
         & > .chart--title { color: $foreground; text-style: bold; }
         & > .chart--muted { color: $text-muted; }
+        & > .chart--key { color: $footer-key-foreground; text-style: bold; }
     }
     """
 
