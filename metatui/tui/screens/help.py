@@ -14,7 +14,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from metatui.tui.actions import ACTIONS, Situation
+from metatui.tui.charts.look import symbols_of
 from metatui.tui.panes.bars import key_name
+from metatui.tui.symbols import Symbols
 from metatui.tui.words import Words
 
 ABOUT = (
@@ -38,13 +40,19 @@ class HelpScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog dialog-tall") as dialog:
             dialog.border_title = "Help"
-            dialog.border_subtitle = "escape closes"
             with VerticalScroll():
                 if self._field_help:
                     yield Words(self._field_help, classes="help-field")
                 yield Static(self._keys())
                 yield Words(FORM_KEYS, classes="help-text")
                 yield Words(ABOUT, classes="help-text")
+
+    def on_mount(self) -> None:
+        self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._say_keys)
+
+    def _say_keys(self, scrolls: bool) -> None:
+        ways = "up and down scroll, " if symbols_of(self) is Symbols.ASCII else "↑ ↓ scroll · "
+        self.query_one(".dialog", Vertical).border_subtitle = f"{ways if scrolls else ''}escape closes"
 
     def _keys(self) -> Table:
         table = Table.grid(padding=(0, 2))

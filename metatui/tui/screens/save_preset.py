@@ -40,7 +40,7 @@ class SavePresetScreen(ModalScreen[PresetName | None]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Save preset"
             yield Words(self._summary)
-            yield Label("Name: letters, digits and hyphens")
+            yield Label("Name: letters, digits, '-' and '_'")
             yield Input(self._name_now, id="preset-name", compact=True)
             yield Label("What it is for, in one line")
             yield Input("", id="preset-title", compact=True)
