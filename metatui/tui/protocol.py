@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from metatui.learning.events import Evaluation
 from metatui.settings import Settings
 
@@ -10,10 +12,10 @@ def headline(evaluation: Evaluation) -> str:
     """The result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm."""
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
-        value = f"accuracy {100 * mean:.1f} ± {100 * ci95:.1f} %"
+        value = f"accuracy {interval(100 * mean, 100 * ci95)} %"
         kind = f"{evaluation.ways}-way {evaluation.shots}-shot"
     else:
-        value, kind = f"loss {mean:.4g} ± {ci95:.2g}", f"{evaluation.shots}-shot"
+        value, kind = f"loss {interval(mean, ci95)}", f"{evaluation.shots}-shot"
     steps = evaluation.steps[-1]
     protocol = [
         kind,
@@ -23,6 +25,19 @@ def headline(evaluation: Evaluation) -> str:
     if evaluation.batch_norm:
         protocol.append(evaluation.batch_norm.replace("_", " "))
     return f"{value} ({', '.join(protocol)})"
+
+
+def interval(mean: float, half: float) -> str:
+    """A mean and the half-width of its interval: two significant digits of that, and the mean to as many decimals.
+
+    `1.21 ± 0.30`, `98.0 ± 1.2`, `50 ± 12`; both with an exponent where the interval is under 0.0001.
+    """
+    if not (math.isfinite(mean) and math.isfinite(half)) or half <= 0:
+        return f"{mean:.4g} ± {half:.2g}"
+    decimals = 1 - int(f"{half:.1e}".split("e")[1])
+    if decimals > 5:
+        return f"{mean:.3e} ± {half:.1e}"
+    return f"{mean:.{max(0, decimals)}f} ± {half:.{max(0, decimals)}f}"
 
 
 def split_name(split: str) -> str:

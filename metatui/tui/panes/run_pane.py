@@ -60,6 +60,9 @@ class RunPane(Vertical, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="run", classes="pane in-run")
+        self._monitor: Monitor | None = None
+        self._classification = False
+        """Whether the run that the form would start classifies images."""
 
     def compose(self) -> ComposeResult:
         yield RunNumbers()
@@ -68,15 +71,25 @@ class RunPane(Vertical, can_focus=True):
             yield MetricSparkline(id="spark-other")
 
     def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
+        self._monitor = monitor
         self.query_one(RunNumbers).show(monitor, phase, load)
-        self.query_one("#spark-loss", MetricSparkline).show(
-            monitor.meta_loss if monitor else History(), name="Meta-loss"
-        )
+        self._show_sparklines()
+
+    def expect(self, classification: bool) -> None:
+        """Name what a run of the form would have, where there is no run yet."""
+        self._classification = classification
+        if self._monitor is None:
+            self._show_sparklines()
+
+    def _show_sparklines(self) -> None:
+        monitor = self._monitor
+        loss = self.query_one("#spark-loss", MetricSparkline)
+        loss.show(monitor.meta_loss if monitor else History(), name="Meta-loss")
         other = self.query_one("#spark-other", MetricSparkline)
-        if monitor is None or monitor.settings.is_classification:
+        if monitor.settings.is_classification if monitor else self._classification:
             other.show(monitor.accuracy if monitor else History(), name="Accuracy", percent=True)
         else:
-            other.show(monitor.grad_norm, name="Meta-gradient norm")
+            other.show(monitor.grad_norm if monitor else History(), name="Meta-gradient norm")
 
 
 def _names(monitor: Monitor, phase: Phase) -> list[str]:

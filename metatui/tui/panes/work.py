@@ -146,6 +146,11 @@ class WorkTab(Vertical):
     def watch_form_hidden(self) -> None:
         self._lay_out()
 
+    @on(SettingsForm.Changed)
+    def _expect(self, event: SettingsForm.Changed) -> None:
+        if settings := event.assessment.settings:
+            self.query_one(RunPane).expect(settings.is_classification)
+
     @on(DescendantFocus)
     def _follow(self, event: DescendantFocus) -> None:
         if event.widget is not self.screen.focused:  # the focus has moved on since

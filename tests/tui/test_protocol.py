@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from metatui.tui.protocol import interval
+
+
+@pytest.mark.parametrize(
+    ("mean", "half", "said"),
+    [
+        (1.2096, 0.3, "1.21 ± 0.30"),
+        (98.04, 1.234, "98.0 ± 1.2"),
+        (50.4, 12.3, "50 ± 12"),
+        (0.5, 0.0996, "0.50 ± 0.10"),
+        (0.012345, 0.00067, "0.01234 ± 0.00067"),
+        (1.5e-7, 2.5e-9, "1.500e-07 ± 2.5e-09"),
+        (0.5, 0.0, "0.5 ± 0"),
+        (0.5, math.inf, "0.5 ± inf"),
+        (math.nan, 0.1, "nan ± 0.1"),
+    ],
+)
+def test_a_mean_has_the_decimals_of_its_interval(mean: float, half: float, said: str) -> None:
+    assert interval(mean, half) == said
