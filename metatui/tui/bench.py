@@ -8,7 +8,17 @@ from collections.abc import Callable
 
 from textual import on, work
 
-from metatui.learning.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Tweaked
+from metatui.learning.events import (
+    Checkpoint,
+    Checkpointed,
+    Evaluate,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Tweaked,
+)
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
 from metatui.tui import palette
@@ -101,6 +111,7 @@ class Bench(Window):
         assessment = self.form.assessment
         if assessment.settings is None:
             self.open_tab("work", "settings")
+            self.clear_notifications()
             self.notify(f"Not started. {await self.form.go_to_first_problem()}", severity="error")
             return
         settings = assessment.settings
@@ -111,6 +122,7 @@ class Bench(Window):
     def begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> None:
         """Train in a thread what `opening` gives, once it is there; `monitor` is shown from now on."""
         training = self.conductor.begin(opening, monitor)
+        self.clear_notifications()
         self.shown, self._beside = monitor, []
         self.form.hold(monitor.settings)
         self.run_worker(training.run, thread=True, exit_on_error=False, group="training", description="training")
@@ -166,6 +178,8 @@ class Bench(Window):
         monitor = self.conductor.monitor
         assert monitor is not None
         match event:
+            case Started():
+                self.runs_tab.reload(newest=True)
             case Tweaked():
                 self.form.tweaked(monitor.settings, event.path)
             case Evaluated() | Finished():
@@ -180,7 +194,7 @@ class Bench(Window):
         monitor = self.conductor.monitor
         assert monitor is not None
         self.form.hold(None)
-        self.runs_tab.reload()
+        self.runs_tab.reload(newest=True)
         if isinstance(monitor.ended, Finished):
             result = f" Test: {headline(monitor.test)}." if monitor.test else ""
             self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
@@ -195,8 +209,10 @@ class Bench(Window):
 
     def _state(self) -> tuple[str, ...]:
         monitor, phase = self.conductor.monitor, self.conductor.phase
-        if not phase.active or monitor is None:
+        if monitor is None:
             return ()
+        if not phase.active:
+            return monitor.status, monitor.run_id
         return phase.value, f"{monitor.iteration:,} of {monitor.settings.training.iterations:,}", monitor.run_id
 
     async def _sample(self) -> None:

@@ -129,6 +129,7 @@ class MetatuiApp(Bench):
         self._beside = beside
         self.show_adaptation()
         if beside:
+            self.work_tab.pane = "adaptation"
             self.notify(f"{len(beside)} of at most 3 runs marked; the work tab (key 1) shows their adaptation.")
 
     @on(PresetsTab.Chosen)
@@ -158,13 +159,14 @@ class MetatuiApp(Bench):
         if saved:
             self._preset = (saved.name, settings)
             self.notify(f"Saved as {saved.name}: it is in the presets tab, and metatui run {saved.name} runs it.")
-            self.presets_tab.reload()
+            self.presets_tab.reload(saved.name)
 
     def _save(self, wanted: PresetName, settings: Settings) -> Preset:
+        title = f"{settings.algorithm.name} on {settings.task.source}"
         test = self.shown.test if self.shown and self.shown.settings == settings else None
         return presets.save(
-            wanted.name, settings, title=wanted.title, source="saved from metatui", protocol=protocol_of(settings),
-            measured=headline(test) if test else "", overwrite=wanted.overwrite,
+            wanted.name, settings, title=wanted.title or title, source="saved from metatui",
+            protocol=protocol_of(settings), measured=headline(test) if test else "", overwrite=wanted.overwrite,
         )  # fmt: skip
 
 

@@ -39,6 +39,9 @@ class Window(App[None], inherit_bindings=False):
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
+        # Before the focused widget, so that what is typed right after them goes to the next field and not to this one.
+        Binding("tab", "focus_next", show=False, priority=True),
+        Binding("shift+tab", "focus_previous", show=False, priority=True),
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
 
@@ -100,6 +103,8 @@ class Window(App[None], inherit_bindings=False):
         """Do an action of the table, or say why it cannot be done now."""
         action = BY_ID[action_id]
         if reason := action.refuse(self.situation):
+            if action_id == "start":
+                self.clear_notifications()
             self.notify(reason, severity="warning")
             return
         tabs = {"runs": self.runs_tab, "presets": self.presets_tab}
@@ -132,7 +137,7 @@ class Window(App[None], inherit_bindings=False):
             case "work":
                 self.work_tab.go_to(pane or self.work_tab.pane)
             case "runs":
-                self.runs_tab.reload()
+                self.runs_tab.opened()
                 self.runs_tab.table.focus()
             case "presets":
                 self.presets_tab.reload()

@@ -13,6 +13,7 @@ from metatui.learning.events import Change, Checkpoint, Evaluate, Failed, Finish
 from metatui.settings import Settings
 from metatui.tui.actions import Phase
 from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.panes.bars import TopBar
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.live import LiveScreen
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
@@ -52,7 +53,8 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
         await session.over(app, pilot)
         assert phase(app) is Phase.IDLE
-        assert "Test: loss 0.5 ± 0.1 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
+        assert app.query_one(TopBar).state == ("Finished", session.run_id)
+        assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
 async def test_two_trainings_never_run_side_by_side(make: Make, sessions: FakeSessions) -> None:
@@ -251,3 +253,17 @@ async def test_a_lost_terminal_interrupts_and_saves(make: Make, sessions: FakeSe
         await app.workers.wait_for_complete()
         assert session.commands == [Stop("interrupted")]
     assert app.return_code == 129
+
+
+async def test_a_new_start_takes_away_what_was_said_before(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        app.notify("An old note.")
+        await pilot.press("f5")
+        await pilot.pause()
+        assert notes(app) == []
+        await pilot.press("f5", "f5")
+        await pilot.pause()
+        assert len(notes(app)) == 1
+        running(sessions).end()
+        await running(sessions).over(app, pilot)

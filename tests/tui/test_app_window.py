@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 from textual.command import CommandList, CommandPalette
+from textual.containers import Vertical
+from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -17,6 +19,7 @@ from metatui.runs.metrics import MetricsWriter
 from metatui.settings import Settings
 from metatui.tui.actions import ACTIONS, Phase, Situation
 from metatui.tui.app import make_app, opening_settings
+from metatui.tui.charts import MetricSparkline
 from metatui.tui.laboratory import MetatuiApp
 from metatui.tui.panes.bars import KeyBar, offered
 from metatui.tui.panes.presets_tab import PresetsTab
@@ -240,16 +243,16 @@ async def test_the_form_is_saved_as_a_preset_and_loaded_again(make: Make) -> Non
         name.value = "../evil"
         await pilot.press("enter")
         assert isinstance(app.screen, SavePresetScreen)
+        assert not presets.user()
         name.value = "my-glyphs"
         await pilot.press("enter")
         await settled(app, pilot)
         assert presets.load("my-glyphs").settings == GLYPHS
+        assert presets.load("my-glyphs").title == "maml on glyphs"
         app.form.load(Settings())
         await pilot.press("3")
         await settled(app, pilot)
-        table = app.presets_tab.table
-        table.move_cursor(row=table.row_count - 1)
-        await pilot.pause()
+        assert app.presets_tab.selected == presets.load("my-glyphs")
         await pilot.press("enter")
         await settled(app, pilot)
         assert app.form.assessment.settings == GLYPHS
@@ -360,3 +363,92 @@ async def test_an_opened_run_is_seen_where_one_pane_is(make: Make, runs_dir: Pat
         await settled(app, pilot)
         assert app.work_tab.pane == "run"
         assert app.work_tab.query_one("#run").is_on_screen
+
+
+async def test_marked_runs_are_seen_where_one_pane_is(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("space")
+        await settled(app, pilot)
+        await pilot.press("1")
+        await pilot.pause()
+        assert app.work_tab.pane == "adaptation"
+        assert app.focused is app.work_tab.adaptation
+        assert app.work_tab.adaptation.is_on_screen
+
+
+async def test_before_the_first_run_the_sparklines_are_those_of_the_form(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        for settings, name in ((Settings(), "Meta-gradient norm"), (GLYPHS, "Accuracy")):
+            app.form.load(settings)
+            await pilot.pause()
+            assert name in app.query_one("#spark-other", MetricSparkline).render_line(0).text
+
+
+async def test_the_newest_run_is_under_the_cursor_unless_the_user_moved_it(
+    make: Make, sessions: FakeSessions, runs_dir: Path
+) -> None:
+    names = [f"maml-sinusoid-2026010{number}-000000" for number in range(1, 5)]
+    for name in names[:2]:
+        saved_run(runs_dir, Settings(), name=name)
+    app = make()
+
+    def selected() -> str:
+        assert app.runs_tab.selected is not None
+        return app.runs_tab.selected.id
+
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        await pilot.press("down")
+        assert selected() == names[0]
+        saved_run(runs_dir, Settings(), name=names[2])
+        app.runs_tab.reload(newest=True)
+        await settled(app, pilot)
+        assert selected() == names[0]
+        await pilot.press("f5", "2")
+        while sessions.session is None:
+            await pilot.pause()
+        saved_run(runs_dir, Settings(), name=names[3])
+        await sessions.session.heard(app, pilot)
+        app.runs_tab.reload()
+        while selected() != names[3]:
+            await pilot.pause()
+        sessions.session.end()
+        await sessions.session.over(app, pilot)
+
+
+@pytest.mark.parametrize(("ascii_only", "keys"), [(False, "↑ ↓ scroll · escape closes"),
+                                                  (True, "up and down scroll, escape closes")])  # fmt: skip
+async def test_help_says_how_it_is_scrolled(make: Make, ascii_only: bool, keys: str) -> None:
+    app = make(ascii=ascii_only)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("f1")
+        await pilot.pause()
+        assert app.screen.query_one(".dialog", Vertical).border_subtitle == keys
+
+
+async def test_what_is_typed_right_after_tab_goes_to_the_next_field(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        first = (await app.form.reveal("task.shots")).control
+        assert isinstance(first, Input)
+        first.focus()
+        await pilot.pause()
+        before = first.value
+        app.post_message(Key("tab", None))
+        app.post_message(Key("7", "7"))
+        await pilot.pause()
+        assert first.value == before
+        second = app.focused
+        assert isinstance(second, Input)
+        assert second is not first
+        assert second.value == "7"
+        app.post_message(Key("shift+tab", None))
+        app.post_message(Key("9", "9"))
+        await pilot.pause()
+        assert first.value == "9"

@@ -38,11 +38,11 @@ def choice(text: str, action: str, chosen: bool) -> Content:
 
 
 class TopBar(Widget):
-    """Which tab is open, and what the training in this process is doing."""
+    """Which tab is open, and what the training in this process is doing or how it ended."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
     state: reactive[tuple[str, ...]] = reactive(())
-    """What it is doing, the most important first: what there is no room for is left out."""
+    """What it is doing, or how it ended, the most important first: what there is no room for is left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE)
 
     def render(self) -> Content:
@@ -55,7 +55,13 @@ class TopBar(Widget):
         for part in self.state:
             if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
                 state += f"  {part}"
-        colour = "$text-warning" if self.phase is Phase.PAUSED else "$text-success"
+        match self.phase:
+            case Phase.PAUSED:
+                colour = "$text-warning"
+            case Phase.IDLE:
+                colour = "$text-error" if self.state[:1] == ("Failed",) else "$foreground"
+            case _:
+                colour = "$text-success"
         gap = " " * max(0, self.size.width - left.cell_length - len(state) - 1)
         return Content.assemble(left, gap, (state, colour), " ")
 

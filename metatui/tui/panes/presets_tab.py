@@ -74,10 +74,13 @@ class PresetsTab(Vertical):
             self._fill(self._shown, self._problems)
 
     @work(exclusive=True, group="presets")
-    async def reload(self) -> None:
-        """Read the presets again, keeping the cursor on the one it is on."""
+    async def reload(self, saved: str = "") -> None:
+        """Read the presets again, with the cursor on the own one called `saved`, or kept on the one it is on."""
         found, problems = await asyncio.to_thread(lambda: (presets.all_presets(), presets.problems()))
         self._fill(found, problems)
+        names = ["" if preset.bundled else preset.name for preset in found]
+        if saved in names and saved:
+            self.table.move_cursor(row=names.index(saved))
 
     def action_load_preset(self) -> None:
         if preset := self.selected:

@@ -22,7 +22,7 @@ from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 from metatui.tui.actions import ACTIONS
-from metatui.tui.protocol import headline
+from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
@@ -63,6 +63,13 @@ class RunsTab(Vertical):
         self._all: Sequence[RunSummary] = ()
         self._shown: list[RunSummary] = []
         self._narrow: bool | None = None
+        self._reading = asyncio.Lock()
+        """One reading at a time, so that the last one to be asked for is the last to be shown."""
+        self._newest = False
+        """Whether the cursor is to go to the newest run when the list is read."""
+        self._placed = ""
+        """The run that the cursor was put on; the user has moved it where it is on another."""
+        self._moved = False
 
     def compose(self) -> ComposeResult:
         yield Input(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter",
@@ -84,13 +91,28 @@ class RunsTab(Vertical):
         row = self.table.cursor_row
         return self._shown[row] if 0 <= row < len(self._shown) else None
 
-    @work(exclusive=True, group="runs")
-    async def reload(self) -> None:
-        """Read the list again, keeping the cursor on the run it is on."""
-        self._all = await asyncio.to_thread(self._store.summaries)
+    def opened(self) -> None:
+        """The tab is looked at from now on."""
+        self._moved, self._placed = False, self.selected.id if self.selected else ""
+        self.reload()
+
+    def reload(self, *, newest: bool = False) -> None:
+        """Read the list again, keeping the cursor on the run it is on.
+
+        Args:
+            newest: Put it on the newest run instead, unless the user has moved it since the tab was opened.
+        """
+        self._newest = self._newest or newest
+        self._read()
+
+    @work(group="runs")
+    async def _read(self) -> None:
+        async with self._reading:
+            self._all = await asyncio.to_thread(self._store.summaries)
         known = {run.id for run in self._all}
         self.marked = [run_id for run_id in self.marked if run_id in known]
-        self._fill()
+        newest, self._newest = self._newest, False
+        self._fill(newest=newest)
 
     def action_filter(self) -> None:
         self.filter.display = True
@@ -151,10 +173,11 @@ class RunsTab(Vertical):
             self._narrow = narrow
             self._fill()
 
-    def _fill(self) -> None:
+    def _fill(self, *, newest: bool = False) -> None:
         if self._narrow is None:
             return
         before = self.selected
+        self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
         self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
         table = self.table
@@ -167,8 +190,9 @@ class RunsTab(Vertical):
                 cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
             table.add_row(*(Text(cell) for cell in cells), key=run.run.path.name)
         ids = [run.id for run in self._shown]
-        if before and before.id in ids:
+        if before and before.id in ids and (self._moved or not newest):
             table.move_cursor(row=ids.index(before.id))
+        self._placed = self.selected.id if self.selected else ""
         self._describe()
 
     def _mark(self, run: RunSummary) -> str:
@@ -206,8 +230,8 @@ def result(run: RunSummary) -> str:
         return "no validation yet"
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
-        return f"{evaluation.split} {100 * mean:.1f} ± {100 * ci95:.1f} %"
-    return f"{evaluation.split} loss {mean:.3g} ± {ci95:.2g}"
+        return f"{evaluation.split} {interval(100 * mean, 100 * ci95)} %"
+    return f"{evaluation.split} loss {interval(mean, ci95)}"
 
 
 def details(run: RunSummary) -> list[str]:
