@@ -20,6 +20,7 @@ from metatui import presets
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
 from metatui.tui.actions import ACTIONS
+from metatui.tui.panes.tables import fill
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
@@ -103,15 +104,12 @@ class PresetsTab(Vertical):
     def _fill(self, found: Sequence[Preset], problems: Sequence[str]) -> None:
         before = self.selected
         self._shown, self._problems = found, problems
-        table = self.table
-        table.clear(columns=True)
-        table.add_columns("Preset", "What", *(() if self._narrow else ("Whose",)))
-        for preset in found:
-            whose = () if self._narrow else (Text(_whose(preset)),)
-            table.add_row(Text(preset.name), Text(preset.title), *whose, key=str(preset.path))
+        columns = 2 if self._narrow else 3
+        rows = {str(preset.path): (preset.name, preset.title, _whose(preset))[:columns] for preset in found}
+        fill(self.table, ("Preset", "What", "Whose")[:columns], rows)
         names = [preset.path for preset in found]
         if before and before.path in names:
-            table.move_cursor(row=names.index(before.path))
+            self.table.move_cursor(row=names.index(before.path))
         self._describe()
 
     def _describe(self) -> None:

@@ -22,6 +22,7 @@ from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 from metatui.tui.actions import ACTIONS
+from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
@@ -180,18 +181,19 @@ class RunsTab(Vertical):
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
         self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
-        table = self.table
-        table.clear(columns=True)
         names = ["", "Run", "Status", "Result"]
-        table.add_columns(*(names if self._narrow else [*names, "Meta-steps", "Preset", "Started"]))
+        if not self._narrow:
+            names += ["Meta-steps", "Preset", "Started"]
+        rows = {}
         for run in self._shown:
             cells = [self._mark(run), run.id, run.status.capitalize(), result(run)]
             if not self._narrow:
                 cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
-            table.add_row(*(Text(cell) for cell in cells), key=run.run.path.name)
+            rows[run.run.path.name] = cells
+        fill(self.table, names, rows)
         ids = [run.id for run in self._shown]
         if before and before.id in ids and (self._moved or not newest):
-            table.move_cursor(row=ids.index(before.id))
+            self.table.move_cursor(row=ids.index(before.id))
         self._placed = self.selected.id if self.selected else ""
         self._describe()
 
