@@ -13,6 +13,7 @@ from typing import ClassVar, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import grad
 from torch.func import functional_call
 
 from metatui.learning.episodes import Episodes
@@ -96,6 +97,12 @@ class Engine(ABC):
 def task_of(stack: Params, task: int) -> Params:
     """One task's parameters out of a stack."""
     return {name: p[task] for name, p in stack.items()}
+
+
+def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
+    """The gradient of a scalar `loss` with respect to each of `params`; zeros for one that it does not depend on."""
+    found = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
+    return dict(zip(params, found, strict=True))
 
 
 def stacked(tasks: list[Params]) -> Params:

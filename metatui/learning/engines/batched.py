@@ -11,9 +11,8 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import grad
 
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, step_batch
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, gradients_of, repeated, step_batch
 from metatui.learning.engines.stacked_layers import stacked_forward
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
@@ -38,12 +37,12 @@ class BatchedEngine(Engine):
             losses = self.loss.each(self.forward_each(fast, episodes.support_x), episodes.support_y)
             if step == 0:
                 support_loss = losses.detach()
-            fast = update(fast, _gradients(losses.sum(), fast, create_graph=not first_order))
+            fast = update(fast, gradients_of(losses.sum(), fast, create_graph=not first_order))
         predicted = self.forward_each(fast, episodes.query_x)
         losses = self.loss.each(predicted, episodes.query_y)
         return MetaGradient(
             loss=losses.detach(),
-            gradients=_gradients(losses.mean(), start),
+            gradients=gradients_of(losses.mean(), start),
             outputs=predicted.detach(),
             support_loss=support_loss,
         )
@@ -56,14 +55,9 @@ class BatchedEngine(Engine):
         for step in range(inner.steps):
             fast = {name: p.detach().requires_grad_() for name, p in stack.items()}
             losses = self.loss.each(self.forward_each(fast, (batch := step_batch(x, y, order, step))[0]), batch[1])
-            stack = update(stack, _gradients(losses.sum(), fast))
+            stack = update(stack, gradients_of(losses.sum(), fast))
             yield Adaptation(stack, losses.detach())
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
         with torch.no_grad():
             return self.forward_each(stack, x)
-
-
-def _gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    found = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
-    return dict(zip(params, found, strict=True))

@@ -9,7 +9,6 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import grad
 from torch.func import functional_call
 
 from metatui.learning.engines.base import (
@@ -17,6 +16,7 @@ from metatui.learning.engines.base import (
     Engine,
     MetaGradient,
     R,
+    gradients_of,
     repeated,
     stacked,
     step_batch,
@@ -61,10 +61,10 @@ class LoopEngine(Engine):
                 loss = self.loss.one(self.forward(fast, episodes.support_x[t]), episodes.support_y[t])
                 if step == 0:
                     support_loss = loss.detach()
-                fast = update(fast, _gradients(loss, fast, create_graph=not first_order))
+                fast = update(fast, gradients_of(loss, fast, create_graph=not first_order))
             predicted = self.forward(fast, episodes.query_x[t])
             query_loss = self.loss.one(predicted, episodes.query_y[t])
-            return query_loss.detach(), _gradients(query_loss, start), predicted.detach(), support_loss
+            return query_loss.detach(), gradients_of(query_loss, start), predicted.detach(), support_loss
 
         losses, gradients, outputs, support_losses = zip(*self.each(one, len(episodes)), strict=True)
         return MetaGradient(
@@ -90,12 +90,7 @@ class LoopEngine(Engine):
         def one(t: int) -> tuple[Params, Tensor]:
             fast = {name: p.detach().requires_grad_() for name, p in task_of(stack, t).items()}
             loss = self.loss.one(self.forward(fast, x[t]), y[t])
-            return _gradients(loss, fast), loss.detach()
+            return gradients_of(loss, fast), loss.detach()
 
         gradients, losses = zip(*self.each(one, len(x)), strict=True)
         return stacked(list(gradients)), torch.stack(losses)
-
-
-def _gradients(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    found = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
-    return dict(zip(params, found, strict=True))
