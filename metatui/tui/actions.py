@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Literal
 
+from textual.binding import Binding, BindingType
+
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
@@ -153,3 +155,12 @@ ACTIONS: tuple[Action, ...] = (
 )
 
 BY_ID = {action.id: action for action in ACTIONS}
+
+
+def bindings_of(tab: Tab) -> list[BindingType]:
+    """The keys that act in `tab` alone."""
+    return [
+        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
+        for action in ACTIONS
+        if action.tab == tab
+    ]

@@ -10,7 +10,7 @@ from typing import ClassVar
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
 from textual.message import Message
@@ -19,7 +19,7 @@ from textual.widgets import DataTable
 from metatui import presets
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
-from metatui.tui.actions import ACTIONS
+from metatui.tui.actions import bindings_of
 from metatui.tui.panes.tables import fill
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
@@ -33,11 +33,7 @@ EMPTY = "No presets. F2 saves what is in the form as one."
 class PresetsTab(Vertical):
     """A table of presets, and below it source, protocol, published and measured numbers of the one under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
-        for action in ACTIONS
-        if action.tab == "presets"
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
 
     @dataclass
     class Chosen(Message):

@@ -10,7 +10,7 @@ from typing import ClassVar, Literal
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
-from textual.binding import Binding, BindingType
+from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Resize
 from textual.message import Message
@@ -21,7 +21,7 @@ from metatui.errors import MetatuiError
 from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
-from metatui.tui.actions import ACTIONS
+from metatui.tui.actions import bindings_of
 from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
@@ -35,11 +35,7 @@ NOTHING_FITS = "No run contains these words. Escape shows all runs again."
 class RunsTab(Vertical):
     """A table of runs, newest first, and below it what is known of the one under the cursor."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
-        for action in ACTIONS
-        if action.tab == "runs"
-    ]
+    BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
 
     @dataclass
     class Chosen(Message):
