@@ -19,6 +19,7 @@ from metatui.runs.folder import RunFolder
 from metatui.runs.journal import JournalWriter
 from metatui.runs.lock import RunLock
 from metatui.runs.metrics import MetricsWriter
+from metatui.runs.peak_memory import PeakMemory
 from metatui.runs.records import AdaptationRecord, EvaluationRecord, write_record
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class RunWriter:
         self._lock = lock
         self._preset = preset
         self._iteration = iteration
+        self._memory: PeakMemory | None = None
         self._evaluations = _kept(run, iteration)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
         self._journal = JournalWriter(run.journal_path)
@@ -103,6 +105,7 @@ class RunWriter:
         import torch
 
         self._iteration = event.iteration
+        self._memory = PeakMemory(event.device)
         self._note(
             "started",
             event.iteration,
@@ -129,7 +132,15 @@ class RunWriter:
             self._keep(event.test, event.views, test=event.test)
         name = event.reason if event.reason in ("stopped", "interrupted") else "finished"
         test = headline(event.test) if event.test is not None else None
-        self._note(name, event.iteration, reason=event.reason, seconds=round(event.seconds, 3), test=test)
+        peak = self._memory.bytes() if self._memory else None
+        self._note(
+            name,
+            event.iteration,
+            reason=event.reason,
+            seconds=round(event.seconds, 3),
+            peak_memory_bytes=peak,
+            test=test,
+        )
 
     def _keep(self, evaluation: Evaluation, views: tuple[TaskView, ...], **records: Evaluation) -> None:
         self._evaluations = self._evaluations.model_copy(update=records)

@@ -1,0 +1,68 @@
+"""What a run says it took of memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from metatui.knobs import parse
+from metatui.learning.events import Finished
+from metatui.runs import peak_memory
+from metatui.runs.library import train
+from metatui.runs.peak_memory import PeakMemory
+from metatui.settings import Settings
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere the high-water mark cannot be made to start anew")
+def test_the_peak_is_that_of_the_watch_and_not_of_before() -> None:
+    before = bytearray(300 * MIB)
+    del before
+    watch = PeakMemory("cpu")
+    peak = watch.bytes()
+    assert peak is not None
+    held = bytearray(100 * MIB)
+    del held
+    higher = watch.bytes()
+    assert higher is not None
+    assert 90 * MIB < higher - peak < 200 * MIB
+
+
+def test_what_the_process_held_before_is_not_called_the_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(peak_memory, "_forget_high_water", lambda: False)
+    marks = iter([500, 500, 700])
+    monkeypatch.setattr(peak_memory, "_high_water", lambda: next(marks))
+    watch = PeakMemory("cpu")
+    assert watch.bytes() is None
+    assert watch.bytes() == 700
+
+
+def test_nothing_is_said_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert PeakMemory("mps").bytes() is None
+    monkeypatch.setattr(peak_memory, "_high_water", lambda: None)
+    assert PeakMemory("cpu").bytes() is None
+
+
+def test_a_runs_journal_has_it(tmp_path: Path, tiny: Settings) -> None:
+    seen: list[object] = []
+    result = train(tiny, runs_dir=tmp_path, on_event=seen.append)
+    assert isinstance(seen[-1], Finished)
+    assert result.run
+    last = result.run.journal()[-1]
+    assert last.event == "finished"
+    assert last.details["peak_memory_bytes"] > 50 * MIB
+
+
+@pytest.fixture
+def tiny() -> Settings:
+    return parse(
+        {
+            "model": {"hidden": (8,)},
+            "training": {"iterations": 3},
+            "evaluation": {"tasks": 2, "test_tasks": 2, "inner_steps": 1},
+            "compute": {"device": "cpu"},
+        }
+    )
