@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from metatui.learning.experiment import Experiment
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import accuracy
 from metatui.learning.statistics import mean_ci95
+from metatui.settings import Settings
 
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time: enough to fill the machine, few enough to stop in between."""
@@ -55,26 +57,30 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
     return torch.stack(experiment.engine.each(one, len(episodes)))
 
 
-def evaluate(
-    experiment: Experiment,
-    theta: Params,
-    *,
-    iteration: int,
-    split: Split,
-    tasks: int,
-    steps: int,
-    shots: int,
-) -> Generator[int, None, Evaluation]:
+@dataclass(frozen=True)
+class Measured:
+    """What each held-out task gave at each inner step from 0, in float64 on the CPU."""
+
+    split: Split
+    shots: int
+    loss: Tensor
+    """[T, steps + 1]."""
+    accuracy: Tensor | None
+    """[T, steps + 1], fractions of the query set; None for regression."""
+    seconds: float
+
+
+def measure(
+    experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
+) -> Generator[int, None, Measured]:
     """Adapt to the first `tasks` held-out tasks of `split`, yielding after each chunk how many are done.
 
     Args:
-        iteration: meta-steps that `theta` was trained for, for the record.
-        steps: inner steps; the curves have `steps` + 1 points.
+        steps: inner steps; there are `steps` + 1 values for each task.
         shots: support examples, which may be other than in training.
     """
     settings, began = experiment.settings, time.monotonic()
     inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
-    classifies = settings.is_classification
     losses, hits = [], []
     chunk = CHUNK[experiment.source.kind]
     for start in range(0, tasks, chunk):
@@ -82,19 +88,43 @@ def evaluate(
         episodes = experiment.episodes(split, numbers, seed=settings.evaluation.seed, shots=shots)
         outputs = [outputs for _, outputs in predictions(experiment, theta, episodes, inner)]
         losses.append(torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1))
-        if classifies:
+        if settings.is_classification:
             hits.append(torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1))
         yield numbers.stop
-    return Evaluation(
+    return Measured(
         split=split,
-        tasks=tasks,
         shots=shots,
-        queries=settings.task.queries,
-        ways=settings.task.ways if classifies else None,
-        batch_norm=settings.evaluation.batch_norm if classifies else None,
-        iteration=iteration,
-        steps=tuple(range(steps + 1)),
-        loss=Curve(*mean_ci95(torch.cat(losses))),
-        accuracy=Curve(*mean_ci95(torch.cat(hits))) if classifies else None,
+        loss=torch.cat(losses).to("cpu", torch.float64),
+        accuracy=torch.cat(hits).to("cpu", torch.float64) if hits else None,
         seconds=time.monotonic() - began,
+    )
+
+
+def evaluate(
+    experiment: Experiment, theta: Params, *, iteration: int, split: Split, tasks: int, steps: int, shots: int
+) -> Generator[int, None, Evaluation]:
+    """`measure`, and then what it comes to over all tasks.
+
+    Args:
+        iteration: meta-steps that `theta` was trained for, for the record.
+    """
+    measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
+    return summary(measured, experiment.settings, iteration=iteration)
+
+
+def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
+    """Means over tasks with their intervals, and the protocol of `settings` that they were measured by."""
+    tasks, values = measured.loss.shape
+    return Evaluation(
+        split=measured.split,
+        tasks=tasks,
+        shots=measured.shots,
+        queries=settings.task.queries,
+        ways=settings.task.ways if settings.is_classification else None,
+        batch_norm=settings.evaluation.batch_norm if settings.is_classification else None,
+        iteration=iteration,
+        steps=tuple(range(values)),
+        loss=Curve(*mean_ci95(measured.loss)),
+        accuracy=Curve(*mean_ci95(measured.accuracy)) if measured.accuracy is not None else None,
+        seconds=measured.seconds,
     )
