@@ -8,6 +8,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from metatui.errors import BadInput, MetatuiError, shown
 
@@ -48,14 +49,16 @@ def read_bounded(path: Path, limit: int) -> bytes:
     return data
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Writes to a temporary name beside `path`, synced to disk, then renamed. Raises MetatuiError."""
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file with a temporary name beside `path`. Where the block ends well it is synced to disk and takes the place of
+    `path`, else it is removed. Raises MetatuiError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("wb") as file:
-                file.write(data)
+                yield file
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
@@ -64,6 +67,12 @@ def write_atomically(path: Path, data: bytes) -> None:
                 temporary.unlink()
             raise
         sync_directory(path.parent)
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Puts `data` in the place of `path`, so that no reader ever sees half of it. Raises MetatuiError."""
+    with replacing(path) as file:
+        file.write(data)
 
 
 def sync_directory(path: Path) -> None:
