@@ -14,6 +14,9 @@ OMNIGLOT_CHARACTERS: Mapping[str, Mapping[str, int]] = {
 }
 """Characters in each split of Omniglot, before rotations."""
 
+SMALLEST_POOLED = 16
+"""Pixels across the smallest image that can be halved four times, as max-pooling does it."""
+
 OMNIGLOT_DRAWINGS = 20
 """Drawings of each Omniglot character."""
 
@@ -66,6 +69,8 @@ def impossible(settings: Settings) -> list[Problem]:
         )
     if task.source == "omniglot":
         problems += _impossible_omniglot(settings)
+    if task.source == "folder":
+        problems += _impossible_folder(settings)
     return problems
 
 
@@ -102,4 +107,19 @@ def _impossible_omniglot(settings: Settings) -> list[Problem]:
                 f"task.ways is {task.ways}, but the smallest part of the split has {fewest} classes",
             )
         )
+    return problems
+
+
+def _impossible_folder(settings: Settings) -> list[Problem]:
+    problems = []
+    task = settings.task
+    if not task.folder:
+        sentence = "task.folder is '', but must be the path of a folder of images with task.source = 'folder'"
+        problems.append(Problem("task.folder", sentence))
+    if task.image_size < SMALLEST_POOLED and settings.model.downsample == "max_pool":
+        sentence = (
+            f"task.image_size is {task.image_size}, but must be at least {SMALLEST_POOLED} with model.downsample = "
+            "'max_pool': the model halves an image four times"
+        )
+        problems.append(Problem("task.image_size", sentence))
     return problems

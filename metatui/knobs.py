@@ -11,11 +11,12 @@ from typing import Any, Literal, Union, cast, get_args, get_origin
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from metatui.errors import Problem, SettingsError, shown
+from metatui.errors import BadInput, Problem, SettingsError, shown
 from metatui.impossible import impossible
+from metatui.paths import expanded
 from metatui.settings import Group, Scalar, Settings, When
 
-KnobKind = Literal["int", "float", "bool", "choice", "text", "ints"]
+KnobKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
 
 
 def text_of(value: Scalar) -> str:
@@ -65,9 +66,12 @@ class Knob:
                     return {"true": True, "false": False}[word.lower()]
                 case "ints":
                     return tuple(int(part) for part in word.strip("[]()").split(","))
+                case "path":
+                    # What is typed is meant from here; what is kept has to mean the same anywhere.
+                    return str(expanded(word).absolute()) if word else ""
                 case _:
                     return word
-        except (ValueError, KeyError):
+        except (ValueError, KeyError, OSError, BadInput):
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
@@ -112,11 +116,9 @@ def _knob(group: str, name: str, info: FieldInfo) -> Knob:
         high = f"up to {_number(limits['le'])}" if "gt" in limits else f"to {_number(limits['le'])}"
         allowed = f"{noun} {low} {high}"
     elif annotation is str:
-        kind, allowed = "text", info.description or "text"
+        kind, allowed = "path" if extra["path"] else "text", str(extra["allowed"])
     else:
         kind, allowed = "ints", "one to eight whole numbers from 1 to 4,096, comma-separated"
-    if name == "device":
-        allowed = "auto, cpu, cuda, cuda:N (N a whole number) or mps"
     return Knob(
         path=f"{group}.{name}", kind=kind, default=info.default, label=str(extra["label"]),
         help=info.description or "", unit=str(extra["unit"]), choices=choices, allowed=allowed,

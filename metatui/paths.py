@@ -41,6 +41,11 @@ def omniglot_cache() -> Path:
     return user_data_path(APP) / "data" / "omniglot.safetensors"
 
 
+def packed_folders_dir() -> Path:
+    """Where the images of the user's own folders are packed; safe to delete."""
+    return user_cache_path(APP) / "folders"
+
+
 def downloads_dir() -> Path:
     """Where downloads are unpacked from; safe to delete."""
     return user_cache_path(APP) / "downloads"

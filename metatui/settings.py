@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Scalar = bool | int | float | str | tuple[int, ...]
 """A setting's value."""
 
-IMAGES = frozenset({"glyphs", "omniglot"})
+IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources whose tasks are N-way K-shot image classification."""
 
 REGRESSION = frozenset({"sinusoid"})
@@ -23,6 +23,9 @@ REGRESSION = frozenset({"sinusoid"})
 
 LEARNED = frozenset({"maml", "fomaml", "reptile", "pretrained"})
 """Algorithms that have an outer loop (`scratch` has none)."""
+
+FOLDER = frozenset({"folder"})
+"""The source that reads images of the user's own."""
 
 When = Mapping[str, frozenset[str]]
 
@@ -36,11 +39,16 @@ def knob(
     when: When | None = None,
     live: bool = False,
     main: bool = False,
+    allowed: str = "",
+    path: bool = False,
     **limits: Any,
 ) -> Any:
     """One setting. `when` names the choices under which it matters, `live` that it may change during a run,
-    `main` that the form shows it outside the collapsed groups."""
-    extra: dict[str, Any] = {"label": label, "unit": unit, "when": when or {}, "live": live, "main": main}
+    `main` that the form shows it outside the collapsed groups, `allowed` what text it may be, `path` that it is a place
+    on disk."""
+    extra: dict[str, Any] = {
+        "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,
+    }  # fmt: skip
     return Field(default, description=help, json_schema_extra=extra, **limits)
 
 
@@ -51,12 +59,18 @@ class Group(BaseModel):
 class TaskSettings(Group):
     """Where episodes come from."""
 
-    source: Literal["sinusoid", "glyphs", "omniglot"] = knob(
+    source: Literal["sinusoid", "glyphs", "omniglot", "folder"] = knob(
         "sinusoid",
         label="Task",
-        help="Where tasks come from: sine waves, drawn-on-the-fly glyphs, or Omniglot's characters.",
+        help="Where tasks come from: sine waves, drawn-on-the-fly glyphs, Omniglot's characters, or your own images.",
         main=True,
     )
+    folder: str = knob(
+        "", pattern=r"^([/~][^\x00]*)?$", max_length=4096, label="Folder", main=True, path=True,
+        allowed="the path of a folder",
+        help="Holds a folder of images (PNG, JPEG) for each class, or such folders in its train, val and test.",
+        when={"task.source": FOLDER},
+    )  # fmt: skip
     ways: int = knob(
         5, ge=2, le=100, label="Ways (N)", unit="classes", main=True,
         help="Classes in an episode.", when={"task.source": IMAGES},
@@ -81,6 +95,18 @@ class TaskSettings(Group):
         help="Count each character turned by 90, 180 and 270 degrees as a class of its own.",
         when={"task.source": frozenset({"omniglot"})},
     )
+    image_size: int = knob(
+        32, ge=8, le=512, label="Image size", unit="pixels",
+        help="Height and width that images of a folder are made to have.", when={"task.source": FOLDER},
+    )  # fmt: skip
+    image_mode: Literal["rgb", "grey"] = knob(
+        "rgb", label="Image mode", help="Whether images of a folder keep their colours.", when={"task.source": FOLDER}
+    )
+    split_seed: int = knob(
+        0, ge=0, le=2**31 - 1, label="Split seed",
+        help="Decides which classes of a folder are for training, validation and test, where its folders do not.",
+        when={"task.source": FOLDER},
+    )  # fmt: skip
 
 
 class ModelSettings(Group):
@@ -228,6 +254,7 @@ class ComputeSettings(Group):
 
     device: str = knob(
         "auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", label="Device", main=True,
+        allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         help="auto, cpu, cuda, cuda:N or mps.",
     )  # fmt: skip
     engine: Literal["auto", "batched", "loop", "higher", "compiled"] = knob(

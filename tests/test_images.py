@@ -56,7 +56,7 @@ class Numbered(ImageSource):
     def class_name(self, split: Split, number: int) -> str:
         return str(number)
 
-    def check_drawings(self, shots: int, queries: int) -> None:
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         """There are always enough."""
 
     @property

@@ -62,6 +62,16 @@ class TaskSource(Protocol):
         """Shape of one example: (1,) for a point, (C, H, W) for an image."""
         ...
 
+    @property
+    def fingerprint(self) -> str:
+        """Another one where the data are others, so that task i is not what it was; empty where they never are."""
+        ...
+
+    @property
+    def notices(self) -> Sequence[str]:
+        """What a person is to know of the data, such as what was left out; a sentence each."""
+        ...
+
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.errors import BadInput
+from metatui.errors import BadInput, shown
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Evaluation, TaskView
@@ -24,7 +24,7 @@ class TrainerState:
     """`theta/…` the meta-parameters, `best/…` those of the best validation, `algorithm/…` what the algorithm
     remembers besides."""
     values: dict[str, Any]
-    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, settings."""
+    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings."""
 
 
 def part(tensors: Params, prefix: str) -> Params:
@@ -38,6 +38,17 @@ def write_theta(theta: Params, saved: Params) -> None:
         if name not in saved or saved[name].shape != p.shape:
             raise BadInput(f"the checkpoint's parameter '{name}' does not fit the model that the settings describe")
         p.copy_(saved[name])
+
+
+def check_data(experiment: Experiment, state: TrainerState) -> None:
+    """Raises BadInput where the data are not those that `state` was trained on: its held-out tasks would be others, and
+    might be of classes that it was trained on."""
+    data = experiment.source.fingerprint
+    if state.values.get("data", data) != data:
+        raise BadInput(
+            f"task.folder is {shown(experiment.settings.task.folder, 200)}, but its classes or images are no longer "
+            "those of the run: put them back as they were, or start a new run"
+        )
 
 
 def evaluate_state(
@@ -95,6 +106,7 @@ def held_out_split(name: str) -> Split:
 
 def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int]:
     """The best parameters in `state` and the meta-step they are from."""
+    check_data(experiment, state)
     theta = experiment.theta()
     best = part(state.tensors, "best")
     write_theta(theta, best or part(state.tensors, "theta"))

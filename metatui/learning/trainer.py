@@ -43,7 +43,7 @@ from metatui.learning.events import (
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged, scheduled_lr
-from metatui.learning.state import TrainerState, part, write_theta
+from metatui.learning.state import TrainerState, check_data, part, write_theta
 from metatui.learning.upgrade import Upgrade
 from metatui.learning.views import task_views
 from metatui.settings import Settings
@@ -96,6 +96,8 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Train, yielding what happens. Blocks while paused. Ends with `Finished` or `Failed`."""
         yield self._started()
+        for text in self.experiment.source.notices:
+            yield Warned(self.iteration, text)
         try:
             yield from self._train()
         except Diverged as what:
@@ -124,12 +126,14 @@ class Trainer:
             "since_best": self.since_best,
             "validated_at": self._validated_at,
             "upgrade_since": self._upgrade.since if self._upgrade else None,
+            "data": self.experiment.source.fingerprint,
             "settings": self.settings.model_dump(mode="json"),
         }
         copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
         return TrainerState(copies, values)
 
     def _restore(self, state: TrainerState) -> None:
+        check_data(self.experiment, state)
         write_theta(self.algorithm.theta, part(state.tensors, "theta"))
         best = part(state.tensors, "best")
         if best:

@@ -23,3 +23,7 @@ def make_source(settings: Settings, device: torch.device) -> TaskSource:
             from metatui.learning.tasks.omniglot import load_omniglot
 
             return load_omniglot(settings.task.split, rotations=settings.task.rotations, device=device)
+        case "folder":
+            from metatui.learning.tasks.folder import load_folder
+
+            return load_folder(settings, device)

@@ -40,7 +40,7 @@ class GlyphSource(ImageSource):
     def class_name(self, split: Split, number: int) -> str:
         return pronounceable(number)
 
-    def check_drawings(self, shots: int, queries: int) -> None:
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         """A class has as many drawings as are asked for."""
 
     @property

@@ -55,13 +55,15 @@ def nearest_neighbour_accuracy(episodes: Episodes) -> Tensor:
 
 
 class ImageSource(ABC):
-    """N-way K-shot tasks of one-channel images; a TaskSource but for what each subclass says of its classes.
+    """N-way K-shot tasks of images; a TaskSource but for what each subclass says of its classes.
 
     The classes and the query drawings of a task do not depend on the shots: with more shots only support is added.
     """
 
     kind: Literal["classification"] = "classification"
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
+    fingerprint: str = ""
+    notices: tuple[str, ...] = ()
     name: ClassVar[str]
 
     def __init__(self, device: torch.device | str) -> None:
@@ -76,8 +78,8 @@ class ImageSource(ABC):
         """What a person may call a class."""
 
     @abstractmethod
-    def check_drawings(self, shots: int, queries: int) -> None:
-        """Raises BadInput where a class has fewer drawings than `shots` + `queries`."""
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
+        """Raises BadInput where a class of `split` has fewer drawings than `shots` + `queries`."""
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
@@ -87,7 +89,7 @@ class ImageSource(ABC):
             classes, keys: int64 [C], on the CPU.
 
         Returns:
-            float32 [C, count, SIDE, SIDE] on the source's device, from 0 to 1, ink as 1.
+            float32 [C, count, H, W], or [C, count, channels, H, W], on the source's device, from 0 to 1, ink as 1.
         """
 
     @property
@@ -106,7 +108,7 @@ class ImageSource(ABC):
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        self.check_drawings(shots, queries)
+        self.check_drawings(split, shots, queries)
         classes = self.classes(split, tasks, seed=seed, ways=ways)
         numbers = torch.tensor(tasks, dtype=torch.int64)
         keys = random.bits(random.keys(seed, f"{self.name}/{split}/drawings", numbers), ways)

@@ -62,7 +62,7 @@ class OmniglotSource(ImageSource):
         position, turns = divmod(number, self._turns)
         return f"{self._characters[int(self._numbers[split][position])]}{_TURNED[turns]}"
 
-    def check_drawings(self, shots: int, queries: int) -> None:
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         if shots + queries > DRAWINGS:
             raise BadInput(
                 f"task.shots is {shots} and task.queries is {queries}, but together they must be at most {DRAWINGS}, "

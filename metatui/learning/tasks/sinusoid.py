@@ -29,6 +29,8 @@ class SinusoidSource:
     kind: Kind = "regression"
     input_shape = (1,)
     pooled_classes = 0
+    fingerprint = ""
+    notices: tuple[str, ...] = ()
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
         """Amplitudes and phases of `tasks`, each float64 [T, 1]."""

@@ -1,0 +1,123 @@
+"""`folder`: images of the user's own, one folder for each class."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metatui.errors import BadInput, shown
+from metatui.learning import random
+from metatui.learning.episodes import SPLITS, Split
+from metatui.learning.tasks.folder_data import Packed, load
+from metatui.learning.tasks.folder_listing import LeftOut, Listing, list_folder
+from metatui.learning.tasks.folder_splits import Splits, check_images, check_ways, split_classes, too_few
+from metatui.learning.tasks.images import ImageSource
+from metatui.settings import Settings
+from metatui.text import plain
+
+
+def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
+    """The tasks of the folder that `settings.task` name, packed first where it has changed.
+
+    Raises:
+        BadInput: it is not there, or holds too few classes or images for the episodes, or too many for the memory.
+    """
+    task = settings.task
+    listing = list_folder(task.folder)
+    splits = split_classes(listing.classes, task.split_seed)
+    # What the names alone can say is said before anything is decoded.
+    check_ways(listing, splits, task.ways)
+    check_images(settings, listing, splits, [len(each.files) for each in listing.classes])
+    packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
+    source = FolderSource(listing, packed, splits, device=device)
+    check_images(settings, listing, splits, source.counts)
+    return source
+
+
+class FolderSource(ImageSource):
+    """Tasks of a folder's classes, all of whose images are on the device as uint8."""
+
+    name = "folder"
+
+    def __init__(self, listing: Listing, packed: Packed, splits: Splits, *, device: torch.device | str) -> None:
+        super().__init__(device)
+        self._listing = listing
+        self._splits = splits
+        self._numbers = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
+        self._images = packed.pixels.to(self.device)  # [images, channels, size, size], class by class
+        gone = {number for number, _ in packed.left_out}
+        numbers = iter(range(len(listing.files)))
+        self._kept = [[file.path for file in each.files if next(numbers) not in gone] for each in listing.classes]
+        self.counts = [len(kept) for kept in self._kept]
+        """Usable images of each of the listing's classes."""
+        self._count = torch.tensor(self.counts, dtype=torch.int64)
+        self._first = self._count.cumsum(0) - self._count
+        self.input_shape = tuple(packed.pixels.shape[1:])
+        self.fingerprint = self._fingerprint()
+        self.left_out = (*listing.left_out, *packed.unusable(listing))
+        self.notices = tuple(filter(None, (_summary(listing, self.left_out), packed.problem)))
+
+    def class_count(self, split: Split) -> int:
+        return len(self._splits[split])
+
+    def class_name(self, split: Split, number: int) -> str:
+        return plain(self._listing.classes[self._splits[split][number]].name, limit=40)
+
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
+        if sentence := too_few(self._listing, self._splits[split], self.counts, shots, queries):
+            raise BadInput(sentence)
+
+    @property
+    def pooled_classes(self) -> int:
+        return self.class_count("train")
+
+    def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
+        numbers = self._numbers[split][classes]
+        rows = self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])
+        images = self._images.index_select(0, rows.flatten().to(self.device)).reshape(*rows.shape, *self.input_shape)
+        # Not divided by 255: devices round that differently.
+        return images.to(torch.float32).mul_(1 / 255)
+
+    def _fingerprint(self) -> str:
+        """Of what decides the tasks: which images each class of each split has. A folder that was copied, with other
+        times and in another place, has the same."""
+        digest = hashlib.sha256(repr(self.input_shape).encode())
+        for split in SPLITS:
+            for number in self._splits[split]:
+                digest.update(repr((split, self._listing.classes[number].name, self._kept[number])).encode())
+        return digest.hexdigest()
+
+
+def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
+    """The first `count` numbers of a shuffle of those below `among`, one shuffle for each key; a larger `count` keeps
+    the first ones. (The beginning of Durstenfeld 1964, "Algorithm 235: Random permutation".)
+
+    Args:
+        keys: int64 [C].
+        among: int64 [C], at least `count`.
+
+    Returns:
+        int64 [C, count].
+    """
+    step = torch.arange(count)
+    places = step + (random.uniform(keys, count) * (among.unsqueeze(1) - step)).to(torch.int64)
+    order = torch.arange(int(among.max())).repeat(len(keys), 1)
+    for i in range(count):
+        place = places[:, i : i + 1]
+        drawn = order.gather(1, place)
+        order.scatter_(1, place, order[:, i : i + 1].clone())
+        order[:, i : i + 1] = drawn
+    return order[:, :count]
+
+
+def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
+    """How much of the folder no task shows, and the first of it; empty where all is shown."""
+    if not left_out:
+        return ""
+    root = shown(str(listing.root), 200)
+    first = "; ".join(map(str, left_out[:3]))
+    rest = f"; … (metatui data folder {root} lists them all)" if len(left_out) > 3 else ""
+    return f"{len(left_out):,} left out of {root}: {first}{rest}"
