@@ -5,15 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-import traceback
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 import metatui
-from metatui import paths
 from metatui.cli.lazy import LazyGroup
 from metatui.cli.options import runs_dir_option, set_option
 from metatui.errors import MetatuiError
@@ -30,6 +27,7 @@ COMMANDS = {
     "settings": "Show every setting: its default, what is allowed, what it means.",
     "data": "Fetch and check data sets.",
     "check": "Prove the meta-gradients against finite differences and higher.",
+    "bench": "Measure how fast every engine trains on this machine.",
     "doctor": "Show versions, devices, data, terminal and where files are.",
     "completion": "Print shell completion for bash, zsh or fish.",
 }
@@ -107,6 +105,11 @@ def _say(sentence: str, code: int) -> int:
 
 
 def _unexpected(error: Exception) -> str:
+    import traceback
+    from datetime import UTC, datetime
+
+    from metatui import paths
+
     what = f"an error in metatui itself ({type(error).__name__})"
     log = paths.log_file()
     try:

@@ -1,0 +1,29 @@
+"""How fast this machine trains: engines by algorithms by tasks, beside what its arithmetic and memory would allow.
+
+What is here needs no torch; a child process (`child`) measures, so that a cell that crashes or runs out of memory takes
+none of the others with it.
+"""
+
+from __future__ import annotations
+
+from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
+from metatui.learning.benchmark.runner import SECONDS, Benchmark
+from metatui.learning.benchmark.works import ALGORITHMS, ENGINES, TASKS, Cell, Work, cells, described
+
+__all__ = [
+    "ALGORITHMS",
+    "ENGINES",
+    "SECONDS",
+    "TASKS",
+    "Benchmark",
+    "Cell",
+    "Machine",
+    "Measured",
+    "Measurement",
+    "Measuring",
+    "Ready",
+    "Report",
+    "Work",
+    "cells",
+    "described",
+]

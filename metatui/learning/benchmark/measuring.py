@@ -1,0 +1,86 @@
+"""How long meta-steps take, and how much memory: those of an ordinary experiment, as training does them."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass, fields
+
+import torch
+
+from metatui.errors import MetatuiError
+from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.benchmark.clock import median_seconds
+from metatui.learning.benchmark.memory import Peak
+from metatui.learning.benchmark.rates import copy_rate, matmul_rate
+from metatui.learning.benchmark.report import Machine
+from metatui.learning.benchmark.works import Work
+from metatui.learning.devices import available, physical_cores
+from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
+from metatui.learning.episodes import Episodes
+from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.inner import inner_loop
+from metatui.settings import Settings
+
+
+@dataclass(frozen=True)
+class Took:
+    """Median milliseconds of a meta-step, and the peak of memory over it."""
+
+    ms: float
+    peak_memory_bytes: int | None
+
+
+@dataclass(kw_only=True)
+class GivenTasks(Experiment):
+    """An experiment whose training tasks are drawn once: what drawing costs is the source's, not the engine's."""
+
+    given: Episodes
+
+    def training_episodes(self, tasks: range) -> Episodes:
+        return self.given
+
+
+def measure(settings: Settings, seconds: float) -> Took:
+    """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
+
+    Raises:
+        MetatuiError: where it cannot be computed here, with a sentence that says why.
+    """
+    drawn = set_up(settings)
+    tasks = range(settings.algorithm.meta_batch)
+    parts = {field.name: getattr(drawn, field.name) for field in fields(Experiment)}
+    experiment = GivenTasks(**parts, given=drawn.training_episodes(tasks))
+    _compile(experiment)
+    algorithm, knobs = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
+    peak = Peak(experiment.torch_device)
+    took = median_seconds(
+        lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
+    )
+    return Took(1000 * took, peak.bytes())
+
+
+def _compile(experiment: GivenTasks) -> None:
+    """What training does in the background, where the engine is one that compiles."""
+    engine, algorithm = experiment.engine, experiment.settings.algorithm
+    if not isinstance(engine, CompiledEngine):
+        return
+    inner, first_order = inner_loop(algorithm), algorithm.name == "fomaml"
+    try:
+        graph = engine.prepare(experiment.theta(), experiment.given, inner, first_order=first_order)
+    except CompileFailed as failed:
+        raise MetatuiError(str(failed)) from failed
+    engine.use(graph, experiment.given, inner, first_order=first_order)
+
+
+def machine(device: str) -> Machine:
+    """What there is, and its rates in float32 with all cores. Raises SettingsError where `device` is not there."""
+    # Whatever an experiment switches on (TF32, say) holds for the rates too.
+    found = set_up(Work("images", "maml", 1).settings("loop", device)).device
+    threads = physical_cores()
+    torch.set_num_threads(threads)
+    where = torch.device(found.name)
+    return Machine(
+        processor=available()[-1].title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
+        threads=threads, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
+        matmul_gflops=matmul_rate(where, torch.float32) / 1e9, copy_gb_per_s=copy_rate(where) / 1e9,
+    )  # fmt: skip

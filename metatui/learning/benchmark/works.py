@@ -1,0 +1,89 @@
+"""What is measured: two standard tasks, by every algorithm and every engine that can do it. No torch here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from metatui.errors import SettingsError
+from metatui.knobs import KNOBS, change
+from metatui.settings import Scalar, Settings
+
+_TASKS: Mapping[str, Mapping[str, Scalar]] = {
+    "sinusoid": {
+        "task.source": "sinusoid", "task.shots": 10, "task.queries": 10, "model.hidden": (40, 40),
+        "algorithm.meta_batch": 25,
+    },
+    "images": {
+        "task.source": "glyphs", "task.ways": 5, "task.shots": 1, "task.queries": 15, "model.filters": 64,
+        "model.downsample": "max_pool", "algorithm.meta_batch": 4,
+    },
+}  # fmt: skip
+
+TASKS = tuple(_TASKS)
+ALGORITHMS = ("maml", "fomaml", "reptile")
+INNER_STEPS = (1, 5)
+ENGINES = tuple(name for name in KNOBS["compute.engine"].choices if name != "auto")
+
+
+@dataclass(frozen=True)
+class Work:
+    """A meta-step of an algorithm on a task; with an engine it is a cell of the table."""
+
+    task: str
+    algorithm: str
+    inner_steps: int
+
+    def settings(self, engine: str, device: str = "auto") -> Settings:
+        """The experiment whose meta-step this is. Raises SettingsError where the engine cannot compute it."""
+        named: Mapping[str, Scalar] = {
+            "algorithm.name": self.algorithm, "algorithm.inner_steps": self.inner_steps,
+            "compute.engine": engine, "compute.device": device,
+        }  # fmt: skip
+        return change(Settings(), {**_TASKS[self.task], **named})
+
+    @property
+    def engines(self) -> tuple[str, ...]:
+        """The engines that can compute it, as the settings have it."""
+
+        def can(engine: str) -> bool:
+            try:
+                self.settings(engine)
+            except SettingsError:
+                return False
+            return True
+
+        return tuple(engine for engine in ENGINES if can(engine))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One thing to measure."""
+
+    work: Work
+    engine: str
+
+
+def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Work]:
+    """All works of `tasks` and `algorithms`, in the order of the table."""
+    for task in TASKS:
+        for algorithm in ALGORITHMS:
+            if task in tasks and algorithm in algorithms:
+                yield from (Work(task, algorithm, steps) for steps in INNER_STEPS)
+
+
+def cells(
+    tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS, engines: Sequence[str] = ENGINES
+) -> list[Cell]:
+    """All cells of these tasks, algorithms and engines, in the order of the table."""
+    return [Cell(work, engine) for work in works(tasks, algorithms) for engine in work.engines if engine in engines]
+
+
+def described(task: str) -> str:
+    """A task as a person says it: the network, the meta-batch and the episodes."""
+    s = Work(task, "maml", 1).settings("loop")
+    many = f"{s.algorithm.meta_batch} tasks"
+    if s.is_classification:
+        ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"
+        return f"conv4-{s.model.filters} on drawn glyphs, {many}, {ways}"
+    return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {many}, K = {s.task.shots}, Q = {s.task.queries}"

@@ -1,0 +1,1 @@
+"""A benchmark in words and marks, for the command line and the app alike. Needs neither torch nor textual."""

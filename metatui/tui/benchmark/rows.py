@@ -1,0 +1,83 @@
+"""The benchmark's table, cell by cell, as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from metatui.learning.benchmark import Cell, Machine, Measurement, Work
+
+NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
+
+HEADINGS = ("", "engine", "ms", "meta-\nsteps/s", "tasks/s", "MiB", "of\nfloor")
+NUMBERS = HEADINGS[2:]
+
+NOTES = (
+    "ms: median of a meta-step on given tasks, with forward, backward and outer update.",
+    "MiB: peak of memory over what was held before the meta-steps.",
+    "floor: the counted FLOPs at the matmul rate or the bytes that must move at the copy rate, whichever takes longer.",
+)
+
+
+def name(work: Work) -> str:
+    """An algorithm with its inner steps."""
+    return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
+
+
+def figures(found: Measurement) -> tuple[str, ...]:
+    """What stands under NUMBERS; dashes where nothing was measured."""
+    measured = found.measured
+    if measured is None:
+        return ("-",) * len(NUMBERS)
+    memory = measured.peak_memory_bytes
+    share = found.fraction_of_floor
+    return (
+        figure(found.ms),
+        figure(found.meta_steps_per_s),
+        figure(found.tasks_per_s),
+        "-" if memory is None else f"{memory / 2**20:,.1f}",
+        "-" if share is None else f"{100 * share:.1f} %",
+    )
+
+
+def figure(value: float | None) -> str:
+    """Three significant digits, whole numbers in full: `0.0120`, `12.3`, `1,234`."""
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
+
+
+def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
+    """Tasks a second of the fastest engine of each work."""
+    best: dict[Work, float] = {}
+    for each in found:
+        if each.tasks_per_s is not None:
+            best[each.cell.work] = max(best.get(each.cell.work, 0.0), each.tasks_per_s)
+    return best
+
+
+def said(machine: Machine) -> str:
+    """The machine and its rates in a sentence."""
+    gib = machine.memory_bytes / 2**30
+    where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
+    host = "" if machine.device == "cpu" else f" on {machine.processor}"
+    return (
+        f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
+        f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "
+        f"copy {figure(machine.copy_gb_per_s)} GB/s, float32"
+    )
+
+
+def result(found: Measurement) -> str:
+    """A cell's figures in a sentence."""
+    ms, steps, tasks, memory, share = figures(found)
+    return f"{called(found.cell)}: {ms} ms, {steps} meta-steps/s, {tasks} tasks/s, {memory} MiB, {share} of the floor"
+
+
+def failed(found: Measurement) -> str:
+    """What kept a cell from being measured, in a sentence."""
+    return f"{called(found.cell)} was not measured: {found.error}"
+
+
+def called(cell: Cell) -> str:
+    """A cell by all its names."""
+    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}"
