@@ -57,7 +57,8 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     except Unusable:
         raise
     except UnidentifiedImageError:
-        raise Unusable("is not a PNG or JPEG image") from None
+        known = data.startswith((b"\x89PNG", b"\xff\xd8\xff"))
+        raise Unusable("is damaged at its beginning" if known else "is not a PNG or JPEG image") from None
     except Image.DecompressionBombError:
         raise Unusable(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
     except Exception as error:  # decoders raise whatever they stumble over

@@ -113,7 +113,7 @@ class _Walk:
         self._name = name
         self._left_out: list[LeftOut] = []
         self._counted = 0
-        self._seen: dict[str, str] = {}
+        self._seen = {str(root): "the whole"}
         """Class folders, links followed, and the paths by which they were found."""
 
     def listing(self) -> Listing:
@@ -150,8 +150,8 @@ class _Walk:
         classes = []
         for path in folders:
             where = os.path.realpath(path)
-            if where in self._seen or where == str(self._root):
-                self._leave_out(path, f"is the same folder as {plain(self._seen.get(where, 'the whole'))}")
+            if where in self._seen:
+                self._leave_out(path, f"is the same folder as {plain(self._seen[where])}")
                 continue
             self._seen[where] = self._below_root(path)
             try:

@@ -68,15 +68,16 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     """
     training = "algorithm.train_shots" if settings.training_shots != settings.task.shots else "task.shots"
     held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
-    problems: dict[str, Problem] = {}
+    shots = {training: settings.training_shots, held_out: settings.evaluation_shots}
+    classes: dict[str, list[int]] = {training: [], held_out: []}
     for split in SPLITS:
-        field, shots = (
-            (training, settings.training_shots) if split == "train" else (held_out, settings.evaluation_shots)
-        )
-        if sentence := too_few(listing, splits[split], counts, shots, settings.task.queries, field):
-            problems.setdefault(field, Problem(field, sentence))
-    if problems:
-        raise SettingsError(problems.values())
+        classes[training if split == "train" else held_out] += splits[split]
+    said = {
+        field: too_few(listing, sorted(numbers), counts, shots[field], settings.task.queries, field)
+        for field, numbers in classes.items()
+    }
+    if any(said.values()):
+        raise SettingsError(Problem(field, sentence) for field, sentence in said.items() if sentence)
 
 
 def too_few(

@@ -1,0 +1,61 @@
+"""Folders of small pictures, for tests to train on and to break."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+SIDE = 32
+
+
+def pattern(number: int, copy: int = 0) -> Image.Image:
+    """A patch of colours that `number` decides, with noise that `copy` decides: what a class looks like."""
+    colours = np.random.default_rng(number).integers(0, 256, (4, 4, 3))
+    noise = np.random.default_rng([number, copy]).normal(0, 25, (4, 4, 3))
+    patch = Image.fromarray((colours + noise).clip(0, 255).astype(np.uint8))
+    return patch.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def stored(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    """`image` as a file of `kind`."""
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+def write_class(folder: Path, number: int, images: int) -> Path:
+    """A class folder of `images` pictures, PNG and JPEG by turns."""
+    folder.mkdir(parents=True)
+    for copy in range(images):
+        kind = ("PNG", "JPEG")[copy % 2]
+        (folder / f"{copy:03d}.{kind.lower()}").write_bytes(stored(pattern(number, copy), kind))
+    return folder
+
+
+def write_classes(root: Path, names: Iterable[str], images: int = 4) -> Path:
+    """A class folder for each of `names`, no two alike."""
+    for name in names:
+        write_class(root / name, zlib.crc32(name.encode()), images)
+    return root
+
+
+def names(count: int, prefix: str = "class") -> list[str]:
+    return [f"{prefix}{number:02d}" for number in range(count)]
+
+
+def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", more: bytes = b"") -> bytes:
+    """A PNG file by hand, such as Pillow does not write: `rows` with their filter bytes, `more` chunks before them."""
+    about = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
+    chunks = chunk(b"IHDR", about) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + chunks
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG file."""
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,0 +1,241 @@
+"""Folders that cannot be trained on: each is told in one sentence that names the field, its value and what is allowed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from metatui import paths
+from metatui.cli.main import main
+from metatui.learning.tasks import folder_data, folder_listing
+from tests.folder_files import names, pattern, stored, write_class, write_classes
+
+MANY = names(30)
+"""Enough classes for three ways by chance."""
+
+Sets = list[str]
+Build = Callable[[Path, pytest.MonkeyPatch], Sets | None]
+"""Makes the folder bad; returns what else is given to --set."""
+
+
+def nothing(root: Path, patch: pytest.MonkeyPatch) -> None:
+    pass
+
+
+def a_file(root: Path, patch: pytest.MonkeyPatch) -> None:
+    root.write_bytes(stored(pattern(1)))
+
+
+def a_pipe(root: Path, patch: pytest.MonkeyPatch) -> None:
+    os.mkfifo(root)
+
+
+def a_loop(root: Path, patch: pytest.MonkeyPatch) -> None:
+    root.symlink_to(root)
+
+
+def no_name(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    return ["task.folder="]
+
+
+def a_nul(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    return ["task.folder=/a\0b"]
+
+
+def nobodys_home(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    return ["task.folder=~nobody-of-this-name/images"]
+
+
+def unreadable(root: Path, patch: pytest.MonkeyPatch) -> None:
+    root.mkdir()
+    real = os.scandir
+
+    def scandir(path: object) -> object:
+        if path == root:
+            raise PermissionError(13, "Permission denied")
+        return real(path)  # type: ignore[call-overload]
+
+    patch.setattr(folder_listing.os, "scandir", scandir)
+
+
+def empty(root: Path, patch: pytest.MonkeyPatch) -> None:
+    root.mkdir()
+
+
+def only_hidden(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, [".cat", ".dog"])
+
+
+def no_class_folders(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_class(root, 1, 10)
+
+
+def empty_class_folders(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in ("cat", "dog"):
+        (root / name).mkdir(parents=True)
+
+
+def one_level_too_deep(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root / "images", MANY)
+
+
+def other_files(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in MANY:
+        (root / name).mkdir(parents=True)
+        (root / name / "picture.gif").write_bytes(b"GIF89a")
+
+
+def links_out(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root.parent / "elsewhere", MANY)
+    root.mkdir()
+    for name in MANY:
+        (root / name).symlink_to(root.parent / "elsewhere" / name)
+
+
+def no_image_at_all(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for name in MANY:
+        (root / name).mkdir(parents=True)
+        for copy in range(4):
+            (root / name / f"{copy}.png").write_bytes(b"a text")
+
+
+def one_small_class(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, MANY[1:])
+    write_class(root / "small", 1, 2)
+
+
+def damaged_ones(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, MANY)
+    for copy in ("000.png", "002.png"):
+        path = root / "class07" / copy
+        path.write_bytes(path.read_bytes()[:60])
+
+
+def many_small_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, MANY, 1)
+
+
+def too_many_evaluation_shots(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    write_classes(root, MANY)
+    return ["evaluation.shots=3"]
+
+
+def too_many_training_shots(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    write_classes(root, MANY)
+    return ["algorithm.name=reptile", "algorithm.train_shots=10"]
+
+
+def too_few_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, names(15))
+
+
+def one_class(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, ["cat"])
+
+
+def small_test_part(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for part, count in (("train", 8), ("val", 4), ("test", 2)):
+        write_classes(root / part, names(count, part))
+
+
+def empty_val_part(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for part, count in (("train", 3), ("test", 3)):
+        write_classes(root / part, names(count, part))
+    (root / "val").mkdir()
+
+
+def no_test_part(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "val"):
+        write_classes(root / part, names(4, part))
+
+
+def val_by_another_name(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "valid", "test"):
+        write_classes(root / part, names(4, part))
+
+
+def the_same_classes_in_both(root: Path, patch: pytest.MonkeyPatch) -> None:
+    for part in ("train", "test"):
+        write_classes(root / part, MANY)
+
+
+def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, MANY)
+    patch.setattr(folder_data, "largest", lambda: 100_000)
+
+
+def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:
+    write_classes(root, MANY)
+    patch.setattr(folder_listing, "MOST_FILES", 100)
+
+
+def too_small_images(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+    write_classes(root, MANY)
+    return ["task.image_size=12"]
+
+
+BAD: list[tuple[Build, str]] = [
+    (no_name, "task.folder is '', but must be the path of a folder of images"),
+    (nothing, "but there is no such folder"),
+    (a_file, "which is not a folder"),
+    (a_pipe, "which is not a folder"),
+    (a_loop, "which "),
+    (a_nul, "task.folder is '/a�b', but must be the path of a folder"),
+    (nobodys_home, "task.folder is '~nobody-of-this-name/images', but must be the path of a folder"),
+    (unreadable, "which cannot be read: permission denied"),
+    (empty, "which has no class folders"),
+    (only_hidden, "which has no class folders"),
+    (no_class_folders, "put the images of each class into a folder of its own"),
+    (empty_class_folders, "whose 2 class folders hold no PNG or JPEG images"),
+    (one_level_too_deep, "whose folders hold folders but no images"),
+    (other_files, "whose 30 class folders hold no PNG or JPEG images"),
+    (links_out, "which has no class folders"),
+    (no_image_at_all, "too few are usable in 'class"),
+    (one_small_class, "task.shots is 1 and task.queries is 2, but together they must be at most the images of a class"),
+    (damaged_ones, "too few are usable in 'class07' (2) of"),
+    (many_small_classes, "'class04' (1) and 25 more of"),
+    (too_many_evaluation_shots, "evaluation.shots is 3 and task.queries is 2, but together"),
+    (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but together"),
+    (
+        too_few_classes,
+        "10 for training, 2 for validation and 3 for test: take at most 2 ways, or put at least 16 class",
+    ),
+    (one_class, "1 for training, 0 for validation and 0 for test: put at least 16 class folders there"),
+    (
+        small_test_part,
+        "8 for training, 4 for validation and 2 for test: take at most 2 ways, or put more class folders",
+    ),
+    (empty_val_part, "2 for training, 1 for validation and 3 for test: put more class folders into the smaller parts"),
+    (no_test_part, "which has the folder val but no test"),
+    (val_by_another_name, "whose folder valid must be called val"),
+    (the_same_classes_in_both, "whose class 'class00' is in train and in test"),
+    (too_many_images, "whose 120 images of 32x32 pixels take 0.0 GB, but at most 0.0 GB"),
+    (too_many_files, "which holds more than 100 files and folders"),
+    (too_small_images, "task.image_size is 12, but must be at least 16 with model.downsample = 'max_pool'"),
+]
+
+
+@pytest.mark.parametrize(("build", "said"), BAD, ids=[build.__name__ for build, _ in BAD])
+def test_a_bad_folder_is_told_in_one_sentence(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    build: Build,
+    said: str,
+) -> None:
+    monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packed")
+    root = tmp_path / "images"
+    sets = build(root, monkeypatch) or []
+    given = ["task.source=folder", f"task.folder={root}", "task.ways=3", "task.shots=1", "task.queries=2", *sets]
+    arguments = [word for each in given for word in ("--set", each)]
+    assert main(["run", *arguments, "--runs-dir", str(tmp_path / "runs")]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("metatui: ")
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
+    assert said in err
+    assert not list(tmp_path.glob("runs/*"))

@@ -1,0 +1,163 @@
+"""One image of the user's own: every kind of PNG and JPEG becomes the same square of pixels, and no other file does."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import struct
+import zlib
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps, PngImagePlugin
+
+from metatui.learning.tasks.folder_images import MOST_PIXELS, Unusable, decoded
+from tests.folder_files import chunk, pattern, png, stored
+
+RED = (200, 10, 30)
+
+
+def plain(mode: str, colour: object) -> Image.Image:
+    return Image.new(mode, (20, 20), colour)  # type: ignore[arg-type]
+
+
+def indexed(**options: object) -> bytes:
+    image = Image.new("P", (20, 20), 1)
+    image.putpalette([0, 0, 0, *RED])
+    return stored(image, **options)
+
+
+def grey_16(value: int) -> bytes:
+    return stored(Image.fromarray(np.full((20, 20), value, np.uint16)))
+
+
+def colours_16(*values: int) -> bytes:
+    row = b"\0" + struct.pack(">3H", *values) * 20
+    return png(20, 20, depth=16, rows=row * 20)
+
+
+def animated() -> bytes:
+    return stored(plain("RGB", RED), save_all=True, append_images=[plain("RGB", (0, 0, 255))])
+
+
+KINDS: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
+    "colours": (lambda: stored(plain("RGB", RED)), RED),
+    "grey": (lambda: stored(plain("L", 77)), (77, 77, 77)),
+    "black and white": (lambda: stored(plain("1", 1)), (255, 255, 255)),
+    "a palette": (indexed, RED),
+    "a palette with a transparent colour": (lambda: indexed(transparency=1), (255, 255, 255)),
+    "a palette with a half transparent colour": (lambda: indexed(transparency=b"\xff\x80"), (227, 132, 142)),
+    "a transparent colour": (lambda: stored(plain("RGB", RED), transparency=RED), (255, 255, 255)),
+    "alpha, opaque": (lambda: stored(plain("RGBA", (*RED, 255))), RED),
+    "alpha, half": (lambda: stored(plain("RGBA", (*RED, 128))), (227, 132, 142)),
+    "alpha, none to be seen": (lambda: stored(plain("RGBA", (*RED, 0))), (255, 255, 255)),
+    "grey with alpha": (lambda: stored(plain("LA", (0, 128))), (127, 127, 127)),
+    "16 bits of grey": (lambda: grey_16(100 * 257 + 100), (100, 100, 100)),
+    "16 bits of dark grey": (lambda: grey_16(300), (1, 1, 1)),
+    "16 bits of white": (lambda: grey_16(65535), (255, 255, 255)),
+    "16 bits of colours": (lambda: colours_16(200 * 257, 10 * 257, 30 * 257), RED),
+    "an animation": (animated, RED),
+    "JPEG": (lambda: stored(plain("RGB", RED), "JPEG", quality=95), RED),
+    "JPEG, progressive": (lambda: stored(plain("RGB", RED), "JPEG", quality=95, progressive=True), RED),
+    "JPEG, grey": (lambda: stored(plain("L", 77), "JPEG", quality=95), (77, 77, 77)),
+    "JPEG, CMYK": (lambda: stored(plain("CMYK", (0, 255, 255, 55)), "JPEG", quality=95), (200, 0, 0)),
+    "JPEG, two pictures": (lambda: stored(plain("RGB", RED), "MPO", save_all=True, append_images=[plain("L", 0)]), RED),
+    "JPEG, EXIF broken": (lambda: stored(plain("RGB", RED), "JPEG", quality=95, exif=b"Exif\0\0II*\0\xff\xff"), RED),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_eight_bits_of_each_colour(kind: str) -> None:
+    make, colour = KINDS[kind]
+    pixels = decoded(make(), 16, rgb=True)
+    assert pixels.shape == (3, 16, 16)
+    assert pixels.dtype == np.uint8
+    assert np.abs(pixels.astype(int) - np.array(colour)[:, None, None]).max() <= (3 if "JPEG" in kind else 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_becomes_eight_bits_of_grey(kind: str) -> None:
+    make, (red, green, blue) = KINDS[kind]
+    pixels = decoded(make(), 8, rgb=False)
+    assert pixels.shape == (1, 8, 8)
+    assert np.abs(pixels.astype(int) - (0.299 * red + 0.587 * green + 0.114 * blue)).max() <= 3
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_images_are_turned_upright(orientation: int, kind: str) -> None:
+    image = Image.fromarray(np.arange(40 * 24 * 3, dtype=np.int64).reshape(40, 24, 3).astype(np.uint8) // 2)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = stored(image, kind, exif=exif, **({"quality": 100, "subsampling": 0} if kind == "JPEG" else {}))
+    with Image.open(io.BytesIO(data)) as opened:
+        upright = stored(ImageOps.exif_transpose(opened))
+    assert np.abs(decoded(data, 24, rgb=True).astype(int) - decoded(upright, 24, rgb=True)).max() <= 2
+
+
+def test_what_is_not_square_is_squeezed_and_nothing_cut_off() -> None:
+    wide = Image.new("RGB", (90, 10), "red")
+    wide.paste("blue", (45, 0, 90, 10))
+    red, green, blue = decoded(stored(wide), 16, rgb=True).astype(int)
+    assert red[:, :6].min() > 250
+    assert red[:, 10:].max() < 5
+    assert blue[:, 10:].min() > 250
+    assert green.max() < 5
+
+
+def test_large_photographs_come_out_as_small_ones_would() -> None:
+    large = pattern(1).resize((1200, 900), Image.Resampling.BICUBIC)
+    quick = decoded(stored(large, "JPEG", quality=95), 32, rgb=True).astype(int)
+    exact = np.asarray(large.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1).astype(int)
+    assert np.abs(quick - exact).max() <= 6
+
+
+def long_text() -> bytes:
+    return chunk(b"zTXt", b"comment\0\0" + zlib.compress(bytes(2 * PngImagePlugin.MAX_TEXT_CHUNK)))
+
+
+GOOD = stored(pattern(2))
+PHOTOGRAPH = stored(pattern(2), "JPEG")
+
+BAD: dict[str, tuple[Callable[[], bytes], str]] = {
+    "nothing": (lambda: b"", "is empty"),
+    "a text": (lambda: b"not an image at all", "is not a PNG or JPEG image"),
+    "a web page": (lambda: b"<!DOCTYPE html><html>404</html>" * 50, "is not a PNG or JPEG image"),
+    "GIF": (lambda: stored(pattern(2), "GIF"), "is not a PNG or JPEG image"),
+    "BMP": (lambda: stored(pattern(2), "BMP"), "is not a PNG or JPEG image"),
+    "TIFF": (lambda: stored(pattern(2), "TIFF"), "is not a PNG or JPEG image"),
+    "zeros": (lambda: bytes(1000), "is not a PNG or JPEG image"),
+    "PNG cut in its head": (lambda: GOOD[:20], "is damaged"),
+    "PNG cut after its head": (lambda: GOOD[:40], "is damaged at its beginning"),
+    "PNG cut in its pixels": (lambda: GOOD[: len(GOOD) // 2], "is damaged"),
+    "JPEG cut in its head": (lambda: PHOTOGRAPH[:200], "is damaged"),
+    "JPEG cut in its pixels": (lambda: PHOTOGRAPH[: len(PHOTOGRAPH) - 200], "is damaged: "),
+    "PNG of no pixels": (lambda: png(0, 0), "is damaged"),
+    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the {MOST_PIXELS:,}"),
+    "a large bomb": (lambda: png(2**31 - 1, 2**31 - 1), "pixels, more than the"),
+    "a bomb of text": (lambda: png(20, 20, more=long_text(), rows=bytes(61 * 20)), "is damaged"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD)
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the packer ignores it, and so do we
+def test_what_is_no_image_is_told_in_words(kind: str) -> None:
+    make, said = BAD[kind]
+    with pytest.raises(Unusable) as caught:
+        decoded(make(), 16, rgb=True)
+    assert said in str(caught.value)
+    assert str(caught.value).isprintable()
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from([GOOD, PHOTOGRAPH]), st.data())
+@pytest.mark.filterwarnings("ignore")
+def test_damaged_files_are_decoded_or_refused(good: bytes, data: st.DataObject) -> None:
+    place = data.draw(st.integers(0, len(good) - 1))
+    byte = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(place + 1, len(good)))
+    with contextlib.suppress(Unusable):
+        assert decoded(good[:place] + bytes([byte]) + good[place + 1 : cut], 16, rgb=True).shape == (3, 16, 16)
