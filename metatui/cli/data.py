@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import click
 
 from metatui import paths
-from metatui.cli.options import json_option
-from metatui.cli.output import console, emit
+from metatui.cli.options import changes, json_option, set_option
+from metatui.cli.output import below, console, emit
 from metatui.errors import BadInput
+from metatui.knobs import KNOBS, change
+from metatui.settings import Settings
 
 if TYPE_CHECKING:
     from metatui.learning.tasks.omniglot_data import Omniglot, OnProgress
@@ -43,7 +45,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     new = packed is None
     if packed is None:
         source = folder or download()
-        with _progress() as progress:
+        with _progress("drawings") as progress:
             pack(source, to=path, progress=progress)
         packed = load(path)
     seconds = time.perf_counter() - began
@@ -83,8 +85,68 @@ def _packed_before(path: Path) -> Omniglot | None:
         return None
 
 
+@data.command()
+@click.argument("path")
+@set_option
+@click.option("--force", is_flag=True, help="Pack again even where what is packed is good.")
+@json_option
+def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
+    """Pack the images of PATH, a folder with a folder of PNG or JPEG images for each class, and say what is in it.
+
+    Classes may be in folders train, val and test of PATH; else they are split by chance, 64, 16 and 20 %. Give
+    task.image_size, task.image_mode and task.split_seed by --set as the run will have them.
+    """
+    chosen = {"task.source": "folder", "task.folder": KNOBS["task.folder"].read(path)}
+    task = change(Settings(), changes(assignments) | chosen).task
+
+    from metatui.learning.tasks.folder import FolderSource
+    from metatui.learning.tasks.folder_data import load
+    from metatui.learning.tasks.folder_listing import list_folder
+    from metatui.learning.tasks.folder_splits import split_classes
+
+    began = time.perf_counter()
+    listing = list_folder(task.folder)
+    with _progress("images") as progress:
+        packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force, progress=progress)
+    splits = split_classes(listing.classes, task.split_seed)
+    source = FolderSource(listing, packed, splits, device="cpu")
+    seconds = time.perf_counter() - began
+    if as_json:
+        emit(
+            {
+                "folder": str(listing.root),
+                "file": str(packed.path),
+                "packed_now": packed.packed_now,
+                "image_size": task.image_size,
+                "image_mode": task.image_mode,
+                "images": len(packed.pixels),
+                "classes": {
+                    split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
+                    for split, numbers in splits.items()
+                },
+                "left_out": [{"path": each.path, "why": each.why} for each in source.left_out],
+                "sha256": packed.sha256,
+                "seconds": seconds,
+            }
+        )
+        return
+    sizes = {split: len(numbers) for split, numbers in splits.items()}
+    counts, ways = source.counts, min(sizes.values())
+    kept = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed, and nothing changed since"
+    for line in (
+        packed.problem or f"{kept}: {packed.path}",
+        f"{len(packed.pixels):,} images of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
+        f"{min(counts):,} to {max(counts):,} of a class: shots and queries together up to {min(counts):,}",
+        f"{sizes['train']:,} classes for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
+        + (f"ways up to {ways:,}" if ways > 1 else "too few for two ways"),
+        f"{len(source.left_out):,} left out" + (":" if source.left_out else ""),
+    ):
+        console().print(line, soft_wrap=True)
+    below(console(), map(str, source.left_out))
+
+
 @contextmanager
-def _progress() -> Iterator[OnProgress]:
+def _progress(what: str) -> Iterator[OnProgress]:
     """A bar on standard error, or a line there for each tenth where nobody watches."""
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
@@ -94,13 +156,13 @@ def _progress() -> Iterator[OnProgress]:
             nonlocal said
             if 10 * done // total > said:
                 said = 10 * done // total
-                screen.print(f"packed {done:,} of {total:,} drawings", soft_wrap=True)
+                screen.print(f"packed {done:,} of {total:,} {what}", soft_wrap=True)
 
         yield line
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("packing drawings"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(f"packing {what}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen) as bar:
         task = bar.add_task("packing", total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
