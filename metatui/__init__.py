@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from metatui.learning.engines import meta_gradient
     from metatui.presets import Preset
     from metatui.presets import load as load_preset
+    from metatui.runs.comparison import compare
     from metatui.runs.library import Result, evaluate, train
     from metatui.settings import Settings
 
@@ -33,6 +34,7 @@ __all__ = [
     "Settings",
     "SettingsError",
     "__version__",
+    "compare",
     "evaluate",
     "load_preset",
     "meta_gradient",
@@ -46,6 +48,7 @@ _WHERE = {
     "Result": ("metatui.runs.library", "Result"),
     "Settings": ("metatui.settings", "Settings"),
     "SettingsError": ("metatui.errors", "SettingsError"),
+    "compare": ("metatui.runs.comparison", "compare"),
     "evaluate": ("metatui.runs.library", "evaluate"),
     "load_preset": ("metatui.presets", "load"),
     "meta_gradient": ("metatui.learning.engines", "meta_gradient"),

@@ -22,6 +22,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 COMMANDS = {
     "run": "Train a preset, a TOML file or --set settings without the app.",
     "evaluate": "Adapt a saved run to held-out tasks.",
+    "compare": "Compare runs on identical held-out tasks.",
     "runs": "List the runs on disk.",
     "presets": "List, show, save and delete presets.",
     "settings": "Show every setting: its default, what is allowed, what it means.",

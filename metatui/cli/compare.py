@@ -1,0 +1,173 @@
+"""`metatui compare`: runs on identical held-out tasks, and what can be said of their differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.output import below, cell, console, emit, table
+from metatui.errors import BadInput, shown
+from metatui.runs.store import RunStore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from metatui.runs.comparison import Comparing, Comparison
+    from metatui.runs.comparison.tables import TextTable
+
+STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u"}
+"""For terminals without the signs of `metatui.runs.comparison.words`."""
+
+PADDING = 2
+"""Between two columns of a table."""
+
+
+def _target(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        return float(given[:-1]) / 100 if given.endswith("%") else float(given)
+    except ValueError:
+        raise BadInput(f"--target is {shown(given)}, but must be a number, such as 0.95, 95% or a loss") from None
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
+@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
+@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
+@click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@click.option(
+    "--target", metavar="X", callback=_target,
+    help="Say when each run's validations first had this accuracy (0.95 or 95%) or loss.",
+)  # fmt: skip
+@click.option("--device", metavar="DEVICE", help="Where to compute; else as each run's settings say.")
+@runs_dir_option
+@json_option
+@click.option(
+    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Write it to a .md, .csv, .json or .svg file; may be given often.",
+)  # fmt: skip
+def compare(
+    runs: tuple[str, ...],
+    tasks: int | None,
+    steps: int | None,
+    shots: int | None,
+    split: str,
+    target: float | None,
+    device: str | None,
+    runs_dir: Path | None,
+    as_json: bool,
+    exports: tuple[Path, ...],
+) -> None:
+    """Compare runs on identical held-out tasks: adaptation, paired tests, costs.
+
+    Each RUN is a run's name, the start of it, or its folder. All are measured by the first run's protocol; nothing in
+    their folders changes.
+    """
+    if len(runs) < 2:
+        raise click.UsageError("two runs or more are needed to compare: metatui runs lists them")
+    store = RunStore(runs_dir)
+    folders = [store.find(run) for run in runs]
+
+    from metatui.runs.comparison import compare as compare_runs
+    from metatui.runs.comparison.exports import as_json as report
+    from metatui.runs.comparison.exports import check, export
+
+    for path in exports:
+        check(path)
+    with _progress() as see:
+        comparison = compare_runs(
+            *folders,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            target=target,
+            device=device,
+            on_progress=see,
+        )
+    for path in exports:
+        export(comparison, path)
+        console(stderr=True).print(f"Written to {path}", soft_wrap=True)
+    if as_json:
+        emit(report(comparison))
+    else:
+        _show(comparison)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Comparing], object] | None]:
+    """A bar on standard error where a person watches."""
+    screen = console(stderr=True)
+    if not screen.is_terminal or screen.is_dumb_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("tasks"))
+    with Progress(*columns, console=screen, transient=True) as bar:
+        task = bar.add_task("reading", total=None)
+        yield lambda now: bar.update(
+            task, description=f"{now.run} ({now.number} of {now.runs})", completed=now.done, total=now.tasks
+        )
+
+
+def _show(comparison: Comparison) -> None:
+    from metatui.runs.comparison.tables import tables
+    from metatui.runs.comparison.words import note_on_seeds, protocol_words
+
+    screen = console()
+    _say(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
+    for each in tables(comparison):
+        for part in _fitting(each, screen.width):
+            rows = table(*(_plain(screen, word) for word in part.headings), numbers=part.headings[part.names :])
+            for row in part.rows:
+                rows.add_row(*(cell(_plain(screen, word)) for word in row))
+            _say(screen, part.title)
+            screen.print(rows)
+    _say(screen, *(f"{verdict}." for verdict in comparison.verdicts))
+    if note := note_on_seeds(comparison):
+        below(screen, [note])
+    _say(screen, *(f"warning: {warning}" for warning in comparison.warnings))
+
+
+def _say(screen: Console, *sentences: str) -> None:
+    """A line each; wrapped between words where a person reads, and whole where a program may."""
+    for sentence in sentences:
+        screen.print(cell(_plain(screen, sentence)), soft_wrap=not screen.is_terminal)
+
+
+def _plain(screen: Console, text: str) -> str:
+    """`text` with what stands for the signs that the terminal does not have."""
+    for sign, instead in STAND_INS.items():
+        try:
+            sign.encode(screen.encoding)
+        except (UnicodeError, LookupError):
+            text = text.replace(sign, instead)
+    return text
+
+
+def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
+    """The table, in parts of some columns each where all of them do not fit beside each other."""
+    widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
+    names, start = whole.names, whole.names
+    room = max(width - sum(widths[:names]), 1)
+    while start < len(widths):
+        stop = start + 1
+        while stop < len(widths) and sum(widths[start : stop + 1]) <= room:
+            stop += 1
+        columns = [*range(names), *range(start, stop)]
+        yield replace(
+            whole,
+            headings=tuple(whole.headings[i] for i in columns),
+            rows=tuple(tuple(row[i] for i in columns) for row in whole.rows),
+        )
+        start = stop

@@ -1,0 +1,40 @@
+"""Comparisons as files, each by the ending of its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from metatui.errors import BadInput, shown
+from metatui.files import write_atomically
+from metatui.runs.comparison.exports.as_csv import as_csv
+from metatui.runs.comparison.exports.as_json import as_json, as_text
+from metatui.runs.comparison.exports.as_markdown import as_markdown
+from metatui.runs.comparison.exports.svg import figure
+from metatui.runs.comparison.values import Comparison
+
+__all__ = ["EXPORTS", "as_json", "check", "export"]
+
+EXPORTS: dict[str, Callable[[Comparison], str]] = {
+    ".csv": as_csv,
+    ".json": as_text,
+    ".md": as_markdown,
+    ".svg": figure,
+}
+"""What writes a file with this ending: a comparison to the text of the file."""
+
+
+def check(path: Path) -> None:
+    """Raises BadInput where nothing could be written to `path`, so that it is known before anything is computed."""
+    if path.suffix.lower() not in EXPORTS:
+        raise BadInput(f"{shown(str(path), 200)} must end in one of {', '.join(EXPORTS)}: that says what to write")
+    if not path.parent.is_dir():
+        raise BadInput(f"{shown(str(path), 200)} cannot be written: there is no folder {shown(str(path.parent), 200)}")
+    if path.is_dir():
+        raise BadInput(f"{shown(str(path), 200)} is a folder, but must be a file")
+
+
+def export(comparison: Comparison, path: Path) -> None:
+    """Writes `comparison` to `path`, in the format that its ending says. Raises BadInput, MetatuiError."""
+    check(path)
+    write_atomically(path, EXPORTS[path.suffix.lower()](comparison).encode())

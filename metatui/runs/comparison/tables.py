@@ -1,0 +1,112 @@
+"""A comparison as tables of words, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metatui.runs.comparison.values import Comparison
+from metatui.runs.comparison.words import amount, interval, memory, points, seconds, steps, target_words
+
+NONE = "–"
+"""What is not known, or was never made."""
+
+MOST_STEPS = 12
+"""Rows of inner steps; of more steps, only the rounder numbers are shown."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+    """How many of the first columns hold names; the others hold numbers."""
+
+
+def tables(comparison: Comparison) -> list[TextTable]:
+    """Those that there is something to show in."""
+    found = [_results(comparison), _adaptation(comparison), _pairs(comparison), _costs(comparison), _target(comparison)]
+    return [table for table in found if table is not None]
+
+
+def _results(comparison: Comparison) -> TextTable:
+    rows = tuple(
+        (run.label, run.id, f"{run.evaluation.iteration:,}", amount(comparison.metric, *run.evaluation.final))
+        for run in comparison.runs
+    )
+    title = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
+    return TextTable(title, ("run", "name", "at meta-step", comparison.metric), rows, names=2)
+
+
+def _adaptation(comparison: Comparison) -> TextTable:
+    shown = _shown_steps(comparison.protocol.steps)
+    curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
+    rows = tuple(
+        (str(step), *(amount(comparison.metric, curve.mean[step], curve.ci95[step]) for curve in curves))
+        for step in shown
+    )
+    return TextTable("Adaptation", ("inner step", *(run.label for run in comparison.runs)), rows)
+
+
+def _pairs(comparison: Comparison) -> TextTable | None:
+    if not comparison.pairs:
+        return None
+    points_or_loss = "points" if comparison.metric == "accuracy" else "loss"
+    said = points if comparison.metric == "accuracy" else interval
+    rows = tuple(
+        (
+            pair.a.label,
+            pair.b.label,
+            f"{'+' if pair.test.mean > 0 else ''}{said(pair.test.mean, pair.test.ci95)}",
+            _probability(pair.test.p),
+            _probability(pair.p_holm),
+            _probability(pair.test.wilcoxon_p),
+            f"{pair.test.effect_size:+.2f}" if math.isfinite(pair.test.effect_size) else NONE,
+        )
+        for pair in comparison.pairs
+    )
+    headings = ("a", "b", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "d_z")
+    return TextTable("Pairs, on the same tasks", headings, rows, names=2)
+
+
+def _costs(comparison: Comparison) -> TextTable:
+    rows = tuple(
+        (
+            run.label,
+            seconds(run.costs.seconds_per_step) if run.costs.seconds_per_step else NONE,
+            f"{ratio:.2f}x" if (ratio := comparison.speed_ratio(run)) else NONE,
+            f"{run.costs.tasks_per_second:,.0f}" if run.costs.tasks_per_second else NONE,
+            seconds(run.costs.seconds) if run.costs.seconds else NONE,
+            memory(run.costs.peak_memory_bytes) if run.costs.peak_memory_bytes else NONE,
+        )
+        for run in comparison.runs
+    )
+    return TextTable("Costs of training", ("run", "a meta-step", "speed", "tasks/s", "in all", "peak memory"), rows)
+
+
+def _target(comparison: Comparison) -> TextTable | None:
+    target = target_words(comparison)
+    if target is None:
+        return None
+    rows = tuple(
+        (run.label, f"{when.iterations:,}", f"{when.tasks:,}", seconds(when.seconds))
+        if (when := run.to_target)
+        else (run.label, "not reached", NONE, NONE)
+        for run in comparison.runs
+    )
+    return TextTable(f"First validation with {target} or better", ("run", "meta-steps", "tasks", "time"), rows)
+
+
+def _shown_steps(last: int) -> Sequence[int]:
+    if last < MOST_STEPS:
+        return range(last + 1)
+    round_ones = (factor * 10**power for power in range(4) for factor in (1, 2, 3, 5))
+    return sorted({0, last, *(step for step in round_ones if step < last)})
+
+
+def _probability(p: float) -> str:
+    if math.isnan(p):
+        return NONE
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"

@@ -1,0 +1,92 @@
+"""What a test says, in a sentence that a person can take away."""
+
+from __future__ import annotations
+
+import math
+
+from metatui.runs.comparison.values import Metric, Pair, SeedPair
+from metatui.runs.comparison.words import interval, points, probability
+
+LEVEL = 0.05
+"""A corrected p under this is called a difference."""
+
+
+def of_pair(pair: Pair) -> str:
+    """`MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; a difference this large is not luck (…)`."""
+    a, b, test = pair.a.label, pair.b.label, pair.test
+    tasks = f"on the same {test.tasks + test.left_out:,} tasks"
+    if test.tasks < 2:
+        what = "loss" if pair.metric == "loss" else "accuracy"
+        return f"Nothing can be said of {a} and {b} {tasks}: both have a finite {what} on {test.tasks} of them"
+    left_out = _left_out(pair)
+    if test.mean == test.ci95 == 0:
+        return f"No difference seen between {a} and {b} {tasks}: their {pair.metric} is the same on each{left_out}"
+    said = _said(pair.metric, test.mean, test.ci95, a, b)
+    p = _chance(pair.p_holm, "Wilcoxon p" if math.isnan(test.p) else "p", pair.family, "pairs")
+    if pair.p_holm < LEVEL:
+        return f"{_capital(said)} {tasks}; a difference this large is not luck ({p}){_median_against(pair)}{left_out}"
+    return f"No difference seen between {a} and {b} {tasks} ({said}, {p}){_ranks_against(pair)}{left_out}"
+
+
+def of_seeds(pair: SeedPair) -> str:
+    """The same over seeds: `MAML (3 seeds) is …`."""
+    a, b = (f"{group.label} ({len(group.runs)} seeds)" for group in (pair.a, pair.b))
+    test = pair.test
+    if math.isnan(test.ci95):
+        return f"Nothing can be said of {a} and {b}: fewer than two seeds of each have a finite {pair.metric}"
+    said = _said(pair.metric, test.difference, test.ci95, a, b)
+    if math.isnan(pair.p_holm):
+        return f"{_capital(said)}, but the seeds of each are all alike: no test can be made of that"
+    p = _chance(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
+    if pair.p_holm < LEVEL:
+        return f"{_capital(said)}; a difference this large is not luck of the seeds ({p})"
+    return f"No difference seen between {a} and {b} over seeds ({said}, {p})"
+
+
+def _said(metric: Metric, difference: float, half: float, a: str, b: str) -> str:
+    """Which is better, by how much. The interval is of a minus b."""
+    above = difference >= 0
+    if metric == "accuracy":
+        first, second = (a, b) if above else (b, a)
+        return f"{first} is {points(abs(difference), half)} points above {second}"
+    first, second = (b, a) if above else (a, b)
+    return f"the loss of {first} is {interval(abs(difference), half)} below that of {second}"
+
+
+def _chance(p: float, name: str, family: int, of: str) -> str:
+    corrected = f", Holm-corrected for {family} {of}" if family > 1 else ""
+    return f"{probability(p, name)}{corrected}"
+
+
+def _median_against(pair: Pair) -> str:
+    """Where a few tasks make the mean, the task in the middle may say the contrary."""
+    if pair.test.mean * pair.test.median >= 0:
+        return ""
+    return f"; but on the task in the middle {_ahead(pair)} is ahead: a few tasks make the mean"
+
+
+def _ranks_against(pair: Pair) -> str:
+    """Where a few tasks hide in the mean what most tasks say."""
+    if not pair.wilcoxon_p_holm < LEVEL or pair.test.median == 0 or math.isnan(pair.test.p):
+        return ""
+    p = _chance(pair.wilcoxon_p_holm, "Wilcoxon p", pair.family, "pairs")
+    return f"; but on most tasks {_ahead(pair)} is ahead ({p}): a few tasks make the mean"
+
+
+def _ahead(pair: Pair) -> str:
+    """The better on the task in the middle."""
+    a_is_better = pair.test.median > 0 if pair.metric == "accuracy" else pair.test.median < 0
+    return pair.a.label if a_is_better else pair.b.label
+
+
+def _left_out(pair: Pair) -> str:
+    count = pair.test.left_out
+    if not count:
+        return ""
+    tasks = "one task" if count == 1 else f"{count:,} tasks"
+    return f"; left out: {tasks} on which the loss is not finite"
+
+
+def _capital(sentence: str) -> str:
+    """A sentence's first letter, where it is not a name's."""
+    return sentence.replace("the loss", "The loss", 1) if sentence.startswith("the loss") else sentence
