@@ -135,6 +135,7 @@ ACTIONS: tuple[Action, ...] = (
     ),
     Action("command_palette", "ctrl+p", "Palette", "Search all commands.", WINDOW),
     Action("theme", "ctrl+t", "Theme", "The next theme: dark, light, and two for 16 colours.", WINDOW),
+    Action("benchmark", "f12", "Benchmark", "Measure how fast every engine trains on this machine.", WINDOW, bar=False),
     Action("quit", "ctrl+q,f10", "Quit", "Leave; a run that is going on is stopped and saved first.", WINDOW),
     Action("log_scale", "y,ctrl+y", "Log", "Linear or logarithmic loss axis.", CHARTS, tab="work"),
     Action("smoothing", "o", "Smooth", "How much the training curve is smoothed.", CHARTS, tab="work"),

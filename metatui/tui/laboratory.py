@@ -42,6 +42,11 @@ class MetatuiApp(Bench):
         field = next((node for node in focused.ancestors if isinstance(node, KnobField)), None) if focused else None
         self.push_screen(HelpScreen(self.situation, explained(field.knob) if field else ""))
 
+    def action_benchmark(self) -> None:
+        from metatui.tui.screens.benchmark import BenchmarkScreen
+
+        self.push_screen(BenchmarkScreen(lambda: self.conductor.phase.active))
+
     @on(WorkTab.PaneChanged)
     @on(RunsTab.Moved)
     @on(PresetsTab.Moved)
