@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -22,7 +23,7 @@ def pattern(number: int, copy: int = 0) -> Image.Image:
     return patch.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def stored(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     """`image` as a file of `kind`."""
     file = io.BytesIO()
     image.save(file, kind, **options)

@@ -1,4 +1,4 @@
-"""Folders that cannot be trained on: each is told in one sentence that names the field, its value and what is allowed."""
+"""Folders that cannot be trained on: each is told in one sentence, with the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def unreadable(root: Path, patch: pytest.MonkeyPatch) -> None:
             raise PermissionError(13, "Permission denied")
         return real(path)  # type: ignore[call-overload]
 
-    patch.setattr(folder_listing.os, "scandir", scandir)
+    patch.setattr(os, "scandir", scandir)
 
 
 def empty(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -201,12 +201,12 @@ BAD: list[tuple[Build, str]] = [
     (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but together"),
     (
         too_few_classes,
-        "10 for training, 2 for validation and 3 for test: take at most 2 ways, or put at least 16 class",
+        "10 for training, 2 for validation and 3 for test: take at most 2 ways, or put at least 16",
     ),
     (one_class, "1 for training, 0 for validation and 0 for test: put at least 16 class folders there"),
     (
         small_test_part,
-        "8 for training, 4 for validation and 2 for test: take at most 2 ways, or put more class folders",
+        "8 for training, 4 for validation and 2 for test: take at most 2 ways, or put more",
     ),
     (empty_val_part, "2 for training, 1 for validation and 3 for test: put more class folders into the smaller parts"),
     (no_test_part, "which has the folder val but no test"),

@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ def plain(mode: str, colour: object) -> Image.Image:
     return Image.new(mode, (20, 20), colour)  # type: ignore[arg-type]
 
 
-def indexed(**options: object) -> bytes:
+def indexed(**options: Any) -> bytes:
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, *RED])
     return stored(image, **options)

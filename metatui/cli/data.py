@@ -135,11 +135,11 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     kept = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed, and nothing changed since"
     for line in (
         packed.problem or f"{kept}: {packed.path}",
-        f"{len(packed.pixels):,} images of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
+        f"Images: {len(packed.pixels):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{min(counts):,} to {max(counts):,} of a class: shots and queries together up to {min(counts):,}",
-        f"{sizes['train']:,} classes for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
+        f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"ways up to {ways:,}" if ways > 1 else "too few for two ways"),
-        f"{len(source.left_out):,} left out" + (":" if source.left_out else ""),
+        f"Left out: {len(source.left_out):,}",
     ):
         console().print(line, soft_wrap=True)
     below(console(), map(str, source.left_out))

@@ -107,6 +107,7 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
         "own presets": str(paths.user_presets_dir()),
         "bundled presets": str(presets.bundled_dir()),
         "data": str(paths.omniglot_cache().parent),
+        "packed folders": str(paths.packed_folders_dir()),
         "downloads": str(paths.downloads_dir()),
         "log": str(paths.log_file()),
     }

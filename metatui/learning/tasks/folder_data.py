@@ -187,7 +187,7 @@ def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Packed | None:
             if about.get_dtype() != "U8" or about.get_shape() != expected:
                 return None
             pixels = file.get_tensor("images").clone()  # the file is only mapped, and may be cut short any time
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError):
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
         return None
     checksum = _checksum(metadata["left_out"], pixels.numpy())
     if checksum != metadata.get("sha256"):

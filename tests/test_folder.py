@@ -1,0 +1,245 @@
+"""Tasks of a folder: pure functions of their numbers, of classes that no two splits share; and training on them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatui import paths
+from metatui.errors import BadInput
+from metatui.knobs import change, parse
+from metatui.learning import random
+from metatui.learning.episodes import SPLITS, Split
+from metatui.learning.events import Evaluated, Finished, ImageView, Progress, Warned
+from metatui.learning.tasks.folder import FolderSource, load_folder, shuffled
+from metatui.learning.tasks.images import nearest_neighbour_accuracy
+from metatui.runs.evaluating import evaluate, views
+from metatui.runs.session import Session
+from metatui.settings import Scalar, Settings
+from tests.folder_files import names, write_class
+
+SIZES = [6, 9, 7, 6, 12, 8] * 5
+"""Images of each of thirty classes: 19 for training, 5 for validation, 6 for test."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    folder = tmp_path_factory.mktemp("packs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(paths, "packed_folders_dir", lambda: folder)
+        yield
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("images")
+    for number, (name, size) in enumerate(zip(names(30), SIZES, strict=True)):
+        write_class(root / name, number, size)
+    return root
+
+
+def settings_for(root: Path, **changes: Scalar) -> Settings:
+    """A run of three meta-steps on 32x32 patterns; keyword `group__name` changes one."""
+    base = parse(
+        {
+            "task": {"source": "folder", "folder": str(root), "ways": 5, "shots": 2, "queries": 3, "image_size": 16},
+            "model": {"filters": 8},
+            "algorithm": {"inner_lr": 0.4, "meta_batch": 2},
+            "training": {"iterations": 3},
+            "evaluation": {"every": 2, "tasks": 4, "test_tasks": 6, "inner_steps": 2},
+            "compute": {"device": "cpu"},
+        }
+    )
+    return change(base, {name.replace("__", "."): value for name, value in changes.items()})
+
+
+def source_of(root: Path, **changes: Scalar) -> FolderSource:
+    return load_folder(settings_for(root, **changes), "cpu")
+
+
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 2**31), st.data())
+def test_shuffles_are_distinct_and_their_beginnings_stay(sizes: list[int], seed: int, data: st.DataObject) -> None:
+    keys = random.keys(seed, "test", torch.arange(len(sizes)))
+    count = data.draw(st.integers(0, min(sizes)))
+    found = shuffled(keys, count, torch.tensor(sizes))
+    assert found.shape == (len(sizes), count)
+    for row, size in zip(found.tolist(), sizes, strict=True):
+        assert len(set(row)) == count
+        assert all(0 <= number < size for number in row)
+    assert torch.equal(found, shuffled(keys, min(sizes), torch.tensor(sizes))[:, :count])
+
+
+def test_every_number_is_as_likely_in_every_place_of_a_shuffle() -> None:
+    many, among = 40_000, 7
+    found = shuffled(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
+    share = torch.nn.functional.one_hot(found, among).double().mean(0)
+    sd = (1 / among * (1 - 1 / among) / many) ** 0.5
+    assert (share - 1 / among).abs().max() < 5 * sd
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("rgb", 3), ("grey", 1)])
+def test_episodes_have_their_shape(root: Path, mode: str, channels: int) -> None:
+    source = source_of(root, task__image_mode=mode)
+    assert source.input_shape == (channels, 16, 16)
+    episodes = source.episodes("train", [4, 2, 9], seed=1, ways=5, shots=2, queries=3)
+    assert episodes.support_x.shape == (3, 10, channels, 16, 16)
+    assert episodes.query_x.shape == (3, 15, channels, 16, 16)
+    assert episodes.support_x.dtype == torch.float32
+    assert 0 <= episodes.support_x.min() < 0.1
+    assert 0.9 < episodes.support_x.max() <= 1
+    assert episodes.support_y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_a_task_is_a_function_of_its_number(root: Path) -> None:
+    source, again = source_of(root), source_of(root)
+    together = source.episodes("test", range(10), seed=3, ways=4, shots=2, queries=3)
+    for task in (7, 0, 3):
+        alone = again.episodes("test", [task], seed=3, ways=4, shots=2, queries=3)
+        assert torch.equal(alone.support_x[0], together.support_x[task])
+        assert torch.equal(alone.query_x[0], together.query_x[task])
+    other = source.episodes("test", range(10), seed=4, ways=4, shots=2, queries=3)
+    assert not torch.equal(other.query_x, together.query_x)
+
+
+def test_more_shots_only_add_support(root: Path) -> None:
+    source = source_of(root)
+    few = source.episodes("val", range(5), seed=0, ways=5, shots=1, queries=3)
+    more = source.episodes("val", range(5), seed=0, ways=5, shots=3, queries=3)
+    assert torch.equal(few.query_x, more.query_x)
+    assert torch.equal(few.support_x, more.support_x[:, ::3])
+
+
+def test_support_and_query_share_no_image(root: Path) -> None:
+    episodes = source_of(root).episodes("train", range(30), seed=0, ways=5, shots=3, queries=3)
+    for task in range(30):
+        images = torch.cat([episodes.support_x[task], episodes.query_x[task]])
+        assert len(torch.unique(images, dim=0)) == 30
+
+
+def test_labels_are_of_the_classes_that_are_shown(root: Path) -> None:
+    """The patterns are so plain that the nearest image is nearly always of the same class."""
+    episodes = source_of(root).episodes("train", range(20), seed=0, ways=5, shots=3, queries=3)
+    assert nearest_neighbour_accuracy(episodes).mean() > 0.95
+
+
+def shown_classes(source: FolderSource, split: Split) -> set[str]:
+    return {source.class_name(split, number) for number in range(source.class_count(split))}
+
+
+def test_no_class_is_in_two_splits_and_all_are_in_one(root: Path) -> None:
+    source = source_of(root)
+    shown = [shown_classes(source, split) for split in SPLITS]
+    assert [len(each) for each in shown] == [19, 5, 6]
+    assert set.union(*shown) == set(names(30))
+    other = source_of(root, task__split_seed=1)
+    assert shown_classes(other, "test") != shown[2]
+
+
+def test_images_of_a_split_are_of_its_own_classes(root: Path) -> None:
+    source = source_of(root)
+    images = {}
+    for split in SPLITS:
+        classes = torch.arange(source.class_count(split))
+        images[split] = source.draw(split, classes, classes, 6)
+    flat = torch.cat([images[split].flatten(0, 1) for split in SPLITS])
+    assert len(torch.unique(flat, dim=0)) == 30 * 6
+
+
+def test_a_task_is_called_by_its_classes(root: Path) -> None:
+    said = source_of(root).describe("val", 0, seed=0, ways=5).split(", ")
+    assert set(said) == shown_classes(source_of(root), "val")
+
+
+def test_pooled_images_are_of_the_training_classes(root: Path) -> None:
+    source = source_of(root)
+    x, y = source.pooled_batch(3, seed=0, size=400)
+    assert x.shape == (400, 3, 16, 16)
+    assert set(y.tolist()) == set(range(19))
+    means = source.draw("train", torch.arange(19), torch.arange(19), 6).mean(1)
+    assert (torch.cdist(x.flatten(1), means.flatten(1)).argmin(1) == y).float().mean() > 0.95
+
+
+def test_more_shots_than_a_split_has_images_for(root: Path) -> None:
+    with pytest.raises(BadInput, match=r"task.shots is 5 and task.queries is 3, .*'class09' \(6\)"):
+        source_of(root).episodes("train", [0], seed=0, ways=5, shots=5, queries=3)
+
+
+def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path) -> None:
+    before = source_of(root).fingerprint
+    copy = Path(shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copy))
+    assert source_of(copy).fingerprint == before
+    fingerprints = {before, source_of(root, task__split_seed=1).fingerprint}
+    (copy / "class04" / "000.png").unlink()
+    fingerprints.add(source_of(copy).fingerprint)
+    write_class(copy / "class31", 31, 6)
+    fingerprints.add(source_of(copy).fingerprint)
+    assert len(fingerprints) == 4
+
+
+def test_what_is_left_out_is_noticed(root: Path, tmp_path: Path) -> None:
+    assert source_of(root).notices == ()
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    for number in range(3):
+        (copy / "class04" / f"notes{number}.txt").write_text("x")
+    (copy / "class05" / "damaged.png").write_bytes(b"\x89PNG")
+    (notice,) = source_of(copy).notices
+    assert notice.startswith(f"4 left out of '{copy}': class04/notes0.txt is not called .png, .jpg or .jpeg; class04/")
+    assert notice.endswith(f"; … (metatui data folder '{copy}' lists them all)")
+
+
+@pytest.mark.parametrize("name", ["maml", "fomaml", "reptile", "pretrained", "scratch"])
+def test_colour_images_train_and_adapt_from_end_to_end(root: Path, tmp_path: Path, name: str) -> None:
+    session = Session.start(settings_for(root, algorithm__name=name, task__image_size=32), runs_dir=tmp_path)
+    events = list(session)
+    assert sum(isinstance(event, Progress) for event in events) == (0 if name == "scratch" else 3)
+    finished = events[-1]
+    assert isinstance(finished, Finished)
+    assert finished.test is not None
+    assert finished.test.accuracy is not None
+    assert finished.test.tasks == 6
+    assert all(isinstance(view, ImageView) and len(view.query[0]) == 32 * 32 for view in finished.views)
+    again = evaluate(session.run, split="test")
+    assert again.accuracy == finished.test.accuracy
+    assert [view.task for view in views(session.run, [3, 1])] == [3, 1]
+    assert any(isinstance(event, Evaluated) for event in events)
+
+
+def test_colour_patterns_are_learned(root: Path, tmp_path: Path) -> None:
+    settings = settings_for(root, training__iterations=25, algorithm__outer_lr=0.01, evaluation__every=0)
+    finished = list(Session.start(settings, runs_dir=tmp_path))[-1]
+    assert isinstance(finished, Finished)
+    assert finished.test is not None
+    assert finished.test.accuracy is not None
+    assert finished.test.accuracy.mean[-1] > 0.6  # by chance it would be 0.2
+
+
+def test_a_run_says_what_it_left_out(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    (copy / "class04" / "damaged.png").write_bytes(b"\x89PNG")
+    session = Session.start(settings_for(copy), runs_dir=tmp_path / "runs")
+    warnings = [event.text for event in session if isinstance(event, Warned)]
+    assert warnings == [f"1 left out of '{copy}': class04/damaged.png is damaged at its beginning"]
+    assert warnings[0] in [entry.details.get("text") for entry in session.run.journal()]
+
+
+def test_a_run_whose_folder_changed_is_neither_evaluated_nor_resumed(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    session = Session.start(settings_for(copy, training__iterations=100), runs_dir=tmp_path / "runs")
+    for event in session:
+        if isinstance(event, Progress):
+            session.interrupt()
+    evaluate(session.run)
+    write_class(copy / "class31", 31, 9)  # every class would be dealt anew
+    for use in (evaluate, Session.resume):
+        with pytest.raises(BadInput, match=r"its classes or images are no longer those of the run"):
+            use(session.run)
+    shutil.rmtree(copy / "class31")
+    again = Session.resume(session.run)
+    again.interrupt()
+    assert isinstance(list(again)[-1], Finished)

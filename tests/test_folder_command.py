@@ -1,0 +1,95 @@
+"""`metatui data folder PATH`, as a person or a script runs it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metatui import paths
+from metatui.cli.main import main
+from tests.folder_files import names, write_class, write_classes
+
+
+@pytest.fixture(autouse=True)
+def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packs")
+
+
+def test_a_folder_is_packed_and_what_is_in_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_classes(tmp_path / "images", names(30), 4)
+    write_class(root / "more", 1, 7)
+    (root / "more" / "notes.txt").write_text("x")
+    (root / "more" / "bad.png").write_bytes(b"x")
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "folder", "images", "--set", "task.image_size=16"]) == 0
+    out, err = capsys.readouterr()
+    first, *rest = [line.strip() for line in out.splitlines()]
+    assert first.startswith("Packed in ")
+    assert str(tmp_path / "packs") in first
+    assert rest == [
+        "Images: 127 of 16x16 pixels in rgb, 4 to 7 of a class: shots and queries together up to 4",
+        "Classes: 20 for training, 5 for validation, 6 for test: ways up to 5",
+        "Left out: 2",
+        "more/notes.txt is not called .png, .jpg or .jpeg",
+        "more/bad.png is not a PNG or JPEG image",
+    ]
+    assert err == "packed 128 of 128 images\n"
+
+    assert main(["data", "folder", str(root), "--set", "task.image_size=16"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Already packed, and nothing changed since: ")
+    assert err == ""
+
+
+def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for part, count in (("train", 3), ("test", 2)):
+        write_classes(tmp_path / "images" / part, names(count, part), 2)
+    (tmp_path / "images" / "test" / "test00" / "\udcff.png").write_bytes(b"")
+    assert main(["data", "folder", str(tmp_path / "images"), "--set", "task.image_mode=grey", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["folder"] == str(tmp_path / "images")
+    assert (report["images"], report["image_size"], report["image_mode"]) == (10, 32, "grey")
+    assert report["packed_now"] is True
+    assert [len(report["classes"][split]) for split in ("train", "val", "test")] == [2, 1, 2]
+    assert report["classes"]["test"] == [{"name": "test00", "images": 2}, {"name": "test01", "images": 2}]
+    assert report["left_out"] == [{"path": "test/test00/\udcff.png", "why": "is empty"}]
+    assert Path(report["file"]).is_file()
+
+
+def test_folders_that_hold_too_little_are_still_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = write_classes(tmp_path / "images", ["cat"], 1)
+    assert main(["data", "folder", str(root)]) == 0
+    out = capsys.readouterr().out
+    assert "1 to 1 of a class: shots and queries together up to 1" in out
+    assert "Classes: 1 for training, 0 for validation, 0 for test: too few for two ways" in out
+    assert "Left out: 0\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nowhere"], "nowhere', but there is no such folder"),
+        ([""], "task.folder is ''"),
+        (["."], "which has no class folders"),
+        ([".", "--set", "task.image_size=4"], "task.image_size is 4, but must be a whole number from 8 to 512"),
+        ([".", "--set", "task.folder"], "must be group.key=value"),
+        ([], "Missing argument 'PATH'"),
+    ],
+)
+def test_bad_calls(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["data", "folder", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1

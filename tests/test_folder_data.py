@@ -1,0 +1,217 @@
+"""A folder's packed images: made once, made anew where the folder or the pack changed, and never trusted blindly."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from metatui import paths
+from metatui.errors import BadInput
+from metatui.learning.tasks import folder_data
+from metatui.learning.tasks.folder_data import Packed, load, packed_path
+from metatui.learning.tasks.folder_images import decoded
+from metatui.learning.tasks.folder_listing import list_folder
+from tests.folder_files import pattern, stored, write_class, write_classes
+
+
+@pytest.fixture(autouse=True)
+def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packs")
+    return tmp_path / "packs"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_classes(tmp_path / "images", ["cat", "dog", "eel"], 3)
+
+
+def packed(root: Path, *, size: int = 8, rgb: bool = True) -> Packed:
+    return load(list_folder(str(root)), size=size, rgb=rgb)
+
+
+@pytest.mark.parametrize("rgb", [True, False])
+def test_what_is_packed_are_the_images_in_order(root: Path, rgb: bool) -> None:
+    for now in (True, False):
+        found = packed(root, rgb=rgb)
+        assert found.packed_now is now
+        assert found.pixels.shape == (9, 3 if rgb else 1, 8, 8)
+        files = list_folder(str(root)).files
+        for image, file in zip(found.pixels, files, strict=True):
+            assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=rgb).tolist()
+
+
+def test_the_pack_is_an_ordinary_safetensors_file(root: Path) -> None:
+    found = packed(root)
+    assert torch.equal(load_file(found.path)["images"], found.pixels)
+
+
+def test_more_images_than_a_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folder_data, "_CHUNK", 2)
+    told: list[tuple[int, int]] = []
+    found = load(list_folder(str(root)), size=8, rgb=True, progress=lambda done, total: told.append((done, total)))
+    assert told == [(2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    assert found.left_out == ()
+    assert len(torch.unique(found.pixels, dim=0)) == 9
+
+
+def test_what_cannot_be_decoded_is_left_out_and_stays_told(root: Path) -> None:
+    (root / "cat" / "000.png").write_bytes(b"")
+    (root / "dog" / "002.png").write_bytes(stored(pattern(5), "GIF"))
+    (root / "eel" / "001.jpeg").write_bytes(stored(pattern(6), "JPEG")[:-40])
+    listing = list_folder(str(root))
+    for now in (True, False):
+        found = load(listing, size=8, rgb=True)
+        assert found.packed_now is now
+        assert [number for number, _ in found.left_out] == [0, 5, 7]
+        assert [str(each) for each in found.unusable(listing)] == [
+            "cat/000.png is empty",
+            "dog/002.png is not a PNG or JPEG image",
+            f"eel/001.jpeg {found.left_out[2][1]}",
+        ]
+        kept = [file for number, file in enumerate(listing.files) if number not in (0, 5, 7)]
+        for image, file in zip(found.pixels, kept, strict=True):
+            assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
+
+
+def test_a_file_that_goes_while_it_is_read_is_left_out(root: Path) -> None:
+    listing = list_folder(str(root))
+    (root / "dog" / "000.png").unlink()
+    found = load(listing, size=8, rgb=True)
+    assert [str(each) for each in found.unusable(listing)] == ["dog/000.png cannot be read: no such file or directory"]
+
+
+def test_a_file_that_is_too_long_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listing = list_folder(str(root))
+    longest = max(file.size for file in listing.files)
+    monkeypatch.setattr(folder_data, "_MAX_FILE", longest - 1)
+    found = load(listing, size=8, rgb=True)
+    assert f"has {longest:,} bytes, more than the {longest - 1:,} that are read" in [why for _, why in found.left_out]
+
+
+def touched(root: Path) -> None:
+    os.utime(root / "cat" / "000.png", ns=(1, 1))
+
+
+def changed(root: Path) -> None:
+    (root / "cat" / "000.png").write_bytes(stored(pattern(99)))
+
+
+def added(root: Path) -> None:
+    write_class(root / "fox", 4, 1)
+
+
+def removed(root: Path) -> None:
+    (root / "dog" / "001.jpeg").unlink()
+
+
+def renamed(root: Path) -> None:
+    (root / "dog").rename(root / "puppy")
+
+
+@pytest.mark.parametrize("change", [touched, changed, added, removed, renamed])
+def test_a_changed_folder_is_packed_anew_in_the_same_place(root: Path, change: Callable[[Path], None]) -> None:
+    before = packed(root)
+    change(root)
+    after = packed(root)
+    assert after.packed_now
+    assert after.path == before.path
+    assert not packed(root).packed_now
+
+
+def test_sizes_and_modes_and_folders_have_packs_of_their_own(root: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(root, tmp_path / "other")
+    made = [packed(root), packed(root, size=9), packed(root, rgb=False), packed(other)]
+    assert all(each.packed_now for each in made)
+    assert len({each.path for each in made}) == 4
+    assert made[3].sha256 == made[0].sha256
+    assert not packed(root).packed_now
+
+
+def test_force_packs_anew(root: Path) -> None:
+    packed(root)
+    assert load(list_folder(str(root)), size=8, rgb=True, force=True).packed_now
+
+
+def torn(data: bytes) -> bytes:
+    return data[: len(data) // 2]
+
+
+def flipped(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
+def header_changed(change: Callable[[dict[str, dict[str, object]]], object]) -> Callable[[bytes], bytes]:
+    def apply(data: bytes) -> bytes:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(data[8 : 8 + length])
+        change(header)
+        text = json.dumps(header).encode()
+        return struct.pack("<Q", len(text)) + text + data[8 + length :]
+
+    return apply
+
+
+BROKEN: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "torn": torn,
+    "a pixel changed": flipped,
+    "a byte more": lambda data: data + b"\0",
+    "garbage": lambda data: b"\xff" * 200,
+    "a pickle": lambda data: b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n(S'true'\ntR.",
+    "no metadata": header_changed(lambda header: header.pop("__metadata__")),
+    "another format": header_changed(lambda header: header["__metadata__"].update(format="metatui folder 2")),
+    "another listing": header_changed(lambda header: header["__metadata__"].update(listing="x")),
+    "no list of what is left out": header_changed(lambda header: header["__metadata__"].pop("left_out")),
+    "another list of what is left out": header_changed(lambda header: header["__metadata__"].update(left_out="[[1]]")),
+    "an image said to be left out": header_changed(
+        lambda header: header["__metadata__"].update(left_out='[[0, "is"]]')
+    ),
+    "a list without end": header_changed(lambda header: header["__metadata__"].update(left_out="[" * 50_000)),
+    "another shape": header_changed(lambda header: header["images"].update(shape=[9, 3, 4, 16])),
+    "another type": header_changed(lambda header: header["images"].update(dtype="I8")),
+    "another name": header_changed(lambda header: header.update(pictures=header.pop("images"))),
+}
+
+
+@pytest.mark.parametrize("kind", BROKEN)
+def test_a_broken_pack_is_made_again(root: Path, kind: str) -> None:
+    first = packed(root)
+    first.path.write_bytes(BROKEN[kind](first.path.read_bytes()))
+    again = packed(root)
+    assert again.packed_now
+    assert torch.equal(again.pixels, first.pixels)
+    assert not packed(root).packed_now
+
+
+def test_a_pack_that_is_no_file_is_not_waited_for(root: Path) -> None:
+    path = packed_path(root.resolve(), size=8, rgb=True)
+    path.parent.mkdir()
+    os.mkfifo(path)
+    assert packed(root).packed_now
+    assert not packed(root).packed_now
+
+
+def test_images_that_cannot_be_kept_are_used_all_the_same(root: Path, packs: Path) -> None:
+    packs.write_text("a file where a folder should be")
+    found = packed(root)
+    assert len(found.pixels) == 9
+    assert "are not kept, so they will be decoded again" in found.problem
+    assert "cannot be written" in found.problem
+
+
+def test_no_more_than_memory_is_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need = 9 * 3 * 8 * 8
+    monkeypatch.setattr(folder_data, "largest", lambda: need)
+    packed(root)
+    monkeypatch.setattr(folder_data, "largest", lambda: need - 1)
+    with pytest.raises(BadInput, match="whose 9 images of 8x8 pixels take"):
+        packed(root)
+    packed(root, rgb=False)
