@@ -210,6 +210,16 @@ def test_colour_images_train_and_adapt_from_end_to_end(root: Path, tmp_path: Pat
     assert any(isinstance(event, Evaluated) for event in events)
 
 
+def test_views_of_large_images_are_small(root: Path, tmp_path: Path) -> None:
+    settings = settings_for(root, task__image_size=96, training__iterations=1, model__filters=2)
+    finished = list(Session.start(settings, runs_dir=tmp_path))[-1]
+    assert isinstance(finished, Finished)
+    view = finished.views[0]
+    assert isinstance(view, ImageView)
+    assert (view.height, view.width) == (64, 64)
+    assert {len(picture) for picture in (*view.support, *view.query)} == {64 * 64}
+
+
 def test_colour_patterns_are_learned(root: Path, tmp_path: Path) -> None:
     settings = settings_for(root, training__iterations=25, algorithm__outer_lr=0.01, evaluation__every=0)
     finished = list(Session.start(settings, runs_dir=tmp_path))[-1]

@@ -19,6 +19,9 @@ from metatui.learning.tasks.sinusoid import SinusoidSource, X
 GRID = 101
 """Points of the curves that a regression view holds."""
 
+LARGEST_PICTURE = 64
+"""Pixels across the largest image in a view: more than a terminal shows, and a view is written to disk."""
+
 QUERIES_PER_CLASS = 2
 """Query images of each class that an image view holds."""
 
@@ -85,8 +88,8 @@ def _images(
         ImageView(
             task=task,
             title=title,
-            height=episodes.query_x.shape[-2],
-            width=episodes.query_x.shape[-1],
+            height=min(episodes.query_x.shape[-2], LARGEST_PICTURE),
+            width=min(episodes.query_x.shape[-1], LARGEST_PICTURE),
             support=_pictures(episodes.support_x[t]),
             support_labels=tuple(episodes.support_y[t].tolist()),
             query=_pictures(episodes.query_x[t, rows]),
@@ -114,6 +117,8 @@ def _numbers(values: Tensor) -> tuple[float, ...]:
 
 
 def _pictures(images: Tensor) -> tuple[bytes, ...]:
-    """Grey images [B, C, H, W] with ink as 1 to bytes with ink as 255."""
-    grey = (images.mean(dim=1).clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    """Images [B, C, H, W] with ink as 1 to grey bytes with ink as 255, no larger than a view holds them."""
+    height, width = (min(side, LARGEST_PICTURE) for side in images.shape[-2:])
+    small = torch.nn.functional.adaptive_avg_pool2d(images.mean(dim=1), (height, width))
+    grey = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
     return tuple(bytes(image.flatten().tolist()) for image in grey)

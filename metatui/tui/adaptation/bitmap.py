@@ -25,7 +25,7 @@ def drawn(image: bytes, height: int, width: int, rows: int, columns: int, symbol
     if len(image) != height * width or not image or rows < 1 or columns < 1:
         return (" " * max(0, columns),) * max(0, rows)
     down, across = {Symbols.BRAILLE: (4, 2), Symbols.BLOCK: (2, 2), Symbols.ASCII: (1, 1)}[symbols]
-    ink = _shrunk(image, height, width, rows * down, columns * across)
+    ink = _shrunk(_with_ground(image), height, width, rows * down, columns * across)
     lines = []
     for row in range(rows):
         line = ""
@@ -36,6 +36,27 @@ def drawn(image: bytes, height: int, width: int, rows: int, columns: int, symbol
             line += _glyph(cell, symbols)
         lines.append(line)
     return tuple(lines)
+
+
+def _with_ground(image: bytes) -> bytes:
+    """`image` such that what stands out of it is ink: a drawing as it is, a scan of a bright page turned round, and the
+    brighter half of a photograph."""
+    ordered = sorted(image)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    if middle == 0 or low == high:
+        return image
+    ground = (middle - low) / (high - low)
+    table = []
+    for value in range(256):
+        ink = (min(max(value, low), high) - low) / (high - low)
+        if ground > 0.9:
+            ink = 1 - ink
+        elif ink < ground:
+            ink *= _INK / ground
+        elif ground:
+            ink = 1 - (1 - ink) * (1 - _INK) / (1 - ground)
+        table.append(round(255 * ink))
+    return image.translate(bytes(table))
 
 
 def _shrunk(image: bytes, height: int, width: int, rows: int, columns: int) -> list[list[float]]:
