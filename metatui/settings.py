@@ -67,7 +67,7 @@ class TaskSettings(Group):
     )
     folder: str = knob(
         "", pattern=r"^([/~][^\x00]*)?$", max_length=4096, label="Folder", main=True, path=True,
-        allowed="the path of a folder",
+        allowed="the whole path of a folder, from / or ~ on",
         help="Holds a folder of images (PNG, JPEG) for each class, or such folders in its train, val and test.",
         when={"task.source": FOLDER},
     )  # fmt: skip

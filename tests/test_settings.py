@@ -109,6 +109,7 @@ def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
         ({"compute": {"device": "gpu"}}, "compute.device", "is 'gpu', but must be auto, cpu, cuda"),
         ({"model": {"hidden": [40, 0]}}, "model.hidden", "from 1 to 4,096"),
         ({"model": {"hidden": []}}, "model.hidden", "one to eight whole numbers"),
+        ({"task": {"folder": "images"}}, "task.folder", "but must be the whole path of a folder, from / or ~ on"),
     ],
 )
 def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) -> None:
@@ -123,6 +124,8 @@ def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) 
         ({"algorithm": {"name": "maml", "inner_optimizer": "adam"}}, "algorithm.inner_optimizer"),
         ({"algorithm": {"name": "reptile", "inner_batch": 11}}, "algorithm.inner_batch"),
         ({"algorithm": {"outer_schedule": "linear", "outer_lr_final": 0.1}}, "algorithm.outer_lr_final"),
+        ({"task": {"source": "folder"}}, "task.folder"),
+        ({"task": {"source": "folder", "folder": "/images", "image_size": 15}}, "task.image_size"),
         ({"task": {"source": "omniglot", "shots": 6, "queries": 15}}, "task.shots"),
         ({"task": {"source": "omniglot", "shots": 1, "queries": 20}}, "task.queries"),
         (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -56,6 +58,19 @@ def test_a_field_that_does_not_matter_is_neither_shown_nor_wrong() -> None:
     assert found.settings.algorithm.inner_optimizer == "sgd"
     assert "task.ways" not in found.visible
     assert "task.ways" in assess({**texts_of(Settings()), "task.source": "glyphs"}).visible
+
+
+def test_a_path_is_meant_from_where_it_is_typed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home/someone")
+    texts = {**texts_of(Settings()), "task.source": "folder"}
+    assert "path of a folder of images" in assess(texts).problems["task.folder"]
+    for typed, meant in (("images", tmp_path / "images"), ("~/images", "/home/someone/images"), ("/images", "/images")):
+        found = assess({**texts, "task.folder": typed})
+        assert found.problems == {}
+        assert found.settings is not None
+        assert found.settings.task.folder == str(meant)
+        assert {"task.folder", "task.image_size", "task.image_mode", "task.split_seed"} <= found.visible
 
 
 @given(st.dictionaries(st.sampled_from(sorted(KNOBS)), st.text(max_size=12), max_size=6))
