@@ -11,7 +11,7 @@ from torch.func import replace_all_batch_norm_modules_
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.errors import BadInput, shown
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, meta_parameters
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, meta_parameters
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.episodes import Episodes
@@ -35,21 +35,24 @@ ENGINES: tuple[Literal["loop", "batched", "higher"], ...] = ("loop", "batched", 
 """The engines that compute any module at once; `compiled` is `batched` until a graph has been made for it."""
 
 
-def make_engine(name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1) -> Engine:
+def make_engine(
+    name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto"
+) -> Engine:
     """The engine called `name`, computing on `model`. Raises BadInput for another name.
 
     Args:
         workers: threads that the loop engine spreads tasks over.
+        second_order: how second-order meta-gradients are taken; `higher` always unrolls.
     """
     match name:
         case "loop":
-            return LoopEngine(model, loss, workers=workers)
+            return LoopEngine(model, loss, workers=workers, second_order=second_order)
         case "batched":
-            return BatchedEngine(model, loss)
+            return BatchedEngine(model, loss, second_order)
         case "compiled":
             from metatui.learning.engines.compiled import CompiledEngine
 
-            return CompiledEngine(model, loss)
+            return CompiledEngine(model, loss, second_order)
         case "higher":
             from metatui.learning.engines.higher_library import HigherEngine
 

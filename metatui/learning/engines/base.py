@@ -9,18 +9,25 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import ClassVar, TypeVar
+from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import grad
 from torch.func import functional_call
 
+from metatui.learning.engines.differentiation import Found, Objective, first_order, recomputed, unrolled
+from metatui.learning.engines.stacked_layers import is_perceptron
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
 
 R = TypeVar("R")
+
+SecondOrder = Literal["auto", "unrolled", "recomputed"]
+
+GRAPH_OF_GRADIENT = 3
+"""Memory that the graph of a gradient takes, in graphs of the prediction alone: forward, backward, and the backward
+of both."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +59,10 @@ class Engine(ABC):
 
     name: ClassVar[str]
 
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
         self.model = model
         self.loss = loss
+        self.second_order = second_order
 
     @abstractmethod
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -63,6 +71,22 @@ class Engine(ABC):
         With `first_order` the inner gradients count as constants (Finn et al. 2017, section 5.2), which is the mean
         over tasks of the query gradient at the adapted parameters.
         """
+
+    def differentiate(
+        self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool
+    ) -> Found:
+        """The meta-gradient of one task, or of a stack of them: first order, or second order the way that is set."""
+        if first:
+            return first_order(task, start, inner)
+        return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
+
+    def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
+        """Whether second order goes by Hessian-vector products. Left to choose, the graph of the inner steps is kept
+        while it takes no more memory than the query set's, which is there in any case."""
+        if self.second_order != "auto":
+            return self.second_order == "recomputed"
+        graph = GRAPH_OF_GRADIENT * inner.steps * episodes.support_x.shape[1]
+        return inner.steps > 1 and graph > episodes.query_x.shape[1] and not is_perceptron(self.model)
 
     @abstractmethod
     def adapt(
@@ -97,12 +121,6 @@ class Engine(ABC):
 def task_of(stack: Params, task: int) -> Params:
     """One task's parameters out of a stack."""
     return {name: p[task] for name, p in stack.items()}
-
-
-def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    """The gradient of a scalar `loss` with respect to each of `params`; zeros for one that it does not depend on."""
-    found = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
-    return dict(zip(params, found, strict=True))
 
 
 def stacked(tasks: list[Params]) -> Params:

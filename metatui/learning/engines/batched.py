@@ -12,7 +12,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, gradients_of, repeated, step_batch
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, repeated, step_batch
+from metatui.learning.engines.differentiation import Objective, gradients_of, leaves
 from metatui.learning.engines.stacked_layers import stacked_forward
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
@@ -24,27 +25,25 @@ class BatchedEngine(Engine):
 
     name = "batched"
 
-    def __init__(self, model: nn.Module, loss: Loss) -> None:
-        super().__init__(model, loss)
+    def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
+        super().__init__(model, loss, second_order)
         self.forward_each = stacked_forward(model)
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        tasks = len(episodes)
-        start = {name: p.detach().requires_grad_() for name, p in theta.items()}
-        fast: Params = {name: p.expand(tasks, *p.shape) for name, p in start.items()}
-        update, support_loss = inner.start(), torch.empty(0)
-        for step in range(inner.steps):
-            losses = self.loss.each(self.forward_each(fast, episodes.support_x), episodes.support_y)
-            if step == 0:
-                support_loss = losses.detach()
-            fast = update(fast, gradients_of(losses.sum(), fast, create_graph=not first_order))
-        predicted = self.forward_each(fast, episodes.query_x)
-        losses = self.loss.each(predicted, episodes.query_y)
+        def support(stack: Params) -> Tensor:
+            return self.loss.each(self.forward_each(stack, episodes.support_x), episodes.support_y)
+
+        def query(stack: Params) -> tuple[Tensor, Tensor]:
+            predicted = self.forward_each(stack, episodes.query_x)
+            return self.loss.each(predicted, episodes.query_y), predicted
+
+        start = repeated(theta, len(episodes))
+        found = self.differentiate(Objective(support, query), start, episodes, inner, first_order)
         return MetaGradient(
-            loss=losses.detach(),
-            gradients=gradients_of(losses.mean(), start),
-            outputs=predicted.detach(),
-            support_loss=support_loss,
+            loss=found.loss,
+            gradients={name: g.mean(0) for name, g in found.gradients.items()},
+            outputs=found.outputs,
+            support_loss=found.support_loss,
         )
 
     def adapt(
@@ -53,8 +52,8 @@ class BatchedEngine(Engine):
         stack, update = repeated(theta, len(x)), inner.start()
         yield Adaptation(stack, None)
         for step in range(inner.steps):
-            fast = {name: p.detach().requires_grad_() for name, p in stack.items()}
-            losses = self.loss.each(self.forward_each(fast, (batch := step_batch(x, y, order, step))[0]), batch[1])
+            fast, (step_x, step_y) = leaves(stack), step_batch(x, y, order, step)
+            losses = self.loss.each(self.forward_each(fast, step_x), step_y)
             stack = update(stack, gradients_of(losses.sum(), fast))
             yield Adaptation(stack, losses.detach())
 

@@ -16,12 +16,15 @@ from metatui.learning.engines.base import (
     Engine,
     MetaGradient,
     R,
-    gradients_of,
+    SecondOrder,
     repeated,
     stacked,
     step_batch,
     task_of,
 )
+from metatui.learning.engines.batch_norm import with_second_derivatives
+from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
+from metatui.learning.engines.memory_format import channels_last
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
@@ -36,8 +39,10 @@ class LoopEngine(Engine):
 
     name = "loop"
 
-    def __init__(self, model: nn.Module, loss: Loss, *, workers: int = 1) -> None:
-        super().__init__(model, loss)
+    def __init__(
+        self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto"
+    ) -> None:
+        super().__init__(with_second_derivatives(model), loss, second_order)
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=self._make_own) if workers > 1 else None
 
@@ -47,31 +52,29 @@ class LoopEngine(Engine):
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
-        predicted: Tensor = functional_call(getattr(self._own, "model", self.model), params, (x,))
+        predicted: Tensor = functional_call(getattr(self._own, "model", self.model), params, (channels_last(x),))
         return predicted
 
     def each(self, one: Callable[[int], R], tasks: int) -> list[R]:
         return super().each(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        def one(t: int) -> tuple[Tensor, Params, Tensor, Tensor]:
-            start = {name: p.detach().requires_grad_() for name, p in theta.items()}
-            fast, update, support_loss = start, inner.start(), torch.empty(0)
-            for step in range(inner.steps):
-                loss = self.loss.one(self.forward(fast, episodes.support_x[t]), episodes.support_y[t])
-                if step == 0:
-                    support_loss = loss.detach()
-                fast = update(fast, gradients_of(loss, fast, create_graph=not first_order))
-            predicted = self.forward(fast, episodes.query_x[t])
-            query_loss = self.loss.one(predicted, episodes.query_y[t])
-            return query_loss.detach(), gradients_of(query_loss, start), predicted.detach(), support_loss
+        def one(t: int) -> Found:
+            def support(params: Params) -> Tensor:
+                return self.loss.one(self.forward(params, episodes.support_x[t]), episodes.support_y[t])
 
-        losses, gradients, outputs, support_losses = zip(*self.each(one, len(episodes)), strict=True)
+            def query(params: Params) -> tuple[Tensor, Tensor]:
+                predicted = self.forward(params, episodes.query_x[t])
+                return self.loss.one(predicted, episodes.query_y[t]), predicted
+
+            return self.differentiate(Objective(support, query), theta, episodes, inner, first_order)
+
+        found = self.each(one, len(episodes))
         return MetaGradient(
-            loss=torch.stack(losses),
-            gradients={name: sum(g[name] for g in gradients) / len(episodes) for name in theta},
-            outputs=torch.stack(outputs),
-            support_loss=torch.stack(support_losses),
+            loss=torch.stack([task.loss for task in found]),
+            gradients={name: sum(task.gradients[name] for task in found) / len(found) for name in theta},
+            outputs=torch.stack([task.outputs for task in found]),
+            support_loss=torch.stack([task.support_loss for task in found]),
         )
 
     def adapt(
@@ -88,7 +91,7 @@ class LoopEngine(Engine):
         """Each task's gradient at its own parameters, as a stack, and its loss [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
-            fast = {name: p.detach().requires_grad_() for name, p in task_of(stack, t).items()}
+            fast = leaves(task_of(stack, t))
             loss = self.loss.one(self.forward(fast, x[t]), y[t])
             return gradients_of(loss, fast), loss.detach()
 
