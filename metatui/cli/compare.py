@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u"}
 """For terminals without the signs of `metatui.runs.comparison.words`."""
 
-PADDING = 2
+PADDING = 3
 """Between two columns of a table."""
 
 
@@ -113,7 +113,7 @@ def _progress() -> Iterator[Callable[[Comparing], object] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("tasks"))
-    with Progress(*columns, console=screen, transient=True) as bar:
+    with Progress(*columns, console=screen, transient=True, refresh_per_second=4) as bar:
         task = bar.add_task("reading", total=None)
         yield lambda now: bar.update(
             task, description=f"{now.run} ({now.number} of {now.runs})", completed=now.done, total=now.tasks
@@ -156,7 +156,10 @@ def _plain(screen: Console, text: str) -> str:
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """The table, in parts of some columns each where all of them do not fit beside each other."""
+    """The table, in parts of some columns each where it has one for each run and they do not fit beside each other."""
+    if whole.names > 1:  # names can be folded
+        yield whole
+        return
     widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
     names, start = whole.names, whole.names
     room = max(width - sum(widths[:names]), 1)

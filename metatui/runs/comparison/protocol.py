@@ -92,9 +92,7 @@ def agree(
     return Agreement(
         protocol=protocol,
         settings=measured,
-        same_tasks=tuple(
-            tuple(each.value(path) for path in TIED if path in KNOBS and KNOBS[path].matters(each)) for each in settings
-        ),
+        same_tasks=tuple(tuple(each.value(path) for path in TIED if KNOBS[path].matters(each)) for each in settings),
         warnings=tuple(_warnings(settings, labels, agreed, split)),
     )
 
@@ -119,8 +117,6 @@ def _warnings(settings: Sequence[Settings], labels: Sequence[str], agreed: Setti
 def _all_apart(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Those of `paths` that are not the same for all runs for which they matter, and which run has which value."""
     for path in paths:
-        if path not in KNOBS:
-            continue
         having = [(name, each) for name, each in zip(labels, settings, strict=True) if KNOBS[path].matters(each)]
         if len({_own(each, path) for _, each in having}) > 1:
             yield path, told([name for name, _ in having], [text_of(_own(each, path)) for _, each in having])

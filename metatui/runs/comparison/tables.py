@@ -83,7 +83,10 @@ def _costs(comparison: Comparison) -> TextTable:
         )
         for run in comparison.runs
     )
-    return TextTable("Costs of training", ("run", "a meta-step", "speed", "tasks/s", "in all", "peak memory"), rows)
+    against = f"; speed against {comparison.timed.label}" if comparison.timed else ""
+    return TextTable(
+        f"Costs of training{against}", ("run", "a meta-step", "speed", "tasks/s", "in all", "peak memory"), rows
+    )
 
 
 def _target(comparison: Comparison) -> TextTable | None:

@@ -202,9 +202,16 @@ class Comparison:
         """What the tests say in words, those over seeds first."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
+    @property
+    def timed(self) -> RunResult | None:
+        """The run that speeds are held against: the first of which the time of a meta-step is known."""
+        return next((run for run in self.runs if run.costs.seconds_per_step), None)
+
     def speed_ratio(self, run: RunResult) -> float | None:
-        """How many times as fast a meta-step of `run` is as one of the first run; None where a time is not known."""
-        first, own = self.runs[0].costs.seconds_per_step, run.costs.seconds_per_step
+        """How many times as many meta-steps `run` makes as the run `timed` in the same time; None where that is not
+        known."""
+        own = run.costs.seconds_per_step
+        first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None
 
 

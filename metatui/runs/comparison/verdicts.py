@@ -35,12 +35,13 @@ def of_seeds(pair: SeedPair) -> str:
     if math.isnan(test.ci95):
         return f"Nothing can be said of {a} and {b}: fewer than two seeds of each have a finite {pair.metric}"
     said = _said(pair.metric, test.difference, test.ci95, a, b)
+    tasks = f"on the same {pair.a.runs[0].evaluation.tasks:,} tasks"
     if math.isnan(pair.p_holm):
-        return f"{_capital(said)}, but the seeds of each are all alike: no test can be made of that"
+        return f"{_capital(said)} {tasks}, but the seeds of each are all alike: no test can be made of that"
     p = _chance(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:
-        return f"{_capital(said)}; a difference this large is not luck of the seeds ({p})"
-    return f"No difference seen between {a} and {b} over seeds ({said}, {p})"
+        return f"{_capital(said)} {tasks}; a difference this large is not luck of the seeds ({p})"
+    return f"No difference seen between {a} and {b} {tasks} ({said}, {p})"
 
 
 def _said(metric: Metric, difference: float, half: float, a: str, b: str) -> str:

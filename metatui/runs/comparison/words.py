@@ -35,11 +35,11 @@ def probability(p: float, name: str = "p") -> str:
 
 
 def seconds(value: float) -> str:
-    """A time as short as it can be: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
-    if value < 0.0995:
-        return f"{1e6 * value:.3g} µs" if value < 0.000995 else f"{1e3 * value:.3g} ms"
+    """A time in its unit: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
+    if value < 0.9995:
+        return f"{1e6 * value:.3g} µs" if value < 0.0009995 else f"{1e3 * value:.3g} ms"
     if value < 59.95:
-        return f"{value:.2g} s" if value < 0.995 else f"{value:.1f} s"
+        return f"{value:.1f} s"
     whole = round(value)
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02} s"

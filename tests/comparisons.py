@@ -1,0 +1,79 @@
+"""Runs to compare: trained in a moment, or made up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from metatui.knobs import change, parse
+from metatui.learning.events import Curve, Evaluation
+from metatui.learning.statistics import mean_ci95
+from metatui.runs.comparison import Costs, RunResult, TaskValues, ValidationCurve
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import Session
+from metatui.settings import Scalar, Settings
+
+SINUSOID = parse(
+    {
+        "model": {"hidden": (8,)},
+        "algorithm": {"meta_batch": 2},
+        "training": {"iterations": 20},
+        "evaluation": {"every": 10, "tasks": 5, "test_tasks": 6, "inner_steps": 2},
+        "compute": {"device": "cpu", "threads": 1},
+    }
+)
+GLYPHS = change(
+    SINUSOID,
+    {
+        "task.source": "glyphs", "task.ways": 3, "task.shots": 1, "task.queries": 2, "model.filters": 2,
+        "model.downsample": "stride", "training.iterations": 2, "evaluation.every": 1,
+    },
+)  # fmt: skip
+
+
+def train(runs_dir: Path, base: Settings = SINUSOID, **changes: Scalar) -> RunFolder:
+    """A run to its end; keyword `group__name` changes a setting."""
+    settings = change(base, {name.replace("__", "."): value for name, value in changes.items()})
+    session = Session.start(settings, runs_dir=runs_dir)
+    for _ in session:
+        pass
+    return session.run
+
+
+def result(
+    label: str,
+    loss: Sequence[float],
+    accuracy: Sequence[float] | None = None,
+    *,
+    settings: Settings = SINUSOID,
+    queries: int = 10,
+    costs: Costs | None = None,
+) -> RunResult:
+    """A run with these values of each task after its one inner step; before it each loss is 5 and each accuracy 0."""
+
+    def columns(values: Sequence[float], before: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        return np.stack([np.full(len(values), before), np.asarray(values, dtype=np.float64)], axis=1)
+
+    losses = columns(loss, 5.0)
+    hits = None if accuracy is None else columns(accuracy, 0.0)
+    return RunResult(
+        run=RunFolder(Path("runs") / label.lower()),
+        label=label,
+        settings=settings,
+        evaluation=Evaluation(
+            split="test", tasks=len(loss), shots=1, queries=queries, ways=None if hits is None else 1,
+            batch_norm=None if hits is None else "transductive", iteration=20, steps=(0, 1),
+            loss=Curve(*mean_ci95(torch.from_numpy(losses))),
+            accuracy=None if hits is None else Curve(*mean_ci95(torch.from_numpy(hits))), seconds=1.0,
+        ),
+        values=TaskValues(losses, hits),
+        same_tasks=(),
+        diverged=int((~np.isfinite(losses[:, -1])).sum()),
+        training=None,
+        validation=ValidationCurve((), (), (), (), ()),
+        costs=costs or Costs(20, 1.0, 0.05, 40.0, 2**28, "cpu", "a CPU", "here"),
+        to_target=None,
+    )  # fmt: skip
