@@ -1,191 +1,104 @@
-"""Meta-steps of metatui beside the same in other libraries, on given tasks, with the outer Adam step counted.
+"""Meta-steps of metatui beside the same in other libraries: `python -m tests.benchmarks`.
 
-Sides are taken in turn in one process; first their meta-gradients are checked to be equal. Prints the README's table:
-medians in milliseconds, and how many times what metatui's own (`auto`) engine takes. learn2learn takes part where it
-can be imported.
+Every side has the same given tasks and starts from the same weights; forward, backward and the outer step are counted.
+Before anything is timed, all sides must move the meta-parameters to the same place in float64. Then sides take turns in
+one process, in float32: in each turn some untimed steps and then timed ones, so that the threads of the library before
+are asleep again. A side's figure is the median of its turns, a turn's the mean of its steps.
+
+metatui runs as its settings' `auto` has it, once it has compiled what it compiles, and its figures include the metrics
+of a meta-step. The others get what is best for them of one torch thread or one a core; images come to them as plain
+contiguous tensors and their network is the plain one. Reptile's peer is a plain PyTorch loop, timed with and without
+the query loss after adaptation, which metatui always computes. `higher` is installed with metatui; learn2learn and JAX
+take part where they can be imported.
+
+Beside it: `tests.benchmarks.product` times what a real run adds to the meta-step, `tests.benchmarks.memory` the memory
+of long inner loops, and `tests.benchmarks.finn_table` trains Table 1 of Finn et al. 2017.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import platform
-import statistics
-import time
-from collections.abc import Callable
-from copy import deepcopy
-from dataclasses import dataclass, replace
+import sys
+from collections.abc import Sequence
+from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
-from metatui.learning.devices import available, physical_cores
-from metatui.learning.engines import choose_engine, make_engine, meta_parameters
-from metatui.learning.engines.compiled import CompiledEngine
-from metatui.learning.engines.stacked_layers import is_perceptron
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop
-from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.learning.models import conv4, mlp
-from metatui.learning.outer import OuterAdam
-from metatui.learning.tasks.glyphs import GlyphSource
-from metatui.learning.tasks.sinusoid import SinusoidSource
-from metatui.learning.tasks.torchvision_import import torchvision_datasets
-
-OUTER_LR = 1e-3
+from tests.benchmarks.floor import floor_ms
+from tests.benchmarks.report import OWN, machine, row, table, written
+from tests.benchmarks.side import Make, Side, Unavailable
+from tests.benchmarks.sides_higher import higher_side
+from tests.benchmarks.sides_jax import jax_side
+from tests.benchmarks.sides_learn2learn import learn2learn_side
+from tests.benchmarks.sides_metatui import OTHERS, by_engine, metatui_side
+from tests.benchmarks.sides_plain import plain_side
+from tests.benchmarks.timing import Timed, check_agreement, choose_threads, take_turns
+from tests.benchmarks.works import Work, works
 
 
-@dataclass(frozen=True)
-class Work:
-    """One row of the table."""
-
-    name: str
-    model: nn.Module
-    loss: Loss
-    episodes: Episodes
-    inner: InnerLoop
-    first_order: bool
-
-
-def works() -> list[Work]:
-    def waves(tasks: int, shots: int) -> Episodes:
-        return SinusoidSource().episodes("train", range(tasks), seed=0, shots=shots, queries=10)
-
-    perceptron, small = mlp((40, 40)), waves(4, 5)
-    images = GlyphSource("cpu").episodes("train", range(4), seed=0, ways=5, shots=1, queries=15)
-    network = conv4(5).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    one, five = InnerLoop(0.01, 1), InnerLoop(0.01, 5)
-    maml = Work("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", perceptron, MEAN_SQUARED_ERROR, waves(25, 10), five, False)
-    conv = Work("conv4-64 max-pool MAML, 4 tasks, 5-way 1-shot, 15 queries, 5 steps", network, CROSS_ENTROPY, images,
-                InnerLoop(0.01, 5), False)  # fmt: skip
-    return [
-        maml,
-        replace(maml, name="sinusoid MAML, 25 tasks, K=Q=10, 1 step", inner=one),
-        replace(maml, name="sinusoid MAML, 4 tasks, K=5, Q=10, 1 step", inner=one, episodes=small),
-        replace(maml, name="sinusoid FOMAML, 25 tasks, K=Q=10, 5 steps", first_order=True),
-        conv,
-        replace(conv, name=conv.name.replace("MAML", "FOMAML"), first_order=True),
-    ]
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    rows, told = [], set[str]()
+    for work in works(options.device):
+        if options.only.lower() not in work.name.lower():
+            continue
+        print(f"{work.name} …", file=sys.stderr, flush=True)
+        timed, why_not = measured(work, makers(work, engines=options.engines), options.seconds)
+        for sentence in why_not:
+            if sentence not in told:
+                print(sentence, file=sys.stderr, flush=True)
+        told.update(why_not)
+        rows.append(row(work, timed))
+        if options.device != "cpu":
+            rows[-1]["floor_ms"] = floor_ms(work)
+    if not rows:
+        raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
+    written(options.json, {"machine": machine(options.device), "rows": rows})
+    print(table(rows))
+    for found in rows if options.device != "cpu" else []:
+        own, floor = found["sides"][OWN]["ms"], found["floor_ms"]
+        print(f"\nThe floor is {floor:.3g} ms: {OWN} reaches {floor / own:.0%} of what the device could do.")
 
 
-Step = Callable[[], dict[str, Tensor]]
-"""One meta-step; returns the meta-gradient it used."""
+def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
+    """What each side takes that can take part here, and why others cannot. Raises Disagree."""
+    torch.compiler.reset()  # what was compiled for the row before is looked through at every call
+    sides: dict[Make, Side] = {}
+    why_not = []
+    for make in makes:
+        try:
+            sides[make] = make(work)
+        except Unavailable as sentence:
+            why_not.append(str(sentence))
+    check_agreement(work, sides)
+    for side in sides.values():
+        choose_threads(side)
+    return take_turns(list(sides.values()), seconds), why_not
 
 
-def engine_side(work: Work, name: str, workers: int = 1) -> Step:
-    engine = make_engine(name, work.model, work.loss, workers=workers)  # type: ignore[arg-type]
-    theta = {n: p.detach().clone() for n, p in meta_parameters(work.model).items()}
-    outer = OuterAdam(theta)
-
-    def step() -> dict[str, Tensor]:
-        torch.set_num_threads(1 if workers > 1 else physical_cores())
-        found = engine.meta_gradient(theta, work.episodes, work.inner, first_order=work.first_order)
-        outer.step(found.gradients, lr=OUTER_LR, clip=0.0)
-        return found.gradients
-
-    return step
-
-
-def compiled_side(work: Work) -> Step:
-    """metatui with `compute.engine = "compiled"`, once its graph is there (the engine has checked it)."""
-    engine = CompiledEngine(work.model, work.loss)
-    theta = {n: p.detach().clone() for n, p in meta_parameters(work.model).items()}
-    outer = OuterAdam(theta)
-    torch.set_num_threads(1)
-    graph = engine.prepare(theta, work.episodes, work.inner, first_order=work.first_order)
-    engine.use(graph, work.episodes, work.inner, first_order=work.first_order)
-
-    def step() -> dict[str, Tensor]:
-        torch.set_num_threads(1)
-        found = engine.meta_gradient(theta, work.episodes, work.inner, first_order=work.first_order)
-        outer.step(found.gradients, lr=OUTER_LR, clip=0.0)
-        return found.gradients
-
-    return step
+def makers(work: Work, *, engines: bool = False) -> list[Make]:
+    """The sides of `work`, metatui's first; with `engines`, all of its engines."""
+    own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
+    if work.is_reptile:
+        return [*own, plain_side(record=False), plain_side(record=True)]
+    peers: list[Make] = [higher_side, learn2learn_side]
+    if work.device.type == "cpu":
+        peers.append(jax_side(unrolled=False))
+        if work.settings.is_classification:
+            peers.append(jax_side(unrolled=True))
+    return [*own, *peers]
 
 
-def learn2learn_side(work: Work) -> Step:
-    torchvision_datasets()  # learn2learn imports torchvision, which a CPU build of torch needs help with
-    import learn2learn as l2l  # type: ignore[import-not-found]
-
-    model = deepcopy(work.model)
-    maml = l2l.algorithms.MAML(model, lr=work.inner.lr, first_order=work.first_order)
-    adam = torch.optim.Adam(model.parameters(), lr=OUTER_LR)
-    tasks = work.episodes
-
-    def step() -> dict[str, Tensor]:
-        torch.set_num_threads(physical_cores())
-        adam.zero_grad()
-        for t in range(len(tasks)):
-            learner = maml.clone()
-            for _ in range(work.inner.steps):
-                learner.adapt(work.loss.one(learner(tasks.support_x[t]), tasks.support_y[t]))
-            loss = work.loss.one(learner(tasks.query_x[t]), tasks.query_y[t]) / len(tasks)
-            loss.backward()  # type: ignore[no-untyped-call]
-        gradients = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-        adam.step()
-        return gradients
-
-    return step
-
-
-def sides(work: Work) -> dict[str, Step]:
-    chosen, _ = choose_engine(work.model, torch.device("cpu"))
-    workers = physical_cores() if chosen == "loop" else 1
-    found = {
-        "metatui": engine_side(work, chosen, workers),
-        "metatui, loop": engine_side(work, "loop"),
-        "higher": engine_side(work, "higher"),
-    }
-    with contextlib.suppress(ImportError):
-        found["learn2learn"] = learn2learn_side(work)
-    return found
-
-
-def check_equal(work: Work) -> None:
-    """Raises where a side's meta-gradient in float64 is not that of the first side."""
-    exact = replace(work, model=deepcopy(work.model).double(), episodes=work.episodes.to("cpu", torch.float64))
-    gradients = {name: torch.cat([g.flatten() for g in step().values()]) for name, step in sides(exact).items()}
-    reference = gradients["metatui"]
-    for name, g in gradients.items():
-        error = float((g - reference).norm() / reference.norm())
-        if error > 1e-8:
-            raise SystemExit(f"{name} differs from metatui by {error:.1e}: nothing to compare")
-
-
-def medians(steps: dict[str, Step], rounds: int) -> dict[str, float]:
-    """Median milliseconds of each side, all sides once in every round."""
-    took: dict[str, list[float]] = {name: [] for name in steps}
-    for _ in range(rounds):
-        for name, step in steps.items():
-            began = time.perf_counter()
-            step()
-            took[name].append(1000 * (time.perf_counter() - began))
-    return {name: statistics.median(times) for name, times in took.items()}
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=float, default=20.0, help="spent on each row, about")
-    options = parser.parse_args()
-    processor = available()[-1].title
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {processor}, {physical_cores()} cores")
-    names: list[str] = []
-    for work in works():
-        check_equal(work)
-        steps = sides(work)
-        if is_perceptron(work.model):
-            steps["metatui, compiled"] = compiled_side(work)
-        if not names:
-            names = list(steps)
-            print("| work (ms a meta-step) | " + " | ".join(names) + " |")
-            print("|---|" + "---:|" * len(names))
-        began = time.perf_counter()
-        medians(steps, 2)
-        rounds = max(5, int(options.seconds / ((time.perf_counter() - began) / 2)))
-        found = medians(steps, rounds)
-        cells = [f"{found[n]:.3g} ({found[n] / found['metatui']:.2g}x)" if n in found else "–" for n in names]
-        print(f"| {work.name} | " + " | ".join(cells) + " |", flush=True)
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has TEXT in it")
+    parser.add_argument("--seconds", type=float, default=20.0, help="spent on each row, about (default 20)")
+    parser.add_argument("--engines", action="store_true", help="metatui's other engines too")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda for its own row: 32 tasks at once")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,116 @@
+"""Table 1 of Finn et al. 2017 for Omniglot, trained anew: `python -m tests.benchmarks.finn_table --device cuda`.
+
+Trains the four presets of its cells, one after the other, recorded like any run, and prints a Markdown table: published
+test accuracy, ours over 600 held-out tasks with its 95 % interval, the distance, and the minutes that the run took from
+its start to its test, beside the limit of 10. Omniglot has to be packed first (`metatui data omniglot`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from metatui import presets
+from metatui.errors import MetatuiError
+from metatui.knobs import change
+from metatui.presets import Preset
+from metatui.runs.library import train
+from metatui.settings import Scalar, Settings
+from tests.benchmarks.report import machine, written
+
+CELLS = (
+    "omniglot-5way-1shot-finn",
+    "omniglot-5way-5shot-finn",
+    "omniglot-20way-1shot-finn",
+    "omniglot-20way-5shot-finn",
+)
+
+LIMIT_MINUTES = 10
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    options = _options(arguments)
+    rows = []
+    for name in options.cells:
+        preset = presets.load(name)
+        settings = smaller(preset.settings, options.iterations, options.tasks, options.device)
+        print(f"{preset.title}, {settings.training.iterations:,} meta-steps …", file=sys.stderr, flush=True)
+        try:
+            rows.append(trained(preset, settings, options.runs_dir))
+        except MetatuiError as error:
+            raise SystemExit(f"{name}: {error}") from error
+    written(options.json, {"machine": machine(options.device), "rows": rows})
+    print(table(rows))
+
+
+def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
+    """`settings` on `device`, with fewer meta-steps or held-out tasks where that is asked for."""
+    changes: dict[str, Scalar] = {"compute.device": device}
+    if iterations is not None:
+        changes["training.iterations"] = iterations
+    if tasks is not None:
+        changes |= {"evaluation.tasks": tasks, "evaluation.test_tasks": tasks}
+    return change(settings, changes)
+
+
+def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
+    """The figures of one cell. Raises MetatuiError."""
+    began = time.monotonic()
+    result = train(settings, runs_dir=runs_dir)
+    minutes = (time.monotonic() - began) / 60
+    assert result.run is not None
+    assert result.test is not None
+    mean, ci95 = result.test.final
+    reached, spread = published(preset)
+    return {
+        "cell": f"{settings.task.ways}-way {settings.task.shots}-shot", "preset": preset.name, "run": result.run.id,
+        "published": reached, "published_ci95": spread, "accuracy": 100 * mean, "ci95": 100 * ci95,
+        "tasks": result.test.tasks, "meta_steps": result.iterations, "minutes": minutes,
+    }  # fmt: skip
+
+
+def published(preset: Preset) -> tuple[float, float]:
+    """Accuracy and the half-width of its interval, in percent, as the preset states them."""
+    found = re.match(r"([\d.]+) ± ([\d.]+) %", preset.published or "")
+    if found is None:
+        raise ValueError(f"{preset.name} states no published accuracy with an interval")
+    return float(found[1]), float(found[2])
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Published and ours, in percent."""
+    lines = [
+        "| cell | published, % | metatui, % | distance | held-out tasks | meta-steps | minutes | at most |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += (
+        f"| {r['cell']} | {r['published']} ± {r['published_ci95']} | {r['accuracy']:.1f} ± {r['ci95']:.1f} "
+        f"| {r['accuracy'] - r['published']:+.1f} | {r['tasks']:,} | {r['meta_steps']:,} | {r['minutes']:.1f} "
+        f"| {LIMIT_MINUTES} |"
+        for r in rows
+    )
+    return "\n".join(lines)
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.finn_table",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS, metavar="PRESET", help="default: all four")
+    parser.add_argument("--iterations", type=int, metavar="N", help="meta-steps, other than the presets'")
+    parser.add_argument("--tasks", type=int, metavar="N", help="held-out tasks, other than the presets'")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--runs-dir", type=Path, metavar="DIR", help="where the runs are kept")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    return parser.parse_args(arguments)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""What was measured, as JSON and as the Markdown table of the README."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metatui.learning.devices import physical_cores, resolve
+from tests.benchmarks.timing import Timed
+from tests.benchmarks.works import Work
+
+OWN = "metatui"
+"""The side that the ratios refer to."""
+
+
+def machine(device: str) -> dict[str, Any]:
+    """What it was measured on and with."""
+    libraries = {"higher": version("higher")}
+    libraries |= {name: str(sys.modules[name].__version__) for name in ("learn2learn", "jax") if name in sys.modules}
+    found = resolve(device)
+    return {
+        "device": found.title, "processor": resolve("cpu").title, "cores": physical_cores(),
+        "python": platform.python_version(), "torch": str(torch.__version__), "libraries": libraries,
+    }  # fmt: skip
+
+
+def written(file: Path | None, figures: dict[str, Any]) -> None:
+    """Keep `figures` in `file`, where one is asked for."""
+    if file is not None:
+        file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
+    """One row's figures."""
+    return {
+        "work": work.name,
+        "sides": {
+            name: {"ms": side.ms, "torch_threads": side.torch_threads, "turns_ms": list(side.turns)}
+            for name, side in timed.items()
+        },
+    }
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """Medians in milliseconds and, in brackets, how many times what metatui takes."""
+    names = list(dict.fromkeys(name for row in rows for name in row["sides"]))
+    lines = ["| work (ms a meta-step) | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for found in rows:
+        cells = [_cell(found["sides"], name) for name in names]
+        lines.append(f"| {found['work']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _cell(sides: dict[str, Any], name: str) -> str:
+    if name not in sides:
+        return "–"
+    ms, own = sides[name]["ms"], sides[OWN]["ms"]
+    return figure(ms, 3) if name == OWN else f"{figure(ms, 3)} ({figure(ms / own, 2)}x)"
+
+
+def figure(value: float, digits: int) -> str:
+    """`value` with so many significant digits, or without decimals where it has more before the point."""
+    return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"

@@ -1,0 +1,59 @@
+"""metatui's side: its algorithms' own meta-steps, by whatever engine `auto` takes or by a given one."""
+
+from __future__ import annotations
+
+import torch
+
+from metatui.errors import MetatuiError
+from metatui.knobs import KNOBS, change
+from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
+from metatui.learning.episodes import Episodes
+from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.inner import inner_loop
+from tests.benchmarks.side import Make, Side, Unavailable, synchronize
+from tests.benchmarks.works import Work
+
+OTHERS = tuple(name for name in KNOBS["compute.engine"].choices if name not in ("auto", "higher"))
+"""Engines that can be timed beside what `auto` takes; `higher` has a side of its own."""
+
+
+def metatui_side(work: Work, engine: str = "auto") -> Side:
+    """Meta-steps as the trainer makes them, metrics included, on tasks that need not be drawn."""
+    try:
+        experiment = set_up(change(work.settings, {"compute.engine": engine}))
+        give(experiment, work.episodes)
+    except MetatuiError as error:
+        raise Unavailable(str(error)) from error
+    algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
+    tasks = range(len(work.episodes))
+
+    def step() -> None:
+        algorithm.meta_step(tasks, knobs, knobs.outer_lr)
+        synchronize(work.device)
+
+    name = "metatui" if engine == "auto" else f"metatui, {engine}"
+    return Side(name, step, lambda: algorithm.theta, threads=torch.get_num_threads())
+
+
+def by_engine(engine: str) -> Make:
+    """The side of one engine."""
+    return lambda work: metatui_side(work, engine)
+
+
+def give(experiment: Experiment, episodes: Episodes) -> None:
+    """Let `experiment` train on `episodes` for ever, with what training compiles on the way compiled.
+
+    Raises:
+        MetatuiError: where it cannot be compiled.
+    """
+    experiment.training_episodes = lambda tasks: episodes  # type: ignore[method-assign]
+    engine, algorithm = experiment.engine, experiment.settings.algorithm
+    if not isinstance(engine, CompiledEngine):
+        return
+    inner, first_order = inner_loop(algorithm), algorithm.name == "fomaml"
+    try:
+        graph = engine.prepare(experiment.theta(), episodes, inner, first_order=first_order)
+    except CompileFailed as failed:
+        raise MetatuiError(str(failed)) from failed
+    engine.use(graph, episodes, inner, first_order=first_order)

@@ -1,0 +1,210 @@
+"""The benchmarks, small: every side computes the same, and every command prints its table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metatui import paths
+from metatui.learning.tasks.omniglot_data import packed
+from metatui.learning.tasks.omniglot_layout import DRAWINGS, characters
+from metatui.presets import load
+from metatui.settings import Scalar
+from tests.benchmarks import __main__ as side_by_side
+from tests.benchmarks import finn_table, floor, memory, product, timing
+from tests.benchmarks.report import figure
+from tests.benchmarks.side import Side, Unavailable
+from tests.benchmarks.sides_higher import higher_side
+from tests.benchmarks.sides_metatui import metatui_side
+from tests.benchmarks.sides_plain import plain_side
+from tests.benchmarks.timing import Disagree, check_agreement
+from tests.benchmarks.works import Work, made, works
+
+WAVES: Mapping[str, Scalar] = {
+    "task.source": "sinusoid", "task.shots": 3, "task.queries": 4, "model.hidden": (8,), "algorithm.meta_batch": 3,
+    "algorithm.inner_steps": 2, "algorithm.inner_lr": 0.1,
+}  # fmt: skip
+IMAGES: Mapping[str, Scalar] = {
+    "task.source": "glyphs", "task.ways": 3, "task.shots": 1, "task.queries": 2, "model.filters": 4,
+    "algorithm.meta_batch": 2, "algorithm.inner_steps": 2, "algorithm.inner_lr": 0.1,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One step a turn."""
+    monkeypatch.setattr(timing, "WARM_UP", 0.0)
+    monkeypatch.setattr(timing, "TURN", 0.0)
+    monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)
+
+
+def small(algorithm: str, task: Mapping[str, Scalar] = WAVES) -> Work:
+    outer_lr = 0.5 if algorithm == "reptile" else 0.01
+    return made("small", {**task, "algorithm.name": algorithm, "algorithm.outer_lr": outer_lr})
+
+
+def names(table: str) -> list[str]:
+    """The columns of a Markdown table."""
+    return [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
+
+
+@pytest.mark.parametrize("task", [WAVES, IMAGES], ids=["waves", "images"])
+@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
+def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
+    work = small(algorithm, task)
+    timed, _ = side_by_side.measured(work, side_by_side.makers(work), seconds=0)  # checks them first
+    expected = {"metatui", "higher"} if algorithm != "reptile" else {"metatui", "plain PyTorch"}
+    assert expected <= timed.keys()
+    assert all(side.ms > 0 for side in timed.values())
+
+
+def test_a_side_that_computes_something_else_is_told() -> None:
+    work, other = small("maml"), small("fomaml")
+    with pytest.raises(Disagree, match="higher moves elsewhere in 'small'"):
+        check_agreement(work, [metatui_side, lambda _: higher_side(other.exact())])
+
+
+def test_sides_leave_the_model_of_the_row_as_it_is() -> None:
+    work = small("reptile")
+    before = {name: p.clone() for name, p in work.model.state_dict().items()}
+    plain_side(record=True)(work).step()
+    metatui_side(work).step()
+    assert all(torch.equal(before[name], p) for name, p in work.model.state_dict().items())
+
+
+def test_the_rows_are_those_of_the_table() -> None:
+    rows = works()
+    assert [(w.algorithm.name, len(w.episodes), w.algorithm.inner_steps) for w in rows] == [
+        ("maml", 25, 5), ("maml", 25, 1), ("maml", 4, 1), ("fomaml", 25, 5), ("maml", 4, 5), ("fomaml", 4, 5),
+        ("reptile", 4, 5),
+    ]  # fmt: skip
+    assert rows[2].name == "sinusoid MAML, 4 tasks, K=5, Q=10, 1 step"
+    assert rows[4].name.endswith("conv4-64 max-pool, MAML, 4 tasks, 5-way 1-shot, 15 queries, 5 steps")
+
+
+def test_the_table_is_printed_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    side_by_side.main(["--only", "4 tasks, k=5", "--seconds", "0", "--json", str(tmp_path / "figures.json")])
+    said = capsys.readouterr()
+    heading, _, row = said.out.splitlines()
+    assert heading.startswith("| work (ms a meta-step) | metatui | higher |")
+    assert row.startswith("| sinusoid MAML, 4 tasks, K=5, Q=10, 1 step | ")
+    kept = json.loads((tmp_path / "figures.json").read_text())
+    (sides,) = [row["sides"] for row in kept["rows"]]
+    assert list(sides) == names(said.out)[1:]
+    assert len(sides["metatui"]["turns_ms"]) == 1
+    left_out = {"learn2learn", "JAX"} - sides.keys()
+    assert all(f"{name} is left out, for it cannot be imported" in said.err for name in left_out)
+
+
+def test_only_says_what_it_must_be() -> None:
+    with pytest.raises(SystemExit, match="--only is 'nothing', but must be part of a row's name"):
+        side_by_side.main(["--only", "nothing"])
+
+
+def test_a_gpus_row_comes_with_its_floor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(side_by_side, "works", lambda device: [small("maml", IMAGES)])
+    monkeypatch.setattr(side_by_side, "machine", lambda device: {})
+    monkeypatch.setattr(side_by_side, "floor_ms", lambda work: 1e-6)
+    side_by_side.main(["--device", "cuda", "--seconds", "0"])
+    assert "The floor is 1e-06 ms: metatui reaches 0% of what the device could do." in capsys.readouterr().out
+
+
+def test_the_floor_is_that_of_the_slower_of_arithmetic_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = small("maml", IMAGES)
+    monkeypatch.setattr(floor, "matmul_rate", lambda device, dtype: 1e9)
+    monkeypatch.setattr(floor, "copy_rate", lambda device: 1e30)
+    arithmetic = floor.floor_ms(work)
+    assert arithmetic > 0
+    monkeypatch.setattr(floor, "matmul_rate", lambda device, dtype: 2e9)
+    assert floor.floor_ms(work) == pytest.approx(arithmetic / 2)
+    monkeypatch.setattr(floor, "copy_rate", lambda device: 1.0)
+    assert floor.floor_ms(work) > arithmetic
+
+
+def test_what_a_run_adds_is_printed_beside_the_limit() -> None:
+    found = product.measured(small("maml"), seconds=0)
+    assert found["bare_ms"] > 0
+    assert found["run_ms"] > 0
+    rows = [{"work": "slow", "bare_ms": 100.0, "run_ms": 110.0}, {"work": "quick", "bare_ms": 0.5, "run_ms": 0.55}]
+    _, _, slow, quick = product.table(rows).splitlines()
+    assert slow == "| slow | 100 | 110 | 10.00 (10%) | 15.00 |"
+    assert quick == "| quick | 0.5 | 0.55 | 0.05 (10%) | 0.10 |"
+
+
+def test_the_memory_of_inner_steps_is_measured() -> None:
+    work = small("maml", IMAGES)
+    assert memory.measured("loop", work) >= 0
+    assert memory.distance("loop", work) <= timing.AGREEMENT
+    rows: list[dict[str, Any]] = [
+        {"engine": "loop", "few_bytes": 100_000_000, "many_bytes": 150_000_000, "distance": 1.2e-15},
+        {"engine": "batched", "error": "20 steps were not done in 900 s"},
+    ]
+    _, _, loop, batched = memory.table(rows).splitlines()
+    assert loop == "| loop | 100 MB | 150 MB | 1.50 | 1.5 | 1e-15 |"
+    assert batched == "| batched | 20 steps were not done in 900 s | | | | |"
+
+
+def test_an_engine_that_there_is_none_of_has_a_row_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    memory.main(["--engines", "nothing"])
+    assert "compute.engine is 'nothing', but must be one of" in capsys.readouterr().out
+
+
+@pytest.fixture
+def omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A packed Omniglot of noise."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (len(characters()), DRAWINGS, 28, 28)
+    path = tmp_path / "omniglot.safetensors"
+    path.write_bytes(packed(torch.randint(256, shape, dtype=torch.uint8, generator=generator)))
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: path)
+
+
+@pytest.mark.usefixtures("omniglot")
+def test_finns_table_is_trained_and_printed(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    finn_table.main(
+        [
+            "--cells", "omniglot-5way-1shot-finn", "--iterations", "2", "--tasks", "2", "--device", "cpu",
+            "--runs-dir", str(tmp_path / "runs"), "--json", str(tmp_path / "figures.json"),
+        ]
+    )  # fmt: skip
+    _, _, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("| 5-way 1-shot | 98.7 ± 0.4 | ")
+    (kept,) = json.loads((tmp_path / "figures.json").read_text())["rows"]
+    assert (kept["tasks"], kept["meta_steps"]) == (2, 2)
+    assert (tmp_path / "runs" / kept["run"]).is_dir()
+
+
+def test_finns_cells_have_published_numbers_and_600_tasks() -> None:
+    presets = [load(name) for name in finn_table.CELLS]
+    assert [finn_table.published(preset)[0] for preset in presets] == [98.7, 99.9, 95.8, 98.9]
+    assert {preset.settings.evaluation.test_tasks for preset in presets} == {600}
+
+
+def test_without_omniglot_finns_table_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "nothing")
+    with pytest.raises(SystemExit, match="run `metatui data omniglot`"):
+        finn_table.main(["--runs-dir", str(tmp_path)])
+
+
+def test_figures_have_the_digits_that_count() -> None:
+    assert [figure(value, 3) for value in (0.1234, 7.8, 99.96, 123.4, 12345.6)] == [
+        "0.123",
+        "7.8",
+        "100",
+        "123",
+        "12,346",
+    ]
+    assert [figure(value, 2) for value in (0.987, 4.25, 34.6, 120.2)] == ["0.99", "4.2", "35", "120"]
+
+
+def test_what_cannot_take_part_says_why() -> None:
+    def absent(work: Work) -> Side:
+        raise Unavailable("it is not there")
+
+    timed, why_not = side_by_side.measured(small("maml"), [metatui_side, absent], seconds=0)
+    assert (list(timed), why_not) == (["metatui"], ["it is not there"])
