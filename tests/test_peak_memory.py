@@ -66,3 +66,16 @@ def tiny() -> Settings:
             "compute": {"device": "cpu"},
         }
     )
+
+
+def test_on_cuda_it_is_what_torch_allocated_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def peak(device: str) -> int:
+        asked.append(("peak", device))
+        return 3 * MIB
+
+    monkeypatch.setattr("torch.cuda.reset_peak_memory_stats", lambda device: asked.append(("reset", device)))
+    monkeypatch.setattr("torch.cuda.max_memory_allocated", peak)
+    assert PeakMemory("cuda:1").bytes() == 3 * MIB
+    assert asked == [("reset", "cuda:1"), ("peak", "cuda:1")]

@@ -154,17 +154,17 @@ def smoothed(values: ArrayLike, span: float) -> Floats:
     Returns:
         [S], nan before the first finite value.
     """
-    from scipy.signal import lfilter
-
-    given = np.asarray(values, dtype=np.float64).reshape(-1)
-    counts = np.isfinite(given)
     kept = 1 - 2 / (span + 1)
-    coefficients = [1 - kept], [1, -kept]
-    total = lfilter(*coefficients, np.where(counts, given, 0.0))
-    weight = lfilter(*coefficients, counts.astype(np.float64))
-    averages = np.full(len(given), math.nan)
-    np.divide(total, weight, out=averages, where=weight > 0)
-    return averages
+    averages = []
+    total = weight = 0.0
+    for value in np.asarray(values, dtype=np.float64).reshape(-1).tolist():
+        total *= kept
+        weight *= kept
+        if math.isfinite(value):
+            total += value
+            weight += 1.0
+        averages.append(total / weight if weight else math.nan)
+    return np.array(averages)
 
 
 def _mean(values: Floats) -> float:

@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from metatui.runs.comparison.values import Costs, Metric, Reached, TrainingCurve, ValidationCurve
 from metatui.runs.folder import RunFolder
@@ -41,7 +42,17 @@ class Steps:
 
 
 def read_steps(run: RunFolder) -> Steps:
-    """The meta-steps that are on disk now; a million take some seconds, but little memory."""
+    """The meta-steps that are on disk now."""
+    try:
+        about = run.metrics_path.stat()
+    except OSError:  # a run that trains nothing may have none
+        return Steps()
+    return _read(run, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(run: RunFolder, size: int, modified: int) -> Steps:
+    """Long runs take seconds to read, and are compared again with other inner steps or shots."""
     steps, reader = Steps(), run.metrics()
     while new := reader.read_new():
         if reader.restarted:
