@@ -278,6 +278,16 @@ class CheckpointSettings(Group):
     every: float = knob(30.0, ge=1, le=86_400, label="Checkpoint every", unit="s", help="Seconds between checkpoints.")
 
 
+class LoggingSettings(Group):
+    """What is written beside a run's own files."""
+
+    tensorboard: bool = knob(
+        False,
+        label="TensorBoard",
+        help="Write event files for TensorBoard into the run's folder; needs pip install 'metatui[tensorboard]'.",
+    )
+
+
 class Settings(Group):
     """One experiment, whole and valid."""
 
@@ -288,6 +298,7 @@ class Settings(Group):
     evaluation: EvaluationSettings = EvaluationSettings()
     compute: ComputeSettings = ComputeSettings()
     checkpoint: CheckpointSettings = CheckpointSettings()
+    logging: LoggingSettings = LoggingSettings()
 
     def value(self, path: str) -> Scalar:
         """The value of the setting `path`, such as `algorithm.inner_lr`."""

@@ -52,6 +52,10 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def tensorboard_path(self) -> Path:
+        return self.path / "tensorboard"
+
+    @property
     def lock_path(self) -> Path:
         return self.path / "lock"
 

@@ -18,13 +18,14 @@ from metatui.runs.lock import RunLock
 from metatui.runs.metrics import last_progress
 from metatui.runs.outcome import Outcome
 from metatui.runs.store import RunStore, discard
+from metatui.runs.tensorboard import check_tensorboard
 from metatui.runs.writer import RunWriter
 from metatui.settings import Scalar, Settings
 
 if TYPE_CHECKING:
     from metatui.learning.state import TrainerState
 
-FREE_ON_RESUME = ("compute", "checkpoint")
+FREE_ON_RESUME = ("compute", "checkpoint", "logging")
 """Groups that a resumed run may have otherwise: they do not change what is computed."""
 
 
@@ -43,12 +44,16 @@ class Session:
         """`start` and `resume` make sessions. Nothing in the folder changes where the trainer refuses."""
         from metatui.learning.trainer import Trainer
 
+        if settings.logging.tensorboard:
+            check_tensorboard()  # before the data are looked at
         self.run = run
         self.outcome = Outcome()
         self._notes: list[Event] = []
         self._tweaks: dict[int, list[Change]] = defaultdict(list)
         self._trainer = Trainer(settings, state=state, save=self._save)
-        self._writer = RunWriter(run, lock, iteration=self._trainer.iteration, preset=preset)
+        self._writer = RunWriter(
+            run, lock, iteration=self._trainer.iteration, preset=preset, tensorboard=settings.logging.tensorboard
+        )
         if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-step left to make
             self.outcome.see(reached)
 

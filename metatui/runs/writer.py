@@ -21,6 +21,7 @@ from metatui.runs.lock import RunLock
 from metatui.runs.metrics import MetricsWriter
 from metatui.runs.peak_memory import PeakMemory
 from metatui.runs.records import AdaptationRecord, EvaluationRecord, write_record
+from metatui.runs.tensorboard import TensorBoardLog
 
 if TYPE_CHECKING:
     from metatui.learning.state import TrainerState
@@ -30,7 +31,15 @@ class RunWriter:
     """Records events in `run`, whose `lock` it holds until closed, from meta-step `iteration` on: metrics beyond it are
     dropped. Every method raises MetatuiError where the disk refuses."""
 
-    def __init__(self, run: RunFolder, lock: RunLock, *, iteration: int = 0, preset: str | None = None) -> None:
+    def __init__(
+        self,
+        run: RunFolder,
+        lock: RunLock,
+        *,
+        iteration: int = 0,
+        preset: str | None = None,
+        tensorboard: bool = False,
+    ) -> None:
         self.run = run
         self._lock = lock
         self._preset = preset
@@ -39,14 +48,22 @@ class RunWriter:
         self._evaluations = _kept(run, iteration)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
         self._journal = JournalWriter(run.journal_path)
+        self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
         """Saves a checkpoint, and first the metrics that lead to it."""
         self._metrics.flush(sync=True)
+        if self._tensorboard:
+            self._tensorboard.flush()
         save_checkpoint(self.run.checkpoints_path, kind, state)
 
     def record(self, event: Event) -> None:
         """Writes `event` down."""
+        self._record(event)
+        if self._tensorboard:
+            self._tensorboard.see(event)
+
+    def _record(self, event: Event) -> None:
         if isinstance(event, events.Progress):
             self._iteration = event.iteration
             self._metrics.append(event)
@@ -95,6 +112,8 @@ class RunWriter:
         try:
             self._metrics.close()
             self._journal.close()
+            if self._tensorboard:
+                self._tensorboard.close()
         finally:
             self._lock.release()
 
