@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from metatui.knobs import KNOBS, text_of
 from metatui.runs.folder import RunFolder
+from metatui.runs.session import FREE_ON_RESUME
 from metatui.settings import Settings
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
@@ -36,11 +37,11 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Settings that matter and are not the same for all, without those that only say how it is computed."""
+    """Settings that matter and are not the same for all, without those that change nothing of what is computed."""
     return [
         path
         for path, knob in KNOBS.items()
-        if knob.group not in ("compute", "checkpoint")
+        if knob.group not in FREE_ON_RESUME
         and any(knob.matters(each) for each in settings)
         and len({each.value(path) for each in settings}) > 1
     ]

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from metatui.runs.comparison import verdicts
 from metatui.runs.comparison.labels import labels
 from metatui.runs.comparison.values import Metric, Pair, RunResult, SeedGroup, SeedPair
-from metatui.settings import CheckpointSettings, ComputeSettings, Settings
+from metatui.runs.session import FREE_ON_RESUME
+from metatui.settings import Settings
 
 if TYPE_CHECKING:
     from metatui.learning.statistics import Floats
@@ -80,10 +81,5 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 def _but_for_the_seed(settings: Settings) -> Settings:
     """What says how a run learns, and neither from which seed nor where it is computed."""
-    return settings.model_copy(
-        update={
-            "training": settings.training.model_copy(update={"seed": 0}),
-            "compute": ComputeSettings(),
-            "checkpoint": CheckpointSettings(),
-        }
-    )
+    same = {group: Settings.model_fields[group].default for group in FREE_ON_RESUME}
+    return settings.model_copy(update={**same, "training": settings.training.model_copy(update={"seed": 0})})
