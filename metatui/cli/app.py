@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from metatui import paths, presets
 from metatui.cli.options import changed
-from metatui.settings import Settings
 
 
 def open_app(
@@ -23,6 +23,12 @@ def open_app(
 
     Raises BadInput for settings that cannot be, before anything is drawn or imported for drawing.
     """
+    gc.disable()  # while all is imported and made, and nothing dropped; the app enables it after its first frame
+    # There are none for our settings; to find that out, pydantic reads what every installed package says of itself.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    from metatui import paths, presets
+    from metatui.settings import Settings
+
     loaded = presets.load(preset) if preset is not None else None
     settings = loaded.settings if loaded else None
     if assignments:

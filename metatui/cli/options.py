@@ -4,19 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from click.shell_completion import CompletionItem
 
-from metatui.knobs import KNOBS, assignment, change
-from metatui.settings import Scalar, Settings
+# Settings are models of pydantic, which takes longer to import than all else that --version and --help need.
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+    from metatui.settings import Scalar, Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from metatui.knobs import KNOBS
+
     return [CompletionItem(f"{p}=", help=k.help) for p, k in KNOBS.items() if p.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     from metatui import presets
 
     names = [CompletionItem(name) for name in presets.names() if name.startswith(incomplete)]
@@ -24,6 +33,8 @@ def complete_presets(context: click.Context, parameter: click.Parameter, incompl
 
 
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     from metatui.runs.store import RunStore
 
     names = sorted(run.path.name for run in RunStore(context.params.get("runs_dir")).runs())
@@ -47,6 +58,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """The settings that `--set` and `--device` name. Raises SettingsError."""
+    from metatui.knobs import KNOBS, assignment
+
     given = dict(map(assignment, assignments))
     if device is not None:
         given["compute.device"] = KNOBS["compute.device"].read(device)
@@ -55,4 +68,6 @@ def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, 
 
 def changed(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
     """`settings` with what `--set` and `--device` say. Raises SettingsError."""
+    from metatui.knobs import change
+
     return change(settings, changes(assignments, device))

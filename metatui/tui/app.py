@@ -9,7 +9,6 @@ from pathlib import Path
 
 from metatui import paths, presets
 from metatui.errors import BadInput, MetatuiError, shown
-from metatui.runs.store import RunStore
 from metatui.settings import Settings
 from metatui.tui import symbols, themes
 from metatui.tui.laboratory import MetatuiApp
@@ -71,7 +70,7 @@ def make_app(
     chosen, warning = chosen_theme(theme)
     return MetatuiApp(
         settings,
-        store=RunStore(runs_dir),
+        runs_dir=runs_dir,
         sessions=sessions or RealSessions(runs_dir),
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, _encoding(), symbols.tmux_utf8(os.environ)),
         theme=chosen,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 from collections.abc import Callable
+from pathlib import Path
 
 from textual import on, work
 
@@ -19,7 +21,6 @@ from metatui.learning.events import (
     Started,
     Tweaked,
 )
-from metatui.runs.store import RunStore
 from metatui.settings import Settings
 from metatui.tui import palette
 from metatui.tui.actions import Phase, Situation
@@ -32,8 +33,6 @@ from metatui.tui.panes.bars import TopBar
 from metatui.tui.panes.curves import View
 from metatui.tui.protocol import headline
 from metatui.tui.resources import Load, Sampler
-from metatui.tui.screens.confirm import ConfirmScreen
-from metatui.tui.screens.live import LiveScreen
 from metatui.tui.sessions import Sessions
 from metatui.tui.symbols import Symbols
 from metatui.tui.ticker import Ticker
@@ -51,7 +50,7 @@ class Bench(Window):
         self,
         settings: Settings,
         *,
-        store: RunStore,
+        runs_dir: Path,
         sessions: Sessions,
         symbols: Symbols,
         theme: str,
@@ -59,7 +58,7 @@ class Bench(Window):
         start: bool = False,
         warning: str = "",
     ) -> None:
-        super().__init__(settings, store=store, symbols=symbols, theme=theme)
+        super().__init__(settings, runs_dir=runs_dir, symbols=symbols, theme=theme)
         self._sessions = sessions
         self._preset = (preset, settings)
         self._start_at_once = start
@@ -80,12 +79,14 @@ class Bench(Window):
 
     @property
     def situation(self) -> Situation:
-        row = {"runs": self.runs_tab.selected, "presets": self.presets_tab.selected}.get(self.tab)
+        tab = self.tab
+        run = self.runs_tab.selected if tab == "runs" else None
+        preset = self.presets_tab.selected if tab == "presets" else None
         return Situation(
             phase=self.conductor.phase,
-            tab=self.tab,
-            row=row is not None,
-            own_preset=self.presets_tab.selected is not None and not self.presets_tab.selected.bundled,
+            tab=tab,
+            row=run is not None or preset is not None,
+            own_preset=preset is not None and not preset.bundled,
             classification=bool(self.shown and self.shown.settings.is_classification),
         )
 
@@ -103,8 +104,15 @@ class Bench(Window):
         self.form.focus_first()
         self.show_run()
         self.show_adaptation()
+        self.call_after_refresh(self._drawn)
+
+    async def _drawn(self) -> None:
+        """The first frame is there. Garbage is collected from now on; what there is so far is none."""
+        if not gc.isenabled():
+            gc.freeze()
+            gc.enable()
         if self._start_at_once:
-            self.call_after_refresh(self.action_start)
+            await self.action_perform("start")
 
     async def action_start(self) -> None:
         """Train what the form says, or say why not and go to the field to change."""
@@ -149,6 +157,8 @@ class Bench(Window):
 
     @work
     async def action_live(self) -> None:
+        from metatui.tui.screens.live import LiveScreen
+
         monitor = self.conductor.monitor
         if monitor is None:
             return
@@ -251,6 +261,8 @@ class Bench(Window):
 
     @work
     async def _ask_to_quit(self) -> None:
+        from metatui.tui.screens.confirm import ConfirmScreen
+
         question = "A run is going on. It stops after this meta-step and is saved; it can be resumed later."
         if await self.push_screen_wait(ConfirmScreen("Quit", question, yes="Stop, save and quit", no="Go on")):
             self.conductor.stop()

@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from textual import on, work
 
 from metatui import presets
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
-from metatui.runs.summary import RunSummary
 from metatui.settings import Settings
 from metatui.tui.actions import BY_ID
 from metatui.tui.adaptation import RunViews
 from metatui.tui.bench import Bench
 from metatui.tui.form.fields import KnobField, explained
-from metatui.tui.panes.presets_tab import PresetsTab
-from metatui.tui.panes.runs_tab import RunsTab
+from metatui.tui.panes.messages import PresetChosen, RowChanged, RunChosen, RunsMarked
 from metatui.tui.panes.work import WorkTab
 from metatui.tui.protocol import headline, protocol_of
-from metatui.tui.replay import replay
-from metatui.tui.screens.help import HelpScreen
-from metatui.tui.screens.save_preset import PresetName, SavePresetScreen
+
+# What the first frame needs none of is imported where it is used.
+if TYPE_CHECKING:
+    from metatui.runs.summary import RunSummary
+    from metatui.tui.screens.save_preset import PresetName
 
 FOLLOW_EVERY = 5.0
 """Seconds between readings of a run that is shown and goes on in another process."""
@@ -38,6 +39,8 @@ class MetatuiApp(Bench):
         self.set_interval(FOLLOW_EVERY, self._follow)
 
     def action_help(self) -> None:
+        from metatui.tui.screens.help import HelpScreen
+
         focused = self.focused
         field = next((node for node in focused.ancestors if isinstance(node, KnobField)), None) if focused else None
         self.push_screen(HelpScreen(self.situation, explained(field.knob) if field else ""))
@@ -48,13 +51,12 @@ class MetatuiApp(Bench):
         self.push_screen(BenchmarkScreen(lambda: self.conductor.phase.active))
 
     @on(WorkTab.PaneChanged)
-    @on(RunsTab.Moved)
-    @on(PresetsTab.Moved)
+    @on(RowChanged)
     def _moved(self) -> None:
         self.update_bars()
 
-    @on(RunsTab.Chosen)
-    async def _run_chosen(self, event: RunsTab.Chosen) -> None:
+    @on(RunChosen)
+    async def _run_chosen(self, event: RunChosen) -> None:
         run = event.run
         match event.what:
             case "open":
@@ -68,6 +70,8 @@ class MetatuiApp(Bench):
 
     @work(exclusive=True, group="open")
     async def _resume_run(self, run: RunSummary) -> None:
+        from metatui.tui.replay import replay
+
         try:
             monitor = await asyncio.to_thread(replay, run.run)
         except MetatuiError as error:
@@ -82,6 +86,8 @@ class MetatuiApp(Bench):
     @work(exclusive=True, group="open")
     async def _open_run(self, run: RunSummary) -> None:
         """Show a run from disk, or the one of this process."""
+        from metatui.tui.replay import replay
+
         live = self.conductor.monitor
         if live and live.run_id == run.id and self.conductor.phase.active:
             self.shown = live
@@ -101,6 +107,8 @@ class MetatuiApp(Bench):
         before = self.shown
         if before is None or before.folder is None or before.status not in ("Running", "Paused"):
             return
+        from metatui.tui.replay import replay
+
         try:
             now = await asyncio.to_thread(replay, before.folder)
         except MetatuiError:
@@ -110,8 +118,8 @@ class MetatuiApp(Bench):
             self.show_run()
             self.show_adaptation()
 
-    @on(RunsTab.Marked)
-    def _marked(self, event: RunsTab.Marked) -> None:
+    @on(RunsMarked)
+    def _marked(self, event: RunsMarked) -> None:
         self._show_beside(event.runs)
 
     @work(exclusive=True, group="beside")
@@ -137,8 +145,8 @@ class MetatuiApp(Bench):
             self.work_tab.pane = "adaptation"
             self.notify(f"{len(beside)} of at most 3 runs marked; the work tab (key 1) shows their adaptation.")
 
-    @on(PresetsTab.Chosen)
-    def _preset_chosen(self, event: PresetsTab.Chosen) -> None:
+    @on(PresetChosen)
+    def _preset_chosen(self, event: PresetChosen) -> None:
         self._load_settings(event.preset.settings, event.preset.name, event.preset.name)
 
     def _load_settings(self, settings: Settings, preset: str | None, name: str) -> None:
@@ -149,6 +157,8 @@ class MetatuiApp(Bench):
 
     @work
     async def action_save_preset(self) -> None:
+        from metatui.tui.screens.save_preset import SavePresetScreen
+
         settings = self.form.assessment.settings
         if settings is None:
             self.open_tab("work", "settings")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metatui.knobs import KNOBS, change, text_of
 from metatui.learning.events import (
@@ -24,10 +24,12 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.runs.folder import RunFolder
 from metatui.settings import Settings
 from metatui.tui.history import History
 from metatui.tui.protocol import headline
+
+if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
 
 Tone = Literal["plain", "good", "warning", "error"]
 

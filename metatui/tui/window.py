@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -14,18 +15,26 @@ from textual.theme import Theme
 from textual.widgets import ContentSwitcher, Input
 
 from metatui.errors import MetatuiError
-from metatui.runs.store import RunStore
 from metatui.settings import Settings
 from metatui.tui.actions import ACTIONS, BY_ID, TABS, Situation, Tab
 from metatui.tui.form.form import SettingsForm
 from metatui.tui.panes.bars import KeyBar, TopBar
 from metatui.tui.panes.curves import View
-from metatui.tui.panes.presets_tab import PresetsTab
-from metatui.tui.panes.runs_tab import RunsTab
 from metatui.tui.panes.work import Pane, WorkTab
 from metatui.tui.remembered import save_theme
 from metatui.tui.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
+
+if TYPE_CHECKING:
+    from metatui.tui.panes.presets_tab import PresetsTab
+    from metatui.tui.panes.runs_tab import RunsTab
+
+
+class BaseScreen(Screen[None]):
+    """The screen under all dialogs. The app gives the focus itself: to whatever comes first would take a second round
+    of styles before the first frame."""
+
+    AUTO_FOCUS = ""
 
 
 class Window(App[None], inherit_bindings=False):
@@ -45,13 +54,14 @@ class Window(App[None], inherit_bindings=False):
         Binding("ctrl+c", "help_quit", show=False, system=True),
     ]
 
-    def __init__(self, settings: Settings, *, store: RunStore, symbols: Symbols, theme: str) -> None:
+    def __init__(self, settings: Settings, *, runs_dir: Path, symbols: Symbols, theme: str) -> None:
         super().__init__()
         self.symbols = symbols
         """Which glyphs the charts draw with."""
         self._opening_settings = settings
-        self._store = store
+        self._runs_dir = runs_dir
         self._ascii = AsciiFilter()
+        self._completing = asyncio.Lock()
         self.animation_level = "none"
         self.theme = theme
 
@@ -59,9 +69,24 @@ class Window(App[None], inherit_bindings=False):
         yield TopBar(id="top-bar")
         with ContentSwitcher(initial="work", id="tabs"):
             yield WorkTab(self._opening_settings, self.symbols)
-            yield RunsTab(self._store)
-            yield PresetsTab()
         yield KeyBar(id="key-bar")
+
+    def get_default_screen(self) -> BaseScreen:
+        return BaseScreen(id="_default")
+
+    async def complete(self) -> None:
+        """Make what the first frame does without: the other tabs. Whatever may need them does this first."""
+        async with self._completing:
+            tabs = self.screen_stack[0].query_one(ContentSwitcher)
+            if len(tabs.children) == len(TABS):
+                return
+            from metatui.runs.store import RunStore
+            from metatui.tui.panes.presets_tab import PresetsTab
+            from metatui.tui.panes.runs_tab import RunsTab
+
+            runs, presets = RunsTab(RunStore(self._runs_dir)), PresetsTab()
+            runs.display = presets.display = False
+            await tabs.mount(runs, presets)
 
     @property
     def work_tab(self) -> WorkTab:
@@ -73,11 +98,11 @@ class Window(App[None], inherit_bindings=False):
 
     @property
     def runs_tab(self) -> RunsTab:
-        return self.screen_stack[0].query_one(RunsTab)
+        return cast("RunsTab", self.screen_stack[0].query_one("#runs"))
 
     @property
     def presets_tab(self) -> PresetsTab:
-        return self.screen_stack[0].query_one(PresetsTab)
+        return cast("PresetsTab", self.screen_stack[0].query_one("#presets"))
 
     @property
     def tab(self) -> Tab:
@@ -101,6 +126,7 @@ class Window(App[None], inherit_bindings=False):
 
     async def action_perform(self, action_id: str) -> None:
         """Do an action of the table, or say why it cannot be done now."""
+        await self.complete()
         action = BY_ID[action_id]
         if reason := action.refuse(self.situation):
             if action_id == "start":

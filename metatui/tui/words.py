@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from textual.app import RenderResult
+from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import Static
 
 from metatui.tui import symbols
 from metatui.tui.charts.look import symbols_of
@@ -15,18 +16,20 @@ def shown_in(widget: Widget, text: str) -> str:
     return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
 
 
-class Words(Static):
+class Words(Widget):
     """Plain text, never markup."""
 
+    DEFAULT_CSS = "Words { height: auto; }"
+
     def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
-        super().__init__("", id=id, classes=classes, markup=False)
+        super().__init__(id=id, classes=classes)
         self._text = text
 
-    def on_mount(self) -> None:
-        self.say(self._text)
+    def render(self) -> RenderResult:
+        return Content(shown_in(self, self._text))
 
     def say(self, text: str) -> None:
         """Show `text`."""
-        self._text = text
-        if self.is_attached:
-            self.update(shown_in(self, text))
+        if text != self._text:
+            self._text = text
+            self.refresh(layout=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from textual.widgets import Input, Select
+from textual.widgets import Input
 
 from metatui.errors import BadInput
 from metatui.knobs import change
 from metatui.learning.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Resume, Stop, Warned
 from metatui.settings import Settings
 from metatui.tui.actions import Phase
+from metatui.tui.form.choice import Choice
 from metatui.tui.laboratory import MetatuiApp
 from metatui.tui.panes.bars import TopBar
 from metatui.tui.screens.confirm import ConfirmScreen
@@ -166,7 +167,7 @@ async def test_only_what_matters_is_shown(make: Make) -> None:
     async with app.run_test(size=SIZE) as pilot:
         assert not (await app.form.reveal("task.ways")).display
         source = (await app.form.reveal("task.source")).control
-        assert isinstance(source, Select)
+        assert isinstance(source, Choice)
         source.value = "glyphs"
         await pilot.pause()
         assert (await app.form.reveal("task.ways")).display

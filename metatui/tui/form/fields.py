@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from textual import on
-from textual.app import ComposeResult
-from textual.containers import Horizontal, Vertical
+from textual.app import ComposeResult, RenderResult
+from textual.content import Content
 from textual.message import Message
 from textual.widget import Widget
-from textual.widgets import Input, Label, Select, Switch
+from textual.widgets import Input, Switch
 
 from metatui.knobs import Knob
+from metatui.tui.entry import Entry
+from metatui.tui.form.choice import Choice
 from metatui.tui.form.toggle import Toggle
 from metatui.tui.words import Words
 
+LABEL_WIDTH = 21
+"""Columns of the label and the gap after it; the stylesheet keeps the widget out of them."""
 
-class KnobField(Vertical):
-    """One setting. `text` is what stands in it, whatever widget shows it."""
+
+class KnobField(Widget):
+    """One setting. `text` is what stands in it, whatever widget shows it.
+
+    The label is drawn by the field itself: of a form of them, every widget less is seen in how fast the app opens.
+    """
+
+    DEFAULT_CSS = "KnobField { layout: vertical; height: auto; width: 1fr; }"
 
     class Edited(Message):
         """The user changed what stands in the field."""
@@ -37,31 +47,28 @@ class KnobField(Vertical):
         self._text = text
         self._line: Words | None = None
         """Where it is said what is wrong, once something has been."""
+        self.control = self._control()
+        """The widget that takes the focus."""
 
     @property
     def text(self) -> str:
         return self._text
 
-    @property
-    def control(self) -> Widget:
-        """The widget that takes the focus."""
-        return self.query_one(".control")
+    def render(self) -> RenderResult:
+        return Content(self.knob.label[: LABEL_WIDTH - 1])
 
     def compose(self) -> ComposeResult:
-        with Horizontal(classes="field-row"):
-            yield Label(self.knob.label, classes="field-label", markup=False)
-            yield self._control()
+        yield self.control
 
     def _control(self) -> Widget:
         match self.knob.kind:
             case "choice":
-                options = [(choice.replace("_", " "), choice) for choice in self.knob.choices]
-                return Select(options, value=self._text, allow_blank=False, compact=True, classes="control")
+                return Choice(self.knob.choices, self._text, classes="control")
             case "bool":
                 return Toggle(self._text == "true", animate=False, classes="control")
             case _:
                 # Textual's own number types drop what does not fit without a word, so the text is free and judged.
-                return Input(self._text, compact=True, select_on_focus=True, classes="control")
+                return Entry(self._text, classes="control")
 
     def show(self, text: str) -> None:
         """Put `text` into the field, without a message."""
@@ -69,9 +76,9 @@ class KnobField(Vertical):
             return
         self._text = text
         match self.control:
-            case Select() as select:
-                with select.prevent(Select.Changed):
-                    select.value = text
+            case Choice() as choice:
+                with choice.prevent(Choice.Changed):
+                    choice.value = text
             case Switch() as switch:
                 with switch.prevent(Switch.Changed):
                     switch.value = text == "true"
@@ -91,9 +98,9 @@ class KnobField(Vertical):
         self.set_class(bool(problem), "-wrong")
 
     @on(Input.Changed)
-    @on(Select.Changed)
+    @on(Choice.Changed)
     @on(Switch.Changed)
-    def _changed(self, event: Input.Changed | Select.Changed | Switch.Changed) -> None:
+    def _changed(self, event: Input.Changed | Choice.Changed | Switch.Changed) -> None:
         event.stop()
         value = event.value
         text = str(value).lower() if isinstance(value, bool) else str(value)

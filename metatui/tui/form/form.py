@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
-from textual.widgets import Collapsible
 
 from metatui.knobs import KNOBS, text_of
 from metatui.settings import Scalar, Settings
@@ -44,37 +43,39 @@ class SettingsForm(Vertical):
             self.value = value
 
     def __init__(self, settings: Settings, symbols: Symbols) -> None:
-        super().__init__(id="form", classes="pane")
+        super().__init__(id="form", classes="pane -focused")  # which it is when it is first seen
         self._texts = texts_of(settings)
         self._symbols = symbols
         self._held: Settings | None = None
         self.assessment = assess(self._texts)
 
     def compose(self) -> ComposeResult:
-        folded, unfolded = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
+        marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         with VerticalScroll(id="fields", can_focus=False):
             for knob in KNOBS.values():
                 if knob.main:
-                    yield KnobField(knob, self._texts[knob.path])
+                    field = KnobField(knob, self._texts[knob.path])
+                    field.display = knob.path in self.assessment.visible
+                    yield field
             for name in dict.fromkeys(knob.group for knob in KNOBS.values()):
                 rest = [knob for knob in KNOBS.values() if knob.group == name and not knob.main]
                 if rest:
-                    yield KnobGroup(rest, folded, unfolded)
-        yield Words(ASK_FOR_FIELD, id="form-hint")
-
-    def on_mount(self) -> None:
-        self._judge()
+                    group = KnobGroup(rest, marks)
+                    group.judge(self.assessment.visible, self.assessment.problems)
+                    yield group
+        # The first field has the focus when the form is first seen.
+        yield Words(explained(next(knob for knob in KNOBS.values() if knob.main)), id="form-hint")
 
     @property
-    def fields(self) -> Iterator[KnobField]:
-        return iter(self.query(KnobField))
+    def fields(self) -> Iterable[KnobField]:
+        return self.query(KnobField)
 
     async def reveal(self, path: str) -> KnobField:
         """The field of a setting, its group opened if it is in one."""
         for group in self.query(KnobGroup):
             if any(knob.path == path for knob in group.knobs):
                 await group.fill(self._texts)
-                group.collapsed = False
+                group.folded = False
                 self._judge()
         return self.query_one(f"#{field_id(path)}", KnobField)
 
@@ -116,12 +117,14 @@ class SettingsForm(Vertical):
     def _judge(self) -> None:
         """Read the whole form again and show what came of it."""
         self.assessment = assessment = assess(self._texts)
+        groups = self.query(KnobGroup)
+        folded = {knob.path for group in groups if group.folded for knob in group.knobs}
         for field in self.fields:
             path = field.knob.path
-            field.display = path in assessment.visible
+            field.display = path in assessment.visible and path not in folded
             field.control.disabled = self._held is not None and not field.knob.live
             field.say(assessment.problems.get(path, ""), self._pending(field))
-        for group in self.query(KnobGroup):
+        for group in groups:
             group.judge(assessment.visible, assessment.problems)
         self.post_message(self.Changed(assessment))
 
@@ -130,12 +133,12 @@ class SettingsForm(Vertical):
         changed = live and self._held is not None and field.text != text_of(self._held.value(field.knob.path))
         return "Enter applies it." if changed else ""
 
-    @on(Collapsible.Expanded)
-    async def _unfolded(self, event: Collapsible.Expanded) -> None:
+    @on(KnobGroup.Toggled)
+    async def _toggled(self, event: KnobGroup.Toggled) -> None:
         event.stop()
-        if isinstance(event.collapsible, KnobGroup):
-            await event.collapsible.fill(self._texts)
-            self._judge()
+        if not event.group.folded:
+            await event.group.fill(self._texts)
+        self._judge()
 
     @on(KnobField.Edited)
     def _edited(self, event: KnobField.Edited) -> None:
@@ -159,7 +162,9 @@ class SettingsForm(Vertical):
 
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
-        self.query_one("#form-hint", Words).say(self._hint)
+        focused = self.screen.focused
+        if focused is None or self not in focused.ancestors:  # else what it explains is said next
+            self.query_one("#form-hint", Words).say(self._hint)
 
     @property
     def _hint(self) -> str:

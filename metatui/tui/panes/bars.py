@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from textual.content import Content
+from textual.content import Content, Span
 from textual.reactive import reactive
+from textual.style import Style
 from textual.widget import Widget
 
 from metatui.tui.actions import ACTIONS, TABS, Action, Phase, Situation, Tab
@@ -29,7 +30,8 @@ def key_name(key: str) -> str:
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:
     """`text`, spaces included, that a click on does `action` of the app."""
-    return Content.from_markup(f"[{style}][@click=app.{action}]$text[/][/]", text=text)
+    click = Style.from_meta({"@click": f"app.{action}"})
+    return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])
 
 
 def choice(text: str, action: str, chosen: bool) -> Content:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -73,7 +74,8 @@ class JournalPane(ScrollView, can_focus=True):
         self._rows = [row for line in self._shown for row in self._wrapped(line, width - INDENT)]
         if not self._shown:
             self._rows = [("", row, None) for row in textwrap.wrap(EMPTY, width)]
-        self.virtual_size = Size(width, len(self._rows))
+        # An empty journal has no size that the layout would have to be done again for.
+        self.virtual_size = Size(width, len(self._rows)) if self._shown else Size(0, 0)
         if following:
             self.scroll_end(animate=False)
         self.refresh()
@@ -91,6 +93,10 @@ class JournalPane(ScrollView, can_focus=True):
         if number >= len(self._rows):
             return Strip.blank(width, base)
         step, text, tone = self._rows[number]
-        muted = self.get_component_rich_style("journal--step", partial=True)
-        ink = self.get_component_rich_style(f"journal--{tone}", partial=True) if tone else muted
-        return Strip([Segment(step, base + muted), Segment(text, base + ink)]).adjust_cell_length(width, base)
+        return Strip([Segment(step, self._ink("step")), Segment(text, self._ink(tone or "step"))]).adjust_cell_length(
+            width, base
+        )
+
+    def _ink(self, name: str) -> Style:
+        # Not the part's own rules alone: a colour such as $text-muted is known only on the background it lies on.
+        return self.get_component_rich_style(f"journal--{name}")

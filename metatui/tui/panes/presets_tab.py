@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.text import Text
@@ -13,13 +12,13 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.events import Resize
-from textual.message import Message
 from textual.widgets import DataTable
 
 from metatui import presets
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
 from metatui.tui.actions import bindings_of
+from metatui.tui.panes.messages import PresetChosen, RowChanged
 from metatui.tui.panes.tables import fill
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
@@ -34,15 +33,6 @@ class PresetsTab(Vertical):
     """A table of presets, and below it source, protocol, published and measured numbers of the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
-
-    @dataclass
-    class Chosen(Message):
-        """A preset is to be put into the form."""
-
-        preset: Preset
-
-    class Moved(Message):
-        """Another preset, or none, is under the cursor."""
 
     def __init__(self) -> None:
         super().__init__(id="presets")
@@ -81,7 +71,7 @@ class PresetsTab(Vertical):
 
     def action_load_preset(self) -> None:
         if preset := self.selected:
-            self.post_message(self.Chosen(preset))
+            self.post_message(PresetChosen(preset))
 
     @work
     async def action_delete_preset(self) -> None:
@@ -112,7 +102,7 @@ class PresetsTab(Vertical):
         lines = describe(self.selected) if self.selected else [EMPTY]
         lines += [f"Cannot be used: {problem}" for problem in self._problems]
         self.query_one("#preset-details", Words).say("\n".join(lines))
-        self.post_message(self.Moved())
+        self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self) -> None:

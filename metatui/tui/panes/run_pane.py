@@ -58,10 +58,10 @@ class RunPane(Vertical, can_focus=True):
 
     BORDER_TITLE = "Run"
 
-    def __init__(self) -> None:
+    def __init__(self, classification: bool) -> None:
         super().__init__(id="run", classes="pane in-run")
         self._monitor: Monitor | None = None
-        self._classification = False
+        self._classification = classification
         """Whether the run that the form would start classifies images."""
 
     def compose(self) -> ComposeResult:
@@ -77,9 +77,10 @@ class RunPane(Vertical, can_focus=True):
 
     def expect(self, classification: bool) -> None:
         """Name what a run of the form would have, where there is no run yet."""
-        self._classification = classification
-        if self._monitor is None:
-            self._show_sparklines()
+        if classification != self._classification:
+            self._classification = classification
+            if self._monitor is None:
+                self._show_sparklines()
 
     def _show_sparklines(self) -> None:
         monitor = self._monitor

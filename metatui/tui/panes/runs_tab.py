@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from rich.text import Text
@@ -13,7 +12,6 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.events import Resize
-from textual.message import Message
 from textual.widgets import DataTable, Input
 
 from metatui import paths
@@ -22,6 +20,8 @@ from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 from metatui.tui.actions import bindings_of
+from metatui.tui.entry import Entry
+from metatui.tui.panes.messages import RowChanged, RunChosen, RunsMarked
 from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
@@ -36,22 +36,6 @@ class RunsTab(Vertical):
     """A table of runs, newest first, and below it what is known of the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
-
-    @dataclass
-    class Chosen(Message):
-        """The app is to do something with a run."""
-
-        what: Literal["open", "load", "resume"]
-        run: RunSummary
-
-    @dataclass
-    class Marked(Message):
-        """Other runs are to be shown beside each other."""
-
-        runs: list[RunSummary]
-
-    class Moved(Message):
-        """Another run, or none, is under the cursor."""
 
     def __init__(self, store: RunStore) -> None:
         super().__init__(id="runs")
@@ -69,8 +53,7 @@ class RunsTab(Vertical):
         self._moved = False
 
     def compose(self) -> ComposeResult:
-        yield Input(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter",
-                    compact=True)  # fmt: skip
+        yield Entry(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter")
         yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=False)
         yield Words(EMPTY, id="run-details", classes="details")
 
@@ -136,7 +119,7 @@ class RunsTab(Vertical):
         else:
             self.marked.append(run.id)
         self._fill()
-        self.post_message(self.Marked([run for name in self.marked for run in self._all if run.id == name]))
+        self.post_message(RunsMarked([run for name in self.marked for run in self._all if run.id == name]))
 
     @work
     async def action_delete_run(self) -> None:
@@ -159,7 +142,7 @@ class RunsTab(Vertical):
 
     def _choose(self, what: Literal["open", "load", "resume"]) -> None:
         if run := self.selected:
-            self.post_message(self.Chosen(what, run))
+            self.post_message(RunChosen(what, run))
 
     def on_mount(self) -> None:
         self.filter.display = False
@@ -202,7 +185,7 @@ class RunsTab(Vertical):
             self.query_one("#run-details", Words).say(NOTHING_FITS if self._all else EMPTY)
         else:
             self.query_one("#run-details", Words).say("\n".join(details(run)))
-        self.post_message(self.Moved())
+        self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)
     def _highlighted(self) -> None:

@@ -9,7 +9,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
-from textual.events import DescendantFocus
+from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -83,14 +83,14 @@ class WorkTab(Vertical):
     def __init__(self, settings: Settings, symbols: Symbols) -> None:
         super().__init__(id="work")
         self._settings, self._symbols = settings, symbols
-        self._size_classes: tuple[bool, ...] = ()
 
     def compose(self) -> ComposeResult:
+        self._classify(update=False)  # before the panes are there, which then need to be styled only once
         yield PaneStrip()
         with Horizontal(id="panes"):
             yield SettingsForm(self._settings, self._symbols)
             with Vertical(id="right"):
-                yield RunPane()
+                yield RunPane(self._settings.is_classification)
                 with Horizontal(id="middle"):
                     yield CurvesPane()
                     yield JournalPane()
@@ -151,6 +151,18 @@ class WorkTab(Vertical):
         if settings := event.assessment.settings:
             self.query_one(RunPane).expect(settings.is_classification)
 
+    @on(DescendantBlur)
+    @on(DescendantFocus)
+    def _mark_pane(self) -> None:
+        """Give the pane with the focus its border. A rule with `:focus-within` would style every widget in the pane
+        anew with each key that moves the focus."""
+        focused = self.screen.focused
+        within = set(focused.ancestors_with_self) if focused else set()
+        for pane in self.query(".pane"):
+            if pane.has_class("-focused") != (pane in within):
+                pane.set_class(pane in within, "-focused", update=False)
+                self.app.stylesheet.update_nodes([pane])
+
     @on(DescendantFocus)
     def _follow(self, event: DescendantFocus) -> None:
         if event.widget is not self.screen.focused:  # the focus has moved on since
@@ -166,9 +178,7 @@ class WorkTab(Vertical):
                 self.pane = "journal"
 
     def _lay_out(self) -> None:
-        width, height = self.app.size
-        one_side = width < NARROW or self.maximised
-        one_right = height < SHORT or self.maximised
+        one_side, one_right = self._short_of_room
         at_form = self.pane == "settings"
         self.form.display = at_form if one_side else not self.form_hidden
         self.query_one("#right").display = not (one_side and at_form)
@@ -177,9 +187,28 @@ class WorkTab(Vertical):
         self.query_one(JournalPane).display = not one_right or seen == "journal"
         self.query_one("#middle").display = not one_right or seen in ("run", "journal")
         self.query_one(AdaptationPane).display = not one_right or seen == "adaptation"
-        self.set_class(one_side, "-one-side")
-        self.set_class(width >= WIDE and not one_right, "-wide")
-        self.set_class(one_right, "-one-right")
-        self.set_class(height >= TALL or one_right, "-tall")
+        self._classify()
         strip = self.query_one(PaneStrip)
         strip.display, strip.pane = one_side or one_right, self.pane
+
+    @property
+    def _short_of_room(self) -> tuple[bool, bool]:
+        """Whether the form and the rest take turns, and whether the panes of the rest do."""
+        width, height = self.app.size
+        return width < NARROW or self.maximised, height < SHORT or self.maximised
+
+    def _classify(self, *, update: bool = True) -> None:
+        """Say in classes, which the stylesheet goes by, how much room there is."""
+        one_side, one_right = self._short_of_room
+        width, height = self.app.size
+        room = {
+            "-one-side": one_side,
+            "-one-right": one_right,
+            "-wide": width >= WIDE and not one_right,
+            "-tall": height >= TALL or one_right,
+        }
+        before = self.classes
+        for name, holds in room.items():
+            self.set_class(holds, name, update=False)
+        if update and self.classes != before:
+            self.update_node_styles(animate=False)

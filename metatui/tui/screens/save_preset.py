@@ -14,6 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from metatui.errors import MetatuiError
+from metatui.tui.entry import Entry
 from metatui.tui.form.toggle import Toggle
 from metatui.tui.words import Words
 
@@ -41,9 +42,9 @@ class SavePresetScreen(ModalScreen[PresetName | None]):
             dialog.border_title = "Save preset"
             yield Words(self._summary)
             yield Label("Name: letters, digits, '-' and '_'")
-            yield Input(self._name_now, id="preset-name", compact=True)
+            yield Entry(self._name_now, id="preset-name")
             yield Label("What it is for, in one line")
-            yield Input("", id="preset-title", compact=True)
+            yield Entry(id="preset-title")
             with Horizontal(classes="field-row"):
                 yield Label("Replace one of the same name  ")
                 yield Toggle(animate=False, id="preset-overwrite")
