@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from metatui.learning.statistics import holm, mean_ci95, paired_test, smoothed, welch_test
+from metatui.learning.statistics import FEW, holm, mean_ci95, paired_test, smoothed, welch_test
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def close(value: float, expected: Any) -> bool:
 
 @pytest.mark.parametrize("metric", ["accuracy", "loss"])
 @pytest.mark.parametrize(("first", "second"), [(0, 1), (0, 2), (1, 2)])
-@pytest.mark.parametrize("tasks", [2, 7, 40, 200])
+@pytest.mark.parametrize("tasks", [2, 7, 13, 40, 200])
 def test_paired_tests_agree_with_scipy(metric: str, first: int, second: int, tasks: int) -> None:
     a, b = (np.array(RECORDED[metric][run][:tasks]) for run in (first, second))
     ours = paired_test(a - b)
@@ -49,7 +49,8 @@ def test_paired_tests_agree_with_scipy(metric: str, first: int, second: int, tas
     assert close(ours.mean + ours.ci95, high)
     assert close(ours.effect_size, (a - b).mean() / (a - b).std(ddof=1))
     assert close(ours.median, float(np.median(a - b)))
-    assert close(ours.wilcoxon_p, stats.wilcoxon(a, b).pvalue)
+    signed_rank = stats.wilcoxon(a, b, method=stats.PermutationMethod()) if tasks <= FEW else stats.wilcoxon(a, b)
+    assert close(ours.wilcoxon_p, signed_rank.pvalue)
     assert (ours.tasks, ours.left_out) == (tasks, 0)
 
 
@@ -178,7 +179,7 @@ def test_the_same_difference_on_every_task_is_decided_by_signs() -> None:
     assert math.isnan(test.p)
     assert test.deciding_p == test.wilcoxon_p < 0.001
     two = paired_test([-0.1] * 2)
-    assert two.deciding_p == 0.5, "two tasks prove nothing, however alike"
+    assert two.deciding_p > 0.05, "two tasks prove nothing, however alike"
 
 
 @pytest.mark.parametrize("differences", [[], [0.5], [math.nan], [math.inf, -math.inf, 0.25]])

@@ -9,6 +9,7 @@ from metatui.knobs import KNOBS, text_of
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import FREE_ON_RESUME
 from metatui.settings import Settings
+from metatui.text import plain
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
 """Algorithms as they are written."""
@@ -30,7 +31,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
                     found[i] = f"{title} ({', '.join(_said(settings[i], path) for path in differing)})"
                 else:
                     found[i] = runs[i].id
-    for better in (lambda run: run.id, lambda run: str(run.path)):
+    for better in (lambda run: run.id, lambda run: plain(str(run.path))):
         counts = Counter(found)
         found = [better(run) if counts[label] > 1 else label for run, label in zip(runs, found, strict=True)]
     return found
@@ -48,4 +49,4 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
 
 
 def _said(settings: Settings, path: str) -> str:
-    return f"{path.split('.')[1].replace('_', ' ')} {text_of(settings.value(path))}"
+    return f"{path.split('.')[1].replace('_', ' ')} {plain(text_of(settings.value(path)))}"
