@@ -40,14 +40,13 @@ def impossible(settings: Settings) -> list[Problem]:
                 "computes otherwise",
             )
         )
-    if settings.compute.engine == "compiled" and (
-        settings.is_classification or algorithm.name not in ("maml", "fomaml")
-    ):
+    if settings.compute.engine == "compiled" and not compiles(settings):
         problems.append(
             Problem(
                 "compute.engine",
-                "compute.engine is 'compiled', but must be another: it compiles meta-gradients of small networks, "
-                "so it needs task.source = 'sinusoid' and algorithm.name = 'maml' or 'fomaml'",
+                "compute.engine is 'compiled', but must be another: it compiles meta-steps of small networks, so it "
+                "needs task.source = 'sinusoid', algorithm.name = 'maml', 'fomaml' or 'reptile', "
+                "algorithm.inner_optimizer = 'sgd' and algorithm.inner_batch = 0",
             )
         )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
@@ -123,3 +122,14 @@ def _impossible_folder(settings: Settings) -> list[Problem]:
         )
         problems.append(Problem("task.image_size", sentence))
     return problems
+
+
+def compiles(settings: Settings) -> bool:
+    """Whether the meta-step that `settings` describe can be compiled whole."""
+    algorithm = settings.algorithm
+    return (
+        not settings.is_classification
+        and algorithm.name in ("maml", "fomaml", "reptile")
+        and algorithm.inner_optimizer == "sgd"
+        and not (algorithm.name == "reptile" and algorithm.inner_batch)
+    )

@@ -46,6 +46,16 @@ def packed_folders_dir() -> Path:
     return user_cache_path(APP) / "folders"
 
 
+def compiled_dir() -> Path:
+    """Compiled meta-steps, for this machine; safe to delete."""
+    return user_cache_path(APP) / "compiled"
+
+
+def measured_engines_file() -> Path:
+    """Which engine was measured to be the fastest for what, on this machine; safe to delete."""
+    return user_cache_path(APP) / "engines.json"
+
+
 def downloads_dir() -> Path:
     """Where downloads are unpacked from; safe to delete."""
     return user_cache_path(APP) / "downloads"

@@ -263,6 +263,12 @@ class ComputeSettings(Group):
         help="How gradients are computed: all tasks at once, one by one, by the higher library, or compiled.",
         main=True,
     )
+    second_order: Literal["auto", "unrolled", "recomputed"] = knob(
+        "auto",
+        label="Second order",
+        help="MAML's gradient through the graph of all inner steps, or by one step's Hessian at a time, in less memory.",
+        when={"algorithm.name": frozenset({"maml"})},
+    )
     precision: Literal["float32", "float64"] = knob(
         "float32", label="Precision", help="Floating-point type of parameters and data."
     )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from metatui.learning.choosing import Measured
 
 # Tests run side by side, so each keeps to one core; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -17,3 +21,16 @@ def pytest_configure(config: pytest.Config) -> None:
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, default)
+
+
+@pytest.fixture(autouse=True)
+def engines_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`compute.engine = "auto"` finds the usual engine the faster one, whatever else this machine is doing."""
+    monkeypatch.setattr("metatui.learning.choosing._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0)
+    monkeypatch.setattr("metatui.learning.choosing.WORTH_COMPILING", float("inf"))
+    monkeypatch.setattr("metatui.learning.choosing._read", dict)
+    monkeypatch.setattr("metatui.learning.choosing.Measured.add", _remember)
+
+
+def _remember(measured: Measured, engine: str, ms: float) -> None:
+    measured.ms[engine] = ms

@@ -10,8 +10,10 @@ from torch import nn
 
 from metatui.errors import Problem, SettingsError
 from metatui.knobs import change
+from metatui.learning.allocation import keep_freed_memory
+from metatui.learning.choosing import Measured, choose, measured_for
 from metatui.learning.devices import Device, physical_cores, resolve
-from metatui.learning.engines import Engine, choose_engine, make_engine, meta_parameters
+from metatui.learning.engines import Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes, Split, TaskSource
 from metatui.learning.inner import Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
@@ -34,6 +36,8 @@ class Experiment:
     loss: Loss
     engine: Engine
     engine_reason: str
+    measured: Measured
+    """What engines were measured to take, here."""
     _ahead: tuple[range, Episodes] | None = field(default=None, repr=False)
 
     @property
@@ -78,22 +82,36 @@ def set_up(settings: Settings) -> Experiment:
     if device.name == "mps" and settings.compute.precision == "float64":
         sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
         raise SettingsError([Problem("compute.precision", sentence)])
+    if device.name != "cpu" and settings.compute.engine == "compiled":
+        sentence = f"compute.engine is 'compiled', but must be another on {device.name}: it compiles for the CPU"
+        raise SettingsError([Problem("compute.engine", sentence)])
     where = torch.device(device.name)
     source = make_source(settings, where)
     dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
     model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)
-    if settings.is_classification and device.name == "cpu":
-        model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     loss = CROSS_ENTROPY if source.kind == "classification" else MEAN_SQUARED_ERROR
-    if settings.compute.engine == "auto":
-        name, reason = choose_engine(model, where)
-    else:
-        name, reason = settings.compute.engine, "as set"
     # What small networks cost is dispatch, which more threads do not share.
     threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
-    workers = threads if name == "loop" and device.name == "cpu" and settings.algorithm.meta_batch > 1 else 1
+    workers = threads if device.name == "cpu" and settings.algorithm.meta_batch > 1 else 1
+    if device.name == "cpu" and settings.is_classification:
+        keep_freed_memory()
+    measured = measured_for(settings, device, model, threads)
+    name, reason = settings.compute.engine, "as set"
+    torch.set_num_threads(1 if workers > 1 else threads)
+    if name == "auto":
+
+        def sample(tasks: int) -> Episodes:
+            task, seed = settings.task, settings.training.seed
+            shots = settings.training_shots
+            drawn = source.episodes(
+                "train", range(tasks), seed=seed, ways=task.ways, shots=shots, queries=task.queries
+            )  # fmt: skip
+            return drawn.to(where, dtype)
+
+        name, reason = choose(settings, device, model, loss, measured, workers, sample)
     # Tasks in threads of their own wait for each other once a meta-step; the threads of one operation wait for each
     # other at every operation, and stand still when anything else wants a core.
-    torch.set_num_threads(1 if workers > 1 else threads)
+    torch.set_num_threads(1 if workers > 1 and name == "loop" else threads)
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
-    return Experiment(resolved, device, source, model, loss, make_engine(name, model, loss, workers=workers), reason)
+    engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
+    return Experiment(resolved, device, source, model, loss, engine, reason, measured)

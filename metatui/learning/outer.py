@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from metatui.learning.flat import FlatParams
 from metatui.learning.inner import Params
 from metatui.settings import AlgorithmSettings
 
@@ -24,9 +25,9 @@ def scheduled_lr(algorithm: AlgorithmSettings, done: int, iterations: int) -> fl
     return algorithm.outer_lr_final + (algorithm.outer_lr - algorithm.outer_lr_final) * left
 
 
-def norm_of(gradients: Params) -> Tensor:
-    """The Euclidean norm over all of `gradients`. Raises Diverged where it is not finite."""
-    norm: Tensor = torch.nn.utils.get_total_norm(gradients.values())
+def norm_of(vector: Tensor) -> Tensor:
+    """The Euclidean norm of a gradient. Raises Diverged where it is not finite."""
+    norm: Tensor = torch.linalg.vector_norm(vector)
     if not torch.isfinite(norm):
         raise Diverged("gradient")
     return norm
@@ -35,9 +36,16 @@ def norm_of(gradients: Params) -> Tensor:
 class OuterAdam:
     """Adam (Kingma and Ba 2015) on the meta-parameters, which it moves in place."""
 
-    def __init__(self, theta: Params) -> None:
-        self.theta = theta
-        self._adam = torch.optim.Adam(theta.values())
+    def __init__(self, flat: FlatParams) -> None:
+        self.flat = flat
+        self._adam = torch.optim.Adam([flat.vector])
+        # Adam reads its step count at every step: off the CPU, it would wait for the device.
+        self._state = {
+            "step": torch.zeros((), dtype=torch.float32),
+            "exp_avg": torch.zeros_like(flat.vector),
+            "exp_avg_sq": torch.zeros_like(flat.vector),
+        }
+        self._adam.state[flat.vector] = self._state
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
         """Move along `gradients`, their norm limited to `clip` (0 does not limit). Returns the norm before that.
@@ -45,27 +53,53 @@ class OuterAdam:
         Raises:
             Diverged: for a gradient that is not finite; nothing has moved then.
         """
-        norm = norm_of(gradients)
-        scale = clip / norm if clip and norm > clip else None
-        for name, p in self.theta.items():
-            p.grad = gradients[name] if scale is None else gradients[name] * scale
+        gradient = self.flat.gathered(gradients)
+        norm = norm_of(gradient)
+        if clip and norm > clip:
+            gradient *= clip / norm
+        self.flat.vector.grad = gradient
         self._adam.param_groups[0]["lr"] = lr
         self._adam.step()
         return norm
 
+    @property
+    def moments(self) -> tuple[Tensor, Tensor]:
+        """Running means of the gradient and of its square, [P] each: for a graph that takes the step itself."""
+        return self._state["exp_avg"], self._state["exp_avg_sq"]
+
+    @property
+    def betas(self) -> tuple[float, float]:
+        """How slowly the running means move."""
+        first, second = self._adam.param_groups[0]["betas"]
+        return first, second
+
+    @property
+    def epsilon(self) -> float:
+        """What keeps the update finite where the gradient is zero."""
+        return float(self._adam.param_groups[0]["eps"])
+
+    def corrections(self) -> tuple[float, float]:
+        """What the next step divides by to undo that the running means began at zero."""
+        step = self._state["step"].item() + 1
+        first, second = self.betas
+        return 1 - first**step, 1 - second**step
+
+    def count(self) -> None:
+        """A graph has taken a step."""
+        self._state["step"] += 1
+
     def tensors(self) -> Params:
         """What the optimiser remembers."""
-        return {
-            f"{key}/{name}": value
-            for name, p in self.theta.items()
-            for key, value in self._adam.state.get(p, {}).items()
-        }
+        kept = {f"{key}/{name}": t for key in ("exp_avg", "exp_avg_sq")
+                for name, t in self.flat.scattered(self._state[key]).items()}  # fmt: skip
+        return kept | {f"step/{name}": self._state["step"] for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
         """Remember what another one did, on whatever device and in whatever precision."""
-        for name, p in self.theta.items():
-            kept = {key: tensors[f"{key}/{name}"].to(p, copy=True) for key in ("exp_avg", "exp_avg_sq")
-                    if f"{key}/{name}" in tensors}  # fmt: skip
-            if kept:
-                # Adam reads the step of every parameter at every step: off the CPU, each would wait for the device.
-                self._adam.state[p] = {"step": tensors[f"step/{name}"].to("cpu", copy=True), **kept}
+        for key in ("exp_avg", "exp_avg_sq"):
+            for name, t in self.flat.scattered(self._state[key]).items():
+                if f"{key}/{name}" in tensors:
+                    t.copy_(tensors[f"{key}/{name}"])
+        steps = [t for name, t in tensors.items() if name.startswith("step/")]
+        if steps:
+            self._state["step"].copy_(steps[0])

@@ -12,9 +12,7 @@ import torch
 
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
-from metatui.learning.algorithms import ALGORITHMS, Algorithm, MetaStep
-from metatui.learning.algorithms.maml import MAML
-from metatui.learning.engines.compiled import CompiledEngine
+from metatui.learning.algorithms import ALGORITHMS, MetaStep
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import (
@@ -40,7 +38,7 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.experiment import set_up
 from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged, scheduled_lr
 from metatui.learning.state import TrainerState, check_data, part, write_theta
@@ -85,7 +83,7 @@ class Trainer:
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
-        self._upgrade = _upgrade(self.experiment, self.algorithm)
+        self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
             self._restore(state)
 
@@ -155,7 +153,7 @@ class Trainer:
             settings=self.settings,
             device=self.experiment.device.name,
             device_name=self.experiment.device.title,
-            engine=self.experiment.engine.name,
+            engine=self.settings.compute.engine,
             engine_reason=self.experiment.engine_reason,
             parameters=sum(p.numel() for p in self.algorithm.theta.values()),
             iteration=self.iteration,
@@ -182,16 +180,8 @@ class Trainer:
         yield from self._finish()
 
     def _improve(self, upgrade: Upgrade) -> Iterator[Event]:
-        """Change over to compiled meta-gradients where it is time for it."""
-        tasks = self._next_tasks()
-        said = upgrade.before(
-            self.iteration,
-            self.settings,
-            self.algorithm.theta,
-            lambda: self.experiment.training_episodes(tasks),
-            self._stop_is_waiting,
-        )
-        if said:
+        """Change over to compiled meta-steps where it is time for it."""
+        for said in upgrade.before(self.iteration, self.settings, self._next_tasks(), self._stop_is_waiting):
             yield Noted(self.iteration, said)
 
     def _next_tasks(self) -> range:
@@ -364,14 +354,6 @@ class Trainer:
             f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
             f"the state after meta-step {self.iteration} is kept"
         )
-
-
-def _upgrade(experiment: Experiment, algorithm: Algorithm) -> Upgrade | None:
-    """What brings in compiled meta-gradients, where they are asked for."""
-    engine = experiment.engine
-    if not (isinstance(engine, CompiledEngine) and isinstance(algorithm, MAML)):
-        return None
-    return Upgrade(engine)
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

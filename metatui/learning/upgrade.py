@@ -1,4 +1,4 @@
-"""Bringing a compiled meta-gradient into a run that is already going.
+"""Bringing compiled meta-steps into a run that is already going.
 
 Training starts at once on the batched engine while a process of its own compiles (`warm`). The meta-step of the change
 follows from the settings and the tweaks alone, never from how fast the compiler was, so the same settings and seed give
@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import Params, inner_loop
+from metatui.learning import choosing
+from metatui.learning.algorithms import Algorithm
+from metatui.learning.graphs.package import CompileFailed
+from metatui.learning.graphs.step import GraphedStep
 from metatui.settings import Settings
-
-AFTER = 1000
-"""Meta-steps of one kind (inner steps, meta-batch) before the compiled ones of it begin."""
 
 LOOK_EVERY = 0.1
 """Seconds between looks for a stop while waiting for the compiler."""
@@ -26,27 +24,24 @@ LOOK_EVERY = 0.1
 class Upgrade:
     """The change that a run is waiting for, if any."""
 
-    def __init__(self, engine: CompiledEngine) -> None:
-        self._engine = engine
+    def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:
+        self._algorithm = algorithm
+        self._graphs = graphs
         self._kind: tuple[int, int] | None = None
+        self._waiting = False
         self._compiler: subprocess.Popen[str] | None = None
         self.since: int | None = None
         """Meta-steps done when those of the present kind began; set before the first `before` of a resumed run."""
 
     def before(
-        self,
-        iteration: int,
-        settings: Settings,
-        theta: Params,
-        sample: Callable[[], Episodes],
-        interrupted: Callable[[], bool],
-    ) -> str | None:
-        """To be called before each meta-step. Returns what changed, if anything did, in a sentence.
+        self, iteration: int, settings: Settings, tasks: range, interrupted: Callable[[], bool]
+    ) -> Iterator[str]:
+        """To be called before each meta-step. Says what changes, if anything does, in sentences.
 
         Args:
             iteration: meta-steps done.
             settings: of the meta-step to come, with nothing left at `auto`.
-            sample: its episodes.
+            tasks: the numbers of its tasks.
             interrupted: whether to wait for the compiler no longer.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
@@ -55,11 +50,29 @@ class Upgrade:
                 self.since = iteration
             self._kind = kind
             self.close()
-            self._compiler = _start(settings)
+            self._waiting = True
+            if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
+                self._compiler = _start(settings)
         assert self.since is not None
-        if self._compiler is None or iteration < self.since + AFTER:
-            return None
-        return self._finish(self._compiler, settings, theta, sample, interrupted)
+        if not self._waiting or iteration < self.since + choosing.COMPILED_AFTER:
+            return
+        if self._compiler is not None and self._compiler.poll() is None:
+            yield "Waiting for the compiler: meta-steps go on compiled"
+        failure = self._compiled(interrupted)
+        if failure is None:
+            return  # interrupted
+        self._waiting = False
+        try:
+            if failure:
+                raise CompileFailed(failure)
+            episodes = self._algorithm.sample(tasks)
+            self._graphs.use(episodes, settings.algorithm)
+        except CompileFailed as failed:
+            yield f"The batched engine goes on: {failed}"
+            return
+        ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
+        self._algorithm.experiment.measured.add("compiled", ms)
+        yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"
 
     def close(self) -> None:
         """End a compilation that nobody waits for any more."""
@@ -68,31 +81,19 @@ class Upgrade:
             self._compiler.communicate()
             self._compiler = None
 
-    def _finish(
-        self,
-        compiler: subprocess.Popen[str],
-        settings: Settings,
-        theta: Params,
-        sample: Callable[[], Episodes],
-        interrupted: Callable[[], bool],
-    ) -> str | None:
+    def _compiled(self, interrupted: Callable[[], bool]) -> str | None:
+        """Wait for the compiler. Returns why it failed, nothing where it did not, and None where interrupted."""
+        if self._compiler is None:
+            return ""
         while True:
             try:
-                said, _ = compiler.communicate(timeout=LOOK_EVERY)
+                said, _ = self._compiler.communicate(timeout=LOOK_EVERY)
                 break
             except subprocess.TimeoutExpired:
                 if interrupted():
                     return None
-        self._compiler = None
-        if compiler.returncode:
-            return f"The batched engine goes on: {said.strip() or 'the compiler ended unexpectedly'}"
-        first_order, inner, episodes = settings.algorithm.name == "fomaml", inner_loop(settings.algorithm), sample()
-        try:
-            graph = self._engine.prepare(theta, episodes, inner, first_order=first_order)
-        except CompileFailed as failed:
-            return f"The batched engine goes on: {failed}"
-        self._engine.use(graph, episodes, inner, first_order=first_order)
-        return "Meta-gradients are compiled from here on, and agree with the batched engine"
+        failed, self._compiler = self._compiler.returncode, None
+        return (said.strip() or "the compiler ended unexpectedly") if failed else ""
 
 
 def _start(settings: Settings) -> subprocess.Popen[str]:

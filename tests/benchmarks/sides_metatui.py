@@ -7,10 +7,8 @@ import torch
 from metatui.errors import MetatuiError
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
 from metatui.learning.episodes import Episodes
 from metatui.learning.experiment import Experiment, set_up
-from metatui.learning.inner import inner_loop
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
@@ -23,9 +21,12 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     try:
         experiment = set_up(change(work.settings, {"compute.engine": engine}))
         give(experiment, work.episodes)
+        algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
+        if algorithm.graphs:  # what training does in the background
+            algorithm.graphs.compile(work.episodes, knobs)
+            algorithm.graphs.use(work.episodes, knobs)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
-    algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
     tasks = range(len(work.episodes))
 
     def step() -> None:
@@ -33,7 +34,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
         synchronize(work.device)
 
     name = "metatui" if engine == "auto" else f"metatui, {engine}"
-    return Side(name, step, lambda: algorithm.theta, threads=torch.get_num_threads())
+    return Side(name, step, lambda: algorithm.theta, torch.get_num_threads(), experiment.settings.compute.engine)
 
 
 def by_engine(engine: str) -> Make:
@@ -42,18 +43,5 @@ def by_engine(engine: str) -> Make:
 
 
 def give(experiment: Experiment, episodes: Episodes) -> None:
-    """Let `experiment` train on `episodes` for ever, with what training compiles on the way compiled.
-
-    Raises:
-        MetatuiError: where it cannot be compiled.
-    """
+    """Let `experiment` train on `episodes` for ever."""
     experiment.training_episodes = lambda tasks: episodes  # type: ignore[method-assign]
-    engine, algorithm = experiment.engine, experiment.settings.algorithm
-    if not isinstance(engine, CompiledEngine):
-        return
-    inner, first_order = inner_loop(algorithm), algorithm.name == "fomaml"
-    try:
-        graph = engine.prepare(experiment.theta(), episodes, inner, first_order=first_order)
-    except CompileFailed as failed:
-        raise MetatuiError(str(failed)) from failed
-    engine.use(graph, episodes, inner, first_order=first_order)

@@ -1,32 +1,32 @@
-"""The compiled engine: the batched one's numbers, brought in at a meta-step that the settings decide."""
+"""Compiled meta-steps: the batched engine's numbers, brought in at a meta-step that the settings decide."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
 import torch
 
 from metatui.errors import SettingsError
-from metatui.knobs import parse
-from metatui.learning import upgrade
-from metatui.learning.engines import make_engine, meta_parameters
-from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
+from metatui.knobs import change, parse
+from metatui.learning import choosing, upgrade
+from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.events import Change, Event, Noted, Progress, Stop
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import MEAN_SQUARED_ERROR
-from metatui.learning.models import mlp
+from metatui.learning.experiment import set_up
+from metatui.learning.graphs import step
+from metatui.learning.graphs.package import Run
+from metatui.learning.outer import Diverged
 from metatui.learning.state import TrainerState
-from metatui.learning.tasks.sinusoid import SinusoidSource
 from metatui.learning.trainer import Trainer
 from metatui.settings import Settings
 
 Make = Callable[..., Settings]
 E = TypeVar("E")
-WAVES = SinusoidSource().episodes("train", range(4), seed=0, shots=5, queries=6)
 
 
 class Compiler:
@@ -37,6 +37,9 @@ class Compiler:
         self.said = said
         self.killed = False
 
+    def poll(self) -> int | None:
+        return self.returncode
+
     def communicate(self, timeout: float | None = None) -> tuple[str, None]:
         if self.returncode is None and not self.killed:
             raise subprocess.TimeoutExpired("compiler", timeout or 0.0)
@@ -46,22 +49,36 @@ class Compiler:
         self.killed = True
 
 
+Functions = dict[Path, Callable[..., torch.Tensor]]
+
+
 @pytest.fixture
-def traced(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Graphs are traced and run as they are, which takes no C++ compiler and little time; the change comes early."""
-    monkeypatch.setattr(CompiledEngine, "backend", "eager")
-    monkeypatch.setattr(upgrade, "AFTER", 6)
-    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler())
-    yield
-    torch.compiler.reset()
+def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
+    """Functions are run as they are, which takes no C++ compiler and no time; the change comes early."""
+    functions: Functions = {}
+
+    def compile_to(path: Path, function: Callable[..., torch.Tensor], inputs: object, threads: int) -> None:
+        functions[path] = function
+
+    def load(path: Path) -> Run:
+        return lambda inputs: functions[path](*inputs)
+
+    def start(settings: Settings) -> Compiler:
+        algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
+        assert algorithm.graphs is not None
+        algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
+        return Compiler()
+
+    monkeypatch.setattr(step, "compile_to", compile_to)
+    monkeypatch.setattr(step, "load", load)
+    monkeypatch.setattr(upgrade, "_start", start)
+    monkeypatch.setattr(choosing, "COMPILED_AFTER", 6)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return functions
 
 
 def of(kind: type[E], events: list[Event]) -> list[E]:
     return [event for event in events if isinstance(event, kind)]
-
-
-def flat(gradients: Params) -> torch.Tensor:
-    return torch.cat([g.flatten() for g in gradients.values()])
 
 
 def losses(events: list[Event]) -> list[float]:
@@ -78,26 +95,40 @@ def told(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
     return events
 
 
-@pytest.mark.parametrize("first_order", [False, True])
-def test_a_graph_has_the_batched_engines_numbers_at_any_inner_rate(first_order: bool, traced: None) -> None:
-    model, episodes = mlp((7, 5)).double(), WAVES.to("cpu", torch.float64)
-    theta = {name: p.detach() for name, p in meta_parameters(model).items()}
-    engine = CompiledEngine(model, MEAN_SQUARED_ERROR)
-    graph = engine.prepare(theta, episodes, InnerLoop(0.01, 3), first_order=first_order)
-    engine.use(graph, episodes, InnerLoop(0.01, 3), first_order=first_order)
-    for lr in (0.01, 0.2):
-        inner = InnerLoop(lr, 3)
-        got = engine.meta_gradient(theta, episodes, inner, first_order=first_order)
-        expected = make_engine("loop", model, MEAN_SQUARED_ERROR).meta_gradient(
-            theta, episodes, inner, first_order=first_order
-        )
-        assert (flat(got.gradients) - flat(expected.gradients)).norm() <= 1e-8 * flat(expected.gradients).norm()
-        torch.testing.assert_close(got.loss, expected.loss, rtol=1e-10, atol=0)
-        torch.testing.assert_close(got.support_loss, expected.support_loss, rtol=1e-10, atol=0)
-        torch.testing.assert_close(got.outputs, expected.outputs, rtol=1e-8, atol=1e-12)
+@pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
+def test_a_compiled_meta_step_is_the_batched_one_at_any_rates(name: str, tiny: Make, traced: Functions) -> None:
+    settings = tiny(
+        algorithm__name=name, algorithm__inner_steps=3, algorithm__grad_clip=0.7, compute__precision="float64"
+    )  # fmt: skip
+    batched = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "batched"})))
+    compiled = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "compiled"})))
+    assert compiled.graphs is not None
+    compiled.graphs.compile(compiled.sample(range(3)), settings.algorithm)
+    compiled.graphs.use(compiled.sample(range(3)), settings.algorithm)
+    for number, inner_lr in enumerate((0.01, 0.2, 0.05)):
+        knobs, tasks = change(settings, {"algorithm.inner_lr": inner_lr}).algorithm, range(3 * number, 3 * number + 3)
+        expected, got = batched.meta_step(tasks, knobs, 0.01), compiled.meta_step(tasks, knobs, 0.01)
+        assert asdict(got) == pytest.approx(asdict(expected), rel=1e-9)
+        torch.testing.assert_close(compiled.flat.vector, batched.flat.vector, rtol=1e-8, atol=1e-10)
+        for key, kept in batched.tensors().items():
+            torch.testing.assert_close(compiled.tensors()[key], kept, rtol=1e-7, atol=1e-12)
 
 
-def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: None) -> None:
+def test_what_diverges_moves_nothing(tiny: Make, traced: Functions) -> None:
+    settings = tiny(compute__engine="compiled")
+    algorithm = ALGORITHMS["maml"](set_up(settings))
+    assert algorithm.graphs is not None
+    algorithm.graphs.compile(algorithm.sample(range(3)), settings.algorithm)
+    algorithm.graphs.use(algorithm.sample(range(3)), settings.algorithm)
+    algorithm.flat.vector[0] = torch.inf
+    before = {name: t.clone() for name, t in {**algorithm.theta, **algorithm.tensors()}.items()}
+    with pytest.raises(Diverged):
+        algorithm.meta_step(range(3), settings.algorithm, 0.01)
+    after = {**algorithm.theta, **algorithm.tensors()}
+    assert all(torch.equal(after[name], t) for name, t in before.items())
+
+
+def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: Functions) -> None:
     settings = tiny(compute__engine="compiled", compute__precision="float64")
     events = list(Trainer(settings).events())
     assert [(note.iteration, "compiled from here on" in note.text) for note in of(Noted, events)] == [(6, True)]
@@ -106,14 +137,14 @@ def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: No
     assert losses(events) == pytest.approx(batched, rel=1e-9)
 
 
-def test_another_kind_of_meta_step_is_compiled_anew(tiny: Make, traced: None) -> None:
+def test_another_kind_of_meta_step_is_compiled_anew(tiny: Make, traced: Functions) -> None:
     trainer = Trainer(tiny(compute__engine="compiled"))
     events = told(trainer, 9, Change("algorithm.meta_batch", 5))
     assert [note.iteration for note in of(Noted, events)] == [6, 15]
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])
-def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, traced: None) -> None:
+def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, traced: Functions) -> None:
     settings = tiny(compute__engine="compiled")
     whole = Trainer(settings)
     expected = losses(list(whole.events()))
@@ -131,7 +162,7 @@ def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, trac
     ("compiler", "words"), [(Compiler(1, "no C++ compiler\n"), "no C++ compiler"), (Compiler(-9), "ended unexpectedly")]
 )
 def test_a_failed_compilation_leaves_the_batched_engine(
-    compiler: Compiler, words: str, tiny: Make, traced: None, monkeypatch: pytest.MonkeyPatch
+    compiler: Compiler, words: str, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
     events = list(Trainer(tiny(compute__engine="compiled")).events())
@@ -141,22 +172,20 @@ def test_a_failed_compilation_leaves_the_batched_engine(
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 
-def test_a_graph_that_computes_something_else_is_refused(traced: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    model = mlp((6,))
-    theta = {name: p.detach() for name, p in meta_parameters(model).items()}
-    real = torch.compile
-    monkeypatch.setattr(
-        torch, "compile", lambda graph, **options: real(lambda theta, *rest: graph(_halved(theta), *rest), **options)
-    )
-    with pytest.raises(CompileFailed, match="is off by"):
-        CompiledEngine(model, MEAN_SQUARED_ERROR).prepare(theta, WAVES, InnerLoop(0.01, 1), first_order=False)
+def test_a_function_that_computes_something_else_is_refused(
+    tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(path: Path) -> Run:
+        return lambda inputs: traced[path](*[t.mul_(0.5) if t.shape == (5,) else t for t in inputs])
+
+    monkeypatch.setattr(step, "load", load)
+    events = list(Trainer(tiny(compute__engine="compiled")).events())
+    (note,) = of(Noted, events)
+    assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
+    assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 
-def _halved(theta: Params) -> Params:
-    return {name: p / 2 for name, p in theta.items()}
-
-
-def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler(returncode=None)
     monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
     events = told(Trainer(tiny(compute__engine="compiled")), 6, Stop())
@@ -164,18 +193,22 @@ def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: None, monkeyp
     assert compiler.killed
 
 
-@pytest.mark.parametrize("wrong", [{"task": {"source": "glyphs"}}, {"algorithm": {"name": "reptile"}}])
-def test_what_has_no_small_meta_gradient_is_refused_in_words(wrong: dict[str, dict[str, str]]) -> None:
+@pytest.mark.parametrize(
+    "wrong", [{"task": {"source": "glyphs"}}, {"algorithm": {"name": "reptile", "inner_batch": 5}}]
+)
+def test_what_has_no_small_meta_step_is_refused_in_words(wrong: dict[str, dict[str, str]]) -> None:
     with pytest.raises(SettingsError, match=r"compute\.engine is 'compiled', but must be another"):
         parse({**wrong, "compute": {"engine": "compiled"}})
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
-def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "AFTER", 3)
+def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(choosing, "COMPILED_AFTER", 3)
     events = list(Trainer(tiny(compute__engine="compiled")).events())
-    assert [(note.iteration, "compiled from here on" in note.text) for note in of(Noted, events)] == [(3, True)]
+    last = of(Noted, events)[-1]
+    assert last.iteration == 3
+    assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
     batched = losses(list(Trainer(tiny(compute__engine="batched")).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
-    torch.compiler.reset()

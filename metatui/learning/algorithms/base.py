@@ -11,9 +11,11 @@ from torch import Tensor
 
 from metatui.learning.episodes import Episodes
 from metatui.learning.experiment import Experiment
+from metatui.learning.flat import FlatParams
+from metatui.learning.graphs.step import Figures, GraphedStep
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import accuracy
-from metatui.learning.outer import Diverged
+from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
 
 
@@ -38,7 +40,10 @@ class Algorithm(ABC):
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.engine = experiment.engine
-        self.theta = experiment.theta()
+        self.flat = FlatParams(experiment.theta())
+        self.theta = self.flat.views
+        self.graphs: GraphedStep | None = None
+        """Compiled meta-steps, where settings ask for them and the algorithm has them."""
 
     @abstractmethod
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
@@ -47,6 +52,20 @@ class Algorithm(ABC):
         Raises:
             Diverged: where a loss or gradient is not finite; θ is then as before.
         """
+
+    def graphed(self, outer: OuterAdam | None = None) -> GraphedStep | None:
+        """What compiled meta-steps are made with, where settings ask for them."""
+        settings = self.experiment.settings
+        if settings.compute.engine != "compiled":
+            return None
+        return GraphedStep(settings.algorithm.name, self.engine, self.flat, outer, settings.compute.threads)
+
+    def compiled(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | None:
+        """A meta-step by its compiled function, where there is one for its kind. Raises Diverged."""
+        if self.graphs is None or not self.graphs.has(episodes, algorithm):
+            return None
+        seen: Figures = self.graphs(episodes, algorithm, outer_lr)
+        return MetaStep(seen.meta_loss, None, seen.support_loss, seen.grad_norm)
 
     def sample(self, tasks: range) -> Episodes:
         """The training episodes numbered `tasks`."""

@@ -22,11 +22,14 @@ class MAML(Algorithm):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
-        self.outer = OuterAdam(self.theta)
+        self.outer = OuterAdam(self.flat)
+        self.graphs = self.graphed(self.outer)
 
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
         episodes = self.sample(tasks)
+        if step := self.compiled(episodes, algorithm, outer_lr):
+            return step  # what follows, as one graph
         # Lines 4-7: θ'_i = θ - α ∇L_i(f_θ) on the support set, several steps of it;
         # line 10: the gradient ∇_θ Σ L_i(f_θ'_i) on the query set, here as a mean over tasks.
         found = self.engine.meta_gradient(self.theta, episodes, inner_loop(algorithm), first_order=self.first_order)

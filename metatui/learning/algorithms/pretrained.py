@@ -14,6 +14,7 @@ from torch.func import functional_call
 
 from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
 from metatui.learning.experiment import Experiment
+from metatui.learning.flat import FlatParams
 from metatui.learning.inner import Params, inner_loop
 from metatui.learning.outer import OuterAdam
 from metatui.settings import AlgorithmSettings
@@ -24,10 +25,13 @@ class Pretrained(Algorithm):
 
     def __init__(self, experiment: Experiment) -> None:
         super().__init__(experiment)
-        self.head = self._wide_head() if experiment.source.pooled_classes else {}
+        head = self._wide_head() if experiment.source.pooled_classes else {}
+        wide = FlatParams({**self.theta, **head})
+        self.wide = wide.views
+        self.head = {name: self.wide[name] for name in head}
         # The features are θ's own tensors, so training the wide network trains them.
-        self.wide: Params = {**self.theta, **self.head}
-        self.outer = OuterAdam(self.wide)
+        self.theta = {name: p if name in head else self.wide[name] for name, p in self.theta.items()}
+        self.outer = OuterAdam(wide)
 
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
         # For the record only: what the others report, the query loss after adaptation.

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.experiment import Experiment
 from metatui.learning.inner import inner_loop
 from metatui.learning.outer import norm_of
 from metatui.learning.random import choose, keys
@@ -23,18 +24,23 @@ from metatui.settings import AlgorithmSettings
 class Reptile(Algorithm):
     """Moves the initialisation towards the weights that each task ends up with."""
 
+    def __init__(self, experiment: Experiment) -> None:
+        super().__init__(experiment)
+        self.graphs = self.graphed()
+
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
         # Sample tasks τ_1 … τ_n.
         episodes = self.sample(tasks)
+        if step := self.compiled(episodes, algorithm, outer_lr):
+            return step  # what follows, as one graph
         # W_i = SGD(L_τi, θ, k): k steps from θ on each. The query set plays no part in it; its loss is for the record.
         order = self._mini_batches(tasks, algorithm, examples=episodes.support_x.shape[1])
         adapted, loss, outputs, support_loss = self.adapted(episodes, inner_loop(algorithm), order)
         finite(loss)
         # θ ← θ + ε (1/n) Σ (W_i - θ)
-        change = {name: adapted[name].mean(0) - p for name, p in self.theta.items()}
+        change = self.flat.gathered({name: stack.mean(0) for name, stack in adapted.items()}) - self.flat.vector
         norm = norm_of(change)
-        for name, p in self.theta.items():
-            p.add_(change[name], alpha=outer_lr)
+        self.flat.vector.add_(change, alpha=outer_lr)
         return self.record(episodes, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
 
     def _mini_batches(self, tasks: range, algorithm: AlgorithmSettings, examples: int) -> Tensor | None:

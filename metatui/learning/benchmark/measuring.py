@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 
-from metatui.errors import MetatuiError
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.clock import median_seconds
+from metatui.learning.benchmark.given import set_up_given
 from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.rates import copy_rate, matmul_rate
 from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.works import Work
 from metatui.learning.devices import available, physical_cores
-from metatui.learning.engines.compiled import CompiledEngine, CompileFailed
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import Experiment, set_up
-from metatui.learning.inner import inner_loop
+from metatui.learning.experiment import set_up
 from metatui.settings import Settings
 
 
@@ -30,46 +27,23 @@ class Took:
     peak_memory_bytes: int | None
 
 
-@dataclass(kw_only=True)
-class GivenTasks(Experiment):
-    """An experiment whose training tasks are drawn once: what drawing costs is the source's, not the engine's."""
-
-    given: Episodes
-
-    def training_episodes(self, tasks: range) -> Episodes:
-        return self.given
-
-
 def measure(settings: Settings, seconds: float) -> Took:
     """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
 
     Raises:
         MetatuiError: where it cannot be computed here, with a sentence that says why.
     """
-    drawn = set_up(settings)
-    tasks = range(settings.algorithm.meta_batch)
-    parts = {field.name: getattr(drawn, field.name) for field in fields(Experiment)}
-    experiment = GivenTasks(**parts, given=drawn.training_episodes(tasks))
-    _compile(experiment)
+    experiment = set_up_given(settings)
     algorithm, knobs = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
+    if algorithm.graphs:  # what training does in the background
+        algorithm.graphs.compile(experiment.given, knobs)
+        algorithm.graphs.use(experiment.given, knobs)
+    tasks = range(knobs.meta_batch)
     peak = Peak(experiment.torch_device)
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
     )
     return Took(1000 * took, peak.bytes())
-
-
-def _compile(experiment: GivenTasks) -> None:
-    """What training does in the background, where the engine is one that compiles."""
-    engine, algorithm = experiment.engine, experiment.settings.algorithm
-    if not isinstance(engine, CompiledEngine):
-        return
-    inner, first_order = inner_loop(algorithm), algorithm.name == "fomaml"
-    try:
-        graph = engine.prepare(experiment.theta(), experiment.given, inner, first_order=first_order)
-    except CompileFailed as failed:
-        raise MetatuiError(str(failed)) from failed
-    engine.use(graph, experiment.given, inner, first_order=first_order)
 
 
 def machine(device: str) -> Machine:

@@ -24,15 +24,15 @@ __all__ = [
     "Engine",
     "EngineName",
     "MetaGradient",
-    "choose_engine",
     "make_engine",
     "meta_gradient",
     "meta_parameters",
+    "usual_engine",
 ]
 
 EngineName = Literal["batched", "loop", "higher", "compiled"]
 ENGINES: tuple[Literal["loop", "batched", "higher"], ...] = ("loop", "batched", "higher")
-"""The engines that compute any module at once; `compiled` is `batched` until a graph has been made for it."""
+"""The engines that compute any module. `compiled` is `batched` but for whole meta-steps, of which a graph is made."""
 
 
 def make_engine(
@@ -47,12 +47,8 @@ def make_engine(
     match name:
         case "loop":
             return LoopEngine(model, loss, workers=workers, second_order=second_order)
-        case "batched":
+        case "batched" | "compiled":
             return BatchedEngine(model, loss, second_order)
-        case "compiled":
-            from metatui.learning.engines.compiled import CompiledEngine
-
-            return CompiledEngine(model, loss, second_order)
         case "higher":
             from metatui.learning.engines.higher_library import HigherEngine
 
@@ -60,12 +56,10 @@ def make_engine(
     raise BadInput(f"engine is {shown(name)}, but must be one of auto, {', '.join(ENGINES)}")
 
 
-def choose_engine(model: nn.Module, device: torch.device) -> tuple[EngineName, str]:
-    """The engine that `auto` stands for, and why."""
+def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
+    """The engine to take where nothing is measured: a loop where one task's convolutions fill a CPU, else `batched`."""
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    if convolves and device.type == "cpu":
-        return "loop", "one task's convolutions fill a CPU"
-    return "batched", "all tasks in one operation"
+    return "loop" if convolves and device.type == "cpu" else "batched"
 
 
 def meta_gradient(
@@ -104,7 +98,7 @@ def meta_gradient(
         raise BadInput("the task axes have 0 entries, but must have at least 1")
     if inner_steps < 1:
         raise BadInput(f"inner_steps is {inner_steps}, but must be at least 1")
-    chosen = choose_engine(model, support_x.device)[0] if engine == "auto" else engine
+    chosen = usual_engine(model, support_x.device) if engine == "auto" else engine
     result = make_engine(chosen, _without_averages(model), as_loss(loss_fn)).meta_gradient(
         meta_parameters(model),
         Episodes(support_x, support_y, query_x, query_y),

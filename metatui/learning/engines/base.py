@@ -72,9 +72,7 @@ class Engine(ABC):
         over tasks of the query gradient at the adapted parameters.
         """
 
-    def differentiate(
-        self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool
-    ) -> Found:
+    def differentiate(self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool) -> Found:
         """The meta-gradient of one task, or of a stack of them: first order, or second order the way that is set."""
         if first:
             return first_order(task, start, inner)

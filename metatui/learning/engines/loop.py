@@ -39,9 +39,7 @@ class LoopEngine(Engine):
 
     name = "loop"
 
-    def __init__(
-        self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto"
-    ) -> None:
+    def __init__(self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto") -> None:
         super().__init__(with_second_derivatives(model), loss, second_order)
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=self._make_own) if workers > 1 else None
@@ -72,7 +70,7 @@ class LoopEngine(Engine):
         found = self.each(one, len(episodes))
         return MetaGradient(
             loss=torch.stack([task.loss for task in found]),
-            gradients={name: sum(task.gradients[name] for task in found) / len(found) for name in theta},
+            gradients={name: _mean([task.gradients[name] for task in found]) for name in theta},
             outputs=torch.stack([task.outputs for task in found]),
             support_loss=torch.stack([task.support_loss for task in found]),
         )
@@ -97,3 +95,11 @@ class LoopEngine(Engine):
 
         gradients, losses = zip(*self.each(one, len(x)), strict=True)
         return stacked(list(gradients)), torch.stack(losses)
+
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    """Added up one after the other, so that no threads' order shows in the last bits."""
+    total = tensors[0].clone()
+    for tensor in tensors[1:]:
+        total += tensor
+    return total.div_(len(tensors))

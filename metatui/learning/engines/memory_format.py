@@ -19,5 +19,5 @@ def channels_last(x: Tensor) -> Tensor:
         return x
     if x.shape[1] > 1:
         return x.contiguous(memory_format=torch.channels_last)
-    batch, _, height, width = x.shape
+    height, width = x.shape[2:]
     return x.contiguous().as_strided(x.shape, (height * width, 1, width, 1))

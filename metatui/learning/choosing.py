@@ -1,0 +1,162 @@
+"""Which engine `auto` stands for: the fastest that was measured for this model, these tasks and this machine.
+
+Measured once, in a second or two, and remembered; what was chosen is in the run's settings, so that a rerun computes
+by the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+from torch import nn
+
+from metatui import paths
+from metatui.errors import MetatuiError
+from metatui.files import read_bounded, replacing
+from metatui.impossible import compiles
+from metatui.learning.devices import Device
+from metatui.learning.engines import Engine, EngineName, make_engine, meta_parameters, usual_engine
+from metatui.learning.episodes import Episodes
+from metatui.learning.inner import inner_loop
+from metatui.learning.losses import Loss
+from metatui.settings import Settings
+
+COMPILED_AFTER = 1000
+"""Meta-steps of one kind (inner steps, meta-batch) before compiled ones of it begin."""
+
+WORTH_COMPILING = 30.0
+"""Seconds of training by another engine from which on compiling, which takes 15 to 30 on two cores, is worth it."""
+
+AT_MOST = 4 * 2**20
+"""Bytes of measurements that are read."""
+
+KEPT = 500
+"""Measurements remembered, the newest."""
+
+SECONDS = 0.4
+"""Spent on measuring one engine, if a single meta-gradient does not take longer."""
+
+
+class Measured:
+    """Milliseconds of a meta-gradient by each engine, for one model, kind of tasks and machine."""
+
+    def __init__(self, *, key: str) -> None:
+        self._key = key
+        self.ms: dict[str, float] = _read().get(key, {})
+
+    def add(self, engine: str, ms: float) -> None:
+        """Remember a measurement, where the disk lets us."""
+        self.ms[engine] = ms
+        known = _read()
+        known.pop(self._key, None)
+        known[self._key] = self.ms
+        with suppress(MetatuiError), replacing(paths.measured_engines_file()) as file:
+            file.write(json.dumps(dict(list(known.items())[-KEPT:]), indent=1).encode())
+
+
+def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
+    """What is known of the meta-steps that `settings` describe, on this machine."""
+    task, algorithm = settings.task, settings.algorithm
+    what = (
+        torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
+        settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
+        task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
+    )  # fmt: skip
+    return Measured(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
+
+
+def choose(
+    settings: Settings,
+    device: Device,
+    model: nn.Module,
+    loss: Loss,
+    measured: Measured,
+    workers: int,
+    sample: Callable[[int], Episodes],
+) -> tuple[EngineName, str]:
+    """The engine for what `settings` describe, and why.
+
+    Args:
+        measured: what is known; what is measured here is added to it.
+        workers: threads that the loop engine would spread tasks over.
+        sample: so many tasks, to measure on.
+    """
+    usual = usual_engine(model, torch.device(device.name))
+    if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
+        return usual, "the usual one for this model and device"
+    others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
+    for name in (usual, *others):
+        if name not in measured.ms:
+            engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
+            measured.add(name, _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None)))
+    fastest = min((usual, *others), key=lambda name: measured.ms[name])
+    if _worth_compiling(settings, device, measured, fastest):
+        if "compiled" in measured.ms:
+            return "compiled", f"measured {_against(measured, 'compiled')}"
+        return "compiled", f"{fastest} at first, measured {_against(measured, fastest)}"
+    return fastest, f"measured {_against(measured, fastest)}"
+
+
+def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
+    later = settings.training.iterations - COMPILED_AFTER
+    if device.name != "cpu" or fastest != "batched" or later <= 0 or not compiles(settings):
+        return False
+    if "compiled" in measured.ms:
+        return measured.ms["compiled"] < measured.ms[fastest]
+    return has_compiler() and later * measured.ms[fastest] / 1000 > WORTH_COMPILING
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler that torch would find."""
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
+
+
+def _against(measured: Measured, chosen: str) -> str:
+    others = ", ".join(f"{ms:.3g} ({name})" for name, ms in sorted(measured.ms.items()) if name != chosen)
+    return f"{measured.ms[chosen]:.3g} ms a meta-step against {others}"
+
+
+def _milliseconds(
+    engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
+) -> float:
+    """Of one meta-gradient (of one adaptation, for Reptile): the shortest of several, or the first where that has
+    already taken twice `limit`. Images are measured on a few tasks, which is as good: they are computed one by one or
+    cost what their arithmetic costs."""
+    tasks = settings.algorithm.meta_batch
+    some = min(tasks, 2) if settings.is_classification else tasks
+    episodes, inner = sample(some), inner_loop(settings.algorithm)
+    theta = meta_parameters(engine.model)
+
+    def once() -> float:
+        began = time.perf_counter()
+        if settings.algorithm.name == "reptile":
+            for _ in engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+                pass
+        else:
+            engine.meta_gradient(theta, episodes, inner, first_order=settings.algorithm.name == "fomaml")
+        if episodes.support_x.is_cuda:
+            torch.cuda.synchronize(episodes.support_x.device)
+        return 1000 * (time.perf_counter() - began) * tasks / some
+
+    began, took = time.perf_counter(), [once()]
+    while time.perf_counter() - began < SECONDS and (limit is None or min(took) < 2 * limit or len(took) < 3):
+        took.append(once())
+    return min(took)
+
+
+def _read() -> dict[str, dict[str, float]]:
+    """All that is remembered; nothing where the file is not there, or is not what we wrote."""
+    try:
+        found = json.loads(read_bounded(paths.measured_engines_file(), AT_MOST))
+        return {str(key): {str(name): float(ms) for name, ms in value.items()} for key, value in found.items()}
+    except (MetatuiError, ValueError, AttributeError, TypeError):
+        return {}

@@ -1,0 +1,28 @@
+"""Parameters as one vector: an outer update is a handful of operations then, however many layers there are."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metatui.learning.inner import Params
+
+
+class FlatParams:
+    """Copies of some parameters, one after the other in one vector."""
+
+    def __init__(self, params: Params) -> None:
+        self.shapes = {name: p.shape for name, p in params.items()}
+        self.vector = self.gathered(params)
+        """[P]."""
+        self.views = self.scattered(self.vector)
+        """The parameters by name: views into the vector."""
+
+    def gathered(self, params: Params) -> Tensor:
+        """Tensors of the parameters' names and shapes, as a vector of its own."""
+        return torch.cat([params[name].detach().reshape(-1) for name in self.shapes])
+
+    def scattered(self, vector: Tensor) -> Params:
+        """A vector [P], as views of the parameters' names and shapes."""
+        parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()])
+        return {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}

@@ -1,0 +1,97 @@
+"""Compiled functions on disk: traced by torch.fx, compiled by torch's Inductor ahead of time, loaded without either.
+
+A package is code for this machine, so it is kept in the user's own cache folder under a name that says all that it
+depends on, and is read from nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metatui import paths
+from metatui.errors import MetatuiError
+from metatui.learning.engines import stacked_layers
+from metatui.learning.graphs import functions
+
+Run = Callable[[list[Tensor]], Tensor]
+"""The function's inputs, of the shapes that it was compiled for, to its output. Inputs it changes are changed."""
+
+
+class CompileFailed(MetatuiError):
+    """There is no compiled function: no compiler, or one that failed, or a result that is off."""
+
+
+def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:
+    """Where a function's package is, or would be.
+
+    Args:
+        what: says which function it is, by values whose text does not change from process to process.
+        inputs: of the shapes and types that it is compiled for.
+        threads: CPU threads that it runs with.
+    """
+    processor = torch.backends.cpu.get_cpu_capability()
+    depends = [torch.__version__, platform.machine(), processor, threads, *what]
+    depends += [(tuple(t.shape), str(t.dtype), t.device.type) for t in inputs]
+    depends += [inspect.getsource(module) for module in (functions, stacked_layers)]
+    digest = hashlib.sha256(repr(depends).encode()).hexdigest()
+    return paths.compiled_dir() / f"{digest[:32]}.pt2"
+
+
+def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor], threads: int) -> None:
+    """Compile `function` for inputs like `inputs`, and write the package.
+
+    To be called in a process that does nothing else: while it compiles, torch.compiler.is_compiling() is true for the
+    whole process, at which other parts of torch compute differently.
+
+    Raises:
+        CompileFailed: with a sentence that says why.
+    """
+    from torch._inductor import aoti_compile_and_package
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    logging.disable(logging.WARNING)  # the compiler talks of its own parts
+    # Fused multiply-adds round once where two operations round twice.
+    options = {"cpp.threads": threads, "cpp.enable_floating_point_contract_flag": "fast"}
+    torch.set_num_threads(threads)
+    try:
+        graph = make_fx(function)(*inputs)
+        exported = torch.export.export(graph, tuple(inputs))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            made = Path(folder) / "package.pt2"
+            aoti_compile_and_package(exported, package_path=str(made), inductor_configs=options)
+            made.replace(path)
+    except Exception as error:  # the compiler raises whatever its backends raise
+        line = (str(error).strip().splitlines() or [""])[0]
+        raise CompileFailed(f"the compiler failed ({type(error).__name__}: {line[:200]})") from error
+
+
+def load(path: Path) -> Run:
+    """The function in a package of `compile_to`. Raises CompileFailed where it is not there or does not load."""
+    from torch._inductor import aoti_load_package
+
+    if not path.is_file():
+        raise CompileFailed("the compiler left nothing")
+    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
+        raise CompileFailed("the compiled function is another user's")
+    try:
+        loader: Any = aoti_load_package(str(path)).loader
+    except Exception as error:
+        raise CompileFailed(f"the compiled function does not load ({type(error).__name__})") from error
+
+    def run(inputs: list[Tensor]) -> Tensor:
+        output: Tensor = loader.boxed_run(inputs)[0]
+        return output
+
+    return run
