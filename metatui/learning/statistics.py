@@ -19,7 +19,7 @@ from torch import Tensor
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Up to so many differences, Wilcoxon's test counts every outcome where there are ties, as scipy's newer versions do."""
+"""Up to so many differences Wilcoxon's test counts every outcome where there are ties, as newer scipy does."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
