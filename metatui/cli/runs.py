@@ -1,23 +1,75 @@
-"""`metatui runs`: what is on disk."""
+"""`metatui runs`: what is on disk, listed or exported."""
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from metatui.cli.options import json_option, runs_dir_option
+from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.cli.output import below, console, emit, evaluation_json, headline, plus_minus, protocol
+from metatui.errors import BadInput, shown
+from metatui.files import reason, replacing
+from metatui.paths import expanded
+from metatui.runs.export import metrics_rows, validation_rows, write_csv
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 
 
-@click.command()
+@click.group(invoke_without_command=True)
 @runs_dir_option
 @json_option
-def runs(runs_dir: Path | None, as_json: bool) -> None:
-    """List the runs on disk, newest first."""
+@click.pass_context
+def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
+    """List the runs on disk, newest first, or export one."""
+    if context.invoked_subcommand is None:
+        _list(runs_dir, as_json)
+    elif runs_dir or as_json:
+        raise click.UsageError(f"options before '{context.invoked_subcommand}' are the list's: give its own after it")
+
+
+@runs.command()
+@click.argument("run", shell_complete=complete_runs)
+@click.option("--to", metavar="FILE|-", default="-", help="File to write; - is standard output, the default.")
+@click.option("--evaluations", is_flag=True, help="The validations instead of the meta-steps.")
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@runs_dir_option
+def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | None) -> None:
+    """Write what every meta-step of RUN measured as CSV."""
+    found = RunStore(runs_dir).find(run)
+    rows = validation_rows(found) if evaluations else metrics_rows(found)
+    if to == "-":
+        write_csv(rows, sys.stdout)
+        return
+    path = _free(to, force)
+    with replacing(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        count = write_csv(rows, text) - 1
+        text.detach()
+    console().print(f"Wrote {count:,} rows to {path}", soft_wrap=True)
+
+
+def _free(name: str, force: bool) -> Path:
+    """The path of a file that may be written. Raises BadInput."""
+    path, said = expanded(name), f"--to is {shown(name, 200)}"
+    if "\0" in name:
+        raise BadInput(f"{said}, which is not a possible file name")
+    try:
+        if path.is_dir():
+            raise BadInput(f"{said}, which is a folder, but must be a file")
+        if not path.parent.is_dir():
+            raise BadInput(f"{said}, but there is no folder {shown(str(path.parent), 200)}")
+        if path.exists() and not force:
+            raise BadInput(f"{said}, which exists: give another name, or --force to replace it")
+    except OSError as error:
+        raise BadInput(f"{said}, which cannot be written: {reason(error)}") from None
+    return path
+
+
+def _list(runs_dir: Path | None, as_json: bool) -> None:
     store = RunStore(runs_dir)
     summaries = store.summaries()
     if as_json:

@@ -1,0 +1,137 @@
+"""`metatui runs export`: a run's numbers as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from metatui.cli.main import main
+from metatui.learning.events import Progress
+from metatui.runs import metrics
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import JournalWriter
+from metatui.runs.metrics import MetricsWriter
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+
+STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
+HEADER = "iteration,meta_loss,accuracy,support_loss,grad_norm,outer_lr,tasks_seen,seconds\n"
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.chdir(tmp_path)
+    return RunStore().create(Settings())
+
+
+def write(run: RunFolder, steps: list[Progress]) -> None:
+    writer = MetricsWriter(run.metrics_path, after=0)
+    for step in steps:
+        writer.append(step)
+    writer.close()
+
+
+def test_a_row_a_meta_step_on_standard_output(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    write(run, [STEP, replace(STEP, iteration=2, meta_loss=math.nan, accuracy=0.25)])
+    assert main(["runs", "export", run.id]) == 0
+    out, err = capsys.readouterr()
+    assert out == HEADER + "1,0.5,,0.75,1.25,0.001,4,0.125\n2,nan,0.25,0.75,1.25,0.001,4,0.125\n"
+    assert err == ""
+
+
+def test_all_of_a_long_run_arrives(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metrics.MetricsReader.read_new, "__defaults__", (1000,))
+    steps = [replace(STEP, iteration=i, meta_loss=1 / i) for i in range(1, 301)]
+    write(run, steps)
+    assert main(["runs", "export", run.id, "--to", "-"]) == 0
+    rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))
+    assert [int(row["iteration"]) for row in rows] == list(range(1, 301))
+    assert [float(row["meta_loss"]) for row in rows] == pytest.approx([step.meta_loss for step in steps], rel=1e-8)
+
+
+def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = JournalWriter(run.journal_path)
+    about = {"split": "val", "tasks": 100, "shots": 5, "batch_norm": None, "inner_step": 10}
+    for iteration in (10, 20, 30):
+        loss = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
+        journal.write("evaluated", iteration, best=iteration == 10, **about, **loss)
+    journal.write("started", 20)  # the third no longer holds
+    journal.close()
+    assert main(["runs", "export", run.id, "--evaluations"]) == 0
+    assert capsys.readouterr().out == (
+        "iteration,split,tasks,shots,batch_norm,inner_step,loss,loss_ci95,accuracy,accuracy_ci95,best\n"
+        "10,val,100,5,,10,1.0,0.5,,,True\n"
+        "20,val,100,5,,10,2.0,0.5,,,False\n"
+    )
+
+
+def test_into_a_file_which_is_replaced_only_by_force(
+    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(run, [STEP])
+    assert main(["runs", "export", run.id, "--to", "out.csv"]) == 0
+    assert capsys.readouterr().out == "Wrote 1 rows to out.csv\n"
+    before = (tmp_path / "out.csv").read_text()
+    assert before == HEADER + "1,0.5,,0.75,1.25,0.001,4,0.125\n"
+    write(run, [STEP, replace(STEP, iteration=2)])
+    assert main(["runs", "export", run.id, "--to", "out.csv"]) == 2
+    assert "--to is 'out.csv', which exists: give another name, or --force to replace it" in capsys.readouterr().err
+    assert (tmp_path / "out.csv").read_text() == before
+    assert main(["runs", "export", run.id, "--to", "out.csv", "--force"]) == 0
+    assert (tmp_path / "out.csv").read_text().count("\n") == 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "runs"]
+
+
+def test_a_run_without_meta_steps_has_a_header(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["runs", "export", run.id]) == 0
+    assert capsys.readouterr().out == HEADER
+
+
+def test_a_run_that_is_resumed_meanwhile_leaves_no_file(
+    run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(run, [replace(STEP, iteration=i) for i in range(1, 101)])
+    real = metrics.MetricsReader.read_new
+
+    def read_new(reader: metrics.MetricsReader, limit: int = 5000) -> list[Progress]:
+        found = real(reader, limit)
+        write(run, [STEP])  # the file is cut short, as a resumed run does it
+        return found
+
+    monkeypatch.setattr(metrics.MetricsReader, "read_new", read_new)
+    assert main(["runs", "export", run.id, "--to", "out.csv"]) == 1
+    assert "was resumed while it was exported" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["export", "nowhere"], "'nowhere' is not a run in"),
+        (["export", "\x1b[31m"], "is not a run in"),
+        (["export"], "Missing argument 'RUN'"),
+        (["export", "RUN", "--to", "."], "--to is '.', which is a folder"),
+        (["export", "RUN", "--to", ""], "--to is '', which is a folder"),
+        (["export", "RUN", "--to", "no/such/x.csv"], "--to is 'no/such/x.csv', but there is no folder 'no/such'"),
+        (["export", "RUN", "--to", "~nobody-of-this-name/x.csv"], "is in a home folder that is not known"),
+        (["export", "RUN", "--to", "a\0b"], "not a possible file name"),
+        (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
+        (["--json", "export", "RUN"], "options before 'export' are the list's"),
+        (["exprot", "RUN"], "No such command 'exprot'"),
+    ],
+)
+def test_bad_calls(run: RunFolder, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert main(["runs", *(run.id if word == "RUN" else word for word in arguments)]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert err[:-1].isprintable()
