@@ -14,7 +14,7 @@ SAMPLES = 50
 FEWEST = 3
 
 WARM_UP = 0.3
-"""Seconds of calls before the first reading, at least one call."""
+"""Seconds of calls before the first reading, or as many as are read if those are fewer; at least one call."""
 
 
 def synchronize(device: torch.device) -> None:
@@ -28,7 +28,7 @@ def synchronize(device: torch.device) -> None:
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:
     """Seconds that `call` takes, read over about `spend` seconds after a warm-up; at least three readings."""
     began, last = time.perf_counter(), _reading(call, device, 1)
-    while time.perf_counter() - began < WARM_UP:
+    while time.perf_counter() - began < min(WARM_UP, spend):
         last = _reading(call, device, 1)
     times = max(1, int(spend / SAMPLES / last))
     found: list[float] = []

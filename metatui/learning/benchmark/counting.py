@@ -22,8 +22,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metatui.knobs import change
 from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.benchmark.given import GivenTasks, set_up_given
 from metatui.learning.benchmark.works import Work
-from metatui.learning.experiment import Experiment, set_up
 
 
 @dataclass(frozen=True)
@@ -39,16 +39,17 @@ def count(work: Work) -> Counts:
     settings = work.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
     # One thread, because the counter sees only its own; one task, because tasks cost the same.
-    experiment = set_up(change(settings, {"algorithm.meta_batch": 1, "compute.threads": 1}))
+    experiment = set_up_given(change(settings, {"algorithm.meta_batch": 1, "compute.threads": 1}))
+    experiment.engine.second_order = "unrolled"  # which computes nothing twice
     algorithm = ALGORITHMS[work.algorithm](experiment)
     with FlopCounterMode(display=False) as counter:
         algorithm.meta_step(range(1), experiment.settings.algorithm, experiment.settings.algorithm.outer_lr)
     return Counts(tasks * counter.get_total_flops(), _bytes(experiment, tasks))
 
 
-def _bytes(experiment: Experiment, tasks: int) -> int:
+def _bytes(experiment: GivenTasks, tasks: int) -> int:
     algorithm = experiment.settings.algorithm
-    episode = experiment.training_episodes(range(1))
+    episode = experiment.given
     parameters = sum(p.nbytes for p in experiment.theta().values())
     support, query = (parameters + _of_layers(experiment.model, x[0]) for x in (episode.support_x, episode.query_x))
     inner = 4 if algorithm.name == "maml" else 2

@@ -6,7 +6,7 @@ import torch
 
 from metatui.learning.benchmark.clock import seconds_of
 
-SPEND = 0.3
+SPEND = 0.2
 """Seconds on each size."""
 
 MATRICES = tuple(2**n for n in range(8, 15))

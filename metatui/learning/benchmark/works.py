@@ -85,5 +85,5 @@ def described(task: str) -> str:
     many = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:
         ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"
-        return f"conv4-{s.model.filters} on drawn glyphs, {many}, {ways}"
+        return f"conv4-{s.model.filters} on glyphs, {many}, {ways}"
     return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {many}, K = {s.task.shots}, Q = {s.task.queries}"

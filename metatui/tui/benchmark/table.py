@@ -10,14 +10,13 @@ from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.coordinate import Coordinate
-from textual.events import Resize
 from textual.widgets import DataTable
 
 from metatui.learning.benchmark import ENGINES, Cell, Measurement
-from metatui.tui import palette, symbols
+from metatui.tui import palette
 from metatui.tui.benchmark import rows
 from metatui.tui.charts.look import symbols_of
-from metatui.tui.symbols import GLYPHS, Symbols
+from metatui.tui.symbols import GLYPHS
 
 NARROW = 84
 """Below as many columns, meta-steps a second are left out: milliseconds say the same."""
@@ -50,11 +49,13 @@ class BenchmarkTable(DataTable[Text]):
             self._lines.append(cell)
         self.found: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
+        self._width = 0
+        """That the columns were made for."""
         self._placed = 0
         """The row that the cursor was last put on; the user has moved it where it is on another."""
 
     @property
-    def task(self) -> str:
+    def selected_task(self) -> str:
         """The task under the cursor."""
         line = self._line
         return line.work.task if isinstance(line, Cell) else line
@@ -90,8 +91,11 @@ class BenchmarkTable(DataTable[Text]):
         if cell:
             self._update(cell)
 
-    def on_resize(self, event: Resize) -> None:
-        self._rebuild(event.size.width)
+    def on_resize(self) -> None:
+        # The whole width, since the scroll bar comes and goes.
+        if self._width != self.outer_size.width:
+            self._width = self.outer_size.width
+            self._rebuild(self._width)
 
     def _rebuild(self, width: int) -> None:
         row = self.cursor_row

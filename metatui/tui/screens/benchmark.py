@@ -38,8 +38,6 @@ class BenchmarkScreen(ModalScreen[None]):
     """Measures every engine as soon as no training goes on; closing it ends the measuring."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
-    HORIZONTAL_BREAKPOINTS: ClassVar = []
-    VERTICAL_BREAKPOINTS: ClassVar = [(0, "-low"), (36, "-high")]
     DEFAULT_CSS = """
     BenchmarkScreen #benchmark {
         height: 100%; border: round $border; border-title-style: bold; background: $surface; padding: 0 1;
@@ -67,6 +65,7 @@ class BenchmarkScreen(ModalScreen[None]):
             training: whether a training goes on in this process.
         """
         super().__init__()
+        self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
         self._training = training
         self._benchmark = Benchmark(cells(), niceness=NICENESS)
         self._begun = False
@@ -147,7 +146,7 @@ class BenchmarkScreen(ModalScreen[None]):
     @on(DataTable.RowHighlighted)
     def _show_line(self) -> None:
         """What belongs to the line under the cursor: the plot of its task, and why it failed if it did."""
-        task = self.table.task
+        task = self.table.selected_task
         found = [found for found in self.table.found.values() if found.cell.work.task == task]
         self.query_one(BenchmarkChart).show(task, found)
 

@@ -1,0 +1,357 @@
+"""The benchmark: what it measures, what it counts, and that nothing which goes wrong in a cell reaches another."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+import torch
+
+from metatui.errors import BadInput, MetatuiError, SettingsError
+from metatui.learning.benchmark import (
+    ALGORITHMS,
+    ENGINES,
+    TASKS,
+    Benchmark,
+    Cell,
+    Machine,
+    Measured,
+    Measurement,
+    Measuring,
+    Ready,
+    Work,
+    cells,
+    child,
+    clock,
+    described,
+    measuring,
+    memory,
+    rates,
+)
+from metatui.learning.benchmark.counting import count
+from metatui.learning.benchmark.measuring import measure
+from metatui.learning.benchmark.memory import Peak
+from metatui.learning.episodes import Episodes, Split
+from metatui.learning.graphs.package import CompileFailed
+from metatui.learning.graphs.step import GraphedStep
+from metatui.learning.tasks.glyphs import GlyphSource
+
+CPU = torch.device("cpu")
+MACHINE = Machine(
+    processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2",
+    python="3", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
+)  # fmt: skip
+MEASURED = Measured(ms=8.0, peak_memory_bytes=2**20, flops=200_000_000, bytes=40_000_000)
+REPTILE, MAML = Work("sinusoid", "reptile", 1), Work("sinusoid", "maml", 1)
+PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
+
+
+def test_every_engine_that_the_settings_allow_is_measured() -> None:
+    found = cells()
+    assert {cell.work.task for cell in found} == set(TASKS)
+    assert {cell.work.algorithm for cell in found} == set(ALGORITHMS)
+    assert {cell.engine for cell in found} == set(ENGINES)
+    assert len(set(found)) == len(found)
+    for work in {cell.work for cell in found}:
+        for engine in ENGINES:
+            if Cell(work, engine) in found:
+                assert work.settings(engine).compute.engine == engine
+            else:
+                with pytest.raises(SettingsError):
+                    work.settings(engine)
+
+
+def test_cells_can_be_chosen_and_keep_their_order() -> None:
+    chosen = cells(tasks=["sinusoid"], algorithms=["reptile", "maml"], engines=["loop"])
+    assert chosen == [
+        Cell(Work("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
+    ]  # fmt: skip
+    assert cells(tasks=["sinusoid"], engines=[]) == []
+
+
+def test_tasks_say_what_they_are() -> None:
+    assert described("sinusoid") == "MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
+    assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries a class"
+
+
+def test_flops_are_those_of_the_matrix_products() -> None:
+    forward = 10 * 2 * (1 * 40 + 40 * 40 + 40 * 1)
+    weights = forward
+    inputs = 10 * 2 * (40 * 40 + 40 * 1)  # the first layer's input needs no gradient
+    gradient = forward + weights + inputs
+    assert count(REPTILE).flops == 25 * (gradient + forward)
+    assert count(Work("sinusoid", "fomaml", 1)).flops == 25 * 2 * gradient
+    assert count(Work("sinusoid", "fomaml", 5)).flops == 25 * 6 * gradient
+    # Backward through a product's backward pass are four products (one where the input is data), and then the forward
+    # pass has its own gradient.
+    again = 4 * inputs + 10 * 2 * 40 + weights + inputs
+    assert count(MAML).flops == 25 * (2 * gradient + again)
+
+
+def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
+    def block(channels: int, side: int) -> int:
+        return 2 * channels * 64 * 9 * side * side
+
+    first, others, head = block(1, 28), block(64, 14) + block(64, 7) + block(64, 3), 2 * 64 * 5
+    forward = first + others + head
+    gradient = forward + forward + others + head
+    support, query = 5, 75
+    assert count(Work("images", "reptile", 1)).flops == 4 * (support * gradient + query * forward)
+    fomaml = count(Work("images", "fomaml", 1)).flops
+    assert fomaml == 4 * (support + query) * gradient
+    # The same with convolutions; where the input is data torch computes two, of which it needs one.
+    again = 4 * (others + head) + 2 * first + (gradient - forward)
+    assert count(Work("images", "maml", 1)).flops == fomaml + 4 * support * again
+
+
+def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
+    parameters, data = 4 * PARAMETERS, 4 * (4 * 10)
+    layers = 4 * 10 * (4 * 40 + 1)
+    for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
+        expected = 25 * (passes * (parameters + layers) + data) + 2 * parameters
+        assert count(Work("sinusoid", algorithm, 1)).bytes == expected
+
+
+def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
+    cell = Cell(MAML, "batched")
+    found = Measurement(cell, tasks=25, machine=MACHINE, measured=MEASURED)
+    assert (found.meta_steps_per_s, found.tasks_per_s) == (125.0, 3125.0)
+    assert found.floor_ms == pytest.approx(4.0)  # 40 MB at 10 GB/s, against 2 ms of arithmetic
+    assert found.fraction_of_floor == pytest.approx(0.5)
+    failed = Measurement(cell, tasks=25, machine=MACHINE, error="it failed")
+    assert (failed.ms, failed.tasks_per_s, failed.floor_ms, failed.fraction_of_floor) == (None,) * 4
+
+
+@pytest.mark.parametrize("engine", ["batched", "loop", "higher"])
+def test_ordinary_meta_steps_are_measured(engine: str) -> None:
+    took = measure(MAML.settings(engine, "cpu"), seconds=0.01)
+    assert took.ms > 0
+    assert took.peak_memory_bytes is not None
+
+
+def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Sequence[int]] = []
+    draw = GlyphSource.episodes
+
+    def episodes(source: GlyphSource, split: Split, tasks: Sequence[int], **protocol: int) -> Episodes:
+        drawn.append(tasks)
+        return draw(source, split, tasks, **protocol)
+
+    monkeypatch.setattr(GlyphSource, "episodes", episodes)
+    measure(Work("images", "reptile", 1).settings("loop", "cpu"), seconds=0.01)
+    assert drawn == [range(4)]
+
+
+def test_a_compiler_that_fails_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compile_nothing(*_: object) -> None:
+        raise CompileFailed("there is no C++ compiler")
+
+    monkeypatch.setattr(GraphedStep, "compile", compile_nothing)
+    with pytest.raises(MetatuiError, match="there is no C\\+\\+ compiler"):
+        measure(MAML.settings("compiled", "cpu"), seconds=0.01)
+
+
+class FakeTime:
+    """A clock that goes on only when told to."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize(("takes", "readings"), [(0.004, 50), (0.2, 5), (3.0, 3)])
+def test_the_clock_is_read_often_enough_and_not_too_often(
+    monkeypatch: pytest.MonkeyPatch, takes: float, readings: int
+) -> None:
+    fake, calls = FakeTime(), 0
+
+    def call() -> None:
+        nonlocal calls
+        calls += 1
+        fake.now += takes
+
+    monkeypatch.setattr(clock, "time", fake)
+    found = clock.seconds_of(call, CPU, spend=1.0)
+    assert found == pytest.approx([takes] * len(found))
+    assert readings <= len(found) <= 1.3 * readings
+    assert calls * takes <= max(0.3 + 1.0 + 3 * takes, 4 * takes) + 0.02
+
+
+def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int] = []
+
+    def seconds_of(call: Callable[[], torch.Tensor], device: torch.device, *, spend: float) -> list[float]:
+        sizes.append(call().nbytes)
+        return [0.5, 0.001 * len(sizes)]
+
+    monkeypatch.setattr(rates, "seconds_of", seconds_of)
+    monkeypatch.setattr(rates, "MATRICES", (256, 512))
+    assert rates.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
+    assert sizes == [4 * 256**2, 4 * 512**2]
+    sizes.clear()
+    monkeypatch.setattr(rates, "COPIES", (1024, 1536))
+    assert rates.copy_rate(CPU) == 2 * 1024 / 0.001
+    assert sizes == [1024, 1536]
+
+
+def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rates, "seconds_of", lambda call, device, spend: [spend])
+    assert rates.matmul_rate(CPU, torch.float32) == 2 * 256**3 / rates.SPEND
+
+
+@pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux can forget a peak")
+def test_the_peak_is_that_of_the_stretch() -> None:
+    size = 2**26
+    peak = Peak(CPU)
+    torch.ones(size, dtype=torch.uint8)
+    first = peak.bytes()
+    assert first is not None
+    assert size - 2**20 <= first < size + 2**25  # the kernel counts pages in batches
+    again = Peak(CPU).bytes()
+    assert again is not None
+    assert again < 2**25
+
+
+@pytest.mark.parametrize(("grown", "said"), [(4096, 4096), (0, None)])
+def test_without_a_peak_to_forget_growth_is_what_is_known(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grown: int, said: int | None
+) -> None:
+    largest = iter((10_000, 10_000 + grown))
+    monkeypatch.setattr(memory, "RESET", tmp_path / "no" / "such")
+    monkeypatch.setattr(memory, "_largest_ever", lambda: next(largest))
+    assert Peak(CPU).bytes() == said
+
+
+REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",
+           "device": "cpu", "seconds": 0.01}  # fmt: skip
+
+
+def test_the_child_answers_with_a_cell() -> None:
+    found = Measured(**child.answer(REQUEST))
+    assert found.ms > 0
+    assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
+
+
+def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    nowhere = child.answer({"what": "machine", "device": "cuda:999"})
+    assert nowhere["bad_input"]
+    assert "compute.device is 'cuda:999'" in nowhere["error"]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no room\n  in line 3")
+
+    monkeypatch.setattr(child, "measure", broken)
+    assert child.answer(REQUEST) == {"error": "it failed (RuntimeError: no room)"}
+
+
+CHILD = """
+import json, os, sys
+assert os.getsid(0) == os.getpid()
+machine, measured = json.loads(sys.argv[1]), json.loads(sys.argv[2])
+for line in sys.stdin:
+    request = json.loads(line)
+    engine = request.get("engine")
+    if request["what"] == "machine":
+        found = {"error": "there is no such device", "bad_input": True} if request["device"] == "mps" else machine
+    elif engine == "loop":
+        os.kill(os.getpid(), 9)
+    elif engine == "higher":
+        sys.exit(7)
+    elif engine == "compiled":
+        found = {"error": "it does not compile"}
+    else:
+        found = {**measured, "ms": os.getpid()}
+    print(json.dumps(found), flush=True)
+"""
+
+
+@pytest.fixture
+def fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine, measured = json.dumps(asdict(MACHINE)), json.dumps(asdict(MEASURED))
+    command = (sys.executable, "-c", CHILD, machine, measured)
+    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", command)
+
+
+def alive(pid: float) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.usefixtures("fake_child")
+def test_a_cell_that_dies_takes_no_other_with_it() -> None:
+    wanted = [Cell(MAML, engine) for engine in ("batched", "loop", "batched", "higher", "compiled", "batched")]
+    reports = list(Benchmark(wanted))
+    assert reports[0] == Ready(MACHINE)
+    assert [report.cell for report in reports if isinstance(report, Measuring)] == wanted
+    found = [report for report in reports if isinstance(report, Measurement)]
+    assert [each.cell for each in found] == wanted
+    assert [each.error for each in found] == [
+        None,
+        "the process that measured it was killed, most likely because memory ran out",
+        None,
+        "the process that measured it died (exit code 7)",
+        "it does not compile",
+        None,
+    ]
+    pids = {each.measured.ms for each in found if each.measured}
+    assert len(pids) == 3
+    assert not any(map(alive, pids))
+    assert {each.tasks for each in found} == {25}
+
+
+@pytest.mark.usefixtures("fake_child")
+def test_children_end_when_nobody_listens_any_more() -> None:
+    reports = iter(Benchmark([Cell(MAML, "batched")] * 3))
+    pid = next(report.measured.ms for report in reports if isinstance(report, Measurement) and report.measured)
+    assert alive(pid)
+    reports.close()
+    assert not alive(pid)
+
+
+@pytest.mark.usefixtures("fake_child")
+@pytest.mark.parametrize("after", [Ready, Measuring, Measurement])
+def test_stopping_ends_at_once(after: type) -> None:
+    benchmark, reports = Benchmark([Cell(MAML, "batched")] * 3), []
+    for report in benchmark:
+        reports.append(report)
+        if isinstance(report, after):
+            benchmark.stop()
+    assert isinstance(reports[-1], after)
+    assert len(reports) == [Ready, Measuring, Measurement].index(after) + 1
+
+
+@pytest.mark.usefixtures("fake_child")
+def test_what_is_stopped_before_it_begins_measures_nothing() -> None:
+    benchmark = Benchmark([Cell(MAML, "batched")])
+    benchmark.stop()
+    assert list(benchmark) == []
+
+
+@pytest.mark.usefixtures("fake_child")
+def test_a_device_that_is_not_there_is_bad_input() -> None:
+    with pytest.raises(BadInput, match="there is no such device"):
+        next(iter(Benchmark([Cell(MAML, "batched")], device="mps")))
+
+
+def test_a_machine_that_cannot_be_measured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", "raise SystemExit(3)"))
+    with pytest.raises(MetatuiError, match=r"died \(exit code 3\)") as raised:
+        next(iter(Benchmark([Cell(MAML, "batched")])))
+    assert not isinstance(raised.value, BadInput)
+
+
+def test_machine_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "matmul_rate", lambda device, dtype: 5e9)
+    monkeypatch.setattr(measuring, "copy_rate", lambda device: 6e9)
+    found = measuring.machine("cpu")
+    assert (found.device, found.torch, found.matmul_gflops, found.copy_gb_per_s) == ("cpu", torch.__version__, 5.0, 6.0)

@@ -1,0 +1,259 @@
+"""`metatui bench` as scripts and people use it."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+from rich.console import Console
+
+from metatui import paths
+from metatui.cli import bench, bench_table, main
+from metatui.errors import BadInput
+from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, cells
+from metatui.tui.benchmark import plot, rows
+from metatui.tui.symbols import GLYPHS, Symbols
+
+MACHINE = Machine(
+    processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
+    python="3.11.7", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
+)  # fmt: skip
+MS = {"batched": 8.0, "loop": 128.0, "higher": 160.0}
+CELL_KEYS = {
+    "task", "algorithm", "engine", "inner_steps", "tasks", "meta_steps_per_s", "tasks_per_s", "ms",
+    "peak_memory_bytes", "flops", "bytes", "floor_ms", "fraction_of_floor", "error",
+}  # fmt: skip
+
+
+def measurement(cell: Cell, error: str | None = None) -> Measurement:
+    measured = Measured(MS.get(cell.engine, 4.0) * cell.work.inner_steps, 3 * 2**20, 100_000_000, 1_000_000)
+    return Measurement(cell, 25, MACHINE, None if error else measured, error)
+
+
+class FakeBenchmark:
+    """Measures nothing; `higher` fails."""
+
+    asked: ClassVar[dict[str, Any]] = {}
+    interrupt_after: ClassVar[int | None] = None
+
+    def __init__(self, wanted: list[Cell], **asked: Any) -> None:
+        self._cells, self.stopped = wanted, False
+        type(self).asked = asked
+
+    def __iter__(self) -> Iterator[Report]:
+        yield Ready(MACHINE)
+        for number, cell in enumerate(self._cells):
+            yield Measuring(cell)
+            if number == self.interrupt_after:
+                os.kill(os.getpid(), signal.SIGINT)
+            if self.stopped:
+                return
+            yield measurement(cell, "it failed" if cell.engine == "higher" else None)
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+@pytest.fixture(autouse=True)
+def fake(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[FakeBenchmark]]:
+    monkeypatch.setattr(bench, "Benchmark", FakeBenchmark)
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+    monkeypatch.setattr(FakeBenchmark, "interrupt_after", None)
+    yield FakeBenchmark
+    assert not (tmp_path / "metatui.log").exists()
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
+    assert main(["bench", *arguments, "--json"]) == code
+    return json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+
+def test_json_has_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys)
+    assert found["machine"]["torch"] == "2.13.0"
+    assert found["rates"] == {"matmul_gflops": 100.0, "copy_gb_per_s": 10.0}
+    named = [(c["task"], c["algorithm"], c["inner_steps"], c["engine"]) for c in found["cells"]]
+    assert named == [(c.work.task, c.work.algorithm, c.work.inner_steps, c.engine) for c in cells()]
+    assert all(set(cell) == CELL_KEYS for cell in found["cells"])
+    first = found["cells"][0]
+    assert (first["engine"], first["ms"], first["meta_steps_per_s"], first["tasks_per_s"]) == (
+        "batched", 8.0, 125.0, 3125.0,
+    )  # fmt: skip
+    assert (first["floor_ms"], first["fraction_of_floor"]) == pytest.approx((1.0, 0.125))
+    failed = next(cell for cell in found["cells"] if cell["engine"] == "higher")
+    assert failed["error"] == "it failed"
+    assert failed["ms"] is failed["flops"] is failed["peak_memory_bytes"] is failed["fraction_of_floor"] is None
+
+
+def test_options_choose(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
+    chosen = ("--task", "images", "--algorithm", "maml", "--algorithm", "reptile", "--engine", "loop")
+    found = report(capsys, *chosen, "--seconds", "0.5", "--device", "cuda:1")
+    assert [(c["algorithm"], c["inner_steps"]) for c in found["cells"]] == [
+        ("maml", 1), ("maml", 5), ("reptile", 1), ("reptile", 5),
+    ]  # fmt: skip
+    assert {(c["task"], c["engine"]) for c in found["cells"]} == {("images", "loop")}
+    assert fake.asked == {"device": "cuda:1", "seconds": 0.5}
+
+
+def test_people_get_a_table_and_a_plot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 0
+    out, err = capsys.readouterr()
+    assert max(map(len, out.splitlines())) <= 80
+    for words in ("sinusoid: MLP 1-40-40-1", "images: conv4-64", "B batched", "higher was not measured: it failed",
+                  "matmul 100 GFLOP/s, copy 10.0 GB/s"):  # fmt: skip
+        assert words in " ".join(out.split())
+    assert re.search(r"^ MAML, 1 step +batched +8.00 +125 +3,125 +3.0 +12.5 % +━", out, re.MULTILINE)
+    assert re.search(r"^ +higher +- +- +- +- +-\s*$", out, re.MULTILINE)
+    assert "\x1b" not in out + err
+    assert "sinusoid, MAML, 1 step, batched: 8.00 ms, 125 meta-steps/s" in err
+    assert "sinusoid, MAML, 1 step, higher was not measured: it failed" in err
+
+
+def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--ascii"]) == 0
+    assert capsys.readouterr().out.isascii()
+
+
+@pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
+@pytest.mark.parametrize("colours", [True, False])
+def test_every_width(width: int, colours: bool) -> None:
+    screen = Console(file=io.StringIO(), width=width, force_terminal=True, no_color=not colours)
+    for part in bench_table.shown([measurement(cell) for cell in cells()], screen, ascii_only=False):
+        screen.print(part)
+    assert isinstance(screen.file, io.StringIO)
+    text = screen.file.getvalue()
+    assert ("\x1b[36m" in text) is (colours and width > 30)
+    assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= width
+
+
+def test_interrupted_keeps_what_there_is(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
+    fake.interrupt_after = 2
+    found = report(capsys, code=130)
+    assert [cell["engine"] for cell in found["cells"]] == [cell.engine for cell in cells()[:2]]
+    assert main(["bench"]) == 130
+    out, _ = capsys.readouterr()
+    assert "MAML, 1 step" in out
+    assert "images" not in out
+    fake.interrupt_after = 0
+    assert report(capsys, code=130)["cells"] == []
+    assert main(["bench"]) == 130
+    assert capsys.readouterr().out == ""
+
+
+def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--engine", "higher"]) == 1
+    out, err = capsys.readouterr()
+    assert "was not measured" in out
+    assert err.splitlines()[-1] == "metatui: nothing could be measured"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--seconds", "0"], "--seconds is 0, but must be a number above 0 up to 3,600"),
+        (["--seconds", "nan"], "--seconds is nan"),
+        (["--seconds", "soon"], "'soon' is not a valid float"),
+        (["--task", "omniglot"], "'omniglot' is not one of 'sinusoid', 'images'"),
+        (["--algorithm", "anil"], "'anil' is not one of 'maml', 'fomaml', 'reptile'"),
+        (["--engine", "auto"], "'auto' is not one of"),
+        (["--device", "tpu"], "compute.device is 'tpu', but must be auto, cpu, cuda, cuda:N"),
+        (["--engine", "compiled", "--algorithm", "reptile"], "--engine is compiled, which cannot compute"),
+        (["more"], "unexpected extra argument"),
+    ],
+)
+def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+    assert main(["bench", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("metatui: ")
+    assert err.count("\n") == 1
+    assert said in err
+
+
+def test_a_device_that_is_not_there(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: type[FakeBenchmark]
+) -> None:
+    def nowhere(self: FakeBenchmark) -> Iterator[Report]:
+        raise BadInput("compute.device is 'cuda:9', but the devices here are cpu")
+        yield
+
+    monkeypatch.setattr(fake, "__iter__", nowhere)
+    assert main(["bench", "--device", "cuda:9"]) == 2
+    assert capsys.readouterr() == ("", "metatui: compute.device is 'cuda:9', but the devices here are cpu\n")
+
+
+def test_help_imports_no_torch() -> None:
+    asked = "import sys; from metatui.cli import main; main(['bench', '--help'])"
+    code = f"{asked}; print({{'torch', 'textual'}} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.startswith("Usage: metatui bench")
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_real_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    from metatui.learning.benchmark import Benchmark
+
+    monkeypatch.setattr(bench, "Benchmark", Benchmark)
+    found = report(
+        capsys, "--task", "sinusoid", "--algorithm", "fomaml", "--engine", "batched", "--seconds", "0.01",
+        "--device", "cpu",
+    )  # fmt: skip
+    assert [cell["error"] for cell in found["cells"]] == [None] * 2
+    assert found["machine"]["device"] == "cpu"
+    assert min(found["rates"].values()) > 0
+    for cell in found["cells"]:
+        assert cell["tasks_per_s"] == pytest.approx(25 * cell["meta_steps_per_s"])
+        assert cell["meta_steps_per_s"] == pytest.approx(1000 / cell["ms"])
+        assert cell["fraction_of_floor"] == pytest.approx(cell["floor_ms"] / cell["ms"])
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.01234, "0.0123"), (0.5, "0.500"), (8, "8.00"), (128, "128"), (999.4, "999"), (1234.5, "1,234"), (None, "-")],
+)
+def test_figures_have_three_digits(value: float | None, text: str) -> None:
+    assert rows.figure(value) == text
+
+
+def test_marks_stand_where_the_axis_has_their_milliseconds() -> None:
+    found = [measurement(cell) for cell in cells(tasks=["sinusoid"], algorithms=["maml"])]
+    drawn = ["".join(piece.text for piece in row) for row in plot.plot(found, 78, GLYPHS[Symbols.BRAILLE])]
+    *lines, axis, numbers = drawn
+    assert [line[:13].rstrip() for line in lines] == ["MAML, 1 step", "MAML, 5 steps"]
+    whole = [number for number in re.finditer(r"[\d,.]+", numbers) if number.end() < len(numbers)]
+    tick = {float(number[0]): number.start() + len(number[0]) // 2 for number in whole}
+    assert all(axis[at] == "┬" for at in tick.values())
+    one, five = lines
+    assert one.index("│") == tick[1]  # the floor, 1 ms
+    assert tick[5] < one.index("B") < tick[10]
+    assert five.index("H") > five.rindex("L") > tick[500]
+    assert [mark for mark in five.removeprefix("MAML") if mark in "CBLH"] == ["C", "B", "L", "H"]
+
+
+def test_engines_of_one_speed_stand_beside_each_other() -> None:
+    found = [measurement(cell) for cell in cells(tasks=["sinusoid"], algorithms=["reptile"])]
+    equal = [Measurement(each.cell, 25, MACHINE, Measured(8.0, None, 1, 1)) for each in found]
+    first = "".join(piece.text for piece in plot.plot(equal, 60, GLYPHS[Symbols.ASCII])[0])
+    assert set("BLH") <= set(first.replace(rows.name(equal[0].cell.work), ""))
+
+
+def test_a_plot_of_nothing_is_nothing() -> None:
+    failed = [measurement(cells()[0], "it failed")]
+    assert plot.plot(failed, 80, GLYPHS[Symbols.BRAILLE]) == []
+    assert plot.plot([], 80, GLYPHS[Symbols.BRAILLE]) == []
+    assert plot.plot([measurement(cells()[0])], 30, GLYPHS[Symbols.BRAILLE]) == []
+
+
+def test_every_engine_has_a_letter_of_its_own() -> None:
+    letters = plot.marks().values()
+    assert len(set(letters)) == len(letters)
+    assert "?" not in letters
