@@ -70,7 +70,8 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
             sides[make] = make(work)
         except Unavailable as sentence:
             why_not.append(str(sentence))
-    check_agreement(work, sides)
+    # In float64 `auto` may stand for another engine than the one that is timed.
+    check_agreement(work, [by_engine(side.engine) if side.engine else make for make, side in sides.items()])
     for side in sides.values():
         choose_threads(side)
     return take_turns(list(sides.values()), seconds), why_not

@@ -91,7 +91,9 @@ def _settle(events: Generator[Event, None, None], shown: Display) -> None:
         shown.see(event)
         if isinstance(event, Started):
             compiles = event.engine == "compiled"
-        if isinstance(event, Noted) or (isinstance(event, Progress) and not compiles):
+        if isinstance(event, Noted) and not event.text.startswith("Waiting"):
+            return
+        if isinstance(event, Progress) and not compiles:
             return
 
 

@@ -18,11 +18,13 @@ from tests.benchmarks.works import Work
 OWN = "metatui"
 """The side that the ratios refer to."""
 
+LIBRARIES = {"higher": "higher", "learn2learn": "learn2learn", "jax": "JAX"}
+"""What a library is called, by the name of its module; those that took part have been imported."""
+
 
 def machine(device: str) -> dict[str, Any]:
     """What it was measured on and with."""
-    libraries = {"higher": version("higher")}
-    libraries |= {name: str(sys.modules[name].__version__) for name in ("learn2learn", "jax") if name in sys.modules}
+    libraries = {name: version(name) for name in LIBRARIES if name in sys.modules}
     found = resolve(device)
     return {
         "device": found.title, "processor": resolve("cpu").title, "cores": physical_cores(),
@@ -36,12 +38,28 @@ def written(file: Path | None, figures: dict[str, Any]) -> None:
         file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+def measured_on(machine: dict[str, Any]) -> str:
+    """The machine and the libraries in one line."""
+    libraries = ", ".join(f"{LIBRARIES[name]} {number}" for name, number in machine["libraries"].items())
+    where = (
+        machine["device"]
+        if machine["device"] == machine["processor"]
+        else f"{machine['device']}, {machine['processor']}"
+    )
+    return f"{where}, {machine['cores']} cores; Python {machine['python']}, torch {machine['torch']}, {libraries}."
+
+
 def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
     """One row's figures."""
     return {
         "work": work.name,
         "sides": {
-            name: {"ms": side.ms, "torch_threads": side.torch_threads, "turns_ms": list(side.turns)}
+            name: {
+                "ms": side.ms,
+                "engine": side.engine,
+                "torch_threads": side.torch_threads,
+                "turns_ms": list(side.turns),
+            }
             for name, side in timed.items()
         },
     }

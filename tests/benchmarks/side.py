@@ -26,6 +26,8 @@ class Side:
     """The meta-parameters as they are now, by the names and in the shapes of the row's model."""
     threads: int | None = None
     """Of torch, set before each of its turns; None where the library leaves them open."""
+    engine: str | None = None
+    """Of metatui: what `auto` stood for."""
 
 
 Make = Callable[[Work], Side]

@@ -42,6 +42,8 @@ class Timed:
     turns: tuple[float, ...]
     """The mean milliseconds of a meta-step in each of its turns."""
     torch_threads: int | None
+    engine: str | None = None
+    """Of metatui."""
 
     @property
     def ms(self) -> float:
@@ -97,7 +99,7 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
         for side in sides:
             turns[side.name].append(turn(side))
         rounds += 1
-    return {side.name: Timed(tuple(turns[side.name]), side.threads) for side in sides}
+    return {side.name: Timed(tuple(turns[side.name]), side.threads, side.engine) for side in sides}
 
 
 def turn(side: Side) -> float:

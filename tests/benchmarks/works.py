@@ -19,6 +19,10 @@ from metatui.learning.tasks import make_source
 from metatui.settings import AlgorithmSettings, Scalar, Settings
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
+
+ITERATIONS = 60_000
+"""Meta-steps of the runs whose meta-steps these are, as in Finn et al. 2017: what is worth compiling depends on it."""
+
 IMAGES = {"omniglot": "Omniglot", "glyphs": "glyphs"}
 
 
@@ -94,7 +98,7 @@ def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
         {
             "task.source": "sinusoid", "task.shots": shots, "task.queries": 10, "model.hidden": (40, 40),
             "algorithm.name": algorithm, "algorithm.inner_lr": 0.01, "algorithm.inner_steps": steps,
-            "algorithm.outer_lr": 0.001, "algorithm.meta_batch": tasks,
+            "algorithm.outer_lr": 0.001, "algorithm.meta_batch": tasks, "training.iterations": ITERATIONS,
         },
     )  # fmt: skip
 
@@ -110,6 +114,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 
             "model.downsample": "max_pool", "model.features": "flatten", "algorithm.name": algorithm,
             "algorithm.inner_lr": 0.01, "algorithm.inner_steps": steps, "algorithm.inner_batch": 0,
             "algorithm.outer_lr": 0.1 if algorithm == "reptile" else 0.001, "algorithm.meta_batch": tasks,
+            "training.iterations": ITERATIONS,
         },
         device=device,
     )  # fmt: skip
