@@ -263,6 +263,10 @@ class ComputeSettings(Group):
         help="How gradients are computed: all tasks at once, one by one, by the higher library, or compiled.",
         main=True,
     )
+    compile_after: int = knob(
+        0, ge=0, le=100_000_000, label="Compiled after", unit="meta-steps",
+        help="Meta-steps before compiled ones begin; 0 begins about when the compiler will be ready.",
+    )  # fmt: skip
     second_order: Literal["auto", "unrolled", "recomputed"] = knob(
         "auto",
         label="Second order",

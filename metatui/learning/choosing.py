@@ -29,11 +29,14 @@ from metatui.learning.inner import inner_loop
 from metatui.learning.losses import Loss
 from metatui.settings import Settings
 
-COMPILED_AFTER = 1000
-"""Meta-steps of one kind (inner steps, meta-batch) before compiled ones of it begin."""
+COMPILING = 18.0
+"""Seconds that compiling takes, about (measured: 18 on two cores), in which training goes on by the batched engine."""
 
 WORTH_COMPILING = 30.0
-"""Seconds of training by another engine from which on compiling, which takes 15 to 30 on two cores, is worth it."""
+"""Seconds of training by another engine from which on compiling is worth it."""
+
+USUALLY_AFTER = 1000
+"""Meta-steps before compiled ones begin, where nothing was measured."""
 
 AT_MOST = 4 * 2**20
 """Bytes of measurements that are read."""
@@ -101,17 +104,27 @@ def choose(
     if _worth_compiling(settings, device, measured, fastest):
         if "compiled" in measured.ms:
             return "compiled", f"measured {_against(measured, 'compiled')}"
-        return "compiled", f"{fastest} at first, measured {_against(measured, fastest)}"
+        return "compiled", f"{fastest} until it is compiled, measured {_against(measured, fastest)}"
     return fastest, f"measured {_against(measured, fastest)}"
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
-    later = settings.training.iterations - COMPILED_AFTER
+    later = settings.training.iterations - compile_after(settings, measured)
     if device.name != "cpu" or fastest != "batched" or later <= 0 or not compiles(settings):
         return False
     if "compiled" in measured.ms:
         return measured.ms["compiled"] < measured.ms[fastest]
     return has_compiler() and later * measured.ms[fastest] / 1000 > WORTH_COMPILING
+
+
+def compile_after(settings: Settings, measured: Measured) -> int:
+    """Meta-steps of one kind (inner steps, meta-batch) before compiled ones of it begin: at once where they have been
+    compiled here before, else about as many as training does meanwhile. A setting, so that a rerun does the same."""
+    if settings.compute.compile_after:
+        return settings.compute.compile_after
+    if "compiled" in measured.ms:
+        return 1
+    return round(1000 * COMPILING / measured.ms["batched"]) if "batched" in measured.ms else USUALLY_AFTER
 
 
 def has_compiler() -> bool:

@@ -39,8 +39,9 @@ class OuterAdam:
     def __init__(self, flat: FlatParams) -> None:
         self.flat = flat
         self._adam = torch.optim.Adam([flat.vector])
-        # Adam reads its step count at every step: off the CPU, it would wait for the device.
+        self._steps = 0
         self._state = {
+            # Adam reads its step count at every step: off the CPU, it would wait for the device.
             "step": torch.zeros((), dtype=torch.float32),
             "exp_avg": torch.zeros_like(flat.vector),
             "exp_avg_sq": torch.zeros_like(flat.vector),
@@ -58,6 +59,8 @@ class OuterAdam:
         if clip and norm > clip:
             gradient *= clip / norm
         self.flat.vector.grad = gradient
+        self._state["step"].fill_(self._steps)
+        self._steps += 1
         self._adam.param_groups[0]["lr"] = lr
         self._adam.step()
         return norm
@@ -80,19 +83,18 @@ class OuterAdam:
 
     def corrections(self) -> tuple[float, float]:
         """What the next step divides by to undo that the running means began at zero."""
-        step = self._state["step"].item() + 1
         first, second = self.betas
-        return 1 - first**step, 1 - second**step
+        return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self) -> None:
         """A graph has taken a step."""
-        self._state["step"] += 1
+        self._steps += 1
 
     def tensors(self) -> Params:
         """What the optimiser remembers."""
         kept = {f"{key}/{name}": t for key in ("exp_avg", "exp_avg_sq")
                 for name, t in self.flat.scattered(self._state[key]).items()}  # fmt: skip
-        return kept | {f"step/{name}": self._state["step"] for name in self.flat.shapes}
+        return kept | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
         """Remember what another one did, on whatever device and in whatever precision."""
@@ -102,4 +104,4 @@ class OuterAdam:
                     t.copy_(tensors[f"{key}/{name}"])
         steps = [t for name, t in tensors.items() if name.startswith("step/")]
         if steps:
-            self._state["step"].copy_(steps[0])
+            self._steps = int(steps[0])

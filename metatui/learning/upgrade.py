@@ -11,7 +11,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 
-from metatui.learning import choosing
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.graphs.package import CompileFailed
 from metatui.learning.graphs.step import GraphedStep
@@ -54,7 +53,7 @@ class Upgrade:
             if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
                 self._compiler = _start(settings)
         assert self.since is not None
-        if not self._waiting or iteration < self.since + choosing.COMPILED_AFTER:
+        if not self._waiting or iteration < self.since + settings.compute.compile_after:
             return
         if self._compiler is not None and self._compiler.poll() is None:
             yield "Waiting for the compiler: meta-steps go on compiled"

@@ -72,7 +72,7 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
     monkeypatch.setattr(step, "compile_to", compile_to)
     monkeypatch.setattr(step, "load", load)
     monkeypatch.setattr(upgrade, "_start", start)
-    monkeypatch.setattr(choosing, "COMPILED_AFTER", 6)
+    monkeypatch.setattr(choosing, "USUALLY_AFTER", 6)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return functions
 
@@ -205,8 +205,7 @@ def test_what_has_no_small_meta_step_is_refused_in_words(wrong: dict[str, dict[s
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
 def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(choosing, "COMPILED_AFTER", 3)
-    events = list(Trainer(tiny(compute__engine="compiled")).events())
+    events = list(Trainer(tiny(compute__engine="compiled", compute__compile_after=3)).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
     assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")

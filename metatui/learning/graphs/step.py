@@ -52,6 +52,8 @@ class GraphedStep:
         self.flat = flat
         self.outer = outer
         self.threads = threads
+        numbers = torch.zeros(2 if outer is None else 5, dtype=flat.vector.dtype)
+        self._rates, self._numbers = numbers, numbers.numpy()
         self._runs: dict[object, Run] = {}
 
     def has(self, episodes: Episodes, algorithm: AlgorithmSettings) -> bool:
@@ -121,8 +123,8 @@ class GraphedStep:
         else:
             rates = [algorithm.inner_lr, outer_lr, *self.outer.corrections(), algorithm.grad_clip or math.inf]
             state = [self.flat.vector, *self.outer.moments]
-        vector = self.flat.vector
-        return [*state, *tensors_of(episodes), torch.tensor(rates, dtype=vector.dtype, device=vector.device)]
+        self._numbers[:] = rates
+        return [*state, *tensors_of(episodes), self._rates]
 
     def _function(self, algorithm: AlgorithmSettings) -> Function:
         parts = Parts(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
