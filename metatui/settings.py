@@ -264,8 +264,8 @@ class ComputeSettings(Group):
         main=True,
     )
     compile_after: int = knob(
-        0, ge=0, le=100_000_000, label="Compiled after", unit="meta-steps",
-        help="Meta-steps before compiled ones begin; 0 begins about when the compiler will be ready.",
+        5000, ge=1, le=100_000_000, label="Compiled after", unit="meta-steps",
+        help="Meta-steps by the batched engine before compiled ones begin, with engine compiled: the compiler's time.",
     )  # fmt: skip
     second_order: Literal["auto", "unrolled", "recomputed"] = knob(
         "auto",

@@ -29,14 +29,8 @@ from metatui.learning.inner import inner_loop
 from metatui.learning.losses import Loss
 from metatui.settings import Settings
 
-COMPILING = 18.0
-"""Seconds that compiling takes, about (measured: 18 on two cores), in which training goes on by the batched engine."""
-
 WORTH_COMPILING = 30.0
-"""Seconds of training by another engine from which on compiling is worth it."""
-
-USUALLY_AFTER = 1000
-"""Meta-steps before compiled ones begin, where nothing was measured."""
+"""Seconds of training by the batched engine from which on compiling, which takes 20 on two cores, is worth it."""
 
 AT_MOST = 4 * 2**20
 """Bytes of measurements that are read."""
@@ -102,29 +96,25 @@ def choose(
             measured.add(name, _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None)))
     fastest = min((usual, *others), key=lambda name: measured.ms[name])
     if _worth_compiling(settings, device, measured, fastest):
-        if "compiled" in measured.ms:
-            return "compiled", f"measured {_against(measured, 'compiled')}"
-        return "compiled", f"{fastest} until it is compiled, measured {_against(measured, fastest)}"
+        which = "compiled" if "compiled" in measured.ms else fastest
+        return (
+            "compiled",
+            f"after {settings.compute.compile_after:,} meta-steps; {which} measured {_against(measured, which)}",
+        )
     return fastest, f"measured {_against(measured, fastest)}"
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
-    later = settings.training.iterations - compile_after(settings, measured)
-    if device.name != "cpu" or fastest != "batched" or later <= 0 or not compiles(settings):
-        return False
-    if "compiled" in measured.ms:
-        return measured.ms["compiled"] < measured.ms[fastest]
-    return has_compiler() and later * measured.ms[fastest] / 1000 > WORTH_COMPILING
-
-
-def compile_after(settings: Settings, measured: Measured) -> int:
-    """Meta-steps of one kind (inner steps, meta-batch) before compiled ones of it begin: at once where they have been
-    compiled here before, else about as many as training does meanwhile. A setting, so that a rerun does the same."""
-    if settings.compute.compile_after:
-        return settings.compute.compile_after
-    if "compiled" in measured.ms:
-        return 1
-    return round(1000 * COMPILING / measured.ms["batched"]) if "batched" in measured.ms else USUALLY_AFTER
+    """By what does not change from run to run, so that the same settings go on being computed the same way: not by
+    whether the compiler has been here before, nor by how fast what it made is."""
+    later = settings.training.iterations - settings.compute.compile_after
+    return (
+        device.name == "cpu"
+        and fastest == "batched"
+        and compiles(settings)
+        and later * measured.ms[fastest] / 1000 > WORTH_COMPILING
+        and has_compiler()
+    )
 
 
 def has_compiler() -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from metatui.errors import Problem, SettingsError
 from metatui.knobs import change
 from metatui.learning.allocation import keep_freed_memory
-from metatui.learning.choosing import Measured, choose, compile_after, measured_for
+from metatui.learning.choosing import Measured, choose, measured_for
 from metatui.learning.devices import Device, physical_cores, resolve
 from metatui.learning.engines import Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes, Split, TaskSource
@@ -113,7 +113,5 @@ def set_up(settings: Settings) -> Experiment:
     # other at every operation, and stand still when anything else wants a core.
     torch.set_num_threads(1 if workers > 1 and name == "loop" else threads)
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
-    if name == "compiled":
-        resolved = change(resolved, {"compute.compile_after": compile_after(settings, measured)})
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     return Experiment(resolved, device, source, model, loss, engine, reason, measured)

@@ -14,7 +14,7 @@ import torch
 
 from metatui.errors import SettingsError
 from metatui.knobs import change, parse
-from metatui.learning import choosing, upgrade
+from metatui.learning import upgrade
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.events import Change, Event, Noted, Progress, Stop
 from metatui.learning.experiment import set_up
@@ -23,7 +23,7 @@ from metatui.learning.graphs.package import Run
 from metatui.learning.outer import Diverged
 from metatui.learning.state import TrainerState
 from metatui.learning.trainer import Trainer
-from metatui.settings import Settings
+from metatui.settings import Scalar, Settings
 
 Make = Callable[..., Settings]
 E = TypeVar("E")
@@ -72,9 +72,13 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
     monkeypatch.setattr(step, "compile_to", compile_to)
     monkeypatch.setattr(step, "load", load)
     monkeypatch.setattr(upgrade, "_start", start)
-    monkeypatch.setattr(choosing, "USUALLY_AFTER", 6)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return functions
+
+
+def compiled(tiny: Make, **changes: Scalar) -> Settings:
+    """Settings of a run that is compiled from meta-step 6 on."""
+    return tiny(**{"compute__engine": "compiled", "compute__compile_after": 6, **changes})
 
 
 def of(kind: type[E], events: list[Event]) -> list[E]:
@@ -101,21 +105,21 @@ def test_a_compiled_meta_step_is_the_batched_one_at_any_rates(name: str, tiny: M
         algorithm__name=name, algorithm__inner_steps=3, algorithm__grad_clip=0.7, compute__precision="float64"
     )  # fmt: skip
     batched = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "batched"})))
-    compiled = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "compiled"})))
-    assert compiled.graphs is not None
-    compiled.graphs.compile(compiled.sample(range(3)), settings.algorithm)
-    compiled.graphs.use(compiled.sample(range(3)), settings.algorithm)
+    graphed = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "compiled"})))
+    assert graphed.graphs is not None
+    graphed.graphs.compile(graphed.sample(range(3)), settings.algorithm)
+    graphed.graphs.use(graphed.sample(range(3)), settings.algorithm)
     for number, inner_lr in enumerate((0.01, 0.2, 0.05)):
         knobs, tasks = change(settings, {"algorithm.inner_lr": inner_lr}).algorithm, range(3 * number, 3 * number + 3)
-        expected, got = batched.meta_step(tasks, knobs, 0.01), compiled.meta_step(tasks, knobs, 0.01)
+        expected, got = batched.meta_step(tasks, knobs, 0.01), graphed.meta_step(tasks, knobs, 0.01)
         assert asdict(got) == pytest.approx(asdict(expected), rel=1e-9)
-        torch.testing.assert_close(compiled.flat.vector, batched.flat.vector, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(graphed.flat.vector, batched.flat.vector, rtol=1e-8, atol=1e-10)
         for key, kept in batched.tensors().items():
-            torch.testing.assert_close(compiled.tensors()[key], kept, rtol=1e-7, atol=1e-12)
+            torch.testing.assert_close(graphed.tensors()[key], kept, rtol=1e-7, atol=1e-12)
 
 
 def test_what_diverges_moves_nothing(tiny: Make, traced: Functions) -> None:
-    settings = tiny(compute__engine="compiled")
+    settings = compiled(tiny)
     algorithm = ALGORITHMS["maml"](set_up(settings))
     assert algorithm.graphs is not None
     algorithm.graphs.compile(algorithm.sample(range(3)), settings.algorithm)
@@ -129,7 +133,7 @@ def test_what_diverges_moves_nothing(tiny: Make, traced: Functions) -> None:
 
 
 def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: Functions) -> None:
-    settings = tiny(compute__engine="compiled", compute__precision="float64")
+    settings = compiled(tiny, compute__precision="float64")
     events = list(Trainer(settings).events())
     assert [(note.iteration, "compiled from here on" in note.text) for note in of(Noted, events)] == [(6, True)]
     assert losses(events) == losses(list(Trainer(settings).events()))
@@ -138,14 +142,14 @@ def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: Fu
 
 
 def test_another_kind_of_meta_step_is_compiled_anew(tiny: Make, traced: Functions) -> None:
-    trainer = Trainer(tiny(compute__engine="compiled"))
+    trainer = Trainer(compiled(tiny))
     events = told(trainer, 9, Change("algorithm.meta_batch", 5))
     assert [note.iteration for note in of(Noted, events)] == [6, 15]
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])
 def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, traced: Functions) -> None:
-    settings = tiny(compute__engine="compiled")
+    settings = compiled(tiny)
     whole = Trainer(settings)
     expected = losses(list(whole.events()))
     saved: dict[str, TrainerState] = {}
@@ -165,7 +169,7 @@ def test_a_failed_compilation_leaves_the_batched_engine(
     compiler: Compiler, words: str, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
-    events = list(Trainer(tiny(compute__engine="compiled")).events())
+    events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
     assert note.text.startswith("The batched engine goes on: ")
     assert words in note.text
@@ -179,7 +183,7 @@ def test_a_function_that_computes_something_else_is_refused(
         return lambda inputs: traced[path](*[t.mul_(0.5) if t.shape == (5,) else t for t in inputs])
 
     monkeypatch.setattr(step, "load", load)
-    events = list(Trainer(tiny(compute__engine="compiled")).events())
+    events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
     assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
@@ -188,7 +192,7 @@ def test_a_function_that_computes_something_else_is_refused(
 def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler(returncode=None)
     monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
-    events = told(Trainer(tiny(compute__engine="compiled")), 6, Stop())
+    events = told(Trainer(compiled(tiny)), 6, Stop())
     assert events[-1].iteration == 6
     assert compiler.killed
 
@@ -205,7 +209,7 @@ def test_what_has_no_small_meta_step_is_refused_in_words(wrong: dict[str, dict[s
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
 def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    events = list(Trainer(tiny(compute__engine="compiled", compute__compile_after=3)).events())
+    events = list(Trainer(compiled(tiny, compute__compile_after=3)).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
     assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
