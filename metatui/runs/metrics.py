@@ -17,7 +17,8 @@ from metatui.runs.lines import LinesWriter, parse_lines, read_range, read_tail
 FLUSH_AFTER = 0.2
 """Seconds that a line waits in memory while meta-steps come fast."""
 
-CHUNK = 8 * 1024 * 1024
+CHUNK = 1024 * 1024
+"""Bytes read at once. What they hold takes some ten times as much memory, so a long run is read in many such pieces."""
 LONGEST_LINE = 4096
 
 _NAMES = tuple(field.name for field in fields(Progress))
@@ -91,24 +92,29 @@ def _short(value: float | None) -> float | None:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
+_MISSING = tuple((field.name, field.type == "int", None if "None" in str(field.type) else math.nan)
+                 for field in fields(Progress))  # fmt: skip
+"""Each field's name, whether it is a whole number, and what stands for a number that is not there."""
+
+
 def _progress(item: Mapping[str, Any]) -> Progress | None:
-    values: dict[str, Any] = {}
-    for field in fields(Progress):
-        value = item.get(field.name)
-        if field.type == "int":
+    values: list[Any] = []
+    for name, whole, missing in _MISSING:
+        value = item.get(name)
+        if whole:
             if type(value) is not int:
                 return None
         elif value is None:
-            value = None if "None" in str(field.type) else math.nan
-        elif type(value) not in (int, float):
-            return None
-        else:
+            value = missing
+        elif type(value) is int:
             try:
                 value = float(value)
             except OverflowError:  # JSON's whole numbers have no end
                 return None
-        values[field.name] = value
-    return Progress(**values)
+        elif type(value) is not float:
+            return None
+        values.append(value)
+    return Progress(*values)
 
 
 def _truncate(path: Path, after: int) -> None:
