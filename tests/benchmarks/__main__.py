@@ -61,7 +61,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
-    """What each side takes that can take part here, and why others cannot. Raises Disagree."""
+    """What each side takes that can take part here, and why others cannot.
+
+    Raises:
+        Disagree: where they do not compute the same.
+        Unavailable: where the first, metatui, cannot.
+    """
     torch.compiler.reset()  # what was compiled for the row before is looked through at every call
     sides: dict[Make, Side] = {}
     why_not = []
@@ -69,6 +74,8 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
         try:
             sides[make] = make(work)
         except Unavailable as sentence:
+            if not sides:  # without metatui there is nothing to compare
+                raise
             why_not.append(str(sentence))
     # In float64 `auto` may stand for another engine than the one that is timed.
     check_agreement(work, [by_engine(side.engine) if side.engine else make for make, side in sides.items()])

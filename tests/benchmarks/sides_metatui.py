@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import torch
 
 from metatui.errors import MetatuiError
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.benchmark.given import set_up_given
+from metatui.settings import Settings
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
@@ -19,12 +22,12 @@ OTHERS = tuple(name for name in KNOBS["compute.engine"].choices if name not in (
 def metatui_side(work: Work, engine: str = "auto") -> Side:
     """Meta-steps as the trainer makes them, metrics included, on tasks that need not be drawn."""
     try:
-        experiment = set_up(change(work.settings, {"compute.engine": engine}))
-        give(experiment, work.episodes)
+        experiment = set_up_given(change(work.settings, {"compute.engine": engine}))
         algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
-        if algorithm.graphs:  # what training does in the background
-            algorithm.graphs.compile(work.episodes, knobs)
-            algorithm.graphs.use(work.episodes, knobs)
+        if algorithm.graphs:
+            if not algorithm.graphs.path(experiment.given, knobs).is_file():
+                _compile(experiment.settings)
+            algorithm.graphs.use(experiment.given, knobs)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
@@ -42,6 +45,9 @@ def by_engine(engine: str) -> Make:
     return lambda work: metatui_side(work, engine)
 
 
-def give(experiment: Experiment, episodes: Episodes) -> None:
-    """Let `experiment` train on `episodes` for ever."""
-    experiment.training_episodes = lambda tasks: episodes  # type: ignore[method-assign]
+def _compile(settings: Settings) -> None:
+    """In a process that does nothing else, as training does. Raises Unavailable."""
+    command = [sys.executable, "-m", "metatui.learning.warm"]
+    done = subprocess.run(command, input=settings.model_dump_json(), capture_output=True, text=True)
+    if done.returncode:
+        raise Unavailable(done.stdout.strip() or "the compiler ended unexpectedly")
