@@ -166,7 +166,6 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
         (["--algorithm", "anil"], "'anil' is not one of 'maml', 'fomaml', 'reptile'"),
         (["--engine", "auto"], "'auto' is not one of"),
         (["--device", "tpu"], "compute.device is 'tpu', but must be auto, cpu, cuda, cuda:N"),
-        (["--engine", "compiled", "--algorithm", "reptile"], "--engine is compiled, which cannot compute"),
         (["more"], "unexpected extra argument"),
     ],
 )
@@ -177,6 +176,15 @@ def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], argumen
     assert err.startswith("metatui: ")
     assert err.count("\n") == 1
     assert said in err
+
+
+def test_an_engine_that_cannot_compute_it_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "cells", lambda *_: [])
+    assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
+    said = "--engine is loop and higher, which cannot compute what --task and --algorithm name"
+    assert capsys.readouterr() == ("", f"metatui: {said}\n")
 
 
 def test_a_device_that_is_not_there(

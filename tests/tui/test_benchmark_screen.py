@@ -12,7 +12,7 @@ import pytest
 from textual.pilot import Pilot
 
 from metatui.errors import MetatuiError
-from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, cells
+from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, Work
 from metatui.settings import Settings
 from metatui.tui.benchmark import rows
 from metatui.tui.benchmark.chart import BenchmarkChart
@@ -31,6 +31,16 @@ MACHINE = Machine(
     python="3.11.7", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 FACTOR = {"batched": 1.0, "loop": 16.0, "higher": 21.0}
+CELLS = [
+    Cell(Work(task, algorithm, steps), engine)
+    for task, engines in (
+        ("sinusoid", ("batched", "loop", "higher", "compiled")),
+        ("images", ("batched", "loop", "higher")),
+    )
+    for algorithm in ("maml", "fomaml", "reptile")
+    for steps in (1, 5)
+    for engine in engines
+]
 KILLED = "the process that measured it was killed, most likely because memory ran out"
 
 
@@ -90,6 +100,7 @@ class FakeBenchmark:
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeBenchmark.made.clear()
     monkeypatch.setattr(benchmark, "Benchmark", FakeBenchmark)
+    monkeypatch.setattr(benchmark, "cells", lambda: CELLS)
     monkeypatch.setattr(benchmark, "LOOK_EVERY", 3600.0)
     monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
 
@@ -128,9 +139,9 @@ async def test_the_table_fills_row_by_row(make: Make) -> None:
         assert second[:3] == ["", "loop", "48.0"]
         assert third == ["", "higher", "…", "", "", "", "", ""]
         assert len(first[-1]) > 8 * len(second[-1]) > 0
-        assert state(screen) == f"Measuring 3 of {len(cells())}: sinusoid, MAML, 1 step, higher."
+        assert state(screen) == f"Measuring 3 of {len(CELLS)}: sinusoid, MAML, 1 step, higher."
         chart = screen.query_one(BenchmarkChart)
-        assert chart.border_title == "sinusoid: MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
+        assert chart.border_title == " sinusoid: MLP 1-40-40-1, 25 tasks, K = 10, Q = 10 "
 
 
 async def test_the_end_is_said(make: Make) -> None:
@@ -254,7 +265,7 @@ def filled(count: int, failing: int = -1) -> Callable[[Pilot[Any]], Awaitable[No
 
 @pytest.mark.parametrize("size", SIZES)
 def test_half_way(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(), terminal_size=size, run_before=filled(29, failing=25))
+    assert snap_compare(make(), terminal_size=size, run_before=filled(33, failing=26))
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])

@@ -32,7 +32,7 @@ class BenchmarkChart(Static):
 
     def show(self, task: str, found: Sequence[Measurement]) -> None:
         """Draw the measurements of one task."""
-        self.border_title = shown_in(self, f"{task}: {described(task)}")
+        self.border_title = shown_in(self, f" {task}: {described(task)} ")
         self._found = found
         self._draw()
 

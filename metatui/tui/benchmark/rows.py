@@ -14,7 +14,7 @@ NUMBERS = HEADINGS[2:]
 NOTES = (
     "ms: median of a meta-step on given tasks, with forward, backward and outer update.",
     "MiB: peak of memory over what was held before the meta-steps.",
-    "floor: the counted FLOPs at the matmul rate or the bytes that must move at the copy rate, whichever takes longer.",
+    "of floor: share of it that the FLOPs would take at the matmul rate, or the bytes to be moved at the copy rate.",
 )
 
 
@@ -35,7 +35,7 @@ def figures(found: Measurement) -> tuple[str, ...]:
         figure(found.meta_steps_per_s),
         figure(found.tasks_per_s),
         "-" if memory is None else f"{memory / 2**20:,.1f}",
-        "-" if share is None else f"{100 * share:.1f} %",
+        "-" if share is None else f"{100 * share:.1f} %" if share >= 0.001 else "<0.1 %",
     )
 
 
@@ -70,7 +70,8 @@ def said(machine: Machine) -> str:
 def result(found: Measurement) -> str:
     """A cell's figures in a sentence."""
     ms, steps, tasks, memory, share = figures(found)
-    return f"{called(found.cell)}: {ms} ms, {steps} meta-steps/s, {tasks} tasks/s, {memory} MiB, {share} of the floor"
+    speed = f"{ms} ms, {steps} meta-steps/s, {tasks} tasks/s"
+    return f"{called(found.cell)}: {speed}, {memory} MiB, {share} of the floor's speed"
 
 
 def failed(found: Measurement) -> str:
