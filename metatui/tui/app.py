@@ -46,7 +46,7 @@ def run_app(
         raise BadInput("the app needs a terminal, and this is none: metatui run trains without one")
     app = make_app(settings=settings, preset=preset, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme)
     log = paths.log_file()
-    with own_terminal(log):
+    with own_terminal(log) as app.outlet:
         app.run()
     if app.return_code == 1:
         with suppress(OSError):  # the terminal may be gone

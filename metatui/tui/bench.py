@@ -35,6 +35,7 @@ from metatui.tui.protocol import headline
 from metatui.tui.resources import Load, Sampler
 from metatui.tui.sessions import Sessions
 from metatui.tui.symbols import Symbols
+from metatui.tui.terminal import Outlet
 from metatui.tui.ticker import Ticker
 from metatui.tui.training import SessionLike
 from metatui.tui.window import Window
@@ -72,7 +73,9 @@ class Bench(Window):
         self._colours: dict[str, int] = {}
         """Which colour each marked run has, as long as it is marked."""
         self._load, self._sampler = Load(), Sampler()
-        self._ticker = Ticker(self, self.tick)
+        self.outlet: Outlet | None = None
+        """What the app is drawn on; None in tests."""
+        self._ticker = Ticker(self, self.tick, lambda: self.outlet.held_up if self.outlet else 0.0)
         self._leaving: int | None = None
         self._saving = False
         """Whether the user asked for a checkpoint that is not written yet."""
@@ -174,13 +177,13 @@ class Bench(Window):
         if self._leaving is not None:  # the terminal may be gone: nothing is drawn any more
             return False
         before = self.conductor.phase
-        events = self.conductor.drain()
-        for event in events:
+        news = self.conductor.drain()
+        for event in news.events:
             self._react(event)
         ended = before.active and not self.conductor.phase.active
         if ended:
             self._ended()
-        if events or before is not self.conductor.phase:
+        if news.any:
             self.show_run()
         return self.conductor.phase.active
 

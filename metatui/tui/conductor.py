@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
-from metatui.learning.events import Change, Command, Event, Pause, Paused, Resume, Resumed, Started, Stop
+from metatui.learning.events import Change, Command, Event, Pause, Paused, Progress, Resume, Resumed, Started, Stop
 from metatui.settings import Scalar
 from metatui.tui.actions import Phase
 from metatui.tui.monitor import Monitor
 from metatui.tui.training import SessionLike, Training
+
+
+class News(NamedTuple):
+    """What came in."""
+
+    any: bool
+    """Whether anything did, or the phase is another."""
+    events: Sequence[Event]
+    """All but the meta-steps, which come by the thousand and are in the monitor."""
 
 
 class Conductor:
@@ -51,21 +61,31 @@ class Conductor:
     def change(self, path: str, value: Scalar) -> None:
         self.submit(Change(path, value))
 
-    def drain(self) -> list[Event]:
+    def drain(self) -> News:
         """Learn what happened since the last call; the phase and the monitor are up to date afterwards."""
         training, monitor = self.training, self.monitor
         if training is None or monitor is None:
-            return []
+            return News(False, [])
+        before = self.phase
         over = training.over.is_set()  # asked first: nothing is put after it is set
         events = training.mailbox.drain()
+        monitor.run_id = training.run_id or monitor.run_id
+        steps: list[Progress] = []
+        others: list[Event] = []
         for event in events:
-            monitor.run_id = training.run_id
+            if isinstance(event, Progress):
+                steps.append(event)
+                continue
+            monitor.take_steps(steps)
             monitor.take(event)
             self._follow(event)
+            steps = []
+            others.append(event)
+        monitor.take_steps(steps)
         if over:
             self.phase = Phase.IDLE
             monitor.status = monitor.outcome
-        return events
+        return News(bool(events) or self.phase is not before, others)
 
     def _follow(self, event: Event) -> None:
         if self.phase is Phase.STOPPING:
@@ -75,3 +95,4 @@ class Conductor:
                 self.phase = Phase.RUNNING
             case Paused():
                 self.phase = Phase.PAUSED
+

@@ -23,6 +23,7 @@ from metatui.tui.protocol import headline, protocol_of
 # What the first frame needs none of is imported where it is used.
 if TYPE_CHECKING:
     from metatui.runs.summary import RunSummary
+    from metatui.tui.replay import Replay
     from metatui.tui.screens.save_preset import PresetName
 
 FOLLOW_EVERY = 5.0
@@ -34,6 +35,9 @@ VIEWS = 4
 
 class MetatuiApp(Bench):
     """What the runs and presets tabs ask for happens here."""
+
+    _replay: Replay | None = None
+    """The run from disk that was opened last."""
 
     def on_mount(self) -> None:
         self.set_interval(FOLLOW_EVERY, self._follow)
@@ -70,33 +74,35 @@ class MetatuiApp(Bench):
 
     @work(exclusive=True, group="open")
     async def _resume_run(self, run: RunSummary) -> None:
-        from metatui.tui.replay import replay
+        from metatui.tui.replay import Replay
 
         try:
-            monitor = await asyncio.to_thread(replay, run.run)
+            monitor = await asyncio.to_thread(Replay(run.run).read)
         except MetatuiError as error:
             self.notify(f"{error}.", severity="error")
             return
         if self.conductor.phase.active:
             self.notify(BY_ID["start"].refuse(self.situation), severity="warning")
             return
-        monitor.status, monitor.folder = "", None
+        monitor.status = ""
         self.begin(lambda: self._sessions.resume(run.id), monitor)
 
     @work(exclusive=True, group="open")
     async def _open_run(self, run: RunSummary) -> None:
         """Show a run from disk, or the one of this process."""
-        from metatui.tui.replay import replay
+        from metatui.tui.replay import Replay
 
         live = self.conductor.monitor
         if live and live.run_id == run.id and self.conductor.phase.active:
             self.shown = live
         else:
             try:
-                self.shown = await asyncio.to_thread(replay, run.run)
+                replay = await asyncio.to_thread(Replay, run.run)
+                self.shown = await asyncio.to_thread(replay.read)
             except MetatuiError as error:
                 self.notify(f"{error}.", severity="error")
                 return
+            self._replay = replay
         self._beside = []
         self.open_tab("work", "run")
         self.show_run()
@@ -104,13 +110,13 @@ class MetatuiApp(Bench):
 
     async def _follow(self) -> None:
         """Read the shown run again if another process is training it."""
-        before = self.shown
-        if before is None or before.folder is None or before.status not in ("Running", "Paused"):
+        before, replay = self.shown, self._replay
+        if before is None or replay is None or before.run_id != replay.run.id:
             return
-        from metatui.tui.replay import replay
-
+        if before.status not in ("Running", "Paused"):
+            return
         try:
-            now = await asyncio.to_thread(replay, before.folder)
+            now = await asyncio.to_thread(replay.read)
         except MetatuiError:
             return  # its files are being written, moved or deleted: what was read stays on the screen
         if self.shown is before and self._leaving is None:

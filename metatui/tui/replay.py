@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from metatui.errors import shown
@@ -16,29 +16,50 @@ from metatui.tui.monitor import JournalLine, Monitor
 from metatui.tui.protocol import headline
 
 
-def replay(run: RunFolder) -> Monitor:
-    """Everything that the folder tells of a run. Reads files, so it is called in a thread. Raises BadInput."""
-    monitor = Monitor(run.settings(), run.id, run.status().capitalize())
-    monitor.folder = run
-    validations = run.validations()
-    seconds = 0.0
-    for progress in run.metrics().read_all():
-        while validations and validations[0].iteration < progress.iteration:
-            _validated(monitor, validations.pop(0), seconds)
-        monitor.take(progress)
-        seconds = progress.seconds
-    for entry in validations:
-        _validated(monitor, entry, seconds)
-    monitor.started = next(
-        (found for entry in reversed(run.journal()) if (found := _started(entry, monitor.settings))), None
-    )
-    record = run.evaluation()
-    monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
-    monitor.views = run.views()
-    monitor.journal.extend(line for entry in run.journal() if (line := _line(entry, monitor.settings)))
-    if record.test:
-        monitor.journal.append(JournalLine(record.test.iteration, f"Test: {headline(record.test)}", "good"))
-    return monitor
+class Replay:
+    """A run from disk, to be read once or again and again while another process trains it.
+
+    Of the metrics, which may be a million lines, only what is new is read each time, piece by piece, and only what the
+    charts show of it is kept.
+    """
+
+    def __init__(self, run: RunFolder) -> None:
+        """Raises BadInput where its settings cannot be used."""
+        self.run = run
+        self._metrics = run.metrics()
+        self._trained = Monitor(run.settings())
+        """Has seen the metrics, and nothing else."""
+        self._seconds: dict[int, float] = {}
+        """Of training until a validation, by its meta-step."""
+
+    def read(self) -> Monitor:
+        """All that the folder tells now. Reads files, so it is called in a thread. Raises BadInput."""
+        run = self.run
+        validations = run.validations()
+        self._read_metrics([entry.iteration for entry in validations])
+        monitor = self._trained.trained_alike(run.id, run.status().capitalize())
+        for entry in validations:
+            _validated(monitor, entry, self._seconds.get(entry.iteration, monitor.seconds))
+        journal = run.journal()
+        monitor.started = next(
+            (found for entry in reversed(journal) if (found := _started(entry, monitor.settings))), None
+        )
+        record = run.evaluation()
+        monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
+        monitor.views = run.views()
+        monitor.journal.extend(line for entry in journal if (line := _line(entry, monitor.settings)))
+        if record.test:
+            monitor.journal.append(JournalLine(record.test.iteration, f"Test: {headline(record.test)}", "good"))
+        return monitor
+
+    def _read_metrics(self, validated: Sequence[int]) -> None:
+        while steps := self._metrics.read_new():
+            if self._metrics.restarted:
+                self._trained = Monitor(self._trained.settings)
+                self._seconds.clear()
+            self._trained.take_steps(steps)
+            wanted = set(validated) - self._seconds.keys()
+            self._seconds |= {step.iteration: step.seconds for step in steps if step.iteration in wanted}
 
 
 def _validated(monitor: Monitor, entry: Entry, seconds: float) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,9 +14,39 @@ from pathlib import Path
 LARGEST_LOG = 4 * 1024 * 1024
 
 
+class Outlet(io.TextIOWrapper):
+    """The terminal as it is drawn on. Written to by one thread, which a terminal that takes nothing more holds up;
+    asked by another whether it does."""
+
+    def __init__(self, descriptor: int) -> None:
+        """`descriptor` is not closed with the outlet."""
+        super().__init__(open(descriptor, "wb", closefd=False), encoding="utf-8", errors="replace")
+        self._since: float | None = None
+
+    @property
+    def held_up(self) -> float:
+        """Seconds for which the terminal has been taking what is being written to it; 0 where nothing is."""
+        since = self._since
+        return 0.0 if since is None else time.monotonic() - since
+
+    def write(self, text: str) -> int:
+        self._since = time.monotonic()
+        try:
+            return super().write(text)
+        finally:
+            self._since = None
+
+    def flush(self) -> None:
+        self._since = time.monotonic()
+        try:
+            super().flush()
+        finally:
+            self._since = None
+
+
 @contextmanager
-def own_terminal(log: Path) -> Iterator[None]:
-    """Point file descriptors 1 and 2 at `log` while the app runs.
+def own_terminal(log: Path) -> Iterator[Outlet]:
+    """Point file descriptors 1 and 2 at `log` while the app runs. Gives what the app is drawn on.
 
     Native libraries (CUDA, NCCL, OpenMP) write to the descriptors themselves. Textual measures the terminal by
     `sys.__stdout__` and draws on `sys.__stderr__`, so these become duplicates of what 1 and 2 were.
@@ -29,7 +61,7 @@ def own_terminal(log: Path) -> Iterator[None]:
     kept = os.dup(1), os.dup(2 if os.isatty(2) else 1)
     errors = os.dup(2)
     before = sys.__stdout__, sys.__stderr__
-    streams = [os.fdopen(descriptor, "w", encoding="utf-8", errors="replace", closefd=False) for descriptor in kept]
+    streams = [Outlet(descriptor) for descriptor in kept]
     with log.open("a", encoding="utf-8") as file:
         handler = logging.StreamHandler(file)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
@@ -38,7 +70,7 @@ def own_terminal(log: Path) -> Iterator[None]:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
             sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
-            yield
+            yield streams[1]
         finally:
             sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
             for stream in streams:

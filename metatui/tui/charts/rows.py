@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from metatui.tui.charts.look import Look, look_of
+from metatui.tui.charts.look import Look, look_of, symbols_of
 
 Row = list[Segment]
 
@@ -110,6 +110,9 @@ class RowsWidget(Widget):
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
+    """What the strips were drawn for. Whenever anything about the style changes, they are dropped."""
+    _look: Look | None = None
+    """The same for the look, which takes some time to find out."""
 
     def rows(self, width: int, height: int, look: Look) -> list[Row]:
         """What the widget shows, from top to bottom; rows that are missing are blank, longer ones are cut."""
@@ -132,22 +135,25 @@ class RowsWidget(Widget):
 
     def render_line(self, y: int) -> Strip:
         situation = self._situation()
-        if self._strips is None or self._drawn_for != situation:
+        if self._drawn_for != situation:
             self._drawn_for = situation
+            self._strips = self._look = None
+        if self._strips is None:
             self._strips = self._draw()
         if y < len(self._strips):
             return self._strips[y]
         return Strip.blank(self.content_size.width, self.visual_style.rich_style)
 
     def notify_style_update(self) -> None:
-        self._strips = None
+        self._strips = self._look = None
         super().notify_style_update()
 
     def _situation(self) -> tuple[object, ...]:
-        return self.content_size, self.visual_style.rich_style, look_of(self)
+        return self.content_size, symbols_of(self), self.app.theme
 
     def _draw(self) -> list[Strip]:
         width, height = self.content_size
         base = self.visual_style.rich_style
-        rows = self.rows(width, height, look_of(self))
+        self._look = self._look or look_of(self)
+        rows = self.rows(width, height, self._look)
         return [Strip(merged(row), width).apply_style(base) for row in block(rows, width, height)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from textual.content import Content, Span
+from textual.geometry import Region
 from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
@@ -43,16 +44,30 @@ class TopBar(Widget):
     """Which tab is open, and what the training in this process is doing or how it ended."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
-    state: reactive[tuple[str, ...]] = reactive(())
+    state: reactive[tuple[str, ...]] = reactive((), repaint=False)
     """What it is doing, or how it ended, the most important first: what there is no room for is left out."""
-    phase: reactive[Phase] = reactive(Phase.IDLE)
+    phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
 
-    def render(self) -> Content:
+    def watch_state(self) -> None:
+        self._refresh_state()
+
+    def watch_phase(self) -> None:
+        self._refresh_state()
+
+    def _refresh_state(self) -> None:
+        # Not the whole row: Textual goes through all widgets in the columns of what it sends, and the form's are many.
+        start = self._tabs().cell_length
+        self.refresh(Region(start, 0, max(0, self.size.width - start), 1))
+
+    def _tabs(self) -> Content:
         tabs = [
             choice(f" {number} {tab.capitalize()} ", f"perform('tab_{tab}')", tab == self.tab)
             for number, tab in enumerate(TABS, 1)
         ]
-        left = Content("").join([Content.styled(" metatui  ", "bold"), *tabs])
+        return Content("").join([Content.styled(" metatui  ", "bold"), *tabs])
+
+    def render(self) -> Content:
+        left = self._tabs()
         state = ""
         for part in self.state:
             if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
