@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -12,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from metatui import paths
 from metatui.errors import BadInput, MetatuiError, SettingsError
 from metatui.learning.benchmark import (
     ALGORITHMS,
@@ -37,8 +40,6 @@ from metatui.learning.benchmark.counting import count
 from metatui.learning.benchmark.measuring import measure
 from metatui.learning.benchmark.memory import Peak
 from metatui.learning.episodes import Episodes, Split
-from metatui.learning.graphs.package import CompileFailed
-from metatui.learning.graphs.step import GraphedStep
 from metatui.learning.tasks.glyphs import GlyphSource
 
 CPU = torch.device("cpu")
@@ -149,12 +150,19 @@ def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert drawn == [range(4)]
 
 
-def test_a_compiler_that_fails_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    def compile_nothing(*_: object) -> None:
-        raise CompileFailed("there is no C++ compiler")
+@pytest.mark.parametrize(
+    ("printed", "said"), [("there is no C++ compiler\n", "there is no C++ compiler"), ("", "the compiler ended")]
+)
+def test_a_compiler_that_fails_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str
+) -> None:
+    def run(command: list[str], **asked: str) -> subprocess.CompletedProcess[str]:
+        assert json.loads(asked["input"])["compute"]["engine"] == "compiled"
+        return subprocess.CompletedProcess(command, 1, printed)
 
-    monkeypatch.setattr(GraphedStep, "compile", compile_nothing)
-    with pytest.raises(MetatuiError, match="there is no C\\+\\+ compiler"):
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr(paths, "compiled_dir", lambda: tmp_path)
+    with pytest.raises(MetatuiError, match=re.escape(said)):
         measure(MAML.settings("compiled", "cpu"), seconds=0.01)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -77,7 +78,7 @@ class Benchmark:
         """End at once; the cell at hand is lost. From any thread, and from a signal handler."""
         self.stopped = True
         if self._child is not None:
-            self._child.kill()
+            _kill(self._child)
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
         """The child's answer, or an `error` where it died over it."""
@@ -106,16 +107,22 @@ class Benchmark:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
         )  # fmt: skip
         if self.stopped:  # it was said while there was no child yet
-            child.kill()
+            _kill(child)
         return child
 
     def _end(self) -> int:
         child, self._child = self._child, None
         if child is None:
             return 0
-        child.kill()
+        _kill(child)
         child.communicate()
         return child.returncode
+
+
+def _kill(child: subprocess.Popen[str]) -> None:
+    """With the compilers that it may have started, which are of its session."""
+    with suppress(ProcessLookupError):  # it is dead already, and nothing of it is left
+        os.killpg(child.pid, signal.SIGKILL)
 
 
 def _of_death(code: int) -> str:
