@@ -53,7 +53,7 @@ def _target(context: click.Context, parameter: click.Parameter, given: str | Non
 @json_option
 @click.option(
     "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it to a .md, .csv, .json or .svg file; may be given often.",
+    help="Write it to a .md, .html, .csv, .json or .svg file; may be given often.",
 )  # fmt: skip
 def compare(
     runs: tuple[str, ...],
@@ -83,7 +83,7 @@ def compare(
 
     for path in exports:
         check(path)
-    with _progress() as see:
+    with watching() as see:
         comparison = compare_runs(
             *folders,
             split=split,
@@ -100,11 +100,11 @@ def compare(
     if as_json:
         emit(report(comparison))
     else:
-        _show(comparison)
+        show(comparison)
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Comparing], object] | None]:
+def watching() -> Iterator[Callable[[Comparing], object] | None]:
     """A bar on standard error where a person watches."""
     screen = console(stderr=True)
     if not screen.is_terminal or screen.is_dumb_terminal:
@@ -120,7 +120,8 @@ def _progress() -> Iterator[Callable[[Comparing], object] | None]:
         )
 
 
-def _show(comparison: Comparison) -> None:
+def show(comparison: Comparison) -> None:
+    """Protocol, tables, verdicts and warnings on standard output."""
     from metatui.runs.comparison.tables import tables
     from metatui.runs.comparison.words import note_on_seeds, protocol_words
 

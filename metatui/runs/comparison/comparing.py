@@ -87,7 +87,7 @@ def comparing(
     names = labels(runs, settings)
     agreed = agree(settings, names, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
     metric: Metric = "accuracy" if settings[0].is_classification else "loss"
-    _check_target(target, metric)
+    check_target(target, metric)
     span = smoothing_span(runs)
     results = []
     for i, run in enumerate(runs):
@@ -138,7 +138,7 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
         seen.add(place)
 
 
-def _check_target(target: float | None, metric: Metric) -> None:
+def check_target(target: float | None, metric: Metric) -> None:
     if target is None:
         return
     if metric == "accuracy" and not 0 < target <= 1:

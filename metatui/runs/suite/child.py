@@ -1,0 +1,86 @@
+"""Trains one run for a suite: `python -m metatui.runs.suite.child`.
+
+What to train comes as one JSON object on the first line of standard input; every further line, and its end, asks for
+the meta-step to be finished, saved and left at that: so no run outlives its suite. What happens is told on standard
+output, a JSON object a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from metatui.errors import MetatuiError
+from metatui.knobs import parse
+from metatui.learning import events
+from metatui.runs.folder import RunFolder
+from metatui.runs.lines import finite
+from metatui.runs.session import Session
+
+EVERY_SECONDS = 0.25
+"""Between two messages of progress."""
+
+
+def main() -> None:
+    # What libraries print is not to be taken for a message.
+    messages = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(what: str, **details: Any) -> None:
+        print(json.dumps({"what": what, **finite(details)}), file=messages, flush=True)
+
+    request = sys.stdin.readline()
+    if not request:  # the suite was ended before it had said what to train
+        return
+    try:
+        session = _session(json.loads(request))
+        say("created", run=str(session.run.path))
+        Thread(target=_interrupted, args=(session,), daemon=True).start()
+        _train(session, say)
+    except MetatuiError as error:
+        say("ended", status="failed", sentence=str(error))
+
+
+def _session(request: Mapping[str, Any]) -> Session:
+    if request["resume"]:
+        return Session.resume(RunFolder(Path(request["resume"])), request["changes"])
+    return Session.start(parse(request["settings"]), runs_dir=request["runs_dir"], preset=request["origin"])
+
+
+def _interrupted(session: Session) -> None:
+    # Not through sys.stdin: Python cannot end while a thread waits in it.
+    os.read(0, 1)
+    session.interrupt()
+
+
+def _train(session: Session, say: Callable[..., None]) -> None:
+    said_at = 0.0
+    with closing(iter(session)) as training:
+        for event in training:
+            match event:
+                case events.Started():
+                    say("started", iteration=event.iteration, device=event.device, engine=event.engine)
+                case events.Progress():
+                    if (now := time.monotonic()) - said_at >= EVERY_SECONDS:
+                        said_at = now
+                        say(
+                            "progress", iteration=event.iteration, meta_loss=event.meta_loss,
+                            accuracy=event.accuracy, tasks_seen=event.tasks_seen, seconds=event.seconds,
+                        )  # fmt: skip
+                case events.Warned():
+                    say("warned", text=event.text)
+                case _:
+                    pass
+    outcome = session.outcome
+    say("ended", status=outcome.status, iteration=outcome.iteration, sentence=outcome.sentence)
+
+
+if __name__ == "__main__":
+    main()
