@@ -273,6 +273,17 @@ class ComputeSettings(Group):
         help="MAML's gradient through the graph of all inner steps, or by one step's Hessian at a time, in less memory.",
         when={"algorithm.name": frozenset({"maml"})},
     )
+    cuda_graphs: bool = knob(
+        True, label="CUDA graphs", help="On CUDA, run a whole meta-step of MAML or FOMAML as one graph of kernels.",
+        when={"algorithm.name": frozenset({"maml", "fomaml"})},
+    )  # fmt: skip
+    tf32: bool = knob(
+        False, label="TF32", help="On CUDA, multiply float32 numbers with 10 bits of mantissa: faster, less exact."
+    )
+    tasks_at_once: int = knob(
+        0, ge=0, le=10_000, label="Tasks at once", unit="tasks", live=True,
+        help="Tasks of a meta-batch that are in memory together, exact for any number; 0 takes all while they fit.",
+    )  # fmt: skip
     precision: Literal["float32", "float64"] = knob(
         "float32", label="Precision", help="Floating-point type of parameters and data."
     )

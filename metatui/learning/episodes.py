@@ -43,7 +43,11 @@ class Episodes:
         def moved(t: Tensor) -> Tensor:
             return t.to(device=device, dtype=dtype if t.is_floating_point() else None)
 
-        return Episodes(*map(moved, (self.support_x, self.support_y, self.query_x, self.query_y)))
+        return Episodes(*map(moved, self.tensors()))
+
+    def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Support x and y, query x and y."""
+        return self.support_x, self.support_y, self.query_x, self.query_y
 
     def chunk(self, start: int, stop: int) -> Episodes:
         """Tasks `start` to `stop - 1`."""

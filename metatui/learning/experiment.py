@@ -95,6 +95,9 @@ def set_up(settings: Settings) -> Experiment:
     workers = threads if device.name == "cpu" and settings.algorithm.meta_batch > 1 else 1
     if device.name == "cpu" and settings.is_classification:
         keep_freed_memory()
+    torch.set_float32_matmul_precision("high" if settings.compute.tf32 else "highest")
+    if device.name.startswith("cuda"):
+        torch.backends.cudnn.allow_tf32 = settings.compute.tf32
     measured = measured_for(settings, device, model, threads)
     name, reason = settings.compute.engine, "as set"
     torch.set_num_threads(1 if workers > 1 else threads)

@@ -25,7 +25,8 @@ ADAM_EPSILON = 1e-8
 class InnerLoop:
     """How a task is adapted to."""
 
-    lr: float
+    lr: float | Tensor
+    """A number; a scalar tensor where a recorded graph is to read it anew at every replay."""
     steps: int
     optimizer: Literal["sgd", "adam"] = "sgd"
 
@@ -39,20 +40,27 @@ def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
     return InnerLoop(algorithm.inner_lr, algorithm.inner_steps, algorithm.inner_optimizer)
 
 
+def descended(params: Params, gradients: Params, lr: float | Tensor) -> Params:
+    """θ - α g."""
+    if isinstance(lr, Tensor):
+        return {name: p - lr * gradients[name] for name, p in params.items()}
+    return {name: torch.sub(p, gradients[name], alpha=lr) for name, p in params.items()}
+
+
 class SGD:
     """θ' = θ - α g."""
 
-    def __init__(self, lr: float) -> None:
+    def __init__(self, lr: float | Tensor) -> None:
         self.lr = lr
 
     def __call__(self, params: Params, gradients: Params) -> Params:
-        return {name: torch.sub(p, gradients[name], alpha=self.lr) for name, p in params.items()}
+        return descended(params, gradients, self.lr)
 
 
 class Adam:
     """Adam with β1 = 0, which keeps no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
 
-    def __init__(self, lr: float) -> None:
+    def __init__(self, lr: float | Tensor) -> None:
         self.lr = lr
         self.steps = 0
         self.second_moment: Params = {}

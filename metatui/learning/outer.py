@@ -86,9 +86,9 @@ class OuterAdam:
         first, second = self.betas
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
-    def count(self) -> None:
-        """A graph has taken a step."""
-        self._steps += 1
+    def count(self, steps: int = 1) -> None:
+        """A graph has taken so many steps; below zero, it has taken back as many."""
+        self._steps += steps
 
     def tensors(self) -> Params:
         """What the optimiser remembers."""

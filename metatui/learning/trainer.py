@@ -6,13 +6,14 @@ import math
 import queue
 import time
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
-from metatui.learning.algorithms import ALGORITHMS, MetaStep
+from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import (
@@ -39,6 +40,7 @@ from metatui.learning.events import (
     Warned,
 )
 from metatui.learning.experiment import set_up
+from metatui.learning.graphs.captured import CaptureFailed
 from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged, scheduled_lr
 from metatui.learning.state import TrainerState, check_data, part, write_theta
@@ -48,6 +50,22 @@ from metatui.settings import Settings
 
 VIEWS = 6
 """Held-out tasks drawn out at each validation."""
+
+SEEN_EVERY = 10
+"""Meta-steps that a device may have been given before anybody waits for what they saw."""
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is known of a meta-step without waiting for it."""
+
+    iteration: int
+    outer_lr: float
+    tasks: int
+    """In its meta-batch."""
+    tasks_seen: int
+    seconds: float
+
 
 Save = Callable[[str, TrainerState], None]
 
@@ -83,6 +101,8 @@ class Trainer:
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
+        self._captured: set[tuple[int, int]] = set()
+        self._waiting: list[tuple[Done, MetaStep | OnDevice]] = []
         self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
             self._restore(state)
@@ -168,44 +188,92 @@ class Trainer:
                 break
             if self.iteration >= self.settings.training.iterations:
                 break  # a command has just lowered them
-            if self._upgrade:
-                yield from self._improve(self._upgrade)
-                if self._stop:
-                    break
-            yield self._meta_step()
+            yield from self._improve()
+            if self._stop:
+                break
+            yield from self._meta_step_that_fits()
             if self._validation_is_due():
+                yield from self._caught_up()
                 yield from self._validate()
             if time.monotonic() - self._saved_at >= self.settings.checkpoint.every:
+                yield from self._caught_up()
                 yield from self._checkpoint("last")
+        yield from self._caught_up()
         yield from self._finish()
 
-    def _improve(self, upgrade: Upgrade) -> Iterator[Event]:
-        """Change over to compiled meta-steps where it is time for it."""
-        for said in upgrade.before(self.iteration, self.settings, self._next_tasks(), self._stop_is_waiting):
-            yield Noted(self.iteration, said)
+    def _improve(self) -> Iterator[Event]:
+        """Change over to whole meta-steps as graphs where it is time for it."""
+        if self._upgrade:
+            for said in self._upgrade.before(
+                self.iteration, self.settings, self._next_tasks(), self._stop_is_waiting
+            ):  # fmt: skip
+                yield Noted(self.iteration, said)
+        kind = self.settings.algorithm.inner_steps, self.settings.algorithm.meta_batch
+        if (captures := self.algorithm.captures) and kind not in self._captured:
+            self._captured.add(kind)
+            yield from self._caught_up()
+            try:
+                captures.capture(self.algorithm.sample(self._next_tasks()), self.settings.algorithm)
+            except CaptureFailed as failed:
+                self.algorithm.captures = None
+                yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
+            else:
+                yield Noted(self.iteration, "Meta-steps are one CUDA graph each from here on")
 
     def _next_tasks(self) -> range:
         return range(self.tasks_seen, self.tasks_seen + self.settings.algorithm.meta_batch)
 
-    def _meta_step(self) -> Progress:
+    def _meta_step_that_fits(self) -> Iterator[Event]:
+        """A meta-step, with fewer tasks in memory together where memory asks for it."""
+        while True:
+            try:
+                self._meta_step()
+                if len(self._waiting) == SEEN_EVERY or isinstance(self._waiting[-1][1], MetaStep):
+                    yield from self._caught_up()
+                return
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                at_once = self.settings.compute.tasks_at_once or self.settings.algorithm.meta_batch
+                if not _is_out_of_memory(error) or at_once == 1:
+                    raise
+            yield Noted(self.iteration, f"{self.experiment.device.name} is out of memory with {at_once} tasks at once")
+            yield self._change(Change("compute.tasks_at_once", at_once // 2))
+
+    def _meta_step(self) -> None:
         began = time.monotonic()
         algorithm = self.settings.algorithm
         outer_lr = scheduled_lr(algorithm, self.iteration, self.settings.training.iterations)
         tasks = self._next_tasks()
-        seen: MetaStep = self.algorithm.meta_step(tasks, algorithm, outer_lr)
+        step = self.algorithm.meta_step(tasks, algorithm, outer_lr)
         self.iteration += 1
         self.tasks_seen = tasks.stop
         self.seconds += time.monotonic() - began
-        return Progress(
-            iteration=self.iteration,
-            meta_loss=seen.meta_loss,
-            accuracy=seen.accuracy,
-            support_loss=seen.support_loss,
-            grad_norm=seen.grad_norm,
-            outer_lr=outer_lr,
-            tasks_seen=self.tasks_seen,
-            seconds=self.seconds,
-        )
+        self._waiting.append((Done(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))
+
+    def _caught_up(self) -> Iterator[Progress]:
+        """Say what the meta-steps saw that have been taken since the last time. Raises Diverged."""
+        waiting, self._waiting = self._waiting, []
+        while waiting:
+            began = time.monotonic()
+            seen = [step for _, step in waiting if isinstance(step, MetaStep)]
+            try:
+                seen = seen or self.algorithm.read([step for _, step in waiting if isinstance(step, OnDevice)])
+            except Diverged:
+                first = waiting[0][0]
+                self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
+                raise
+            self.seconds += time.monotonic() - began
+            for (done, _), step in zip(waiting, seen, strict=False):
+                yield Progress(
+                    iteration=done.iteration,
+                    meta_loss=step.meta_loss,
+                    accuracy=step.accuracy,
+                    support_loss=step.support_loss,
+                    grad_norm=step.grad_norm,
+                    outer_lr=done.outer_lr,
+                    tasks_seen=done.tasks_seen,
+                    seconds=done.seconds,
+                )
+            waiting = waiting[len(seen) :]
 
     def _validation_is_due(self) -> bool:
         every = self.settings.evaluation.every
@@ -234,6 +302,8 @@ class Trainer:
     def _obey(self) -> Iterator[Event]:
         """Carry out the commands that have come in, waiting for more while paused."""
         paused = False
+        if not self._commands.empty():
+            yield from self._caught_up()
         while paused or not self._commands.empty():
             match self._commands.get():
                 case Pause() if not paused:

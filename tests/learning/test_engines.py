@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from metatui.errors import BadInput
-from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient
+from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient, meta_parameters
+from metatui.learning.engines.batch_norm import BatchNorm
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.memory_format import channels_last
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
@@ -236,3 +238,59 @@ def test_bad_input_is_one_sentence() -> None:
         meta_gradient(model, F.mse_loss, x[:0], y[:0], query_x[:0], query_y[:0], inner_lr=0.1, inner_steps=1)
     with pytest.raises(BadInput, match="must be one of auto"):
         meta_gradient(model, F.mse_loss, x, y, query_x, query_y, inner_lr=0.1, inner_steps=1, engine="jax")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+@pytest.mark.parametrize("name", ["loop", "batched"])
+def test_parts_of_a_meta_batch_make_the_whole(name: EngineName, first_order: bool) -> None:
+    model, data = mlp((6,)).double(), Episodes(*points(5, 4))
+    engine, theta = make_engine(name, model, MEAN_SQUARED_ERROR), meta_parameters(model)
+    whole = engine.meta_gradient(theta, data, InnerLoop(0.05, 2), first_order=first_order)
+    for at_once in (1, 2, 3, 5, 9):
+        parts = engine.meta_gradient_in_parts(
+            theta, data, InnerLoop(0.05, 2), first_order=first_order, at_once=at_once
+        )  # fmt: skip
+        assert (flat(parts.gradients) - flat(whole.gradients)).norm() <= 1e-14 * flat(whole.gradients).norm()
+        for got, expected in ((parts.loss, whole.loss), (parts.outputs, whole.outputs)):
+            torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("name", ["loop", "batched"])
+def test_second_order_is_the_same_unrolled_and_recomputed(name: EngineName) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = conv4(3, input_shape=(1, 16, 16), filters=4).double()
+    data, theta = Episodes(*pictures(2, 3)), meta_parameters(model)
+    found = [
+        flat(
+            make_engine(name, model, CROSS_ENTROPY, second_order=how)
+            .meta_gradient(theta, data, InnerLoop(0.3, 4), first_order=False)
+            .gradients
+        )
+        for how in ("unrolled", "recomputed")
+    ]
+    assert (found[0] - found[1]).norm() <= AGREEMENT * found[0].norm()
+
+
+def test_batch_norm_has_its_first_and_second_derivatives() -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator, dtype=torch.float64, requires_grad=True)
+        for shape in ((4, 3, 5, 2), (3,), (3,))
+    )
+    norm = nn.BatchNorm2d(3, track_running_stats=False).double()
+
+    def ours(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.func.functional_call(BatchNorm(norm), {"weight": weight, "bias": bias}, (x,))  # type: ignore[no-any-return]
+
+    assert torch.equal(ours(x, weight, bias), F.batch_norm(x, None, None, weight, bias, True))
+    assert torch.autograd.gradcheck(ours, (x, weight, bias))
+    assert torch.autograd.gradgradcheck(ours, (x, weight, bias))
+
+
+def test_one_channel_lies_last_in_memory_without_a_copy() -> None:
+    x = torch.rand(3, 1, 4, 5)
+    turned = channels_last(x)
+    assert torch.equal(turned, x)
+    assert turned.data_ptr() == x.data_ptr()
+    assert F.conv2d(turned, torch.rand(2, 1, 3, 3)).is_contiguous(memory_format=torch.channels_last)

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from metatui.errors import BadInput, SettingsError
+from metatui.learning.episodes import Episodes
 from metatui.learning.events import (
     Change,
     Checkpoint,
@@ -31,6 +32,7 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
+from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged
 from metatui.learning.state import TrainerState, evaluate_state
 from metatui.learning.trainer import Trainer
@@ -304,10 +306,31 @@ def test_out_of_memory_names_the_setting_to_shrink(
         return real(tasks, *rest)  # type: ignore[arg-type]
 
     monkeypatch.setattr(trainer.algorithm, "meta_step", fails)
-    failed = list(trainer.events())[-1]
+    events = list(trainer.events())
+    failed = events[-1]
     assert isinstance(failed, Failed)
     assert failed.iteration == 3
     assert "lower algorithm.meta_batch (now 3)" in failed.sentence
+    assert [e.new for e in of(Tweaked, events)] == [1]
+
+
+def test_a_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(compute__precision="float64", algorithm__meta_batch=8)
+    trainer = Trainer(settings)
+    real = trainer.algorithm.engine.meta_gradient
+
+    def fits_three(theta: Params, episodes: Episodes, *rest: object, **more: object) -> object:
+        if len(episodes) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(theta, episodes, *rest, **more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(trainer.algorithm.engine, "meta_gradient", fits_three)
+    events = list(trainer.events())
+    assert [(e.path, e.new, e.iteration) for e in of(Tweaked, events)] == [
+        ("compute.tasks_at_once", 4, 0), ("compute.tasks_at_once", 2, 0),
+    ]  # fmt: skip
+    expected = [e.meta_loss for e in of(Progress, list(Trainer(settings).events()))]
+    assert [e.meta_loss for e in of(Progress, events)] == pytest.approx(expected, rel=1e-10)
 
 
 def test_other_errors_are_not_hidden(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:

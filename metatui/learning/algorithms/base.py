@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from metatui.learning.engines.base import MetaGradient, in_parts
 from metatui.learning.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.learning.flat import FlatParams
-from metatui.learning.graphs.step import Figures, GraphedStep
+from metatui.learning.graphs.captured import CapturedStep
+from metatui.learning.graphs.step import GraphedStep
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import accuracy
 from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
+
+
+@dataclass(frozen=True)
+class OnDevice:
+    """A meta-step that was given to the device, and has perhaps not been taken yet."""
+
+    figures: Tensor
+    """[4], the figures of a `MetaStep`; not finite where θ was not moved, nor by any meta-step after it."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +56,11 @@ class Algorithm(ABC):
         self.theta = self.flat.views
         self.graphs: GraphedStep | None = None
         """Compiled meta-steps, where settings ask for them and the algorithm has them."""
+        self.captures: CapturedStep | None = None
+        """Meta-steps as CUDA graphs, where the device has them."""
 
     @abstractmethod
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
         """Train on the tasks numbered `tasks`: one outer update, with the settings as they are now.
 
         Raises:
@@ -60,12 +74,29 @@ class Algorithm(ABC):
             return None
         return GraphedStep(settings.algorithm.name, self.engine, self.flat, outer, settings.compute.threads)
 
-    def compiled(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | None:
-        """A meta-step by its compiled function, where there is one for its kind. Raises Diverged."""
+    def by_graph(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice | None:
+        """A whole meta-step as one graph, compiled or captured, where there is one for its kind. Raises Diverged."""
+        if self.captures is not None and self.captures.has(episodes, algorithm):
+            return OnDevice(self.captures(episodes, algorithm, outer_lr))
         if self.graphs is None or not self.graphs.has(episodes, algorithm):
             return None
-        seen: Figures = self.graphs(episodes, algorithm, outer_lr)
+        seen = self.graphs(episodes, algorithm, outer_lr)
         return MetaStep(seen.meta_loss, None, seen.support_loss, seen.grad_norm)
+
+    def read(self, steps: list[OnDevice]) -> list[MetaStep]:
+        """Wait for meta-steps, and bring their figures to the CPU together.
+
+        Raises:
+            Diverged: where the first of them is not finite. Where a later one is, those before it are returned.
+        """
+        assert self.captures is not None
+        rows = torch.stack([step.figures for step in steps]).tolist()
+        fine = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
+        if not fine:
+            self.captures.take_back(len(rows))
+            raise Diverged("gradient" if math.isfinite(rows[0][0]) else "meta-loss")
+        classifies = self.experiment.source.kind == "classification"
+        return [MetaStep(loss, hit if classifies else None, before, norm) for loss, hit, before, norm in fine]
 
     def sample(self, tasks: range) -> Episodes:
         """The training episodes numbered `tasks`."""
@@ -79,18 +110,32 @@ class Algorithm(ABC):
         """Go on from what `tensors` returned."""
         assert not tensors
 
+    def meta_gradient(self, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
+        """The engine's meta-gradient at θ, in as many parts as memory asks for."""
+        at_once = self.experiment.settings.compute.tasks_at_once
+        return self.engine.meta_gradient_in_parts(self.theta, episodes, inner, first_order=first_order, at_once=at_once)
+
     def adapted(
         self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor, Tensor, Tensor]:
         """Adapt to each task without a graph: the stack of parameters reached, and then, for the record, query loss
         [T] and predictions [T, B, ...] after it and support loss [T] before it."""
-        support_loss = None
-        for reached in self.engine.adapt(self.theta, episodes.support_x, episodes.support_y, inner, order):
-            if support_loss is None:
-                support_loss = reached.support_loss
-        outputs = self.engine.outputs(reached.params, episodes.query_x)
-        assert support_loss is not None
-        return reached.params, self.experiment.loss.each(outputs, episodes.query_y), outputs, support_loss
+        stacks: list[Params] = []
+        losses: list[Tensor] = []
+        predictions: list[Tensor] = []
+        before: list[Tensor] = []
+        for rows, part in in_parts(episodes, self.experiment.settings.compute.tasks_at_once):
+            taken = None if order is None else order[rows.start : rows.stop]
+            path = self.engine.adapt(self.theta, part.support_x, part.support_y, inner, taken)
+            for reached in path:
+                if reached.support_loss is not None and len(before) == len(stacks):
+                    before.append(reached.support_loss)
+            outputs = self.engine.outputs(reached.params, part.query_x)
+            stacks.append(reached.params)
+            losses.append(self.experiment.loss.each(outputs, part.query_y))
+            predictions.append(outputs)
+        stack = stacks[0] if len(stacks) == 1 else {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}
+        return stack, torch.cat(losses), torch.cat(predictions), torch.cat(before)
 
     def record(
         self, episodes: Episodes, *, loss: Tensor, outputs: Tensor, support_loss: Tensor, grad_norm: Tensor

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
 from metatui.learning.experiment import Experiment
+from metatui.learning.graphs.captured import CapturedStep
 from metatui.learning.inner import Params, inner_loop
 from metatui.learning.outer import OuterAdam
 from metatui.settings import AlgorithmSettings
@@ -24,15 +25,17 @@ class MAML(Algorithm):
         super().__init__(experiment)
         self.outer = OuterAdam(self.flat)
         self.graphs = self.graphed(self.outer)
+        if experiment.torch_device.type == "cuda" and experiment.settings.compute.cuda_graphs:
+            self.captures = CapturedStep(self.engine, self.flat, self.outer, first_order=self.first_order)
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
         episodes = self.sample(tasks)
-        if step := self.compiled(episodes, algorithm, outer_lr):
+        if step := self.by_graph(episodes, algorithm, outer_lr):
             return step  # what follows, as one graph
         # Lines 4-7: θ'_i = θ - α ∇L_i(f_θ) on the support set, several steps of it;
         # line 10: the gradient ∇_θ Σ L_i(f_θ'_i) on the query set, here as a mean over tasks.
-        found = self.engine.meta_gradient(self.theta, episodes, inner_loop(algorithm), first_order=self.first_order)
+        found = self.meta_gradient(episodes, inner_loop(algorithm), first_order=self.first_order)
         finite(found.loss)
         # Line 10: θ ← θ - β ∇_θ, by Adam.
         norm = self.outer.step(found.gradients, lr=outer_lr, clip=algorithm.grad_clip)

@@ -13,7 +13,7 @@ import math
 import torch
 from torch import Tensor
 
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
 from metatui.learning.experiment import Experiment
 from metatui.learning.inner import inner_loop
 from metatui.learning.outer import norm_of
@@ -28,10 +28,10 @@ class Reptile(Algorithm):
         super().__init__(experiment)
         self.graphs = self.graphed()
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
         # Sample tasks τ_1 … τ_n.
         episodes = self.sample(tasks)
-        if step := self.compiled(episodes, algorithm, outer_lr):
+        if step := self.by_graph(episodes, algorithm, outer_lr):
             return step  # what follows, as one graph
         # W_i = SGD(L_τi, θ, k): k steps from θ on each. The query set plays no part in it; its loss is for the record.
         order = self._mini_batches(tasks, algorithm, examples=episodes.support_x.shape[1])

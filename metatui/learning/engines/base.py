@@ -72,6 +72,28 @@ class Engine(ABC):
         over tasks of the query gradient at the adapted parameters.
         """
 
+    def meta_gradient_in_parts(
+        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool, at_once: int
+    ) -> MetaGradient:
+        """The same as `meta_gradient`, with at most `at_once` tasks in memory together (0: all of them)."""
+        parts = [
+            (len(tasks), self.meta_gradient(theta, part, inner, first_order=first_order))
+            for tasks, part in in_parts(episodes, at_once)
+        ]
+        if len(parts) == 1:
+            return parts[0][1]
+        weights = [count / len(episodes) for count, _ in parts]
+        found = [part for _, part in parts]
+        return MetaGradient(
+            loss=torch.cat([part.loss for part in found]),
+            gradients={
+                name: torch.stack([w * part.gradients[name] for w, part in zip(weights, found, strict=True)]).sum(0)
+                for name in theta
+            },
+            outputs=torch.cat([part.outputs for part in found]),
+            support_loss=torch.cat([part.support_loss for part in found]),
+        )
+
     def differentiate(self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool) -> Found:
         """The meta-gradient of one task, or of a stack of them: first order, or second order the way that is set."""
         if first:
@@ -114,6 +136,14 @@ class Engine(ABC):
         """Predictions of one task's parameters."""
         predicted: Tensor = functional_call(self.model, params, (x,))
         return predicted
+
+
+def in_parts(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
+    """The episodes, at most `at_once` together (0: all), with the numbers of their rows."""
+    tasks = len(episodes)
+    for start in range(0, tasks, at_once or tasks):
+        rows = range(start, min(start + (at_once or tasks), tasks))
+        yield rows, episodes.chunk(rows.start, rows.stop)
 
 
 def task_of(stack: Params, task: int) -> Params:

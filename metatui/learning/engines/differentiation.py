@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.autograd import grad
 
-from metatui.learning.inner import InnerLoop, Params
+from metatui.learning.inner import InnerLoop, Params, descended
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> Found:
     found = _judged(task, leaves(fast), losses[0])
     v = found.gradients
     for theta in reversed(trajectory):
-        product = _hessian_vector_product(task, theta, v)
-        v = {name: v[name].sub(product[name], alpha=inner.lr) for name in v}
+        v = descended(v, _hessian_vector_product(task, theta, v), inner.lr)
     return Found(found.loss, v, found.outputs, found.support_loss)
 
 

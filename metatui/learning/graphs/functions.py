@@ -13,7 +13,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metatui.learning.episodes import Episodes
 from metatui.learning.flat import FlatParams
 from metatui.learning.inner import Params
 from metatui.learning.losses import LossFn
@@ -58,19 +57,43 @@ class Parts:
         return {name: p.expand(tasks, *p.shape) for name, p in self.flat.scattered(vector).items()}
 
 
+def adam_update(
+    theta: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, norm: Tensor, rates: Tensor, *,
+    betas: tuple[float, float], epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """θ and Adam's two running means after a step along `gradient`, whose norm is `norm`, all [P].
+
+    Args:
+        rates: [5], the inner learning rate (not used here), the outer one, the corrections of the two means, and the
+            largest norm, to which the gradient is scaled down.
+    """
+    beta1, beta2 = betas
+    _, outer_lr, correction1, correction2, largest = rates.unbind()
+    gradient = gradient * torch.clamp(largest / norm, max=1.0)
+    mean = torch.lerp(mean, gradient, 1 - beta1)
+    square = square * beta2 + (1 - beta2) * gradient * gradient
+    theta = theta - outer_lr / correction1 * mean / ((square / correction2).sqrt() + epsilon)
+    return theta, mean, square
+
+
+def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
+    """Write `new` into `state`, where `fine` is true."""
+    for kept, value in zip(state, new, strict=True):
+        kept.copy_(torch.where(fine, value, kept))
+
+
 def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
     """MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as torch.optim.Adam computes it.
 
     The function's inputs: θ, Adam's two running means, support x and y, query x and y, and the rates [5]: inner, outer,
     the two bias corrections, and the largest norm of the gradient.
     """
-    beta1, beta2 = betas
 
     def meta_step(
         theta: Tensor, mean: Tensor, square: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor,
         rates: Tensor,
     ) -> Tensor:  # fmt: skip
-        inner_lr, outer_lr, correction1, correction2, clip = rates.unbind()
+        inner_lr = rates[0]
 
         def meta_loss(vector: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             stack = parts.repeated(vector, len(x))
@@ -80,13 +103,9 @@ def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon
 
         gradient, (losses, before) = torch.func.grad(meta_loss, has_aux=True)(theta)
         norm = torch.linalg.vector_norm(gradient)
-        gradient = gradient * torch.clamp(clip / norm, max=1.0)
-        new_mean = torch.lerp(mean, gradient, 1 - beta1)
-        new_square = square * beta2 + (1 - beta2) * gradient * gradient
-        new_theta = theta - outer_lr / correction1 * new_mean / ((new_square / correction2).sqrt() + epsilon)
-        fine = torch.isfinite(norm) & torch.isfinite(losses).all()
-        for kept, new in ((theta, new_theta), (mean, new_mean), (square, new_square)):
-            kept.copy_(torch.where(fine, new, kept))
+        state = (theta, mean, square)
+        new = adam_update(*state, gradient, norm, rates, betas=betas, epsilon=epsilon)
+        guarded(state, new, torch.isfinite(norm) & torch.isfinite(losses).all())
         return torch.stack([losses.mean(), before.mean(), norm])
 
     return meta_step
@@ -105,13 +124,7 @@ def reptile(parts: Parts) -> Function:
         reached = torch.cat([stack[name].mean(0).reshape(-1) for name in parts.flat.shapes])
         change = reached - theta
         norm = torch.linalg.vector_norm(change)
-        fine = torch.isfinite(norm) & torch.isfinite(losses).all()
-        theta.copy_(torch.where(fine, theta + outer_lr * change, theta))
+        guarded((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
         return torch.stack([losses.mean(), before.mean(), norm])
 
     return meta_step
-
-
-def tensors_of(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The episodes as inputs of a function."""
-    return episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y

@@ -14,7 +14,7 @@ from metatui.learning.engines.base import Engine
 from metatui.learning.engines.stacked_layers import fused_forward
 from metatui.learning.episodes import Episodes
 from metatui.learning.flat import FlatParams
-from metatui.learning.graphs.functions import Function, Parts, maml, reptile, tensors_of
+from metatui.learning.graphs.functions import Function, Parts, maml, reptile
 from metatui.learning.graphs.package import CompileFailed, Run, compile_to, load, path_of
 from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
@@ -124,7 +124,7 @@ class GraphedStep:
             rates = [algorithm.inner_lr, outer_lr, *self.outer.corrections(), algorithm.grad_clip or math.inf]
             state = [self.flat.vector, *self.outer.moments]
         self._numbers[:] = rates
-        return [*state, *tensors_of(episodes), self._rates]
+        return [*state, *episodes.tensors(), self._rates]
 
     def _function(self, algorithm: AlgorithmSettings) -> Function:
         parts = Parts(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
