@@ -96,6 +96,8 @@ class BenchmarkTable(DataTable[Text]):
         if self._width != self.outer_size.width:
             self._width = self.outer_size.width
             self._rebuild(self._width)
+        else:
+            self.move_cursor(row=self.cursor_row, scroll=True)
 
     def _rebuild(self, width: int) -> None:
         row = self.cursor_row
