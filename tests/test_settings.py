@@ -55,6 +55,7 @@ def test_what_can_change_during_a_run() -> None:
         "algorithm.inner_steps",
         "algorithm.meta_batch",
         "training.iterations",
+        "compute.tasks_at_once",
     }
 
 

@@ -1,10 +1,12 @@
-"""How memory is given back to the operating system."""
+"""Memory: what is given back to the operating system, and how to tell that there is none left."""
 
 from __future__ import annotations
 
 import ctypes
 import platform
 from functools import cache
+
+import torch
 
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
@@ -24,3 +26,11 @@ def keep_freed_memory() -> None:
     if not library.mallopt(M_MMAP_THRESHOLD, 2**30):
         library.mallopt(M_MMAP_THRESHOLD, 2**25)
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """CUDA has a class for it; the CPU's allocator raises RuntimeError with words that differ by platform."""
+    said = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
+        "out of memory" in said or "not enough memory" in said or "can't allocate memory" in said
+    )

@@ -90,6 +90,8 @@ def choose(
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
         return usual, "the usual one for this model and device"
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
+    if device.name != "cpu" and settings.is_classification:
+        others.append("unfolded")
     for name in (usual, *others):
         if name not in measured.ms:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from metatui.learning.allocation import is_out_of_memory
 from metatui.learning.engines.base import task_of
 from metatui.learning.episodes import Episodes, Split
 from metatui.learning.events import Curve, Evaluation
@@ -22,7 +23,7 @@ from metatui.learning.statistics import mean_ci95
 from metatui.settings import Settings
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Held-out tasks adapted to at a time: enough to fill the machine, few enough to stop in between."""
+"""Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
 
 
 def predictions(
@@ -81,16 +82,22 @@ def measure(
     """
     settings, began = experiment.settings, time.monotonic()
     inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
-    losses, hits = [], []
-    chunk = CHUNK[experiment.source.kind]
-    for start in range(0, tasks, chunk):
-        numbers = range(start, min(start + chunk, tasks))
-        episodes = experiment.episodes(split, numbers, seed=settings.evaluation.seed, shots=shots)
-        outputs = [outputs for _, outputs in predictions(experiment, theta, episodes, inner)]
-        losses.append(torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1))
-        if settings.is_classification:
-            hits.append(torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1))
-        yield numbers.stop
+    losses: list[Tensor] = []
+    hits: list[Tensor] = []
+    chunk, done = CHUNK[experiment.source.kind] if experiment.device.name == "cpu" else tasks, 0
+    while done < tasks:
+        numbers = range(done, min(done + chunk, tasks))
+        try:
+            loss, hit = _values(experiment, theta, split, numbers, inner, shots)
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error) or chunk == 1:
+                raise
+            chunk = max(1, min(chunk, tasks) // 2)
+            continue
+        losses.append(loss)
+        hits += [hit] if hit is not None else []
+        done = numbers.stop
+        yield done
     return Measured(
         split=split,
         shots=shots,
@@ -98,6 +105,18 @@ def measure(
         accuracy=torch.cat(hits).to("cpu", torch.float64) if hits else None,
         seconds=time.monotonic() - began,
     )
+
+
+def _values(
+    experiment: Experiment, theta: Params, split: Split, tasks: range, inner: InnerLoop, shots: int
+) -> tuple[Tensor, Tensor | None]:
+    """Loss and accuracy of some tasks at each inner step [T, steps + 1]; accuracy is None for regression."""
+    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+    outputs = [outputs for _, outputs in predictions(experiment, theta, episodes, inner)]
+    losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
+    if not experiment.settings.is_classification:
+        return losses, None
+    return losses, torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1)
 
 
 def evaluate(

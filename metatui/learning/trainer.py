@@ -14,6 +14,7 @@ import torch
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
+from metatui.learning.allocation import is_out_of_memory
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import (
@@ -122,7 +123,7 @@ class Trainer:
             yield from self._checkpoint("last")
             yield Failed(self.iteration, self._how_to_calm(str(what)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             yield from self._checkpoint("last")
             yield Failed(self.iteration, self._how_to_shrink())
@@ -233,7 +234,7 @@ class Trainer:
                 return
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 at_once = self.settings.compute.tasks_at_once or self.settings.algorithm.meta_batch
-                if not _is_out_of_memory(error) or at_once == 1:
+                if not is_out_of_memory(error) or at_once == 1:
                     raise
             yield Noted(self.iteration, f"{self.experiment.device.name} is out of memory with {at_once} tasks at once")
             yield self._change(Change("compute.tasks_at_once", at_once // 2))
@@ -424,11 +425,3 @@ class Trainer:
             f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
             f"the state after meta-step {self.iteration} is kept"
         )
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; the CPU's allocator raises RuntimeError with words that differ by platform."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "out of memory" in said or "not enough memory" in said or "can't allocate memory" in said
-    )

@@ -14,6 +14,7 @@ from metatui.errors import BadInput, shown
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, meta_parameters
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.unfolded import with_unfolded_convolutions
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss, LossFn, as_loss
@@ -30,8 +31,8 @@ __all__ = [
     "usual_engine",
 ]
 
-EngineName = Literal["batched", "loop", "higher", "compiled"]
-ENGINES: tuple[Literal["loop", "batched", "higher"], ...] = ("loop", "batched", "higher")
+EngineName = Literal["batched", "unfolded", "loop", "higher", "compiled"]
+ENGINES: tuple[Literal["loop", "batched", "unfolded", "higher"], ...] = ("loop", "batched", "unfolded", "higher")
 """The engines that compute any module. `compiled` is `batched` but for whole meta-steps, of which a graph is made."""
 
 
@@ -49,6 +50,8 @@ def make_engine(
             return LoopEngine(model, loss, workers=workers, second_order=second_order)
         case "batched" | "compiled":
             return BatchedEngine(model, loss, second_order)
+        case "unfolded":
+            return BatchedEngine(with_unfolded_convolutions(model), loss, second_order)
         case "higher":
             from metatui.learning.engines.higher_library import HigherEngine
 
@@ -73,7 +76,7 @@ def meta_gradient(
     inner_lr: float,
     inner_steps: int,
     first_order: bool = False,
-    engine: Literal["auto", "batched", "loop", "higher"] = "auto",
+    engine: Literal["auto", "batched", "unfolded", "loop", "higher"] = "auto",
 ) -> tuple[Tensor, Params]:
     """The MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 

@@ -1,0 +1,46 @@
+"""Convolutions as matrix products of unfolded images.
+
+With weights of their own for each task, a convolution over many tasks is a grouped one, for which some GPUs have slow
+kernels, the more so for its derivatives (pytorch/functorch#365). Unfolded, it is a batched matrix product, and so are
+its derivatives of any order, at the price of nine times the memory for a 3x3 kernel's input.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class UnfoldedConv2d(nn.Module):
+    """What `like` computes; its parameters have the same names."""
+
+    def __init__(self, like: nn.Conv2d) -> None:
+        super().__init__()
+        assert not isinstance(like.padding, str)
+        self.weight, self.bias = like.weight, like.bias
+        self.kernel_size, self.padding = like.kernel_size, like.padding
+        self.stride, self.dilation = like.stride, like.dilation
+
+    def forward(self, x: Tensor) -> Tensor:
+        columns = F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+        y = torch.matmul(self.weight.flatten(1), columns)
+        if self.bias is not None:
+            y = y + self.bias.unsqueeze(-1)
+        reach = self.dilation[0] * (self.kernel_size[0] - 1)
+        rows = (x.shape[-2] + 2 * self.padding[0] - reach - 1) // self.stride[0] + 1
+        return torch.unflatten(y, -1, (rows, -1))
+
+
+def with_unfolded_convolutions(model: nn.Module) -> nn.Module:
+    """A copy of `model` that computes the same, with convolutions as matrix products where they can be."""
+    copy = deepcopy(model)
+    for module in list(copy.modules()):
+        for name, child in module.named_children():
+            if type(child) is not nn.Conv2d or child.groups > 1 or isinstance(child.padding, str):
+                continue
+            if child.padding_mode == "zeros":
+                setattr(module, name, UnfoldedConv2d(child))
+    return copy
