@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -34,7 +34,8 @@ def main() -> None:
     os.dup2(2, 1)
 
     def say(what: str, **details: Any) -> None:
-        print(json.dumps({"what": what, **finite(details)}), file=messages, flush=True)
+        with suppress(BrokenPipeError):  # the suite is gone, and its end asks for ours
+            print(json.dumps({"what": what, **finite(details)}), file=messages, flush=True)
 
     request = sys.stdin.readline()
     if not request:  # the suite was ended before it had said what to train

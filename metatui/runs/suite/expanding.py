@@ -44,7 +44,7 @@ def comparisons(value: Any, file: Path, origin: Origin, changes: Changes) -> tup
         counted += _count(table, origin.within(name))
         if counted > MOST_RUNS:
             raise BadInput(
-                f"{origin}: its runs x grid x seeds make {counted:,} runs, but must be at most {MOST_RUNS:,}"
+                f"{origin}: runs x grid x seeds are {counted:,}, but must be at most {MOST_RUNS:,} in a suite"
             )
     return tuple(_comparison(table, file, origin.within(table["name"]), changes) for table in given)
 

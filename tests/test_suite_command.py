@@ -1,0 +1,220 @@
+"""`metatui suite`: runs made in processes of their own, stopped, gone on with and compared."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metatui import paths
+from metatui.cli import main
+from metatui.runs.folder import RunFolder
+from metatui.runs.store import RunStore
+from metatui.runs.suite import Conductor, Ledger, RunEnded, RunProgress, RunStarted, read
+
+TINY = """
+[suite]
+title = "Tiny"
+
+[[compare]]
+name = "waves"
+target = 1000.0
+
+[compare.set]
+model.hidden = [8]
+algorithm.meta_batch = 2
+training.iterations = 4
+evaluation = { every = 2, tasks = 5, test_tasks = 6, inner_steps = 2 }
+compute = { device = "cpu", engine = "batched", threads = 1 }
+
+[compare.grid]
+algorithm.name = ["maml", "scratch"]
+"""
+ENDLESS = TINY.replace("iterations = 4", "iterations = 10_000_000").replace("every = 2", "every = 0")
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    return RunStore(tmp_path / "runs")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        path = tmp_path / "tiny.toml"
+        path.write_text(text)
+        return str(path)
+
+    return write
+
+
+Capture = pytest.CaptureFixture[str]
+
+
+def test_a_suite_is_made_compared_and_not_made_again(
+    file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
+) -> None:
+    tiny = file(TINY)
+    assert main(["suite", tiny, "--list", "--json"]) == 0
+    (before,) = json.loads(capsys.readouterr().out)["suites"]
+    assert [(run["label"], run["status"], run["of"]) for run in before["runs"]] == [
+        ("MAML", "waiting", 4),
+        ("scratch", "waiting", 0),
+    ]
+    assert store.runs() == []
+
+    assert main(["suite", tiny, "--json", "--export", str(tmp_path / "x.json")]) == 0
+    out, err = capsys.readouterr()
+    (after,) = json.loads(out)["suites"]
+    assert [(run["status"], run["iterations"]) for run in after["runs"]] == [("finished", 4), ("finished", 0)]
+    (comparison,) = after["comparisons"]
+    assert comparison["name"] == "waves"
+    assert [run["run"] for run in comparison["runs"]] == [run["run"] for run in after["runs"]]
+    assert (comparison["target"], comparison["protocol"]["tasks"]) == (1000, 6)
+    assert len(comparison["pairs"]) == 1
+    assert json.loads((tmp_path / "x.json").read_text())["runs"] == comparison["runs"]
+    assert "waves: MAML: cpu, batched engine" in err
+    assert "waves: scratch: finished (2 of 2 runs finished)" in err
+    maml, scratch = (RunFolder(Path(run["dir"])) for run in after["runs"])
+    started = maml.journal()[0]
+    assert (started.event, started.details["preset"]) == ("started", "suite tiny")
+    assert started.details["pid"] not in (os.getpid(), scratch.journal()[0].details["pid"])
+
+    assert main(["suite", tiny]) == 0
+    out, err = capsys.readouterr()
+    assert "tiny: 2 of 2 runs are finished already" in err
+    assert "Loss after 2 inner steps" in out
+    assert len(store.runs()) == 2
+
+
+def test_several_comparisons_go_to_files_of_their_own(
+    file: Callable[[str], str], tmp_path: Path, capsys: Capture
+) -> None:
+    tiny = file(TINY + TINY[TINY.index("[[compare]]") :].replace("waves", "again"))
+    assert main(["suite", tiny, "--set", "algorithm.name=scratch", "--export", str(tmp_path / "x.md")]) == 0
+    out, err = capsys.readouterr()
+    assert {path.name for path in tmp_path.glob("*.md")} == {"x-waves.md", "x-again.md"}
+    assert err.count("(1 of 1 runs finished)") == 1
+    assert [line for line in out.splitlines() if line.startswith("tiny: ")] == ["tiny: waves", "tiny: again"]
+
+
+def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, capsys: Capture) -> None:
+    """As a scheduler stops it: the first signal is enough, what was reached is saved, and it goes on from there."""
+    endless = file(ENDLESS)
+    suite = subprocess.Popen(
+        [sys.executable, "-m", "metatui", "suite", endless, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    assert suite.stderr is not None
+    for line in suite.stderr:
+        if "meta-loss" in line or "cpu, batched engine" in line:
+            break
+    suite.send_signal(signal.SIGTERM)
+    out, err = suite.communicate(timeout=60)
+    assert suite.returncode == 130
+    assert "the same command goes on" in err
+    maml, scratch = json.loads(out)["suites"][0]["runs"]
+    assert (maml["status"], scratch["status"]) == ("interrupted", "waiting")
+    run = store.find(maml["run"])
+    assert not run.is_live()
+    assert list(run.checkpoints_path.glob("*.safetensors"))
+
+    planned = read(Path(endless))
+    with Ledger(planned, store) as ledger:
+        conductor = Conductor(ledger, ledger.folders(), runs_dir=store.root)
+        with closing(iter(conductor)) as events:
+            for event in events:
+                if isinstance(event, RunStarted):
+                    assert event.iteration == maml["iterations"]
+                if isinstance(event, RunProgress) and event.iteration > maml["iterations"]:
+                    conductor.interrupt()
+                if isinstance(event, RunEnded):
+                    assert (event.planned.label, event.status, event.sentence) == ("MAML", "interrupted", None)
+    assert conductor.interrupted
+    assert [store.find(maml["run"])] == store.runs()
+
+
+def test_left_at_once_nothing_trains_on(file: Callable[[str], str], store: RunStore) -> None:
+    planned = read(Path(file(ENDLESS)))
+    with Ledger(planned, store) as ledger:
+        events = iter(Conductor(ledger, ledger.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
+        seen: set[str] = set()
+        while len(seen) < 2:  # both at once: the second is not waiting for the first, which never ends
+            seen.add(next(events).planned.label)
+        events.close()
+    assert seen == {"MAML", "scratch"}
+    assert not any(run.is_live() for run in store.runs())
+
+
+def test_a_run_that_fails_leaves_the_others(file: Callable[[str], str], store: RunStore, capsys: Capture) -> None:
+    tiny = file(TINY)
+    assert main(["suite", tiny, "--devices", "cuda:77"]) == 1
+    out, err = capsys.readouterr()
+    last = err.splitlines()[-1]
+    assert last.startswith(
+        "metatui: 2 runs failed, and the same command tries again: waves: MAML: compute.device is 'cu"
+    )
+    assert "none of its runs is finished" in out
+    assert store.runs() == []
+
+
+def test_a_process_that_dies_without_a_word(
+    file: Callable[[str], str], store: RunStore, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+) -> None:
+    real = subprocess.Popen
+
+    def broken(command: list[str], **options: Any) -> subprocess.Popen[str]:
+        return real([sys.executable, "-c", "import sys; sys.stderr.write('oh no'); sys.exit(3)"], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", broken)
+    assert main(["suite", file(TINY)]) == 1
+    err = capsys.readouterr().err
+    messages = store.root / ".suites" / "tiny" / "messages.log"
+    assert f"waves: MAML: its process ended with 3 and no word: '{messages}' has what was printed" in err
+    assert messages.read_text() == "oh nooh no"
+
+
+def test_bundled_suites_are_listed(capsys: Capture) -> None:
+    assert main(["suite"]) == 0
+    out = capsys.readouterr().out
+    assert "chapter-small (" in out
+    assert main(["suite", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["suites"]
+    assert [suite["name"] for suite in found] == ["chapter", "chapter-small"]
+    assert main(["suite", "chapter-small", "--list"]) == 0
+    out = capsys.readouterr().out
+    assert "waiting" in out
+    assert "Reptile (seed 2)" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["nothing"], "'nothing' is neither a suite, nor a preset, nor a TOML file"),
+        (["chapter-small", "--devices", "tpu"], "compute.device is 'tpu', but must be auto, cpu, cuda"),
+        (["chapter-small", "--devices", ""], "compute.device is '', but must be auto, cpu, cuda"),
+        (["chapter-small", "--set", "training.seed=x"], "training.seed is 'x', but must be a whole number"),
+        (["chapter-small", "--export", "x.docx"], "'x.docx' must end in one of"),
+    ],
+)
+def test_bad_input(arguments: list[str], said: str, store: RunStore, capsys: Capture) -> None:
+    assert main(["suite", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert store.runs() == []
