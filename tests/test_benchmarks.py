@@ -72,7 +72,7 @@ def test_a_side_that_computes_something_else_is_told() -> None:
 def test_sides_leave_the_model_of_the_row_as_it_is() -> None:
     work = small("reptile")
     before = {name: p.clone() for name, p in work.model.state_dict().items()}
-    plain_side(record=True)(work).step()
+    plain_side(work).step()
     metatui_side(work).step()
     assert all(torch.equal(before[name], p) for name, p in work.model.state_dict().items())
 
@@ -138,20 +138,26 @@ def test_what_a_run_adds_is_printed_beside_the_limit() -> None:
 
 def test_the_memory_of_inner_steps_is_measured() -> None:
     work = small("maml", IMAGES)
-    assert memory.measured("loop", work) >= 0
-    assert memory.distance("loop", work) <= timing.AGREEMENT
+    for how in ("recomputed", "unrolled"):
+        assert memory.measured("loop", memory.by(how, work)) >= 0
+        assert memory.distance_of("loop", memory.by(how, work)) <= timing.AGREEMENT
     rows: list[dict[str, Any]] = [
-        {"engine": "loop", "few_bytes": 100_000_000, "many_bytes": 150_000_000, "distance": 1.2e-15},
-        {"engine": "batched", "error": "20 steps were not done in 900 s"},
+        {"name": "loop", "few_bytes": 100_000_000, "many_bytes": 150_000_000, "distance": 1.2e-15},
+        {"name": "batched", "error": "20 steps were not done in 900 s"},
     ]
     _, _, loop, batched = memory.table(rows).splitlines()
     assert loop == "| loop | 100 MB | 150 MB | 1.50 | 1.5 | 1e-15 |"
     assert batched == "| batched | 20 steps were not done in 900 s | | | | |"
 
 
-def test_an_engine_that_there_is_none_of_has_a_row_that_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    memory.main(["--engines", "nothing"])
-    assert "compute.engine is 'nothing', but must be one of" in capsys.readouterr().out
+def test_what_cannot_be_measured_has_a_row_that_says_why(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "WAYS", (("nothing", "auto"), ("loop", "auto")))
+    memory.main(["--only", "nothing"])
+    *_, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("| nothing, auto | ")
+    assert "compute.engine is 'nothing', but must be one of" in row
 
 
 @pytest.fixture

@@ -7,9 +7,8 @@ are asleep again. A side's figure is the median of its turns, a turn's the mean 
 
 metatui runs as its settings' `auto` has it, once it has compiled what it compiles, and its figures include the metrics
 of a meta-step. The others get what is best for them of one torch thread or one a core; images come to them as plain
-contiguous tensors and their network is the plain one. Reptile's peer is a plain PyTorch loop, timed with and without
-the query loss after adaptation, which metatui always computes. `higher` is installed with metatui; learn2learn and JAX
-take part where they can be imported.
+contiguous tensors and their network is the plain one. Reptile's peer is a plain PyTorch loop. `higher` is installed
+with metatui; learn2learn and JAX take part where they can be imported.
 
 Beside it: `tests.benchmarks.product` times what a real run adds to the meta-step, `tests.benchmarks.memory` the memory
 of long inner loops, and `tests.benchmarks.finn_table` trains Table 1 of Finn et al. 2017.
@@ -88,7 +87,7 @@ def makers(work: Work, *, engines: bool = False) -> list[Make]:
     """The sides of `work`, metatui's first; with `engines`, all of its engines."""
     own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
     if work.is_reptile:
-        return [*own, plain_side(record=False), plain_side(record=True)]
+        return [*own, plain_side]
     peers: list[Make] = [higher_side, learn2learn_side]
     if work.device.type == "cpu":
         peers.append(jax_side(unrolled=False))

@@ -1,9 +1,10 @@
 """What inner steps cost in memory: `python -m tests.benchmarks.memory`.
 
 The peak of one second-order MAML meta-step of conv4-64 (4 tasks, 5-way 1-shot, 15 queries) over what the process held
-before it, with 1 and with 20 inner steps, in float32. Each in a process of its own and after a meta-step that is not
-measured, so that what is loaded or compiled once does not count. Prints the ratio beside the limit of 1.5, and how far
-20 steps in float64 move the meta-parameters of one task from where `higher` moves them, which unrolls all of them.
+before it, with 1 and with 20 inner steps, in float32: by what `auto` takes, and by each engine with the graph of all
+inner steps (unrolled) and with one step's Hessian at a time (recomputed). Each in a process of its own and after a
+meta-step that is not measured, so that what is loaded or compiled once does not count. Prints the ratio beside the
+limit of 1.5, and how far 20 steps in float64 move the meta-parameters of one task from where `higher` moves them.
 """
 
 from __future__ import annotations
@@ -13,18 +14,29 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metatui.knobs import change
 from metatui.learning.benchmark.memory import Peak
 from tests.benchmarks.report import machine, written
-from tests.benchmarks.side import Side, Unavailable
+from tests.benchmarks.side import Unavailable
 from tests.benchmarks.sides_higher import higher_side
-from tests.benchmarks.sides_metatui import OTHERS, by_engine
+from tests.benchmarks.sides_metatui import metatui_side
 from tests.benchmarks.timing import Disagree, check_agreement, threads
 from tests.benchmarks.works import Work, images
 
 FEW, MANY = 1, 20
+WAYS = (
+    ("auto", "auto"),
+    ("loop", "recomputed"),
+    ("loop", "unrolled"),
+    ("batched", "recomputed"),
+    ("batched", "unrolled"),
+)
+"""Values of `compute.engine` and `compute.second_order`."""
+
 LIMIT = 1.5
 PATIENCE = 900
 """Seconds that one process may take: compiling takes its time."""
@@ -36,39 +48,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--engines", nargs="+", default=["auto", *OTHERS], metavar="NAME", help="default: all")
+    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has TEXT in it")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
-    parser.add_argument("--measure", nargs=2, metavar=("ENGINE", "STEPS"), help=argparse.SUPPRESS)
+    parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "HOW", "STEPS"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
-        engine, steps = options.measure
-        print(json.dumps(measured(engine, images("maml", device=options.device, steps=int(steps)))))
+        engine, how, steps = options.measure
+        work = images("maml", device=options.device, steps=int(steps))
+        print(json.dumps(measured(engine, by(how, work))))
         return
     rows = []
-    for engine in options.engines:
-        print(f"{engine} …", file=sys.stderr, flush=True)
-        rows.append(row(engine, options.device))
+    for engine, how in WAYS:
+        if options.only in name_of(engine, how):
+            print(f"{name_of(engine, how)} …", file=sys.stderr, flush=True)
+            rows.append(row(engine, how, options.device))
+    if not rows:
+        raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
     written(options.json, {"machine": machine(options.device), "rows": rows})
     print(table(rows))
 
 
-def row(engine: str, device: str) -> dict[str, Any]:
-    """The figures of one engine, or the sentence that says why there are none."""
-    found: dict[str, Any] = {"engine": engine}
+def name_of(engine: str, how: str) -> str:
+    return engine if engine == how else f"{engine}, {how}"
+
+
+def by(how: str, work: Work) -> Work:
+    """`work` with its second derivatives taken so, and every allocation there to be seen."""
+    return replace(work, settings=change(work.settings, {"compute.second_order": how, "compute.cuda_graphs": False}))
+
+
+def row(engine: str, how: str, device: str) -> dict[str, Any]:
+    """The figures of one way, or the sentence that says why there are none."""
+    found: dict[str, Any] = {"name": name_of(engine, how)}
     try:
-        found["few_bytes"], found["many_bytes"] = (in_a_process(engine, steps, device) for steps in (FEW, MANY))
-        found["distance"] = distance(engine, images("maml", device=device, tasks=1, steps=MANY))
+        few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
+        distance = distance_of(engine, by(how, images("maml", device=device, tasks=1, steps=MANY)))
     except (Unavailable, Disagree) as sentence:
-        found["error"] = str(sentence)
-    return found
+        return {**found, "error": str(sentence)}
+    return {**found, "few_bytes": few, "many_bytes": many, "distance": distance}
 
 
-def in_a_process(engine: str, steps: int, device: str) -> int:
+def in_a_process(engine: str, how: str, steps: int, device: str) -> int:
     """Peak bytes of a meta-step. Raises Unavailable."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", "--device", device, "--measure", engine, str(steps)]
+    command = [sys.executable, "-m", "tests.benchmarks.memory", "--device", device]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+        done = subprocess.run(
+            [*command, "--measure", engine, how, str(steps)], capture_output=True, text=True, timeout=PATIENCE
+        )
     except subprocess.TimeoutExpired as error:
         raise Unavailable(f"{steps} steps were not done in {PATIENCE} s") from error
     if done.returncode:
@@ -79,7 +106,7 @@ def in_a_process(engine: str, steps: int, device: str) -> int:
 
 def measured(engine: str, work: Work) -> int:
     """Peak bytes of a meta-step of `work` in this process. Raises Unavailable."""
-    side: Side = by_engine(engine)(work)
+    side = metatui_side(work, engine)
     with threads(side.threads):
         side.step()
         peak = Peak(work.device)
@@ -90,25 +117,25 @@ def measured(engine: str, work: Work) -> int:
     return found
 
 
-def distance(engine: str, work: Work) -> float:
+def distance_of(engine: str, work: Work) -> float:
     """Relative distance of where `engine` moves the meta-parameters, in float64. Raises Disagree, Unavailable."""
-    _, found = check_agreement(work, [higher_side, by_engine(engine)]).values()
+    _, found = check_agreement(work, [higher_side, lambda exact: metatui_side(exact, engine)]).values()
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
     """Peaks in MB and their ratio."""
     lines = [
-        f"| engine | {FEW} inner step | {MANY} inner steps | ratio | at most | from `higher`, float64 |",
+        f"| second order | {FEW} inner step | {MANY} inner steps | ratio | at most | from `higher`, float64 |",
         "|---|---:|---:|---:|---:|---:|",
     ]
     for found in rows:
         if "error" in found:
-            lines.append(f"| {found['engine']} | {found['error']} | | | | |")
+            lines.append(f"| {found['name']} | {found['error']} | | | | |")
             continue
         few, many = found["few_bytes"], found["many_bytes"]
         lines.append(
-            f"| {found['engine']} | {few / 1e6:.0f} MB | {many / 1e6:.0f} MB | {many / few:.2f} | {LIMIT} "
+            f"| {found['name']} | {few / 1e6:.0f} MB | {many / 1e6:.0f} MB | {many / few:.2f} | {LIMIT} "
             f"| {found['distance']:.0e} |"
         )
     return "\n".join(lines)

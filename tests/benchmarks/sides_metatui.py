@@ -28,6 +28,8 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
             if not algorithm.graphs.path(experiment.given, knobs).is_file():
                 _compile(experiment.settings)
             algorithm.graphs.use(experiment.given, knobs)
+        if algorithm.captures:
+            algorithm.captures.capture(experiment.given, knobs)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
