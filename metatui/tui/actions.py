@@ -44,6 +44,8 @@ class Situation:
     """Whether that row is a preset of the user's own."""
     classification: bool = False
     """Whether the run that is shown classifies images."""
+    marked: int = 0
+    """Runs that are marked in the runs tab."""
 
 
 Refusal = Callable[[Situation], str]
@@ -91,6 +93,10 @@ def _row(now: Situation) -> str:
 
 def _idle_row(now: Situation) -> str:
     return _row(now) or _idle(now)
+
+
+def _marked(now: Situation) -> str:
+    return "" if now.marked > 1 else "Mark two runs or more first: space marks the one under the cursor."
 
 
 def _own(now: Situation) -> str:
@@ -147,7 +153,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_tasks", "full_stop", "Tasks on", "The held-out tasks after these.", ADAPTATION, tab="work"),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run's curves and adaptation.", RUNS, _row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Show up to three runs' adaptation beside each other.", RUNS, _row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark runs; the first three adapt beside each other.", RUNS, _row, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Marked runs on identical held-out tasks.", RUNS, _marked, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Go on from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
     Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after a question.", RUNS, _row, tab="runs"),

@@ -14,11 +14,11 @@ from metatui.presets import Preset
 from metatui.settings import Settings
 from metatui.tui.actions import BY_ID
 from metatui.tui.adaptation import RunViews
-from metatui.tui.bench import Bench
 from metatui.tui.form.fields import KnobField, explained
 from metatui.tui.panes.messages import PresetChosen, RowChanged, RunChosen, RunsMarked
 from metatui.tui.panes.work import WorkTab
 from metatui.tui.protocol import headline, protocol_of
+from metatui.tui.studies import Studies
 
 # What the first frame needs none of is imported where it is used.
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ VIEWS = 4
 """Held-out tasks on which marked runs are shown beside each other."""
 
 
-class MetatuiApp(Bench):
+class MetatuiApp(Studies):
     """What the runs and presets tabs ask for happens here."""
 
     _replay: Replay | None = None
@@ -149,7 +149,7 @@ class MetatuiApp(Bench):
         self.show_adaptation()
         if beside:
             self.work_tab.pane = "adaptation"
-            self.notify(f"{len(beside)} of at most 3 runs marked; the work tab (key 1) shows their adaptation.")
+            self.notify(f"{len(beside)} of at most 3 beside each other in the work tab (key 1); c compares all marked.")
 
     @on(PresetChosen)
     def _preset_chosen(self, event: PresetChosen) -> None:

@@ -228,7 +228,7 @@ async def test_three_runs_stand_beside_each_other(make: Make, runs_dir: Path) ->
         for _ in range(4):
             await pilot.press("space", "down")
             await settled(app, pilot)
-        assert len(app.runs_tab.marked) == 3
+        assert len(app.runs_tab.marked) == 4
         assert [len(runs.views) for runs in app._beside] == [3, 3, 3]
         assert len({runs.colour for runs in app._beside}) == 3
 

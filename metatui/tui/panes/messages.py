@@ -29,6 +29,13 @@ class RunsMarked(Message):
 
 
 @dataclass
+class RunsCompared(Message):
+    """Runs are to be compared on a screen of its own."""
+
+    runs: Sequence[RunSummary]
+
+
+@dataclass
 class PresetChosen(Message):
     """A preset is to be put into the form."""
 

@@ -21,13 +21,15 @@ from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary
 from metatui.tui.actions import bindings_of
 from metatui.tui.entry import Entry
-from metatui.tui.panes.messages import RowChanged, RunChosen, RunsMarked
+from metatui.tui.panes.messages import RowChanged, RunChosen, RunsCompared, RunsMarked
 from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
-MOST_MARKED = 3
+MOST_MARKED = 8
+BESIDE = 3
+"""Marked runs, the first ones, whose adaptation is shown beside each other."""
 EMPTY = "No runs yet. 1 goes to the work tab, F5 starts one; it is listed here from then on."
 NOTHING_FITS = "No run contains these words. Escape shows all runs again."
 
@@ -114,12 +116,15 @@ class RunsTab(Vertical):
         if run.id in self.marked:
             self.marked.remove(run.id)
         elif len(self.marked) == MOST_MARKED:
-            self.notify("Three runs are marked already: unmark one first.", severity="warning")
+            self.notify(f"{MOST_MARKED} runs are marked already: unmark one first.", severity="warning")
             return
         else:
             self.marked.append(run.id)
         self._fill()
-        self.post_message(RunsMarked([run for name in self.marked for run in self._all if run.id == name]))
+        self.post_message(RunsMarked(self._marked_runs()[:BESIDE]))
+
+    def action_compare_runs(self) -> None:
+        self.post_message(RunsCompared(self._marked_runs()))
 
     @work
     async def action_delete_run(self) -> None:
@@ -139,6 +144,9 @@ class RunsTab(Vertical):
         self.filter.value = ""
         self.filter.display = False
         self.table.focus()
+
+    def _marked_runs(self) -> list[RunSummary]:
+        return [run for name in self.marked for run in self._all if run.id == name]
 
     def _choose(self, what: Literal["open", "load", "resume"]) -> None:
         if run := self.selected:

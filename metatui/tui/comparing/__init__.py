@@ -1,0 +1,1 @@
+"""Runs compared in the app: measured in a child process, drawn from the one `Comparison` that exports come from too."""

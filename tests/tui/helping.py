@@ -1,0 +1,50 @@
+"""A helper that computes nothing: it takes requests down, and answers what a test tells it to."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Generator, Iterator
+from queue import Queue
+from typing import Any, ClassVar
+
+from textual.pilot import Pilot
+
+from metatui.tui.helper import Broken, Done, Reply, Yielded
+
+
+class FakeHelper:
+    """In place of `Helper`. `made` has all there were, the newest last."""
+
+    made: ClassVar[list[FakeHelper]] = []
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+        self.stopped = False
+        self._replies: Queue[Reply | None] = Queue()
+        self.made.append(self)
+
+    def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
+        self.asked.append(call)
+        return len(self.asked)
+
+    def stop(self) -> None:
+        self.stopped = True
+        self._replies.put(None)
+
+    def replies(self) -> Iterator[Reply]:
+        while (reply := self._replies.get()) is not None:
+            yield reply
+            self._replies.task_done()
+        self._replies.task_done()
+
+    async def say(self, pilot: Pilot[Any], *values: Any, done: Any = None, broken: str = "", request: int = 0) -> None:
+        """Yield `values` for a request, the newest where none is named, and then be done or broken if that is said."""
+        number = request or len(self.asked)
+        for value in values:
+            self._replies.put(Yielded(number, value))
+        if done is not None:
+            self._replies.put(Done(number, done))
+        if broken:
+            self._replies.put(Broken(number, broken))
+        await asyncio.to_thread(self._replies.join)
+        await pilot.pause()
