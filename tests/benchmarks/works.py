@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -125,9 +124,10 @@ def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
     settings = change(Settings(), {**values, "compute.device": device})
     source = make_source(settings, torch.device(device))
     task = settings.task
-    episodes = source.episodes(
+    drawn = source.episodes(
         "train", range(settings.algorithm.meta_batch), seed=0, ways=task.ways, shots=task.shots, queries=task.queries
     )
+    episodes = Episodes(*(t.contiguous() for t in drawn.tensors()))
     model = make_model(settings, source.input_shape)
     if settings.is_classification:
         usual = conv4(task.ways, settings.model.filters)
@@ -149,7 +149,6 @@ def conv4(ways: int, filters: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Flatten(), nn.Linear(filters, ways))
 
 
-@cache
 def images_at_hand() -> str:
     """`omniglot` where `metatui data omniglot` has packed it, else `glyphs`: the same shapes, so the same work."""
     return "omniglot" if paths.omniglot_cache().exists() else "glyphs"
