@@ -14,7 +14,7 @@ from textual.pilot import Pilot
 from metatui.errors import MetatuiError
 from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, Work
 from metatui.settings import Settings
-from metatui.tui.benchmark import rows
+from metatui.tui.benchmark import chart, plot, rows, table
 from metatui.tui.benchmark.chart import BenchmarkChart
 from metatui.tui.benchmark.table import BenchmarkTable
 from metatui.tui.laboratory import MetatuiApp
@@ -31,12 +31,10 @@ MACHINE = Machine(
     python="3.11.7", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 FACTOR = {"batched": 1.0, "loop": 16.0, "higher": 21.0}
+ENGINES = ("batched", "loop", "higher", "compiled")
 CELLS = [
     Cell(Work(task, algorithm, steps), engine)
-    for task, engines in (
-        ("sinusoid", ("batched", "loop", "higher", "compiled")),
-        ("images", ("batched", "loop", "higher")),
-    )
+    for task, engines in (("sinusoid", ENGINES), ("images", ENGINES[:-1]))
     for algorithm in ("maml", "fomaml", "reptile")
     for steps in (1, 5)
     for engine in engines
@@ -101,6 +99,8 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeBenchmark.made.clear()
     monkeypatch.setattr(benchmark, "Benchmark", FakeBenchmark)
     monkeypatch.setattr(benchmark, "cells", lambda: CELLS)
+    for module in (plot, table, chart):
+        monkeypatch.setattr(module, "ENGINES", ENGINES)
     monkeypatch.setattr(benchmark, "LOOK_EVERY", 3600.0)
     monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
 

@@ -25,6 +25,9 @@ ALGORITHMS = ("maml", "fomaml", "reptile")
 INNER_STEPS = (1, 5)
 ENGINES = tuple(name for name in KNOBS["compute.engine"].choices if name != "auto")
 
+OF_CONVOLUTIONS = frozenset({"unfolded"})
+"""Engines that are another one where nothing convolves."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -44,14 +47,13 @@ class Work:
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute it, as the settings have it."""
+        """The engines that can compute it, as the settings have it, each in its own way."""
 
         def can(engine: str) -> bool:
             try:
-                self.settings(engine)
+                return self.settings(engine).is_classification or engine not in OF_CONVOLUTIONS
             except SettingsError:
                 return False
-            return True
 
         return tuple(engine for engine in ENGINES if can(engine))
 

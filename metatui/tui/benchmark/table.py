@@ -6,7 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from rich.cells import cell_len
 from rich.style import Style
 from rich.text import Text
 from textual.coordinate import Coordinate
@@ -23,7 +22,7 @@ NARROW = 84
 
 LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
 
-WIDTHS = (16, max(map(cell_len, ENGINES)), 7, 7, 8, 7, 7)
+WIDTHS = (16, 9, 7, 7, 8, 7, 7)
 """Of the columns before the bars, in their order."""
 
 
