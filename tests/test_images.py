@@ -98,3 +98,12 @@ def test_pooled_images_are_of_the_classes_of_their_labels() -> None:
 def test_more_ways_than_classes_is_bad_input() -> None:
     with pytest.raises(BadInput, match=r"task.ways is 10, but must be at most 9, the classes of the val split"):
         Numbered("cpu").episodes("val", [0], seed=0, ways=10, shots=1, queries=1)
+
+
+def test_fewer_queries_keep_every_class() -> None:
+    x, y = torch.arange(2 * 6).view(2, 6, 1, 1, 1), torch.tensor([[0, 0, 1, 1, 2, 2]] * 2)
+    few = Episodes(x, y, x, y).with_queries(1, ways=3)
+    assert few.query_x.flatten().tolist() == [0, 2, 4, 6, 8, 10]
+    assert few.query_y.tolist() == [[0, 1, 2]] * 2
+    assert torch.equal(few.support_x, x)
+    assert torch.equal(Episodes(x, y, x, y).with_queries(9, ways=3).query_x, x)

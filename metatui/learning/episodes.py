@@ -49,6 +49,14 @@ class Episodes:
         """Support x and y, query x and y."""
         return self.support_x, self.support_y, self.query_x, self.query_y
 
+    def with_queries(self, queries: int, ways: int) -> Episodes:
+        """The same image tasks with at most the first `queries` query images of each class."""
+
+        def first(t: Tensor) -> Tensor:
+            return torch.unflatten(t, 1, (ways, -1))[:, :, :queries].flatten(1, 2)
+
+        return Episodes(self.support_x, self.support_y, first(self.query_x), first(self.query_y))
+
     def chunk(self, start: int, stop: int) -> Episodes:
         """Tasks `start` to `stop - 1`."""
         part = slice(start, stop)

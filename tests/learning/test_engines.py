@@ -294,3 +294,17 @@ def test_one_channel_lies_last_in_memory_without_a_copy() -> None:
     assert torch.equal(turned, x)
     assert turned.data_ptr() == x.data_ptr()
     assert F.conv2d(turned, torch.rand(2, 1, 3, 3)).is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize("mini", [False, True])
+def test_where_adaptation_ends_is_the_last_of_its_steps(name: EngineName, mini: bool) -> None:
+    model, episodes = mlp((6,)).double(), Episodes(*points(3, 4))
+    engine, theta = make_engine(name, model, MEAN_SQUARED_ERROR), meta_parameters(model)
+    order = torch.tensor([[[0, 1], [2, 3]], [[3, 2], [1, 0]], [[0, 2], [1, 3]]]) if mini else None
+    arguments = theta, episodes.support_x, episodes.support_y, InnerLoop(0.05, 2), order
+    *_, last = path = list(engine.adapt(*arguments))
+    stack, before = engine.reached(*arguments)
+    assert all(torch.equal(stack[n], p) for n, p in last.params.items())
+    assert path[1].support_loss is not None
+    assert torch.equal(before, path[1].support_loss)

@@ -22,6 +22,9 @@ from metatui.learning.losses import accuracy
 from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
 
+JUDGED = 3
+"""Query images of each class that an algorithm is judged by while it trains, if it does not train on them."""
+
 
 @dataclass(frozen=True)
 class OnDevice:
@@ -115,27 +118,25 @@ class Algorithm(ABC):
         at_once = self.experiment.settings.compute.tasks_at_once
         return self.engine.meta_gradient_in_parts(self.theta, episodes, inner, first_order=first_order, at_once=at_once)
 
-    def adapted(
-        self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None
-    ) -> tuple[Params, Tensor, Tensor, Tensor]:
-        """Adapt to each task without a graph: the stack of parameters reached, and then, for the record, query loss
-        [T] and predictions [T, B, ...] after it and support loss [T] before it."""
-        stacks: list[Params] = []
-        losses: list[Tensor] = []
-        predictions: list[Tensor] = []
-        before: list[Tensor] = []
+    def adapted(self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None) -> tuple[Params, Tensor]:
+        """Adapt to each task without a graph: the stack of parameters reached, and support loss [T] before it."""
+        parts = []
         for rows, part in in_parts(episodes, self.experiment.settings.compute.tasks_at_once):
             taken = None if order is None else order[rows.start : rows.stop]
-            path = self.engine.adapt(self.theta, part.support_x, part.support_y, inner, taken)
-            for reached in path:
-                if reached.support_loss is not None and len(before) == len(stacks):
-                    before.append(reached.support_loss)
-            outputs = self.engine.outputs(reached.params, part.query_x)
-            stacks.append(reached.params)
-            losses.append(self.experiment.loss.each(outputs, part.query_y))
-            predictions.append(outputs)
-        stack = stacks[0] if len(stacks) == 1 else {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}
-        return stack, torch.cat(losses), torch.cat(predictions), torch.cat(before)
+            parts.append(self.engine.reached(self.theta, part.support_x, part.support_y, inner, taken))
+        if len(parts) == 1:
+            return parts[0]
+        stacks = [stack for stack, _ in parts]
+        return {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}, torch.cat([before for _, before in parts])
+
+    def judged(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
+        """Query loss [T] and predictions [T, B, ...] of adapted parameters, and the queries they are of: for the
+        record, where the algorithm has no use for the query set. Of images a few in each class, because predicting all
+        of them would take half as long as the training."""
+        if self.experiment.source.kind == "classification":
+            episodes = episodes.with_queries(JUDGED, self.experiment.settings.task.ways)
+        outputs = self.engine.outputs(stack, episodes.query_x)
+        return self.experiment.loss.each(outputs, episodes.query_y), outputs, episodes
 
     def record(
         self, episodes: Episodes, *, loss: Tensor, outputs: Tensor, support_loss: Tensor, grad_norm: Tensor

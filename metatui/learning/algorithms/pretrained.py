@@ -36,14 +36,15 @@ class Pretrained(Algorithm):
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
         # For the record only: what the others report, the query loss after adaptation.
         episodes = self.sample(tasks)
-        _, loss, outputs, support_loss = self.adapted(episodes, inner_loop(algorithm))
+        adapted, support_loss = self.adapted(episodes, inner_loop(algorithm))
+        loss, outputs, judged = self.judged(adapted, episodes)
         finite(loss)
         # Ordinary training: a mini-batch of all tasks together, and Adam.
         size = len(tasks) * (episodes.support_x.shape[1] + episodes.query_x.shape[1])
         x, y = self.experiment.source.pooled_batch(tasks.start, seed=self.experiment.settings.training.seed, size=size)
         gradients = self._gradients(x, y)
         norm = self.outer.step(gradients, lr=outer_lr, clip=algorithm.grad_clip)
-        return self.record(episodes, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
+        return self.record(judged, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
 
     def _gradients(self, x: Tensor, y: Tensor) -> Params:
         where, dtype = self.experiment.torch_device, self.experiment.dtype

@@ -33,15 +33,16 @@ class Reptile(Algorithm):
         episodes = self.sample(tasks)
         if step := self.by_graph(episodes, algorithm, outer_lr):
             return step  # what follows, as one graph
-        # W_i = SGD(L_τi, θ, k): k steps from θ on each. The query set plays no part in it; its loss is for the record.
+        # W_i = SGD(L_τi, θ, k): k steps from θ on each. The query set plays no part in it.
         order = self._mini_batches(tasks, algorithm, examples=episodes.support_x.shape[1])
-        adapted, loss, outputs, support_loss = self.adapted(episodes, inner_loop(algorithm), order)
+        adapted, support_loss = self.adapted(episodes, inner_loop(algorithm), order)
+        loss, outputs, judged = self.judged(adapted, episodes)
         finite(loss)
         # θ ← θ + ε (1/n) Σ (W_i - θ)
         change = self.flat.gathered({name: stack.mean(0) for name, stack in adapted.items()}) - self.flat.vector
         norm = norm_of(change)
         self.flat.vector.add_(change, alpha=outer_lr)
-        return self.record(episodes, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
+        return self.record(judged, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
 
     def _mini_batches(self, tasks: range, algorithm: AlgorithmSettings, examples: int) -> Tensor | None:
         """Which examples each inner step takes, [T, steps, inner_batch]: round and round the support set, shuffled

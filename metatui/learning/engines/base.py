@@ -119,6 +119,16 @@ class Engine(ABC):
             order: int64 [T, steps, b], which of the B examples each step takes; None takes all in every step.
         """
 
+    def reached(
+        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
+    ) -> tuple[Params, Tensor]:
+        """Where `adapt` ends: a stack of parameters, and each task's support loss [T] before the first step."""
+        first: Tensor | None = None
+        for step in self.adapt(theta, x, y, inner, order):
+            first = step.support_loss if first is None else first
+        assert first is not None
+        return step.params, first
+
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
         """Predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
 

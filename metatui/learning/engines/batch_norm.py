@@ -64,11 +64,10 @@ class _NormaliseBackward(Function):
         g, x, weight, mean, inv_std, g_weight, g_bias = ctx.saved_tensors
         n = x.numel() // x.shape[1]
         rows_u, rows_g, rows_x = _rows(u), _rows(g), _rows(x)
-        ones = rows_u.new_ones(len(rows_u))
-        mean_u = ones @ rows_u / n
-        mean_ux = inv_std * (ones @ (rows_u * rows_x) / n - mean * mean_u)
+        mean_u = rows_u.sum(0) / n
+        mean_ux = inv_std * ((rows_u * rows_x).sum(0) / n - mean * mean_u)
         mean_g, mean_gx = g_bias / n, g_weight / n
-        a = ones @ (rows_u * rows_g) - n * (mean_u * mean_g + mean_ux * mean_gx)
+        a = (rows_u * rows_g).sum(0) - n * (mean_u * mean_g + mean_ux * mean_gx)
         scale = weight * inv_std
         of_g = u_weight - scale * mean_ux
         mean_h = of_g * mean_g - scale * mean_gx * mean_u

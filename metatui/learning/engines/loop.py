@@ -85,13 +85,33 @@ class LoopEngine(Engine):
             stack = update(stack, gradients)
             yield Adaptation(stack, losses)
 
+    def reached(
+        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
+    ) -> tuple[Params, Tensor]:
+        def one(t: int) -> tuple[Params, Tensor]:  # its whole inner loop, so that no task waits for another
+            mine = slice(t, t + 1)
+            params, update, losses = theta, inner.start(), []
+            for step in range(inner.steps):
+                step_x, step_y = step_batch(x[mine], y[mine], None if order is None else order[mine], step)
+                gradients, loss = self._support_gradient(params, step_x[0], step_y[0])
+                params = update(params, gradients)
+                losses.append(loss)
+            return params, losses[0]
+
+        params, losses = zip(*self.each(one, len(x)), strict=True)
+        return stacked(list(params)), torch.stack(losses)
+
+    def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
+        """One task's gradient at its own parameters, and its loss."""
+        fast = leaves(params)
+        loss = self.loss.one(self.forward(fast, x), y)
+        return gradients_of(loss, fast), loss.detach()
+
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         """Each task's gradient at its own parameters, as a stack, and its loss [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
-            fast = leaves(task_of(stack, t))
-            loss = self.loss.one(self.forward(fast, x[t]), y[t])
-            return gradients_of(loss, fast), loss.detach()
+            return self._support_gradient(task_of(stack, t), x[t], y[t])
 
         gradients, losses = zip(*self.each(one, len(x)), strict=True)
         return stacked(list(gradients)), torch.stack(losses)
