@@ -38,16 +38,19 @@ def _target(context: click.Context, parameter: click.Parameter, given: str | Non
         raise BadInput(f"--target is {shown(given)}, but must be a number, such as 0.95, 95% or a loss") from None
 
 
+target_option = click.option(
+    "--target", metavar="X", callback=_target,
+    help="Say when each run's validations first had this accuracy (0.95 or 95%) or loss.",
+)  # fmt: skip
+
+
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
 @click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
 @click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
-@click.option(
-    "--target", metavar="X", callback=_target,
-    help="Say when each run's validations first had this accuracy (0.95 or 95%) or loss.",
-)  # fmt: skip
+@target_option
 @click.option("--device", metavar="DEVICE", help="Where to compute; else as each run's settings say.")
 @runs_dir_option
 @json_option

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "Train a preset, a TOML file or --set settings without the app.",
     "evaluate": "Adapt a saved run to held-out tasks.",
     "compare": "Compare runs on identical held-out tasks.",
+    "report": "Write runs and how they compare to one page that stands alone.",
     "suite": "Train a list of runs, then compare them.",
     "runs": "List the runs on disk, or export one as CSV.",
     "presets": "List, show, save and delete presets.",

@@ -15,6 +15,9 @@ NONE = "–"
 MOST_STEPS = 12
 """Rows of inner steps; of more steps, only the rounder numbers are shown."""
 
+MOST_VALIDATIONS = 12
+"""Rows of validations; of more, every so many are shown."""
+
 
 @dataclass(frozen=True)
 class TextTable:
@@ -27,11 +30,11 @@ class TextTable:
 
 def tables(comparison: Comparison) -> list[TextTable]:
     """Those that there is something to show in."""
-    found = [_results(comparison), _adaptation(comparison), _pairs(comparison), _costs(comparison), _target(comparison)]
+    found = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
     return [table for table in found if table is not None]
 
 
-def _results(comparison: Comparison) -> TextTable:
+def results(comparison: Comparison) -> TextTable:
     rows = tuple(
         (run.label, run.id, f"{run.evaluation.iteration:,}", amount(comparison.metric, *run.evaluation.final))
         for run in comparison.runs
@@ -40,7 +43,7 @@ def _results(comparison: Comparison) -> TextTable:
     return TextTable(title, ("run", "name", "at meta-step", comparison.metric), rows, names=2)
 
 
-def _adaptation(comparison: Comparison) -> TextTable:
+def adaptation(comparison: Comparison) -> TextTable:
     shown = _shown_steps(comparison.protocol.steps)
     curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
     rows = tuple(
@@ -50,7 +53,26 @@ def _adaptation(comparison: Comparison) -> TextTable:
     return TextTable("Adaptation", ("inner step", *(run.label for run in comparison.runs)), rows)
 
 
-def _pairs(comparison: Comparison) -> TextTable | None:
+def validations(comparison: Comparison) -> TextTable | None:
+    """The metric on validation tasks while the runs trained; None where none was made."""
+    curves = [run.validation for run in comparison.runs]
+    made = [dict(zip(curve.iterations, zip(curve.mean, curve.ci95, strict=True), strict=True)) for curve in curves]
+    iterations = sorted({iteration for each in made for iteration in each})
+    if not iterations:
+        return None
+    apart = -(-len(iterations) // MOST_VALIDATIONS)
+    shown = iterations[::-apart][::-1]  # the last one always
+    rows = tuple(
+        (
+            f"{iteration:,}",
+            *(amount(comparison.metric, *each[iteration]) if iteration in each else NONE for each in made),
+        )
+        for iteration in shown
+    )
+    return TextTable("Validations while training", ("meta-step", *(run.label for run in comparison.runs)), rows)
+
+
+def paired(comparison: Comparison) -> TextTable | None:
     if not comparison.pairs:
         return None
     points_or_loss = "points" if comparison.metric == "accuracy" else "loss"
@@ -71,7 +93,7 @@ def _pairs(comparison: Comparison) -> TextTable | None:
     return TextTable("Pairs, on the same tasks", headings, rows, names=2)
 
 
-def _costs(comparison: Comparison) -> TextTable:
+def costs(comparison: Comparison) -> TextTable:
     rows = tuple(
         (
             run.label,
@@ -89,7 +111,7 @@ def _costs(comparison: Comparison) -> TextTable:
     )
 
 
-def _target(comparison: Comparison) -> TextTable | None:
+def to_target(comparison: Comparison) -> TextTable | None:
     target = target_words(comparison)
     if target is None:
         return None

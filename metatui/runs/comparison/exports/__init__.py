@@ -10,6 +10,7 @@ from metatui.files import write_atomically
 from metatui.runs.comparison.exports.as_csv import as_csv
 from metatui.runs.comparison.exports.as_json import as_json, as_text
 from metatui.runs.comparison.exports.as_markdown import as_markdown
+from metatui.runs.comparison.exports.report import as_html
 from metatui.runs.comparison.exports.svg import figure
 from metatui.runs.comparison.values import Comparison
 
@@ -17,6 +18,7 @@ __all__ = ["EXPORTS", "as_json", "check", "export"]
 
 EXPORTS: dict[str, Callable[[Comparison], str]] = {
     ".csv": as_csv,
+    ".html": as_html,
     ".json": as_text,
     ".md": as_markdown,
     ".svg": figure,

@@ -12,26 +12,27 @@ from metatui.runs.comparison.words import note_on_seeds, protocol_words
 def as_markdown(comparison: Comparison) -> str:
     parts = ["# Comparison", f"{protocol_words(comparison)}. Intervals are 95 %."]
     for table in tables(comparison):
-        parts += [f"## {_plain(table.title)}", _table(table)]
+        parts += [f"## {literal(table.title)}", pipe_table(table)]
     if comparison.verdicts:
-        parts += ["## In words", _list(comparison.verdicts)]
+        parts += ["## In words", bullets(comparison.verdicts)]
     if note := note_on_seeds(comparison):
         parts.append(note)
     if comparison.warnings:
-        parts += ["## Warnings", _list(comparison.warnings)]
+        parts += ["## Warnings", bullets(comparison.warnings)]
     return "\n\n".join(parts) + "\n"
 
 
-def _table(table: TextTable) -> str:
+def pipe_table(table: TextTable) -> str:
+    """Without its title."""
     aligned = ["---" if column < table.names else "---:" for column in range(len(table.headings))]
     lines = (table.headings, aligned, *table.rows)
-    return "\n".join(f"| {' | '.join(map(_plain, line))} |" for line in lines)
+    return "\n".join(f"| {' | '.join(map(literal, line))} |" for line in lines)
 
 
-def _list(sentences: Iterable[str]) -> str:
-    return "\n".join(f"- {_plain(sentence)}" for sentence in sentences)
+def bullets(sentences: Iterable[str]) -> str:
+    return "\n".join(f"- {literal(sentence)}" for sentence in sentences)
 
 
-def _plain(text: str) -> str:
+def literal(text: str) -> str:
     """Text in which nothing is taken for markup: names of runs may hold any character."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)

@@ -70,6 +70,24 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     return Panel(title, tuple(drawn))
 
 
+def validation(comparison: Comparison) -> Panel | None:
+    """The metric on validation tasks against meta-steps, with bands of 95 % intervals; None where none was made."""
+    if not any(run.validation.iterations for run in comparison.runs):
+        return None
+    title = "Validations while training"
+    accuracy = comparison.metric == "accuracy"
+    scale = 100 if accuracy else 1
+    series = []
+    for run in comparison.runs:
+        curve = run.validation
+        series.append(Series(curve.iterations, [scale * v for v in curve.mean], [scale * v for v in curve.ci95]))
+    y_label = "accuracy, %" if accuracy else "loss"
+    drawn = lines(
+        series, title=title, x_label="meta-steps", y_label=y_label, width=WIDTH, height=HEIGHT, log=not accuracy
+    )
+    return Panel(title, tuple(drawn))
+
+
 def adaptation(comparison: Comparison) -> Panel:
     """The metric against inner step on held-out tasks, with bands of 95 % intervals."""
     title = f"Adaptation on held-out tasks ({comparison.protocol.split} split)"

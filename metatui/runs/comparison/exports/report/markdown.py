@@ -1,0 +1,31 @@
+"""A report as Markdown: all but the pictures."""
+
+from __future__ import annotations
+
+from metatui.runs.comparison.exports.as_markdown import bullets, literal, pipe_table
+from metatui.runs.comparison.exports.report.content import Block, Pictures, Sentences, report
+from metatui.runs.comparison.values import Comparison
+
+
+def as_markdown(comparison: Comparison) -> str:
+    told = report(comparison)
+    parts = [f"# {literal(told.title)}", f"{literal(told.summary)}."]
+    if told.warnings:
+        parts.append(bullets(f"Warning: {warning}." for warning in told.warnings))
+    for section in told.sections:
+        shown = [text for block in section.blocks if (text := _block(block))]
+        if shown:
+            parts += [f"## {literal(section.title)}", *shown]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str | None:
+    match block:
+        case str():
+            return literal(block)
+        case Sentences(said):
+            return bullets(said)
+        case Pictures():
+            return None
+        case _:
+            return f"{literal(block.title)}:\n\n{pipe_table(block)}"
