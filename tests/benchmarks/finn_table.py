@@ -35,7 +35,7 @@ LIMIT_MINUTES = 10
 
 def main(arguments: Sequence[str] | None = None) -> None:
     options = _options(arguments)
-    rows = []
+    rows, problems = [], []
     for name in options.cells:
         preset = presets.load(name)
         settings = smaller(preset.settings, options.iterations, options.tasks, options.device)
@@ -43,9 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         try:
             rows.append(trained(preset, settings, options.runs_dir))
         except MetatuiError as error:
-            raise SystemExit(f"{name}: {error}") from error
-    written(options.json, {"machine": machine(options.device), "rows": rows})
-    print(table(rows))
+            problems.append(f"{name}: {error}")
+            continue
+        written(options.json, {"machine": machine(options.device), "rows": rows})
+    if rows:
+        print(table(rows))
+    if problems:
+        raise SystemExit("\n".join(problems))
 
 
 def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
