@@ -46,6 +46,8 @@ class Situation:
     """Whether the run that is shown classifies images."""
     marked: int = 0
     """Runs that are marked in the runs tab."""
+    studied: int = 0
+    """Runs that can be looked at closely: marked, under the cursor, or shown."""
 
 
 Refusal = Callable[[Situation], str]
@@ -97,6 +99,10 @@ def _idle_row(now: Situation) -> str:
 
 def _marked(now: Situation) -> str:
     return "" if now.marked > 1 else "Mark two runs or more first: space marks the one under the cursor."
+
+
+def _studied(now: Situation) -> str:
+    return "" if now.studied else "There is no run here: open one, or choose one in the runs tab (2)."
 
 
 def _own(now: Situation) -> str:
@@ -151,6 +157,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("step_on", "right_square_bracket", "Step on", "One inner step more.", ADAPTATION, tab="work"),
     Action("previous_tasks", "comma", "Tasks back", "The held-out tasks before these.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "The held-out tasks after these.", ADAPTATION, tab="work"),
+    Action("explore", "a", "Explore", "Runs on any held-out task, or one you draw, by steps.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run's curves and adaptation.", RUNS, _row, tab="runs"),
     Action("mark_run", "space", "Mark", "Mark runs; the first three adapt beside each other.", RUNS, _row, tab="runs"),

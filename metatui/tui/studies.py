@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from textual import on
 
+from metatui.errors import MetatuiError
+from metatui.runs.folder import RunFolder
+from metatui.runs.store import RunStore
 from metatui.tui.actions import Situation
 from metatui.tui.bench import Bench
 from metatui.tui.panes.messages import RunsCompared
@@ -17,10 +21,38 @@ class Studies(Bench):
     @property
     def situation(self) -> Situation:
         now = super().situation
-        return replace(now, marked=len(self.runs_tab.marked) if now.tab == "runs" else 0)
+        marked = len(self.runs_tab.marked) if now.tab == "runs" else 0
+        return replace(now, marked=marked, studied=marked or len(self._studied))
+
+    @property
+    def _studied(self) -> Sequence[str]:
+        """The names of the runs that are to be looked at closely, in the order in which they are shown."""
+        if self.tab == "runs":
+            row = self.runs_tab.selected
+            return self.runs_tab.marked or ([row.id] if row else [])
+        if self.tab == "work":
+            return [run.run for run in self._beside] or (
+                [self.shown.run_id] if self.shown and self.shown.run_id else []
+            )
+        return []
+
+    def _folders(self) -> list[RunFolder]:
+        """The studied runs on disk; empty, with a word why, where one is gone."""
+        store = RunStore(self._runs_dir)
+        try:
+            return [store.find(name) for name in self._studied]
+        except MetatuiError as error:
+            self.notify(f"{error}.", severity="error")
+            return []
 
     @on(RunsCompared)
     def _compared(self, event: RunsCompared) -> None:
         from metatui.tui.comparing.screen import CompareScreen
 
         self.push_screen(CompareScreen([run.run for run in event.runs]))
+
+    def action_explore(self) -> None:
+        from metatui.tui.explorer.screen import ExplorerScreen
+
+        if runs := self._folders():
+            self.push_screen(ExplorerScreen(runs))

@@ -74,7 +74,7 @@ class Helper:
             with suppress(OSError):
                 child.stdin.close()
         if not self._stopped:
-            yield Broken(self._asked, _of_death(code))
+            yield Broken(self._asked, _of_death(code), dead=True)
 
 
 def _of_death(code: int) -> str:

@@ -30,6 +30,8 @@ class Broken:
     """Why, for the user."""
     traceback: str = ""
     """For the log; empty where nothing is wrong with metatui itself."""
+    dead: bool = False
+    """Whether the helper is gone."""
 
 
 Reply = Yielded | Done | Broken
