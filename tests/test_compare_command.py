@@ -179,7 +179,7 @@ def test_progress_is_shown_to_a_person(monkeypatch: pytest.MonkeyPatch, capsys: 
         (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be a number, such as 0.95, 95% or"),
         (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss from 0"),
         (["fomaml", "pretrained", "--target", "95"], "target is 95, but must be an accuracy above 0 and up to 1"),
-        (["maml", "scratch", "--export", "x.docx"], "'x.docx' must end in one of .csv, .json, .md, .svg"),
+        (["maml", "scratch", "--export", "x.docx"], "'x.docx' must end in one of .csv, .html, .json, .md, .svg"),
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip

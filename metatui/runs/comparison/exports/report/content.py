@@ -84,7 +84,14 @@ def _measured(comparison: Comparison) -> Iterable[Section]:
     )
     yield Section("Adaptation", (*_pictures(svg.adaptation(comparison)), tables.adaptation(comparison)))
     curves = [svg.training(comparison, against=against) for against in svg.AGAINST]
-    yield Section("Training", (*_pictures(*curves, svg.validation(comparison)), *_given(tables.to_target(comparison))))
+    yield Section(
+        "Training",
+        (
+            *_pictures(*curves, svg.validation(comparison)),
+            *_given(tables.validations(comparison)),
+            *_given(tables.to_target(comparison)),
+        ),
+    )
     timed = svg.time(comparison)
     times = (Pictures((timed,), legend=False),) if timed else ()
     yield Section("Costs", (*times, tables.costs(comparison)))
