@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from metatui.tui.symbols import GLYPHS, Symbols
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
-    python="3.11.7", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
+    python="3.11.7", system="Linux", load=0.5, matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 MS = {"batched": 8.0, "loop": 128.0, "higher": 160.0}
 CELL_KEYS = {
@@ -116,6 +117,16 @@ def test_people_get_a_table_and_a_plot(capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b" not in out + err
     assert "sinusoid, MAML, 1 step, batched: 8.00 ms, 125 meta-steps/s" in err
     assert "sinusoid, MAML, 1 step, higher was not measured: it failed" in err
+
+
+def test_figures_of_a_busy_machine_are_doubted() -> None:
+    cell = cells()[0]
+    idle, busy = MACHINE, replace(MACHINE, load=1.25)
+    assert rows.said(idle).endswith("copy 10.0 GB/s, float32")
+    assert rows.said(busy).endswith("float32; other work was going on, at a load of 1.2")
+    assert rows.doubt([measurement(cell), measurement(cell, "it failed")]) == ""
+    beaten = replace(measurement(cell), machine=replace(MACHINE, matmul_gflops=1.0))
+    assert "faster than the floor" in rows.doubt([measurement(cell), beaten])
 
 
 def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:

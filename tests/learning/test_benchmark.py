@@ -16,6 +16,7 @@ import torch
 
 from metatui import paths
 from metatui.errors import BadInput, MetatuiError, SettingsError
+from metatui.learning.algorithms.base import JUDGED
 from metatui.learning.benchmark import (
     ALGORITHMS,
     ENGINES,
@@ -46,7 +47,7 @@ from metatui.learning.tasks.glyphs import GlyphSource
 CPU = torch.device("cpu")
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2",
-    python="3", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
+    python="3", system="Linux", load=0.5, matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 MEASURED = Measured(ms=8.0, peak_memory_bytes=2**20, flops=200_000_000, bytes=40_000_000)
 REPTILE, MAML = Work("sinusoid", "reptile", 1), Work("sinusoid", "maml", 1)
@@ -104,7 +105,8 @@ def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
     forward = first + others + head
     gradient = forward + forward + others + head
     support, query = 5, 75
-    assert count(Work("images", "reptile", 1)).flops == 4 * (support * gradient + query * forward)
+    judged = 5 * JUDGED
+    assert count(Work("images", "reptile", 1)).flops == 4 * (support * gradient + judged * forward)
     fomaml = count(Work("images", "fomaml", 1)).flops
     assert fomaml == 4 * (support + query) * gradient
     # The same with convolutions; where the input is data torch computes two, of which it needs one. Sums in batch
@@ -119,6 +121,18 @@ def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
     for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
         expected = 25 * (passes * (parameters + layers) + data) + 2 * parameters
         assert count(Work("sinusoid", algorithm, 1)).bytes == expected
+
+
+def test_bytes_of_images_are_those_of_the_queries_that_are_used() -> None:
+    reptile, fomaml = (count(Work("images", name, 1)).bytes for name in ("reptile", "fomaml"))
+    parameters = 4 * (9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 64 * 5 + 5)
+    sizes = (28, 14, 14, 7, 7, 3, 3, 1)  # before and after each pooling
+    layers = 4 * (2 * 64 * sum(size * size for size in sizes) + 5)  # convolution, norm; pooling, ReLU; and the head
+    data = (5 + 75) * (4 * 28 * 28 + 8)
+    once = parameters + 5 * layers
+    assert fomaml == 4 * (2 * once + 2 * (parameters + 75 * layers) + data) + 2 * parameters
+    data = (5 + 5 * JUDGED) * (4 * 28 * 28 + 8)
+    assert reptile == 4 * (2 * once + parameters + 5 * JUDGED * layers + data) + 2 * parameters
 
 
 def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:

@@ -28,7 +28,7 @@ Compare = Callable[..., bool]
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
-    python="3.11.7", system="Linux", matmul_gflops=100.0, copy_gb_per_s=10.0,
+    python="3.11.7", system="Linux", load=0.5, matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 FACTOR = {"batched": 1.0, "loop": 16.0, "higher": 21.0}
 ENGINES = ("batched", "loop", "higher", "compiled")

@@ -8,8 +8,8 @@ come closer to the floor than its arithmetic is to the machine's.
 Bytes are traffic that no engine can do without unless it keeps intermediate results in registers or caches from one
 layer to the next: in each pass, the parameters of each task and the output of each layer once, where a pass is a
 forward or a backward one. An inner step is two passes; in MAML the meta-gradient goes backward through both of them,
-so it is four. The query set takes two, or one in Reptile, which only records its loss. Then the episodes are read once,
-and the meta-parameters read and written once.
+so it is four. The query set takes two; in Reptile, which is only judged by it, some of it takes one. Then the episodes
+are read once, and the meta-parameters read and written once.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metatui.knobs import change
 from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.algorithms.base import JUDGED
 from metatui.learning.benchmark.given import GivenTasks, set_up_given
 from metatui.learning.benchmark.works import Work
 
@@ -48,12 +49,14 @@ def count(work: Work) -> Counts:
 
 
 def _bytes(experiment: GivenTasks, tasks: int) -> int:
-    algorithm = experiment.settings.algorithm
-    episode = experiment.given
+    algorithm, episode = experiment.settings.algorithm, experiment.given
+    reptile = algorithm.name == "reptile"
+    if reptile and experiment.settings.is_classification:
+        episode = episode.with_queries(JUDGED, experiment.settings.task.ways)
     parameters = sum(p.nbytes for p in experiment.theta().values())
     support, query = (parameters + _of_layers(experiment.model, x[0]) for x in (episode.support_x, episode.query_x))
     inner = 4 if algorithm.name == "maml" else 2
-    outer = 1 if algorithm.name == "reptile" else 2
+    outer = 1 if reptile else 2
     data = sum(t.nbytes for t in (episode.support_x, episode.support_y, episode.query_x, episode.query_y))
     return tasks * (algorithm.inner_steps * inner * support + outer * query + data) + 2 * parameters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -60,6 +61,7 @@ def _compile(settings: Settings) -> None:
 
 def machine(device: str) -> Machine:
     """What there is, and its rates in float32 with all cores. Raises SettingsError where `device` is not there."""
+    load, _, _ = os.getloadavg()
     # Whatever an experiment switches on (TF32, say) holds for the rates too.
     found = set_up(Work("images", "maml", 1).settings("loop", device)).device
     threads = physical_cores()
@@ -68,5 +70,6 @@ def machine(device: str) -> Machine:
     return Machine(
         processor=available()[-1].title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
         threads=threads, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
+        load=load,
         matmul_gflops=matmul_rate(where, torch.float32) / 1e9, copy_gb_per_s=copy_rate(where) / 1e9,
     )  # fmt: skip

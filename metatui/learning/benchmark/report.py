@@ -21,6 +21,8 @@ class Machine:
     torch: str
     python: str
     system: str
+    load: float
+    """Processes that wanted a core in the minute before."""
     matmul_gflops: float
     """Best rate of a matrix product, in 10^9 operations a second, in float32."""
     copy_gb_per_s: float

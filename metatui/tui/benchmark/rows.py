@@ -18,6 +18,15 @@ NOTES = (
 )
 
 
+DOUBT = (
+    "Some meta-steps were faster than the floor: the machine was busier when its rates were measured. Measure again "
+    "when it has nothing else to do."
+)
+
+BUSY = 0.5
+"""Of the cores: a load above this disturbs what is measured."""
+
+
 def name(work: Work) -> str:
     """An algorithm with its inner steps."""
     return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
@@ -55,15 +64,22 @@ def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
     return best
 
 
+def doubt(found: Iterable[Measurement]) -> str:
+    """What is to be said where the figures cannot be; empty where they can."""
+    return DOUBT if any((each.fraction_of_floor or 0) > 1 for each in found) else ""
+
+
 def said(machine: Machine) -> str:
     """The machine and its rates in a sentence."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
     host = "" if machine.device == "cpu" else f" on {machine.processor}"
+    busy = machine.load > BUSY * machine.threads
+    other = f"; other work was going on, at a load of {machine.load:.1f}" if busy else ""
     return (
         f"{where}{host}, {machine.threads} thread{'' if machine.threads == 1 else 's'}, torch {machine.torch}, "
         f"Python {machine.python}: matmul {figure(machine.matmul_gflops)} GFLOP/s, "
-        f"copy {figure(machine.copy_gb_per_s)} GB/s, float32"
+        f"copy {figure(machine.copy_gb_per_s)} GB/s, float32{other}"
     )
 
 

@@ -139,9 +139,11 @@ class BenchmarkScreen(ModalScreen[None]):
         if event.error:
             self._say(f"Not measured: {event.error}.")
         else:
-            failed = sum(1 for found in self.table.found.values() if found.error)
-            done = len(self.table.found) - failed
-            self._say(f"{done} measured, {failed} failed." if failed else f"All {done} measured.")
+            found = self.table.found.values()
+            failed = sum(1 for each in found if each.error)
+            done = len(found) - failed
+            counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
+            self._say(f"{counts} {rows.doubt(found)}".strip())
 
     @on(DataTable.RowHighlighted)
     def _show_line(self) -> None:
