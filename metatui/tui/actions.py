@@ -158,6 +158,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("previous_tasks", "comma", "Tasks back", "The held-out tasks before these.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "The held-out tasks after these.", ADAPTATION, tab="work"),
     Action("explore", "a", "Explore", "Runs on any held-out task, or one you draw, by steps.", ADAPTATION, _studied),
+    Action("parameters", "v", "Space", "Where tasks move a run's parameters, in a picture.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run's curves and adaptation.", RUNS, _row, tab="runs"),
     Action("mark_run", "space", "Mark", "Mark runs; the first three adapt beside each other.", RUNS, _row, tab="runs"),

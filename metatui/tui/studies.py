@@ -56,3 +56,9 @@ class Studies(Bench):
 
         if runs := self._folders():
             self.push_screen(ExplorerScreen(runs))
+
+    def action_parameters(self) -> None:
+        from metatui.tui.parameters.screen import ParameterScreen
+
+        if runs := self._folders():
+            self.push_screen(ParameterScreen(runs[0]))

@@ -1,0 +1,73 @@
+"""A saved run's parameter space: its best parameters and where its training began, each adapted to the same tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metatui.learning.parameter_paths import Cloud
+from metatui.runs.comparison.labels import TITLES
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import saved_state
+
+if TYPE_CHECKING:
+    from metatui.settings import Settings
+
+TASKS = 40
+"""Held-out tasks: enough to see a cloud, few enough to tell paths apart."""
+
+
+@dataclass(frozen=True)
+class Walking:
+    """How far it is."""
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """An initialisation, and where tasks move it."""
+
+    label: str
+    cloud: Cloud
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    settings: Settings
+    iteration: int
+    """Meta-steps that the meta-learned initialisation was trained for."""
+    tasks: int
+    steps: int
+    learned: Start
+    ordinary: Start
+    """Where the run's training began: the model's random initialisation."""
+
+
+def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, ParameterSpace]:
+    """Adapt both initialisations to the first `tasks` test tasks by the run's own inner loop, yielding how far it is.
+
+    Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
+    """
+    from metatui.learning.experiment import set_up
+    from metatui.learning.parameter_space import cloud
+    from metatui.learning.state import best_of
+
+    settings, state = saved_state(run)
+    experiment = set_up(settings)
+    steps = settings.evaluation.inner_steps
+    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before the best ones take its place
+    theta, iteration = best_of(experiment, state)
+    starts = []
+    names = (TITLES[settings.algorithm.name], "ordinary initialisation")
+    for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
+        work = cloud(experiment, start, tasks=tasks, steps=steps)
+        while True:
+            try:
+                yield Walking(2 * tasks * number + next(work), 4 * tasks)
+            except StopIteration as done:
+                starts.append(Start(label, done.value))
+                break
+    return ParameterSpace(settings, iteration, tasks, steps, starts[0], starts[1])
