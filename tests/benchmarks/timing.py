@@ -28,6 +28,9 @@ spinning on the cores, and the caches are full of its tensors."""
 TURN = 0.25
 """Seconds of timed steps in each turn, at least one."""
 
+SLOW = 1000.0
+"""Milliseconds of a step from which on only the first turn is warmed up: what lingers is nothing beside it."""
+
 FEWEST_ROUNDS = 5
 
 
@@ -97,15 +100,17 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
     began, rounds = time.perf_counter(), 0
     while rounds < FEWEST_ROUNDS or time.perf_counter() - began < seconds:
         for side in sides:
-            turns[side.name].append(turn(side))
+            before = turns[side.name]
+            before.append(turn(side, warm=not before or before[-1] < SLOW))
         rounds += 1
     return {side.name: Timed(tuple(turns[side.name]), side.threads, side.engine) for side in sides}
 
 
-def turn(side: Side) -> float:
+def turn(side: Side, *, warm: bool = True) -> float:
     """Mean milliseconds of a meta-step, after a warm-up. The mean, because a run draws tasks ahead now and then."""
     with threads(side.threads):
-        _each(side.step, WARM_UP)
+        if warm:
+            _each(side.step, WARM_UP)
         return 1000 * _each(side.step, TURN)
 
 
