@@ -44,7 +44,8 @@ def descended(params: Params, gradients: Params, lr: float | Tensor) -> Params:
     """θ - α g."""
     if isinstance(lr, Tensor):
         return {name: p - lr * gradients[name] for name, p in params.items()}
-    return {name: torch.sub(p, gradients[name], alpha=lr) for name, p in params.items()}
+    moved = torch._foreach_sub(list(params.values()), [gradients[name] for name in params], alpha=lr)
+    return dict(zip(params, moved, strict=True))
 
 
 class SGD:

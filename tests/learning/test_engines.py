@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from metatui.errors import BadInput
-from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient, meta_parameters
+from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient, meta_parameters, pooled_norm
 from metatui.learning.engines.batch_norm import BatchNorm
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.memory_format import channels_last
+from metatui.learning.engines.pooled_norm import with_pooled_norms
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
@@ -308,3 +309,33 @@ def test_where_adaptation_ends_is_the_last_of_its_steps(name: EngineName, mini: 
     assert all(torch.equal(stack[n], p) for n, p in last.params.items())
     assert path[1].support_loss is not None
     assert torch.equal(before, path[1].support_loss)
+
+
+@pytest.mark.parametrize("relu_first", [False, True])
+@pytest.mark.parametrize("negative", [False, True])
+def test_norm_pooling_and_relu_in_one_are_the_three(
+    relu_first: bool, negative: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = [nn.ReLU(), nn.MaxPool2d(2)] if relu_first else [nn.MaxPool2d(2), nn.ReLU()]
+    model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), *last).double()
+    generator = torch.Generator().manual_seed(0)
+    x, g = (torch.randn(4, 3, size, size, generator=generator, dtype=torch.float64) for size in (7, 3))
+    monkeypatch.setattr(pooled_norm, "WORTH_IT", 0)
+    weight = model.get_parameter("0.weight").data
+    weight.copy_(torch.tensor([0.7, -0.4 if negative else 0.0, 1.2]))
+    one = with_pooled_norms(model)
+    assert [type(layer).__name__ for layer in one.children()] == ["PooledNorm", "Identity", "Identity"]
+    inputs = [x.requires_grad_()]
+    expected = torch.autograd.grad(model(x), [*inputs, *model.parameters()], g)
+    got = torch.autograd.grad(one(x), [*inputs, *one.parameters()], g)
+    torch.testing.assert_close(one(x), model(x), rtol=1e-12, atol=1e-12)
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_what_is_not_those_three_is_left_alone() -> None:
+    layers: list[nn.Module] = [
+        nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(3, track_running_stats=False), nn.MaxPool2d(3),
+        nn.ReLU(), nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU(), nn.Flatten(),
+    ]  # fmt: skip
+    assert repr(with_pooled_norms(nn.Sequential(*layers))) == repr(nn.Sequential(*layers))

@@ -22,7 +22,7 @@ from metatui.learning.losses import accuracy
 from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
 
-JUDGED = 3
+JUDGED = 2
 """Query images of each class that an algorithm is judged by while it trains, if it does not train on them."""
 
 

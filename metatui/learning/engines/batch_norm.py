@@ -63,7 +63,7 @@ class _NormaliseBackward(Function):
     def backward(ctx: Any, u: Tensor, u_weight: Tensor, u_bias: Tensor) -> Any:
         g, x, weight, mean, inv_std, g_weight, g_bias = ctx.saved_tensors
         n = x.numel() // x.shape[1]
-        rows_u, rows_g, rows_x = _rows(u), _rows(g), _rows(x)
+        rows_u, rows_g, rows_x = rows(u), rows(g), rows(x)
         mean_u = rows_u.sum(0) / n
         mean_ux = inv_std * ((rows_u * rows_x).sum(0) / n - mean * mean_u)
         mean_g, mean_gx = g_bias / n, g_weight / n
@@ -75,23 +75,23 @@ class _NormaliseBackward(Function):
         of_x = -inv_std * (mean_hx + scale * a / n) * inv_std
         for_g = _combined((scale, u), (of_g * inv_std, x), u_bias - scale * mean_u - of_g * inv_std * mean)
         for_x = _combined((-inv_std * scale * mean_gx, u), (of_x, x), -inv_std * mean_h - of_x * mean)
-        for_x.addcmul_(_channel(inv_std * of_g), g)
+        for_x.addcmul_(channel(inv_std * of_g), g)
         return for_g, for_x, inv_std * a, None, None, None
 
 
-def _rows(x: Tensor) -> Tensor:
+def rows(x: Tensor) -> Tensor:
     """[B, C, H, W] as [B·H·W, C], a view where the channels are the last in memory."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
-def _channel(coefficients: Tensor) -> Tensor:
+def channel(coefficients: Tensor) -> Tensor:
     return coefficients.view(1, -1, 1, 1)
 
 
 def _combined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor) -> Tensor:
     """The sum of two tensors [B, C, H, W] and a constant, each with its coefficient a channel."""
-    total = torch.addcmul(_channel(constant), _channel(first[0]), first[1])
-    return total.addcmul_(_channel(second[0]), second[1])
+    total = torch.addcmul(channel(constant), channel(first[0]), first[1])
+    return total.addcmul_(channel(second[0]), second[1])
 
 
 class BatchNorm(nn.Module):

@@ -38,7 +38,7 @@ class BatchedEngine(Engine):
             return self.loss.each(predicted, episodes.query_y), predicted
 
         start = repeated(theta, len(episodes))
-        found = self.differentiate(Objective(support, query), start, episodes, inner, first_order)
+        found = self.differentiate(Objective(support, support, query), start, episodes, inner, first_order)
         return MetaGradient(
             loss=found.loss,
             gradients={name: g.mean(0) for name, g in found.gradients.items()},

@@ -21,8 +21,10 @@ class Objective:
 
     support: Callable[[Params], Tensor]
     """Parameters to support loss: a scalar or [T]."""
+    support_once: Callable[[Params], Tensor]
+    """The same, but it may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
-    """Parameters to query loss, a scalar or [T], and predictions."""
+    """Parameters to query loss, a scalar or [T], and predictions; differentiable once."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def first_order(task: Objective, start: Params, inner: InnerLoop) -> Found:
     fast, update, losses = start, inner.start(), []
     for _ in range(inner.steps):
         fast = leaves(fast)
-        loss = task.support(fast)
+        loss = task.support_once(fast)
         losses.append(loss.detach())
         fast = update(fast, gradients_of(loss.sum(), fast))
     return _judged(task, leaves(fast), losses[0])
@@ -68,7 +70,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> Found:
     for _ in range(inner.steps):
         fast = leaves(fast)
         trajectory.append(fast)
-        loss = task.support(fast)
+        loss = task.support_once(fast)
         losses.append(loss.detach())
         fast = update(fast, gradients_of(loss.sum(), fast))
     found = _judged(task, leaves(fast), losses[0])

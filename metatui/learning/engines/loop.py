@@ -9,7 +9,6 @@ from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from metatui.learning.engines.base import (
     Adaptation,
@@ -23,8 +22,10 @@ from metatui.learning.engines.base import (
     task_of,
 )
 from metatui.learning.engines.batch_norm import with_second_derivatives
+from metatui.learning.engines.bound import Bound
 from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
 from metatui.learning.engines.memory_format import channels_last
+from metatui.learning.engines.pooled_norm import with_pooled_norms
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
@@ -40,18 +41,22 @@ class LoopEngine(Engine):
     name = "loop"
 
     def __init__(self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto") -> None:
-        super().__init__(with_second_derivatives(model), loss, second_order)
+        super().__init__(model, loss, second_order)
+        self._twice, self._once = Bound(with_second_derivatives(model)), Bound(with_pooled_norms(model))
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=self._make_own) if workers > 1 else None
 
     def _make_own(self) -> None:
-        # functional_call writes the parameters into the module for the time of the call, so threads cannot share one.
-        self._own.model = deepcopy(self.model)
+        # Parameters are written into the module for the call, so threads cannot share one.
+        self._own.twice, self._own.once = Bound(deepcopy(self._twice.model)), Bound(deepcopy(self._once.model))
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
-        predicted: Tensor = functional_call(getattr(self._own, "model", self.model), params, (channels_last(x),))
-        return predicted
+        return getattr(self._own, "twice", self._twice)(params, channels_last(x))
+
+    def forward_once(self, params: Params, x: Tensor) -> Tensor:
+        """Predictions of one task's parameters, differentiable once."""
+        return getattr(self._own, "once", self._once)(params, channels_last(x))
 
     def each(self, one: Callable[[int], R], tasks: int) -> list[R]:
         return super().each(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
@@ -61,11 +66,15 @@ class LoopEngine(Engine):
             def support(params: Params) -> Tensor:
                 return self.loss.one(self.forward(params, episodes.support_x[t]), episodes.support_y[t])
 
+            def support_once(params: Params) -> Tensor:
+                return self.loss.one(self.forward_once(params, episodes.support_x[t]), episodes.support_y[t])
+
             def query(params: Params) -> tuple[Tensor, Tensor]:
-                predicted = self.forward(params, episodes.query_x[t])
+                predicted = self.forward_once(params, episodes.query_x[t])
                 return self.loss.one(predicted, episodes.query_y[t]), predicted
 
-            return self.differentiate(Objective(support, query), theta, episodes, inner, first_order)
+            start = {name: channels_last(p) for name, p in theta.items()}
+            return self.differentiate(Objective(support, support_once, query), start, episodes, inner, first_order)
 
         found = self.each(one, len(episodes))
         return MetaGradient(
@@ -90,7 +99,7 @@ class LoopEngine(Engine):
     ) -> tuple[Params, Tensor]:
         def one(t: int) -> tuple[Params, Tensor]:  # its whole inner loop, so that no task waits for another
             mine = slice(t, t + 1)
-            params, update, losses = theta, inner.start(), []
+            params, update, losses = {name: channels_last(p) for name, p in theta.items()}, inner.start(), []
             for step in range(inner.steps):
                 step_x, step_y = step_batch(x[mine], y[mine], None if order is None else order[mine], step)
                 gradients, loss = self._support_gradient(params, step_x[0], step_y[0])
@@ -104,7 +113,7 @@ class LoopEngine(Engine):
     def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
         """One task's gradient at its own parameters, and its loss."""
         fast = leaves(params)
-        loss = self.loss.one(self.forward(fast, x), y)
+        loss = self.loss.one(self.forward_once(fast, x), y)
         return gradients_of(loss, fast), loss.detach()
 
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:

@@ -13,7 +13,7 @@ def channels_last(x: Tensor) -> Tensor:
     the slow way: a max-pooling forty times slower.
 
     Args:
-        x: [B, C, H, W]; anything else is returned as it is.
+        x: images or weights, [B, C, H, W]; anything else is returned as it is.
     """
     if x.dim() != 4 or x.device.type != "cpu":
         return x
