@@ -40,13 +40,10 @@ def written(file: Path | None, figures: dict[str, Any]) -> None:
 
 def measured_on(machine: dict[str, Any]) -> str:
     """The machine and the libraries in one line."""
-    libraries = ", ".join(f"{LIBRARIES[name]} {number}" for name, number in machine["libraries"].items())
-    where = (
-        machine["device"]
-        if machine["device"] == machine["processor"]
-        else f"{machine['device']}, {machine['processor']}"
-    )
-    return f"{where}, {machine['cores']} cores; Python {machine['python']}, torch {machine['torch']}, {libraries}."
+    libraries = [f"{LIBRARIES[name]} {number}" for name, number in machine["libraries"].items()]
+    software = ", ".join([f"Python {machine['python']}", f"torch {machine['torch']}", *libraries])
+    processor = "" if machine["processor"] == machine["device"] else f", {machine['processor']}"
+    return f"{machine['device']}{processor}, {machine['cores']} cores; {software}."
 
 
 def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
