@@ -27,6 +27,7 @@ COMMANDS = {
     "suite": "Train a list of runs, then compare them.",
     "runs": "List the runs on disk, or export one as CSV.",
     "presets": "List, show, save and delete presets.",
+    "explain": "Explain an algorithm with its pseudo-code, the settings put in.",
     "settings": "Show every setting: its default, what is allowed, what it means.",
     "data": "Fetch and check data sets.",
     "check": "Prove the meta-gradients against finite differences and higher.",

@@ -129,6 +129,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("live", "f4,l", "Change", "Change learning rates and the like while it runs.", TRAINING, _running),
     Action("save_preset", "f2,w", "Save preset", "Save the form as a preset of your own.", TRAINING),
     Action("help", "f1,question_mark", "Help", "Every key, and what the field under the cursor means.", WINDOW),
+    Action("explain", "ctrl+g,i", "Explain", "The algorithm: pseudo-code with these settings, costs.", WINDOW),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
     Action("tab_runs", "2", "Runs", "All runs on this machine.", WINDOW, bar=False),
     Action("tab_presets", "3", "Presets", "Bundled presets and your own.", WINDOW, bar=False),

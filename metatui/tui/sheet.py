@@ -37,9 +37,10 @@ class Sheet(RowsWidget, can_focus=True):
         self._top = 0
         self._length = 0
 
-    def show(self, page: Page) -> None:
-        """Show `page`, where one was in the one before as far as it reaches."""
+    def show(self, page: Page, *, from_start: bool = False) -> None:
+        """Show `page`: where one was in the one before as far as it reaches, or from its start."""
         self._page = page
+        self._top = 0 if from_start else self._top
         self.redraw()
 
     def action_scroll_rows(self, by: int) -> None:

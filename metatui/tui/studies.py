@@ -62,3 +62,13 @@ class Studies(Bench):
 
         if runs := self._folders():
             self.push_screen(ParameterScreen(runs[0]))
+
+    def action_explain(self) -> None:
+        from metatui.tui.explain.screen import ExplainScreen
+
+        chosen = self.form.assessment.settings
+        if self.tab == "runs" and (run := self.runs_tab.selected):
+            chosen = run.settings
+        elif self.tab == "presets" and (preset := self.presets_tab.selected):
+            chosen = preset.settings
+        self.push_screen(ExplainScreen(chosen or self._opening_settings))

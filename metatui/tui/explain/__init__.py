@@ -1,0 +1,1 @@
+"""Algorithms explained, with one's own settings put in."""

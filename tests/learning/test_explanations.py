@@ -1,0 +1,103 @@
+"""Explanations say what the code does: their counts are counted, their numbers are the settings'."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+
+from metatui.knobs import change
+from metatui.learning import algorithms
+from metatui.learning.engines import differentiation
+from metatui.learning.experiment import set_up
+from metatui.learning.explanations import ALGORITHMS, explanation
+from metatui.settings import Scalar, Settings
+from tests.comparisons import GLYPHS, SINUSOID
+
+STEPS: dict[str, Scalar] = {
+    "algorithm.inner_steps": 3,
+    "algorithm.meta_batch": 4,
+    "compute.engine": "loop",
+    "compute.threads": 1,
+}
+
+
+def test_every_algorithm_is_explained() -> None:
+    assert set(ALGORITHMS) == set(algorithms.ALGORITHMS)
+
+
+@pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
+@pytest.mark.parametrize(
+    ("algorithm", "second_order"),
+    [("maml", "unrolled"), ("maml", "recomputed"), ("fomaml", "auto"), ("reptile", "auto")],
+)
+def test_gradients_of_a_meta_step_are_counted(
+    monkeypatch: pytest.MonkeyPatch, algorithm: str, second_order: str, base: Settings
+) -> None:
+    calls = {"grad": 0, "product": 0}
+    grad, product = torch.autograd.grad, differentiation._hessian_vector_product
+
+    def counted_grad(*args: Any, **kwargs: Any) -> Any:
+        calls["grad"] += 1
+        return grad(*args, **kwargs)
+
+    def counted_product(*args: Any) -> Any:
+        calls["product"] += 1
+        before = calls["grad"]
+        found = product(*args)
+        calls["grad"] = before
+        return found
+
+    monkeypatch.setattr(differentiation, "grad", counted_grad)
+    monkeypatch.setattr(differentiation, "_hessian_vector_product", counted_product)
+    settings = change(base, {**STEPS, "algorithm.name": algorithm, "compute.second_order": second_order})
+    experiment = set_up(settings)
+    algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)
+    said = explanation(settings)
+    assert calls["grad"] == said.gradients
+    if second_order == "unrolled":  # they are in the one pass back through the graph of all steps
+        assert (calls["product"], said.hessian_products) == (0, 12)
+    else:
+        assert calls["product"] == said.hessian_products
+
+
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+@pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
+def test_the_settings_are_in_the_code(algorithm: str, base: Settings) -> None:
+    settings = change(base, {"algorithm.inner_lr": 0.0123, "algorithm.outer_lr": 0.0456, "training.seed": 77})
+    found = explanation(settings, algorithm)
+    code = "\n".join(found.code)
+    assert "from seed 77" in code
+    assert ("0.0123" in code) == (algorithm != "pretrained")
+    assert ("0.0456" in code) == (algorithm != "scratch")
+    assert ("image" in code or "example" in code) == settings.is_classification or algorithm == "pretrained"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "algorithm", "said"),
+    [
+        ("algorithm.grad_clip", 10.0, "maml", "scaled down to a norm of 10"),
+        ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D"),
+        ("algorithm.outer_schedule", "linear", "reptile", "ε = 0.001, linear to 0"),
+        ("algorithm.inner_steps", 7, "fomaml", "repeat 7 times:"),
+        ("training.iterations", 60000, "maml", "repeat 60,000 times:"),
+    ],
+)
+def test_what_is_set_otherwise_is_said(path: str, value: Any, algorithm: str, said: str) -> None:
+    settings = change(Settings(), {"algorithm.name": algorithm, path: value})
+    assert said in "\n".join(explanation(settings).code)
+
+
+def test_the_inner_optimiser_is_that_of_the_algorithm() -> None:
+    adam = change(Settings(), {"algorithm.name": "reptile", "algorithm.inner_optimizer": "adam"})
+    assert "θ' ← Adam(θ'" in "\n".join(explanation(adam).code)
+    assert "θ' ← Adam(θ'" not in "\n".join(explanation(adam, "maml").code), "MAML's inner steps are SGD's"
+
+
+def test_no_torch_is_needed() -> None:
+    code = "import sys; import metatui.learning.explanations; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "False"
