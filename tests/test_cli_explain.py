@@ -15,7 +15,7 @@ def test_it_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "reptile", "--set", "algorithm.inner_lr=0.02", "--set", "algorithm.inner_steps=5"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("Reptile ")
-    assert "repeat 5 times: θ' ← θ' − 0.02 ∇ L(D; θ')" in out
+    assert "repeat 5 times: θ' ← θ' − 0.02 ∇L(D; θ')" in out
 
 
 def test_json_is_the_explanation(capsys: pytest.CaptureFixture[str]) -> None:

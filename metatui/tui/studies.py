@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from textual import on
 
 from metatui.errors import MetatuiError
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
 from metatui.tui.actions import Situation
 from metatui.tui.bench import Bench
 from metatui.tui.panes.messages import RunsCompared
+
+# What the first frame needs none of is imported where it is used.
+if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
 
 
 class Studies(Bench):
@@ -38,6 +41,8 @@ class Studies(Bench):
 
     def _folders(self) -> list[RunFolder]:
         """The studied runs on disk; empty, with a word why, where one is gone."""
+        from metatui.runs.store import RunStore
+
         store = RunStore(self._runs_dir)
         try:
             return [store.find(name) for name in self._studied]

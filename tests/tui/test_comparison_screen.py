@@ -22,6 +22,7 @@ from metatui.tui.comparing import screen as screens
 from metatui.tui.comparing.curves import View, adaptation, training
 from metatui.tui.comparing.export import ExportScreen
 from metatui.tui.comparing.screen import CompareScreen
+from metatui.tui.comparing.sections import SECTIONS
 from metatui.tui.helper import Helper
 from metatui.tui.laboratory import MetatuiApp
 from metatui.tui.screens.ask import AskScreen
@@ -243,7 +244,7 @@ async def test_resize_at_any_moment(make: Make) -> None:
             await pilot.resize_terminal(*size)
             await pilot.pause()
             await pilot.press("n")
-        assert screen.section in screens.SECTIONS
+        assert screen.section in SECTIONS
         assert "Difference" in text_of(screen, "#compare-result") or screen.section == "tables"
 
 

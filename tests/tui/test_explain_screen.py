@@ -39,11 +39,11 @@ async def test_what_the_form_says_is_explained(make: Make) -> None:
     async with app.run_test(size=(120, 60)) as pilot:
         screen = await opened(pilot)
         assert said(screen).startswith("MAML: model-agnostic meta-learning")
-        assert "θ' ← θ' − 0.4 ∇ L(D; θ')" in said(screen)
+        assert "θ' ← θ' − 0.4 ∇L(D; θ')" in said(screen)
         assert "1 support image of each of 5 classes; D' ← 15 query images of each class" in said(screen)
         await pilot.press("n")
         assert screen.algorithm == "fomaml"
-        assert "θ' ← θ' − 0.4 ∇ L(D; θ')" in said(screen), "the others have the same settings"
+        assert "θ' ← θ' − 0.4 ∇L(D; θ')" in said(screen), "the others have the same settings"
         await pilot.press("b", "b")
         assert said(screen).startswith("Pretrained")
         await pilot.press("escape")

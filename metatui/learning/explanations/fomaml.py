@@ -27,7 +27,7 @@ def explanation(settings: Settings) -> Explanation:
             "respect to θ is the identity, and the meta-gradient is the query gradient where adaptation has got to. "
             "What is left out is how the inner steps themselves would change with θ."
         ),
-        rule=("θ'_i = θ − α ∇_θ L_i(D_i; θ)", "θ ← θ − β mean_i ∇_θ' L_i(D'_i; θ'_i)"),
+        rule=("θ'_i = θ − α ∇L_i(D_i; θ)", "θ ← θ − β mean_i ∇L_i(D'_i; θ'_i)"),
         symbols=(
             f"α: inner learning rate, {algorithm.inner_lr:g}. β: outer learning rate, {step_size(settings)} (by Adam). "
             f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
@@ -40,7 +40,7 @@ def explanation(settings: Settings) -> Explanation:
             "        θ' ← θ",
             f"        repeat {times(steps)}:",
             f"            {inner_update(settings)}",
-            "    g ← mean over tasks of ∇ L(D'; θ'), at θ'",
+            "    g ← mean over tasks of ∇L(D'; θ')",
             *clipped(settings),
             f"    θ ← Adam(θ, g), step size {step_size(settings)}",
         ),

@@ -28,7 +28,7 @@ def explanation(settings: Settings) -> Explanation:
             "The loss that is descended on is that of the query set after adaptation, and its gradient goes back "
             "through the inner steps to θ. So θ is moved to where the inner steps help most."
         ),
-        rule=("θ'_i = θ − α ∇_θ L_i(D_i; θ)", "θ ← θ − β ∇_θ mean_i L_i(D'_i; θ'_i)"),
+        rule=("θ'_i = θ − α ∇L_i(D_i; θ)", "θ ← θ − β d/dθ mean_i L_i(D'_i; θ'_i)"),
         symbols=(
             f"α: inner learning rate, {algorithm.inner_lr:g}. β: outer learning rate, {step_size(settings)} (by Adam). "
             f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
@@ -41,7 +41,7 @@ def explanation(settings: Settings) -> Explanation:
             "        θ' ← θ",
             f"        repeat {times(steps)}:",
             f"            {inner_update(settings)}",
-            "    g ← ∇_θ mean over tasks of L(D'; θ'), through the inner steps",
+            "    g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",
             *clipped(settings),
             f"    θ ← Adam(θ, g), step size {step_size(settings)}",
         ),

@@ -18,7 +18,7 @@ def explanation(settings: Settings) -> Explanation:
             "by the same inner loop as the others."
             + (" Its features are kept, and the head for the task's classes is a fresh one." if images else "")
         ),
-        rule=("θ ← θ − β ∇_θ L(B; θ)",),
+        rule=("θ ← θ − β ∇L(B; θ)",),
         symbols=(
             f"β: outer learning rate, {step_size(settings)} (by Adam). B: examples of all training tasks together. "
             f"L: {loss(settings)}."
@@ -27,7 +27,7 @@ def explanation(settings: Settings) -> Explanation:
             initialisation(settings),
             f"repeat {times(settings.training.iterations)}:",
             f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would hold",
-            "    g ← ∇_θ L(B; θ)",
+            "    g ← ∇L(B; θ)",
             *clipped(settings),
             f"    θ ← Adam(θ, g), step size {step_size(settings)}",
         ),

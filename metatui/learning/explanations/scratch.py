@@ -22,7 +22,7 @@ def explanation(settings: Settings) -> Explanation:
             "The random initialisation, adapted to each held-out task by the same inner loop as the others. What an "
             "algorithm gains over it is what was learned before the task was seen."
         ),
-        rule=("θ'_i = θ − α ∇_θ L_i(D_i; θ)",),
+        rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
         symbols=(
             f"α: inner learning rate, {settings.algorithm.inner_lr:g}. D_i: support set of held-out task i. "
             f"L: {loss(settings)}."

@@ -58,8 +58,8 @@ def inner_update(settings: Settings, given: str = "D") -> str:
     """The line of an inner step."""
     algorithm = settings.algorithm
     if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":
-        return f"θ' ← Adam(θ', ∇ L({given}; θ')), step size {algorithm.inner_lr:g}, without momentum"
-    return f"θ' ← θ' − {algorithm.inner_lr:g} ∇ L({given}; θ')"
+        return f"θ' ← Adam(θ', ∇L({given}; θ')), step size {algorithm.inner_lr:g}, without momentum"
+    return f"θ' ← θ' − {algorithm.inner_lr:g} ∇L({given}; θ')"
 
 
 def step_size(settings: Settings) -> str:

@@ -6,21 +6,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, Literal
+from typing import ClassVar, Final
 
 from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.css.query import NoMatches
 from textual.events import DescendantFocus
 from textual.message import Message
 from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.widget import Widget
 
-from metatui.errors import BadInput, shown
 from metatui.runs.comparison import Comparing, Comparison, comparing
 from metatui.runs.comparison.exports import export
 from metatui.runs.comparison.words import protocol_words
@@ -29,16 +26,13 @@ from metatui.tui.charts.picture_chart import PictureChart
 from metatui.tui.comparing import curves, pages
 from metatui.tui.comparing.curves import View
 from metatui.tui.comparing.export import ExportScreen
+from metatui.tui.comparing.sections import READ, SECTIONS, Section, SectionStrip
+from metatui.tui.comparing.target import target_of
 from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
 from metatui.tui.key_line import Key, KeyLine
 from metatui.tui.screens.ask import AskScreen
 from metatui.tui.sheet import Sheet
 from metatui.tui.words import Words
-
-Section = Literal["training", "adaptation", "result", "tables"]
-SECTIONS: Final[tuple[Section, ...]] = ("training", "adaptation", "result", "tables")
-READ: Final[tuple[Section, ...]] = ("result", "tables")
-"""Those that are read, below the curves."""
 
 HALF: Final = (100, 34)
 """Columns and rows from which on both charts are seen, and one of the pages below them."""
@@ -58,39 +52,6 @@ KEYS: Final = (
     Key("Esc", "Close", "leave"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
-
-
-def target_of(text: str) -> float | None:
-    """A target as it is typed; None where nothing is. Raises BadInput."""
-    if not text:
-        return None
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise BadInput(f"target is {shown(text)}, but must be a number, such as 0.95, 95% or a loss") from None
-
-
-class SectionStrip(Widget):
-    """Which section is seen, where not all are."""
-
-    DEFAULT_CSS = """
-    SectionStrip {
-        height: 1; color: $text-muted;
-        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
-    }
-    """
-
-    section: reactive[Section] = reactive[Section]("training")
-
-    def render(self) -> Content:
-        parts = []
-        for number, section in enumerate(SECTIONS, 1):
-            text = f" {number} {section.capitalize()} "
-            if section == self.section:
-                parts.append(Content.styled(text, "bold reverse"))
-            else:
-                parts.append(Content.from_markup(f"[@click=screen.section('{section}')]{text}[/]"))
-        return Content("").join(parts)
 
 
 class CompareScreen(ModalScreen[None]):
