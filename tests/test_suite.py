@@ -132,7 +132,8 @@ def test_bundled_suites_are_the_chapters() -> None:
             assert list(dict.fromkeys(algorithms)) == ["maml", "fomaml", "reptile", "scratch"]
             assert (part.tasks, part.steps, part.warnings) == (600, 10, ())
             assert part.target
-    assert {run.settings.task.source for run in small.runs} == {"sinusoid", "glyphs"}
+    told = {(run.settings.task.source, run.settings.task.shots) for run in small.runs}
+    assert told == {("sinusoid", 10), ("glyphs", 5), ("glyphs", 1)}
     told = {(run.settings.task.source, run.settings.task.shots) for run in whole.runs}
     assert told == {("sinusoid", 10), ("omniglot", 5), ("omniglot", 1)}
 
