@@ -166,8 +166,8 @@ class ExplorerScreen(ModalScreen[None]):
     async def _choose_classes(self) -> None:
         ways = self.seen[0].ways
         question = (
-            f"{ways} held-out classes: numbers from 0, or names as they stand above the drawings, or how they begin, "
-            "such as an alphabet; commas between them."
+            f"{ways} held-out classes, with commas between: numbers from 0, or names, or how names begin. An alphabet "
+            "stands for as many of its characters as are wanted."
         )
         dialog = AskScreen("Classes", question, check=lambda _: None)
         if answer := await self.app.push_screen_wait(dialog):
