@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Literal
 
 import pytest
@@ -16,7 +17,7 @@ from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_grad
 from metatui.learning.engines.batch_norm import BatchNorm
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.memory_format import channels_last
-from metatui.learning.engines.pooled_norm import with_pooled_norms
+from metatui.learning.engines.pooled_norm import fuse_pooling
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
@@ -323,7 +324,7 @@ def test_norm_pooling_and_relu_in_one_are_the_three(
     monkeypatch.setattr(pooled_norm, "WORTH_IT", 0)
     weight = model.get_parameter("0.weight").data
     weight.copy_(torch.tensor([0.7, -0.4 if negative else 0.0, 1.2]))
-    one = with_pooled_norms(model)
+    one = fuse_pooling(deepcopy(model))
     assert [type(layer).__name__ for layer in one.children()] == ["PooledNorm", "Identity", "Identity"]
     inputs = [x.requires_grad_()]
     expected = torch.autograd.grad(model(x), [*inputs, *model.parameters()], g)
@@ -338,4 +339,26 @@ def test_what_is_not_those_three_is_left_alone() -> None:
         nn.BatchNorm2d(3), nn.MaxPool2d(2), nn.ReLU(), nn.BatchNorm2d(3, track_running_stats=False), nn.MaxPool2d(3),
         nn.ReLU(), nn.BatchNorm2d(3, track_running_stats=False), nn.ReLU(), nn.Flatten(),
     ]  # fmt: skip
-    assert repr(with_pooled_norms(nn.Sequential(*layers))) == repr(nn.Sequential(*layers))
+    assert repr(fuse_pooling(nn.Sequential(*layers))) == repr(nn.Sequential(*layers))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_thin_block_is_its_four_layers_whatever_is_computed_together(
+    channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(thin_block, "WORTH_IT", 0)
+    monkeypatch.setattr(thin_block, "AT_ONCE", 2 * 3 * 7 * 7)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(channels, 3, 3, padding=1, bias=False), nn.BatchNorm2d(3, track_running_stats=False),
+            nn.MaxPool2d(2), nn.ReLU(),
+        ).double()  # fmt: skip
+        x, g = torch.randn(5, channels, 7, 7).double(), torch.randn(5, 3, 3, 3).double()
+    model.get_parameter("1.weight").data.copy_(torch.tensor([0.7, 0.0, 1.2]))
+    one = fuse_pooling(deepcopy(model))
+    assert [type(layer).__name__ for layer in one.children()] == ["ThinBlock", "Identity", "Identity", "Identity"]
+    torch.testing.assert_close(one(x), model(x), rtol=1e-12, atol=1e-12)
+    expected, got = (torch.autograd.grad(m(x), list(m.parameters()), g) for m in (model, one))
+    for a, b in zip(got, expected, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-12)

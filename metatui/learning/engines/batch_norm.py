@@ -19,7 +19,6 @@ mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mea
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -108,11 +107,10 @@ class BatchNorm(nn.Module):
         return y
 
 
-def with_second_derivatives(model: nn.Module) -> nn.Module:
-    """A copy of `model` that computes the same, with this batch norm in place of torch's where that has one."""
-    copy = deepcopy(model)
-    for module in list(copy.modules()):
+def write_out_second_derivatives(model: nn.Module) -> nn.Module:
+    """`model` itself, changed so that it computes the same with this batch norm in place of torch's."""
+    for module in list(model.modules()):
         for name, child in module.named_children():
             if type(child) is nn.BatchNorm2d and child.affine and not child.track_running_stats:
                 setattr(module, name, BatchNorm(child))
-    return copy
+    return model

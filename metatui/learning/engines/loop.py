@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from copy import deepcopy
 
 import torch
 from torch import Tensor, nn
@@ -21,11 +20,11 @@ from metatui.learning.engines.base import (
     step_batch,
     task_of,
 )
-from metatui.learning.engines.batch_norm import with_second_derivatives
+from metatui.learning.engines.batch_norm import write_out_second_derivatives
 from metatui.learning.engines.bound import Bound
 from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
 from metatui.learning.engines.memory_format import channels_last
-from metatui.learning.engines.pooled_norm import with_pooled_norms
+from metatui.learning.engines.pooled_norm import fuse_pooling
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
@@ -42,13 +41,13 @@ class LoopEngine(Engine):
 
     def __init__(self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto") -> None:
         super().__init__(model, loss, second_order)
-        self._twice, self._once = Bound(with_second_derivatives(model)), Bound(with_pooled_norms(model))
+        self._twice, self._once = Bound(model, write_out_second_derivatives), Bound(model, fuse_pooling)
         self._own = threading.local()
         self._pool = ThreadPoolExecutor(workers, initializer=self._make_own) if workers > 1 else None
 
     def _make_own(self) -> None:
         # Parameters are written into the module for the call, so threads cannot share one.
-        self._own.twice, self._own.once = Bound(deepcopy(self._twice.model)), Bound(deepcopy(self._once.model))
+        self._own.twice, self._own.once = self._twice.another(), self._once.another()
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:

@@ -6,7 +6,6 @@ see the images in full size, and everything else a quarter of them. The function
 
 from __future__ import annotations
 
-from copy import deepcopy
 from typing import Any
 
 import torch
@@ -16,6 +15,7 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from metatui.learning.engines.batch_norm import channel, rows
+from metatui.learning.engines.thin_block import ThinBlock, is_thin
 
 aten = torch.ops.aten
 WINDOW = [2, 2]
@@ -69,19 +69,24 @@ class PooledNorm(nn.Module):
         return z
 
 
-def with_pooled_norms(model: nn.Module) -> nn.Module:
-    """A copy of `model` that computes the same, differentiable once, with chains of the three layers as one."""
-    copy = deepcopy(model)
-    for chain in [module for module in copy.modules() if type(module) is nn.Sequential]:
+def fuse_pooling(model: nn.Module) -> nn.Module:
+    """`model` itself, changed so that it computes the same, differentiable once, with chains of these layers as one."""
+    for chain in [module for module in model.modules() if type(module) is nn.Sequential]:
         names = [name for name, _ in chain.named_children()]
         for at in range(len(names) - 2):
             norm, *others = (chain.get_submodule(name) for name in names[at : at + 3])
-            if _normalises(norm) and sorted(map(_kind, others)) == ["pool", "relu"]:
-                assert isinstance(norm, nn.BatchNorm2d)
+            if not (_normalises(norm) and sorted(map(_kind, others)) == ["pool", "relu"]):
+                continue
+            assert isinstance(norm, nn.BatchNorm2d)
+            before = chain.get_submodule(names[at - 1]) if at else norm
+            if is_thin(before):
+                assert isinstance(before, nn.Conv2d)
+                setattr(chain, names[at - 1], ThinBlock(before, norm))
+            for name in names[at : at + 3]:
+                setattr(chain, name, nn.Identity())
+            if not is_thin(before):
                 setattr(chain, names[at], PooledNorm(norm))
-                for name in names[at + 1 : at + 3]:
-                    setattr(chain, name, nn.Identity())
-    return copy
+    return model
 
 
 def _normalises(module: nn.Module) -> bool:
