@@ -169,16 +169,23 @@ def test_every_colour_has_one_for_dark_pages(waves: Comparison) -> None:
         assert f'svg [stroke="{colour}"]' in text
 
 
-def test_seeds_speak_before_single_runs(store: Path, tmp_path: Path) -> None:
-    more = tmp_path / "runs"
-    runs = [train(more, training__seed=seed, algorithm__name=name) for name in ("maml", "scratch") for seed in (0, 1)]
-    comparison = compare(*runs)
-    text = Page(as_html(comparison)).text
+def test_seeds_speak_before_single_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        train(tmp_path, training__seed=seed, algorithm__name=name) for name in ("maml", "fomaml") for seed in (0, 1)
+    ]
+    comparison = compare(*runs, train(tmp_path, algorithm__name="scratch"))
     (of_seeds,) = (pair.verdict for pair in comparison.seeds)
+    with_scratch = {pair.verdict for pair in comparison.pairs if pair.b.settings.algorithm.name == "scratch"}
+    assert len(with_scratch) == 4
+    assert comparison.conclusions[0] == of_seeds
+    assert set(comparison.conclusions[1:]) == with_scratch
+    text = Page(as_html(comparison)).text
     result = text[text.index("Loss after") : text.index("Validations while training")]
-    assert of_seeds in result
+    assert all(verdict in result for verdict in comparison.conclusions)
     assert comparison.pairs[0].verdict not in result
     assert comparison.pairs[0].verdict in text
+    assert main(["compare", *(str(run.path) for run in runs)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")] == [f"{of_seeds}."]
 
 
 @pytest.fixture

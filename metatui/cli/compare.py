@@ -137,7 +137,7 @@ def show(comparison: Comparison) -> None:
                 rows.add_row(*(cell(_plain(screen, word)) for word in row))
             _say(screen, part.title)
             screen.print(rows)
-    _say(screen, *(f"{verdict}." for verdict in comparison.verdicts))
+    _say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
     if note := note_on_seeds(comparison):
         below(screen, [note])
     _say(screen, *(f"warning: {warning}" for warning in comparison.warnings))

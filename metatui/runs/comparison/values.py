@@ -203,6 +203,13 @@ class Comparison:
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
+    def conclusions(self) -> tuple[str, ...]:
+        """The verdicts to read first: of two settings that have several seeds each, only what is said over those."""
+        over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
+        single = (pair.verdict for pair in self.pairs if not {pair.a, pair.b} <= over_seeds)
+        return (*(pair.verdict for pair in self.seeds), *single)
+
+    @property
     def timed(self) -> RunResult | None:
         """The run that speeds are held against: the first of which the time of a meta-step is known."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)

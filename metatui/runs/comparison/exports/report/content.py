@@ -71,14 +71,14 @@ def report(comparison: Comparison) -> Report:
 
 
 def _measured(comparison: Comparison) -> Iterable[Section]:
-    of_seeds = tuple(pair.verdict for pair in comparison.seeds)
-    of_pairs = tuple(pair.verdict for pair in comparison.pairs)
+    first = comparison.conclusions
+    others = [verdict for verdict in comparison.verdicts if verdict not in first]
     yield Section(
         "Result",
         (
             Pictures((svg.result(comparison),), legend=False),
             tables.results(comparison),
-            *_sentences(of_seeds or of_pairs),
+            *_sentences(first),
             *_given(note_on_seeds(comparison)),
         ),
     )
@@ -95,7 +95,7 @@ def _measured(comparison: Comparison) -> Iterable[Section]:
     timed = svg.time(comparison)
     times = (Pictures((timed,), legend=False),) if timed else ()
     yield Section("Costs", (*times, tables.costs(comparison)))
-    yield Section("Pairs", (*_given(tables.paired(comparison)), *(_sentences(of_pairs) if of_seeds else ())))
+    yield Section("Pairs", (*_given(tables.paired(comparison)), *_sentences(others)))
     yield Section("Protocol", (_protocol(comparison),))
 
 
