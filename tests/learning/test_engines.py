@@ -13,7 +13,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from metatui.errors import BadInput
-from metatui.learning.engines import ENGINES, EngineName, make_engine, meta_gradient, meta_parameters, pooled_norm
+from metatui.learning.engines import (
+    ENGINES,
+    EngineName,
+    make_engine,
+    meta_gradient,
+    meta_parameters,
+    pooled_norm,
+    thin_block,
+)
 from metatui.learning.engines.batch_norm import BatchNorm
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.memory_format import channels_last
