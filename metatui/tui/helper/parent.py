@@ -43,7 +43,7 @@ class Helper:
         """
         self._asked += 1
         assert self._child.stdin is not None
-        with suppress(OSError):  # it died, which `replies` says
+        with suppress(OSError, ValueError):  # it died, which `replies` says
             pickle.dump((self._asked, call), self._child.stdin)
             self._child.stdin.flush()
         return self._asked

@@ -1,0 +1,118 @@
+"""The helper process: what it answers, that the newest request wins, and what is said of its death."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Generator, Iterator
+from functools import partial
+
+import pytest
+
+from metatui.errors import BadInput
+from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+
+
+def counting(to: int) -> Generator[int, None, str]:
+    yield from range(to)
+    return "counted"
+
+
+def endless() -> Generator[str, None, None]:
+    while True:
+        yield "still at it"
+
+
+def refusing() -> Generator[None, None, None]:
+    raise BadInput("count is 3, but must be 4")
+    yield
+
+
+def failing() -> Generator[int, None, None]:
+    yield 1
+    raise ZeroDivisionError
+
+
+def printing() -> Generator[None, None, int]:
+    os.write(1, b"a library says something")
+    print("and so does this")
+    return 7
+    yield
+
+
+def dying(how: int) -> Generator[None, None, None]:
+    os.kill(os.getpid(), how)
+    yield
+
+
+def until(replies: Iterator[Reply], kind: type[Done] | type[Broken]) -> list[Reply]:
+    """Replies up to the first of a kind."""
+    seen: list[Reply] = []
+    for reply in replies:
+        seen.append(reply)
+        if isinstance(reply, kind):
+            return seen
+    return seen
+
+
+def test_what_is_yielded_and_returned_comes_back() -> None:
+    helper = Helper()
+    assert helper.ask(partial(counting, 3)) == 1
+    replies = helper.replies()
+    assert until(replies, Done) == [*(Yielded(1, n) for n in range(3)), Done(1, "counted")]
+    assert helper.ask(printing) == 2
+    assert until(replies, Done) == [Done(2, 7)], "what is printed is no answer"
+    helper.stop()
+    assert list(replies) == []
+
+
+def test_the_newest_request_ends_the_one_at_hand() -> None:
+    helper = Helper()
+    helper.ask(endless)
+    replies = helper.replies()
+    assert next(replies) == Yielded(1, "still at it")
+    helper.ask(partial(counting, 1))
+    seen = until(replies, Done)
+    assert seen[-2:] == [Yielded(2, 0), Done(2, "counted")]
+    helper.stop()
+    assert list(replies) == []
+
+
+def test_errors_are_sentences_and_the_helper_goes_on() -> None:
+    helper = Helper()
+    replies = helper.replies()
+    helper.ask(refusing)
+    assert next(replies) == Broken(1, "count is 3, but must be 4")
+    helper.ask(failing)
+    broken = until(replies, Broken)[-1]
+    assert isinstance(broken, Broken)
+    assert broken.sentence.startswith("an error in metatui itself (ZeroDivisionError)")
+    assert "ZeroDivisionError" in broken.traceback
+    assert not broken.dead
+    helper.ask(partial(counting, 0))
+    assert next(replies) == Done(3, "counted")
+    helper.stop()
+    assert list(replies) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "said"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
+)
+def test_a_death_is_said(how: int, said: str) -> None:
+    helper = Helper()
+    helper.ask(partial(dying, how))
+    (broken,) = helper.replies()
+    assert isinstance(broken, Broken)
+    assert broken.dead
+    assert said in broken.sentence
+    assert helper.ask(endless) == 2, "asking a dead one is no error"
+
+
+def test_stopping_ends_it_in_the_middle() -> None:
+    helper = Helper()
+    helper.ask(endless)
+    replies = helper.replies()
+    next(replies)
+    helper.stop()
+    assert all(isinstance(reply, Yielded) for reply in replies)
+    assert helper._child.returncode == -signal.SIGKILL
