@@ -130,7 +130,11 @@ def test_what_a_run_adds_is_printed_beside_the_limit() -> None:
     found = product.measured(small("maml"), seconds=0)
     assert found["bare_ms"] > 0
     assert found["run_ms"] > 0
-    rows = [{"work": "slow", "bare_ms": 100.0, "run_ms": 110.0}, {"work": "quick", "bare_ms": 0.5, "run_ms": 0.55}]
+    assert found["added_ms"] == pytest.approx(found["run_ms"] - found["bare_ms"])  # of the one round
+    rows = [
+        {"work": "slow", "bare_ms": 100.0, "run_ms": 110.0, "added_ms": 10.0},
+        {"work": "quick", "bare_ms": 0.5, "run_ms": 0.55, "added_ms": 0.05},
+    ]
     _, _, slow, quick = product.table(rows).splitlines()
     assert slow == "| slow | 100 | 110 | 10.00 (10%) | 15.00 |"
     assert quick == "| quick | 0.5 | 0.55 | 0.05 (10%) | 0.10 |"
