@@ -75,7 +75,9 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
 @contextmanager
 def a_run(work: Work, folder: Path) -> Iterator[Side]:
     """A run of `work`'s settings as a side whose meta-steps are its own, drawn, recorded and shown."""
-    settings = change(work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0})
+    settings = change(
+        work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
+    )
     session = Session.start(settings, runs_dir=folder)
     threads = torch.get_num_threads()
     with redirect_stderr(io.StringIO()), display(session.run) as shown, closing(iter(session)) as events:
