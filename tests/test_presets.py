@@ -47,6 +47,8 @@ def values(knob: Knob) -> st.SearchStrategy[Any]:
             return st.lists(st.integers(1, 4096), min_size=1, max_size=8).map(tuple)
         case "text":
             return st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"])
+        case "path":
+            return st.sampled_from(["", "/nowhere/images"])
 
 
 @st.composite

@@ -25,6 +25,15 @@ from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.algorithms.base import JUDGED
 from metatui.learning.benchmark.given import GivenTasks, set_up_given
 from metatui.learning.benchmark.works import Work
+from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.inner import Params
+
+
+class PlainEngine(LoopEngine):
+    """Computes nothing twice."""
+
+    def forward_once(self, params: Params, x: Tensor) -> Tensor:
+        return self.forward(params, x)
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,7 @@ def count(work: Work) -> Counts:
     tasks = settings.algorithm.meta_batch
     # One thread, because the counter sees only its own; one task, because tasks cost the same.
     experiment = set_up_given(change(settings, {"algorithm.meta_batch": 1, "compute.threads": 1}))
-    experiment.engine.second_order = "unrolled"  # which computes nothing twice
+    experiment.engine = PlainEngine(experiment.model, experiment.loss, second_order="unrolled")
     algorithm = ALGORITHMS[work.algorithm](experiment)
     with FlopCounterMode(display=False) as counter:
         algorithm.meta_step(range(1), experiment.settings.algorithm, experiment.settings.algorithm.outer_lr)

@@ -43,11 +43,15 @@ class LoopEngine(Engine):
         super().__init__(model, loss, second_order)
         self._twice, self._once = Bound(model, write_out_second_derivatives), Bound(model, fuse_pooling)
         self._own = threading.local()
-        self._pool = ThreadPoolExecutor(workers, initializer=self._make_own) if workers > 1 else None
+        self._pool: ThreadPoolExecutor | None = None
+        if workers > 1:
+            # Parameters are written into a module for the call, so threads cannot share one. The copies are made here,
+            # because a thread may begin while others do something with the model.
+            copies = [(self._twice.another(), self._once.another()) for _ in range(workers)]
+            self._pool = ThreadPoolExecutor(workers, initializer=self._take_own, initargs=(copies,))
 
-    def _make_own(self) -> None:
-        # Parameters are written into the module for the call, so threads cannot share one.
-        self._own.twice, self._own.once = self._twice.another(), self._once.another()
+    def _take_own(self, copies: list[tuple[Bound, Bound]]) -> None:
+        self._own.twice, self._own.once = copies.pop()
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
