@@ -26,6 +26,8 @@ def open_app(
     gc.disable()  # while all is imported and made, and nothing dropped; the app enables it after its first frame
     # There are none for our settings; to find that out, pydantic reads what every installed package says of itself.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    # Milliseconds for which an escape may be the first byte of another key: Textual's 100 are seen, these are not.
+    os.environ.setdefault("ESCDELAY", "25")
     from metatui import paths, presets
     from metatui.settings import Settings
 

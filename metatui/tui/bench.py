@@ -40,6 +40,9 @@ from metatui.tui.ticker import Ticker
 from metatui.tui.training import SessionLike
 from metatui.tui.window import Window
 
+COMPLETE_AFTER = 0.5
+"""Seconds after the first frame at which the other tabs are made, unless they are wanted before."""
+
 SAMPLE_EVERY = 2.0
 """Seconds between samples of memory and load."""
 
@@ -109,11 +112,16 @@ class Bench(Window):
         self.show_adaptation()
         self.call_after_refresh(self._drawn)
 
+    def on_resize(self) -> None:
+        if self.outlet:
+            self.outlet.forget()
+
     async def _drawn(self) -> None:
         """The first frame is there. Garbage is collected from now on; what there is so far is none."""
         if not gc.isenabled():
             gc.freeze()
             gc.enable()
+        self.set_timer(COMPLETE_AFTER, self.complete)
         if self._start_at_once:
             await self.action_perform("start")
 

@@ -95,4 +95,3 @@ class Conductor:
                 self.phase = Phase.RUNNING
             case Paused():
                 self.phase = Phase.PAUSED
-

@@ -224,11 +224,14 @@ def _smoothed(values: Sequence[float], smoothing: float) -> list[float]:
     if smoothing == 0:
         return list(values)
     average, weight, smooth = 0.0, 0.0, []
+    low, high = math.inf, -math.inf
     for value in values:
         if math.isnan(value):
             smooth.append(value)
             continue
         average = smoothing * average + (1 - smoothing) * value
         weight = smoothing * weight + (1 - smoothing)
-        smooth.append(average / weight)
+        low, high = min(low, value), max(high, value)
+        # Between what it is an average of, also where rounding would make the largest float infinite.
+        smooth.append(max(low, min(high, average / weight)))
     return smooth

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from metatui.tui.wire import Screen
+
 LARGEST_LOG = 4 * 1024 * 1024
 
 
@@ -20,8 +22,14 @@ class Outlet(io.TextIOWrapper):
 
     def __init__(self, descriptor: int) -> None:
         """`descriptor` is not closed with the outlet."""
-        super().__init__(open(descriptor, "wb", closefd=False), encoding="utf-8", errors="replace")
+        raw = io.FileIO(descriptor, "wb", closefd=False)
+        super().__init__(io.BufferedWriter(raw), encoding="utf-8", errors="replace")
+        self._screen = Screen()
         self._since: float | None = None
+
+    def forget(self) -> None:
+        """What was drawn may not be there any more: the next frame is sent whole. May be called in any thread."""
+        self._screen = Screen()
 
     @property
     def held_up(self) -> float:
@@ -30,11 +38,13 @@ class Outlet(io.TextIOWrapper):
         return 0.0 if since is None else time.monotonic() - since
 
     def write(self, text: str) -> int:
+        news = self._screen.news(text)
         self._since = time.monotonic()
         try:
-            return super().write(text)
+            super().write(news)
         finally:
             self._since = None
+        return len(text)
 
     def flush(self) -> None:
         self._since = time.monotonic()

@@ -10,14 +10,18 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.reactive import Reactive
 from textual.screen import Screen
 from textual.theme import Theme
+from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from metatui.errors import MetatuiError
 from metatui.settings import Settings
 from metatui.tui.actions import ACTIONS, BY_ID, TABS, Situation, Tab
 from metatui.tui.form.form import SettingsForm
+from metatui.tui.keyboard import Keyboard
 from metatui.tui.panes.bars import KeyBar, TopBar
 from metatui.tui.panes.curves import View
 from metatui.tui.panes.work import Pane, WorkTab
@@ -35,12 +39,15 @@ class BaseScreen(Screen[None]):
     of styles before the first frame."""
 
     AUTO_FOCUS = ""
+    # What has the focus draws itself anew, and what had it; Textual would draw the whole screen.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
 class Window(App[None], inherit_bindings=False):
     """Everything around the training."""
 
     TITLE = "metatui"
+    NOTIFICATION_TIMEOUT = 4
     CSS_PATH = Path("metatui.tcss")
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
@@ -55,7 +62,7 @@ class Window(App[None], inherit_bindings=False):
     ]
 
     def __init__(self, settings: Settings, *, runs_dir: Path, symbols: Symbols, theme: str) -> None:
-        super().__init__()
+        super().__init__(driver_class=Keyboard)
         self.symbols = symbols
         """Which glyphs the charts draw with."""
         self._opening_settings = settings
@@ -234,6 +241,20 @@ class Window(App[None], inherit_bindings=False):
 
     def view_changed(self, view: View) -> None:
         raise NotImplementedError
+
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
+    ) -> None:
+        """Say `message` for a moment. What was said before gives way: one toast at a time hides enough of the screen.
+        Names of runs and files are in these messages, so they are never markup."""
+        self.clear_notifications()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
     def action_theme(self) -> None:
         """The next theme; it is remembered."""

@@ -32,4 +32,4 @@ class Words(Widget):
         """Show `text`."""
         if text != self._text:
             self._text = text
-            self.refresh(layout=True)
+            self.refresh(layout=self.styles.auto_dimensions)  # of a fixed size, it moves nothing else

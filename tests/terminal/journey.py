@@ -80,7 +80,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
 
     at.press("3")
     at.see("Preset", "Protocol:")
-    at.press("ctrl+end")
+    at.press("ctrl+home")
     at.see("Source: saved from metatui")
     yield "11-presets"
 

@@ -63,19 +63,19 @@ async def test_steps_and_tasks_by_keyboard() -> None:
         assert "after 10 steps" in lines(panel)[2]
         await pilot.press("[", "[")
         assert panel.step == 8
-        assert "step 8 of 10" in lines(panel)[0]
+        assert "step 8/10" in lines(panel)[0]
         assert "after 8 steps" in lines(panel)[2]
         await pilot.press(*"[" * 20)
         assert panel.step == 0
         assert "before adaptation" in lines(panel)[2]
         await pilot.press(*"]" * 20)
         assert panel.step is None
-        assert "tasks 0-1 of 0-7" in lines(panel)[0]
+        assert "tasks 0-1/0-7" in lines(panel)[0]
         await pilot.press(".", ".", ".", ".", ".")
-        assert "tasks 6-7 of 0-7" in lines(panel)[0]
+        assert "tasks 6-7/0-7" in lines(panel)[0]
         assert "Task 6 " in lines(panel)[1]
         await pilot.press(*"," * 9)
-        assert "tasks 0-1 of 0-7" in lines(panel)[0]
+        assert "tasks 0-1/0-7" in lines(panel)[0]
 
 
 async def test_steps_and_tasks_by_mouse() -> None:
@@ -98,7 +98,7 @@ async def test_the_last_step_stays_the_last() -> None:
         assert "step 5 of 5" in lines(panel)[0]
         panel.show_views(wave_runs(1), empty=EMPTY)
         await pilot.pause()
-        assert "step 10 of 10" in lines(panel)[0]
+        assert "step 10/10" in lines(panel)[0]
 
 
 async def test_runs_are_compared_on_the_same_tasks() -> None:
@@ -120,8 +120,18 @@ async def test_runs_that_do_not_fit_are_counted() -> None:
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
-        assert "1 more run: widen" in lines(panel)[0]
+        assert lines(panel)[1].rstrip().endswith("1 more run: widen")
         assert "Reptile" not in lines(panel)[1]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+async def test_the_legend_is_whole_in_a_small_terminal(count: int) -> None:
+    app = stage(wave_runs(count))
+    async with app.run_test(size=SIZES["80x24"]) as pilot:
+        await pilot.pause()
+        head = lines(app.query_one(AdaptationPanel))[0]
+        assert all(name in head for name in ("truth", "before", "support", "step 10", "of 0-7" if count > 1 else "/0-7"))
+        assert ("after" in head) == (count == 1)
 
 
 async def test_what_does_not_change_is_not_sent_again() -> None:

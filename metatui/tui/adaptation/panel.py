@@ -17,7 +17,7 @@ from metatui.tui import palette
 from metatui.tui.adaptation import images, regression
 from metatui.tui.adaptation.views import RunViews, captions, outcome, tasks_of
 from metatui.tui.charts.canvas import Canvas
-from metatui.tui.charts.header import entry, line_marker
+from metatui.tui.charts.header import entry, joined, line_marker
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row, RowsWidget, beside, block, centred, fitted, padded, spread, width_of
 
@@ -136,7 +136,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         shown = tasks[self.first_task : self.first_task + grid.tasks]
         several = len(self._runs) > 1
         cell_width = (width - GAP * (grid.across - 1)) // grid.across
-        headings = [self._headings(grid.across, cell_width, look)] if several else []
+        headings = [self._headings(grid.across, cell_width, width, look)] if several else []
         cell_height = max(1, (height - 1 - len(headings)) // grid.down)
         body: list[Row] = []
         for row in range(grid.down):
@@ -146,35 +146,41 @@ class AdaptationPanel(RowsWidget, can_focus=True):
                 pairs = [(self._runs[0], task) for task in shown[row * grid.across : (row + 1) * grid.across]]
             cells = [self._cell(run, task, cell_width, cell_height, look) for run, task in pairs]
             body += beside(cells, GAP) if cells else []
-        return [self._header(width, tasks, shown, grid, look), *headings, *body]
+        return [self._header(width, tasks, shown, look), *headings, *body]
 
-    def _headings(self, count: int, width: int, look: Look) -> Row:
-        """The runs' names in their colours, over their columns."""
+    def _headings(self, count: int, cell: int, width: int, look: Look) -> Row:
+        """The runs' names in their colours, over their columns; at the right end how many there is no room for."""
+        hidden = len(self._runs) - count
+        more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", look.title)] if hidden else []
         row: Row = []
         for index, run in enumerate(self._runs[:count]):
             sample = line_marker(2, look) if look.distinct else look.glyphs.sample
-            name = fitted(f"{sample} {look.say(run.label)}", width, look.glyphs.ellipsis)
-            heading = padded([Segment(name, look.colour(run.colour, bold=True))], width)
+            room = cell - width_of(more) - GAP if hidden and index == count - 1 else cell
+            name = fitted(f"{sample} {look.say(run.label)}", room, look.glyphs.ellipsis)
+            heading = padded([Segment(name, look.colour(run.colour, bold=True))], room)
             row += ([Segment(" " * GAP)] if index else []) + heading
-        return row
+        return spread(row, more, width) if hidden else row
 
-    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], grid: Grid, look: Look) -> Row:
-        """What the marks mean on the left; on the right where one is and which keys lead on."""
-        step = f"step {self.shown_step} of {self.last_step}"
-        places: list[Row] = [self._place(step, "[", "]", "step", look)]
+    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], look: Look) -> Row:
+        """What the marks mean on the left; on the right where one is and which keys lead on, shorter where the marks
+        need the room."""
+        legend, remark = self._legend(look)
+        marks = joined(legend, width, look)
+        full, short = (self._places(tasks, shown, brief, look) for brief in (False, True))
+        places = full if width_of([*marks, *full]) + 2 <= width else short
+        room = width - width_of(places) - 2
+        if remark and width_of([*marks, remark]) + 2 <= room:
+            marks = [*marks, Segment("  "), remark]
+        return spread(marks if width_of(marks) <= room else joined(legend, room, look), places, width)
+
+    def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, look: Look) -> Row:
+        """Which inner step and which tasks are shown, between the keys that lead on."""
+        of, gap = ("/", "") if brief else (" of ", "   ")
+        row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", look)
         if len(shown) < len(tasks):
             these = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
-            where = f"{these} of {tasks[0]}-{tasks[-1]}"
-            places.append(self._place(where, ",", ".", "page", look))
-        hidden = len(self._runs) - grid.across if len(self._runs) > 1 else 0
-        if hidden > 0:
-            places.append([Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", look.title)])
-        right = [part for index, place in enumerate(places) for part in ([Segment("   ")] if index else []) + place]
-        left: Row = []
-        for part in self._legend(look):
-            if width_of([*left, *part, *right]) + 4 <= width:
-                left += ([Segment("  ")] if left else []) + part
-        return spread(left, right, width)
+            row += [Segment(gap), *self._place(f"{these}{of}{tasks[0]}-{tasks[-1]}", ",", ".", "page", look)]
+        return row
 
     def _place(self, text: str, back: str, on: str, action: str, look: Look) -> Row:
         def key(name: str, by: int) -> Segment:
@@ -182,13 +188,14 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
         return [key(back, -1), Segment(look.say(text), look.muted), key(on, 1)]
 
-    def _legend(self, look: Look) -> list[Row]:
+    def _legend(self, look: Look) -> tuple[list[Row], Segment | None]:
+        """What each mark means, and a remark that is made where there is room."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):
             marks = ((palette.RIGHT, look.glyphs.right, "right"), (palette.WRONG, look.glyphs.wrong, "wrong"))
             entries = [[Segment(f"{mark} ", look.colour(hue)), Segment(name, look.text)] for hue, mark, name in marks]
-            return [*entries, [Segment(look.say("under each query: class predicted before → after"), look.muted)]]
+            return entries, Segment(look.say("under each query: class predicted before → after"), look.muted)
         entries = []
         for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
@@ -196,7 +203,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
                     continue
                 series = replace(series, name="after")  # after how many steps stands on the right
             entries.append(entry(index, series, look))
-        return entries
+        return entries, None
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, look: Look) -> list[Row]:
         """One task of one run: what happened in words, and the drawing."""

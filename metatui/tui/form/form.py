@@ -48,6 +48,9 @@ class SettingsForm(Vertical):
         self._symbols = symbols
         self._held: Settings | None = None
         self.assessment = assess(self._texts)
+        # The first field has the focus when the form is first seen.
+        self.hint = Words(explained(next(knob for knob in KNOBS.values() if knob.main)), id="form-hint")
+        """What the field with the focus means."""
 
     def compose(self) -> ComposeResult:
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
@@ -63,8 +66,7 @@ class SettingsForm(Vertical):
                     group = KnobGroup(rest, marks)
                     group.judge(self.assessment.visible, self.assessment.problems)
                     yield group
-        # The first field has the focus when the form is first seen.
-        yield Words(explained(next(knob for knob in KNOBS.values() if knob.main)), id="form-hint")
+        yield self.hint
 
     @property
     def fields(self) -> Iterable[KnobField]:
@@ -93,7 +95,7 @@ class SettingsForm(Vertical):
             self.load(running)
         else:
             self._judge()
-        self.query_one("#form-hint", Words).say(self._hint)
+        self.hint.say(self._hint)
 
     def tweaked(self, settings: Settings, path: str) -> None:
         """One live setting of the running run has another value now."""
@@ -158,13 +160,13 @@ class SettingsForm(Vertical):
     @on(DescendantFocus)
     def _explain(self, event: DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, KnobField)), None)
-        self.query_one("#form-hint", Words).say(explained(field.knob) if field else self._hint)
+        self.hint.say(explained(field.knob) if field else self._hint)
 
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
         focused = self.screen.focused
         if focused is None or self not in focused.ancestors:  # else what it explains is said next
-            self.query_one("#form-hint", Words).say(self._hint)
+            self.hint.say(self._hint)
 
     @property
     def _hint(self) -> str:

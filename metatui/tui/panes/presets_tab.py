@@ -1,4 +1,4 @@
-"""The presets: those that come with metatui, and the user's own."""
+"""The presets: the user's own, then those that come with metatui."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
-from textual.events import Resize
 from textual.widgets import DataTable
 
 from metatui import presets
@@ -22,9 +21,6 @@ from metatui.tui.panes.messages import PresetChosen, RowChanged
 from metatui.tui.panes.tables import fill
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
-
-NARROW = 110
-"""Below as many columns the table leaves out what the lines below it say too."""
 
 EMPTY = "No presets. F2 saves what is in the form as one."
 
@@ -38,7 +34,6 @@ class PresetsTab(Vertical):
         super().__init__(id="presets")
         self._shown: Sequence[Preset] = ()
         self._problems: Sequence[str] = ()
-        self._narrow: bool | None = None
 
     def compose(self) -> ComposeResult:
         yield DataTable(id="presets-table", cursor_type="row")
@@ -54,16 +49,10 @@ class PresetsTab(Vertical):
         row = self.table.cursor_row
         return self._shown[row] if 0 <= row < len(self._shown) else None
 
-    def on_resize(self, event: Resize) -> None:
-        narrow = event.size.width < NARROW
-        if narrow != self._narrow:
-            self._narrow = narrow
-            self._fill(self._shown, self._problems)
-
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
         """Read the presets again, with the cursor on the own one called `saved`, or kept on the one it is on."""
-        found, problems = await asyncio.to_thread(lambda: (presets.all_presets(), presets.problems()))
+        found, problems = await asyncio.to_thread(lambda: ([*presets.user(), *presets.bundled()], presets.problems()))
         self._fill(found, problems)
         names = ["" if preset.bundled else preset.name for preset in found]
         if saved in names and saved:
@@ -90,9 +79,8 @@ class PresetsTab(Vertical):
     def _fill(self, found: Sequence[Preset], problems: Sequence[str]) -> None:
         before = self.selected
         self._shown, self._problems = found, problems
-        columns = 2 if self._narrow else 3
-        rows = {str(preset.path): (preset.name, preset.title, _whose(preset))[:columns] for preset in found}
-        fill(self.table, ("Preset", "What", "Whose")[:columns], rows)
+        rows = {str(preset.path): (preset.name, "" if preset.bundled else "yours", preset.title) for preset in found}
+        fill(self.table, ("Preset", "Whose", "What"), rows)
         names = [preset.path for preset in found]
         if before and before.path in names:
             self.table.move_cursor(row=names.index(before.path))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
+from textual.widget import Widget
 
 from metatui.tui.actions import Phase
 from metatui.tui.charts import MetricSparkline
@@ -63,16 +64,19 @@ class RunPane(Vertical, can_focus=True):
         self._monitor: Monitor | None = None
         self._classification = classification
         """Whether the run that the form would start classifies images."""
+        self._numbers = RunNumbers()
+        self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
+        row = Horizontal(self._loss, self._other, id="sparklines")
+        self.sparklines: tuple[Widget, ...] = (row, self._loss, self._other)
+        """The row of both, and each."""
 
     def compose(self) -> ComposeResult:
-        yield RunNumbers()
-        with Horizontal(id="sparklines"):
-            yield MetricSparkline(id="spark-loss")
-            yield MetricSparkline(id="spark-other")
+        yield self._numbers
+        yield self.sparklines[0]
 
     def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
         self._monitor = monitor
-        self.query_one(RunNumbers).show(monitor, phase, load)
+        self._numbers.show(monitor, phase, load)
         self._show_sparklines()
 
     def expect(self, classification: bool) -> None:
@@ -84,9 +88,8 @@ class RunPane(Vertical, can_focus=True):
 
     def _show_sparklines(self) -> None:
         monitor = self._monitor
-        loss = self.query_one("#spark-loss", MetricSparkline)
-        loss.show(monitor.meta_loss if monitor else History(), name="Meta-loss")
-        other = self.query_one("#spark-other", MetricSparkline)
+        self._loss.show(monitor.meta_loss if monitor else History(), name="Meta-loss")
+        other = self._other
         if monitor.settings.is_classification if monitor else self._classification:
             other.show(monitor.accuracy if monitor else History(), name="Accuracy", percent=True)
         else:

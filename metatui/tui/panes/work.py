@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from textual import on
@@ -82,27 +82,19 @@ class WorkTab(Vertical):
 
     def __init__(self, settings: Settings, symbols: Symbols) -> None:
         super().__init__(id="work")
-        self._settings, self._symbols = settings, symbols
+        self.form = SettingsForm(settings, symbols)
+        self.curves = CurvesPane()
+        self._strip = PaneStrip()
+        self._run = RunPane(settings.is_classification)
+        self._journal = JournalPane()
+        self._adaptation = AdaptationPane()
+        self._middle = Horizontal(self.curves, self._journal, id="middle")
+        self._right = Vertical(self._run, self._middle, self._adaptation, id="right")
 
     def compose(self) -> ComposeResult:
-        self._classify(update=False)  # before the panes are there, which then need to be styled only once
-        yield PaneStrip()
-        with Horizontal(id="panes"):
-            yield SettingsForm(self._settings, self._symbols)
-            with Vertical(id="right"):
-                yield RunPane(self._settings.is_classification)
-                with Horizontal(id="middle"):
-                    yield CurvesPane()
-                    yield JournalPane()
-                yield AdaptationPane()
-
-    @property
-    def form(self) -> SettingsForm:
-        return self.query_one(SettingsForm)
-
-    @property
-    def curves(self) -> CurvesPane:
-        return self.query_one(CurvesPane)
+        self._lay_out()  # before they are there, so that they are styled and laid out once
+        yield self._strip
+        yield Horizontal(self.form, self._right, id="panes")
 
     @property
     def adaptation(self) -> AdaptationPanel:
@@ -110,12 +102,12 @@ class WorkTab(Vertical):
 
     def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
         """Show the run; only what changed is drawn."""
-        self.query_one(RunPane).show(monitor, phase, load)
+        self._run.show(monitor, phase, load)
         self.curves.show(monitor)
-        self.query_one(JournalPane).show(monitor.journal if monitor else ())
+        self._journal.show(monitor.journal if monitor else ())
 
     def show_adaptation(self, runs: Sequence[RunViews], caption: str) -> None:
-        self.query_one(AdaptationPane).show(runs, caption)
+        self._adaptation.show(runs, caption)
 
     def go_to(self, pane: Pane) -> None:
         """See `pane` and give it the focus."""
@@ -129,9 +121,6 @@ class WorkTab(Vertical):
     def step(self, by: int) -> None:
         """The next pane, or the one before."""
         self.go_to(PANES[(PANES.index(self.pane) + by) % len(PANES)])
-
-    def on_mount(self) -> None:
-        self._lay_out()
 
     def on_resize(self) -> None:
         self._lay_out()
@@ -149,7 +138,7 @@ class WorkTab(Vertical):
     @on(SettingsForm.Changed)
     def _expect(self, event: SettingsForm.Changed) -> None:
         if settings := event.assessment.settings:
-            self.query_one(RunPane).expect(settings.is_classification)
+            self._run.expect(settings.is_classification)
 
     @on(DescendantBlur)
     @on(DescendantFocus)
@@ -158,10 +147,7 @@ class WorkTab(Vertical):
         anew with each key that moves the focus."""
         focused = self.screen.focused
         within = set(focused.ancestors_with_self) if focused else set()
-        for pane in self.query(".pane"):
-            if pane.has_class("-focused") != (pane in within):
-                pane.set_class(pane in within, "-focused", update=False)
-                self.app.stylesheet.update_nodes([pane])
+        self._classify({"-focused": {pane: pane in within for pane in self._panes}})
 
     @on(DescendantFocus)
     def _follow(self, event: DescendantFocus) -> None:
@@ -177,38 +163,41 @@ class WorkTab(Vertical):
             elif isinstance(node, JournalPane):
                 self.pane = "journal"
 
+    @property
+    def _panes(self) -> tuple[Widget, ...]:
+        return self.form, self._run, self.curves, self._journal, self._adaptation
+
     def _lay_out(self) -> None:
-        one_side, one_right = self._short_of_room
+        width, height = self.app.size
+        one_side = width < NARROW or self.maximised
+        one_right = height < SHORT or self.maximised
         at_form = self.pane == "settings"
         self.form.display = at_form if one_side else not self.form_hidden
-        self.query_one("#right").display = not (one_side and at_form)
+        self._right.display = not (one_side and at_form)
         seen = "run" if at_form else self.pane
-        self.query_one(RunPane).display = self.curves.display = not one_right or seen == "run"
-        self.query_one(JournalPane).display = not one_right or seen == "journal"
-        self.query_one("#middle").display = not one_right or seen in ("run", "journal")
-        self.query_one(AdaptationPane).display = not one_right or seen == "adaptation"
-        self._classify()
-        strip = self.query_one(PaneStrip)
-        strip.display, strip.pane = one_side or one_right, self.pane
+        self._run.display = self.curves.display = not one_right or seen == "run"
+        self._journal.display = not one_right or seen == "journal"
+        self._middle.display = not one_right or seen in ("run", "journal")
+        self._adaptation.display = not one_right or seen == "adaptation"
+        self._strip.display, self._strip.pane = one_side or one_right, self.pane
+        wide = width >= WIDE and not one_right
+        self._classify(
+            {
+                "-alone": {self.form: one_side, **dict.fromkeys(self._panes[1:], one_right)},
+                "-wide": dict.fromkeys((self._middle, self.curves, self._journal), wide),
+                "-tall": dict.fromkeys(self._run.sparklines, height >= TALL or one_right),
+                "-low": {self.form.hint: one_side},
+            }
+        )
 
-    @property
-    def _short_of_room(self) -> tuple[bool, bool]:
-        """Whether the form and the rest take turns, and whether the panes of the rest do."""
-        width, height = self.app.size
-        return width < NARROW or self.maximised, height < SHORT or self.maximised
-
-    def _classify(self, *, update: bool = True) -> None:
-        """Say in classes, which the stylesheet goes by, how much room there is."""
-        one_side, one_right = self._short_of_room
-        width, height = self.app.size
-        room = {
-            "-one-side": one_side,
-            "-one-right": one_right,
-            "-wide": width >= WIDE and not one_right,
-            "-tall": height >= TALL or one_right,
-        }
-        before = self.classes
-        for name, holds in room.items():
-            self.set_class(holds, name, update=False)
-        if update and self.classes != before:
-            self.update_node_styles(animate=False)
+    def _classify(self, wanted: Mapping[str, Mapping[Widget, bool]]) -> None:
+        """Give widgets their classes, and style those anew that have others now: not, as Textual would, all that is in
+        them, which nothing in the stylesheet asks for and takes as long as to draw a frame."""
+        changed = set()
+        for name, nodes in wanted.items():
+            for node, holds in nodes.items():
+                if node.has_class(name) != holds:
+                    node.set_class(holds, name, update=False)
+                    changed.add(node)
+        if changed and self.is_mounted:
+            self.app.stylesheet.update_nodes(changed)

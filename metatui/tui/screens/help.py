@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 from itertools import groupby
 from typing import ClassVar
 
-from rich.table import Table
-from rich.text import Text
+from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
+from textual.geometry import Size
 from textual.screen import ModalScreen
-from textual.widgets import Static
 
-from metatui.tui.actions import ACTIONS, Situation
-from metatui.tui.charts.look import symbols_of
+from metatui.tui.actions import ACTIONS, Action, Situation
+from metatui.tui.charts.look import Look, look_of, symbols_of
+from metatui.tui.charts.rows import Row, RowsWidget
 from metatui.tui.panes.bars import key_name
 from metatui.tui.symbols import Symbols
 from metatui.tui.words import Words
@@ -43,7 +44,7 @@ class HelpScreen(ModalScreen[None]):
             with VerticalScroll():
                 if self._field_help:
                     yield Words(self._field_help, classes="help-field")
-                yield Static(self._keys())
+                yield KeysTable(self._situation)
                 yield Words(FORM_KEYS, classes="help-text")
                 yield Words(ABOUT, classes="help-text")
 
@@ -54,17 +55,33 @@ class HelpScreen(ModalScreen[None]):
         ways = "up and down scroll, " if symbols_of(self) is Symbols.ASCII else "↑ ↓ scroll · "
         self.query_one(".dialog", Vertical).border_subtitle = f"{ways if scrolls else ''}escape closes"
 
-    def _keys(self) -> Table:
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True)
-        table.add_column()
+
+class KeysTable(RowsWidget):
+    """Keys, name and meaning of every action, by group."""
+
+    DEFAULT_CSS = "KeysTable { height: auto; }"
+
+    def __init__(self, now: Situation) -> None:
+        super().__init__()
+        self._now = now
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return len(self.rows(width, 0, look_of(self)))
+
+    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+        """All of them, whatever the height."""
+        keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
+        rows: list[Row] = []
         for group, actions in groupby(ACTIONS, key=lambda action: action.group):
-            table.add_row(Text(group, style="bold"))
+            rows.append([Segment(group, look.title)])
             for action in actions:
-                style = "dim" if action.refuse(self._situation) else ""
-                keys = " or ".join(map(key_name, action.keys.split(",")))
-                table.add_row(
-                    Text(f"  {keys}", style=style), Text(action.label, style=style), Text(action.help, style=style)
-                )
-        return table
+                style = look.muted if action.refuse(self._now) else look.text
+                lead = f"  {_keys(action):<{keys}}{action.label:<{labels}}"
+                for line in textwrap.wrap(look.say(action.help), max(10, width - len(lead))):
+                    rows.append([Segment(lead + line, style)])
+                    lead = " " * len(lead)
+        return rows
+
+
+def _keys(action: Action) -> str:
+    return " or ".join(map(key_name, action.keys.split(",")))

@@ -1,0 +1,45 @@
+"""Reading the keyboard, so that an escape is answered as soon as it is known to be one."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from codecs import getincrementaldecoder
+from contextlib import suppress
+
+from textual import constants
+from textual._parser import ParseError
+from textual._xterm_parser import XTermParser
+from textual.drivers.linux_driver import LinuxDriver
+
+AT_REST = 0.1
+"""Seconds after which the thread looks whether it is to end."""
+
+ESCAPE = "\x1b"
+
+
+class Keyboard(LinuxDriver):
+    """Textual's driver, which after an escape looks only ten times a second whether another byte has made it the first
+    of some other key. Here it is looked at when the time for that (`ESCDELAY`, in milliseconds) is over."""
+
+    def run_input_thread(self) -> None:
+        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")().decode
+        waiting = False
+        with selectors.SelectSelector() as selector:
+            selector.register(self.fileno, selectors.EVENT_READ)
+            while not self.exit_event.is_set():
+                if selector.select(constants.ESCAPE_DELAY if waiting else AT_REST):
+                    data = os.read(self.fileno, 4096)
+                    if not data:  # the terminal is gone
+                        self.exit_event.wait(AT_REST)
+                        continue
+                    text = decode(data)
+                    waiting = text.endswith(ESCAPE)
+                    for event in parser.feed(text):
+                        self.process_message(event)
+                for event in parser.tick():
+                    waiting = False
+                    self.process_message(event)
+        with suppress(EOFError, ParseError):
+            for _ in parser.feed(""):
+                pass

@@ -1,0 +1,47 @@
+"""What the app costs, beside what it may cost: `python -m tests.benchmarks.app_cost`. Never part of the test suite.
+
+Everything is measured from outside, on a pseudo-terminal of 120x40, sides taken in turn; Linux only. Other work on the
+machine is seen in every time: the processor times beside them suffer less from it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections.abc import Callable, Sequence
+
+from tests.benchmarks import app_history, app_running, app_speed, app_start
+from tests.benchmarks.app_table import HEAD, Figure, rows
+
+PRESETS = ("sinusoid-maml", "glyphs")
+WORK = (("sinusoid-maml", 15_000), ("glyphs", 30))
+"""Presets and meta-steps: some twenty seconds on two cores."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", choices=("start", "history", "running", "speed"), action="append")
+    parser.add_argument("--starts", type=int, default=10, help="of each kind")
+    parser.add_argument("--seconds", type=float, default=15.0, help="of training over which bytes are counted")
+    parser.add_argument("--rounds", type=int, default=5, help="of keys, and of runs in and without the app")
+    parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="for all runs")
+    chosen = parser.parse_args()
+    options = [word for each in chosen.set for word in ("--set", each)]
+    sections: dict[str, Callable[[], Sequence[Figure]]] = {
+        "start": lambda: app_start.measure(chosen.starts),
+        "history": app_history.measure,
+        "running": lambda: app_running.measure(PRESETS, seconds=chosen.seconds, rounds=chosen.rounds, options=options),
+        "speed": lambda: app_speed.measure(WORK, rounds=chosen.rounds, options=options),
+    }
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f} at the start\n")
+    print("\n".join(HEAD))
+    for name, section in sections.items():
+        if not chosen.only or name in chosen.only:
+            for line in rows(section()):
+                print(line, flush=True)
+    print(f"\nload {os.getloadavg()[0]:.1f} at the end")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,171 @@
+"""What a million meta-steps of history cost: memory of the process, and the time to draw them.
+
+`python -m tests.benchmarks.app_history live` and `... read` measure in a process of their own and print JSON.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from metatui.learning.events import Progress
+from metatui.runs.folder import RunFolder
+from metatui.runs.metrics import MetricsWriter
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui.app import make_app
+from metatui.tui.conductor import Conductor
+from metatui.tui.monitor import Monitor
+from metatui.tui.replay import Replay
+from tests.benchmarks.app_table import Figure
+from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
+
+FEW, MANY = 1_000, 1_000_000
+LARGEST_GROWTH = 50 * 2**20
+DRAINED = 500
+"""Meta-steps between two drains of the mailbox, as at 1,000 a second."""
+
+
+def measure() -> list[Figure]:
+    live, read = _child("live"), _child("read")
+    slower = live["draw_many"] / live["draw_few"]
+    return [
+        _memory("memory after 1,000,000 meta-steps, above that after 1,000", live["growth"]),
+        Figure(
+            "drawing curves and sparklines of 1,000,000, beside 1,000", "no slower",
+            f"{1000 * live['draw_many']:.1f} ms, {1000 * live['draw_few']:.1f} ms ({slower:.2f} times)", slower <= 1.1,
+        ),
+        Figure("taking in one meta-step, in batches of 500", "", f"{1e6 * live['take']:.2f} µs"),
+        _memory("reading a run of 1,000,000 from disk: memory kept", read["growth"]),
+        _memory("the same: most memory on the way", read["peak"]),
+        Figure("the same: processor time", "", f"{read['seconds']:.1f} s"),
+    ]  # fmt: skip
+
+
+def _memory(what: str, growth: float) -> Figure:
+    return Figure(what, "50 MB", f"{growth / 1e6:.1f} MB", growth < LARGEST_GROWTH)
+
+
+def _child(what: str) -> dict[str, float]:
+    with new_home() as home:
+        done = subprocess.run(
+            [sys.executable, "-m", "tests.benchmarks.app_history", what],
+            env=surroundings(home) | {"BENCHMARK_HOME": str(home)}, check=True, capture_output=True, text=True,
+        )  # fmt: skip
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
+
+
+def steps(first: int, last: int) -> Iterator[Progress]:
+    """Meta-steps with noise in every number."""
+    noise = random.Random(first)
+    for iteration in range(first, last + 1):
+        loss = 0.3 + 3 / (1 + iteration / 5000) + 0.2 * noise.random()
+        yield Progress(iteration, loss, None, loss + 1, noise.random(), 0.001, 25 * iteration, iteration / 1000)
+
+
+class _Told:
+    """A session that only says meta-steps."""
+
+    run_id = "told"
+
+    def __init__(self, first: int, last: int) -> None:
+        self._range = first, last
+
+    def __iter__(self) -> Iterator[Progress]:
+        return steps(*self._range)
+
+    def submit(self, command: object) -> None:
+        pass
+
+
+def grown(monitor: Monitor, until: int) -> float:
+    """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
+    first, took = monitor.iteration + 1, 0.0
+    while first <= until:
+        conductor, last = Conductor(), min(until, first + DRAINED - 1)
+        training = conductor.begin(lambda a=first, b=last: _Told(a, b), monitor)  # type: ignore[misc]
+        training.run()
+        began = time.thread_time()
+        conductor.drain()
+        took += time.thread_time() - began
+        first = last + 1
+    return took / max(1, until)
+
+
+async def live() -> dict[str, float]:
+    """Feeds an app of the usual size, without a terminal."""
+    few, many = Monitor(Settings()), Monitor(Settings())
+    app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
+    took: dict[str, list[float]] = {"few": [], "many": []}
+    async with app.run_test(size=SIZE) as pilot:
+        grown(few, FEW)
+        grown(many, FEW)
+        for monitor in (few, many):  # what is made once at the first drawing is no growth
+            app.shown = monitor
+            app.show_run()
+            await pilot.pause()
+        before = resident()
+        take = grown(many, MANY)
+        for _ in range(25):
+            for name, monitor in (("few", few), ("many", many)):
+                app.shown = monitor
+                began = time.thread_time()
+                app.show_run()
+                took[name].append(time.thread_time() - began)
+                await pilot.pause()
+        growth = resident() - before
+    return {
+        "growth": growth,
+        "take": take,
+        "draw_few": statistics.median(took["few"]),
+        "draw_many": statistics.median(took["many"]),
+    }
+
+
+def read() -> dict[str, float]:
+    run = _run_on_disk(Path(os.environ["BENCHMARK_HOME"]) / "runs")
+    Replay(run).run.status()  # imports what it needs
+    before, began = resident(), time.thread_time()
+    monitor = Replay(run).read()
+    seconds = time.thread_time() - began
+    assert monitor.iteration == MANY
+    peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
+    return {"growth": resident() - before, "peak": peak - before, "seconds": seconds}
+
+
+def _run_on_disk(root: Path) -> RunFolder:
+    """Written by a child, so that this process has not had the memory for it."""
+    subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
+    (run,) = RunStore(root).runs()
+    return run
+
+
+def write_run(root: Path) -> None:
+    writer = MetricsWriter(RunStore(root).create(Settings()).metrics_path, after=0)
+    for step in steps(1, MANY):
+        writer.append(step)
+    writer.close()
+
+
+def resident() -> int:
+    """Bytes."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["live"]:
+            print(json.dumps(asyncio.run(live())))
+        case ["read"]:
+            print(json.dumps(read()))
+        case ["write", folder]:
+            write_run(Path(folder))

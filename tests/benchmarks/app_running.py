@@ -1,0 +1,117 @@
+"""The app while it trains: bytes to the terminal, and how soon a key press is on the screen."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.benchmarks.app_table import Figure
+from tests.benchmarks.app_terminal import Watched, new_home, settings
+
+MOST_KIB = 25.0
+LATEST = 0.1
+GIVEN_UP = 5.0
+"""Seconds after which an answer to a key counts as not given."""
+ENDLESS = settings(training__iterations=10_000_000)
+
+
+@dataclass(frozen=True)
+class Press:
+    """A key, and what is on the screen once it has been answered."""
+
+    key: str
+    answered: Callable[[str], bool]
+
+
+def shows(words: str) -> Callable[[str], bool]:
+    return lambda text: words in text
+
+
+def hides(words: str) -> Callable[[str], bool]:
+    return lambda text: words not in text
+
+
+ROUND: Sequence[Press] = (
+    Press("y", shows("log scale")),
+    Press("y", hides("log scale")),
+    Press("o", shows("smoothed 0.6")),
+    Press("o", shows("smoothed 0.9")),
+    Press("o", shows("smoothed 0.97")),
+    Press("o", hides("smoothed")),
+    Press("t", shows("seconds of training")),
+    Press("t", hides("seconds of training")),
+    Press("f1", shows("Train what the form says.")),
+    Press("escape", hides("Train what the form says.")),
+    Press("f4", shows("Change the running run")),
+    Press("escape", hides("Change the running run")),
+    Press("2", shows("Result")),
+    Press("1", shows("Curves")),
+    Press("f3", hides("Settings")),
+    Press("f3", shows("Settings")),
+    Press("ctrl+p", shows("Search for commands")),
+    Press("escape", hides("Search for commands")),
+)
+"""What one does while one watches: looks at curves in other ways, at other tabs, at the help, into dialogs."""
+
+
+def measure(presets: Sequence[str], *, seconds: float, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
+    figures = []
+    for preset in presets:
+        with new_home() as home:
+            figures += _measure(preset, home, seconds, rounds, options)
+    return figures
+
+
+def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequence[str]) -> list[Figure]:
+    with Watched("--preset", preset, *ENDLESS, *options, home=home) as app:
+        app.quiet(1.0)
+        idle_from = time.monotonic()
+        time.sleep(min(seconds, 5.0))
+        idle = app.sent(idle_from, time.monotonic())
+        app.press("f5")
+        app.wait_for(b"meta-steps/s")
+        time.sleep(5.0)  # the first seconds draw all anew
+        began, cpu = time.monotonic(), app.interface_cpu_seconds
+        time.sleep(seconds)
+        ended = time.monotonic()
+        rate = app.sent(began, ended) / (ended - began) / 1024
+        share = (app.interface_cpu_seconds - cpu) / (ended - began)
+        late = latencies(app, rounds)
+        app.press("f6")
+        app.wait_for(b"Paused", since=ended)
+        app.quiet(2.0)
+        paused_from = time.monotonic()
+        time.sleep(min(seconds, 5.0))
+        idle += app.sent(paused_from, time.monotonic())
+    slowest = sorted(late)[int(0.95 * (len(late) - 1) + 0.5)]
+    middle, most = statistics.median(late), max(late)
+    said = f"{1000 * slowest:.0f} ms (median {1000 * middle:.0f}, most {1000 * most:.0f}, {len(late)} keys)"
+    return [
+        Figure(f"to the terminal while training, {preset}", "25 KiB/s", f"{rate:.1f} KiB/s", rate <= MOST_KIB),
+        Figure(f"to the terminal before a run and while paused, {preset}", "0 bytes", f"{idle} bytes", idle == 0),
+        Figure(f"key press on the screen while training, 95th percentile, {preset}", "100 ms", said, slowest <= LATEST),
+        Figure(f"processor time of the thread that draws, {preset}", "", f"{100 * share:.1f} % of one"),
+    ]
+
+
+def latencies(app: Watched, rounds: int) -> list[float]:
+    """Seconds until each key of some ROUNDs was answered. Keys come at any moment between two refreshes."""
+    moment = random.Random(0)
+    pressed = []
+    for _ in range(rounds):
+        for press in ROUND:
+            pressed.append((app.press(press.key), press))
+            time.sleep(moment.uniform(0.6, 1.1))
+    time.sleep(GIVEN_UP)
+    found, waiting = [], list(reversed(pressed))
+    for at, text in app.screens():
+        while waiting and at - waiting[-1][0] > GIVEN_UP:
+            found.append(GIVEN_UP)
+            waiting.pop()
+        while waiting and at >= waiting[-1][0] and waiting[-1][1].answered(text):
+            found.append(at - waiting.pop()[0])
+    return found + [GIVEN_UP] * len(waiting)

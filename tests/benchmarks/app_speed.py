@@ -1,0 +1,54 @@
+"""How fast a run is in the app beside the same run without it, taken in turn."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from metatui.runs.store import RunStore
+from tests.benchmarks.app_table import Figure
+from tests.benchmarks.app_terminal import COMMAND, Watched, new_home, settings, surroundings
+
+LEAST = 0.95
+
+
+def measure(work: Sequence[tuple[str, int]], *, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
+    """`work` is presets and for how many meta-steps each is trained."""
+    return [_measure(preset, iterations, rounds, options) for preset, iterations in work]
+
+
+def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) -> Figure:
+    chosen = [
+        *settings(
+            training__iterations=iterations, evaluation__every=0, evaluation__tasks=2, evaluation__test_tasks=2,
+            checkpoint__every=86_400,
+        ),
+        *options,
+    ]  # fmt: skip
+    without, within = [], []
+    for _ in range(rounds):
+        with new_home() as home:
+            subprocess.run([*COMMAND, "run", preset, *chosen], env=surroundings(home), check=True, capture_output=True)
+            without.append(speed(home))
+        with new_home() as home:
+            with Watched("--preset", preset, *chosen, "--start", home=home) as app:
+                app.wait_for(b"Finished")
+            within.append(speed(home))
+    ratios = [b / a for a, b in zip(without, within, strict=True)]
+    ratio = statistics.median(ratios)
+    said = (
+        f"{100 * ratio:.1f} % ({statistics.median(within):.4g} of {statistics.median(without):.4g} meta-steps/s; "
+        f"rounds {', '.join(f'{100 * each:.0f}' for each in ratios)})"
+    )
+    return Figure(f"speed in the app, of that without it, {preset}", "95 %", said, ratio >= LEAST)
+
+
+def speed(home: Path) -> float:
+    """Meta-steps a second of the one run there, by its journal: all that is between its start and its end counts."""
+    (run,) = RunStore(home / "runs").runs()
+    journal = run.journal()
+    started = next(entry for entry in journal if entry.event == "started")
+    ended = next(entry for entry in reversed(journal) if entry.event == "finished")
+    return ended.iteration / (ended.time - started.time).total_seconds()

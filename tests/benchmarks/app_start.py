@@ -1,0 +1,46 @@
+"""How long `metatui --version` and the app's first full frame take, and what the first screen weighs."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import time
+
+from tests.benchmarks.app_table import Figure
+from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, new_home, surroundings
+
+PARTS = ("1 Work", "Settings", "Iterations", "No run yet", "Curves", "Journal", "Adaptation", "F5 Start", "Quit")
+"""What a full frame has, from the top row to the last."""
+
+
+def is_full(text: str) -> bool:
+    return all(part in text for part in PARTS)
+
+
+def measure(rounds: int) -> list[Figure]:
+    """Starts of both kinds in turn."""
+    versions, frames, version_cpu, frame_cpu, sizes = [], [], [], [], []
+    with new_home() as home:
+        for _ in range(rounds):
+            before, began = children_cpu(), time.monotonic()
+            subprocess.run([*COMMAND, "--version"], env=surroundings(home), check=True, capture_output=True)
+            versions.append(time.monotonic() - began)
+            version_cpu.append(children_cpu() - before)
+            with Watched(home=home) as app:
+                app.quiet(0.5)
+                frames.append(app.first(is_full))
+                frame_cpu.append(app.cpu_seconds)
+                sizes.append(sum(len(chunk.data) for chunk in app.chunks))
+    return [
+        _figure("`metatui --version`", 0.25, versions, version_cpu),
+        _figure("start to first full frame, 120x40", 0.6, frames, frame_cpu),
+        Figure("bytes of the first screen", "", f"{statistics.median(sizes) / 1024:.0f} KiB"),
+    ]
+
+
+def _figure(name: str, limit: float, wall: list[float], cpu: list[float]) -> Figure:
+    middle = statistics.median(wall)
+    said = (
+        f"{middle:.2f} s (fastest {min(wall):.2f} s; processor {statistics.median(cpu):.2f} s, least {min(cpu):.2f} s)"
+    )
+    return Figure(name, f"{limit:g} s", said, middle <= limit)
