@@ -143,14 +143,19 @@ def test_what_a_run_adds_is_printed_beside_the_limit() -> None:
 def test_the_memory_of_inner_steps_is_measured() -> None:
     work = small("maml", IMAGES)
     for how in ("recomputed", "unrolled"):
-        assert memory.measured("loop", memory.by(how, work)) >= 0
+        found = memory.measured("loop", memory.by(how, work))
+        assert found.engine == "loop"
+        assert found.bytes >= 0
         assert memory.distance_of("loop", memory.by(how, work)) <= timing.AGREEMENT
     rows: list[dict[str, Any]] = [
-        {"name": "loop", "few_bytes": 100_000_000, "many_bytes": 150_000_000, "distance": 1.2e-15},
+        {
+            "name": "auto", "few": {"engine": "loop", "bytes": 100_000_000},
+            "many": {"engine": "batched", "bytes": 150_000_000}, "distance": 1.2e-15,
+        },
         {"name": "batched", "error": "20 steps were not done in 900 s"},
-    ]
-    _, _, loop, batched = memory.table(rows).splitlines()
-    assert loop == "| loop | 100 MB | 150 MB | 1.50 | 1.5 | 1e-15 |"
+    ]  # fmt: skip
+    _, _, auto, batched = memory.table(rows).splitlines()
+    assert auto == "| auto (loop, batched) | 100 MB | 150 MB | 1.50 | 1.5 | 1e-15 |"
     assert batched == "| batched | 20 steps were not done in 900 s | | | | |"
 
 
