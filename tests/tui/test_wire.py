@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from metatui.tui import wire
 from metatui.tui.wire import Screen
 
-WIDTH, HEIGHT = 12, 3
+WIDTH, HEIGHT = 24, 3  # wide enough for the widest pieces: what runs over the edge, Textual never sends
 STYLES = ("", "1", "38;2;1;2;3;48;2;9;9;9", "31")
 WORDS = st.text(st.sampled_from("ab ●⠒字"), min_size=1, max_size=4)
 PIECES = st.tuples(
