@@ -21,11 +21,11 @@ AGREEMENT = 1e-8
 META_STEPS_COMPARED = 2
 """The second shows whether Adam carries over what it should."""
 
-WARM_UP = 0.05
+WARM_UP = 0.5
 """Seconds of untimed steps, at least one, at the beginning of each turn: another library's threads may still be
 spinning on the cores, and the caches are full of its tensors."""
 
-TURN = 0.25
+TURN = 1.0
 """Seconds of timed steps in each turn, at least one."""
 
 SLOW = 1000.0
