@@ -271,7 +271,7 @@ class ComputeSettings(Group):
     second_order: Literal["auto", "unrolled", "recomputed"] = knob(
         "auto",
         label="Second order",
-        help="MAML's gradient through the graph of all inner steps, or by one step's Hessian at a time, in less memory.",
+        help="MAML's gradient through the graph of all inner steps, or by one step's Hessian at a time in less memory.",
         when={"algorithm.name": frozenset({"maml"})},
     )
     cuda_graphs: bool = knob(

@@ -130,7 +130,9 @@ async def test_the_legend_is_whole_in_a_small_terminal(count: int) -> None:
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         await pilot.pause()
         head = lines(app.query_one(AdaptationPanel))[0]
-        assert all(name in head for name in ("truth", "before", "support", "step 10", "of 0-7" if count > 1 else "/0-7"))
+        assert all(
+            name in head for name in ("truth", "before", "support", "step 10", "of 0-7" if count > 1 else "/0-7")
+        )
         assert ("after" in head) == (count == 1)
 
 
