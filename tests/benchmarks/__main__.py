@@ -50,9 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(row(work, timed))
         if options.device != "cpu":
             rows[-1]["floor_ms"] = floor_ms(work)
+        written(options.json, {"machine": machine(options.device), "rows": rows})  # a run is long, and may be cut off
     if not rows:
         raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
-    written(options.json, {"machine": machine(options.device), "rows": rows})
     print(table(rows))
     for found in rows if options.device != "cpu" else []:
         own, floor = found["sides"][OWN]["ms"], found["floor_ms"]
