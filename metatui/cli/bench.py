@@ -12,7 +12,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from metatui.cli.options import changed, json_option
 from metatui.cli.output import console, emit
-from metatui.cli.signals import ending_softly
 from metatui.errors import BadInput, MetatuiError
 from metatui.learning.benchmark import (
     ALGORITHMS,
@@ -27,6 +26,7 @@ from metatui.learning.benchmark import (
     Report,
     cells,
 )
+from metatui.runs.signals import ending_softly
 from metatui.settings import Settings
 from metatui.text import plain
 from metatui.tui.benchmark import rows

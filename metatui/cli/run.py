@@ -61,8 +61,8 @@ def run(
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if resume is None else None
 
     from metatui.cli.progress import display
-    from metatui.cli.signals import ending_softly
     from metatui.runs.session import Session
+    from metatui.runs.signals import ending_softly
     from metatui.runs.store import RunStore
 
     if resume is not None:

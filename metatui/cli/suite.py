@@ -137,8 +137,8 @@ def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[t
 
 def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tuple[list[str], bool]:
     """Makes what is missing of the suite: a sentence for each run that failed, and whether nobody stopped it."""
-    from metatui.cli.signals import ending_softly
     from metatui.cli.suite_progress import display
+    from metatui.runs.signals import ending_softly
     from metatui.runs.suite import Conductor, Ledger, RunEnded
 
     failed = []
