@@ -188,6 +188,8 @@ class Bench(Window):
         news = self.conductor.drain()
         for event in news.events:
             self._react(event)
+        if any(isinstance(event, Evaluated | Finished) for event in news.events):
+            self.show_adaptation()
         ended = before.active and not self.conductor.phase.active
         if ended:
             self._ended()
@@ -203,8 +205,6 @@ class Bench(Window):
                 self.runs_tab.reload(newest=True)
             case Tweaked():
                 self.form.tweaked(monitor.settings, event.path)
-            case Evaluated() | Finished():
-                self.show_adaptation()
             case Checkpointed(kind="last") if self._saving:
                 self._saving = False
                 self.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")

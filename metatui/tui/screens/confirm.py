@@ -8,13 +8,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.words import Words
 
 
-class ConfirmScreen(ModalScreen[bool]):
+class ConfirmScreen(Dialog[bool]):
     """Asks `question`; escape and the second button mean no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

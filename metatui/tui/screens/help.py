@@ -11,12 +11,12 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Size
-from textual.screen import ModalScreen
 
 from metatui.tui.actions import ACTIONS, Action, Situation
 from metatui.tui.charts.look import Look, look_of, symbols_of
 from metatui.tui.charts.rows import Row, RowsWidget
 from metatui.tui.panes.bars import key_name
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.symbols import Symbols
 from metatui.tui.words import Words
 
@@ -29,7 +29,7 @@ ABOUT = (
 FORM_KEYS = "Tab and shift+tab move, enter opens a choice or a group, space turns a switch, escape leaves a text field."
 
 
-class HelpScreen(ModalScreen[None]):
+class HelpScreen(Dialog[None]):
     """Made from the table of actions, so it cannot be out of date; what cannot be done now is dim."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q", "dismiss", "Close")]

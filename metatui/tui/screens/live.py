@@ -9,19 +9,19 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
-from textual.screen import ModalScreen
 from textual.widgets import Button
 
 from metatui.knobs import KNOBS, text_of
 from metatui.settings import Scalar, Settings
 from metatui.tui.form.fields import KnobField
 from metatui.tui.form.model import assess, texts_of
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.words import Words
 
 Changes = Mapping[str, Scalar]
 
 
-class LiveScreen(ModalScreen[Changes]):
+class LiveScreen(Dialog[Changes]):
     """The live settings of the running run; dismissed with those that changed, by path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]

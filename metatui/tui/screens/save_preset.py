@@ -10,12 +10,12 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from metatui.errors import MetatuiError
 from metatui.tui.entry import Entry
 from metatui.tui.form.toggle import Toggle
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.words import Words
 
 
@@ -28,7 +28,7 @@ class PresetName:
     overwrite: bool = False
 
 
-class SavePresetScreen(ModalScreen[PresetName | None]):
+class SavePresetScreen(Dialog[PresetName | None]):
     """Asks for a name; `save` is tried here, so that what is wrong with the name is said beside it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
