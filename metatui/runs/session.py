@@ -12,6 +12,7 @@ from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
 from metatui.knobs import KNOBS, change
 from metatui.learning.events import Change, Command, Event, Progress, Stop, Tweaked, Warned
 from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import Entry, in_force, last_status
 from metatui.runs.lock import RunLock
@@ -48,6 +49,7 @@ class Session:
             check_tensorboard()  # before the data are looked at
         self.run = run
         self.outcome = Outcome()
+        self.control = ControlServer(self)
         self._notes: list[Event] = []
         self._tweaks: dict[int, list[Change]] = defaultdict(list)
         self._trainer = Trainer(settings, state=state, save=self._save)
@@ -60,6 +62,11 @@ class Session:
     @property
     def run_id(self) -> str:
         return self.run.id
+
+    @property
+    def settings(self) -> Settings:
+        """With every tweak so far."""
+        return self._trainer.settings
 
     @classmethod
     def start(cls, settings: Settings, *, runs_dir: str | Path | None = None, preset: str | None = None) -> Session:
@@ -129,6 +136,7 @@ class Session:
 
     def close(self) -> None:
         """Lets the run go. Only a session that is never iterated needs it."""
+        self.control.close()
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
@@ -139,8 +147,12 @@ class Session:
                 the traceback.
         """
         try:
+            if problem := self.control.open():
+                self._notes.append(Warned(self._trainer.iteration, problem))
             with closing(self._events()) as events:
-                yield from events
+                for event in events:
+                    self.control.tell(event)
+                    yield event
         except MetatuiError as error:
             self.outcome.status = "failed"
             self._writer.failed(str(error))

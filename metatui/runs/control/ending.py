@@ -1,0 +1,41 @@
+"""How a run ended whose process has hung up, by what is on disk."""
+
+from __future__ import annotations
+
+from metatui.errors import BadInput
+from metatui.learning.events import Failed, Finished
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import Entry
+from metatui.text import plain
+
+
+def ending(run: RunFolder, pid: int, reached: int, *, still_on: bool) -> Finished | Failed:
+    """The last event of a run that was seen until meta-step `reached`."""
+    if still_on:
+        return Failed(reached, f"Process {pid} no longer shows run {run.id}, but goes on with it: attach to it again")
+    status = run.status()
+    last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
+    if last is None or status not in ("finished", "stopped", "failed"):
+        return Failed(
+            reached,
+            f"Process {pid}, which trained run {run.id}, is gone, so the run is interrupted: "
+            f"metatui run --resume {run.id} goes on with it",
+        )
+    if status == "failed":
+        return Failed(last.iteration, plain(str(last.details.get("sentence")), limit=2000))
+    return _finished(run, last)
+
+
+def _finished(run: RunFolder, last: Entry) -> Finished:
+    seconds, why = last.details.get("seconds"), last.details.get("reason")
+    try:
+        test, views = run.evaluation().test, run.views()
+    except BadInput:
+        test, views = None, ()
+    return Finished(
+        iteration=last.iteration,
+        reason=plain(why) if isinstance(why, str) else last.event,
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        test=test,
+        views=views if test else (),
+    )
