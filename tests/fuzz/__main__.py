@@ -1,0 +1,63 @@
+"""Breaks what metatui reads, case after case, and says what was not answered with a sentence."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from pathlib import Path
+
+from tests.fuzz import runner
+from tests.fuzz.runner import Result
+from tests.fuzz.targets import TARGETS
+
+FINE = ("read", "refused")
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
+    parser.add_argument("--cases", type=int, default=10_000, help="how many (10000)")
+    parser.add_argument("--first", type=int, default=0, help="the number of the first")
+    parser.add_argument("--seed", type=int, help="decides every case; a new one each time if not given")
+    parser.add_argument("--only", choices=sorted(TARGETS), help="cases of one target alone")
+    given = parser.parse_args()
+    seed = random.randrange(2**31) if given.seed is None else given.seed
+    print(f"seed {seed}")
+    began, found = time.monotonic(), []
+    with tempfile.TemporaryDirectory() as folder:
+        runner.prepare(Path(folder))
+        for result in runner.results(Path(folder), seed, range(given.first, given.first + given.cases), given.only):
+            found.append(result)
+            if result["outcome"] not in FINE:
+                print(f"case {result['case']} ({result['target']}): {result['outcome']}: {result['how']}")
+                print("    " + result["detail"].strip().replace("\n", "\n    "), flush=True)
+            elif len(found) % 500 == 0:
+                print(f"{len(found):,} cases", flush=True)
+    print(table(found))
+    bad = sum(result["outcome"] not in FINE for result in found)
+    print(f"{len(found):,} cases in {time.monotonic() - began:.0f} s: {bad} not as they should be")
+    return 1 if bad else 0
+
+
+def table(found: list[Result]) -> str:
+    """For each target: cases, how they ended, the longest, and the most memory that one took."""
+    rows = [f"{'':16}{'cases':>7}{'read':>7}{'refused':>9}{'wrong':>7}{'longest':>10}{'memory':>10}"]
+    by_target: dict[str, list[Result]] = defaultdict(list)
+    for result in found:
+        by_target[result["target"]].append(result)
+    for name, results in sorted(by_target.items()):
+        ends = Counter(result["outcome"] for result in results)
+        wrong = len(results) - ends["read"] - ends["refused"]
+        longest = max(result.get("seconds", 0.0) for result in results)
+        most = max(result.get("bytes", 0) for result in results) / 2**20
+        rows.append(
+            f"{name:16}{len(results):7,}{ends['read']:7,}{ends['refused']:9,}{wrong:7,}{longest:8.2f} s{most:6,.0f} MiB"
+        )
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

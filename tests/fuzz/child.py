@@ -1,0 +1,110 @@
+"""The process in which cases are run, one after the other: what it says of each is a line of JSON.
+
+Started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGET]`, with `FOLDER/samples` filled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from metatui.errors import MetatuiError
+from tests.fuzz import mutations, readers, samples
+from tests.fuzz.targets import TARGETS, target_of
+from tests.fuzz.watch import TooLong, Watch, forget_peak, limit_memory, peak
+
+SECRET = b"nobody's business\n"
+
+
+class Cases:
+    """Cases of one seed. `folder` has the samples, and room for the home of each case."""
+
+    def __init__(self, folder: Path, seed: int, only: str | None = None) -> None:
+        self._samples, self._home, self._outside = folder / "samples", folder / "home", folder / "outside"
+        self._seed, self._only = seed, only
+        self._outside.write_bytes(SECRET)
+        mutations.OUTSIDE = self._outside
+        self._watch = Watch(self._home)
+
+    def run(self, number: int) -> dict[str, Any]:
+        """What became of a case: `outcome` is `read`, `refused` or what is wrong."""
+        name, chance = target_of(number, self._seed, self._only)
+        target = TARGETS[name]
+        self._furnish(target.needs)
+        how = target.mutate(self._home, chance)
+        before, began = forget_peak(), time.perf_counter()
+        outcome, detail = "read", ""
+        with self._watch.case() as forbidden:
+            try:
+                target.read(self._home, chance)
+            except MetatuiError as error:
+                outcome, detail = "refused", str(error)
+            except TooLong as error:
+                outcome, detail = "hang", "".join(traceback.format_exception(error))
+            except BaseException as error:
+                outcome, detail = type(error).__name__, "".join(traceback.format_exception(error))
+        if outcome == "refused" and (not detail.strip() or len(detail) > 3000 or not detail.isprintable()):
+            outcome = "unreadable sentence"
+        if forbidden:
+            outcome, detail = "forbidden", "; ".join(forbidden)
+        if self._outside.read_bytes() != SECRET:
+            outcome = "a file outside was changed"
+            self._outside.write_bytes(SECRET)
+        took = round(time.perf_counter() - began, 3)
+        return {"case": number, "target": name, "how": how, "outcome": outcome, "detail": detail, "seconds": took,
+                "bytes": max(0, peak() - before)}  # fmt: skip
+
+    def _furnish(self, needs: tuple[str, ...]) -> None:
+        """An empty home but for what the case needs."""
+        if self._home.exists():
+            shutil.rmtree(self._home)
+        for name in ("config", "data", "cache", "state", "tmp"):
+            (self._home / name).mkdir(parents=True)
+        for name in needs:
+            if (self._samples / name).exists():
+                shutil.copytree(self._samples / name, self._home / name, dirs_exist_ok=True)
+
+
+def main(arguments: list[str]) -> None:
+    folder, seed, first, end = Path(arguments[0]), int(arguments[1]), int(arguments[2]), int(arguments[3])
+    say = os.fdopen(os.dup(1), "w", buffering=1)
+    log = os.open(folder / "child.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(samples.environment(folder / "home"))
+    os.environ.pop("METATUI_RUNS", None)
+    sys.dont_write_bytecode = True
+    cases = Cases(folder, seed, arguments[4] if len(arguments) > 4 else None)
+    _warm_up()
+    limit_memory()
+    _run(cases, range(first, end), say)
+
+
+def _run(cases: Cases, numbers: range, say: TextIO) -> None:
+    for number in numbers:
+        print(json.dumps({"begin": number}), file=say)
+        print(json.dumps(cases.run(number)), file=say)
+
+
+def _warm_up() -> None:
+    """Import what cases import, so that the limit of memory is about the cases."""
+    import torch
+
+    import metatui.runs.session
+    import metatui.tui.laboratory
+
+    torch.set_num_threads(1)
+    torch.ones(2, requires_grad=True).sum().backward()  # starts the thread that computes gradients
+    with contextlib.suppress(MetatuiError):
+        readers.theme(Path(), None)  # type: ignore[arg-type]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

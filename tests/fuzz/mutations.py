@@ -1,0 +1,171 @@
+"""Ways to break a file: its bytes, what kind of thing it is, and what is said in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import struct
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from tests.fuzz import trees
+from tests.fuzz.values import TEXTS, anything, scalar
+
+Mutation = Callable[[Path, Random], None]
+"""Breaks the file at a path, which exists before and may not afterwards."""
+
+
+def of_bytes(path: Path, chance: Random) -> None:
+    """Any bytes at all."""
+    data = bytearray(path.read_bytes())
+    for _ in range(chance.choice((1, 1, 2, 5, 50))):
+        at = chance.randrange(len(data) + 1)
+        match chance.randrange(7):
+            case 0:
+                del data[at:]
+            case 1 if data:
+                data[min(at, len(data) - 1)] ^= 1 << chance.randrange(8)
+            case 2:
+                data[at:at] = chance.choice(TEXTS).encode(errors="surrogatepass")
+            case 3:
+                data[at:at] = chance.randbytes(chance.choice((1, 8, 300)))
+            case 4:
+                data[at:at] = data[: chance.randrange(len(data) + 1)]
+            case 5:
+                del data[at : at + chance.choice((1, 4, 100))]
+            case _:
+                data[at : at + 8] = struct.pack("<Q", chance.choice((0, 1, 2**31, 2**40, 2**63, 2**64 - 1)))
+        del data[4_000_000:]
+    path.write_bytes(data)
+
+
+def of_kind(path: Path, chance: Random) -> None:
+    """No longer the file that it was, but something that is called the same."""
+    path.unlink()
+    away = path.parent
+    match chance.randrange(14):
+        case 0:
+            pass
+        case 1:
+            path.mkdir()
+        case 2:
+            os.mkfifo(path)
+        case 3:
+            path.symlink_to(path)
+        case 4:
+            path.symlink_to("/dev/zero")
+        case 5:
+            path.symlink_to("/dev/urandom")
+        case 6:
+            path.symlink_to(away / "nothing")
+        case 7:
+            path.symlink_to(OUTSIDE)
+        case 8:
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as made:  # a path may be too long for one
+                made.bind(str(path))
+        case 9:
+            path.write_bytes(b"")
+        case 10:
+            path.write_bytes(chance.randbytes(chance.choice((1, 9, 1000))))
+        case 11:
+            sparse(path, chance.choice((10**8, 10**9, 10**12)))
+        case 12:
+            path.symlink_to(away)
+        case _:
+            path.symlink_to("/dev/tty")
+
+
+OUTSIDE = Path("/nonexistent")
+"""A file that is nobody's business; set by whoever breaks files."""
+
+
+def sparse(path: Path, size: int) -> None:
+    """A file that claims `size` bytes and takes none."""
+    with path.open("ab") as file:
+        with suppress(OSError):  # a file system has its limits
+            file.truncate(size)
+
+
+def of_json(path: Path, chance: Random) -> None:
+    path.write_text(trees.text(trees.mutated(json.loads(path.read_bytes()), chance)), errors="surrogatepass")
+
+
+def of_lines(path: Path, chance: Random) -> None:
+    """JSON lines: some with other content, some more, fewer, or in another order."""
+    lines = path.read_text().splitlines()
+    for _ in range(chance.choice((1, 2, 5))):
+        at = chance.randrange(len(lines)) if lines else 0
+        match chance.randrange(6):
+            case 0:
+                lines[at:at] = [chance.choice(TEXTS)]
+            case 1:
+                lines[at:at] = [trees.text(anything(chance))]
+            case 2:
+                chance.shuffle(lines)
+            case 3:
+                lines += lines[at:] * chance.choice((1, 20))
+            case _ if lines:
+                with suppress(ValueError, RecursionError):
+                    lines[at] = trees.text(trees.mutated(json.loads(lines[at]), chance))
+    text = chance.choice(("\n", "\n", "\n", "\r\n", "\n\n", "\0")).join(lines)
+    path.write_text(text + chance.choice(("\n", "")), errors="surrogatepass")
+
+
+def of_toml(path: Path, chance: Random) -> None:
+    """A setting's value, name or table, in TOML's own words or not quite."""
+    lines = path.read_text().splitlines()
+    for _ in range(chance.choice((1, 1, 2, 4))):
+        at = chance.randrange(len(lines))
+        key = lines[at].partition("=")[0]
+        match chance.randrange(8):
+            case 0:
+                lines[at] = f"[{chance.choice(('task', 'x', 'preset', 'a.' * 300 + 'b', chance.choice(TEXTS)))}]"
+            case 1:
+                lines[at:at] = [f"{chance.choice(('unknown', 'shots', 'a.' * 900 + 'b'))} = {_toml(chance)}"]
+            case 2:
+                lines[at:at] = lines[at : at + 3]
+            case 3:
+                lines[at:at] = ["x = " + "[" * chance.choice((5, 400, 20_000))]
+            case 4:
+                lines[at:at] = ["x = " + "{a=" * chance.choice((5, 400, 5_000))]
+            case _:
+                lines[at] = f"{key}= {_toml(chance)}"
+    path.write_text("\n".join(lines), errors="surrogatepass")
+
+
+def _toml(chance: Random) -> str:
+    value = chance.choice((scalar(chance), anything(chance)))
+    if chance.random() < 0.1:
+        return "9" * chance.choice((30, 5000))
+    if value is None or isinstance(value, dict):
+        return "{ a = 1 }"
+    said = trees.text(value).replace("NaN", "nan").replace("Infinity", "inf")
+    return re.sub(r"\\ud[89a-f][0-9a-f]{2}", "\\\\ufffd", said) if chance.random() < 0.9 else said
+
+
+def of_safetensors(path: Path, chance: Random) -> None:
+    """The header: other tensors, other claims, other sizes."""
+    data = path.read_bytes()
+    length = int.from_bytes(data[:8], "little")
+    header: Any = json.loads(data[8 : 8 + length])
+    body = data[8 + length :]
+    match chance.randrange(5):
+        case 0:
+            huge = 10**12
+            header["huge"] = {"dtype": "F32", "shape": [huge // 4], "data_offsets": [len(body), len(body) + huge]}
+        case 1:
+            name = chance.choice([name for name in header if name != "__metadata__"])
+            about = header[name]
+            about["shape"] = chance.choice(([2**31, 2**31], [-1], [], [0], [10**30], about["shape"] * 9))
+        case 2:
+            body = chance.choice((b"", body[:7], body * 2, chance.randbytes(len(body))))
+        case _:
+            header = trees.mutated(header, chance)
+    text = trees.text(header).encode(errors="surrogatepass")
+    claimed = chance.choice((len(text),) * 8 + (10**12, 2**64 - 1, 0, len(text) - 1))
+    path.write_bytes(struct.pack("<Q", claimed) + text + body)

@@ -1,0 +1,212 @@
+"""metatui's readers, as a person sets them to work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import itertools
+import os
+from pathlib import Path
+from random import Random
+
+from metatui.errors import MetatuiError
+from tests.fuzz.samples import CACHE, DATA, IMAGES, OTHER, REGRESSION, RUNS
+from tests.fuzz.values import TEXTS
+from tests.omniglot_files import SMALL
+
+
+class Raw(AssertionError):
+    """A character that moves the cursor, or markup, on its way to a person."""
+
+
+def printable(text: str, *, lines: bool = True) -> str:
+    """`text`. Raises Raw where it holds what a terminal takes for a command."""
+    for character in text:
+        if not character.isprintable() and not (lines and character == "\n"):
+            raise Raw(f"{character!r} in {text[:300]!r}")
+    return text
+
+
+def command(*words: str, home: Path) -> None:
+    """A command line of metatui. Errors come through as they were raised; what is printed must be printable."""
+    from metatui.cli.main import cli
+
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            cli.main(args=list(words), prog_name="metatui", standalone_mode=False)
+        finally:
+            printable(out.getvalue())
+            printable(err.getvalue())
+
+
+def renamed(path: Path, chance: Random) -> Path:
+    """`path`, often under a name that its maker chose to do harm."""
+    name = chance.choice(TEXTS)
+    fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
+    if not fit or not path.is_dir() or chance.random() < 0.5:
+        return path
+    return path.rename(path.with_name(_encodable(name)))
+
+
+def _encodable(name: str) -> str:
+    return name.encode(errors="replace").decode()
+
+
+def preset(home: Path, chance: Random) -> None:
+    from metatui import presets
+
+    for found in presets.user():
+        printable(found.name)
+    [printable(problem, lines=False) for problem in presets.problems()]
+    if chance.random() < 0.5:
+        command("presets", home=home)
+        command("presets", "show", "own", home=home)
+    presets.load("own")
+
+
+def suite(home: Path, chance: Random) -> None:
+    from metatui.runs.store import RunStore
+    from metatui.runs.suite.files import load
+    from metatui.runs.suite.ledger import Ledger
+
+    for each in load([home / "suites/own.toml"]):
+        for text in (each.title, each.source, each.notes, *(run.name for run in each.runs)):
+            printable(text)
+        for _, folder in Ledger(each, RunStore()).folders():
+            assert folder is None or folder.path.resolve().parent == (home / RUNS).resolve(), folder
+
+
+def run(home: Path, chance: Random) -> None:
+    """Runs as they are listed, exported, and opened in the app."""
+    from metatui.runs.store import RunStore
+    from metatui.tui.replay import Replay
+
+    own = renamed(home / RUNS / REGRESSION, chance).name
+    match chance.randrange(3):
+        case 0:
+            command("runs", *chance.choice(((), ("--json",))), home=home)
+        case 1:
+            name = str(home / RUNS / chance.choice((own, IMAGES)))
+            command("runs", "export", name, *chance.choice(((), ("--evaluations",))), home=home)
+        case _:
+            for folder in RunStore().runs():
+                with contextlib.suppress(MetatuiError):
+                    replay = Replay(folder)
+                    for _ in range(2):
+                        monitor = replay.read()
+                    [printable(line.text) for line in monitor.journal]
+
+
+def checkpoint(home: Path, chance: Random) -> None:
+    from metatui.runs.evaluating import evaluate, views
+    from metatui.runs.store import RunStore
+
+    folder = RunStore().find(REGRESSION)
+    evaluate(folder, tasks=2, steps=1)
+    views(folder, [0])
+
+
+def resume(home: Path, chance: Random) -> None:
+    from metatui.runs.session import Session
+    from metatui.runs.store import RunStore
+
+    session = Session.resume(RunStore().find(REGRESSION), {"training.iterations": 6, "evaluation.test_tasks": 2})
+    with contextlib.closing(iter(session)) as events:
+        for event in itertools.islice(events, 5):
+            printable(str(getattr(event, "text", "")))
+
+
+def report(home: Path, chance: Random) -> None:
+    from metatui.runs.comparison.comparing import compare
+    from metatui.runs.comparison.exports import EXPORTS
+
+    own = renamed(home / RUNS / REGRESSION, chance)
+    compared = compare(own, OTHER, tasks=2, steps=1)
+    for kind, write in EXPORTS.items():
+        text = printable(write(compared))
+        if kind in (".html", ".svg") and any(tag in text for tag in ("<script", "<img", "javascript:")):
+            raise Raw(f"markup in {kind}")
+
+
+def omniglot(home: Path, chance: Random) -> None:
+    from metatui.learning.tasks.omniglot_data import load, pack
+
+    packed = home / "tmp/packed.safetensors"
+    pack(home / "omniglot", to=packed, layout=SMALL)
+    load(packed, layout=SMALL)
+
+
+def omniglot_cache(home: Path, chance: Random) -> None:
+    from metatui.learning.tasks.omniglot_data import load
+
+    load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
+
+
+def pictures(home: Path, chance: Random) -> None:
+    from metatui.learning.tasks.folder_data import load
+    from metatui.learning.tasks.folder_listing import list_folder
+
+    renamed(home / "pictures/class00", chance)
+    listing = list_folder(str(home / "pictures"))
+    packed = load(listing, size=16, rgb=True)
+    [printable(str(each)) for each in (*listing.left_out, *packed.unusable(listing))]
+    assert len(packed.pixels) + len(packed.left_out) == len(listing.files)
+
+
+def engines(home: Path, chance: Random) -> None:
+    from metatui.learning.choosing import Measured
+
+    for number in range(3):
+        measured = Measured(key=f"{number:024x}")
+        min(measured.ms.values(), default=0.0)
+        measured.add("loop", 1.0)
+
+
+def theme(home: Path, chance: Random) -> None:
+    from metatui.tui.app import chosen_theme
+
+    name, warning = chosen_theme(None)
+    printable(name + warning, lines=False)
+
+
+def package(home: Path, chance: Random) -> None:
+    from metatui.learning.graphs.package import load
+
+    for path in (home / CACHE / "compiled").iterdir():
+        load(path)
+
+
+def app(home: Path, chance: Random) -> None:
+    """Looks at everything that is listed."""
+    from metatui.tui.app import make_app
+
+    renamed(home / RUNS / REGRESSION, chance)
+    size = chance.choice(((80, 24), (120, 40), (200, 60), (40, 10)))
+
+    async def look() -> None:
+        shown = make_app(runs_dir=home / RUNS)
+        async with shown.run_test(size=size) as pilot:
+            await pilot.press("2")
+            await shown.workers.wait_for_complete()
+            for _ in range(3):
+                await pilot.press("2", "enter")
+                await shown.workers.wait_for_complete()
+                await pilot.pause()
+                for key in ("left_square_bracket", "comma", "full_stop", "y", "t", "m", "z", "z", "ctrl+o", "escape"):
+                    await pilot.press(key)
+                _check_screen(shown)
+                await pilot.press("2", "down", "space")
+                await shown.workers.wait_for_complete()
+                _check_screen(shown)
+            await pilot.press("3", "down", "end", "enter")
+            _check_screen(shown)
+
+    asyncio.run(look())
+
+
+def _check_screen(shown: object) -> None:
+    for strip in shown.screen._compositor.render_strips():  # type: ignore[attr-defined]
+        for segment in strip:
+            printable(segment.text, lines=False)

@@ -1,0 +1,97 @@
+"""A home folder in which everything that metatui reads is there, and is good."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from metatui.knobs import parse
+from metatui.settings import Settings
+from tests.folder_files import names, write_classes
+from tests.omniglot_files import SMALL, archive, published
+
+CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/metatui")
+RUNS = DATA / "runs"
+REGRESSION, OTHER, IMAGES = "maml-sinusoid-1", "maml-sinusoid-2", "maml-glyphs-1"
+SUITE = """[suite]
+title = "Two seeds"
+
+[[compare]]
+name = "seeds"
+seeds = [0, 1]
+set = { training.iterations = 3 }
+target = 1.0
+
+[[compare.runs]]
+label = "a"
+
+[compare.runs.set]
+algorithm.inner_lr = 0.02
+
+[compare.grid]
+task.shots = [5, 10]
+"""
+
+
+def environment(home: Path) -> Mapping[str, str]:
+    """What makes `home` the only place that metatui knows."""
+    folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "CACHE", "STATE")}
+    return folders | {"HOME": str(home), "TMPDIR": str(home / "tmp"), "TERM": "xterm-256color"}
+
+
+def make(home: Path) -> None:
+    """Fill `home`; the environment has to be that of `environment`."""
+    from metatui import presets
+    from metatui.learning.tasks import folder_data, folder_listing, omniglot_data
+    from metatui.tui.remembered import save_theme
+
+    for name in ("config", "data", "cache", "state", "tmp", "suites"):
+        (home / name).mkdir(parents=True)
+    presets.save("own", _settings("sinusoid", 0), title="Mine", source="here", protocol="as it comes", notes="none")
+    save_theme("textual-light")
+    (home / "suites/own.toml").write_text(SUITE)
+    for name, source, seed in ((REGRESSION, "sinusoid", 0), (OTHER, "sinusoid", 1), (IMAGES, "glyphs", 0)):
+        _train(home / RUNS / name, _settings(source, seed))
+    ledger = home / RUNS / ".suites" / "own" / "runs.json"
+    ledger.parent.mkdir(parents=True)
+    ledger.write_text(json.dumps({"suite": "own", "runs": [REGRESSION, OTHER]}))
+    archive(published(), home / "omniglot")
+    omniglot_data.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
+    write_classes(home / "pictures", names(6), 3)
+    folder_data.load(folder_listing.list_folder(str(home / "pictures")), size=16, rgb=True)
+    measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
+    (home / CACHE / "engines.json").write_text(json.dumps(measured))
+    compiled = home / CACHE / "compiled"
+    compiled.mkdir(mode=0o700)
+    with zipfile.ZipFile(compiled / f"{0:032x}.pt2", "w") as package:
+        package.writestr("package/archive_format", "pt2")
+        package.writestr("package/data/aotinductor/model/model.so", b"\x7fELF" + bytes(500))
+    os.chmod(compiled / f"{0:032x}.pt2", 0o600)
+
+
+def _settings(source: str, seed: int) -> Settings:
+    return parse(
+        {
+            "task": {"source": source, "ways": 3, "shots": 1, "queries": 2},
+            "model": {"filters": 4, "hidden": (8, 8)},
+            "algorithm": {"meta_batch": 2},
+            "training": {"iterations": 4, "seed": seed},
+            "evaluation": {"every": 2, "tasks": 3, "test_tasks": 3, "inner_steps": 2},
+            "compute": {"device": "cpu", "engine": "batched", "threads": 1},
+        }
+    )
+
+
+def _train(folder: Path, settings: Settings) -> None:
+    """A run with all that a run can have: a change on the way, checkpoints of every kind, a test."""
+    from metatui.learning.events import Change, Progress
+    from metatui.runs.session import Session
+
+    session = Session.start(settings, runs_dir=folder.parent, preset="own")
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 1:
+            session.submit(Change("algorithm.outer_lr", 0.002))
+    session.run.path.rename(folder)

@@ -1,0 +1,117 @@
+"""What metatui reads from disk, by which of its readers, and how each file may be broken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from metatui.errors import MetatuiError
+from tests.fuzz import archives, checkpoints, readers
+from tests.fuzz.mutations import Mutation, of_bytes, of_json, of_kind, of_lines, of_safetensors, of_toml
+from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS
+
+ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
+"""Beside which a file's own mutations are half of all."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Files of the home folder that are broken, and who reads them then."""
+
+    needs: tuple[str, ...]
+    """What of the home folder is there, by path."""
+    files: Mapping[str, tuple[Mutation, ...]]
+    """Files by pattern, each with the mutations that know what is in it."""
+    read: Callable[[Path, Random], object]
+    weight: int
+    """How often, beside the others."""
+    most: int = 2
+    """Files that are broken at once."""
+
+    def mutate(self, home: Path, chance: Random) -> str:
+        """Break one or more files; says which and how."""
+        said = []
+        for _ in range(chance.randint(1, self.most)):
+            pattern = chance.choice(sorted(self.files))
+            found = sorted(path for path in home.glob(pattern) if path.is_file() and not path.is_symlink())
+            if found:
+                path, own = chance.choice(found), self.files[pattern]
+                mutation = chance.choice((*ANY, *own * 3))
+                try:
+                    mutation(path, chance)
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError, MetatuiError):
+                    mutation = of_bytes  # broken before, so that it has no structure any more
+                    mutation(path, chance)
+                said.append(f"{mutation.__name__} {path.relative_to(home)}")
+        return ", ".join(said)
+
+
+RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
+    "settings.toml": (of_toml,),
+    "journal.jsonl": (of_lines,),
+    "metrics.jsonl": (of_lines,),
+    "evaluation.json": (of_json,),
+    "adaptation.json": (of_json,),
+    "lock": (of_json,),
+}
+SAVED: tuple[Mutation, ...] = (checkpoints.of_checkpoint, of_safetensors)
+
+
+def _in(runs: tuple[str, ...], files: Mapping[str, tuple[Mutation, ...]]) -> dict[str, tuple[Mutation, ...]]:
+    return {f"{RUNS}/{run}/{name}": own for run in runs for name, own in files.items()}
+
+
+TARGETS: Mapping[str, Target] = {
+    "preset": Target(("config",), {f"{CONFIG}/presets/own.toml": (of_toml,)}, readers.preset, 12, most=1),
+    "suite": Target(
+        ("suites", "config", str(RUNS)),
+        {"suites/own.toml": (of_toml,), f"{RUNS}/.suites/own/runs.json": (of_json,)},
+        readers.suite, 8,
+    ),
+    "run": Target((str(RUNS),), _in((REGRESSION, IMAGES), RUN_FILES), readers.run, 30, most=3),
+    "checkpoint": Target(
+        (f"{RUNS}/{REGRESSION}",),
+        _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, "journal.jsonl": (of_lines,)}),
+        readers.checkpoint, 15,
+    ),
+    "resume": Target(
+        (f"{RUNS}/{REGRESSION}",),
+        _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, **{n: m for n, m in RUN_FILES.items() if n != "settings.toml"}}),
+        readers.resume, 8, most=3,
+    ),
+    "report": Target(
+        (f"{RUNS}/{REGRESSION}", f"{RUNS}/{OTHER}"),
+        _in((REGRESSION,), RUN_FILES), readers.report, 4, most=3,
+    ),
+    "omniglot": Target(
+        ("omniglot", "tmp"), {"omniglot/*.zip": (archives.of_zip,)}, readers.omniglot, 8, most=1
+    ),
+    "omniglot-cache": Target(
+        (str(DATA / "data"),), {f"{DATA}/data/omniglot.safetensors": (of_safetensors,)}, readers.omniglot_cache, 5, most=1
+    ),
+    "pictures": Target(
+        ("pictures",), {"pictures/*/*": (archives.of_picture,), "pictures/class00/*": ()}, readers.pictures, 10, most=3
+    ),
+    "pictures-cache": Target(
+        ("pictures", str(CACHE / "folders")),
+        {f"{CACHE}/folders/*": (checkpoints.of_packed, of_safetensors)}, readers.pictures, 5, most=1,
+    ),
+    "engines": Target((str(CACHE),), {f"{CACHE}/engines.json": (of_json,)}, readers.engines, 4, most=1),
+    "theme": Target(("config",), {f"{CONFIG}/app.toml": (of_toml,)}, readers.theme, 4, most=1),
+    "package": Target((str(CACHE / "compiled"),), {f"{CACHE}/compiled/*": ()}, readers.package, 4, most=1),
+    "app": Target(
+        ("config", "data", "cache"),
+        {**_in((REGRESSION, IMAGES), RUN_FILES), f"{CONFIG}/presets/own.toml": (of_toml,), f"{CONFIG}/app.toml": (of_toml,)},
+        readers.app, 3, most=5,
+    ),
+}  # fmt: skip
+
+
+def target_of(number: int, seed: int, only: str | None = None) -> tuple[str, Random]:
+    """Which target case `number` is of, and the chance that decides the rest of it."""
+    chance = Random(f"{seed}/{number}")
+    names = list(TARGETS)
+    name = chance.choices(names, [TARGETS[name].weight for name in names])[0]
+    return only or name, chance

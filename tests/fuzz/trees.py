@@ -1,0 +1,91 @@
+"""Mutations of parsed JSON: of its structure, where mutated bytes would hardly ever be JSON again."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+from tests.fuzz.values import anything
+
+Place = tuple[Any, Any]
+"""A list or dict in the tree, and one of its keys."""
+
+
+def mutated(tree: Any, chance: Random) -> Any:
+    """A copy of `tree` with one to three of its places changed."""
+    tree = copy.deepcopy(tree)
+    for _ in range(chance.choice((1, 1, 1, 2, 3))):
+        places = list(_places(tree))
+        if not places:
+            return anything(chance)
+        parent, key = chance.choice(places)
+        _change(parent, key, chance, chance.choice(places))
+    return tree
+
+
+def text(tree: Any) -> str:
+    """`tree` as JSON, also where it is too deep or a number too long for the standard library to write."""
+    try:
+        return json.dumps(tree)
+    except (RecursionError, ValueError):
+        pieces: list[str] = []
+        _write(tree, pieces)
+        return "".join(pieces)
+
+
+def _change(parent: Any, key: Any, chance: Random, other: Place) -> None:
+    match chance.randrange(8):
+        case 0:
+            del parent[key]
+        case 1 if isinstance(parent, dict):
+            parent[str(anything(chance))[:100]] = anything(chance)
+        case 2 if isinstance(parent, list):
+            parent.insert(key, anything(chance))
+        case 3 if isinstance(parent, list):
+            parent += [copy.deepcopy(parent[key])] * chance.choice((1, 10, 1000))
+        case 4:
+            parent[key] = copy.deepcopy(other[0][other[1]]) if other[1] in _keys(other[0]) else None
+        case 5:
+            parent[key] = [parent[key]]
+        case _:
+            parent[key] = anything(chance)
+
+
+def _places(tree: Any) -> Iterator[Place]:
+    waiting = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict | list):
+            for key in _keys(node):
+                yield node, key
+                waiting.append(node[key])
+
+
+def _keys(node: Any) -> list[Any]:
+    return list(node) if isinstance(node, dict) else list(range(len(node)))
+
+
+def _write(tree: Any, pieces: list[str]) -> None:
+    """Without recursion: an opening, its items and its closing wait in a row."""
+    waiting: list[Any] = [tree]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, _Raw):
+            pieces.append(node)
+        elif isinstance(node, list):
+            parts = [part for item in node for part in (item, _Raw(","))]
+            waiting += [_Raw("]"), *reversed(parts[:-1]), _Raw("[")]
+        elif isinstance(node, dict):
+            parts = [part for key, item in node.items() for part in (_Raw(json.dumps(key) + ":"), item, _Raw(","))]
+            waiting += [_Raw("}"), *reversed(parts[:-1]), _Raw("{")]
+        elif isinstance(node, int) and not isinstance(node, bool) and abs(node) > 10**4000:
+            pieces.append("9" * 5000)
+        else:
+            pieces.append(json.dumps(node))
+
+
+class _Raw(str):
+    """Text that is JSON already."""
