@@ -27,17 +27,41 @@ def writing(path: Path) -> Iterator[None]:
         raise MetatuiError(f"{shown(str(path), 200)} cannot be written: {reason(error)}") from error
 
 
+class NotAFile(OSError):
+    """There is something at the path, but no regular file."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(errno.EINVAL, "not a file", str(path))
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """A regular file, opened to be read. A device or a pipe may never end, or wait for somebody at its other end: it is
+    not even opened. Raises NotAFile, OSError, and ValueError for a NUL in the name."""
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise NotAFile(path)
+    file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it has just taken the file's place
+        file.close()
+        raise NotAFile(path)
+    return file
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """The whole of a regular file. Raises BadInput where there is none, or where it is over `limit` bytes."""
     name = shown(str(path), 200)
     try:
-        about = path.stat()
-        if not stat.S_ISREG(about.st_mode):  # a device or a pipe may never end
-            raise BadInput(f"{name} is not a file")
-        if about.st_size > limit:
-            raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
-        with path.open("rb") as file:
-            data = file.read(limit + 1)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
+            # Room is made for as much as is asked for, so no more is than there should be.
+            data = file.read(size + 1)
+            if len(data) > size:
+                data += file.read(limit + 1 - len(data))
+    except NotAFile:
+        raise BadInput(f"{name} is not a file") from None
+    except MemoryError:
+        raise BadInput(f"{name} is too large for this machine's memory") from None
     except FileNotFoundError:
         raise BadInput(f"{name}: there is no such file") from None
     except OSError as error:

@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from metatui.errors import BadInput, shown
-from metatui.files import writing
+from metatui.errors import BadInput, MetatuiError, shown
+from metatui.files import read_bounded, writing
 
 
 class RunLock:
@@ -20,7 +20,7 @@ class RunLock:
     def __init__(self, path: Path) -> None:
         self._path = path
         with writing(path):
-            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
                 self._acquire()
                 os.ftruncate(self._handle, 0)
@@ -47,7 +47,7 @@ class RunLock:
 def is_held(path: Path) -> bool:
     """Whether a living process holds the lock file `path`."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
@@ -59,8 +59,8 @@ def is_held(path: Path) -> bool:
 def holder(path: Path) -> str:
     """Who holds, or last held, the lock file `path`, in words."""
     owner: Any = None
-    with suppress(OSError, ValueError):
-        owner = json.loads(path.read_bytes()[:1000])
+    with suppress(MetatuiError, ValueError, RecursionError):
+        owner = json.loads(read_bounded(path, 1000))
     if not isinstance(owner, dict):
         return "another process"
     pid, host = owner.get("pid"), str(owner.get("host"))
