@@ -79,10 +79,12 @@ def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
 def read_range(path: Path, start: int, limit: int) -> bytes:
     """At most `limit` bytes from `start` on; nothing where the file is not there."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
+            # Room is made for as much as is asked for.
+            left = max(0, os.fstat(file.fileno()).st_size - start)
             file.seek(start)
-            return file.read(limit)
-    except OSError:
+            return file.read(min(limit, left))
+    except (OSError, ValueError):
         return b""
 
 
