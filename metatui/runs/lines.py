@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from metatui.files import open_regular
 from metatui.files import writing
 
 JsonObject = Mapping[str, Any]
@@ -81,7 +82,7 @@ def read_range(path: Path, start: int, limit: int) -> bytes:
     try:
         with open_regular(path) as file:
             # Room is made for as much as is asked for.
-            left = max(0, os.fstat(file.fileno()).st_size - start)
+            left = max(0, file.seek(0, 2) - start)
             file.seek(start)
             return file.read(min(limit, left))
     except (OSError, ValueError):
