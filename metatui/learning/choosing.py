@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import platform
 import shutil
@@ -162,6 +163,9 @@ def _read() -> dict[str, dict[str, float]]:
     """All that is remembered; nothing where the file is not there, or is not what we wrote."""
     try:
         found = json.loads(read_bounded(paths.measured_engines_file(), AT_MOST))
-        return {str(key): {str(name): float(ms) for name, ms in value.items()} for key, value in found.items()}
-    except (MetatuiError, ValueError, AttributeError, TypeError):
+        known = {key: {name: float(ms) for name, ms in value.items()} for key, value in found.items()}
+    except (MetatuiError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}
+    if not all(math.isfinite(ms) and ms > 0 for engines in known.values() for ms in engines.values()):
+        return {}
+    return known

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 
 from metatui import paths
@@ -14,11 +15,11 @@ LARGEST = 64 * 1024
 def load_theme() -> str | None:
     """The theme chosen last; None where none was. Raises BadInput where the file cannot be used."""
     path = paths.app_state_file()
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         theme = tomllib.loads(read_bounded(path, LARGEST).decode()).get("theme")
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):  # not TOML, not UTF-8, a number or a nesting beyond all bounds
         raise BadInput(f"{shown(str(path), 200)} is not a TOML file and is ignored") from None
     if theme is not None and not isinstance(theme, str):
         raise BadInput(f"{shown(str(path), 200)}: theme is {shown(theme)}, but must be the name of a theme")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import struct
 import threading
@@ -182,12 +183,15 @@ def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Packed | None:
             if (metadata.get("format"), metadata.get("listing")) != (_FORMAT, digest):
                 return None
             about = file.get_slice("images")
-            left_out = tuple((int(number), str(why)) for number, why in json.loads(metadata["left_out"]))
+            left_out = tuple((operator.index(number), str(why)) for number, why in json.loads(metadata["left_out"]))
             expected = [shape[0] - len(left_out), *shape[1:]]
             if about.get_dtype() != "U8" or about.get_shape() != expected:
                 return None
             pixels = file.get_tensor("images").clone()  # the file is only mapped, and may be cut short any time
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
+        return None
+    numbers = [number for number, _ in left_out]
+    if numbers != sorted(set(numbers) & set(range(shape[0]))):
         return None
     checksum = _checksum(metadata["left_out"], pixels.numpy())
     if checksum != metadata.get("sha256"):
