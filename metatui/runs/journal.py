@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from metatui.runs.lines import LinesWriter, parse_lines, read_tail
+from metatui.runs.metrics import MOST
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -85,7 +86,9 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
         when = datetime.fromisoformat(time)
     except ValueError:
         return None
-    if when.tzinfo is None:
+    if when.tzinfo is None or not (1970 < when.year < 9999 and 0 <= iteration <= MOST):
         return None
     details = {key: value for key, value in item.items() if key not in ("time", "event", "iteration")}
+    if any(type(value) is int and abs(value) > MOST for value in details.values()):
+        return None
     return Entry(when, event, iteration, details)

@@ -21,6 +21,9 @@ CHUNK = 1024 * 1024
 """Bytes read at once. What they hold takes some ten times as much memory, so a long run is read in many such pieces."""
 LONGEST_LINE = 4096
 
+MOST = 2**53
+"""Meta-steps and tasks that a run can have, many times over: charts and statistics count in floats."""
+
 _NAMES = tuple(field.name for field in fields(Progress))
 
 
@@ -102,7 +105,7 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
     for name, whole, missing in _MISSING:
         value = item.get(name)
         if whole:
-            if type(value) is not int:
+            if type(value) is not int or not 0 <= value <= MOST:
                 return None
         elif value is None:
             value = missing

@@ -89,7 +89,9 @@ class Ledger:
             return []
         try:
             names = json.loads(read_bounded(self.path, LARGEST))["runs"]
-            if isinstance(names, list) and all(isinstance(name, str) and _is_name(name) for name in names):
+            if isinstance(names, list) and all(
+                isinstance(name, str) and Path(name).name == name and name not in ("", "..") for name in names
+            ):
                 return names
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
