@@ -1,7 +1,7 @@
 """Compiled functions on disk: traced by torch.fx, compiled by torch's Inductor ahead of time, loaded without either.
 
 A package is code for this machine, so it is kept in the user's own cache folder under a name that says all that it
-depends on, and is read from nowhere else.
+depends on, is loaded from nowhere else, and not where anybody else could have written it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ import inspect
 import logging
 import os
 import platform
+import stat
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -79,6 +82,8 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
         with tempfile.TemporaryDirectory(dir=path.parent) as folder:
             made = Path(folder) / "package.pt2"
             aoti_compile_and_package(exported, package_path=str(made), inductor_configs=options)
+            path.parent.chmod(0o700)
+            made.chmod(0o600)
             made.replace(path)
     except Exception as error:  # the compiler raises whatever its backends raise
         line = (str(error).strip().splitlines() or [""])[0]
@@ -91,8 +96,8 @@ def load(path: Path) -> Run:
 
     if not path.is_file():
         raise CompileFailed("the compiler left nothing")
-    if hasattr(os, "getuid") and path.stat().st_uid != os.getuid():
-        raise CompileFailed("the compiled function is another user's")
+    if reason := _untrusted(path):
+        raise CompileFailed(reason)
     try:
         loader: Any = aoti_load_package(str(path)).loader
     except Exception as error:
@@ -103,3 +108,24 @@ def load(path: Path) -> Run:
         return output
 
     return run
+
+
+def _untrusted(path: Path) -> str:
+    """Why what is at `path` is not loaded, which would run it; empty where it is this user's own work and whole."""
+    folder = paths.compiled_dir()
+    if path.parent != folder:
+        return f"compiled functions are loaded from {folder} alone"
+    for each in (folder, path):
+        about = each.lstat()
+        if stat.S_ISLNK(about.st_mode):
+            return f"{each} is a link"
+        if about.st_uid != os.getuid():
+            return f"{each} is another user's"
+        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{each} can be written by others"
+    try:
+        with zipfile.ZipFile(path) as package:
+            torn = package.testzip()
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
+        torn = "its table of contents"
+    return "" if torn is None else "the compiled function is damaged"
