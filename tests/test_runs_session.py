@@ -94,7 +94,7 @@ def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
         if isinstance(event, Progress):
             if event.iteration in (1, 5, 10, 17, 25):  # before any checkpoint, at one, after the tweak, and later
                 copy = tmp_path / f"killed-{event.iteration}"
-                shutil.copytree(session.run.path, copy)
+                shutil.copytree(session.run.path, copy, ignore=shutil.ignore_patterns("*.sock"))
                 killed.append(RunFolder(copy))
             if event.iteration == 15:
                 session.submit(Change("algorithm.inner_lr", 0.02))

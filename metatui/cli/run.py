@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from metatui.presets import Preset
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
+    from metatui.runs.control import LiveRun
     from metatui.runs.session import Session
 
 
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 @device_option
 @runs_dir_option
 @click.option("--resume", metavar="RUN", shell_complete=complete_runs, help="Go on with a run that is not over.")
+@click.option("--detach", is_flag=True, help="Train in the background: give the shell back once it trains.")
 @json_option
 @click.pass_context
 def run(
@@ -43,12 +46,14 @@ def run(
     device: str | None,
     runs_dir: Path | None,
     resume: str | None,
+    detach: bool,
     as_json: bool,
 ) -> None:
     """Train PRESET, a TOML file, or the settings that --set gives.
 
     Ctrl-C saves after the meta-step and ends the run as interrupted; --resume goes on with it. A second Ctrl-C quits at
-    once.
+    once. With --detach, the run goes on whatever happens to the terminal: metatui attach shows it, metatui stop ends
+    it.
     """
     if preset is not None and resume is not None:
         raise click.UsageError("a preset and --resume exclude each other: a resumed run has its own settings")
@@ -60,10 +65,23 @@ def run(
     loaded = presets.load(preset) if preset is not None else None
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if resume is None else None
 
+    from metatui.runs.store import RunStore
+
+    if detach:
+        from metatui.runs.control import resume_detached, start_detached
+
+        if resume is not None:
+            live = resume_detached(RunStore(runs_dir).find(resume), wanted)
+        else:
+            assert settings is not None
+            live = start_detached(settings, runs_dir=runs_dir, preset=_origin(loaded, settings))
+        with closing(live):
+            _say_detached(live, as_json=as_json)
+        return
+
     from metatui.cli.progress import display
     from metatui.runs.session import Session
     from metatui.runs.signals import ending_softly
-    from metatui.runs.store import RunStore
 
     if resume is not None:
         session = Session.resume(RunStore(runs_dir).find(resume), wanted)
@@ -90,6 +108,17 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     own = preset.path.parent == paths.user_presets_dir()
     name = preset.name if preset.bundled or own else str(preset.path)
     return name if settings == preset.settings else f"{name} (changed)"
+
+
+def _say_detached(live: LiveRun, *, as_json: bool) -> None:
+    run, pid = live.run, live.hello.pid
+    if as_json:
+        emit({"run": run.id, "dir": str(run.path), "pid": pid})
+        return
+    name = shlex.quote(run.id if run.path.parent == paths.runs_dir() else str(run.path))
+    click.echo(f"{run.id} trains in the background, in process {pid}")
+    click.echo(f"  metatui attach {name}  shows it")
+    click.echo(f"  metatui stop {name}    ends and saves it")
 
 
 def _report(session: Session) -> dict[str, Any]:
