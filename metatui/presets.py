@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from metatui import paths
+from metatui.changes import Planned, checked, read_changes
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.files import reason, write_atomically
 from metatui.settings import Settings
@@ -43,6 +44,8 @@ class Preset:
     settings: Settings
     path: Path
     bundled: bool
+    changes: tuple[Planned, ...] = ()
+    """What is changed while it trains, in the order of meta-steps."""
 
 
 def bundled_dir() -> Path:
@@ -113,6 +116,8 @@ def read(path: Path) -> Preset:
     """The preset in the file `path`. Raises BadInput, which names the file, the field and the value."""
     tables = read_tables(path)
     about = _about(tables.pop("preset", {}), path)
+    changes = tables.pop("changes", [])
+    settings = parse_tables(tables, path)
     return Preset(
         name=plain(path.stem, limit=64),
         title=about.get("title", ""),
@@ -121,9 +126,10 @@ def read(path: Path) -> Preset:
         published=about.get("published"),
         measured=about.get("measured"),
         notes=about.get("notes", ""),
-        settings=parse_tables(tables, path),
+        settings=settings,
         path=path,
         bundled=path.parent == bundled_dir(),
+        changes=_changes(changes, settings, path),
     )
 
 
@@ -136,12 +142,17 @@ def save(
     protocol: str = "",
     measured: str = "",
     notes: str = "",
+    changes: Sequence[Planned] = (),
     overwrite: bool = False,
 ) -> Preset:
     """Saves `settings` as the user's own preset `name` and returns it.
 
+    Args:
+        changes: what is to be changed while it trains.
+
     Raises:
-        BadInput: the name cannot be used, or is taken by a bundled preset, or by an own one without `overwrite`.
+        BadInput: the name cannot be used, or is taken by a bundled preset, or by an own one without `overwrite`; or a
+            change cannot be made.
         MetatuiError: the file cannot be written.
     """
     path = _own_path(name)
@@ -151,7 +162,7 @@ def save(
         raise BadInput(f"{shown(name)} is already a preset of yours: choose another name, or ask to overwrite it")
     given = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
     about = {key: plain(text, limit=2000) for key, text in given.items() if text}
-    write_atomically(path, settings_toml(settings, about, whole=False).encode())
+    write_atomically(path, settings_toml(settings, about, checked(changes, settings), whole=False).encode())
     return read(path)
 
 
@@ -184,6 +195,13 @@ def _files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.suffix == ".toml" and NAME.fullmatch(path.stem))
     except OSError:
         return []
+
+
+def _changes(items: Any, settings: Settings, path: Path) -> tuple[Planned, ...]:
+    try:
+        return read_changes(items, settings)
+    except BadInput as error:
+        raise BadInput(f"{shown(str(path), 200)}: {error}") from None
 
 
 def _about(table: Any, path: Path) -> Mapping[str, str]:

@@ -1,16 +1,17 @@
 """Settings as TOML: the format that presets and runs share.
 
-A `[preset]` table of strings about the experiment, then one table for each group of settings. Nothing in such a file
-can run code, and what is not known is an error.
+A `[preset]` table of strings about the experiment, then one table for each group of settings, then perhaps
+`[[changes]]` that are made while it trains. Nothing in such a file can run code, and what is not known is an error.
 """
 
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metatui.changes import Planned, as_tables
 from metatui.errors import BadInput, SettingsError, shown
 from metatui.files import read_bounded
 from metatui.knobs import KNOBS, parse
@@ -42,11 +43,12 @@ def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
         raise BadInput(f"{shown(str(path), 200)} holds a value too large or too deep to be a setting") from None
 
 
-def settings_toml(settings: Settings, about: Mapping[str, str], *, whole: bool) -> str:
+def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequence[Planned] = (), *, whole: bool) -> str:
     """`settings` as TOML text that `parse_tables` reads back to an equal value.
 
     Args:
         about: the `[preset]` table.
+        changes: what is to be changed on the way, for `[[changes]]`.
         whole: every setting, as a run's folder needs to mean the same for ever; otherwise those that differ from
             the default and the main ones, each with its help, as a person wants to read and edit them.
     """
@@ -67,4 +69,11 @@ def settings_toml(settings: Settings, about: Mapping[str, str], *, whole: bool) 
             table[knob.path.split(".")[1]] = item
         if table:
             document[group] = table
+    if changes:
+        tables = tomlkit.aot()
+        for planned in as_tables(changes):
+            table = tomlkit.table()
+            table.update(planned)
+            tables.append(table)
+        document["changes"] = tables
     return tomlkit.dumps(document)

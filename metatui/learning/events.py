@@ -141,6 +141,8 @@ class Evaluated:
     """The first held-out tasks, drawn out for a person."""
     best: bool
     """Whether no earlier validation was better."""
+    regular: bool = True
+    """Whether `evaluation.every` asked for it; otherwise it was asked for, or it is the one at the end."""
 
     @property
     def iteration(self) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import queue
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
+from metatui.changes import Planned, PlannedChange, PlannedValidation
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
@@ -78,10 +80,18 @@ class Trainer:
     and, for stopping, between chunks of an evaluation.
     """
 
-    def __init__(self, settings: Settings, *, state: TrainerState | None = None, save: Save | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        state: TrainerState | None = None,
+        save: Save | None = None,
+        changes: Sequence[Planned] = (),
+    ) -> None:
         """Get ready, or go on from `state`.
 
         Args:
+            changes: what to do at which meta-step, in order, before any command that comes in then.
             save: called in the training thread with `last` or `best` and the state, before `Checkpointed` is yielded.
 
         Raises:
@@ -99,6 +109,7 @@ class Trainer:
         self.since_best = 0
         self._validated_at: int | None = None
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._planned = deque(changes)
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
@@ -145,6 +156,7 @@ class Trainer:
             "since_best": self.since_best,
             "validated_at": self._validated_at,
             "upgrade_since": self._upgrade.since if self._upgrade else None,
+            "upgrade_kind": self._upgrade.kind if self._upgrade else None,
             "data": self.experiment.source.fingerprint,
             "settings": self.settings.model_dump(mode="json"),
         }
@@ -164,7 +176,7 @@ class Trainer:
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
         if self._upgrade:
-            self._upgrade.since = values.get("upgrade_since")
+            self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"))
 
     def _copy_of_theta(self) -> Params:
         return {name: p.clone() for name, p in self.algorithm.theta.items()}
@@ -183,7 +195,10 @@ class Trainer:
     def _train(self) -> Iterator[Event]:
         if self._validation_is_due():  # a stop came in the middle of it
             yield from self._validate()
-        while self.algorithm.trains and self.iteration < self.settings.training.iterations:
+        while self.algorithm.trains:
+            yield from self._do_planned()
+            if self._stop or self.iteration >= self.settings.training.iterations:
+                break
             yield from self._obey()
             if self._stop or self._is_stale():
                 break
@@ -287,7 +302,7 @@ class Trainer:
     def _finish(self) -> Iterator[Event]:
         reason = self._stop.reason if self._stop else "early_stop" if self._is_stale() else "iterations"
         if not self._stop and self._validated_at != self.iteration:
-            yield from self._validate()
+            yield from self._validate(regular=False)
         yield from self._checkpoint("last")
         test, views = None, ()
         if not self._stop:
@@ -299,6 +314,17 @@ class Trainer:
         if self._stop:
             reason = self._stop.reason
         yield Finished(self.iteration, reason, self.seconds, test, views)
+
+    def _do_planned(self) -> Iterator[Event]:
+        """Carry out what is planned for when so many meta-steps are done."""
+        if self._planned and self._planned[0].iteration <= self.iteration:
+            yield from self._caught_up()
+        while self._planned and self._planned[0].iteration <= self.iteration and not self._stop:
+            match self._planned.popleft():
+                case PlannedChange(path=path, value=value):
+                    yield self._change(Change(path, value))
+                case PlannedValidation():
+                    yield from self._validate(regular=False)
 
     def _obey(self) -> Iterator[Event]:
         """Carry out the commands that have come in, waiting for more while paused."""
@@ -320,7 +346,7 @@ class Trainer:
                 case Checkpoint():
                     yield from self._checkpoint("last")
                 case Evaluate():
-                    yield from self._validate()
+                    yield from self._validate(regular=False)
                 case Change() as wanted:
                     yield self._change(wanted)
                 case _:
@@ -341,7 +367,7 @@ class Trainer:
         self.experiment.settings = self.settings
         return Tweaked(self.iteration, wanted.path, old, self.settings.value(wanted.path))
 
-    def _validate(self) -> Iterator[Event]:
+    def _validate(self, *, regular: bool = True) -> Iterator[Event]:
         result = yield from self._evaluation(
             "val", self.settings.evaluation.tasks, self.algorithm.theta, self.iteration
         )
@@ -356,7 +382,7 @@ class Trainer:
         elif not again:
             self.since_best += 1
         self._validated_at = self.iteration
-        yield Evaluated(result, self._views("val", self.algorithm.theta), best)
+        yield Evaluated(result, self._views("val", self.algorithm.theta), best, regular)
         if best:
             yield from self._checkpoint("best")
 

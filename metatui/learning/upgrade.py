@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.graphs.package import CompileFailed
@@ -26,11 +26,19 @@ class Upgrade:
     def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:
         self._algorithm = algorithm
         self._graphs = graphs
-        self._kind: tuple[int, int] | None = None
-        self._waiting = False
+        self._waiting: bool | None = None
+        """For the compiler; None before the first meta-step of this process."""
         self._compiler: subprocess.Popen[str] | None = None
-        self.since: int | None = None
-        """Meta-steps done when those of the present kind began; set before the first `before` of a resumed run."""
+        self.kind: tuple[int, int] | None = None
+        """Inner steps and meta-batch."""
+        self.since = 0
+        """Meta-steps done when those of the present kind began."""
+
+    def go_on(self, since: int | None, kind: Sequence[int] | None) -> None:
+        """Where a run was before it was resumed; None where it had not begun, or was of an older version."""
+        if since is not None and kind is not None:
+            inner_steps, meta_batch = kind
+            self.since, self.kind = since, (inner_steps, meta_batch)
 
     def before(
         self, iteration: int, settings: Settings, tasks: range, interrupted: Callable[[], bool]
@@ -44,15 +52,15 @@ class Upgrade:
             interrupted: whether to wait for the compiler no longer.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
-        if kind != self._kind:
-            if self._kind is not None or self.since is None:
-                self.since = iteration
-            self._kind = kind
-            self.close()
+        if kind != self.kind:
+            self.since, self.kind, self._waiting = iteration, kind, None
+        if self._waiting is None:
             self._waiting = True
+            self.close()
+            # A kind that comes back waits like a new one: a run resumed in between could not know that it was there.
+            self._graphs.forget()
             if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
                 self._compiler = _start(settings)
-        assert self.since is not None
         if not self._waiting or iteration < self.since + settings.compute.compile_after:
             return
         if self._compiler is not None and self._compiler.poll() is None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metatui import presets
+from metatui.changes import Planned
 from metatui.errors import BadInput, shown
 from metatui.learning.events import TaskView
 from metatui.runs.journal import Entry, Status, in_force, last_status, read_journal
@@ -73,13 +74,20 @@ class RunFolder:
         """What the run was started with. Raises BadInput where the file cannot be used."""
         return presets.read(self.settings_path).settings
 
+    def changes(self) -> tuple[Planned, ...]:
+        """What was planned when it was started, to be done on the way. Raises BadInput."""
+        return presets.read(self.settings_path).changes
+
     def journal(self) -> list[Entry]:
         """Every event, also those that a restart from an earlier checkpoint undid."""
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """The validations that still hold, in order: the points of a validation curve (see `RunWriter`)."""
-        return [entry for entry in in_force(self.journal()) if entry.event == "evaluated"]
+        """The validations that still hold, in order: the points of a validation curve (see `RunWriter`). Of several
+        after one meta-step, which a resumed run makes again, the last."""
+        held = (entry for entry in in_force(self.journal()) if entry.event == "evaluated")
+        last = {entry.iteration: entry for entry in held}
+        return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
         """A reader at the start of the metrics, to be asked again for what is new."""

@@ -5,11 +5,13 @@ from __future__ import annotations
 import difflib
 import os
 import shutil
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from metatui import paths
+from metatui.changes import Planned
 from metatui.errors import BadInput, shown
 from metatui.files import sync_directory, write_atomically, writing
 from metatui.runs.folder import RunFolder, run_folder
@@ -25,13 +27,21 @@ class RunStore:
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
 
-    def create(self, settings: Settings, *, preset: str | None = None) -> RunFolder:
+    def create(
+        self,
+        settings: Settings,
+        *,
+        preset: str | None = None,
+        changes: Sequence[Planned] = (),
+        origin: str | None = None,
+    ) -> RunFolder:
         """A new folder with its settings.toml, called after algorithm, task and time. Raises MetatuiError, BadInput."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
-        about = {"title": f"Run {run.path.name}", "source": f"preset {preset}" if preset else "own settings"}
-        write_atomically(run.settings_path, settings_toml(settings, about, whole=True).encode())
+        source = origin or (f"preset {preset}" if preset else "own settings")
+        about = {"title": f"Run {run.path.name}", "source": source}
+        write_atomically(run.settings_path, settings_toml(settings, about, changes, whole=True).encode())
         return run
 
     def _fresh_folder(self, stem: str) -> Path:

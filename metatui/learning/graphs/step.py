@@ -105,6 +105,10 @@ class GraphedStep:
                 raise CompileFailed("the compiled meta-step does not agree with the eager one")
         self._runs[self._kind(episodes, algorithm)] = run
 
+    def forget(self) -> None:
+        """Take no kind of meta-step by a compiled function until `use` says so anew."""
+        self._runs.clear()
+
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
         """What a compiled meta-step like this one takes: the shortest of some, on copies."""
         run = self._runs[self._kind(episodes, algorithm)]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from metatui.knobs import KNOBS, text_of
 from metatui.runs.folder import RunFolder
-from metatui.runs.session import FREE_ON_RESUME
+from metatui.runs.told import FREE_ON_RESUME
 from metatui.settings import Settings
 from metatui.text import plain
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from metatui.runs.comparison import verdicts
 from metatui.runs.comparison.labels import labels
 from metatui.runs.comparison.values import Metric, Pair, RunResult, SeedGroup, SeedPair
-from metatui.runs.session import FREE_ON_RESUME
+from metatui.runs.told import FREE_ON_RESUME
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
