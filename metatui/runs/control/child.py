@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatui import paths
+from metatui.changes import read_changes
 from metatui.errors import MetatuiError, SettingsError
 from metatui.knobs import parse
 from metatui.runs.folder import RunFolder
@@ -76,7 +77,14 @@ def _session(request: Mapping[str, Any]) -> Session:
 
     if "resume" in request:
         return Session.resume(RunFolder(Path(request["resume"])), request["changes"])
-    return Session.start(parse(request["settings"]), runs_dir=request["runs_dir"], preset=request["preset"])
+    settings = parse(request["settings"])
+    return Session.start(
+        settings,
+        runs_dir=request["runs_dir"],
+        preset=request["preset"],
+        changes=read_changes(request["planned"], settings),
+        origin=request["origin"],
+    )
 
 
 def _answer(connection: socket.socket, **answer: Any) -> None:

@@ -8,13 +8,14 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import metatui
 from metatui import paths
+from metatui.changes import Planned, as_tables
 from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
 from metatui.runs.control.live import LiveRun
 from metatui.runs.folder import RunFolder
@@ -31,14 +32,29 @@ CHILD = (
 LONGEST_ANSWER = 64 * 1024
 
 
-def start_detached(settings: Settings, *, runs_dir: str | Path | None = None, preset: str | None = None) -> LiveRun:
-    """A new run, training. Its every event is told.
+def start_detached(
+    settings: Settings,
+    *,
+    runs_dir: str | Path | None = None,
+    preset: str | None = None,
+    changes: Sequence[Planned] = (),
+    origin: str | None = None,
+) -> LiveRun:
+    """A new run, training, with `changes` on the way and from `origin` as of `Session.start`. Its every event is told.
 
     Raises:
         BadInput, MetatuiError: as `Session.start` does; no folder is left behind.
     """
     groups = settings.model_dump(mode="json")
-    return _train({"settings": groups, "runs_dir": str(paths.runs_dir(runs_dir)), "preset": preset})
+    return _train(
+        {
+            "settings": groups,
+            "runs_dir": str(paths.runs_dir(runs_dir)),
+            "preset": preset,
+            "planned": as_tables(changes),
+            "origin": origin,
+        }
+    )
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> LiveRun:

@@ -37,8 +37,11 @@ class LiveRun:
     run's metrics.jsonl. What happened before is in the run's folder.
     """
 
-    def __init__(self, run: RunFolder, connection: socket.socket) -> None:
-        """`attach`, `start_detached` and `resume_detached` make them. Raises BadInput, OSError."""
+    def __init__(self, run: RunFolder, connection: socket.socket, *, patience: float | None = None) -> None:
+        """`attach`, `start_detached` and `resume_detached` make them, and wait `patience` seconds to be greeted.
+
+        Raises BadInput, OSError.
+        """
         self.run = run
         self._connection = connection
         self._splitter = LineSplitter(LONGEST_REPORT)
@@ -47,7 +50,7 @@ class LiveRun:
         self._unsent = b""
         self._iterated = False
         self._closed = False
-        connection.settimeout(ANSWER_SECONDS)
+        connection.settimeout(patience)
         while not self._lines:
             data = connection.recv(CHUNK)
             if not data:
@@ -72,7 +75,7 @@ class LiveRun:
         except OSError as error:
             raise BadInput(_unreachable(run, reason(error))) from None
         try:
-            return cls(run, connection)
+            return cls(run, connection, patience=ANSWER_SECONDS)
         except (OSError, BadInput) as error:
             connection.close()
             why = reason(error) if isinstance(error, OSError) else str(error)

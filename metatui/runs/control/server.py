@@ -72,7 +72,8 @@ class ControlServer:
         self._evaluating = False
         self._closing = False
         self._bell: socket.socket | None = None
-        """What is written to it wakes the thread."""
+        self._woken: socket.socket | None = None
+        """The bell's other end, where the thread hears it."""
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
@@ -81,25 +82,27 @@ class ControlServer:
         self._listening = True
 
     def open(self) -> str | None:
-        """Let viewers in. Returns a sentence where this folder cannot have a socket, and the run goes on without."""
+        """Let viewers in. Returns a sentence where that is impossible: the run goes on without them."""
         problem = None
         try:
             self._listener = listen(self._session.run)
         except OSError as error:
             where = shown(str(socket_path(self._session.run)), 200)
             problem = f"No other process can show or stop this run: {where} cannot be made: {reason(error)}"
-        if self._listener or self._viewers:
-            self._bell, woken = socket.socketpair()
-            self._bell.setblocking(False)
-            self._thread = threading.Thread(target=self._serve, args=(woken,), name="control", daemon=True)
-            self._thread.start()
+        try:
+            if self._listener or self._viewers:
+                self._start()
+        except (OSError, RuntimeError) as error:  # no more files or threads: no reason not to train
+            problem = f"No other process can show or stop this run: {error}"
+            self._shut()
         return problem
 
     def tell(self, event: Event) -> None:
-        """Pass `event` on to whoever looks on. Costs next to nothing, and never waits."""
-        routine = isinstance(event, Progress | Evaluating)
-        if not isinstance(event, Progress):
-            self._evaluating = isinstance(event, Evaluating)
+        """Pass `event` on to whoever looks on. Never waits, and costs next to nothing where nobody does."""
+        if isinstance(event, Progress):
+            routine = True
+        else:
+            routine = self._evaluating = isinstance(event, Evaluating)
         if not self._listening or (routine and len(self._news) >= MOST_NEWS):
             return
         self._news.append(event)
@@ -116,17 +119,31 @@ class ControlServer:
         if self._listener:
             with suppress(OSError):
                 socket_path(self._session.run).unlink()
-        if self._thread and self._bell:
+        if self._thread and self._thread.is_alive():
             self._wake()
             self._thread.join(2 * LINGER_SECONDS)
+        else:
+            self._shut()
+        if self._bell:
             self._bell.close()
-        elif self._listener:
-            self._listener.close()
+
+    def _start(self) -> None:
+        self._bell, self._woken = socket.socketpair()
+        self._bell.setblocking(False)
+        self._woken.setblocking(False)
+        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
+        self._thread.start()
+
+    def _shut(self) -> None:
+        self._listening = False
+        for source in (*self._viewers, self._listener, self._woken):
+            if source:
+                source.close()
 
     def _wake(self) -> None:
-        with suppress(OSError):  # what is full wakes too, and what is closed need not
-            assert self._bell
-            self._bell.send(b".")
+        if self._bell:
+            with suppress(OSError):  # what is full wakes too, and where nobody hears it nobody needs to
+                self._bell.send(b".")
 
     def _hello(self) -> Hello:
         session = self._session
@@ -141,24 +158,19 @@ class ControlServer:
             settings=session.settings,
         )
 
-    def _serve(self, woken: socket.socket) -> None:
+    def _serve(self) -> None:
         # Signals are for the training thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            with woken, selectors.DefaultSelector() as selector:
-                self._go_round(selector, woken)
+            with selectors.DefaultSelector() as selector:
+                self._go_round(selector)
         except Exception:
             log.exception("the run goes on, but nobody is shown it any more")
         finally:
-            self._listening = False
-            for viewer in self._viewers:
-                viewer.close()
-            if self._listener:
-                self._listener.close()
+            self._shut()
 
-    def _go_round(self, selector: selectors.BaseSelector, woken: socket.socket) -> None:
-        woken.setblocking(False)
-        for source in (woken, self._listener, *self._viewers):
+    def _go_round(self, selector: selectors.BaseSelector) -> None:
+        for source in (self._woken, self._listener, *self._viewers):
             if source:
                 selector.register(source, selectors.EVENT_READ)
         due = 0.0
@@ -174,10 +186,11 @@ class ControlServer:
                 due = time.monotonic() + EVERY_SECONDS
             self._send(selector)
         self._spread()
+        self._send(selector)
         until = time.monotonic() + LINGER_SECONDS
         while any(viewer.pending for viewer in self._viewers) and time.monotonic() < until:
+            time.sleep(LINGER_SECONDS / 50)
             self._send(selector)
-            selector.select(EVERY_SECONDS / 10)
 
     def _look_at(self, source: object, selector: selectors.BaseSelector) -> None:
         if isinstance(source, Viewer):

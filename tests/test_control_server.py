@@ -1,0 +1,431 @@
+"""The run's side of its socket: whom it lets in, what it answers, and that nobody can hold it up."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metatui.errors import BadInput
+from metatui.learning import events
+from metatui.learning.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
+from metatui.runs.control import live, sockets, viewer
+from metatui.runs.control.live import LiveRun
+from metatui.runs.control.messages import LONGEST_COMMAND, read_report, report
+from metatui.runs.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
+from metatui.runs.control.sockets import listen, socket_path
+from metatui.runs.folder import RunFolder
+from metatui.runs.lock import RunLock
+from metatui.runs.outcome import Outcome
+from metatui.settings import Settings
+
+STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
+
+
+@dataclass
+class Session:
+    """What the server shows, without a trainer."""
+
+    run: RunFolder
+    outcome: Outcome = field(default_factory=Outcome)
+    settings: Settings = field(default_factory=Settings)
+    commands: list[Command] = field(default_factory=list)
+
+    def submit(self, command: Command) -> None:
+        self.commands.append(command)
+
+
+class Peer:
+    """A viewer by hand: what it sends is what the test says."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self.socket = sockets.connect(run, timeout=20)
+        self._lines = self.socket.makefile("rb")
+
+    def read(self) -> dict[str, Any]:
+        line = self._lines.readline()
+        return json.loads(line) if line else {}
+
+    def say(self, line: bytes) -> None:
+        self.socket.sendall(line + b"\n")
+
+    def close(self) -> None:
+        self._lines.close()
+        self.socket.close()
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Session:
+    (tmp_path / "run").mkdir()
+    return Session(RunFolder(tmp_path / "run"))
+
+
+@pytest.fixture
+def server(session: Session) -> Iterator[ControlServer]:
+    made = ControlServer(session)
+    assert made.open() is None
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def peer(session: Session, server: ControlServer) -> Iterator[Peer]:
+    made = Peer(session.run)
+    yield made
+    made.close()
+
+
+def test_a_viewer_is_greeted_with_where_the_run_stands(session: Session, server: ControlServer, peer: Peer) -> None:
+    hello = peer.read()["hello"]
+    assert (hello["protocol"], hello["run"], hello["pid"]) == (1, "run", os.getpid())
+    assert (hello["phase"], hello["iteration"]) == ("running", 0)
+    assert Settings.model_validate_json(json.dumps(hello["settings"])) == Settings()
+
+    session.outcome.see(replace(STEP, iteration=12))
+    session.outcome.see(events.Paused(12))
+    server.tell(events.Paused(12))
+    assert peer.read() == {"paused": {"iteration": 12}}
+    second = Peer(session.run)
+    hello = second.read()["hello"]
+    assert (hello["phase"], hello["iteration"]) == ("paused", 12)
+    server.tell(events.Evaluating(12, "val", 0, 5))
+    assert peer.read()["evaluating"]["tasks"] == 5
+    third = Peer(session.run)
+    assert third.read()["hello"]["phase"] == "evaluating"
+    second.close()
+    third.close()
+
+
+def test_only_its_owner_may_open_the_socket(session: Session, server: ControlServer) -> None:
+    about = socket_path(session.run).lstat()
+    assert stat.S_ISSOCK(about.st_mode)
+    assert stat.S_IMODE(about.st_mode) == 0o600
+
+
+def test_another_user_is_shown_nothing(
+    session: Session, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = sockets.connect(session.run, timeout=20)
+    connection.close()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    stranger = socket.socket(socket.AF_UNIX)
+    stranger.connect(str(socket_path(session.run)))
+    assert stranger.recv(100) == b""
+    stranger.close()
+
+
+def test_a_socket_of_another_user_is_told_nothing(
+    session: Session, server: ControlServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets, "is_own", lambda connection: False)
+    with pytest.raises(PermissionError, match="belongs to another user"):
+        sockets.connect(session.run, timeout=20)
+
+
+def test_commands_are_checked_and_passed_on(session: Session, peer: Peer) -> None:
+    peer.read()
+    peer.say(b'{"change": {"path": "algorithm.inner_lr", "value": 0.005}}')
+    peer.say(b'{"stop": {}}')
+    for line in (
+        b"nonsense",
+        b"",
+        b"[1]",
+        b"{}",
+        b'{"explode": {}}',
+        b'{"pause": null}',
+        b'{"pause": {}, "resume": {}}',
+        b'{"change": {"path": "algorithm.inner_lr"}}',
+        b'{"change": {"path": "algorithm.inner_lr", "value": null}}',
+        b'{"stop": {"reason": "iterations"}}',
+        b'{"stop": {"reason": "stopped", "exit": 1}}',
+        b"\xff\xfe\x00\x1b[2J",
+        b"[" * 10_000,
+        b'{"change": {"path": "x", "value": ' + b"9" * 10_000 + b"}}",
+    ):
+        peer.say(line)
+        (kind, sentence), = peer.read().items()  # fmt: skip
+        assert kind == "refused", line
+        assert "is not a command, one of pause, resume, stop, checkpoint, evaluate, change" in sentence
+        assert sentence.isprintable()
+    assert session.commands == [Change("algorithm.inner_lr", 0.005), Stop()]
+
+
+def test_a_line_of_ten_megabytes_is_one_sentence(session: Session, peer: Peer) -> None:
+    peer.read()
+    peer.say(b'{"pause": "' + b"x" * 10_000_000 + b'"}')
+    assert peer.read() == {"refused": f"a command is one line of at most {LONGEST_COMMAND:,} bytes"}
+    peer.say(b'{"pause": {}}')
+    peer.say(b"?")
+    assert "not a command" in peer.read()["refused"]
+    assert session.commands == [events.Pause()]
+
+
+def test_who_talks_without_listening_is_answered_no_more(session: Session, peer: Peer) -> None:
+    for _ in range(50_000):
+        peer.say(b"?")
+    peer.say(b'{"pause": {}}')
+    other = Peer(session.run)
+    assert other.read()["hello"]
+    other.say(b"?")
+    assert other.read()["refused"]  # it came after the flood, and is answered
+    other.close()
+
+
+def test_steps_come_together_and_others_at_once(server: ControlServer, peer: Peer) -> None:
+    peer.read()
+    for number in range(1, 101):
+        server.tell(replace(STEP, iteration=number))
+    server.tell(events.Noted(100, "so it is"))
+    seen: list[int] = []
+    while "progress" in (message := peer.read()):
+        seen += [step["iteration"] for step in message["progress"]]
+    assert message == {"noted": {"iteration": 100, "text": "so it is"}}
+    assert seen == list(range(1, 101))
+
+
+def test_a_viewer_that_never_reads_holds_nobody_up(server: ControlServer, session: Session, peer: Peer) -> None:
+    """It loses meta-steps and pictures, and no other event."""
+    other = Peer(session.run)
+    other.read()
+    views = (events.ImageView(0, "t", 100, 100, (bytes(10_000),) * 5, (0,), (), (), (), (), ()),)
+    curve = Curve((0.5,), (0.1,))
+    for number in range(1, 2001):
+        evaluation = Evaluation("val", 5, 1, 1, 5, None, number, (0,), curve, curve, 0.1)
+        server.tell(Evaluated(evaluation, views, best=False))
+        server.tell(replace(STEP, iteration=number))
+        server.tell(events.Tweaked(number, "algorithm.inner_lr", 0.1, 0.2))
+        while "tweaked" not in other.read():  # it keeps up, so the first one's queue is what grows
+            pass
+    other.close()
+    assert peer.read()["hello"]
+    tweaks: list[int] = []
+    validations: list[int] = []
+    pictures: list[int] = []
+    steps: list[int] = []
+    while len(tweaks) < 2000:
+        message = peer.read()
+        match message:
+            case {"tweaked": tweak}:
+                tweaks.append(tweak["iteration"])
+            case {"evaluated": evaluated}:
+                validations.append(evaluated["evaluation"]["iteration"])
+                pictures += [evaluated["evaluation"]["iteration"]] if evaluated["views"] else []
+            case {"progress": more}:
+                steps += [step["iteration"] for step in more]
+    assert tweaks == validations == list(range(1, 2001))
+    assert pictures[-1] == 2000
+    assert len(pictures) < 200
+    assert len(steps) < 200
+
+
+def test_news_that_nobody_takes_are_bounded(server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer.read()
+    monkeypatch.setattr(server, "_spread", lambda: None)
+    for number in range(3 * MOST_NEWS):
+        server.tell(replace(STEP, iteration=number + 1))
+    assert len(server._news) <= MOST_NEWS
+
+
+def test_nothing_is_kept_where_nobody_looks_on(server: ControlServer) -> None:
+    server.tell(STEP)
+    server.tell(events.Paused(1))
+    assert not server._news
+
+
+def test_there_is_an_end_to_viewers(session: Session, server: ControlServer) -> None:
+    peers = [Peer(session.run) for _ in range(MOST_VIEWERS)]
+    assert all(peer.read()["hello"] for peer in peers)
+    late = Peer(session.run)
+    assert late.read() == {}
+    for peer in (*peers, late):
+        peer.close()
+
+
+def test_viewers_come_and_go(session: Session, server: ControlServer, peer: Peer) -> None:
+    peer.read()
+    for number in range(1, 30):
+        other = Peer(session.run)
+        other.read()
+        server.tell(events.Paused(number))
+        other.close()
+        assert peer.read() == {"paused": {"iteration": number}}
+
+
+def test_what_cannot_be_written_out_is_left_out(server: ControlServer, peer: Peer) -> None:
+    peer.read()
+    server.tell(events.Warned(1, "\udc80"))
+    server.tell(events.Paused(2))
+    assert peer.read() == {"paused": {"iteration": 2}}
+
+
+def test_images_beyond_all_bounds_are_left_out(
+    server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewer, "LONGEST_REPORT", 1000)
+    peer.read()
+    view = events.RegressionView(0, "t", (1.0,), (1.0,), tuple(map(float, range(1000))), (), (), ())
+    curve = Curve((0.5,), (0.1,))
+    server.tell(Evaluated(Evaluation("val", 5, 1, 1, None, None, 3, (0,), curve, None, 0.1), (view,), best=True))
+    assert peer.read()["evaluated"]["views"] == []
+
+
+def test_the_end_is_told_and_the_socket_gone(session: Session, server: ControlServer, peer: Peer) -> None:
+    peer.read()
+    server.tell(events.Finished(30, "iterations", 1.0, None))
+    server.close()
+    assert peer.read()["finished"]["iteration"] == 30
+    assert peer.read() == {}
+    assert not os.path.lexists(socket_path(session.run))
+
+
+def test_what_a_dead_process_left_is_replaced(session: Session) -> None:
+    path = socket_path(session.run)
+    listen(session.run).close()
+    assert stat.S_ISSOCK(path.lstat().st_mode)
+    with pytest.raises(ConnectionRefusedError):
+        sockets.connect(session.run, timeout=20)
+    for _ in range(2):
+        server = ControlServer(session)
+        assert server.open() is None
+        peer = Peer(session.run)
+        assert peer.read()["hello"]
+        peer.close()
+        server.close()
+        (session.run.path / "elsewhere").touch()
+        path.symlink_to(session.run.path / "elsewhere")  # the next one replaces the link, not what it leads to
+    assert (session.run.path / "elsewhere").is_file()
+
+
+def test_folders_too_long_for_an_address(tmp_path: Path) -> None:
+    path = tmp_path / ("a" * 120) / ("ä" * 100)
+    path.mkdir(parents=True)
+    session = Session(RunFolder(path))
+    server = ControlServer(session)
+    assert server.open() is None
+    peer = Peer(session.run)
+    assert peer.read()["hello"]
+    peer.close()
+    server.close()
+    assert not os.path.lexists(socket_path(session.run))
+
+
+def test_a_folder_without_room_for_a_socket_is_said(session: Session) -> None:
+    (socket_path(session.run) / "in the way").mkdir(parents=True)
+    server = ControlServer(session)
+    problem = server.open()
+    assert problem
+    assert problem.startswith("No other process can show or stop this run: ")
+    assert "control.sock' cannot be made" in problem
+    server.tell(events.Paused(1))
+    server.close()
+    assert (socket_path(session.run) / "in the way").is_dir()
+
+
+def test_a_run_without_threads_to_spare_goes_on(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("threading.Thread.start", refused)
+    server = ControlServer(session)
+    assert server.open() == "No other process can show or stop this run: can't start new thread"
+    server.tell(events.Paused(1))
+    server.close()
+    assert not os.path.lexists(socket_path(session.run))
+
+
+def test_the_first_viewer_misses_nothing(session: Session) -> None:
+    ours, theirs = socket.socketpair()
+    server = ControlServer(session)
+    server.adopt(theirs)
+    server.tell(events.Noted(0, "first"))
+    assert server.open() is None
+    lines = ours.makefile("rb")
+    assert "hello" in json.loads(lines.readline())
+    assert json.loads(lines.readline()) == {"noted": {"iteration": 0, "text": "first"}}
+    server.close()
+    lines.close()
+    ours.close()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        events.Started(Settings(), "cpu", "a CPU", "loop", "asked for", 12, 0),
+        events.Tweaked(3, "model.hidden", (1, 2), (3,)),
+        events.Warned(0, "ä\x1b"),
+        events.Failed(3, "no"),
+        events.Checkpointed(3, "best"),
+        events.Finished(
+            9, "iterations", 1.5,
+            Evaluation("test", 5, 1, 1, 5, "transductive", 9, (0, 1), Curve((0.1, 0.2), (float("nan"), float("inf"))),
+                       None, 0.1),
+            (events.ImageView(0, "t", 1, 2, (b"\x00\xff",), (0,), (b"ab",), (1,), ((1,),), (0.5,), (0.1,)),),
+        ),
+    ],
+)  # fmt: skip
+def test_events_arrive_as_they_were(event: events.Event) -> None:
+    line = report(event).line()
+    assert line.count(b"\n") == 1
+    read = read_report(line)
+    assert read
+    assert repr(read.content) == repr(event)  # NaN is not equal to itself
+
+
+class TestAttaching:
+    def test_what_is_over_is_not_live(self, session: Session) -> None:
+        with pytest.raises(BadInput, match="run 'run' is not live: it is interrupted"):
+            LiveRun.attach(session.run)
+
+    def test_a_process_that_cannot_be_reached_is_named(self, session: Session) -> None:
+        lock = RunLock(session.run.lock_path)
+        with pytest.raises(BadInput, match="trained by this process, which cannot be reached from here: no such file"):
+            LiveRun.attach(session.run)
+        listen(session.run).close()
+        with pytest.raises(BadInput, match="cannot be reached from here: connection refused"):
+            LiveRun.attach(session.run)
+        lock.release()
+
+    def test_a_link_to_another_socket_is_not_followed(self, session: Session, tmp_path: Path) -> None:
+        agent = socket.socket(socket.AF_UNIX)
+        agent.bind(str(tmp_path / "agent"))
+        agent.listen()
+        socket_path(session.run).symlink_to(tmp_path / "agent")
+        lock = RunLock(session.run.lock_path)
+        with pytest.raises(BadInput, match="sock is not a socket"):
+            LiveRun.attach(session.run)
+        lock.release()
+        agent.close()
+
+    @pytest.mark.parametrize(
+        ("said", "why"),
+        [
+            (b"", "hung up without a word"),
+            (b"SSH-2.0-OpenSSH_9\r\n", "does not greet as a run of metatui does"),
+            (b'{"hello": {"protocol": 1}}\n', "does not greet as a run of metatui does"),
+            (b'{"paused": {"iteration": 1}}\n', "does not greet as a run of metatui does"),
+            (b'{"hello": {"protocol": 2}}\n', "it speaks protocol 2 and this metatui 1"),
+            (b"x" * 2_000_000, "does not greet as a run of metatui does"),
+        ],
+    )
+    def test_what_greets_otherwise_is_no_run(
+        self, said: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(live, "LONGEST_REPORT", 100_000)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
+            ours.setblocking(False)
+            ours.send(said or b"x")
+            ours.shutdown(socket.SHUT_WR)
+            lock = RunLock(session.run.lock_path)
+            monkeypatch.setattr(live, "connect", lambda run, timeout: theirs)
+            with pytest.raises(BadInput, match=why):
+                LiveRun.attach(session.run)
+            lock.release()
