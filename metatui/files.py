@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -18,13 +19,31 @@ def reason(error: OSError) -> str:
     return (error.strerror or str(error)).lower()
 
 
+PASSING = frozenset(
+    {
+        errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO, errno.EACCES, errno.EPERM, errno.ENOLCK,
+        errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
+    }
+)  # fmt: skip
+"""What may be over when somebody has made room, or when a file server or a ticket for it is there again."""
+
+
+class WriteRefused(MetatuiError):
+    """The operating system did not let a file be written."""
+
+    def __init__(self, path: Path, error: OSError) -> None:
+        super().__init__(f"{shown(str(path), 200)} cannot be written: {reason(error)}")
+        self.passing = error.errno in PASSING
+        """Whether it may be possible later."""
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a full disk, a missing permission and the like into a sentence about `path`. Raises MetatuiError."""
+    """Turns a full disk, a missing permission and the like into a sentence about `path`. Raises WriteRefused."""
     try:
         yield
     except OSError as error:
-        raise MetatuiError(f"{shown(str(path), 200)} cannot be written: {reason(error)}") from error
+        raise WriteRefused(path, error) from error
 
 
 class NotAFile(OSError):
@@ -76,27 +95,47 @@ def read_bounded(path: Path, limit: int) -> bytes:
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file with a temporary name beside `path`. Where the block ends well it is synced to disk and takes the place of
-    `path`, else it is removed. Raises MetatuiError."""
+    `path`, else it is removed. Raises WriteRefused."""
+    with _replacing(path) as handle, os.fdopen(handle, "wb", closefd=False) as file:
+        yield file
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Puts `data` in the place of `path`, so that no reader ever sees half of it. Raises WriteRefused."""
+    with _replacing(path) as handle, memoryview(data) as rest:
+        written = 0
+        while written < len(rest):
+            written += os.write(handle, rest[written:])
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[int]:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
+            handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                yield handle
+                os.fsync(handle)
+            finally:
+                os.close(handle)
+            os.replace(temporary, path)
         except BaseException:
             with suppress(OSError):
-                temporary.unlink()
+                os.unlink(temporary)
             raise
         sync_directory(path.parent)
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Puts `data` in the place of `path`, so that no reader ever sees half of it. Raises MetatuiError."""
-    with replacing(path) as file:
-        file.write(data)
+def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
+    """Removes the temporary files that processes which were killed left beside the files `names` of `folder`. Only for
+    who knows that nobody is writing them. Raises WriteRefused."""
+    left = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[0-9]{{1,10}}\.tmp")
+    with writing(folder):
+        for name in os.listdir(folder):
+            if left.fullmatch(name):
+                os.unlink(folder / name)
 
 
 def sync_directory(path: Path) -> None:

@@ -317,7 +317,9 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
         journal.write("started", 0)
     with pytest.raises(MetatuiError, match=r"cannot be written: no space left on device"):
         RunStore(tmp_path).create(Settings())
+    monkeypatch.undo()
     journal.close()
+    assert [entry.event for entry in read_journal(tmp_path / "journal.jsonl")] == ["started"]
 
 
 def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,10 +13,14 @@ import pytest
 
 import metatui
 from metatui.errors import BadInput, MetatuiError, SettingsError
+from metatui.files import WriteRefused
 from metatui.knobs import change, parse
 from metatui.learning import events, trainer
 from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.learning.state import TrainerState
+from metatui.runs import session as session_module
 from metatui.runs import writer
+from metatui.runs.checkpoints import save_checkpoint
 from metatui.runs.evaluating import evaluate, views
 from metatui.runs.folder import RunFolder
 from metatui.runs.lock import is_held
@@ -275,13 +282,72 @@ def test_a_crash_is_kept_for_whoever_repairs_it(tmp_path: Path, monkeypatch: pyt
     assert not session.run.is_live()
 
 
-def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(folder: Path, kind: str, state: object) -> None:
-        raise MetatuiError("last.safetensors cannot be written: no space left on device")
+class Disk:
+    """Stands before `save_checkpoint`, and says no while it is full."""
 
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
+        self.full = True
+        self.asked = 0
+        self._number = number
+        monkeypatch.setattr(writer, "save_checkpoint", self._save)
+        monkeypatch.setattr(session_module, "TRY_EVERY", 0.0)
+
+    def _save(self, folder: Path, kind: str, state: TrainerState) -> None:
+        self.asked += 1
+        if self.full:
+            raise WriteRefused(folder / "x", OSError(self._number, os.strerror(self._number)))
+        save_checkpoint(folder, kind, state)
+
+
+def test_a_full_disk_pauses_the_run_until_there_is_room(
+    whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
     session = Session.start(SMALL, runs_dir=tmp_path)
-    monkeypatch.setattr(writer, "save_checkpoint", full)
-    with pytest.raises(MetatuiError, match="no space left on device"):
+    seen = []
+    for event in session:
+        seen.append(event)
+        if isinstance(event, events.Paused):
+            assert session.outcome.status == "paused"
+            assert isinstance(seen[-2], events.Warned)
+            assert "no space left on device: training waits" in seen[-2].text
+            assert disk.asked == 1
+            disk.full = False
+        if isinstance(event, Progress) and event.iteration == 15:
+            session.submit(Change("algorithm.inner_lr", 0.02))
+    assert sum(isinstance(event, events.Resumed) for event in seen) == 1
+    assert measured(session.run) == measured(whole[0])
+    assert told(session.run)[:4] == [("started", 0), ("evaluated", 10), ("warned", 10), ("noted", 10)]
+    assert session.run.status() == session.outcome.status == "finished"
+
+
+def test_a_run_stopped_while_the_disk_is_full_says_what_is_not_saved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = Disk(monkeypatch)
+    monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # the stop does not wait for that
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    seen = iter(session)
+    while not isinstance(next(seen), events.Paused):
+        pass
+    threading.Timer(0.05, session.interrupt).start()
+    lost = (
+        r"stopped after meta-step 10, but checkpoint best of meta-step 10, journal\.jsonl could not be saved: .*no "
+        "space left on device; it can be resumed from its start"
+    )
+    with pytest.raises(MetatuiError, match=lost):
+        list(seen)
+    assert disk.asked == 2
+    assert session.outcome.status == session.run.status() == "interrupted"
+    assert not session.run.is_live()
+    disk.full = False
+    assert isinstance(list(Session.resume(session.run))[-1], events.Finished)
+
+
+def test_what_will_not_pass_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Disk(monkeypatch, errno.ENOENT)
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    with pytest.raises(MetatuiError, match="no such file or directory"):
         list(session)
     assert told(session.run)[-1] == ("failed", 10)
     assert not session.run.crash_path.exists()

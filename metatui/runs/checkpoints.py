@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatui.errors import BadInput, shown
-from metatui.files import read_bounded, sync_directory, write_atomically, writing
+from metatui.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,9 +40,20 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
     write_atomically(fresh, data)
     with writing(target):
         if kind == "last" and target.exists():
-            target.replace(folder / "previous.safetensors")
-        fresh.replace(target)
+            os.replace(target, folder / "previous.safetensors")
+        os.replace(fresh, target)
         sync_directory(folder)
+
+
+def clean_checkpoints(folder: Path) -> None:
+    """Removes what a writer that was killed in the middle of a checkpoint left. Only for the run's only writer. Raises
+    WriteRefused."""
+    with writing(folder):
+        folder.mkdir(exist_ok=True)
+        fresh = [f"{kind}.new" for kind in ("last", "best")]
+        for name in fresh:
+            (folder / name).unlink(missing_ok=True)
+    remove_leftovers(folder, fresh)
 
 
 def read_checkpoint(path: Path) -> TrainerState:

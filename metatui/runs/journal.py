@@ -40,15 +40,23 @@ class Entry:
 
 
 class JournalWriter:
-    """Appends events; each is on disk when `write` returns."""
+    """Appends events."""
 
     def __init__(self, path: Path) -> None:
         self._lines = LinesWriter(path)
 
     def write(self, event: str, iteration: int, **details: Any) -> None:
-        """Raises MetatuiError where the disk is full."""
+        """The event is on disk when this returns. Raises WriteRefused; then the event is kept for the next `flush`."""
+        self.append(event, iteration, **details)
+        self.flush()
+
+    def append(self, event: str, iteration: int, **details: Any) -> None:
+        """Remembers an event of this moment for the next `flush`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
+
+    def flush(self) -> None:
+        """Brings what is remembered to the disk. Raises WriteRefused."""
         self._lines.flush(sync=True)
 
     def close(self) -> None:

@@ -4,40 +4,35 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from metatui.files import open_regular
-from metatui.files import writing
+from metatui.runs.appended import AppendedFile
 
 JsonObject = Mapping[str, Any]
 
 
 class LinesWriter:
-    """Appends objects to a file of JSON lines. Writes what is buffered when asked, or when `close`d."""
+    """Appends objects to a file of JSON lines. Writes what it was given when asked, or when `close`d."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
-        with writing(path):
-            _end_torn_line(path)
-            self._file = path.open("ab", buffering=64 * 1024)
+        """Raises WriteRefused."""
+        self._file = AppendedFile(path)
+        if not self._file.ends_with(b"\n"):  # a line torn by a death: the next one must not become part of it
+            self._file.write(b"\n")
 
     def append(self, item: JsonObject) -> None:
-        with writing(self._path):
-            self._file.write(line(item))
+        self._file.write(line(item))
 
     def flush(self, *, sync: bool = False) -> None:
-        """Hands everything to the operating system; with `sync`, to the disk. Raises MetatuiError."""
-        with writing(self._path):
-            self._file.flush()
-            if sync:
-                os.fsync(self._file.fileno())
+        """Hands everything to the operating system; with `sync`, to the disk. Where it fails nothing is lost, and the
+        next call goes on with it. Raises WriteRefused."""
+        self._file.flush(sync=sync)
 
     def close(self) -> None:
-        with writing(self._path):
-            self._file.close()
+        self._file.close()
 
 
 def line(item: JsonObject) -> bytes:
@@ -95,9 +90,3 @@ def read_tail(path: Path, limit: int) -> bytes:
         return read_range(path, max(0, path.stat().st_size - limit), limit)
     except OSError:
         return b""
-
-
-def _end_torn_line(path: Path) -> None:
-    if read_tail(path, 1) not in (b"", b"\n"):
-        with path.open("ab") as file:
-            file.write(b"\n")

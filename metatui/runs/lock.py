@@ -1,4 +1,10 @@
-"""One writer for a run: a lock that the operating system gives back however its holder dies."""
+"""One writer for a run: a lock that the operating system gives back however its holder dies.
+
+`flock` it is, which Linux carries over NFS (as a lock on all bytes of the file, since 2.6.12), so that writers on other
+machines are kept out as well. Relied upon for that: the mount does not say `nolock` or `local_lock=flock`, and the
+server gives the locks of a machine back when it is dead (NFSv4: when its lease is over). Where a file system has no
+locks at all, no run can be written.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +25,13 @@ class RunLock:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._mark = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
         with writing(path):
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
             try:
                 self._acquire()
                 os.ftruncate(self._handle, 0)
-                os.write(self._handle, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
+                os.write(self._handle, self._mark)
             except BaseException:
                 os.close(self._handle)
                 raise
@@ -36,6 +43,14 @@ class RunLock:
             if not _try(self._handle, fcntl.LOCK_SH):
                 raise BadInput(f"run {shown(self._path.parent.name)} is being written by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def confirm(self) -> None:
+        """Raises BadInput where another process has, or had, the lock since it was taken here: a file server that did
+        not hear of this machine for long may give it away."""
+        with writing(self._path):
+            self._acquire()
+            if os.pread(self._handle, 1000, 0) != self._mark:
+                raise BadInput(f"run {shown(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def release(self) -> None:
         """Lets go; a second call does nothing."""
@@ -52,6 +67,8 @@ def is_held(path: Path) -> bool:
         return False
     try:
         return not _try(handle, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks, where nobody can hold one
+        return False
     finally:
         os.close(handle)
 

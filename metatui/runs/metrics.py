@@ -6,11 +6,11 @@ import math
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from metatui.files import writing
+from metatui.files import open_regular, writing
 from metatui.learning.events import Progress
 from metatui.runs.lines import LinesWriter, parse_lines, read_range, read_tail
 
@@ -24,6 +24,9 @@ LONGEST_LINE = 4096
 MOST = 2**53
 """Meta-steps and tasks that a run can have, many times over: charts and statistics count in floats."""
 
+SEAM = 512
+"""Bytes of what was read before that are compared with what is there now: two lines and more."""
+
 _NAMES = tuple(field.name for field in fields(Progress))
 
 
@@ -36,13 +39,17 @@ class MetricsWriter:
         self._lines = LinesWriter(path)
         self._flushed = time.monotonic()
 
+    @property
+    def is_due(self) -> bool:
+        """Whether what is remembered should be flushed by now."""
+        return time.monotonic() - self._flushed >= FLUSH_AFTER
+
     def append(self, progress: Progress) -> None:
-        """Raises MetatuiError where the disk is full."""
+        """Remembers a meta-step for the next `flush`."""
         self._lines.append({name: _short(getattr(progress, name)) for name in _NAMES})
-        if time.monotonic() - self._flushed >= FLUSH_AFTER:
-            self.flush()
 
     def flush(self, *, sync: bool = False) -> None:
+        """Hands what is remembered to the operating system; with `sync`, to the disk. Raises WriteRefused."""
         self._lines.flush(sync=sync)
         self._flushed = time.monotonic()
 
@@ -52,25 +59,28 @@ class MetricsWriter:
 
 @dataclass
 class MetricsReader:
-    """Reads what is new since the last call. A file that got shorter (its run was resumed) is read from the start:
-    `restarted` is then True after the call, and what was returned before no longer holds."""
+    """Reads what is new since the last call. A file that is no longer the one that was read so far (its run was resumed
+    from an earlier meta-step) is read from the start: `restarted` is then True after the call, and what was returned
+    before no longer holds."""
 
     path: Path
     offset: int = 0
     restarted: bool = False
+    _seam: bytes = field(default=b"", repr=False)
+    """What stands just before `offset`. Times are among it, so meta-steps that were made again look otherwise."""
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
         """Whole lines only, at most about `limit` bytes of them; empty when there is nothing new."""
-        try:
-            size = self.path.stat().st_size
-        except OSError:
-            size = 0
-        self.restarted = size < self.offset
+        data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
+        self.restarted = not data.startswith(self._seam)
         if self.restarted:
-            self.offset = 0
-        data = read_range(self.path, self.offset, limit)
+            self.offset, self._seam = 0, b""
+            data = read_range(self.path, 0, limit)
+        else:
+            data = data[len(self._seam) :]
         whole = data[: data.rfind(b"\n") + 1]
         self.offset += len(whole)
+        self._seam = (self._seam + whole[-SEAM:])[-SEAM:]
         return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
 
     def read_all(self) -> list[Progress]:
@@ -122,17 +132,20 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
 
 def _truncate(path: Path, after: int) -> None:
     """Keeps the lines up to meta-step `after`; they are in order."""
+    keep = 0
     try:
-        file = path.open("rb+")
+        with open_regular(path) as file:
+            while text := file.readline(LONGEST_LINE):
+                item = next(parse_lines(text), None)
+                progress = _progress(item) if item is not None else None
+                if not text.endswith(b"\n") or (progress is not None and progress.iteration > after):
+                    break
+                keep += len(text)
     except FileNotFoundError:
         return
-    with file:
-        keep = 0
-        for text in file:
-            item = next(parse_lines(text), None)
-            progress = _progress(item) if item is not None else None
-            if not text.endswith(b"\n") or (progress is not None and progress.iteration > after):
-                break
-            keep += len(text)
-        file.truncate(keep)
-        os.fsync(file.fileno())
+    handle = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        os.ftruncate(handle, keep)
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -2,32 +2,41 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
+from metatui.changes import Planned, PlannedChange, PlannedValidation, checked
 from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
+from metatui.files import WriteRefused
 from metatui.knobs import KNOBS, change
-from metatui.learning.events import Change, Command, Event, Progress, Stop, Tweaked, Warned
+from metatui.learning.events import Command, Event, Paused, Resume, Resumed, Stop, Tweaked, Warned
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
-from metatui.runs.journal import Entry, in_force, last_status
+from metatui.runs.journal import last_status
 from metatui.runs.lock import RunLock
 from metatui.runs.metrics import last_progress
 from metatui.runs.outcome import Outcome
 from metatui.runs.store import RunStore, discard
 from metatui.runs.tensorboard import check_tensorboard
+from metatui.runs.told import FREE_ON_RESUME, computed_alike, settings_after, settings_before, told, undone
 from metatui.runs.writer import RunWriter
 from metatui.settings import Scalar, Settings
 
 if TYPE_CHECKING:
     from metatui.learning.state import TrainerState
 
-FREE_ON_RESUME = ("compute", "checkpoint", "logging")
-"""Groups that a resumed run may have otherwise: they do not change what is computed."""
+TRY_EVERY = 3.0
+"""Seconds between looks whether the disk can be written again."""
+
+
+class Unsaved(MetatuiError):
+    """The run was stopped while the disk refused what it had reached."""
 
 
 class Session:
@@ -40,7 +49,9 @@ class Session:
         settings: Settings,
         *,
         state: TrainerState | None = None,
+        changes: Sequence[Planned] = (),
         preset: str | None = None,
+        origin: str | None = None,
     ) -> None:
         """`start` and `resume` make sessions. Nothing in the folder changes where the trainer refuses."""
         from metatui.learning.trainer import Trainer
@@ -51,10 +62,20 @@ class Session:
         self.outcome = Outcome()
         self.control = ControlServer(self)
         self._notes: list[Event] = []
-        self._tweaks: dict[int, list[Change]] = defaultdict(list)
-        self._trainer = Trainer(settings, state=state, save=self._save)
+        self._undone: list[PlannedChange] = []
+        self._stirred: SimpleQueue[Command] = SimpleQueue()
+        self._stopped = False
+        # Written when the trainer says `Checkpointed`, which it does next: only between its events can the run wait.
+        self._trainer = Trainer(
+            settings, state=state, save=lambda kind, state: self._writer.save(kind, state), changes=changes
+        )
         self._writer = RunWriter(
-            run, lock, iteration=self._trainer.iteration, preset=preset, tensorboard=settings.logging.tensorboard
+            run,
+            lock,
+            iteration=self._trainer.iteration,
+            preset=preset,
+            origin=origin,
+            tensorboard=settings.logging.tensorboard,
         )
         if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-step left to make
             self.outcome.see(reached)
@@ -69,17 +90,31 @@ class Session:
         return self._trainer.settings
 
     @classmethod
-    def start(cls, settings: Settings, *, runs_dir: str | Path | None = None, preset: str | None = None) -> Session:
+    def start(
+        cls,
+        settings: Settings,
+        *,
+        runs_dir: str | Path | None = None,
+        preset: str | None = None,
+        changes: Sequence[Planned] = (),
+        origin: str | None = None,
+    ) -> Session:
         """A new run, ready to be iterated.
 
+        Args:
+            preset: the name of what `settings` are from.
+            changes: what is to be changed on the way, each after its meta-step (`Preset.changes`).
+            origin: where the run comes from besides, such as another run that it repeats.
+
         Raises:
-            BadInput: the device or the data set is not there; no folder is left behind.
+            BadInput: the device or the data set is not there, or a change is not possible; no folder is left behind.
             MetatuiError: the folder cannot be written.
         """
-        run = RunStore(runs_dir).create(settings, preset=preset)
+        changes = checked(changes, settings)
+        run = RunStore(runs_dir).create(settings, preset=preset, changes=changes, origin=origin)
         with _locked(run) as lock:
             try:
-                return cls(run, lock, settings, preset=preset)
+                return cls(run, lock, settings, changes=changes, preset=preset, origin=origin)
             except BaseException:
                 discard(run)
                 raise
@@ -88,10 +123,12 @@ class Session:
     def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Session:
         """Go on from the newest good checkpoint, or from the start where there is none yet.
 
-        Tweaks in the journal are made again at their meta-steps, so that the run is the one that was interrupted.
+        Tweaks in the journal are made again at their meta-steps, and what `auto` stood for stays, so that the run is
+        the one that was interrupted.
 
         Args:
-            changes: settings to have otherwise from here on: live ones, and where it is computed.
+            changes: settings to have otherwise from here on: live ones, and where it is computed. What was to become of
+                them later, planned or by tweaks after the checkpoint, is undone.
 
         Raises:
             BadInput: the run is over or being written by a process, a change is not possible, no checkpoint is whole,
@@ -102,36 +139,51 @@ class Session:
 
     @classmethod
     def _resumed(cls, run: RunFolder, lock: RunLock, changes: Mapping[str, Scalar]) -> Session:
-        first, journal = run.settings(), in_force(run.journal())
+        first, journal = run.settings(), run.journal()
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
-        before = settings_at(first, journal, iteration)
+        items = told(run.changes(), journal)
+        before = settings_after(first, journal, items, iteration)
         settings = change(before, _allowed(changes))
         if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
                 f"run {shown(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start it anew"
             )
-        started = next((entry for entry in journal if entry.event == "started"), None)
-        preset = started.details.get("preset") if started else None
-        session = cls(run, lock, settings, state=state, preset=preset)
+        ahead = deque(item.planned for item in items if item.planned.iteration >= iteration)
+        while ahead and isinstance(ahead[0], PlannedValidation) and state and state.values["validated_at"] == iteration:
+            ahead.popleft()  # the checkpoint is from after it
+        never = [planned for planned in ahead if isinstance(planned, PlannedChange) and planned.path in changes]
+        first_of_all = next((entry.details for entry in journal if entry.event == "started"), {})
+        session = cls(
+            run,
+            lock,
+            computed_alike(change(settings_before(first, journal, items, iteration), changes), journal, but=changes),
+            state=state,
+            changes=[planned for planned in ahead if planned not in never],
+            preset=first_of_all.get("preset"),
+            origin=first_of_all.get("origin"),
+        )
+        session._undone = never
         session._notes = [Warned(iteration, f"{problem}; an older checkpoint is used") for problem in problems]
         session._notes += [
             Tweaked(iteration, path, before.value(path), settings.value(path))
             for path in changes
-            if KNOBS[path].live and before.value(path) != settings.value(path)
+            if before.value(path) != settings.value(path)
         ]
-        for entry in journal:
-            if (tweak := _tweak(entry)) and entry.iteration > iteration and tweak.path not in changes:
-                session._tweaks[entry.iteration].append(tweak)
         return session
 
     def submit(self, command: Command) -> None:
         """Tell the trainer what to do after the meta-step it is at."""
         self._trainer.submit(command)
+        if isinstance(command, Stop | Resume):
+            self._stopped |= isinstance(command, Stop)
+            self._stirred.put(command)
 
-    def interrupt(self) -> None:
-        """Finish the meta-step, save, and end as `interrupted`."""
+    def interrupt(self, cause: str | None = None) -> None:
+        """Finish the meta-step, save, and end as `interrupted`; the journal says the `cause`. Signal handlers may call
+        it."""
+        self._writer.cause = cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
@@ -142,9 +194,12 @@ class Session:
     def __iter__(self) -> Generator[Event, None, None]:
         """Train. Every event is on disk when it is yielded; the run is let go when the iteration ends.
 
+        Where the disk refuses for a reason that may pass, the run is paused (`Warned` and `Paused`, not yet on disk)
+        until what it kept in memory is written, and then goes on.
+
         Raises:
-            MetatuiError: the disk refused, or the trainer failed unexpectedly: then crash.log in the run's folder has
-                the traceback.
+            MetatuiError: the run was stopped while the disk refused, the disk refused for another reason, or the
+                trainer failed unexpectedly: then crash.log in the run's folder has the traceback.
         """
         try:
             if problem := self.control.open():
@@ -153,6 +208,9 @@ class Session:
                 for event in events:
                     self.control.tell(event)
                     yield event
+        except Unsaved:
+            self.outcome.status = "interrupted"
+            raise
         except MetatuiError as error:
             self.outcome.status = "failed"
             self._writer.failed(str(error))
@@ -174,20 +232,62 @@ class Session:
 
     def _events(self) -> Generator[Event, None, None]:
         for event in self._trainer.events():
-            yield self._recorded(event)
-            while self._notes:  # after Started, which opens the journal's new chapter
-                yield self._recorded(self._notes.pop(0))
-            if isinstance(event, Progress):
-                for tweak in self._tweaks.pop(event.iteration, ()):
-                    self.submit(tweak)
+            yield from self._recorded(event)
+            # After Started, which opens the journal's new chapter.
+            while self._undone:
+                self._writer.note("undone", self._trainer.iteration, **undone(self._undone.pop(0)))
+            while self._notes:
+                yield from self._recorded(self._notes.pop(0))
 
-    def _save(self, kind: str, state: TrainerState) -> None:
-        self._writer.save(kind, state)
-
-    def _recorded(self, event: Event) -> Event:
-        self._writer.record(event)
+    def _recorded(self, event: Event) -> Iterator[Event]:
+        try:
+            self._writer.record(event)
+        except WriteRefused as refused:
+            yield from self._waited(refused)
         self.outcome.see(event)
-        return event
+        yield event
+
+    def _waited(self, refused: WriteRefused) -> Iterator[Event]:
+        """Wait until what the disk refused is written. The trainer stands still meanwhile, so no more comes to it."""
+        at, since, noted = self.outcome.iteration, time.monotonic(), False
+        text = f"{refused}: training waits, keeps in memory what is not saved, and goes on when it is"
+        self._writer.note("warned", at, text=text)
+        yield from self._seen(Warned(at, text), Paused(at))
+        while True:
+            if not refused.passing:
+                raise refused
+            command = None
+            with suppress(Empty):
+                command = self._stirred.get(timeout=0 if self._stopped else TRY_EVERY)
+            try:
+                self._writer.try_again()
+                if not noted:
+                    noted = True
+                    text = f"Everything could be written again after {time.monotonic() - since:.0f} s, nothing was lost"
+                    self._writer.note("noted", at, text=text)
+                    self._writer.catch_up()
+            except WriteRefused as again:
+                if self._stopped:
+                    raise Unsaved(self._what_is_lost(again)) from again
+                if isinstance(command, Resume) or str(again) != str(refused):
+                    yield from self._seen(Warned(at, f"{again}: training still waits"))
+                refused = again
+            else:
+                yield from self._seen(Resumed(at))
+                return
+
+    def _seen(self, *events: Event) -> Iterator[Event]:
+        for event in events:
+            self.outcome.see(event)
+            yield event
+
+    def _what_is_lost(self, refused: WriteRefused) -> str:
+        reached = self._writer.saved_at
+        start = f"meta-step {reached:,}" if reached else "its start"
+        return (
+            f"the run was stopped after meta-step {self.outcome.iteration:,}, but {self._writer.unsaved()} could not "
+            f"be saved: {refused}; it can be resumed from {start}"
+        )
 
 
 @contextmanager
@@ -201,34 +301,17 @@ def _locked(run: RunFolder) -> Iterator[RunLock]:
         raise
 
 
-def settings_at(settings: Settings, journal: list[Entry], iteration: int) -> Settings:
-    """`settings` with the tweaks made until `iteration` meta-steps were done."""
-    made = [t for entry in journal if entry.iteration <= iteration and (t := _tweak(entry))]
-    return change(settings, {tweak.path: tweak.value for tweak in made})
-
-
 def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
     """The newest good checkpoint and the settings, tweaks included, that it was trained with.
 
     Raises BadInput where there is none.
     """
-    settings = run.settings()
+    settings, journal = run.settings(), run.journal()
     state, _ = newest_checkpoint(run.checkpoints_path)
     if state is None:
         raise BadInput(f"run {shown(run.id)} has no checkpoint yet")
-    return settings_at(settings, in_force(run.journal()), int(state.values["iteration"])), state
-
-
-def _tweak(entry: Entry) -> Change | None:
-    path, new = entry.details.get("path"), entry.details.get("new")
-    if (
-        entry.event == "tweaked"
-        and isinstance(path, str)
-        and path in KNOBS
-        and isinstance(new, bool | int | float | str)
-    ):
-        return Change(path, new)
-    return None
+    items = told(run.changes(), journal)
+    return settings_after(settings, journal, items, int(state.values["iteration"])), state
 
 
 def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Any]:

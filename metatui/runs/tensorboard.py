@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from metatui.errors import Problem, SettingsError, shown
 from metatui.files import writing
 from metatui.learning.events import Evaluated, Evaluation, Event, Finished, Progress
+from metatui.runs.appended import AppendedFile
 
 if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
@@ -27,7 +28,6 @@ a point takes it as long to encode as a small meta-step takes."""
 FLUSH_AFTER = 10.0
 """Seconds that a point waits in memory."""
 
-_BUFFER = 1024 * 1024
 _NAME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.metatui")
 
 
@@ -48,7 +48,7 @@ def _refuse(why: str) -> None:
 
 
 class TensorBoardLog:
-    """Writes one event file for each session of a run. Every method raises MetatuiError where the disk refuses."""
+    """Writes one event file for each session of a run: remembers what it is told, and writes it when it is flushed."""
 
     def __init__(self, folder: Path, *, iteration: int) -> None:
         """Args:
@@ -65,7 +65,7 @@ class TensorBoardLog:
             # TensorBoard reads the files of a run in order of their names.
             number = max(int(time.time()), *(each + 1 for each in earlier), 0)
             self._path = folder / f"events.out.tfevents.{number:010d}.metatui"
-            self._file = self._path.open("xb", buffering=_BUFFER)
+        self._file = AppendedFile(self._path, fresh=True)
         self._records = RecordWriter(self._file)
         self._pending: Progress | None = None
         self._written = self._flushed = -float("inf")
@@ -76,7 +76,7 @@ class TensorBoardLog:
             self._write(Record(wall_time=time.time(), step=iteration + 1, session_log=start))
 
     def see(self, event: Event) -> None:
-        """Writes what there is to draw of `event`."""
+        """Remembers what there is to draw of `event`."""
         match event:
             case Progress():
                 self._pending = event
@@ -91,16 +91,20 @@ class TensorBoardLog:
                 if test is not None:
                     self._scalars(event.iteration, _named(test))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether what is remembered should be flushed by now."""
+        return time.monotonic() - self._flushed >= FLUSH_AFTER
+
     def flush(self) -> None:
-        """Hands everything to the operating system."""
+        """Hands everything to the operating system. Raises WriteRefused; what it refused is kept for the next call."""
         self._catch_up()
-        with writing(self._path):
-            self._file.flush()
+        self._flushed = time.monotonic()
+        self._file.flush()
 
     def close(self) -> None:
         self._catch_up()
-        with writing(self._path):
-            self._file.close()
+        self._file.close()
 
     def _catch_up(self) -> None:
         """Writes the last meta-step, if it is not written yet."""
@@ -119,11 +123,7 @@ class TensorBoardLog:
         self._write(Record(wall_time=time.time(), step=step, summary=summary))
 
     def _write(self, record: Record) -> None:
-        with writing(self._path):
-            self._records.write(record.SerializeToString())
-            if time.monotonic() - self._flushed >= FLUSH_AFTER:
-                self._file.flush()
-                self._flushed = time.monotonic()
+        self._records.write(record.SerializeToString())
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:

@@ -6,15 +6,17 @@ import os
 import platform
 import socket
 import traceback
+from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import metatui
 from metatui.errors import BadInput, MetatuiError
-from metatui.files import write_atomically
+from metatui.files import remove_leftovers, write_atomically
 from metatui.learning import events
 from metatui.learning.events import Evaluation, Event, TaskView
-from metatui.runs.checkpoints import save_checkpoint
+from metatui.runs.checkpoints import clean_checkpoints, save_checkpoint
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import JournalWriter
 from metatui.runs.lock import RunLock
@@ -29,7 +31,11 @@ if TYPE_CHECKING:
 
 class RunWriter:
     """Records events in `run`, whose `lock` it holds until closed, from meta-step `iteration` on: metrics beyond it are
-    dropped. Every method raises MetatuiError where the disk refuses."""
+    dropped.
+
+    What it is told it remembers first. Where the disk refuses, what is remembered and not yet written stays, and
+    `catch_up` goes on with it, so nothing is lost and nothing is written twice.
+    """
 
     def __init__(
         self,
@@ -38,63 +44,102 @@ class RunWriter:
         *,
         iteration: int = 0,
         preset: str | None = None,
+        origin: str | None = None,
         tensorboard: bool = False,
     ) -> None:
+        """Raises WriteRefused."""
         self.run = run
+        self.saved_at = iteration
+        """Meta-steps from which the run could be resumed: those of its newest checkpoint, and 0 before the first."""
+        self.cause: str | None = None
+        """Why the run was interrupted, for the journal."""
         self._lock = lock
-        self._preset = preset
+        self._preset, self._origin = preset, origin
         self._iteration = iteration
         self._memory: PeakMemory | None = None
         self._evaluations = _kept(run, iteration)
+        self._todo: deque[tuple[str, Callable[[], None]]] = deque()
+        remove_leftovers(run.path, (run.settings_path.name, run.evaluation_path.name, run.adaptation_path.name))
+        clean_checkpoints(run.checkpoints_path)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
         self._journal = JournalWriter(run.journal_path)
         self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
-        """Saves a checkpoint, and first the metrics that lead to it."""
-        self._metrics.flush(sync=True)
+        """Remembers a checkpoint for the next `catch_up`, and that the metrics that lead to it come first."""
+
+        def checkpoint() -> None:
+            save_checkpoint(self.run.checkpoints_path, kind, state)
+            self.saved_at = int(state.values["iteration"])
+
+        self._todo.append(("metrics.jsonl", lambda: self._metrics.flush(sync=True)))
         if self._tensorboard:
-            self._tensorboard.flush()
-        save_checkpoint(self.run.checkpoints_path, kind, state)
+            self._todo.append(("tensorboard", self._tensorboard.flush))
+        self._todo.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
 
     def record(self, event: Event) -> None:
-        """Writes `event` down."""
-        self._record(event)
-        if self._tensorboard:
-            self._tensorboard.see(event)
+        """Writes `event` down. Raises WriteRefused; then `catch_up` is to be called until it does not."""
+        self.remember(event)
+        self.catch_up()
 
-    def _record(self, event: Event) -> None:
+    def catch_up(self) -> None:
+        """Writes what is remembered, in the order in which it came. Raises WriteRefused."""
+        while self._todo:
+            _, write = self._todo[0]
+            write()
+            self._todo.popleft()
+
+    def try_again(self) -> None:
+        """`catch_up` after a while in which nothing could be written. Raises BadInput where another process took the
+        run over in that time, as a file server allows that lost sight of this one."""
+        self._lock.confirm()
+        self.catch_up()
+
+    def unsaved(self) -> str:
+        """What `catch_up` has before it, in words."""
+        return ", ".join(dict.fromkeys(what for what, _ in self._todo))
+
+    def remember(self, event: Event) -> None:
+        """Keeps `event` for the next `catch_up`."""
         if isinstance(event, events.Progress):
             self._iteration = event.iteration
             self._metrics.append(event)
-            return
-        self._metrics.flush()
+            if self._metrics.is_due:
+                self._todo.append(("metrics.jsonl", self._metrics.flush))
+        elif not isinstance(event, events.Checkpointed):
+            self._todo.append(("metrics.jsonl", self._metrics.flush))
+            self._remember(event)
+        if self._tensorboard:
+            self._tensorboard.see(event)
+            if self._tensorboard.is_due:
+                self._todo.append(("tensorboard", self._tensorboard.flush))
+
+    def _remember(self, event: Event) -> None:
         match event:
             case events.Started():
                 self._write_started(event)
             case events.Tweaked():
-                self._note("tweaked", event.iteration, path=event.path, old=event.old, new=event.new)
+                self.note("tweaked", event.iteration, path=event.path, old=event.old, new=event.new)
             case events.Paused():
-                self._note("paused", event.iteration)
+                self.note("paused", event.iteration)
             case events.Resumed():
-                self._note("resumed", event.iteration)
+                self.note("resumed", event.iteration)
             case events.Warned():
-                self._note("warned", event.iteration, text=event.text)
+                self.note("warned", event.iteration, text=event.text)
             case events.Noted():
-                self._note("noted", event.iteration, text=event.text)
+                self.note("noted", event.iteration, text=event.text)
             case events.Evaluated():
                 self._write_evaluated(event)
             case events.Finished():
                 self._write_finished(event)
             case events.Failed():
-                self._note("failed", event.iteration, sentence=event.sentence)
-            case events.Checkpointed() | events.Evaluating():
+                self.note("failed", event.iteration, sentence=event.sentence)
+            case _:
                 pass  # a journal is for what a person wants to read later
 
     def interrupted(self, reason: str) -> None:
         """Notes that the run ends between two events; what the last checkpoint holds is kept."""
-        with suppress(MetatuiError):
-            self._note("interrupted", self._iteration, reason=reason)
+        self._last_word("interrupted", reason=reason)
 
     def crashed(self, error: Exception) -> None:
         """Notes an unexpected error, with its traceback in crash.log."""
@@ -104,31 +149,35 @@ class RunWriter:
         self.failed(f"{type(error).__name__}: see crash.log")
 
     def failed(self, sentence: str) -> None:
-        with suppress(MetatuiError):
-            self._note("failed", self._iteration, sentence=sentence)
+        self._last_word("failed", sentence=sentence)
 
     def close(self) -> None:
-        """Writes what is left and lets the run go."""
-        try:
-            self._metrics.close()
-            self._journal.close()
-            if self._tensorboard:
-                self._tensorboard.close()
-        finally:
-            self._lock.release()
+        """Writes what it still can of the meta-steps, and lets the run go."""
+        for file in (self._metrics, self._journal, self._tensorboard):
+            if file is not None:
+                with suppress(MetatuiError):
+                    file.close()
+        self._lock.release()
 
-    def _note(self, event: str, iteration: int, **details: Any) -> None:
-        self._journal.write(event, iteration, **details)
+    def note(self, event: str, iteration: int, **details: Any) -> None:
+        """Keeps an entry of the journal, of this moment, for the next `catch_up`."""
+        self._journal.append(event, iteration, **details)
+        self._todo.append(("journal.jsonl", self._journal.flush))
+
+    def _last_word(self, event: str, **details: Any) -> None:
+        with suppress(MetatuiError):
+            self._journal.write(event, self._iteration, **details)
 
     def _write_started(self, event: events.Started) -> None:
         import torch
 
         self._iteration = event.iteration
         self._memory = PeakMemory(event.device)
-        self._note(
+        self.note(
             "started",
             event.iteration,
             preset=self._preset,
+            **({"origin": self._origin} if self._origin else {}),
             metatui=metatui.__version__,
             python=platform.python_version(),
             torch=str(torch.__version__),
@@ -138,13 +187,20 @@ class RunWriter:
             device_name=event.device_name,
             engine=event.engine,
             engine_reason=event.engine_reason,
+            threads=event.settings.compute.threads,
             parameters=event.parameters,
         )
 
     def _write_evaluated(self, event: events.Evaluated) -> None:
         best = {"best": event.evaluation} if event.best else {}
         self._keep(event.evaluation, event.views, validation=event.evaluation, **best)
-        self._note("evaluated", event.evaluation.iteration, best=event.best, **headline(event.evaluation))
+        self.note(
+            "evaluated",
+            event.evaluation.iteration,
+            best=event.best,
+            regular=event.regular,
+            **headline(event.evaluation),
+        )
 
     def _write_finished(self, event: events.Finished) -> None:
         if event.test is not None:
@@ -152,21 +208,25 @@ class RunWriter:
         name = event.reason if event.reason in ("stopped", "interrupted") else "finished"
         test = headline(event.test) if event.test is not None else None
         peak = self._memory.bytes() if self._memory else None
-        self._note(
+        cause = {"cause": self.cause} if self.cause and name == "interrupted" else {}
+        self.note(
             name,
             event.iteration,
             reason=event.reason,
             seconds=round(event.seconds, 3),
             peak_memory_bytes=peak,
             test=test,
+            **cause,
         )
+        if self._tensorboard:
+            self._todo.append(("tensorboard", self._tensorboard.flush))
 
     def _keep(self, evaluation: Evaluation, views: tuple[TaskView, ...], **records: Evaluation) -> None:
-        self._evaluations = self._evaluations.model_copy(update=records)
-        write_record(self.run.evaluation_path, self._evaluations)
+        self._evaluations = kept = self._evaluations.model_copy(update=records)
+        self._todo.append(("evaluation.json", lambda: write_record(self.run.evaluation_path, kept)))
         if views:
-            record = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
-            write_record(self.run.adaptation_path, record)
+            drawn = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
+            self._todo.append(("adaptation.json", lambda: write_record(self.run.adaptation_path, drawn)))
 
 
 def _kept(run: RunFolder, iteration: int) -> EvaluationRecord:
