@@ -41,6 +41,8 @@ class Glyphs:
     ellipsis: str
     dot: str
     """Between the parts of a caption."""
+    speck: str
+    """The smallest there is, for dotted lines."""
     right: str
     wrong: str
     done: str
@@ -60,22 +62,22 @@ class Glyphs:
 
 _UNICODE: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="━", bullet="•",
-    up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", right="✓", wrong="✗", done="━", todo="─",
+    up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
     vertical="│", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
     heavy_border="heavy",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="█", bullet="•",
-    up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", right="√", wrong="×", done="█", todo="░",
+    up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
     vertical="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
     heavy_border="double",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
     levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", ramp=" .:-=+*#%@", sample="*", bullet="*",
-    up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", right="y", wrong="n", done="#", todo="-",
-    vertical="|", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+", border="ascii",
+    up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
+    todo="-", vertical="|", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+", border="ascii",
     heavy_border="ascii",
 )  # fmt: skip
 

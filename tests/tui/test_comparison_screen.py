@@ -307,6 +307,7 @@ def test_sections_where_room_is_short(make: Make, snap_compare: Compare, key: st
 
 
 @pytest.mark.usefixtures("_fake", "runs")
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_ascii(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(ascii=True), terminal_size=size, run_before=seen(True, "2"))
+@pytest.mark.parametrize("key", ["2", "3"])
+@pytest.mark.parametrize("size", SIZES)
+def test_ascii(make: Make, snap_compare: Compare, size: tuple[int, int], key: str) -> None:
+    assert snap_compare(make(ascii=True), terminal_size=size, run_before=seen(key == "2", key))

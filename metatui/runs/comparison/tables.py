@@ -89,7 +89,7 @@ def paired(comparison: Comparison) -> TextTable | None:
         )
         for pair in comparison.pairs
     )
-    headings = ("a", "b", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "d_z")
+    headings = ("a", "b", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
     return TextTable("Pairs, on the same tasks", headings, rows, names=2)
 
 

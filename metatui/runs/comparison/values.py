@@ -203,11 +203,15 @@ class Comparison:
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
-    def conclusions(self) -> tuple[str, ...]:
-        """The verdicts to read first: of two settings that have several seeds each, only what is said over those."""
+    def deciding(self) -> tuple[SeedPair | Pair, ...]:
+        """The pairs to read first: of two settings that have several seeds each, only what is said over those."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
-        single = (pair.verdict for pair in self.pairs if not {pair.a, pair.b} <= over_seeds)
-        return (*(pair.verdict for pair in self.seeds), *single)
+        return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
+
+    @property
+    def conclusions(self) -> tuple[str, ...]:
+        """The verdicts of the pairs to read first."""
+        return tuple(pair.verdict for pair in self.deciding)
 
     @property
     def timed(self) -> RunResult | None:

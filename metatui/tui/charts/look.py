@@ -35,13 +35,13 @@ class Look:
         """Whether lines are to be told apart by their characters."""
         return self.monochrome or self.symbols is Symbols.ASCII
 
-    def colour(self, name: str, *, bold: bool = False) -> Style:
+    def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:
         """The style of a colour or meaning of metatui.tui.palette; plain text for a colour that rich cannot read."""
         try:
             colour = Color.parse(palette.shade(name, self.dark, self.ansi))
         except ColorParseError:
             return self.title if bold else self.text
-        return Style(color=colour, bold=bold or None)
+        return Style(color=colour, bold=bold or None, dim=dim or None)
 
     def say(self, text: str) -> str:
         """`text` on one line, in characters that the terminal shows and none that it obeys."""

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.tui.charts.axis import Axis, axis_for, drawable, fixed_axis
+from metatui.tui.charts.bands import Band, laid_under
 from metatui.tui.charts.canvas import Canvas, Run, Signal, dots
 from metatui.tui.charts.format import number
 from metatui.tui.charts.header import entry, header, line_marker
@@ -39,6 +40,8 @@ class Picture:
     y_limits: tuple[float, float] | None = None
     x_limits: tuple[float, float] | None = None
     """Exact ends of the axis; None: round numbers around the points."""
+    whole_x: bool = False
+    """Whether x counts something, so that there is nothing between two whole numbers."""
     legend: bool = True
     last_values: bool = True
     empty: str = ""
@@ -128,7 +131,8 @@ class _Plot:
     def _x_axis(self, picture: Picture) -> Axis:
         count = max(2, min(10, self.width // 8))
         if picture.x_limits is not None:
-            return fixed_axis(*picture.x_limits, count)
+            first, last = picture.x_limits
+            return fixed_axis(first, last, min(count, int(last - first)) if picture.whole_x else count)
         axis = axis_for((x for _, series in self._drawn for x, y in series.points if math.isfinite(y)), count)
         assert axis is not None
         return axis
@@ -152,14 +156,12 @@ class _Plot:
         return beside
 
     def curves(self) -> list[Row]:
-        signals = []
-        for index, series in self._drawn:
-            connected = series.style == "line"
-            marker = line_marker(index, self._look) if connected else self._look.glyphs.points
-            points = placed(series, self._x, self._y)
-            points = thinned(points, self.width) if connected else [self._centred(*point) for point in points]
-            signals.append(Signal(points, marker, connected))
+        series = [found.series for found in self._drawn]
+        signals = [self._signal(*found) for found in self._drawn]
         cells = self._canvas.draw(signals, self.width, self.height)
+        bands = [Band(i, placed(each, self._x, self._y)) for i, each in enumerate(series) if each.style == "band"]
+        if bands:
+            cells = laid_under(cells, bands, None if self._dots == 4 else self._look.glyphs.speck)
         ticks = {self._row(tick): label for tick, label in zip(self._y.ticks, self._y.labels, strict=True)}
         glyphs = self._look.glyphs
         rows = []
@@ -181,10 +183,22 @@ class _Plot:
         column, row = _cell(across, self.width, min(2, self._dots)), _cell(up, self.height, self._dots)
         return column / (self.width - 1), row / (self.height - 1)
 
+    def _signal(self, at: int, series: Series) -> Signal:
+        points = placed(series, self._x, self._y)
+        match series.style:
+            case "line":
+                return Signal(thinned(points, self.width), line_marker(at, self._look), connected=True)
+            case "points":
+                points = [self._centred(*point) for point in points]
+                return Signal(points, self._look.glyphs.points, connected=False)
+            case "band":
+                return Signal((), self._look.glyphs.marker, connected=False)
+
     def _segment(self, run: Run) -> Segment:
-        return Segment(
-            run.text, None if run.signal is None else self._look.colour(self._drawn[run.signal].series.colour)
-        )
+        if run.signal is None:
+            return Segment(run.text)
+        series = self._drawn[run.signal].series
+        return Segment(run.text, self._look.colour(series.colour, dim=series.style == "band"))
 
     def _columns(self) -> list[tuple[int, str]]:
         """The column of each x tick, and its label."""

@@ -12,13 +12,14 @@ from metatui.tui.charts.axis import Axis
 
 @dataclass(frozen=True)
 class Series:
-    """`points` are (x, y). On a line they follow each other, and a value that is not finite is a gap."""
+    """`points` are (x, y). On a line they follow each other, and a value that is not finite is a gap. Of a band they
+    are pairs, its lower and its upper end at the same x."""
 
     name: str
     colour: str
     """A meaning from metatui.tui.palette, a run's colour, or any colour that rich can read."""
     points: Sequence[tuple[float, float]]
-    style: Literal["line", "points"] = "line"
+    style: Literal["line", "points", "band"] = "line"
 
 
 def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:

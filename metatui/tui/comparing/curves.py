@@ -12,7 +12,6 @@ from metatui.runs.comparison import Comparison, Metric, RunResult
 from metatui.tui import palette
 from metatui.tui.charts.picture import Picture
 from metatui.tui.charts.series import Series
-from metatui.tui.symbols import GLYPHS, Symbols
 
 Against = Literal["iterations", "tasks", "seconds"]
 AGAINST: Final[dict[Against, str]] = {
@@ -20,11 +19,6 @@ AGAINST: Final[dict[Against, str]] = {
     "tasks": "tasks seen",
     "seconds": "seconds of training",
 }
-
-DODGE: Final = 0.08
-"""Inner steps between the intervals of two runs at the same step, so that none hides another."""
-
-MARKERS: Final = len(GLYPHS[Symbols.ASCII].lines)
 
 
 @dataclass(frozen=True)
@@ -77,31 +71,28 @@ def training(comparison: Comparison, view: View) -> Picture:
 
 
 def adaptation(comparison: Comparison, view: View) -> Picture:
-    """The metric against inner step, with 95 % intervals as upright lines."""
+    """The metric against inner step, with bands of 95 % intervals."""
     accuracy = view.of(comparison) == "accuracy"
-    scale = 100 if accuracy else 1
     log = view.log and not accuracy
-    ends = [mean - half for run in comparison.runs for mean, half in zip(*_both(_curve(run, accuracy)), strict=True)]
+    curves = [_curve(run, accuracy) for run in comparison.runs]
     # What reaches below zero goes down to the lowest that a logarithmic axis shows.
-    floor = min((end for end in ends if end > 0), default=math.nan) if log else -math.inf
-    means, intervals = [], []
-    for number, run in enumerate(comparison.runs):
-        curve = _curve(run, accuracy)
-        shift = DODGE * (number - (len(comparison.runs) - 1) / 2)
-        steps = [step + shift for step in run.evaluation.steps]
+    lows = (mean - half for curve in curves for mean, half in zip(curve.mean, curve.ci95, strict=True))
+    floor = min((low for low in lows if low > 0), default=math.nan) if log else -math.inf
+    scale = 100 if accuracy else 1
+    means, bands = [], []
+    for number, (run, curve) in enumerate(zip(comparison.runs, curves, strict=True)):
+        steps = run.evaluation.steps
         means.append(Series(run.label, colour(number), [*zip(steps, (scale * m for m in curve.mean), strict=True)]))
-        intervals.append(Series("", colour(number), _upright(steps, curve, scale, floor)))
-    # A line's character goes by its position: an interval has that of its run where colours cannot tell.
-    gap = [Series("", "", ())] * (-len(means) % MARKERS)
-    last = comparison.protocol.steps
+        bands.append(Series("", colour(number), _band(steps, curve, scale, floor), style="band"))
     return Picture(
-        (*means, *gap, *intervals),
+        (*means, *bands),
         title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
-        f"{comparison.protocol.shots}-shot; upright: 95 %",
+        f"{comparison.protocol.shots}-shot; dotted: 95 %",
         x_label="inner step",
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=log,
-        x_limits=(-0.25, last + 0.25),
+        x_limits=(0, comparison.protocol.steps),
+        whole_x=True,
         last_values=False,
         empty="No task was adapted to.",
     )
@@ -113,14 +104,9 @@ def _curve(run: RunResult, accuracy: bool) -> Curve:
     return curve
 
 
-def _both(curve: Curve) -> tuple[Sequence[float], Sequence[float]]:
-    return curve.mean, curve.ci95
-
-
-def _upright(steps: Sequence[float], curve: Curve, scale: float, floor: float) -> list[tuple[float, float]]:
+def _band(steps: Sequence[int], curve: Curve, scale: float, floor: float) -> list[tuple[float, float]]:
     points = []
-    for x, mean, half in zip(steps, *_both(curve), strict=True):
-        if math.isfinite(half):
-            low, high = max(mean - half, min(floor, mean)), mean + half
-            points += [(x, scale * low), (x, scale * high), (math.nan, math.nan)]
+    for step, mean, half in zip(steps, curve.mean, curve.ci95, strict=True):
+        low = max(mean - half, min(floor, mean))
+        points += [(float(step), scale * low), (float(step), scale * (mean + half))]
     return points

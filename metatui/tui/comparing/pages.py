@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
-from metatui.runs.comparison import Comparison
+from metatui.runs.comparison import Comparison, Pair
 from metatui.runs.comparison.tables import tables
 from metatui.runs.comparison.words import amount, interval, note_on_seeds, points, steps
 from metatui.tui.charts.look import Look
@@ -16,26 +16,28 @@ from metatui.tui.sheet import paragraph
 
 
 def result(comparison: Comparison, width: int, look: Look) -> list[Row]:
-    """The metric as bars, the differences of pairs, what they say in words, and what to beware of."""
+    """What to beware of, what came out in words, then the metric as bars and the differences behind the words."""
     rows: list[Row] = []
     for number, warning in enumerate(comparison.warnings):
         rows += [[]] if number else []
         rows += paragraph(f"Warning: {warning}.", width, look, look.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
-    rows += _title(
-        f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}, with 95 % interval", look
-    )
-    rows += bars(_finals(comparison), width, look)
-    if comparison.pairs:
-        unit = "points" if comparison.metric == "accuracy" else "loss"
-        rows += [[], *_title(f"Differences task by task ({unit}), with 95 % interval", look)]
-        rows += differences(_pairs(comparison), width, look)
-    rows += [[], *_title("In words", look)]
-    sentences = [f"{verdict}." for verdict in comparison.verdicts] or ["No two of these runs had the same tasks."]
+    rows += _title("In words", look)
+    sentences = [f"{said}." for said in comparison.conclusions] or ["No two of these runs had the same tasks."]
     for sentence in sentences:
         rows += paragraph(f"{look.glyphs.bullet} {sentence}", width, look, look.text, hang=2)
+    if len(comparison.deciding) < len(comparison.verdicts):
+        rows += paragraph("Section 4 has every pair of runs.", width, look, look.muted)
     if note := note_on_seeds(comparison):
-        rows += [[], *paragraph(note, width, look, look.muted)]
+        rows += paragraph(note, width, look, look.muted)
+    after = steps(comparison.protocol.steps)
+    rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", look)]
+    rows += bars(_finals(comparison), width, look)
+    if comparison.deciding:
+        unit = "points" if comparison.metric == "accuracy" else "loss"
+        of = "over seeds" if comparison.seeds else "task by task"
+        rows += [[], *_title(f"Differences {of} ({unit}), with 95 % interval", look)]
+        rows += differences(_differences(comparison), width, look)
     return rows
 
 
@@ -59,15 +61,12 @@ def _finals(comparison: Comparison) -> list[Estimate]:
     return found
 
 
-def _pairs(comparison: Comparison) -> list[Estimate]:
+def _differences(comparison: Comparison) -> list[Estimate]:
     scale, said = (100, points) if comparison.metric == "accuracy" else (1, interval)
-    return [
-        Estimate(
-            f"{pair.a.label} − {pair.b.label}",
-            "hue-plain",
-            scale * pair.test.mean,
-            scale * pair.test.ci95,
-            f"{'+' if pair.test.mean > 0 else ''}{said(pair.test.mean, pair.test.ci95)}",
-        )
-        for pair in comparison.pairs
-    ]
+    found = []
+    for pair in comparison.deciding:
+        difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
+        words = f"{'+' if difference > 0 else ''}{said(difference, pair.test.ci95)}"
+        label = f"{pair.a.label} − {pair.b.label}"
+        found.append(Estimate(label, "hue-plain", scale * difference, scale * pair.test.ci95, words))
+    return found
