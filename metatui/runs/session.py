@@ -14,7 +14,7 @@ from metatui.changes import Planned, PlannedChange, PlannedValidation, checked
 from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
 from metatui.files import WriteRefused
 from metatui.knobs import KNOBS, change
-from metatui.learning.events import Command, Event, Paused, Resume, Resumed, Stop, Tweaked, Warned
+from metatui.learning.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
@@ -208,20 +208,24 @@ class Session:
                 for event in events:
                     self.control.tell(event)
                     yield event
-        except Unsaved:
+        except Unsaved as error:
             self.outcome.status = "interrupted"
+            self.control.tell(Failed(self.outcome.iteration, str(error)))
             raise
         except MetatuiError as error:
             self.outcome.status = "failed"
             self._writer.failed(str(error))
+            self.control.tell(Failed(self.outcome.iteration, str(error)))
             raise
         except Exception as error:
             self.outcome.status = "failed"
             self._writer.crashed(error)
-            raise MetatuiError(
+            sentence = (
                 f"the run ended after meta-step {self.outcome.iteration} with an unexpected error "
                 f"({type(error).__name__}): its traceback is in {self.run.crash_path}"
-            ) from error
+            )
+            self.control.tell(Failed(self.outcome.iteration, sentence))
+            raise MetatuiError(sentence) from error
         except BaseException as error:
             if self.outcome.status in ("running", "paused"):  # not where it was over when its iteration was left
                 self.outcome.status = "interrupted"
