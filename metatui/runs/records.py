@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_validator
 
 from metatui.errors import BadInput, shown
 from metatui.files import read_bounded, write_atomically
-from metatui.learning.events import Evaluation, TaskView
+from metatui.learning.events import Evaluation, RegressionView, TaskView
 
 LARGEST = 64 * 1024 * 1024
+LARGEST_SIDE = 4096
+"""Pixels across an image."""
 
 R = TypeVar("R", bound="_Record")
 
@@ -45,7 +47,29 @@ class AdaptationRecord(_Record):
 
     iteration: int
     split: str
-    views: tuple[TaskView, ...]
+    views: Annotated[tuple[TaskView, ...], FailFast()]
+
+    @field_validator("views")
+    @classmethod
+    def _drawable(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
+        if not all(_is_whole(view) for view in views):
+            raise ValueError("every task must have a value for each of its points and images")
+        return views
+
+
+def _is_whole(view: TaskView) -> bool:
+    """Whether the parts of `view` fit together, as whoever draws it relies upon."""
+    if isinstance(view, RegressionView):
+        rows = (view.truth, *view.predictions)
+        return len(view.support_x) == len(view.support_y) and all(len(row) == len(view.grid) for row in rows)
+    images = (*view.support, *view.query)
+    return (
+        0 < view.height <= LARGEST_SIDE
+        and 0 < view.width <= LARGEST_SIDE
+        and all(len(image) == view.height * view.width for image in images)
+        and len(view.support) == len(view.support_labels)
+        and all(len(row) == len(view.query) for row in (view.query_labels, *view.predictions))
+    )
 
 
 def write_record(path: Path, record: _Record) -> None:
