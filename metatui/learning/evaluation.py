@@ -74,7 +74,7 @@ class Measured:
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
 ) -> Generator[int, None, Measured]:
-    """Adapt to the first `tasks` held-out tasks of `split`, yielding after each chunk how many are done.
+    """Adapt to the first `tasks` held-out tasks of `split`, yielding after each inner step how many are done.
 
     Args:
         steps: inner steps; there are `steps` + 1 values for each task.
@@ -88,7 +88,7 @@ def measure(
     while done < tasks:
         numbers = range(done, min(done + chunk, tasks))
         try:
-            loss, hit = _values(experiment, theta, split, numbers, inner, shots)
+            loss, hit = yield from _values(experiment, theta, split, numbers, inner, shots)
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or chunk == 1:
                 raise
@@ -109,10 +109,13 @@ def measure(
 
 def _values(
     experiment: Experiment, theta: Params, split: Split, tasks: range, inner: InnerLoop, shots: int
-) -> tuple[Tensor, Tensor | None]:
+) -> Generator[int, None, tuple[Tensor, Tensor | None]]:
     """Loss and accuracy of some tasks at each inner step [T, steps + 1]; accuracy is None for regression."""
     episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
-    outputs = [outputs for _, outputs in predictions(experiment, theta, episodes, inner)]
+    outputs = []
+    for _, reached in predictions(experiment, theta, episodes, inner):
+        outputs.append(reached)
+        yield tasks.start
     losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
     if not experiment.settings.is_classification:
         return losses, None

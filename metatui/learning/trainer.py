@@ -77,7 +77,7 @@ class Trainer:
     """Trains one experiment.
 
     `events` is to be iterated in one thread; `submit` may be called from any. Commands are obeyed between meta-steps
-    and, for stopping, between chunks of an evaluation.
+    and, for stopping, between inner steps of an evaluation.
     """
 
     def __init__(
@@ -400,7 +400,9 @@ class Trainer:
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
+        done = 0
         while True:
+            before = done
             try:
                 done = next(run)
             except StopIteration as finished:
@@ -408,7 +410,8 @@ class Trainer:
                 return result
             if self._stop_is_waiting():
                 return None
-            yield Evaluating(self.iteration, split, done, tasks)
+            if done > before:
+                yield Evaluating(self.iteration, split, done, tasks)
 
     def _stop_is_waiting(self) -> bool:
         """Whether a stop has come in; what else has come in keeps its order."""
