@@ -12,6 +12,8 @@ from metatui.files import read_bounded, write_atomically
 from metatui.learning.events import Evaluation, RegressionView, TaskView
 
 LARGEST = 64 * 1024 * 1024
+MOST_VALUES = 1_000_000
+"""Numbers and images in a file. Each may take half a kilobyte of memory while it is found out to be none."""
 LARGEST_SIDE = 4096
 """Pixels across an image."""
 
@@ -81,8 +83,11 @@ def read_record(path: Path, kind: type[R]) -> R | None:
     """None where there is none yet. Raises BadInput where the file holds anything else than a `kind`."""
     if not path.exists():
         return None
+    data = read_bounded(path, LARGEST)
+    if data.count(b",") > MOST_VALUES:
+        raise BadInput(f"{shown(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
     try:
-        return kind.model_validate_json(read_bounded(path, LARGEST))
+        return kind.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
