@@ -72,8 +72,12 @@ class Experiment:
         return episodes.chunk(tasks.start - numbers.start, tasks.stop - numbers.start)
 
 
-def set_up(settings: Settings) -> Experiment:
+def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
     """Get ready for what `settings` describe, in this thread: CPU threads are set here too.
+
+    Args:
+        first_meta_batch: the meta-batch that the training began with, which decides how threads are used: an operation
+            that is spread over more of them adds up in another order.
 
     Raises:
         BadInput: where the device or the data is not there.
@@ -92,7 +96,8 @@ def set_up(settings: Settings) -> Experiment:
     loss = CROSS_ENTROPY if source.kind == "classification" else MEAN_SQUARED_ERROR
     # What small networks cost is dispatch, which more threads do not share.
     threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
-    workers = threads if device.name == "cpu" and settings.algorithm.meta_batch > 1 else 1
+    meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch
+    workers = threads if device.name == "cpu" and meta_batch > 1 else 1
     if device.name == "cpu" and settings.is_classification:
         keep_freed_memory()
     torch.set_float32_matmul_precision("high" if settings.compute.tf32 else "highest")

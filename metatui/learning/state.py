@@ -24,7 +24,8 @@ class TrainerState:
     """`theta/…` the meta-parameters, `best/…` those of the best validation, `algorithm/…` what the algorithm
     remembers besides."""
     values: dict[str, Any]
-    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings."""
+    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings;
+    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is."""
 
 
 def part(tensors: Params, prefix: str) -> Params:

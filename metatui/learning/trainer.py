@@ -97,7 +97,10 @@ class Trainer:
         Raises:
             BadInput: where the device or the data is not there, or `state` does not fit `settings`.
         """
-        self.experiment = set_up(settings)
+        self._first_meta_batch: int = settings.algorithm.meta_batch
+        if state is not None:
+            self._first_meta_batch = state.values.get("first_meta_batch", self._first_meta_batch)
+        self.experiment = set_up(settings, first_meta_batch=self._first_meta_batch)
         self.settings = self.experiment.settings
         self.algorithm = ALGORITHMS[settings.algorithm.name](self.experiment)
         self.iteration = 0
@@ -157,6 +160,8 @@ class Trainer:
             "validated_at": self._validated_at,
             "upgrade_since": self._upgrade.since if self._upgrade else None,
             "upgrade_kind": self._upgrade.kind if self._upgrade else None,
+            "upgrade_outcome": self._upgrade.outcome if self._upgrade else None,
+            "first_meta_batch": self._first_meta_batch,
             "data": self.experiment.source.fingerprint,
             "settings": self.settings.model_dump(mode="json"),
         }
@@ -176,7 +181,7 @@ class Trainer:
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
         if self._upgrade:
-            self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"))
+            self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))
 
     def _copy_of_theta(self) -> Params:
         return {name: p.clone() for name, p in self.algorithm.theta.items()}
@@ -220,10 +225,14 @@ class Trainer:
     def _improve(self) -> Iterator[Event]:
         """Change over to whole meta-steps as graphs where it is time for it."""
         if self._upgrade:
+            outcome = self._upgrade.outcome
             for said in self._upgrade.before(
                 self.iteration, self.settings, self._next_tasks(), self._stop_is_waiting
             ):  # fmt: skip
                 yield Noted(self.iteration, said)
+            if self._upgrade.outcome not in (None, outcome):  # for ever, whatever another compilation would come to
+                yield from self._caught_up()
+                yield from self._checkpoint("last")
         kind = self.settings.algorithm.inner_steps, self.settings.algorithm.meta_batch
         if (captures := self.algorithm.captures) and kind not in self._captured:
             self._captured.add(kind)

@@ -33,12 +33,14 @@ class Upgrade:
         """Inner steps and meta-batch."""
         self.since = 0
         """Meta-steps done when those of the present kind began."""
+        self.outcome: str | None = None
+        """`compiled` or `failed`, once meta-steps of the present kind had their change; a resumed run repeats it."""
 
-    def go_on(self, since: int | None, kind: Sequence[int] | None) -> None:
+    def go_on(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
         """Where a run was before it was resumed; None where it had not begun, or was of an older version."""
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
-            self.since, self.kind = since, (inner_steps, meta_batch)
+            self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome
 
     def before(
         self, iteration: int, settings: Settings, tasks: range, interrupted: Callable[[], bool]
@@ -53,7 +55,10 @@ class Upgrade:
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
         if kind != self.kind:
-            self.since, self.kind, self._waiting = iteration, kind, None
+            self.since, self.kind, self._waiting, self.outcome = iteration, kind, None, None
+        if self._waiting is None and self.outcome == "failed":
+            self._waiting = False
+            yield "The batched engine goes on, as before the run was resumed: there was no compiled meta-step then"
         if self._waiting is None:
             self._waiting = True
             self.close()
@@ -75,8 +80,11 @@ class Upgrade:
             episodes = self._algorithm.sample(tasks)
             self._graphs.use(episodes, settings.algorithm)
         except CompileFailed as failed:
-            yield f"The batched engine goes on: {failed}"
+            before, self.outcome = self.outcome, "failed"
+            otherwise = "; meta-steps were compiled until here, and sums round otherwise from here on" if before else ""
+            yield f"The batched engine goes on: {failed}{otherwise}"
             return
+        self.outcome = "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
         self._algorithm.experiment.measured.add("compiled", ms)
         yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"

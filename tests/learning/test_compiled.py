@@ -16,7 +16,7 @@ from metatui.errors import SettingsError
 from metatui.knobs import change, parse
 from metatui.learning import upgrade
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.events import Change, Event, Noted, Progress, Stop
+from metatui.learning.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.graphs import step
 from metatui.learning.graphs.package import Run
@@ -174,6 +174,42 @@ def test_a_failed_compilation_leaves_the_batched_engine(
     assert note.text.startswith("The batched engine goes on: ")
     assert words in note.text
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
+
+
+@pytest.mark.parametrize("at", [7, 9])
+def test_a_failed_compilation_is_repeated_by_a_resumed_run(
+    at: int, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    working = upgrade._start
+    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1))
+    settings = compiled(tiny)
+    saved: dict[str, TrainerState] = {}
+    expected = losses(list(Trainer(settings).events()))
+    told(Trainer(settings, save=saved.__setitem__), at, Stop())
+    monkeypatch.setattr(upgrade, "_start", working)
+    events = list(Trainer(settings, state=saved["last"]).events())
+    assert [note.text.split(":")[0] for note in of(Noted, events)] == [
+        "The batched engine goes on, as before the run was resumed"
+    ]
+    assert losses(events) == expected[at:]
+
+
+def test_the_change_is_saved_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1))
+    events = list(Trainer(compiled(tiny), save=lambda kind, state: None).events())
+    assert ("last", 6) in [(event.kind, event.iteration) for event in of(Checkpointed, events)]
+
+
+def test_a_compilation_that_fails_only_when_a_run_is_resumed_is_said(
+    tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = compiled(tiny)
+    saved: dict[str, TrainerState] = {}
+    told(Trainer(settings, save=saved.__setitem__), 9, Stop())
+    traced.clear()
+    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1, "no C++ compiler\n"))
+    (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
+    assert "no C++ compiler; meta-steps were compiled until here" in note.text
 
 
 def test_a_function_that_computes_something_else_is_refused(
