@@ -14,6 +14,7 @@ from metatui.learning.events import Evaluation, RegressionView, TaskView
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
 """Numbers and images in a file. Each may take half a kilobyte of memory while it is found out to be none."""
+MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Pixels across an image."""
 
@@ -89,6 +90,8 @@ def read_record(path: Path, kind: type[R]) -> R | None:
     try:
         return kind.model_validate_json(data)
     except ValidationError as error:
+        if error.error_count() > MOST_PROBLEMS:  # each of them would be put into words
+            raise BadInput(f"{shown(str(path), 200)} cannot be used: {error.error_count():,} values are wrong") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
         raise BadInput(f"{shown(str(path), 200)} cannot be used: {shown(first['msg'], 120)[1:-1]} at {where}") from None
