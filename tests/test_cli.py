@@ -149,7 +149,7 @@ def test_a_signal_saves_and_ends(number: signal.Signals) -> None:
     process = started("--json")
     process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     report = json.loads(out)
     assert report["status"] == "interrupted"
     assert "Traceback" not in err
@@ -193,7 +193,7 @@ def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_preset_is_saved_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     ran = answer(capsys, "run", *SMALL)
-    saved = answer(capsys, "presets", "save", "mine", "--from-run", ran["run"])
+    saved = answer(capsys, "presets", "save", "mine", "--from", ran["run"])
     assert saved["source"] == f"run {ran['run']}"
     assert saved["settings"]["training"]["iterations"] == 20
 

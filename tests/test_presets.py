@@ -11,6 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from metatui import paths, presets
+from metatui.changes import MOST, PlannedChange, PlannedValidation
 from metatui.errors import BadInput, SettingsError
 from metatui.impossible import impossible
 from metatui.knobs import KNOBS, Knob, change
@@ -103,6 +104,19 @@ def test_own_presets_are_saved_loaded_listed_and_deleted(own_folder: Path) -> No
     assert list(own_folder.iterdir()) == []
 
 
+def test_a_presets_schedule_of_changes_reads_back_equal() -> None:
+    changes = (
+        PlannedChange(0, "training.iterations", 300), PlannedChange(15, "algorithm.inner_lr", 0.1),
+        PlannedValidation(15), PlannedChange(15, "algorithm.outer_lr", 1.0),
+    )  # fmt: skip
+    saved = presets.save("mine", Settings(), changes=changes)
+    assert saved.changes == presets.load("mine").changes == changes
+    assert presets.load("quick").changes == ()
+    with pytest.raises(BadInput, match=r"change 1: algorithm\.inner_lr is 0, but must be a number above 0"):
+        presets.save("other", Settings(), changes=[PlannedChange(1, "algorithm.inner_lr", 0)])
+    assert "other" not in presets.names()
+
+
 def test_bundled_presets_are_neither_replaced_nor_deleted() -> None:
     with pytest.raises(BadInput, match="'quick' is a bundled preset: choose another name"):
         presets.save("quick", Settings(), overwrite=True)
@@ -121,6 +135,10 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         presets.load("quik")
 
 
+def plan(*changes: str) -> str:
+    return "\n".join(f"[[changes]]\n{each}" for each in changes)
+
+
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
@@ -137,6 +155,41 @@ def test_an_unknown_name_gets_the_nearest() -> None:
         ("training.seed" + ".a" * 3000 + " = 1", "is nested too deeply|too deep|too large|must be a whole number"),
         ("training.seed = 0x" + "f" * 20000, "too large|must be a whole number"),
         ("training.seed = " + "9" * 20000, "is not TOML"),
+        ("changes = 5", r"changes is 5, but must be a list of tables, each under \[\[changes\]\]"),
+        ("changes = [5]", r"changes is \[5\], but must be a list of tables"),
+        (plan("value = 1"), "change 1: iteration is missing"),
+        (plan("iteration = -1\nsetting = 'algorithm.inner_lr'\nvalue = 1"), "change 1: iteration is -1, but must be a"),
+        (plan("iteration = true\nsetting = 'algorithm.inner_lr'\nvalue = 1"), "change 1: iteration is True, but must"),
+        (
+            plan("iteration = 1\nsetting = 5\nvalue = 1"),
+            "change 1: setting is 5, but must be one of algorithm.inner_lr",
+        ),
+        (plan("iteration = 1\nsetting = 'x.y'\nvalue = 1"), "change 1: 'x.y' is not a setting"),
+        (
+            plan("iteration = 1\nsetting = 'task.shots'\nvalue = 1"),
+            "change 1: task.shots cannot change during a run, but",
+        ),
+        (
+            plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalue = 0"),
+            "change 1: algorithm.inner_lr is 0, but must",
+        ),
+        (
+            plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalue = []"),
+            r"change 1: algorithm.inner_lr is \[\], but",
+        ),
+        (plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalu = 1"), "change 1: 'valu' is not known"),
+        (plan("iteration = 1\nvalidate = false"), "change 1: validate is False, but must be true"),
+        (plan("iteration = 1\nvalidate = true\nvalue = 1"), "change 1: 'value' is not known"),
+        (
+            plan("iteration = 9\nvalidate = true", "iteration = 8\nvalidate = true"),
+            "change 2: iteration is 8, but must be at least that of the change before it, 9",
+        ),
+        (plan(*["iteration = 9\nvalidate = true"] * (MOST + 1)), "changes are 1,001, but must be at most 1,000"),
+        (
+            "algorithm = {outer_schedule = 'linear', outer_lr_final = 0.001}\n"
+            + plan("iteration = 1\nsetting = 'algorithm.outer_lr'\nvalue = 0.0001"),
+            "change 1: algorithm.outer_lr_final is 0.001, but must be at most",
+        ),
         ("#" * (LARGEST + 1), "is too large: at most 262,144 bytes are read"),
     ],
 )

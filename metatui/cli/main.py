@@ -22,6 +22,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 COMMANDS = {
     "run": "Train a preset, a TOML file or --set settings without the app.",
     "stop": "End a run that trains in another process, and save it.",
+    "rerun": "Train a run once more, with every change at its meta-step.",
     "evaluate": "Adapt a saved run to held-out tasks.",
     "compare": "Compare runs on identical held-out tasks.",
     "report": "Write runs and how they compare to one page that stands alone.",

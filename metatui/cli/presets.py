@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ from rich.text import Text
 
 from metatui import paths
 from metatui import presets as stored
+from metatui.changes import Planned, as_tables, in_words
 from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
 from metatui.cli.output import below, cell, console, emit, table
+from metatui.errors import BadInput
 from metatui.knobs import KNOBS, text_of
 from metatui.presets import Preset
 from metatui.settings import Settings
@@ -57,12 +60,22 @@ def show(preset: str, as_json: bool) -> None:
             value = found.settings.value(path)
             rows.add_row(*map(cell, (path, text_of(value), knob.unit, knob.help)))
     screen.print(rows)
+    if found.changes:
+        planned = table("after meta-step", "change", numbers=("after meta-step",))
+        for each in found.changes:
+            planned.add_row(f"{each.iteration:,}", cell(in_words(each)))
+        screen.print(planned)
 
 
 @presets.command()
 @click.argument("name")
-@click.option("--from", "origin", metavar="PRESET|FILE", shell_complete=complete_presets, help="Settings to save.")
-@click.option("--from-run", metavar="RUN", help="Save the settings of a run.")
+@click.option(
+    "--from",
+    "origin",
+    metavar="PRESET|FILE|RUN",
+    shell_complete=complete_presets,
+    help="What to save; of a run, its settings and every change made to them on the way.",
+)
 @set_option
 @click.option("--title", default="", help="One line about it.")
 @click.option("--overwrite", is_flag=True, help="Replace an own preset of this name.")
@@ -71,7 +84,6 @@ def show(preset: str, as_json: bool) -> None:
 def save(
     name: str,
     origin: str | None,
-    from_run: str | None,
     assignments: tuple[str, ...],
     title: str,
     overwrite: bool,
@@ -79,21 +91,16 @@ def save(
     as_json: bool,
 ) -> None:
     """Save settings as your own preset NAME."""
-    if origin is not None and from_run is not None:
-        raise click.UsageError("--from and --from-run exclude each other")
     stored.check_name(name)
-    settings, source, protocol = Settings(), "own settings", ""
-    if origin is not None:
-        base = stored.load(origin)
-        settings, source, protocol = base.settings, f"preset {base.name}", base.protocol
-        title = title or base.title
-    elif from_run is not None:
-        from metatui.runs.store import RunStore
-
-        run = RunStore(runs_dir).find(from_run)
-        settings, source = run.settings(), f"run {run.id}"
+    base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
     saved = stored.save(
-        name, changed(settings, assignments), title=title, source=source, protocol=protocol, overwrite=overwrite
+        name,
+        changed(base.settings, assignments),
+        title=title or base.title,
+        source=base.source,
+        protocol=base.protocol,
+        changes=base.changes,
+        overwrite=overwrite,
     )
     if as_json:
         emit(_report(saved))
@@ -141,6 +148,33 @@ def _list(as_json: bool) -> None:
         console(stderr=True).print(f"warning: {problem}", soft_wrap=True)
 
 
+@dataclass(frozen=True)
+class _Base:
+    """What a preset is saved from."""
+
+    settings: Settings
+    source: str
+    title: str = ""
+    protocol: str = ""
+    changes: tuple[Planned, ...] = ()
+
+
+def _base(origin: str, runs_dir: Path | None) -> _Base:
+    """A preset, a file or a run. Raises BadInput where it is none of them."""
+    from metatui.runs.rerunning import schedule_of
+    from metatui.runs.store import RunStore
+
+    try:
+        base = stored.load(origin)
+    except BadInput as error:
+        try:
+            run = RunStore(runs_dir).find(origin)
+        except BadInput:
+            raise error from None
+        return _Base(run.settings(), f"run {run.id}", changes=schedule_of(run))
+    return _Base(base.settings, f"preset {base.name}", base.title, base.protocol, base.changes)
+
+
 def _report(preset: Preset) -> dict[str, Any]:
     about = {key: getattr(preset, key) for key in stored.ABOUT}
     return {
@@ -149,4 +183,5 @@ def _report(preset: Preset) -> dict[str, Any]:
         "bundled": preset.bundled,
         "path": str(preset.path),
         "settings": preset.settings.model_dump(mode="json"),
+        "changes": as_tables(preset.changes),
     }

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -21,13 +22,18 @@ from metatui.cli.options import (
     set_option,
 )
 from metatui.cli.output import emit, evaluation_json
-from metatui.errors import MetatuiError
+from metatui.errors import BadInput, MetatuiError
 from metatui.presets import Preset
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
+    from metatui.changes import Planned
     from metatui.runs.control import LiveRun
+    from metatui.runs.folder import RunFolder
     from metatui.runs.session import Session
+    from metatui.runs.store import RunStore
+
+S = TypeVar("S", "Session", "LiveRun")
 
 
 @click.command()
@@ -35,7 +41,12 @@ if TYPE_CHECKING:
 @set_option
 @device_option
 @runs_dir_option
-@click.option("--resume", metavar="RUN", shell_complete=complete_runs, help="Go on with a run that is not over.")
+@click.option(
+    "--resume",
+    metavar="RUN|auto",
+    shell_complete=complete_runs,
+    help="Go on with a run that is not over; with auto, with the newest interrupted one of the same settings, if any.",
+)
 @click.option("--detach", is_flag=True, help="Train in the background: give the shell back once it trains.")
 @json_option
 @click.pass_context
@@ -54,42 +65,70 @@ def run(
     Ctrl-C saves after the meta-step and ends the run as interrupted; --resume goes on with it. A second Ctrl-C quits at
     once. With --detach, the run goes on whatever happens to the terminal: metatui attach shows it, metatui stop ends
     it.
+
+    A signal to end (SIGTERM, SIGHUP) saves as well; the exit code is 128 and the signal's number. In a job of Slurm it
+    is 75, which asks to be queued again: with --resume auto, the same command then goes on with the same run.
     """
-    if preset is not None and resume is not None:
+    automatic = resume == "auto"
+    if preset is not None and resume is not None and not automatic:
         raise click.UsageError("a preset and --resume exclude each other: a resumed run has its own settings")
-    if preset is None and resume is None and not assignments:
+    if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
 
     # Checked before torch is imported, so that a slip of the pen is answered at once.
     wanted = changes(assignments, device)
     loaded = presets.load(preset) if preset is not None else None
-    settings = changed(loaded.settings if loaded else Settings(), assignments, device) if resume is None else None
+    fresh = resume is None or automatic
+    settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
+    planned = loaded.changes if loaded else ()
 
     from metatui.runs.store import RunStore
+
+    store = RunStore(runs_dir)
+
+    def opened(start: Callable[..., S], go_on: Callable[..., S]) -> S:
+        if settings is None:
+            return go_on(store.find(str(resume)), wanted)
+        if automatic and (found := _unfinished(store, settings, planned, go_on)):
+            return found
+        return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
 
     if detach:
         from metatui.runs.control import resume_detached, start_detached
 
-        if resume is not None:
-            live = resume_detached(RunStore(runs_dir).find(resume), wanted)
-        else:
-            assert settings is not None
-            live = start_detached(settings, runs_dir=runs_dir, preset=_origin(loaded, settings))
-        with closing(live):
-            _say_detached(live, as_json=as_json)
+        with closing(opened(start_detached, resume_detached)) as live:
+            say_detached(live, as_json=as_json)
         return
 
-    from metatui.cli.progress import display
     from metatui.runs.session import Session
+
+    train(opened(Session.start, Session.resume), context, as_json=as_json)
+
+
+def _unfinished(
+    store: RunStore, settings: Settings, planned: Sequence[Planned], go_on: Callable[[RunFolder], S]
+) -> S | None:
+    from metatui.runs.unfinished import unfinished
+
+    for run in unfinished(store, settings, planned):
+        try:
+            return go_on(run)
+        except BadInput as error:  # another job has just taken it, or no checkpoint of it is whole
+            click.echo(f"{error}: it is left as it is", err=True)
+    return None
+
+
+def train(session: Session, context: click.Context, *, as_json: bool) -> None:
+    """Train to the end, shown in the terminal. Raises MetatuiError where the run failed."""
+    from metatui.cli.progress import display
     from metatui.runs.signals import ending_softly
 
-    if resume is not None:
-        session = Session.resume(RunStore(runs_dir).find(resume), wanted)
-    else:
-        assert settings is not None
-        session = Session.start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings))
     try:
-        with ending_softly(session.interrupt), display(session.run) as shown, closing(iter(session)) as events:
+        with (
+            ending_softly(session.interrupt) as ending,
+            display(session.run) as shown,
+            closing(iter(session)) as events,
+        ):
             for event in events:
                 shown.see(event)
     finally:  # however it ended, a script wants to know which run it was and how far it got
@@ -98,7 +137,7 @@ def run(
     if session.outcome.sentence:
         raise MetatuiError(session.outcome.sentence)
     if session.outcome.status == "interrupted":
-        context.exit(130)
+        context.exit(ending.exit_code)
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:
@@ -110,7 +149,8 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     return name if settings == preset.settings else f"{name} (changed)"
 
 
-def _say_detached(live: LiveRun, *, as_json: bool) -> None:
+def say_detached(live: LiveRun, *, as_json: bool) -> None:
+    """Says that `live` trains, and how to get at it."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from metatui.changes import Planned, checked
 from metatui.errors import MetatuiError
 from metatui.learning.events import Evaluation, Event
 from metatui.runs.evaluating import evaluate as evaluate_run
@@ -46,6 +47,7 @@ def train(
     on_event: Callable[[Event], object] | None = None,
     runs_dir: str | Path | None = None,
     record: bool = True,
+    changes: Sequence[Planned] = (),
 ) -> Result:
     """Train one experiment in this thread, to its end.
 
@@ -53,6 +55,7 @@ def train(
         on_event: called with each event of `metatui.learning.events` as it happens.
         runs_dir: where run folders go; METATUI_RUNS or the user's data directory where None.
         record: whether to keep a run folder at all. Without one nothing is saved.
+        changes: what is to be changed on the way (`Preset.changes`).
 
     Raises:
         BadInput: the device or the data set is not there.
@@ -61,12 +64,12 @@ def train(
     run, outcome = None, Outcome()
     events: Generator[Event, None, None]
     if record:
-        session = Session.start(settings, runs_dir=runs_dir)
+        session = Session.start(settings, runs_dir=runs_dir, changes=changes)
         run, events = session.run, iter(session)
     else:
         from metatui.learning.trainer import Trainer
 
-        events = (event for event in Trainer(settings).events())
+        events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
     with closing(events):  # lets the run go at once when on_event raises
         for event in events:
             outcome.see(event)

@@ -90,6 +90,11 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
             path = _text(details, "path")
             label = KNOBS[path].label if path in KNOBS else path
             return JournalLine(when, f"{label} changed from {_text(details, 'old')} to {_text(details, 'new')}")
+        case "undone":
+            path = _text(details, "path")
+            label = KNOBS[path].label if path in KNOBS else path
+            told = f"{label} stays: its change to {_text(details, 'new')} after {_text(details, 'at')} is undone"
+            return JournalLine(when, told)
         case "evaluated":
             evaluation = _evaluation(entry, settings)
             best = ", best so far" if details.get("best") is True else ""
@@ -98,6 +103,8 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
             return JournalLine(when, f"Validation: {headline(evaluation)}{best}", "good" if best else "plain")
         case "warned":
             return JournalLine(when, _text(details, "text"), "warning")
+        case "noted":
+            return JournalLine(when, _text(details, "text"))
         case "failed":
             return JournalLine(when, _text(details, "sentence"), "error")
         case "interrupted":

@@ -51,7 +51,7 @@ def comparisons(value: Any, file: Path, origin: Origin, changes: Changes) -> tup
 
 def planned(preset: Preset, changes: Changes, origin: Origin) -> PlannedRun:
     """`preset` as a run of its own."""
-    settings = _changed(preset.settings, changes, origin)
+    settings = _changed(_settings_of(preset, origin), changes, origin)
     return PlannedRun("", "", settings, preset.name if settings == preset.settings else f"{preset.name} (changed)")
 
 
@@ -129,9 +129,19 @@ def _base(preset: Any, file: Path, origin: Origin) -> Settings:
     name = text(preset, origin, "preset")
     where = file.parent / name if os.sep in name or name.endswith(".toml") else name
     try:
-        return presets.load(where).settings
+        found = presets.load(where)
     except BadInput as error:
         raise BadInput(f"{origin}: preset is {shown(name)}: {error}") from None
+    return _settings_of(found, origin)
+
+
+def _settings_of(preset: Preset, origin: Origin) -> Settings:
+    if preset.changes:
+        raise BadInput(
+            f"{origin}: preset is {shown(preset.name)}, which changes settings while it trains, but must be one that "
+            "does not"
+        )
+    return preset.settings
 
 
 def _grid(table: Mapping[str, Any], origin: Origin) -> dict[str, list[Any]]:

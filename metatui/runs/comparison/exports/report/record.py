@@ -49,6 +49,9 @@ def _happened(entry: Entry) -> str | None:
         case "tweaked":
             path, old, new = (_said(details.get(name)) for name in ("path", "old", "new"))
             return f"{path} changed from {old} to {new}"
+        case "undone":
+            path, new, at = (_said(details.get(name)) for name in ("path", "new", "at"))
+            return f"{path} stays: its change to {new} after meta-step {at} is undone"
         case "started":
             return "gone on from the checkpoint" if entry.iteration else None
         case "warned" | "noted":

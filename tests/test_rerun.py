@@ -1,0 +1,241 @@
+"""Runs made again: the same numbers, told the same on the way, and presets that do what a tweaked run did."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from metatui import paths, presets
+from metatui.changes import PlannedChange, PlannedValidation
+from metatui.cli.main import main
+from metatui.knobs import change
+from metatui.learning.events import Change, Checkpoint, Evaluate, Pause, Progress, Resume
+from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.folder import RunFolder
+from metatui.runs.rerunning import rerun_of, schedule_of
+from metatui.runs.session import Session
+from metatui.settings import Scalar, Settings
+
+SMALL = change(
+    Settings(),
+    {
+        "training.iterations": 30, "evaluation.every": 10, "evaluation.tasks": 5, "evaluation.test_tasks": 6,
+        "evaluation.inner_steps": 2, "model.hidden": (8,), "compute.threads": 1, "compute.device": "cpu",
+        "compute.engine": "batched", "algorithm.outer_schedule": "cosine",
+    },
+)  # fmt: skip
+
+LR, BATCH, LENGTH = "algorithm.inner_lr", "algorithm.meta_batch", "training.iterations"
+
+
+def train(session: Session, told: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
+    """To the end, or to be dropped as a kill would after meta-step `until`."""
+    iteration = iter(session)
+    for event in iteration:
+        if isinstance(event, Progress):
+            if event.iteration in told:
+                told[event.iteration](session)
+            if event.iteration == until:
+                break
+    iteration.close()
+    return session.run
+
+
+def tells(*commands: Any) -> Callable[[Session], None]:
+    def tell(session: Session) -> None:
+        for command in commands:
+            session.submit(command)
+
+    return tell
+
+
+def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
+    """All of the metrics but the time they took."""
+    names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
+    return [tuple(getattr(p, name) for name in names) for p in run.metrics().read_all()]
+
+
+def parameters(run: RunFolder) -> dict[str, torch.Tensor]:
+    state, _ = newest_checkpoint(run.checkpoints_path)
+    assert state is not None
+    return state.tensors
+
+
+def tweaks(run: RunFolder) -> list[tuple[int, str, Scalar]]:
+    return [(e.iteration, e.details["path"], e.details["new"]) for e in run.journal() if e.event == "tweaked"]
+
+
+def assert_same(run: RunFolder, other: RunFolder) -> None:
+    assert numbers(run) == numbers(other)
+    ours, theirs = parameters(run), parameters(other)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    tested, expected = run.evaluation().test, other.evaluation().test
+    assert tested
+    assert expected
+    assert replace(tested, seconds=0.0) == replace(expected, seconds=0.0)
+
+
+def again(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Session:
+    rerun = rerun_of(run, changes)
+    return Session.start(
+        rerun.settings, runs_dir=run.path.parent, preset=rerun.preset, changes=rerun.changes, origin=rerun.origin
+    )
+
+
+TOLD = {
+    7: tells(Change(LR, 0.05)),
+    13: tells(Change(BATCH, 2), Pause(), Evaluate(), Change(LR, 0.02), Resume()),
+    21: tells(Change(LR, 0.5), Change(LR, 0.03), Change(LENGTH, 35)),
+}
+
+
+def test_a_rerun_has_the_same_numbers_and_tells_its_tweaks(tmp_path: Path) -> None:
+    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), TOLD)
+    session = again(first)
+    list(session)
+    second = session.run
+    assert_same(first, second)
+    assert tweaks(second) == [(7, LR, 0.05), (13, BATCH, 2), (13, LR, 0.02), (21, LR, 0.03), (21, LENGTH, 35)]
+    assert [e.iteration for e in second.validations()] == [10, 13, 20, 30, 35]
+    started = second.journal()[0].details
+    assert (started["preset"], started["origin"]) == ("small", f"rerun of {first.id}")
+    list(third := again(second))
+    assert_same(first, third.run)
+
+
+def test_a_rerun_repeats_what_was_told_before_and_after_interruptions(tmp_path: Path) -> None:
+    run = train(Session.start(SMALL, runs_dir=tmp_path), TOLD, until=15)
+    train(Session.resume(run), {21: TOLD[21], 25: tells(Checkpoint())}, until=26)
+    list(Session.resume(run))
+    list(Session.resume(run, {LENGTH: 40}))
+    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, 41))
+    list(session := again(run))
+    assert numbers(run) == numbers(session.run)
+    assert all(torch.equal(p, parameters(session.run)[name]) for name, p in parameters(run).items())
+
+
+def test_a_rerun_that_is_killed_goes_on_with_its_plan(tmp_path: Path) -> None:
+    first = train(Session.start(SMALL, runs_dir=tmp_path), TOLD)
+    for until in (3, 13, 22):
+        killed = train(again(first), {}, until=until)
+        list(Session.resume(killed))
+        assert_same(first, killed)
+
+
+def test_a_rerun_has_the_start_that_it_is_given(tmp_path: Path) -> None:
+    first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), {5: tells(Change(LR, 0.05))})
+    session = again(first, {"training.seed": 3, LR: 0.002})
+    list(session)
+    assert session.run.settings().training.seed == 3
+    assert tweaks(session.run) == [(5, LR, 0.05)]
+    assert numbers(session.run) != numbers(first)
+    assert session.run.journal()[0].details["preset"] == "small (changed)"
+
+
+def test_what_a_command_did_before_the_first_meta_step_is_done_again(tmp_path: Path) -> None:
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    session.submit(Change(BATCH, 3))
+    list(session)
+    list(other := again(session.run))
+    assert tweaks(other.run) == [(0, BATCH, 3)]
+    assert_same(session.run, other.run)
+
+
+def test_auto_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured anew, it could be another engine: a run's numbers are not to hang on how busy the machine was."""
+    from metatui.learning import experiment
+
+    chosen = iter(["loop", "batched"])
+    monkeypatch.setattr(experiment, "choose", lambda *_: (next(chosen), "measured"))
+    auto = change(SMALL, {"compute.engine": "auto", "compute.threads": 0, "compute.device": "auto"})
+    run = train(Session.start(auto, runs_dir=tmp_path), {}, until=4)
+    list(Session.resume(run))
+    list(other := again(run))
+    for each in (run, other.run):
+        assert {e.details["engine"] for e in each.journal() if e.event == "started"} == {"loop"}
+    assert_same(run, other.run)
+    list(chosen_anew := again(run, {"compute.engine": "auto"}))
+    assert chosen_anew.run.journal()[0].details["engine"] == "batched"
+
+
+def test_how_a_resumed_run_is_computed_holds_from_then_on(tmp_path: Path) -> None:
+    run = train(Session.start(SMALL, runs_dir=tmp_path), {}, until=12)
+    train(Session.resume(run, {"compute.engine": "loop", "checkpoint.every": 5.0}), {}, until=15)
+    list(Session.resume(run))
+    assert [e.details["engine"] for e in run.journal() if e.event == "started"] == ["batched", "loop", "loop"]
+    assert (10, "compute.engine", "loop") in tweaks(run)
+
+
+def test_what_resume_sets_undoes_what_was_to_come_for_good(tmp_path: Path) -> None:
+    """Also where the run is killed again before the next checkpoint."""
+    told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
+    run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
+    train(Session.resume(run, {LR: 0.001}), {}, until=11)
+    undone = [(e.iteration, e.details["at"], e.details["new"]) for e in run.journal() if e.event == "undone"]
+    assert undone == [(10, 12, 0.05), (10, 15, 0.07)]
+    list(last := Session.resume(run))
+    assert last.settings.algorithm.inner_lr == 0.001
+    assert last.settings.algorithm.meta_batch == 2
+    assert schedule_of(run) == (PlannedChange(10, LR, 0.001), PlannedChange(12, BATCH, 2))
+    list(other := again(run))
+    assert_same(run, other.run)
+
+
+def test_many_resumptions_tell_each_tweak_once(tmp_path: Path) -> None:
+    run = train(Session.start(SMALL, runs_dir=tmp_path), {3: tells(Change(LR, 0.05))}, until=5)
+    for until in (6, 4, 7, 8):
+        train(Session.resume(run), {}, until=until)
+    assert len(tweaks(run)) == 5
+    assert schedule_of(run) == (PlannedChange(3, LR, 0.05),)
+    list(again(run))
+
+
+def test_a_tweaked_run_becomes_a_preset_that_does_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(paths, "user_presets_dir", lambda: tmp_path / "presets")
+    told = {7: tells(Change(LR, 0.05), Change(BATCH, 2)), 13: tells(Change(LR, 0.02))}
+    first = train(Session.start(SMALL, runs_dir=tmp_path / "runs"), told)
+    place = ["--runs-dir", str(tmp_path / "runs"), "--json"]
+    assert main(["presets", "save", "mine", "--from", first.id, *place]) == 0
+    said = json.loads(capsys.readouterr().out)["changes"]
+    assert said[0] == {"iteration": 7, "setting": LR, "value": 0.05}
+    assert presets.load("mine").changes == (
+        PlannedChange(7, LR, 0.05), PlannedChange(7, BATCH, 2), PlannedChange(13, LR, 0.02),
+    )  # fmt: skip
+    assert main(["presets", "show", "mine"]) == 0
+    assert f"{LR} = 0.05" in capsys.readouterr().out
+    assert main(["run", "mine", *place]) == 0
+    assert_same(first, RunFolder(Path(json.loads(capsys.readouterr().out)["dir"])))
+
+
+def test_the_command_trains_a_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first = train(Session.start(SMALL, runs_dir=tmp_path), {4: tells(Change(LR, 0.05), Evaluate())})
+    assert main(["rerun", first.id, "--runs-dir", str(tmp_path), "--json"]) == 0
+    second = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
+    assert second != first
+    assert_same(first, second)
+    assert second.changes() == (PlannedChange(4, LR, 0.05), PlannedValidation(4))
+    assert main(["rerun", "nothing", "--runs-dir", str(tmp_path)]) == 2
+    assert main(["rerun", first.id, "--set", "task.shots=0", "--runs-dir", str(tmp_path)]) == 2
+    assert "task.shots is 0, but must be" in capsys.readouterr().err
+
+
+def test_a_validation_that_was_asked_for_is_made_again(tmp_path: Path) -> None:
+    """It counts for the best parameters and for early stopping."""
+    settings = change(SMALL, {"training.early_stop": 3, LENGTH: 80, "evaluation.every": 20})
+    told = {13: tells(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: tells(Evaluate())}
+    first = train(Session.start(settings, runs_dir=tmp_path), told)
+    killed = train(Session.start(settings, runs_dir=tmp_path), told, until=15)
+    train(Session.resume(killed), {27: told[27]})
+    assert_same(first, killed)
+    list(other := again(first))
+    assert_same(first, other.run)
+    assert [e.iteration for e in other.run.validations()] == [e.iteration for e in first.validations()]
