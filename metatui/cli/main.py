@@ -21,6 +21,7 @@ FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
 COMMANDS = {
     "run": "Train a preset, a TOML file or --set settings without the app.",
+    "attach": "Follow a live run in the app.",
     "stop": "End a run that trains in another process, and save it.",
     "rerun": "Train a run once more, with every change at its meta-step.",
     "evaluate": "Adapt a saved run to held-out tasks.",

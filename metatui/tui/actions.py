@@ -18,7 +18,7 @@ TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
 
 class Phase(Enum):
-    """What the training in this process is doing; the value is how it is said."""
+    """What the run that is followed is doing; the value is how it is said."""
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
@@ -40,6 +40,8 @@ class Situation:
     tab: Tab = "work"
     row: bool = False
     """Whether the table of the tab has a row under its cursor."""
+    live_row: bool = False
+    """Whether that row is a run that goes on in some process."""
     own_preset: bool = False
     """Whether that row is a preset of the user's own."""
     classification: bool = False
@@ -78,7 +80,7 @@ class Action:
 def _running(now: Situation) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "Nothing is running: F5 starts what the form says."
+            return "No run is followed: F5 starts what the form says, j follows a live run."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -86,7 +88,7 @@ def _running(now: Situation) -> str:
 
 
 def _idle(now: Situation) -> str:
-    return "A run is going on: stop it first (F7)." if now.phase.active else ""
+    return "A run is going on: stop it (F7) or leave it to the background (d) first." if now.phase.active else ""
 
 
 def _row(now: Situation) -> str:
@@ -95,6 +97,10 @@ def _row(now: Situation) -> str:
 
 def _idle_row(now: Situation) -> str:
     return _row(now) or _idle(now)
+
+
+def _live_row(now: Situation) -> str:
+    return _row(now) or ("" if now.live_row else "This run is not live.")
 
 
 def _marked(now: Situation) -> str:
@@ -109,10 +115,6 @@ def _own(now: Situation) -> str:
     return _row(now) or ("" if now.own_preset else "This preset comes with metatui and cannot be deleted.")
 
 
-def _start(now: Situation) -> str:
-    return "A run is going on: two never train side by side." if now.phase.active else ""
-
-
 def _two_metrics(now: Situation) -> str:
     return "" if now.classification else "Regression has one metric, the loss."
 
@@ -121,12 +123,14 @@ TRAINING, WINDOW, CHARTS, ADAPTATION = "Training", "Window", "Curves", "Adaptati
 RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", "f5,s", "Start", "Train what the form says.", TRAINING, _start),
+    Action("start", "f5,s", "Start", "Train what the form says.", TRAINING, _idle),
     Action("pause", "f6,p", "Pause", "Pause after this meta-step, or go on.", TRAINING, _running),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
     Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),
     Action("checkpoint", "f9,c", "Save", "Write a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and the like while it runs.", TRAINING, _running),
+    Action("detach", "d", "Detach", "Leave the run to the background: it goes on.", TRAINING, _running, tab="work"),
+    Action("attach", "j", "Attach", "Follow the newest live run.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the form as a preset of your own.", TRAINING),
     Action("help", "f1,question_mark", "Help", "Every key, and what the field under the cursor means.", WINDOW),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
@@ -149,7 +153,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("theme", "ctrl+t", "Theme", "The next theme: dark, light, and two for 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "The algorithm: pseudo-code with these settings, costs.", WINDOW),
     Action("benchmark", "f12", "Benchmark", "Measure how fast every engine trains on this machine.", WINDOW, bar=False),
-    Action("quit", "ctrl+q,f10", "Quit", "Leave; a run that is going on is stopped and saved first.", WINDOW),
+    Action("suspend", "ctrl+z", "Suspend", "To the shell; fg comes back. A run goes on meanwhile.", WINDOW, bar=False),
+    Action("quit", "ctrl+q,f10", "Quit", "Leave; a run goes on in the background, or is saved.", WINDOW),
     Action("log_scale", "y,ctrl+y", "Log", "Linear or logarithmic loss axis.", CHARTS, tab="work"),
     Action("smoothing", "o", "Smooth", "How much the training curve is smoothed.", CHARTS, tab="work"),
     Action("against", "t", "Time", "Curves against meta-steps or against time.", CHARTS, tab="work"),
@@ -161,7 +166,8 @@ ACTIONS: tuple[Action, ...] = (
     Action("explore", "ctrl+r,a", "Explore", "Any held-out task, or one you draw, step by step.", ADAPTATION, _studied),
     Action("parameters", "f11,v", "Space", "Where tasks move a run's parameters: a picture.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
-    Action("open_run", "enter", "Open", "Show the run's curves and adaptation.", RUNS, _row, tab="runs"),
+    Action("open_run", "enter", "Open", "Show the run; one that is live is followed.", RUNS, _row, tab="runs"),
+    Action("stop_run", "x", "Stop run", "Stop the live run under the cursor and save.", RUNS, _live_row, tab="runs"),
     Action("mark_run", "space", "Mark", "Mark runs; the first three adapt beside each other.", RUNS, _row, tab="runs"),
     Action("compare_runs", "c", "Compare", "Marked runs on identical held-out tasks.", RUNS, _marked, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),

@@ -6,16 +6,22 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, TextIO
 
 from metatui import paths, presets
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.settings import Settings
 from metatui.tui import symbols, themes
 from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.last_words import LastWords, goes_on
 from metatui.tui.remembered import load_theme
 from metatui.tui.sessions import RealSessions, Sessions
 from metatui.tui.symbols import Symbols
 from metatui.tui.terminal import own_terminal
+
+# What the first frame needs none of is imported where it is used.
+if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
 
 OPENING_PRESETS = ("quick", "sinusoid-maml")
 """What the form says at the start: the first of these that there is."""
@@ -23,19 +29,23 @@ OPENING_PRESETS = ("quick", "sinusoid-maml")
 
 def run_app(
     *,
-    settings: Settings | None,
-    preset: str | None,
-    start: bool,
     runs_dir: Path,
-    ascii: bool,  # noqa: A002 - the option's name
-    theme: str | None,
+    words: LastWords,
+    settings: Settings | None = None,
+    preset: str | None = None,
+    start: bool = False,
+    attach: RunFolder | None = None,
+    ascii: bool = False,  # noqa: A002 - the option's name
+    theme: str | None = None,
 ) -> int:
     """Run the app to its end; the exit code is returned.
 
     Args:
+        words: Is kept up to date for whoever waits for this process.
         settings: What the form says; None opens a preset that needs no data.
         preset: The name of the preset that `settings` are, if they are one.
         start: Whether to start training at once.
+        attach: The live run to follow from the start.
         ascii: Whether to draw with ASCII alone, also where the terminal could show more.
         theme: The name of a Textual theme; None takes the one chosen last.
 
@@ -45,13 +55,22 @@ def run_app(
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal, and this is none: metatui run trains without one")
     app = make_app(settings=settings, preset=preset, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme)
+    app.to_attach, app.words = attach, words
     log = paths.log_file()
     with own_terminal(log) as app.outlet:
+        words.drawing = True
         app.run()
+        words.drawing = False
+    if app.left:
+        _say(goes_on(app.left), sys.stderr if app.return_code or os.isatty(2) else sys.stdout)
     if app.return_code == 1:
-        with suppress(OSError):  # the terminal may be gone
-            print(f"metatui stopped because of an error of its own; what happened is in {log}", file=sys.stderr)
+        _say(f"metatui stopped because of an error of its own; what happened is in {log}", sys.stderr)
     return app.return_code or 0
+
+
+def _say(sentence: str, stream: TextIO) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        print(sentence, file=stream, flush=True)
 
 
 def make_app(

@@ -1,12 +1,12 @@
-"""The bench: the one training of this process, from start to end, and what is seen of it."""
+"""The bench: the one run that is followed, from start to end, and what is seen of it."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from textual import on, work
 
@@ -27,7 +27,6 @@ from metatui.tui.actions import Phase, Situation
 from metatui.tui.adaptation import RunViews
 from metatui.tui.conductor import Conductor
 from metatui.tui.form.form import SettingsForm
-from metatui.tui.job_control import continue_only_what_was_stopped
 from metatui.tui.monitor import Monitor
 from metatui.tui.panes.bars import TopBar
 from metatui.tui.panes.curves import View
@@ -40,6 +39,10 @@ from metatui.tui.ticker import Ticker
 from metatui.tui.training import SessionLike
 from metatui.tui.window import Window
 
+# What the first frame needs none of is imported where it is used.
+if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
+
 COMPLETE_AFTER = 0.5
 """Seconds after the first frame at which the other tabs are made, unless they are wanted before."""
 
@@ -48,7 +51,7 @@ SAMPLE_EVERY = 2.0
 
 
 class Bench(Window):
-    """Everything about the run of this process. `settings` are in the form at the start; `preset` is their name."""
+    """Everything about the run that is followed. `settings` are in the form at the start; `preset` is their name."""
 
     def __init__(
         self,
@@ -69,7 +72,7 @@ class Bench(Window):
         self._warning = warning
         self.conductor = Conductor()
         self.shown: Monitor | None = None
-        """The run that the work tab shows: the one of this process, or one from disk."""
+        """The run that the work tab shows: the one that is followed, or one from disk."""
         self._beside: list[RunViews] = []
         """The marked runs, if they are shown in place of the one run."""
         self._beside_caption = ""
@@ -92,18 +95,13 @@ class Bench(Window):
             phase=self.conductor.phase,
             tab=tab,
             row=run is not None or preset is not None,
+            live_row=run is not None and run.status in ("running", "paused"),
             own_preset=preset is not None and not preset.bundled,
             classification=bool(self.shown and self.shown.settings.is_classification),
         )
 
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self.remember_theme)
-        if not self.is_headless:
-            loop = asyncio.get_running_loop()
-            # A terminal that is gone, or a batch system that ends the job: what the run has reached is saved.
-            for number in (signal.SIGHUP, signal.SIGTERM):
-                loop.add_signal_handler(number, self._hang_up, 128 + number)
-            continue_only_what_was_stopped()
         self.set_interval(SAMPLE_EVERY, self._sample)
         if self._warning:
             self.notify(self._warning, severity="warning")
@@ -121,9 +119,13 @@ class Bench(Window):
         if not gc.isenabled():
             gc.freeze()
             gc.enable()
-        self.set_timer(COMPLETE_AFTER, self.complete)
+        self.set_timer(COMPLETE_AFTER, self._settled)
         if self._start_at_once:
             await self.action_perform("start")
+
+    async def _settled(self) -> None:
+        """A moment after the first frame."""
+        await self.complete()
 
     async def action_start(self) -> None:
         """Train what the form says, or say why not and go to the field to change."""
@@ -138,13 +140,12 @@ class Bench(Window):
         preset = name if settings == named else None
         self.begin(lambda: self._sessions.start(settings, preset), Monitor(settings))
 
-    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> None:
-        """Train in a thread what `opening` gives, once it is there; `monitor` is shown from now on."""
-        training = self.conductor.begin(opening, monitor)
+    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor, phase: Phase = Phase.STARTING) -> None:
+        """Follow the run that `opening` gives, once it is there; `monitor` is shown from now on."""
+        self.conductor.begin(opening, monitor, phase)
         self.clear_notifications()
-        self.shown, self._beside = monitor, []
+        self.shown, self._beside, self._load = monitor, [], Load()
         self.form.hold(monitor.settings)
-        self.run_worker(training.run, thread=True, exit_on_error=False, group="training", description="training")
         self.open_tab("work", "run")
         self._ticker.start()
         self.show_run()
@@ -209,16 +210,25 @@ class Bench(Window):
                 self._saving = False
                 self.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
             case Failed():
-                self.notify(event.sentence, title="The run failed", severity="error", timeout=30)
+                self.notify(event.sentence, title="The run ended", severity="error", timeout=30)
 
     def _ended(self) -> None:
         monitor = self.conductor.monitor
         assert monitor is not None
         self.form.hold(None)
         self.runs_tab.reload(newest=True)
+        training = self.conductor.training
+        if isinstance(monitor.ended, Failed) and training and training.session:
+            self._say_how_it_stands(monitor, training.session.run)
         if isinstance(monitor.ended, Finished):
             result = f" Test: {headline(monitor.test)}." if monitor.test else ""
             self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
+
+    @work(group="status")
+    async def _say_how_it_stands(self, monitor: Monitor, run: RunFolder) -> None:
+        """A run that failed says so on disk; one whose process is gone says nothing, and is interrupted."""
+        monitor.status = (await asyncio.to_thread(run.status)).capitalize()
+        self.show_run()
 
     def show_run(self) -> None:
         """Show how the run stands, and what can be done."""
@@ -239,8 +249,10 @@ class Bench(Window):
     async def _sample(self) -> None:
         if not self.conductor.phase.active or self._leaving is not None:
             return
-        started = self.conductor.monitor.started if self.conductor.monitor else None
-        self._load = await asyncio.to_thread(self._sampler.sample, started.device if started else "cpu")
+        monitor, training = self.conductor.monitor, self.conductor.training
+        if monitor and training and training.session:
+            device = monitor.started.device if monitor.started else "cpu"
+            self._load = await asyncio.to_thread(self._sampler.sample, training.session.pid, device)
 
     def show_adaptation(self) -> None:
         """Show the marked runs beside each other, or the last evaluation of the run that is shown."""
@@ -263,36 +275,3 @@ class Bench(Window):
     def view_changed(self, view: View) -> None:
         self.work_tab.curves.view = view
         self.work_tab.curves.show(self.shown)
-
-    async def action_quit(self) -> None:
-        if self.conductor.phase.active:
-            self._ask_to_quit()
-        else:
-            self.exit()
-
-    @work
-    async def _ask_to_quit(self) -> None:
-        from metatui.tui.screens.confirm import ConfirmScreen
-
-        question = "A run is going on. It stops after this meta-step and is saved; it can be resumed later."
-        if await self.push_screen_wait(ConfirmScreen("Quit", question, yes="Stop, save and quit", no="Go on")):
-            self.conductor.stop()
-            self.show_run()
-            await self._leave(0)
-
-    def _hang_up(self, code: int) -> None:
-        """The terminal is gone or the process is asked to end."""
-        self._leaving = code
-        self.conductor.stop("interrupted")
-        if self.is_running:
-            self.run_worker(self._leave(code), group="leaving")
-
-    def on_unmount(self) -> None:
-        # Whatever ends the app, an error of its own included, the process ends only after the training thread.
-        self.conductor.stop("interrupted")
-
-    async def _leave(self, code: int) -> None:
-        training = self.conductor.training
-        if training and self.conductor.phase.active:
-            await asyncio.to_thread(training.over.wait)
-        self.exit(return_code=code)

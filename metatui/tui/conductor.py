@@ -1,4 +1,4 @@
-"""The one training of this process: what it is doing, and what may be asked of it. No widgets here."""
+"""The one run that is followed: what it is doing, and what may be asked of it. No widgets here."""
 
 from __future__ import annotations
 
@@ -22,22 +22,30 @@ class News(NamedTuple):
 
 
 class Conductor:
-    """Holds at most one training, so two never run side by side."""
+    """Follows at most one run; others may go on in the background."""
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
         self.training: Training | None = None
         self.monitor: Monitor | None = None
-        """Of the training, also after its end; None before the first."""
+        """Of the run, also after its end; None before the first."""
 
-    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor) -> Training:
-        """Take on a training, whose `run` the caller hands to a thread. `monitor` has what is known of it already."""
+    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor, phase: Phase = Phase.STARTING) -> Training:
+        """Follow the run that `opening` gives; `monitor` has what is known of it already."""
         if self.phase.active:
-            raise RuntimeError("two trainings never run side by side")
+            raise RuntimeError("one run is followed at a time")
         self.training = Training(opening)
         self.monitor = monitor
-        self.phase = Phase.STARTING
+        self.phase = phase
+        self.training.start()
         return self.training
+
+    def leave(self) -> None:
+        """Follow the run no longer. It goes on."""
+        if self.training:
+            self.training.leave()
+        self.training = self.monitor = None
+        self.phase = Phase.IDLE
 
     def submit(self, command: Command) -> None:
         """Tell the trainer; nothing happens where none is going on."""
@@ -69,7 +77,8 @@ class Conductor:
         before = self.phase
         over = training.over.is_set()  # asked first: nothing is put after it is set
         events = training.mailbox.drain()
-        monitor.run_id = training.run_id or monitor.run_id
+        if training.session:
+            monitor.run_id = training.session.run.id
         steps: list[Progress] = []
         others: list[Event] = []
         for event in events:

@@ -11,11 +11,16 @@ from textual import constants
 from textual._parser import ParseError
 from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
+from textual.message import Message
 
 AT_REST = 0.1
 """Seconds after which the thread looks whether it is to end."""
 
 ESCAPE = "\x1b"
+
+
+class TerminalLost(Message):
+    """There will be no more keys. Not every terminal that goes away sends a hang-up signal as well."""
 
 
 class Keyboard(LinuxDriver):
@@ -29,10 +34,10 @@ class Keyboard(LinuxDriver):
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():
                 if selector.select(constants.ESCAPE_DELAY if waiting else AT_REST):
-                    data = os.read(self.fileno, 4096)
-                    if not data:  # the terminal is gone
-                        self.exit_event.wait(AT_REST)
-                        continue
+                    data = self._read()
+                    if not data:
+                        self._app.post_message(TerminalLost())
+                        return
                     text = decode(data)
                     waiting = text.endswith(ESCAPE)
                     for event in parser.feed(text):
@@ -43,3 +48,10 @@ class Keyboard(LinuxDriver):
         with suppress(EOFError, ParseError):
             for _ in parser.feed(""):
                 pass
+
+    def _read(self) -> bytes:
+        """What was typed; nothing where the terminal is gone."""
+        try:
+            return os.read(self.fileno, 4096)
+        except OSError:
+            return b""

@@ -15,19 +15,20 @@ from metatui.settings import Settings
 from metatui.tui.actions import BY_ID
 from metatui.tui.adaptation import RunViews
 from metatui.tui.form.fields import KnobField, explained
-from metatui.tui.panes.messages import PresetChosen, RowChanged, RunChosen, RunsMarked
+from metatui.tui.panes.messages import PresetChosen, RowChanged, RunChosen, RunsMarked, RunStopped
 from metatui.tui.panes.work import WorkTab
 from metatui.tui.protocol import headline, protocol_of
 from metatui.tui.studies import Studies
 
 # What the first frame needs none of is imported where it is used.
 if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
     from metatui.runs.summary import RunSummary
     from metatui.tui.replay import Replay
     from metatui.tui.screens.save_preset import PresetName
 
-FOLLOW_EVERY = 5.0
-"""Seconds between readings of a run that is shown and goes on in another process."""
+READ_EVERY = 5.0
+"""Seconds between readings of a run that is shown and goes on where it cannot be followed, such as on another host."""
 
 VIEWS = 4
 """Held-out tasks on which marked runs are shown beside each other."""
@@ -40,7 +41,7 @@ class MetatuiApp(Studies):
     """The run from disk that was opened last."""
 
     def on_mount(self) -> None:
-        self.set_interval(FOLLOW_EVERY, self._follow)
+        self.set_interval(READ_EVERY, self._read_again)
 
     def action_help(self) -> None:
         from metatui.tui.screens.help import HelpScreen
@@ -89,27 +90,45 @@ class MetatuiApp(Studies):
 
     @work(exclusive=True, group="open")
     async def _open_run(self, run: RunSummary) -> None:
-        """Show a run from disk, or the one of this process."""
+        """Follow a run that is live, or show one from disk."""
+        if run.status in ("running", "paused") or run.run == self._followed:
+            await self._join(run.run)
+        else:
+            await self.show_from_disk(run.run)
+
+    async def show_from_disk(self, run: RunFolder) -> None:
         from metatui.tui.replay import Replay
 
-        live = self.conductor.monitor
-        if live and live.run_id == run.id and self.conductor.phase.active:
-            self.shown = live
-        else:
-            try:
-                replay = await asyncio.to_thread(Replay, run.run)
-                self.shown = await asyncio.to_thread(replay.read)
-            except MetatuiError as error:
-                self.notify(f"{error}.", severity="error")
-                return
-            self._replay = replay
+        try:
+            replay = await asyncio.to_thread(Replay, run)
+            self.shown = await asyncio.to_thread(replay.read)
+        except MetatuiError as error:
+            self.notify(f"{error}.", severity="error")
+            return
+        self._replay = replay
         self._beside = []
         self.open_tab("work", "run")
         self.show_run()
         self.show_adaptation()
 
-    async def _follow(self) -> None:
-        """Read the shown run again if another process is training it."""
+    @on(RunStopped)
+    def _run_stopped(self, event: RunStopped) -> None:
+        self._stop_run(event.run)
+
+    @work(group="stop")
+    async def _stop_run(self, run: RunSummary) -> None:
+        if run.run == self._followed:
+            self.action_stop()
+            return
+        try:
+            await asyncio.to_thread(self._sessions.stop, run.run)
+        except MetatuiError as error:
+            self.notify(f"{error}.", severity="error")
+        else:
+            self.notify(f"{run.id} stops after this meta-step and is saved.")
+
+    async def _read_again(self) -> None:
+        """Read the shown run again if a process trains it that cannot be followed from here."""
         before, replay = self.shown, self._replay
         if before is None or replay is None or before.run_id != replay.run.id:
             return

@@ -10,7 +10,7 @@ from textual import on
 
 from metatui.errors import MetatuiError
 from metatui.tui.actions import Situation
-from metatui.tui.bench import Bench
+from metatui.tui.background import Background
 from metatui.tui.panes.messages import RunsCompared
 
 # What the first frame needs none of is imported where it is used.
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metatui.runs.folder import RunFolder
 
 
-class Studies(Bench):
+class Studies(Background):
     """Opens the screens, which are imported when they are."""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import io
 import logging
 import os
@@ -79,9 +80,11 @@ def own_terminal(log: Path) -> Iterator[Outlet]:
         try:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
+            faulthandler.enable(file)  # the last words of a crash in native code
             sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
             yield streams[1]
         finally:
+            faulthandler.disable()
             sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
             for stream in streams:
                 with suppress(OSError):  # the terminal may be gone

@@ -12,7 +12,7 @@ PERIOD = 0.5
 """Seconds between two updates."""
 
 CPU_SHARE = 0.05
-"""Of one processor's time, at most so much goes into updates: the trainer, in the same process, has the rest."""
+"""Of one processor's time, at most so much goes into updates: the run's process may have no other."""
 
 SHARE = 0.25
 """Of the time, at most so much is spent waiting for an update to be drawn."""

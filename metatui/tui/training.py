@@ -1,6 +1,6 @@
-"""The training thread: a session runs in it, events leave by a mailbox, commands arrive whenever they like.
+"""The thread that follows a run: events leave by a mailbox, commands arrive whenever they like.
 
-The thread touches no widget and calls nothing in the app, so a frozen terminal never slows a run.
+The run trains in a process of its own. The thread touches no widget and calls nothing in the app.
 """
 
 from __future__ import annotations
@@ -8,39 +8,63 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.learning.events import Command, Event, Failed
 from metatui.tui.mailbox import Mailbox
 
+# What the first frame needs none of is imported where it is used.
+if TYPE_CHECKING:
+    from metatui.runs.folder import RunFolder
+
 log = logging.getLogger(__name__)
 
 
 class SessionLike(Protocol):
-    """A run that trains while it is iterated, as `metatui.runs.session.Session` does."""
+    """A run that tells while it is iterated what happens to it, as `metatui.runs.control.LiveRun` does."""
 
     @property
-    def run_id(self) -> str: ...
+    def run(self) -> RunFolder: ...
+
+    @property
+    def pid(self) -> int:
+        """The process that trains it, on this machine."""
+        ...
 
     def __iter__(self) -> Iterator[Event]: ...
 
     def submit(self, command: Command) -> None: ...
 
+    def close(self) -> None:
+        """Follow it no longer: the iteration ends, and the run goes on."""
+        ...
+
 
 class Training:
-    """One run in this process, from the moment it is asked for; commands given before it is ready wait for it."""
+    """One run that is followed, from the moment it is asked for; commands given before it is ready wait for it."""
 
     def __init__(self, opening: Callable[[], SessionLike]) -> None:
         self.mailbox = Mailbox()
-        self.run_id = ""
+        self.opened = threading.Event()
+        """Set when the run trains, or cannot."""
         self.over = threading.Event()
-        """Set when the thread has nothing more to do: the run is saved and closed."""
+        """Set when the thread has nothing more to do: the run is saved and closed, or no longer followed."""
         self._opening = opening
         self._lock = threading.Lock()
         self._session: SessionLike | None = None
         self._waiting: list[Command] = []
+        self._left = False
+
+    @property
+    def session(self) -> SessionLike | None:
+        """None until the run trains."""
+        return self._session
+
+    def start(self) -> None:
+        """Follow it in a thread that does not keep this process from ending: the run needs neither."""
+        threading.Thread(target=self.run, name="training", daemon=True).start()
 
     def submit(self, command: Command) -> None:
         """Tell the trainer; called from any thread."""
@@ -50,26 +74,37 @@ class Training:
             else:
                 self._session.submit(command)
 
+    def leave(self) -> None:
+        """Follow the run no longer; called from any thread. The run goes on, also one that has yet to begin."""
+        with self._lock:
+            self._left = True
+            if self._session:
+                self._session.close()
+
     def run(self) -> None:
-        """Open the session (which imports torch) and train to the end. Whatever goes wrong becomes an event."""
+        """Open the session and follow it to its end. Whatever goes wrong becomes an event."""
         try:
-            self._train()
+            self._follow()
         except MetatuiError as error:
             self.mailbox.put(Failed(0, str(error)))
         except Exception as error:
-            log.exception("the training thread failed")
+            log.exception("the thread that follows a run failed")
             name = type(error).__name__
             self.mailbox.put(
-                Failed(0, f"An error in metatui itself ended the run ({name}); it is in {paths.log_file()}")
+                Failed(0, f"An error in metatui itself ended what is seen of the run ({name}): {paths.log_file()}")
             )
         finally:
+            self.opened.set()
             self.over.set()
 
-    def _train(self) -> None:
+    def _follow(self) -> None:
         session = self._opening()
         with self._lock:
-            self._session, self.run_id = session, session.run_id
+            self._session = session
             for command in self._waiting:
                 session.submit(command)
+            if self._left:
+                session.close()
+        self.opened.set()
         for event in session:
             self.mailbox.put(event)

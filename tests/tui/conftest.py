@@ -29,13 +29,13 @@ def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def sessions() -> FakeSessions:
-    return FakeSessions()
+def runs_dir(tmp_path: Path) -> Path:
+    return tmp_path / "runs"
 
 
 @pytest.fixture
-def runs_dir(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
+def sessions(runs_dir: Path) -> FakeSessions:
+    return FakeSessions(runs_dir)
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
-"""A trainer that trains nothing: it says what a test tells it to and answers commands as the real one does."""
+"""A run that trains nothing: it says what a test tells it to and answers commands as a live one does."""
 
 from __future__ import annotations
 
 import asyncio
 import math
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from queue import Queue
@@ -40,18 +41,24 @@ from metatui.runs.records import AdaptationRecord, EvaluationRecord, write_recor
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
 from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.replay import Replay
+from metatui.tui.sessions import Attached
 
 
 class FakeSession:
-    """Iterated in the training thread; fed by the test with `emit`."""
+    """Iterated in the thread that follows it; fed by the test with `emit`."""
 
-    def __init__(self, settings: Settings, run_id: str = "maml-sinusoid-20260102-030405") -> None:
+    def __init__(self, settings: Settings, run: RunFolder) -> None:
         self.settings = settings
-        self.run_id = run_id
+        self.run = run
+        self.run_id = run.id
+        self.pid = os.getpid()
+        self.followed = True
         self.commands: list[Command] = []
         self.iteration = 0
         self._events: Queue[Event | None] = Queue()
-        self._events.put(started(settings))
+        if not run.is_run():  # else what it has said is on disk
+            self._events.put(started(settings))
 
     def __iter__(self) -> Iterator[Event]:
         while (event := self._events.get()) is not None:
@@ -74,6 +81,10 @@ class FakeSession:
                 self._events.put(Tweaked(self.iteration, path, self.settings.value(path), value))
             case Stop(reason):
                 self.end(Finished(self.iteration, reason, 1.0, None))
+
+    def close(self) -> None:
+        self.followed = False
+        self._events.put(None)
 
     def emit(self, *events: Event) -> None:
         for event in events:
@@ -103,26 +114,49 @@ class FakeSession:
 class FakeSessions:
     """Hands out fake sessions, and remembers what was asked of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, root: Path) -> None:
+        self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
+        self.attached: list[str] = []
+        self.stopped: list[str] = []
         self.session: FakeSession | None = None
+        """The newest."""
         self.error: Exception | None = None
+        self.closed = False
 
     def start(self, settings: Settings, preset: str | None) -> FakeSession:
         self.started.append((settings, preset))
         if self.error:
             raise self.error
-        self.session = FakeSession(settings)
+        self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))
         return self.session
 
     def resume(self, run_id: str) -> FakeSession:
         self.resumed.append(run_id)
-        self.session = FakeSession(Settings(), run_id)
+        self.session = FakeSession(Settings(), RunFolder(self.root / run_id))
+        self.session.emit(started(Settings()))
         return self.session
+
+    def attach(self, run: RunFolder) -> Attached:
+        self.attached.append(run.id)
+        if self.error:
+            raise self.error
+        monitor = Replay(run).read()
+        monitor.status = ""
+        self.session = FakeSession(monitor.settings, run)
+        return Attached(self.session, monitor, paused=False)
+
+    def stop(self, run: RunFolder) -> None:
+        if self.error:
+            raise self.error
+        self.stopped.append(run.id)
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
         return views(Settings())[:tasks]
+
+    def close(self) -> None:
+        self.closed = True
 
 
 def started(settings: Settings, iteration: int = 0) -> Started:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import pytest
+from textual.pilot import Pilot
 from textual.widgets import Input
 
 from metatui.errors import BadInput
@@ -15,7 +17,6 @@ from metatui.tui.actions import Phase
 from metatui.tui.form.choice import Choice
 from metatui.tui.laboratory import MetatuiApp
 from metatui.tui.panes.bars import TopBar
-from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.live import LiveScreen
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
 
@@ -30,6 +31,14 @@ def running(sessions: FakeSessions) -> FakeSession:
 
 def phase(app: MetatuiApp) -> Phase:
     return app.conductor.phase
+
+
+async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    """Wait until the run is over that never began."""
+    assert app.conductor.training is not None
+    await asyncio.to_thread(app.conductor.training.over.wait)
+    app.tick()
+    await pilot.pause()
 
 
 def notes(app: MetatuiApp) -> list[str]:
@@ -58,12 +67,12 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
-async def test_two_trainings_never_run_side_by_side(make: Make, sessions: FakeSessions) -> None:
+async def test_one_run_is_followed_at_a_time(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5", "f5")
         await pilot.pause()
-        assert "two never train side by side" in notes(app)[-1]
+        assert "stop it (F7) or leave it to the background (d) first" in notes(app)[-1]
         assert len(sessions.started) == 1
         running(sessions).end()
         await running(sessions).over(app, pilot)
@@ -179,10 +188,7 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
-        assert app.conductor.training is not None
-        await app.workers.wait_for_complete()
-        app.tick()
-        await pilot.pause()
+        await over(app, pilot)
         assert phase(app) is Phase.IDLE
         assert str(sessions.error) in notes(app)
         assert app.shown is not None
@@ -201,9 +207,7 @@ async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sess
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
-        await app.workers.wait_for_complete()
-        app.tick()
-        await pilot.pause()
+        await over(app, pilot)
         assert "ZeroDivisionError" in notes(app)[0]
         assert app.is_running
 
@@ -218,42 +222,6 @@ async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: F
         await session.over(app, pilot)
         assert app.shown is not None
         assert [line.tone for line in app.shown.journal][-2:] == ["warning", "error"]
-
-
-async def test_quitting_while_it_runs_asks_and_saves(make: Make, sessions: FakeSessions) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f5")
-        await pilot.pause()
-        session = running(sessions)
-        await session.heard(app, pilot)
-        await pilot.press("ctrl+q")
-        await pilot.pause()
-        assert isinstance(app.screen, ConfirmScreen)
-        await pilot.press("n")
-        await pilot.pause()
-        assert session.commands == []
-        await pilot.press("f10")
-        await pilot.pause()
-        await pilot.press("y")
-        assert app.conductor.training is not None
-        await app.workers.wait_for_complete()
-        assert session.commands == [Stop("stopped")]
-        assert app.conductor.training.over.is_set()
-    assert app.return_code == 0
-
-
-async def test_a_lost_terminal_interrupts_and_saves(make: Make, sessions: FakeSessions) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f5")
-        await pilot.pause()
-        session = running(sessions)
-        await session.heard(app, pilot)
-        app._hang_up(129)
-        await app.workers.wait_for_complete()
-        assert session.commands == [Stop("interrupted")]
-    assert app.return_code == 129
 
 
 async def test_a_new_start_takes_away_what_was_said_before(make: Make, sessions: FakeSessions) -> None:

@@ -336,7 +336,7 @@ async def test_the_mouse_does_what_the_keys_do(make: Make, sessions: FakeSession
         await sessions.session.over(app, pilot)
 
 
-async def test_a_run_of_another_process_is_followed(make: Make, runs_dir: Path) -> None:
+async def test_a_run_that_cannot_be_followed_is_read_again(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -349,7 +349,7 @@ async def test_a_run_of_another_process_is_followed(make: Make, runs_dir: Path) 
         metrics = MetricsWriter(run.metrics_path, after=30)
         metrics.append(progress(31))
         metrics.close()
-        await app._follow()
+        await app._read_again()
         assert app.shown.iteration == 31
 
 

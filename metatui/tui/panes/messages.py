@@ -22,6 +22,13 @@ class RunChosen(Message):
 
 
 @dataclass
+class RunStopped(Message):
+    """A live run is to stop."""
+
+    run: RunSummary
+
+
+@dataclass
 class RunsMarked(Message):
     """Other runs are to be shown beside each other."""
 

@@ -18,16 +18,22 @@ from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
-from metatui.runs.summary import RunSummary
+from metatui.runs.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
 from metatui.tui.entry import Entry
-from metatui.tui.panes.messages import RowChanged, RunChosen, RunsCompared, RunsMarked
+from metatui.tui.panes.messages import RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
 from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
 MOST_MARKED = 8
+LIVE = "● "
+"""Before the status of a run that a process is at."""
+
+LOOK_EVERY = 2.0
+"""Seconds between looks at the live runs in the list."""
+
 BESIDE = 3
 """Marked runs, the first ones, whose adaptation is shown beside each other."""
 EMPTY = "No runs yet. 1 goes to the work tab, F5 starts one; it is listed here from then on."
@@ -140,6 +146,15 @@ class RunsTab(Vertical):
             self.notify(f"{error}.", severity="error")
         self.reload()
 
+    @work
+    async def action_stop_run(self) -> None:
+        run = self.selected
+        if run is None:
+            return
+        question = f"Stop run {run.id}? It is saved after this meta-step and can be resumed."
+        if await self.app.push_screen_wait(ConfirmScreen("Stop run", question, yes="Stop")):
+            self.post_message(RunStopped(run))
+
     def clear_filter(self) -> None:
         self.filter.value = ""
         self.filter.display = False
@@ -154,6 +169,17 @@ class RunsTab(Vertical):
 
     def on_mount(self) -> None:
         self.filter.display = False
+        self.set_interval(LOOK_EVERY, self._look_at_live)
+
+    async def _look_at_live(self) -> None:
+        """Bring those that were live up to date: how far they are, or how they ended."""
+        if not (self.display and self.app.screen is self.screen):
+            return
+        async with self._reading:
+            runs = await asyncio.to_thread(_again, self._all)
+        if runs != self._all:
+            self._all = runs
+            self._fill()
 
     def on_resize(self, event: Resize) -> None:
         narrow = event.size.width < 110
@@ -173,7 +199,7 @@ class RunsTab(Vertical):
             names += ["Meta-steps", "Preset", "Started"]
         rows = {}
         for run in self._shown:
-            cells = [self._mark(run), run.id, run.status.capitalize(), result(run)]
+            cells = [self._mark(run), run.id, status(run), result(run)]
             if not self._narrow:
                 cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
             rows[run.run.path.name] = cells
@@ -212,6 +238,20 @@ class RunsTab(Vertical):
         self.table.focus()
 
 
+def status(run: RunSummary) -> str:
+    """How it stands; a bullet where a process is at it."""
+    return f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"
+
+
+def is_live(run: RunSummary) -> bool:
+    return run.status in ("running", "paused")
+
+
+def _again(runs: Sequence[RunSummary]) -> Sequence[RunSummary]:
+    """`runs`, those that were live as they are now."""
+    return [summarise(run.run) if is_live(run) else run for run in runs]
+
+
 def result(run: RunSummary) -> str:
     """The metric of the test, or of the best validation, with its interval."""
     evaluation = run.test or run.best
@@ -233,6 +273,8 @@ def details(run: RunSummary) -> list[str]:
             f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
         )
     lines += [f"{_title(evaluation)}: {headline(evaluation)}" for evaluation in (run.test, run.best) if evaluation]
+    if is_live(run):
+        lines.append("Live: enter follows it, x stops it.")
     if run.problem:
         lines.append(run.problem)
     lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {place(run)}")

@@ -26,6 +26,11 @@ ABOUT = (
     "training tasks and for validation tasks, which are never trained on; the adaptation pane shows what the steps do "
     "to single held-out tasks, before (step 0) and after."
 )
+RUNS = (
+    "A run trains in a process of its own and goes on whatever becomes of this window. One run is followed at a time: "
+    "d leaves it to the background, j follows the newest live one, enter in the list of runs (2) the one under the "
+    "cursor. metatui attach does so from a shell, metatui stop ends a run."
+)
 FORM_KEYS = "Tab and shift+tab move, enter opens a choice or a group, space turns a switch, escape leaves a text field."
 
 
@@ -46,6 +51,7 @@ class HelpScreen(Dialog[None]):
                     yield Words(self._field_help, classes="help-field")
                 yield KeysTable(self._situation)
                 yield Words(FORM_KEYS, classes="help-text")
+                yield Words(RUNS, classes="help-text")
                 yield Words(ABOUT, classes="help-text")
 
     def on_mount(self) -> None:

@@ -1,0 +1,239 @@
+"""Runs that go on without the app: kept, stopped or left alone when it ends, and joined again."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from textual.pilot import Pilot
+
+from metatui.errors import BadInput
+from metatui.learning.events import Failed, Pause, Stop
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import JournalWriter
+from metatui.runs.lock import RunLock
+from metatui.settings import Settings
+from metatui.tui.actions import Phase
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.screens.confirm import ConfirmScreen
+from metatui.tui.screens.quit import QuitScreen
+from tests.tui.fakes import FakeSession, FakeSessions, progress, saved_run
+
+SMALL, LARGE = (80, 24), (120, 40)
+Make = Callable[..., MetatuiApp]
+
+
+@pytest.fixture
+def live(runs_dir: Path) -> Iterator[RunFolder]:
+    """A run that a process, which is this one, trains."""
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
+    journal = JournalWriter(run.journal_path)
+    journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    journal.close()
+    lock = RunLock(run.lock_path)
+    yield run
+    lock.release()
+
+
+async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+    await pilot.press("f5")
+    await pilot.pause()
+    assert sessions.session is not None
+    await sessions.session.heard(app, pilot)
+    return sessions.session
+
+
+def notes(app: MetatuiApp) -> str:
+    return " ".join(note.message for note in app._notifications)
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+@pytest.mark.parametrize("keys", [["enter"], ["k"], ["tab", "shift+tab", "enter"]], ids=lambda keys: keys[-1])
+async def test_quitting_keeps_the_run_going(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("ctrl+q")
+        await pilot.pause()
+        assert isinstance(app.screen, QuitScreen)
+        await pilot.press(*keys)
+        await app.workers.wait_for_complete()
+    assert app.return_code == 0
+    assert session.commands == []
+    assert not session.followed
+    assert app.left == session.run
+    assert sessions.closed
+
+
+@pytest.mark.parametrize("keys", [["s"], ["down", "enter"], ["tab", "enter"]], ids=lambda keys: keys[0])
+async def test_quitting_stops_and_saves(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("f10")
+        await pilot.pause()
+        await pilot.press(*keys)
+        await app.workers.wait_for_complete()
+    assert app.return_code == 0
+    assert session.commands == [Stop("stopped")]
+    assert app.left is None
+
+
+@pytest.mark.parametrize("keys", [["escape"], ["c"], ["up", "enter"]], ids=lambda keys: keys[0])
+async def test_quitting_is_cancelled(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        session = await started(app, pilot, sessions)
+        await pilot.press("f10")
+        await pilot.pause()
+        await pilot.press(*keys)
+        await settled(app, pilot)
+        assert not isinstance(app.screen, QuitScreen)
+        assert session.commands == []
+        assert session.followed
+        assert app.conductor.phase is Phase.RUNNING
+
+
+async def test_nothing_is_asked_where_no_run_is_followed(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await pilot.press("f10")
+    assert app.return_code == 0
+    assert app.left is None
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
+async def test_a_lost_terminal_leaves_the_run_alone(make: Make, sessions: FakeSessions, number: int) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        session = await started(app, pilot, sessions)
+        app.hang_up(128 + number)
+        app.hang_up(128 + number)
+    assert app.return_code == 128 + number
+    assert session.commands == []
+    assert not session.followed
+    assert app.left == session.run
+
+
+async def test_a_run_is_left_to_the_background_and_another_begun(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        first = await started(app, pilot, sessions)
+        await pilot.press("d")
+        await pilot.pause()
+        assert f"{first.run.id} goes on in the background" in notes(app)
+        assert app.conductor.phase is Phase.IDLE
+        assert app.shown is None
+        assert not (await app.form.reveal("task.source")).control.disabled
+        second = await started(app, pilot, sessions)
+        assert second is not first
+        assert (first.followed, second.followed) == (False, True)
+        assert first.commands == []
+
+
+async def test_live_runs_are_told_of_and_joined_with_a_key(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await app._settled()
+        await settled(app, pilot)
+        assert f"{live.id} goes on in the background: j follows it." in notes(app)
+        await pilot.press("j")
+        await settled(app, pilot)
+        assert sessions.attached == [live.id]
+        assert app.conductor.phase is Phase.RUNNING
+        assert app.tab == "work"
+        assert app.shown is not None
+        assert app.shown.iteration == 30
+        session = sessions.session
+        assert session is not None
+        session.emit(progress(31))
+        await session.heard(app, pilot)
+        assert app.shown.iteration == 31
+        await pilot.press("f6")
+        assert session.commands == [Pause()]
+
+
+async def test_the_run_that_was_followed_goes_on_when_another_is_joined(
+    make: Make, sessions: FakeSessions, live: RunFolder
+) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        first = await started(app, pilot, sessions)
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert "● Running" in str(app.runs_tab.table.get_row_at(0)[2])
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert sessions.attached == [live.id]
+        assert not first.followed
+        assert first.commands == []
+        assert f"{first.run.id} goes on in the background" in notes(app)
+        assert app.shown is app.conductor.monitor
+        assert app.shown is not None
+        assert app.shown.run_id == live.id
+
+
+async def test_a_run_that_cannot_be_joined_is_read_from_disk(
+    make: Make, sessions: FakeSessions, live: RunFolder
+) -> None:
+    sessions.error = BadInput("run X is trained by process 1 on 'elsewhere', which cannot be reached from here")
+    app = make()
+    app.to_attach = live
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await app._settled()
+        await settled(app, pilot)
+        assert "cannot be reached from here" in notes(app)
+        assert app.shown is not None
+        assert (app.shown.run_id, app.shown.status) == (live.id, "Running")
+        assert app.conductor.phase is Phase.IDLE
+
+
+async def test_a_live_run_is_stopped_from_the_list_after_a_question(
+    make: Make, sessions: FakeSessions, live: RunFolder
+) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        for answer, stopped in (("n", []), ("y", [live.id])):
+            await pilot.press("x")
+            await pilot.pause()
+            assert isinstance(app.screen, ConfirmScreen)
+            await pilot.press(answer)
+            await settled(app, pilot)
+            assert sessions.stopped == stopped
+
+
+async def test_a_run_whose_process_is_gone_is_interrupted_in_the_list(make: Make, runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
+    journal = JournalWriter(run.journal_path)
+    journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
+    journal.close()
+    lock = RunLock(run.lock_path)
+    app = make()
+    async with app.run_test(size=LARGE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        assert str(app.runs_tab.table.get_row_at(0)[2]) == "● Running"
+        lock.release()
+        await app.runs_tab._look_at_live()
+        assert str(app.runs_tab.table.get_row_at(0)[2]) == "Interrupted"
+
+
+async def test_a_run_whose_process_is_gone_is_interrupted_where_it_is_followed(
+    make: Make, sessions: FakeSessions, runs_dir: Path
+) -> None:
+    app = make()
+    async with app.run_test(size=LARGE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        session.end(Failed(5, "Process 1, which trained the run, is gone, so the run is interrupted"))
+        await session.over(app, pilot)
+        assert app.shown is not None
+        assert app.shown.status == "Interrupted"
+        assert "is gone" in notes(app)
