@@ -239,3 +239,14 @@ def test_a_validation_that_was_asked_for_is_made_again(tmp_path: Path) -> None:
     list(other := again(first))
     assert_same(first, other.run)
     assert [e.iteration for e in other.run.validations()] == [e.iteration for e in first.validations()]
+
+
+def test_resume_can_set_what_holds_already(tmp_path: Path) -> None:
+    """What was to come is undone all the same, and a second resumption knows it."""
+    told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
+    run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
+    train(Session.resume(run, {LR: 0.05}), {}, until=13)
+    list(last := Session.resume(run))
+    assert last.settings.algorithm.inner_lr == 0.05
+    list(other := again(run))
+    assert_same(run, other.run)

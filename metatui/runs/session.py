@@ -143,8 +143,7 @@ class Session:
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
         items = told(run.changes(), journal)
-        before = settings_after(first, journal, items, iteration)
-        settings = change(before, _allowed(changes))
+        settings = change(settings_after(first, journal, items, iteration), _allowed(changes))
         if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
                 f"run {shown(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
@@ -154,23 +153,25 @@ class Session:
         while ahead and isinstance(ahead[0], PlannedValidation) and state and state.values["validated_at"] == iteration:
             ahead.popleft()  # the checkpoint is from after it
         never = [planned for planned in ahead if isinstance(planned, PlannedChange) and planned.path in changes]
+        before = settings_before(first, journal, items, iteration)
+        differing = [path for path in changes if before.value(path) != settings.value(path)]
+        live = [path for path in differing if KNOBS[path].live]
+        plan = [planned for planned in ahead if planned not in never]
+        plan += [PlannedChange(iteration, path, settings.value(path)) for path in live]
+        how = {path: settings.value(path) for path in differing if path not in live}
         first_of_all = next((entry.details for entry in journal if entry.event == "started"), {})
         session = cls(
             run,
             lock,
-            computed_alike(change(settings_before(first, journal, items, iteration), changes), journal, but=changes),
+            computed_alike(change(before, how), journal, but=changes),
             state=state,
-            changes=[planned for planned in ahead if planned not in never],
+            changes=sorted(plan, key=lambda planned: planned.iteration),
             preset=first_of_all.get("preset"),
             origin=first_of_all.get("origin"),
         )
         session._undone = never
         session._notes = [Warned(iteration, f"{problem}; an older checkpoint is used") for problem in problems]
-        session._notes += [
-            Tweaked(iteration, path, before.value(path), settings.value(path))
-            for path in changes
-            if before.value(path) != settings.value(path)
-        ]
+        session._notes += [Tweaked(iteration, path, before.value(path), value) for path, value in how.items()]
         return session
 
     def submit(self, command: Command) -> None:
