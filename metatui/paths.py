@@ -8,6 +8,7 @@ from pathlib import Path
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
 
 from metatui.errors import BadInput, shown
+from metatui.text import plain
 
 APP = "metatui"
 
@@ -62,11 +63,11 @@ def downloads_dir() -> Path:
 
 
 def short(path: Path) -> str:
-    """`path` as a person would write it, with ~ for the home directory."""
+    """`path` as a person would write it, with ~ for the home directory, safe to show."""
     try:
-        return str(Path("~") / path.relative_to(Path.home()))
+        return plain(str(Path("~") / path.relative_to(Path.home())), limit=1000)
     except (ValueError, RuntimeError):
-        return str(path)
+        return plain(str(path), limit=1000)
 
 
 def log_file() -> Path:
