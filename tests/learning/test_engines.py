@@ -27,6 +27,7 @@ from metatui.learning.engines.batch_norm import BatchNorm
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.memory_format import channels_last
 from metatui.learning.engines.pooled_norm import fuse_pooling
+from metatui.learning.engines.pooling import MaxPool, takes_maxima_only
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
@@ -306,6 +307,24 @@ def test_batch_norm_has_its_first_and_second_derivatives() -> None:
     assert torch.equal(ours(x, weight, bias), F.batch_norm(x, None, None, weight, bias, True))
     assert torch.autograd.gradcheck(ours, (x, weight, bias))
     assert torch.autograd.gradgradcheck(ours, (x, weight, bias))
+
+
+@pytest.mark.parametrize(
+    "pool", [nn.MaxPool2d(2), nn.MaxPool2d(3, stride=(1, 2), padding=1), nn.MaxPool2d(2, dilation=2, ceil_mode=True)]
+)
+@pytest.mark.parametrize("last", [False, True])
+def test_max_pooling_has_its_first_and_second_derivatives(pool: nn.MaxPool2d, last: bool) -> None:
+    x = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    x = (channels_last(x) if last else x).requires_grad_()
+    assert takes_maxima_only(pool)
+    ours = MaxPool(pool)
+    assert torch.equal(ours(x), pool(x))
+    assert torch.autograd.gradcheck(ours, (x,))
+    assert torch.autograd.gradgradcheck(ours, (x,))
+
+
+def test_max_pooling_that_tells_where_stays_as_it_is() -> None:
+    assert not takes_maxima_only(nn.MaxPool2d(2, return_indices=True))
 
 
 def test_one_channel_lies_last_in_memory_without_a_copy() -> None:

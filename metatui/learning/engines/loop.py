@@ -20,11 +20,11 @@ from metatui.learning.engines.base import (
     step_batch,
     task_of,
 )
-from metatui.learning.engines.batch_norm import write_out_second_derivatives
 from metatui.learning.engines.bound import Bound
 from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
 from metatui.learning.engines.memory_format import channels_last
 from metatui.learning.engines.pooled_norm import fuse_pooling
+from metatui.learning.engines.second_derivatives import write_out_second_derivatives
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
