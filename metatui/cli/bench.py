@@ -67,7 +67,11 @@ def bench(
     machine: Machine | None = None
     found: list[Measurement] = []
     try:
-        with ending_softly(benchmark.stop), _display(len(wanted)) as display, closing(iter(benchmark)) as reports:
+        with (
+            ending_softly(lambda cause: benchmark.stop()),
+            _display(len(wanted)) as display,
+            closing(iter(benchmark)) as reports,
+        ):
             for report in reports:
                 display.see(report)
                 if isinstance(report, Ready):

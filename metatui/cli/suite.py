@@ -147,7 +147,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
         waiting = [(run, folder) for run, folder in folders if folder is None or folder.status() != "finished"]
         conductor = Conductor(ledger, waiting, runs_dir=store.root, devices=devices)
         with (
-            ending_softly(conductor.interrupt),
+            ending_softly(lambda cause: conductor.interrupt()),
             display(suite, len(folders) - len(waiting)) as shown,
             closing(iter(conductor)) as events,
         ):

@@ -16,6 +16,7 @@ from metatui.errors import BadInput, MetatuiError
 from metatui.files import remove_leftovers, write_atomically
 from metatui.learning import events
 from metatui.learning.events import Evaluation, Event, TaskView
+from metatui.runs import slurm
 from metatui.runs.checkpoints import clean_checkpoints, save_checkpoint
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import JournalWriter
@@ -183,6 +184,7 @@ class RunWriter:
             torch=str(torch.__version__),
             host=socket.gethostname(),
             pid=os.getpid(),
+            **({"slurm": job} if (job := slurm.job()) else {}),
             device=event.device,
             device_name=event.device_name,
             engine=event.engine,

@@ -1,0 +1,212 @@
+"""Signals of a run without the app: it saves, says why in its journal, and ends with a code that schedulers read."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from metatui.cli.main import main
+from metatui.cli.run import run as run_command
+from metatui.knobs import change
+from metatui.learning.events import Evaluating, Progress
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import JournalWriter
+from metatui.runs.session import Session
+from metatui.runs.signals import ending_softly
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+
+TINY = {
+    "training.iterations": "4", "evaluation.every": "2", "evaluation.tasks": "3", "evaluation.test_tasks": "3",
+    "evaluation.inner_steps": "1", "model.hidden": "8", "compute.device": "cpu", "compute.threads": "1",
+    "compute.engine": "batched",
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def outside_slurm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name in [name for name in os.environ if name.startswith("SLURM_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+
+
+def options(**more: str) -> list[str]:
+    values = TINY | {path.replace("__", "."): value for path, value in more.items()}
+    return [word for path, value in values.items() for word in ("--set", f"{path}={value}")]
+
+
+def last_entry() -> tuple[str, object]:
+    (run,) = RunStore().runs()
+    entry = run.journal()[-1]
+    return entry.event, entry.details.get("cause")
+
+
+Started = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def started() -> Iterator[Started]:
+    """Runs in processes of their own, that train or, with `until`, are so far."""
+    processes = []
+
+    def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "metatui", "run", *words],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )  # fmt: skip
+        processes.append(process)
+        assert process.stderr
+        assert any(until in line for line in process.stderr)
+        return process
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize(
+    ("number", "job", "code"),
+    [
+        (signal.SIGINT, None, 130),
+        (signal.SIGTERM, None, 143),
+        (signal.SIGHUP, None, 129),
+        (signal.SIGTERM, "7", 75),
+        (signal.SIGUSR1, "7", 75),
+        (signal.SIGINT, "7", 130),
+    ],
+)
+def test_a_signal_saves_is_journaled_and_has_its_code(
+    number: signal.Signals, job: str | None, code: int, started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    process = started(*options(training__iterations="100000000", evaluation__every="0"), until="batched engine")
+    process.send_signal(signal.SIGCONT)  # as Slurm does before a SIGTERM
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == code
+    assert "Traceback" not in err
+    assert last_entry() == ("interrupted", number.name)
+    (run,) = RunStore().runs()
+    assert (run.checkpoints_path / "last.safetensors").is_file()
+    entry = run.journal()[0]
+    assert entry.details.get("slurm") == ({"SLURM_JOB_ID": "7"} if job else None)
+
+
+def test_a_stop_in_an_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
+    """Not for the other 999 of the tasks that are adapted to at a time."""
+    settings = change(
+        Settings(),
+        {"evaluation.inner_steps": 1000, "evaluation.tasks": 200, "training.iterations": 2, "evaluation.every": 1,
+         "model.hidden": (4,), "compute.engine": "batched", "compute.device": "cpu"},
+    )  # fmt: skip
+    session = Session.start(settings, runs_dir=tmp_path)
+    reached = []
+    predictions = session._trainer.experiment.engine.outputs
+
+    def counted(*given: object) -> object:
+        reached.append(1)
+        if len(reached) == 3:
+            session.interrupt("SIGTERM")
+        return predictions(*given)  # type: ignore[arg-type]
+
+    session._trainer.experiment.engine.outputs = counted  # type: ignore[method-assign, assignment]
+    seen = list(session)
+    assert [event.iteration for event in seen if isinstance(event, Progress)] == [1]
+    assert [event.done for event in seen if isinstance(event, Evaluating)] == [0]
+    assert len(reached) == 3
+    assert session.run.status() == "interrupted"
+
+
+def test_only_a_second_ctrl_c_ends_at_once() -> None:
+    asked: list[str] = []
+    with ending_softly(asked.append) as ending:
+        for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
+            signal.raise_signal(number)
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert asked == ["SIGTERM"]
+    assert ending.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+def test_what_nohup_ignores_stays_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        asked: list[str] = []
+        with ending_softly(asked.append):
+            signal.raise_signal(signal.SIGHUP)
+        assert asked == []
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def interrupted(settings: Settings) -> RunFolder:
+    """A run that was interrupted after two meta-steps."""
+    session = Session.start(settings)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 2:
+            session.interrupt()
+    return session.run
+
+
+def automatic() -> Result:
+    return CliRunner().invoke(run_command, ["--resume", "auto", *options()], catch_exceptions=False)
+
+
+@pytest.fixture
+def tiny() -> Settings:
+    from metatui.cli.options import changed
+
+    return changed(Settings(), tuple(options()[1::2]), None)
+
+
+def test_auto_goes_on_with_the_newest_interrupted_run_of_the_same_settings(tiny: Settings) -> None:
+    older, newer = interrupted(tiny), interrupted(tiny)
+    other = interrupted(change(tiny, {"training.seed": 5}))
+    assert automatic().exit_code == 0
+    assert [run.status() for run in (older, newer, other)] == ["interrupted", "finished", "interrupted"]
+    assert automatic().exit_code == 0
+    assert older.status() == "finished"
+    assert automatic().exit_code == 0
+    assert len(RunStore().runs()) == 4
+    assert other.status() == "interrupted"
+
+
+def test_auto_goes_on_with_the_run_of_its_job_of_slurm(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    mine = interrupted(tiny)
+    monkeypatch.setenv("SLURM_JOB_ID", "8")
+    newer = interrupted(tiny)
+    monkeypatch.setenv("SLURM_JOB_ID", "7")
+    assert automatic().exit_code == 0
+    assert (mine.status(), newer.status()) == ("finished", "interrupted")
+
+
+def test_auto_leaves_alone_what_is_live_stopped_or_broken(tiny: Settings) -> None:
+    broken, stopped, live = interrupted(tiny), interrupted(tiny), interrupted(tiny)
+    for path in broken.checkpoints_path.iterdir():
+        path.write_bytes(b"torn")
+    journal = JournalWriter(stopped.journal_path)
+    journal.write("stopped", 2)
+    journal.close()
+    session = Session.resume(live)
+    result = automatic()
+    session.close()
+    assert result.exit_code == 0
+    assert "is not a whole checkpoint" in result.output
+    assert (broken.status(), stopped.status()) == ("interrupted", "stopped")
+    assert len(RunStore().runs()) == 4
+
+
+def test_auto_needs_settings(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--resume", "auto"]) == 2
+    assert "nothing to run" in capsys.readouterr().err
