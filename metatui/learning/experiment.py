@@ -119,7 +119,9 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         name, reason = choose(settings, device, model, loss, measured, workers, sample)
     # Tasks in threads of their own wait for each other once a meta-step; the threads of one operation wait for each
     # other at every operation, and stand still when anything else wants a core.
-    torch.set_num_threads(1 if workers > 1 and name == "loop" else threads)
+    torch.set_num_threads(1 if (workers > 1 and name == "loop") or name == "compiled" else threads)
+    if name == "compiled":  # which spreads over threads by itself
+        threads = settings.compute.threads or physical_cores()
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     return Experiment(resolved, device, source, model, loss, engine, reason, measured)

@@ -19,7 +19,7 @@ from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.graphs import step
-from metatui.learning.graphs.package import Run
+from metatui.learning.graphs.threads import Run
 from metatui.learning.outer import Diverged
 from metatui.learning.state import TrainerState
 from metatui.learning.trainer import Trainer

@@ -2,7 +2,10 @@
 
 The same mathematics as the algorithms' own files, with parameters as one vector and rates as inputs, so that turning
 a knob compiles nothing. Every function moves the parameters in place, unless a loss or the gradient is not finite,
-and returns the figures [3]: meta-loss, support loss before adaptation, norm of the gradient.
+and returns the figures [2T + 1]: each task's query loss, its support loss before adaptation, norm of the gradient.
+
+Nothing is added up over all tasks or all parameters at once, because threads would divide such a sum between them and
+its last bits would depend on how many there are.
 """
 
 from __future__ import annotations
@@ -11,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from metatui.learning.flat import FlatParams
@@ -19,6 +23,9 @@ from metatui.learning.losses import LossFn
 
 StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
+
+STRETCHES = 32
+"""That a norm is added up from."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,16 @@ class Parts:
 
     def repeated(self, vector: Tensor, tasks: int) -> Params:
         return {name: p.expand(tasks, *p.shape) for name, p in self.flat.scattered(vector).items()}
+
+
+def length(vector: Tensor) -> Tensor:
+    """The Euclidean norm of a vector, by sums of fixed stretches of it."""
+    columns = -(-len(vector) // STRETCHES)
+    padded = F.pad(vector, (0, STRETCHES * columns - len(vector)))
+    total, *others = padded.view(STRETCHES, columns).square().sum(1).unbind()
+    for square in others:
+        total = total + square
+    return total.sqrt()
 
 
 def adam_update(
@@ -102,11 +119,11 @@ def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon
             return losses.mean(), (losses.detach(), before)
 
         gradient, (losses, before) = torch.func.grad(meta_loss, has_aux=True)(theta)
-        norm = torch.linalg.vector_norm(gradient)
+        norm = length(gradient)
         state = (theta, mean, square)
         new = adam_update(*state, gradient, norm, rates, betas=betas, epsilon=epsilon)
         guarded(state, new, torch.isfinite(norm) & torch.isfinite(losses).all())
-        return torch.stack([losses.mean(), before.mean(), norm])
+        return torch.cat([losses, before, norm.unsqueeze(0)])
 
     return meta_step
 
@@ -123,8 +140,8 @@ def reptile(parts: Parts) -> Function:
         losses = parts.loss(parts.forward(stack, query_x), query_y)
         reached = torch.cat([stack[name].mean(0).reshape(-1) for name in parts.flat.shapes])
         change = reached - theta
-        norm = torch.linalg.vector_norm(change)
+        norm = length(change)
         guarded((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
-        return torch.stack([losses.mean(), before.mean(), norm])
+        return torch.cat([losses, before, norm.unsqueeze(0)])
 
     return meta_step

@@ -26,9 +26,7 @@ from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.learning.engines import stacked_layers
 from metatui.learning.graphs import functions
-
-Run = Callable[[list[Tensor]], Tensor]
-"""The function's inputs, of the shapes that it was compiled for, to its output. Inputs it changes are changed."""
+from metatui.learning.graphs.threads import Run
 
 
 class CompileFailed(MetatuiError):
@@ -41,7 +39,7 @@ def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> P
     Args:
         what: says which function it is, by values whose text does not change from process to process.
         inputs: of the shapes and types that it is compiled for.
-        threads: CPU threads that it runs with.
+        threads: CPU threads that it may run with, fewer or more being allowed at each call.
     """
     processor = torch.backends.cpu.get_cpu_capability()
     depends = [torch.__version__, platform.machine(), processor, threads, *what]
@@ -69,6 +67,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     # headers are not compiled ahead, which takes ten the first time and saves four later.
     options = {
         "cpp.threads": threads,
+        "cpp.dynamic_threads": True,
         "cpp.enable_floating_point_contract_flag": "fast",
         "cpp.vec_isa_ok": True,
         "aot_inductor.precompile_headers": False,

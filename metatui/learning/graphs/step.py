@@ -15,7 +15,8 @@ from metatui.learning.engines.stacked_layers import fused_forward
 from metatui.learning.episodes import Episodes
 from metatui.learning.flat import FlatParams
 from metatui.learning.graphs.functions import Function, Parts, maml, reptile
-from metatui.learning.graphs.package import CompileFailed, Run, compile_to, load, path_of
+from metatui.learning.graphs.package import CompileFailed, compile_to, load, path_of
+from metatui.learning.graphs.threads import FreeThreads, Run
 from metatui.learning.outer import Diverged, OuterAdam
 from metatui.settings import AlgorithmSettings
 
@@ -27,6 +28,9 @@ ROUNDING = 1e-6
 
 MEASURED = 20
 """Meta-steps that are timed."""
+
+REPEATED = 5
+"""Meta-steps whose every bit must be the same with another number of threads."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,7 @@ class GraphedStep:
         Args:
             name: `maml`, `fomaml` or `reptile`.
             outer: its Adam; Reptile has none.
+            threads: that a compiled meta-step may be spread over; its numbers do not depend on it.
         """
         self.name = name
         self.engine = engine
@@ -63,7 +68,9 @@ class GraphedStep:
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> Figures:
         """Take a meta-step. Raises Diverged where it is not finite; nothing has moved then."""
         run = self._runs[self._kind(episodes, algorithm)]
-        meta_loss, support_loss, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
+        *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
+        tasks = len(episodes)
+        meta_loss, support_loss = sum(losses[:tasks]) / tasks, sum(losses[tasks:]) / tasks
         if not math.isfinite(meta_loss):
             raise Diverged("meta-loss")
         if not math.isfinite(norm):
@@ -103,7 +110,13 @@ class GraphedStep:
             allowed = AGREEMENT * (want - was).norm() + ROUNDING * was.norm()
             if not (got - want).norm() <= allowed:
                 raise CompileFailed("the compiled meta-step does not agree with the eager one")
-        self._runs[self._kind(episodes, algorithm)] = run
+
+        def repeats(run: Run) -> list[Tensor]:
+            inputs = [t.clone() for t in before]
+            figures = [run(list(inputs)) for _ in range(REPEATED)]
+            return [*figures, *inputs[:kept]]
+
+        self._runs[self._kind(episodes, algorithm)] = FreeThreads(run, self.threads, repeats)
 
     def forget(self) -> None:
         """Take no kind of meta-step by a compiled function until `use` says so anew."""

@@ -1,0 +1,87 @@
+"""How many threads a compiled meta-step is given."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from metatui.learning.graphs.functions import length
+from metatui.learning.graphs.threads import AGAIN, TRIED, FreeThreads, Run
+
+
+class Function:
+    """Takes the milliseconds that `takes` says for so many threads, and `differs` with them or does not."""
+
+    def __init__(self, takes: dict[int, float], *, differs: bool = False) -> None:
+        self.takes, self.differs = takes, differs
+        self.now = 0.0
+        self.threads: list[int] = []
+
+    def __call__(self, inputs: list[Tensor]) -> Tensor:
+        count = torch.get_num_threads()
+        self.threads.append(count)
+        self.now += self.takes[count]
+        return torch.tensor(float(count) if self.differs and count > 1 else 0.0)
+
+    def clock(self) -> float:
+        return self.now
+
+
+def repeats(run: Run) -> Sequence[Tensor]:
+    return [run([])]
+
+
+def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> FreeThreads:
+    monkeypatch.setattr("metatui.learning.graphs.threads.time.perf_counter", function.clock)
+    free = FreeThreads(function, most, repeats)
+    function.threads.clear()
+    return free
+
+
+def test_the_fastest_number_of_threads_is_tried_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Function({1: 3.0, 2: 2.0, 4: 5.0})
+    free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
+    for _ in range(AGAIN):
+        free([])
+    trial = 3 * TRIED
+    assert sorted(function.threads[:trial]) == [1] * TRIED + [2] * TRIED + [4] * TRIED
+    assert function.threads[trial:] == [2] * (AGAIN - trial)
+    function.takes[2] = 9.0  # somebody else wants a core
+    function.threads.clear()
+    for _ in range(AGAIN):
+        free([])
+    assert function.threads[trial:] == [1] * (AGAIN - trial)
+    assert torch.get_num_threads() == before
+
+
+def test_threads_that_change_a_bit_are_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    function = Function({1: 3.0, 2: 2.0}, differs=True)
+    free = chosen(monkeypatch, function, 2)
+    for _ in range(5):
+        free([])
+    assert function.threads == [1] * 5
+
+
+def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
+    before = torch.get_num_threads()
+
+    def fails(inputs: list[Tensor]) -> Tensor:
+        if inputs:
+            raise ValueError("no")
+        return torch.zeros(1)
+
+    with pytest.raises(ValueError, match="no"):
+        FreeThreads(fails, 1, repeats)([torch.zeros(1)])
+    assert torch.get_num_threads() == before
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
+def test_a_length_is_the_norm(numbers: list[float]) -> None:
+    vector = torch.tensor(numbers, dtype=torch.float64)
+    torch.testing.assert_close(length(vector), torch.linalg.vector_norm(vector), rtol=1e-12, atol=1e-150)
