@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from contextlib import nullcontext
 from io import BytesIO
 
 import numpy as np
@@ -12,6 +14,12 @@ from metatui.text import plain
 
 MOST_PIXELS = 89_478_485
 """Of an image as it is stored: what Pillow itself warns of as a decompression bomb."""
+
+_LARGE = 16_000_000
+"""Pixels from which on images are decoded one at a time: each step on the way to eight bits may take eight bytes of
+every pixel."""
+
+_one_large = threading.Lock()
 
 _REDUCED = 3
 """How many times the wanted size an image is quickly brought down to before the Lanczos filter does the rest."""
@@ -49,11 +57,12 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
             if image.width * image.height > MOST_PIXELS:
                 raise Unusable(_too_large(f"{image.width:,}x{image.height:,}"))
             image.draft(None, (_REDUCED * size, _REDUCED * size))
-            image.load()  # here, because EXIF is allowed to be broken and pixels are not
-            turn = _UPRIGHT.get(_orientation(image))
-            square = _eight_bits(image, rgb=rgb).resize(
-                (size, size), Image.Resampling.LANCZOS, reducing_gap=float(_REDUCED)
-            )
+            with _one_large if image.width * image.height > _LARGE else nullcontext():
+                image.load()  # here, because EXIF is allowed to be broken and pixels are not
+                turn = _UPRIGHT.get(_orientation(image))
+                square = _eight_bits(image, rgb=rgb).resize(
+                    (size, size), Image.Resampling.LANCZOS, reducing_gap=float(_REDUCED)
+                )
     except Unusable:
         raise
     except UnidentifiedImageError:
@@ -82,7 +91,7 @@ def _eight_bits(image: Image.Image, *, rgb: bool) -> Image.Image:
     """`image` as eight bits of grey or of each colour."""
     if image.mode.startswith("I"):
         # Pillow's own way from 16 bits to 8 cuts off what is above 255.
-        values = np.asarray(image).astype(np.int64).clip(0, 65535)
+        values = np.asarray(image).clip(0, 65535).astype(np.int32)
         image = Image.fromarray(((values + 128) // 257).astype(np.uint8))
     elif image.has_transparency_data:
         white = Image.new("RGBA", image.size, "white")

@@ -92,7 +92,7 @@ def _in_archive(archive: Path, part: str, alphabets: Alphabets) -> Iterator[tupl
             raise BadInput(f"{origin} is too large: at most {_MAX_ARCHIVE:,} bytes are read")
         opened = zipfile.ZipFile(archive)
     with opened:
-        members = [info for info in opened.infolist() if not info.is_dir()]
+        members = [info for info in opened.infolist() if not info.filename.endswith("/")]  # is_dir fails without a name
         by_name = {info.filename: info for info in members}
         for path in _in_order(origin, (info.filename for info in members), part, alphabets):
             yield f"{origin}: {path}", _member(origin, opened, by_name[path])
