@@ -41,7 +41,7 @@ class Target:
                 mutation = chance.choice((*ANY, *own * 3))
                 try:
                     mutation(path, chance)
-                except (ValueError, KeyError, TypeError, IndexError, AttributeError, MetatuiError):
+                except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, MetatuiError):
                     mutation = of_bytes  # broken before, so that it has no structure any more
                     mutation(path, chance)
                 said.append(f"{mutation.__name__} {path.relative_to(home)}")
@@ -104,7 +104,7 @@ TARGETS: Mapping[str, Target] = {
     "app": Target(
         ("config", "data", "cache"),
         {**_in((REGRESSION, IMAGES), RUN_FILES), f"{CONFIG}/presets/own.toml": (of_toml,), f"{CONFIG}/app.toml": (of_toml,)},
-        readers.app, 3, most=5,
+        readers.app, 1, most=5,
     ),
 }  # fmt: skip
 

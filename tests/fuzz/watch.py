@@ -57,7 +57,7 @@ class Watch:
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._found is None:
             return
-        if event in RUNS_CODE:
+        if event in RUNS_CODE and not _is_our_own(event, arguments):
             self._found.append(f"{event}{arguments!r}"[:300])
         elif event == "open":
             path, mode, flags = arguments
@@ -80,6 +80,13 @@ class Watch:
             pass
         finally:
             self._found = found
+
+
+def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether it is a helper process of the app's, or what the two say to each other."""
+    if event == "subprocess.Popen":
+        return list(arguments[1][:2]) == [sys.executable, "-m"] and str(arguments[1][2]).startswith("metatui.")
+    return event == "pickle.find_class" and str(arguments[0]).startswith("metatui.")
 
 
 def limit_memory() -> None:
