@@ -106,7 +106,8 @@ def _tell(number: int, words: LastWords) -> None:
     from metatui import paths
     from metatui.tui.last_words import goes_on
 
-    how = signal.Signals(number).name
-    print(f"metatui was ended by {how}; what it said last is in {paths.log_file()}", file=sys.stderr)
+    lines = [f"metatui was ended by {signal.Signals(number).name}; what it said last is in {paths.log_file()}"]
     if run := words.run:
-        print(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}", file=sys.stderr)
+        lines.append(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}")
+    with suppress(OSError):
+        os.write(2, "".join(f"{line}\n" for line in lines).encode())

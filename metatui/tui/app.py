@@ -6,7 +6,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from metatui import paths, presets
 from metatui.errors import BadInput, MetatuiError, shown
@@ -62,15 +62,16 @@ def run_app(
         app.run()
         words.drawing = False
     if app.left:
-        _say(goes_on(app.left), sys.stderr if app.return_code or os.isatty(2) else sys.stdout)
+        _say(goes_on(app.left), 2 if app.return_code or os.isatty(2) else 1)
     if app.return_code == 1:
-        _say(f"metatui stopped because of an error of its own; what happened is in {log}", sys.stderr)
+        _say(f"metatui stopped because of an error of its own; what happened is in {log}", 2)
     return app.return_code or 0
 
 
-def _say(sentence: str, stream: TextIO) -> None:
-    with suppress(OSError):  # the terminal may be gone
-        print(sentence, file=stream, flush=True)
+def _say(sentence: str, descriptor: int) -> None:
+    # Not by a stream: Python ends with another exit code where the terminal is gone and something is left in one.
+    with suppress(OSError):
+        os.write(descriptor, f"{sentence}\n".encode())
 
 
 def make_app(

@@ -43,6 +43,8 @@ class Background(Bench):
 
     async def _settled(self) -> None:
         await super()._settled()
+        if not self.screen_stack:
+            return
         if self.to_attach:
             self.follow(self.to_attach)
         elif not self._warning:

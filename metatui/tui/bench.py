@@ -125,7 +125,8 @@ class Bench(Window):
 
     async def _settled(self) -> None:
         """A moment after the first frame."""
-        await self.complete()
+        if self.screen_stack:  # else the app has ended meanwhile
+            await self.complete()
 
     async def action_start(self) -> None:
         """Train what the form says, or say why not and go to the field to change."""

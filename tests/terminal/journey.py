@@ -119,7 +119,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     at.press("escape")
     at.see_gone("Train what the form says.")
     at.press("f10")
-    at.see("A run is going on.", "Stop, save and quit")
+    at.see("Keep it going in the background", "Stop, save and quit")
     yield "16-quit"
 
-    at.press("y")
+    at.press("s")

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import termios
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -20,16 +21,16 @@ from tests.terminal.watching import PATIENCE, Terminal
 
 # The session has to take the terminal as its own for hang-ups and sizes to reach it. A launcher does that rather than
 # code run between fork and exec, which is not safe where the tests have threads.
-LAUNCHER = (
-    "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); "
-    "os.execv(sys.executable, [sys.executable, '-m', 'metatui', *sys.argv[1:]])"
-)
+LAUNCHER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
+
+METATUI = (sys.executable, "-m", "metatui")
 
 KEYS: Final[Mapping[str, bytes]] = {
     "enter": b"\r", "tab": b"\t", "escape": b"\x1b", "space": b" ", "down": b"\x1b[B",
     "f1": b"\x1bOP", "f2": b"\x1bOQ", "f3": b"\x1bOR", "f4": b"\x1bOS", "f5": b"\x1b[15~", "f6": b"\x1b[17~",
     "f7": b"\x1b[18~", "f8": b"\x1b[19~", "f9": b"\x1b[20~", "f10": b"\x1b[21~",
-    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
+    "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+z": b"\x1a",
+    "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
 }  # fmt: skip
 """What xterm and tmux send."""
 
@@ -37,14 +38,20 @@ KEYS: Final[Mapping[str, bytes]] = {
 class Program(Terminal):
     """The running program; leaving the `with` block hangs up."""
 
-    def __init__(self, *arguments: str, size: tuple[int, int] = (80, 24), env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        *arguments: str,
+        command: Sequence[str] = METATUI,
+        size: tuple[int, int] = (80, 24),
+        env: Mapping[str, str] | None = None,
+    ) -> None:
         """`size` is in columns and rows; `env` is added to a plain environment (see `environment`)."""
         self.emulator = Emulator(*size)
         self._terminal, self._line = pty.openpty()
         self._set_size(*size)
         self.line_before = self.line_settings()
         self.process = subprocess.Popen(
-            [sys.executable, "-S", "-E", "-c", LAUNCHER, *arguments],
+            [sys.executable, "-S", "-E", "-c", LAUNCHER, *command, *arguments],
             stdin=self._line, stdout=self._line, stderr=self._line,
             start_new_session=True, env=environment() | dict(env or {}),
         )  # fmt: skip
@@ -66,6 +73,24 @@ class Program(Terminal):
     @property
     def rows(self) -> Sequence[str]:
         return self.emulator.rows
+
+    @property
+    def said(self) -> str:
+        """What is on the screen, as one line: without the ends of rows in the middle of words."""
+        return "".join(self.rows)
+
+    @property
+    def app(self) -> int:
+        """The process that draws; the one that was started waits for it. Needs /proc."""
+        first = self.process.pid
+        (child,) = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return int(child)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether its job is stopped, as a shell would see. Needs /proc."""
+        self.look()
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
     @property
     def condition(self) -> str:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import struct
 import termios
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,54 +13,10 @@ import pytest
 from metatui import presets
 from metatui.knobs import change
 from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
+from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usable, happened, runs
+from tests.terminal.conftest import ENDLESS, Open
 from tests.terminal.journey import INNER_LR, PRESET, journey
 from tests.terminal.program import Program
-from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
-
-SMALL, LARGE = (80, 24), (160, 48)
-ENDLESS = ["--set", "training.iterations=100000", "--set", "evaluation.tasks=10", "--set", "compute.device=cpu"]
-"""A run that is still on whenever a test is done with it."""
-
-Open = Callable[..., Program]
-
-
-@pytest.fixture
-def runs_dir(tmp_path: Path) -> Path:
-    return tmp_path / "runs"
-
-
-@pytest.fixture
-def open_program(tmp_path: Path, runs_dir: Path) -> Open:
-    """Opens the program on an empty disk."""
-    folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
-    folders |= {"METATUI_RUNS": str(runs_dir), "HOME": str(tmp_path)}
-
-    def opened(*arguments: str, size: tuple[int, int] = SMALL, **variables: str) -> Program:
-        return Program(*arguments, size=size, env=folders | variables)
-
-    return opened
-
-
-def runs(folder: Path) -> list[RunFolder]:
-    """The runs there are, oldest first."""
-    return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
-
-
-def happened(run: RunFolder, event: str) -> list[int]:
-    """The meta-steps at which the journal says that `event` happened."""
-    return [entry.iteration for entry in run.journal() if entry.event == event]
-
-
-def assert_usable(program: Program) -> None:
-    """The terminal is as it was: a shell can go on in it."""
-    modes = program.emulator.modes
-    assert ALTERNATE_SCREEN in modes  # else nothing was ever there to put back
-    on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
-    assert not on
-    assert modes[CURSOR]
-    assert program.line_settings() == program.line_before
-    assert "Traceback" not in program.text
 
 
 @pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
@@ -100,8 +53,8 @@ def test_the_main_job(open_program: Open, runs_dir: Path, tmp_path: Path, size: 
         assert_nothing_lost(run)
 
 
-def test_resized_while_it_trains_and_cut_off(open_program: Open, runs_dir: Path) -> None:
-    """Every size is drawn whole; a connection that drops costs nothing."""
+def test_resized_while_it_trains(open_program: Open) -> None:
+    """Every size is drawn whole."""
     with open_program("--preset", "quick", *ENDLESS, "--start") as program:
         program.see("Running")
         for columns, rows in (LARGE, (60, 20), SMALL):
@@ -115,32 +68,25 @@ def test_resized_while_it_trains_and_cut_off(open_program: Open, runs_dir: Path)
                 program.until(lambda: "Settings  Run  Adaptation" in program.rows[1], "the names of the panes")
                 program.see_gone("╯")
             program.see_progress()
-        program.hang_up()
-        assert program.ended() == 128 + signal.SIGHUP
-    (run,) = runs(runs_dir)
-    assert happened(run, "interrupted")
-    assert run.status() == "interrupted"
-    assert not run.is_live()
-    assert_nothing_lost(run)
 
 
 def test_in_ascii_until_terminated(open_program: Open, runs_dir: Path) -> None:
-    """Quitting asks first; the end that a batch system sends does not, and saves. Not one character beyond ASCII."""
+    """Quitting asks first; the end that a batch system sends does not. Not one character beyond ASCII."""
     with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
         program.see("Running", "Validation: loss")
         look_around(program)
         program.press("f10")
-        program.see("A run is going on.")
-        program.press("n")
-        program.see_gone("A run is going on.")
+        program.see("Keep it going in the background")
+        program.press("c")
+        program.see_gone("Keep it going in the background")
         program.see_progress()
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.ended() == 128 + signal.SIGTERM
         assert_usable(program)
+        (run,) = runs(runs_dir)
+        assert f"Run {run.id} goes on: metatui attach {run.id}" in program.said
         assert program.emulator.plain_bytes.isascii()
-    (run,) = runs(runs_dir)
-    assert happened(run, "interrupted")
-    assert_nothing_lost(run)
+        assert run.status() == "running"
 
 
 @pytest.mark.parametrize(
@@ -188,22 +134,6 @@ def look_around(program: Program) -> None:
     program.see("Protocol:")
     program.press("ctrl+n")
     program.see("Settings", "Iterations")
-
-
-def assert_nothing_lost(run: RunFolder) -> None:
-    """Every meta-step that the journal speaks of at the end is measured and in the last checkpoint."""
-    reached = run.journal()[-1].iteration
-    assert reached > 0
-    assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
-    assert saved_at(run.checkpoints_path / "last.safetensors") == reached
-
-
-def saved_at(checkpoint: Path) -> int:
-    """The meta-step of a checkpoint, read without torch."""
-    data = checkpoint.read_bytes()
-    (length,) = struct.unpack("<Q", data[:8])
-    values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
-    return int(values["iteration"])
 
 
 def asked_for(run: RunFolder) -> list[int]:

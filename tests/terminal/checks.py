@@ -1,0 +1,86 @@
+"""What has to hold of runs, of terminals and of processes when the program is over."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from metatui.runs.folder import RunFolder
+from metatui.runs.store import RunStore
+from tests.terminal.program import Program
+from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
+from tests.terminal.watching import PATIENCE
+
+SMALL, LARGE = (80, 24), (160, 48)
+
+
+def runs(folder: Path) -> list[RunFolder]:
+    """The runs there are, oldest first."""
+    return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
+
+
+def happened(run: RunFolder, event: str) -> list[int]:
+    """The meta-steps at which the journal says that `event` happened."""
+    return [entry.iteration for entry in run.journal() if entry.event == event]
+
+
+def assert_usable(program: Program) -> None:
+    """The terminal is as it was: a shell can go on in it."""
+    modes = program.emulator.modes
+    assert ALTERNATE_SCREEN in modes  # else nothing was ever there to put back
+    on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
+    assert not on
+    assert modes[CURSOR]
+    assert program.line_settings() == program.line_before
+    assert "Traceback" not in program.text
+
+
+def assert_nothing_lost(run: RunFolder) -> None:
+    """Every meta-step that the journal speaks of at the end is measured and in the last checkpoint."""
+    reached = run.journal()[-1].iteration
+    assert reached > 0
+    assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
+    assert saved_at(run.checkpoints_path / "last.safetensors") == reached
+
+
+def saved_at(checkpoint: Path) -> int:
+    """The meta-step of a checkpoint, read without torch."""
+    data = checkpoint.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
+    return int(values["iteration"])
+
+
+def trainer(run: RunFolder) -> int:
+    """The process that trains a live run."""
+    assert run.is_live()
+    return int(json.loads(run.lock_path.read_bytes())["pid"])
+
+
+def wait_for(holds: Callable[[], object]) -> None:
+    """Wait until what happens in other processes has happened."""
+    deadline = time.monotonic() + PATIENCE
+    while not holds():
+        assert time.monotonic() < deadline, "what is waited for has not happened"
+        time.sleep(0.05)
+
+
+def processes_of(runs_dir: Path) -> set[int]:
+    """Whatever was started for `runs_dir`, by its environment, and is not dead. Needs /proc."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"METATUI_RUNS={runs_dir}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """That a process has used until now."""
+    user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
