@@ -8,12 +8,12 @@ the same numbers: the run waits there if the compiler is late, and a resumed run
 from __future__ import annotations
 
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Sequence
 
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.graphs.package import CompileFailed
 from metatui.learning.graphs.step import GraphedStep
+from metatui.learning.warm import command
 from metatui.settings import Settings
 
 LOOK_EVERY = 0.1
@@ -113,7 +113,7 @@ class Upgrade:
 
 def _start(settings: Settings) -> subprocess.Popen[str]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "metatui.learning.warm"],
+        command(),
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdin is not None

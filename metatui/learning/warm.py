@@ -1,4 +1,4 @@
-"""Compile a run's meta-step beside it: `python -m metatui.learning.warm`, the settings as JSON on standard input.
+"""Compile a run's meta-step beside it: `command`, with the settings as JSON on standard input.
 
 A process of its own, because a compiler at work in a thread of the trainer's process would hold Python's lock, and
 because torch.compiler.is_compiling() is true for the whole process then, at which torch.optim.Adam computes its bias
@@ -9,17 +9,31 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
+import threading
+import time
 
 from metatui.knobs import parse
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.experiment import set_up
 from metatui.learning.graphs.package import CompileFailed
 
+LOOK_EVERY = 1.0
+"""Seconds between looks for the run that this is for."""
+
+
+def command() -> list[str]:
+    """What compiles for this process, and ends with it."""
+    return [sys.executable, "-m", "metatui.learning.warm", str(os.getpid())]
+
 
 def main() -> int:
     """0 where it is compiled; else 1, and a sentence on standard output."""
     os.nice(10)
+    if os.getpgrp() != os.getpid():
+        os.setpgid(0, 0)
+    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     settings = parse(json.load(sys.stdin))
     algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
     assert algorithm.graphs is not None
@@ -29,6 +43,13 @@ def main() -> int:
         print(failed)
         return 1
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """A run that is killed cannot end what it started: this process, and the C++ compiler in its group."""
+    while os.getppid() == parent:
+        time.sleep(LOOK_EVERY)
+    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

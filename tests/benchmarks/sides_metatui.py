@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 
 import torch
 
@@ -11,6 +10,7 @@ from metatui.errors import MetatuiError
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.given import set_up_given
+from metatui.learning.warm import command
 from metatui.settings import Settings
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
@@ -49,7 +49,6 @@ def by_engine(engine: str) -> Make:
 
 def _compile(settings: Settings) -> None:
     """In a process that does nothing else, as training does. Raises Unavailable."""
-    command = [sys.executable, "-m", "metatui.learning.warm"]
-    done = subprocess.run(command, input=settings.model_dump_json(), capture_output=True, text=True)
+    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
     if done.returncode:
         raise Unavailable(done.stdout.strip() or "the compiler ended unexpectedly")

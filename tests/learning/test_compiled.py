@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -251,3 +252,19 @@ def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pyte
     assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
     batched = losses(list(Trainer(tiny(compute__engine="batched")).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
+
+
+DIES_AT_ONCE = """
+import os, subprocess
+from metatui.learning.warm import command
+subprocess.Popen(command())
+os._exit(0)
+"""
+
+
+def test_the_compiler_ends_with_the_run_that_it_is_for() -> None:
+    with subprocess.Popen([sys.executable, "-c", DIES_AT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
+        assert run.stdout is not None
+        # Nobody tells the compiler what to compile, nor that nobody will: only the death of its parent ends it, and its
+        # standard output with it.
+        assert run.stdout.read() == b""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-import sys
 from dataclasses import dataclass
 
 import torch
@@ -20,6 +19,7 @@ from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.works import Work
 from metatui.learning.devices import available, physical_cores
 from metatui.learning.experiment import set_up
+from metatui.learning.warm import command
 from metatui.settings import Settings
 
 
@@ -53,8 +53,7 @@ def measure(settings: Settings, seconds: float) -> Took:
 
 def _compile(settings: Settings) -> None:
     """As training does it, in a process of its own: a compiler leaves much behind. Raises MetatuiError."""
-    command = [sys.executable, "-m", "metatui.learning.warm"]
-    done = subprocess.run(command, input=settings.model_dump_json(), capture_output=True, text=True)
+    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
     if done.returncode:
         raise MetatuiError(done.stdout.strip() or "the compiler ended unexpectedly")
 
