@@ -175,7 +175,10 @@ class Trainer:
         if best:
             self.best_theta = self._copy_of_theta()
             write_theta(self.best_theta, best)
-        self.algorithm.load(part(state.tensors, "algorithm"))
+        try:
+            self.algorithm.load(part(state.tensors, "algorithm"))
+        except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
+            raise BadInput("what the checkpoint's algorithm remembers does not fit the settings") from None
         values = state.values
         self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
         self.best, self.best_iteration = values["best"], values["best_iteration"]

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from metatui.errors import BadInput, shown
 from metatui.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
+from metatui.runs.metrics import MOST
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -75,9 +76,10 @@ def read_checkpoint(path: Path) -> TrainerState:
         raise BadInput(f"{name} is not a whole checkpoint: its SHA-256 does not match")
     try:
         state = TrainerState(tensors=tensors, values=json.loads(values))
-        int(state.values["iteration"])
-    except (ValueError, TypeError, KeyError, RecursionError):
-        raise BadInput(f"{name} is not a checkpoint of metatui: its values do not say the meta-step") from None
+    except (ValueError, RecursionError):
+        raise BadInput(f"{name} is not a checkpoint of metatui: its values cannot be read") from None
+    if wrong := _wrong_value(state.values):
+        raise BadInput(f"{name} is not a checkpoint of metatui: its values do not say {wrong}")
     return state
 
 
@@ -103,6 +105,33 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
     if problems and not good:
         raise BadInput("; ".join(problems))
     return max(good.values(), key=lambda state: int(state.values["iteration"]), default=None), problems
+
+
+def _wrong_value(values: Any) -> str:
+    """The name of a value that is not there or cannot be; empty where all are as a trainer goes on from them. What older
+    versions did not write may be missing."""
+    if not isinstance(values, dict):
+        return "the meta-step"
+    for key in ("iteration", "tasks_seen", "best_iteration", "since_best"):
+        if not _is_count(values.get(key)):
+            return key
+    if "validated_at" not in values:
+        return "validated_at"
+    for key in ("validated_at", "upgrade_since", "first_meta_batch"):
+        if values.get(key) is not None and not _is_count(values[key]):
+            return key
+    seconds, best, kind = values.get("seconds"), values.get("best"), values.get("upgrade_kind")
+    if type(seconds) not in (int, float) or not 0 <= seconds < MOST:
+        return "seconds"
+    if "best" not in values or (best is not None and (type(best) not in (int, float) or not abs(best) <= 1e308)):
+        return "best"
+    if kind is not None and not (isinstance(kind, list) and len(kind) == 2 and all(map(_is_count, kind))):
+        return "upgrade_kind"
+    return "" if values.get("upgrade_outcome") in (None, "compiled", "failed") else "upgrade_outcome"
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value <= MOST
 
 
 def _metadata(data: bytes, name: str) -> Mapping[str, str]:
