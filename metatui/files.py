@@ -102,7 +102,13 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Puts `data` in the place of `path`, so that no reader ever sees half of it. Raises WriteRefused."""
-    with _replacing(path) as handle, memoryview(data) as rest:
+    with _replacing(path) as handle:
+        write_whole(handle, data)
+
+
+def write_whole(handle: int, data: bytes) -> None:
+    """All of `data`, where the system takes it in pieces. Raises OSError."""
+    with memoryview(data) as rest:
         written = 0
         while written < len(rest):
             written += os.write(handle, rest[written:])

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from metatui.errors import BadInput, MetatuiError, shown
-from metatui.files import read_bounded, writing
+from metatui.files import read_bounded, write_whole, writing
 
 
 class RunLock:
@@ -31,7 +31,7 @@ class RunLock:
             try:
                 self._acquire()
                 os.ftruncate(self._handle, 0)
-                os.write(self._handle, self._mark)
+                write_whole(self._handle, self._mark)
             except BaseException:
                 os.close(self._handle)
                 raise
