@@ -65,6 +65,7 @@ def _run(
     return run_app(
         settings=settings,
         preset=loaded.name if loaded and not assignments else None,
+        changes=loaded.changes if loaded else (),
         start=start,
         runs_dir=paths.runs_dir(runs_dir),
         ascii=ascii_only,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatui import paths, presets
+from metatui.changes import Planned
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.settings import Settings
 from metatui.tui import symbols, themes
@@ -33,6 +35,7 @@ def run_app(
     words: LastWords,
     settings: Settings | None = None,
     preset: str | None = None,
+    changes: Sequence[Planned] = (),
     start: bool = False,
     attach: RunFolder | None = None,
     ascii: bool = False,  # noqa: A002 - the option's name
@@ -44,6 +47,7 @@ def run_app(
         words: Is kept up to date for whoever waits for this process.
         settings: What the form says; None opens a preset that needs no data.
         preset: The name of the preset that `settings` are, if they are one.
+        changes: What that preset changes while it trains.
         start: Whether to start training at once.
         attach: The live run to follow from the start.
         ascii: Whether to draw with ASCII alone, also where the terminal could show more.
@@ -54,7 +58,9 @@ def run_app(
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal, and this is none: metatui run trains without one")
-    app = make_app(settings=settings, preset=preset, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme)
+    app = make_app(
+        settings=settings, preset=preset, changes=changes, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme
+    )
     app.to_attach, app.words = attach, words
     log = paths.log_file()
     with own_terminal(log) as app.outlet:
@@ -78,6 +84,7 @@ def make_app(
     *,
     settings: Settings | None = None,
     preset: str | None = None,
+    changes: Sequence[Planned] = (),
     start: bool = False,
     runs_dir: Path,
     ascii: bool = False,  # noqa: A002 - the option's name
@@ -95,6 +102,7 @@ def make_app(
         symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, _encoding(), symbols.tmux_utf8(os.environ)),
         theme=chosen,
         preset=preset,
+        changes=changes,
         start=start,
         warning=warning,
     )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on, work
 
+from metatui.changes import Planned
 from metatui.learning.events import (
     Checkpoint,
     Checkpointed,
@@ -62,12 +63,15 @@ class Bench(Window):
         symbols: Symbols,
         theme: str,
         preset: str | None = None,
+        changes: Sequence[Planned] = (),
         start: bool = False,
         warning: str = "",
     ) -> None:
         super().__init__(settings, runs_dir=runs_dir, symbols=symbols, theme=theme)
         self._sessions = sessions
         self._preset = (preset, settings)
+        self._changes = tuple(changes)
+        """What the preset in the form changes while it trains."""
         self._start_at_once = start
         self._warning = warning
         self.conductor = Conductor()
@@ -138,8 +142,8 @@ class Bench(Window):
             return
         settings = assessment.settings
         name, named = self._preset
-        preset = name if settings == named else None
-        self.begin(lambda: self._sessions.start(settings, preset), Monitor(settings))
+        preset, changes = name if settings == named else None, self._changes
+        self.begin(lambda: self._sessions.start(settings, preset, changes), Monitor(settings))
 
     def begin(self, opening: Callable[[], SessionLike], monitor: Monitor, phase: Phase = Phase.STARTING) -> None:
         """Follow the run that `opening` gives, once it is there; `monitor` is shown from now on."""

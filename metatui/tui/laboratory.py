@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from textual import on, work
 
 from metatui import presets
+from metatui.changes import Planned
 from metatui.errors import MetatuiError
 from metatui.presets import Preset
 from metatui.settings import Settings
@@ -172,13 +173,17 @@ class MetatuiApp(Studies):
 
     @on(PresetChosen)
     def _preset_chosen(self, event: PresetChosen) -> None:
-        self._load_settings(event.preset.settings, event.preset.name, event.preset.name)
+        preset = event.preset
+        self._load_settings(preset.settings, preset.name, preset.name, preset.changes)
 
-    def _load_settings(self, settings: Settings, preset: str | None, name: str) -> None:
-        self._preset = (preset, settings)
+    def _load_settings(
+        self, settings: Settings, preset: str | None, name: str, changes: tuple[Planned, ...] = ()
+    ) -> None:
+        self._preset, self._changes = (preset, settings), changes
         self.form.load(settings)
         self.open_tab("work", "settings")
-        self.notify(f"{name} is in the form: F5 starts it.")
+        once = f" It makes {len(changes):,} changes while it trains." if changes else ""
+        self.notify(f"{name} is in the form: F5 starts it.{once}")
 
     @work
     async def action_save_preset(self) -> None:
@@ -206,7 +211,8 @@ class MetatuiApp(Studies):
         test = self.shown.test if self.shown and self.shown.settings == settings else None
         return presets.save(
             wanted.name, settings, title=wanted.title or title, source="saved from metatui",
-            protocol=protocol_of(settings), measured=headline(test) if test else "", overwrite=wanted.overwrite,
+            protocol=protocol_of(settings), measured=headline(test) if test else "", changes=self._changes,
+            overwrite=wanted.overwrite,
         )  # fmt: skip
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from metatui.changes import Planned
 from metatui.errors import MetatuiError
 from metatui.learning.events import Stop, TaskView
 from metatui.settings import Settings
@@ -33,7 +34,9 @@ class Attached:
 class Sessions(Protocol):
     """All that the app asks of runs. Called in threads; tests give one that trains nothing."""
 
-    def start(self, settings: Settings, preset: str | None) -> SessionLike: ...
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
+        """`changes` are made on the way (`Preset.changes`)."""
+        ...
 
     def resume(self, run_id: str) -> SessionLike: ...
 
@@ -64,11 +67,11 @@ class RealSessions:
         self._helper: Helper | None = None
         self._replies: Iterator[Reply] = iter(())
 
-    def start(self, settings: Settings, preset: str | None) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
         from metatui.runs.control import start_detached
         from metatui.tui.attaching import Followed
 
-        return Followed(start_detached(settings, runs_dir=self._root, preset=preset))
+        return Followed(start_detached(settings, runs_dir=self._root, preset=preset, changes=changes))
 
     def resume(self, run_id: str) -> SessionLike:
         from metatui.runs.control import resume_detached

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Queue
 
 from textual.pilot import Pilot
 
+from metatui.changes import Planned
 from metatui.learning.events import (
     Change,
     Checkpoint,
@@ -118,6 +119,8 @@ class FakeSessions:
         self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
+        self.changes: tuple[Planned, ...] = ()
+        """Of the run started last."""
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None
@@ -125,8 +128,9 @@ class FakeSessions:
         self.error: Exception | None = None
         self.closed = False
 
-    def start(self, settings: Settings, preset: str | None) -> FakeSession:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession:
         self.started.append((settings, preset))
+        self.changes = tuple(changes)
         if self.error:
             raise self.error
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))

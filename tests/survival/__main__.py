@@ -1,0 +1,53 @@
+"""`python -m tests.survival`: kill runs and compare what is left of them, or watch their memory."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from tests.survival.cases import CASES
+from tests.survival.killing import survive
+from tests.survival.memory import watch
+from tests.survival.nursery import Nursery
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.survival", description=__doc__)
+    parser.add_argument("--kills", type=int, default=50, help="at least so many in all")
+    parser.add_argument("--seed", type=int, default=0, help="draws the moments")
+    parser.add_argument("--only", default="", help="a part of the algorithm's and engine's name: maml/loop")
+    memory = parser.add_subparsers(dest="command").add_parser("memory", help="is the memory of long runs flat?")
+    memory.add_argument("--minutes", type=float, default=1.0, help="for each algorithm and engine")
+    memory.add_argument("--only", default="", help="a part of the algorithm's and engine's name")
+    memory.add_argument("--device", default="cpu")
+    given = parser.parse_args()
+    if given.command == "memory":
+        return watch(minutes=given.minutes, only=given.only, device=given.device)
+    return kill(given.kills, given.seed, given.only)
+
+
+def kill(kills: int, seed: int, only: str) -> int:
+    """Each case is killed as often as it takes, one after the other. Returns the exit code."""
+    cases = [case for case in CASES if only in f"{case.algorithm}/{case.engine}"]
+    each = -(-kills // len(cases))
+    began, done, inexact = time.monotonic(), 0, 0
+    print(f"{'algorithm':11}{'engine':10}{'exact':7}killed in  (run)", flush=True)
+    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
+        for i, case in enumerate(cases):
+            chain = survive(case, Path(folder) / str(i), nursery, kills=each, seed=1000 * seed + i)
+            done += chain.kills
+            inexact += bool(chain.differences)
+            where = ", ".join(f"{times} {place}" for place, times in sorted(chain.killed_at.items()))
+            exact = "no" if chain.differences else "yes"
+            print(f"{case.algorithm:11}{case.engine:10}{exact:7}{where}  ({case.title})", flush=True)
+            if chain.differences:
+                print(f"{'':28}differs: {', '.join(chain.differences[:8])}", flush=True)
+    print(f"{done} kills of {len(cases)} runs, {inexact} of them not exact; {time.monotonic() - began:.0f} s")
+    return 1 if inexact or done < kills else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

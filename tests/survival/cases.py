@@ -1,0 +1,104 @@
+"""What is trained and killed: every algorithm on every engine, with all that a resumed run has to remember."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from metatui.changes import Planned, PlannedChange, PlannedValidation
+from metatui.knobs import change
+from metatui.settings import Scalar, Settings
+
+Commands = Mapping[int, Sequence[Sequence[Any]]]
+"""After which meta-step which commands are given, as `process.command_of` reads them."""
+
+COMMON: Mapping[str, Scalar] = {
+    "compute.device": "cpu", "checkpoint.every": 1.0, "evaluation.every": 25, "evaluation.tasks": 8,
+    "evaluation.test_tasks": 10, "evaluation.inner_steps": 3, "algorithm.meta_batch": 3, "algorithm.inner_steps": 2,
+    "training.seed": 11,
+}  # fmt: skip
+
+SINUSOID: Mapping[str, Scalar] = {**COMMON, "training.iterations": 150, "model.hidden": (16, 16), "compute.threads": 1}
+
+GLYPHS: Mapping[str, Scalar] = {
+    **COMMON, "task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 3, "model.filters": 4,
+    "training.iterations": 60, "evaluation.every": 20, "evaluation.tasks": 4, "evaluation.test_tasks": 4,
+    "compute.threads": 1,
+}  # fmt: skip
+
+SCHEDULED: Mapping[str, Scalar] = {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 1e-5}
+STOPS_EARLY: Mapping[str, Scalar] = {"training.early_stop": 2, "evaluation.every": 10, "algorithm.outer_lr": 1e-6}
+
+PLAN: tuple[Planned, ...] = (
+    PlannedChange(0, "algorithm.inner_lr", 0.02),
+    PlannedChange(31, "algorithm.outer_lr", 0.004),
+    PlannedChange(31, "algorithm.meta_batch", 4),
+    PlannedValidation(44),
+    PlannedChange(44, "algorithm.inner_steps", 3),
+)
+"""A warm-up and what people do to a run."""
+
+TWEAKS: Commands = {
+    12: [["change", "algorithm.inner_lr", 0.03]],
+    37: [["pause"], ["evaluate"], ["change", "algorithm.outer_lr", 0.0005], ["resume"]],
+    41: [["change", "training.iterations", 90], ["change", "algorithm.meta_batch", 2], ["evaluate"]],
+}
+"""Somebody who watches and turns knobs."""
+
+
+@dataclass(frozen=True)
+class Case:
+    algorithm: str
+    engine: str
+    base: Mapping[str, Scalar]
+    having: Mapping[str, Scalar] = field(default_factory=dict)
+    plan: tuple[Planned, ...] = ()
+    told: Commands = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Settings:
+        chosen = {"algorithm.name": self.algorithm, "compute.engine": self.engine}
+        return change(Settings(), {**self.base, **chosen, **self.having})
+
+    @property
+    def title(self) -> str:
+        """What is particular about it."""
+        second = str(self.having.get("compute.second_order", ""))
+        parts = [str(self.base.get("task.source", "sinusoid")), second]
+        parts += ["schedule"] if "algorithm.outer_schedule" in self.having else []
+        parts += ["early stop"] if "training.early_stop" in self.having else []
+        parts += ["planned changes"] if self.plan else []
+        parts += ["tweaks, a pause and validations"] if self.told else []
+        return ", ".join(filter(None, parts))
+
+
+UNROLLED: Mapping[str, Scalar] = {"compute.second_order": "unrolled"}
+RECOMPUTED: Mapping[str, Scalar] = {"compute.second_order": "recomputed"}
+COMPILED: Mapping[str, Scalar] = {"compute.compile_after": 20}
+TASKS_IN_THREADS: Mapping[str, Scalar] = {"compute.threads": 2}
+MINI_BATCHES: Mapping[str, Scalar] = {"algorithm.inner_batch": 4, "algorithm.inner_optimizer": "adam"}
+
+CASES = (
+    Case("maml", "batched", SINUSOID, {**UNROLLED, **SCHEDULED}, told=TWEAKS),
+    Case("maml", "batched", GLYPHS, RECOMPUTED, PLAN),
+    Case("maml", "loop", SINUSOID, {**RECOMPUTED, **SCHEDULED}, PLAN),
+    Case("maml", "loop", GLYPHS, {**UNROLLED, **TASKS_IN_THREADS}, told=TWEAKS),
+    Case("maml", "unfolded", GLYPHS, SCHEDULED, told=TWEAKS),
+    Case("maml", "higher", SINUSOID, STOPS_EARLY, told=TWEAKS),
+    Case("maml", "compiled", SINUSOID, {**COMPILED, **SCHEDULED}, PLAN),
+    Case("fomaml", "batched", GLYPHS, {"algorithm.inner_optimizer": "adam"}, told=TWEAKS),
+    Case("fomaml", "loop", SINUSOID, STOPS_EARLY, PLAN),
+    Case("fomaml", "unfolded", GLYPHS, {}, PLAN),
+    Case("fomaml", "higher", GLYPHS, SCHEDULED),
+    Case("fomaml", "compiled", SINUSOID, COMPILED, told=TWEAKS),
+    Case("reptile", "batched", SINUSOID, {**SCHEDULED, **MINI_BATCHES, "algorithm.outer_lr": 0.5}, told=TWEAKS),
+    Case("reptile", "loop", GLYPHS, {"algorithm.outer_lr": 0.5}, PLAN),
+    Case("reptile", "unfolded", GLYPHS, {"algorithm.outer_lr": 0.5}),
+    Case("reptile", "higher", SINUSOID, {"algorithm.outer_lr": 0.5}, PLAN),
+    Case("reptile", "compiled", SINUSOID, {**COMPILED, "algorithm.outer_lr": 0.5}, PLAN),
+    Case("pretrained", "batched", SINUSOID, SCHEDULED, PLAN),
+    Case("pretrained", "loop", GLYPHS, {}, told=TWEAKS),
+    Case("scratch", "batched", SINUSOID),
+    Case("scratch", "loop", GLYPHS),
+)

@@ -1,0 +1,161 @@
+"""Trains in processes that are killed with SIGKILL, and sees whether they leave what one run would have left."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metatui.changes import Planned, PlannedChange, PlannedValidation
+from metatui.learning.events import Progress
+from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.folder import RunFolder
+from metatui.runs.records import EvaluationRecord
+from metatui.runs.store import RunStore
+from metatui.runs.told import told
+from metatui.toml import settings_toml
+from tests.survival.cases import Case, Commands
+from tests.survival.nursery import Counted, Nursery, log_of
+from tests.survival.process import Kind
+
+
+@dataclass
+class Chain:
+    """One run that was killed some times and trained to its end."""
+
+    killed_at: Counter[str] = field(default_factory=Counter)
+    differences: list[str] = field(default_factory=list)
+    """Between it and the run that was never killed."""
+
+    @property
+    def kills(self) -> int:
+        return self.killed_at.total()
+
+
+def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int) -> Chain:
+    """Train `case` once without, and once with `kills` kills at moments drawn by `seed`."""
+    folder.mkdir(parents=True)
+    preset = folder / "case.toml"
+    preset.write_text(settings_toml(case.settings, {}, case.plan, whole=True))
+    counted = _train(nursery, folder / "whole", ["run", str(preset)], case.told)
+    assert not isinstance(counted, str)
+    whole = _only_run(folder / "whole")
+    chain, draw, place = Chain(), random.Random(seed), folder / "killed"
+    for _ in range(kills):
+        kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
+        # A run that goes on has less before it, and is not to end before it is killed.
+        number = draw.randint(1, max(1, counted[kind] // (2 if chain.kills else 1)))
+        where = _train(nursery, place, _arguments(place, preset), _left(place, case.told), kind, number)
+        if not isinstance(where, str):
+            break  # it came to its end before
+        chain.killed_at[where] += 1
+    if _status(place) != "finished":
+        _train(nursery, place, _arguments(place, preset), _left(place, case.told))
+    chain.differences = list(differences(whole, _only_run(place)))
+    return chain
+
+
+def differences(expected: RunFolder, found: RunFolder) -> list[str]:
+    """What two runs do not have in common, times aside."""
+    pairs: Mapping[str, tuple[Any, Any]] = {
+        "status": (expected.status(), found.status()),
+        "metrics": (_metrics(expected), _metrics(found)),
+        "evaluations": (_timeless(expected.evaluation()), _timeless(found.evaluation())),
+        "adaptation": (expected.views(), found.views()),
+        "validations": (_validations(expected), _validations(found)),
+        "what it was told": (_told(expected), _told(found)),
+        "state": (_values(expected), _values(found)),
+        "files": (_files(expected), _files(found)),
+    }
+    said = [name for name, (one, other) in pairs.items() if one != other]
+    ours, theirs = _tensors(expected), _tensors(found)
+    if ours.keys() != theirs.keys():
+        return [*said, "names of parameters"]
+    return said + [f"parameter {name}" for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
+
+
+def _train(
+    nursery: Nursery, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
+) -> Counted | str:
+    nursery.start(runs, arguments, commands, kind, number)
+    ended = nursery.wait()
+    if not isinstance(ended, str):
+        assert nursery.code == 0, f"ended with {nursery.code}: {log_of(runs).read_text()[-3000:]}"
+    return ended
+
+
+def _arguments(runs: Path, preset: Path) -> list[str]:
+    found = RunStore(runs).runs()
+    return ["run", "--resume", str(found[0].path)] if found else ["run", str(preset)]
+
+
+def _only_run(runs: Path) -> RunFolder:
+    (run,) = RunStore(runs).runs()
+    return run
+
+
+def _status(runs: Path) -> str | None:
+    found = RunStore(runs).runs()
+    return found[0].status() if found else None
+
+
+def _left(runs: Path, commands: Commands) -> Commands:
+    """Without those that the run knows of: it does them again by itself."""
+    found = RunStore(runs).runs()
+    known = [item.planned for item in told(found[0].changes(), found[0].journal())] if found else []
+    left = {}
+    for after, items in commands.items():
+        rest = [item for item in items if _planned(after, item) not in known]
+        if rest:
+            left[after] = rest
+    return left
+
+
+def _planned(after: int, command: Any) -> Planned | None:
+    match command:
+        case ["change", path, value]:
+            return PlannedChange(after, path, value)
+        case ["evaluate"]:
+            return PlannedValidation(after)
+        case _:
+            return None
+
+
+def _metrics(run: RunFolder) -> list[Progress]:
+    return [replace(p, seconds=0.0) for p in run.metrics().read_all()]
+
+
+def _timeless(record: EvaluationRecord) -> list[Any]:
+    return [e and replace(e, seconds=0.0) for e in (record.validation, record.best, record.test)]
+
+
+def _validations(run: RunFolder) -> list[Any]:
+    return [(e.iteration, {**e.details, "best": None}) for e in run.validations()]
+
+
+def _told(run: RunFolder) -> list[Planned]:
+    return [item.planned for item in told(run.changes(), run.journal()) if item.made]
+
+
+def _values(run: RunFolder) -> dict[str, Any]:
+    state, problems = newest_checkpoint(run.checkpoints_path)
+    assert state is not None
+    assert not problems
+    return {name: value for name, value in state.values.items() if name != "seconds"}
+
+
+def _tensors(run: RunFolder) -> Mapping[str, torch.Tensor]:
+    state, _ = newest_checkpoint(run.checkpoints_path)
+    assert state is not None
+    return state.tensors
+
+
+def _files(run: RunFolder) -> list[str]:
+    """`previous` is there or not by how time went."""
+    names = {str(path.relative_to(run.path)) for path in run.path.rglob("*")}
+    return sorted(names - {"checkpoints/previous.safetensors"})

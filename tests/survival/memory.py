@@ -1,0 +1,100 @@
+"""Is the memory of a long training flat? Each algorithm and engine trains for a while, and is asked every second."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from metatui.settings import Scalar
+from metatui.toml import settings_toml
+from tests.survival.cases import CASES
+from tests.survival.nursery import Nursery
+
+LONG: Mapping[str, Scalar] = {
+    "training.iterations": 100_000_000, "training.early_stop": 0, "evaluation.every": 100, "checkpoint.every": 5.0,
+}  # fmt: skip
+
+FLAT = 0.05
+"""Growth from after the warm-up to the end that counts as none."""
+
+WARM_UP = 1 / 3
+"""Of the time."""
+
+
+@dataclass
+class Samples:
+    """Memory in bytes, once a second."""
+
+    process: list[int] = field(default_factory=list)
+    device: list[int] = field(default_factory=list)
+
+    @staticmethod
+    def ends(samples: list[int]) -> tuple[float, float]:
+        """What it is after the warm-up and at the end, over a sixth of the time each, so that no moment decides."""
+        part = max(1, len(samples) // 6)
+        start = int(len(samples) * WARM_UP)
+        return statistics.median(samples[start : start + part]), statistics.median(samples[-part:])
+
+
+def watch(*, minutes: float, only: str, device: str) -> int:
+    """Prints a line for each algorithm and engine. Returns the exit code: 1 where memory grew."""
+    grew = 0
+    print(
+        f"{'algorithm':11}{'engine':10}{'task':10}{'warm':>10}{'end':>10}{'growth':>8}  meta-steps  device", flush=True
+    )
+    with tempfile.TemporaryDirectory() as folder, Nursery() as nursery:
+        for i, case in enumerate(CASES):
+            if only not in f"{case.algorithm}/{case.engine}" or case.algorithm == "scratch":
+                continue
+            if device != "cpu" and case.engine == "compiled":
+                continue
+            long = replace(case, having={**case.having, **LONG, "compute.device": device}, plan=(), told={})
+            runs = Path(folder) / str(i)
+            preset = Path(folder) / f"{i}.toml"
+            preset.write_text(settings_toml(long.settings, {}, whole=True))
+            pid = nursery.start(runs, ["run", str(preset)], {})
+            samples = _sampled(pid, seconds=60 * minutes, device=device)
+            os.kill(pid, signal.SIGTERM)
+            counted = nursery.wait()
+            steps = 0 if isinstance(counted, str) else counted["step"] // 2
+            warm, end = Samples.ends(samples.process)
+            grew += end > (1 + FLAT) * warm
+            on_device = " to ".join(f"{each / 2**20:.0f} MiB" for each in Samples.ends(samples.device or [0]))
+            print(
+                f"{case.algorithm:11}{case.engine:10}{long.settings.task.source:10}{warm / 2**20:6.1f} MiB"
+                f"{end / 2**20:6.1f} MiB{end / warm - 1:8.1%}{steps:12,}  {on_device}",
+                flush=True,
+            )
+    return 1 if grew else 0
+
+
+def _sampled(pid: int, *, seconds: float, device: str) -> Samples:
+    samples, until = Samples(), time.monotonic() + seconds
+    while time.monotonic() < until:
+        time.sleep(1)
+        samples.process.append(_resident(pid))
+        if device.startswith("cuda"):
+            samples.device.append(_on_device(pid))
+    return samples
+
+
+def _resident(pid: int) -> int:
+    """What is the process's own: not the files that it has mapped."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    line = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
+    return 1024 * int(line.split()[1])
+
+
+def _on_device(pid: int) -> int:
+    import pynvml
+
+    pynvml.nvmlInit()
+    handles = [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+    found = [each for handle in handles for each in pynvml.nvmlDeviceGetComputeRunningProcesses(handle)]
+    return sum(each.usedGpuMemory or 0 for each in found if each.pid == pid)

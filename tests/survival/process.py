@@ -1,0 +1,144 @@
+"""`metatui` processes that are to be killed at moments known beforehand: `python -m tests.survival.process`.
+
+They are forks of one that has imported everything, which is what a process spends its first seconds with. Moments are
+counted: each begin and end of a meta-step, and each place in the middle of a write. At the one that is
+asked for, the process says so and stands still until it is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from metatui.cli.main import main
+from metatui.learning.events import Change, Command, Evaluate, Event, Pause, Progress, Resume
+from metatui.learning.trainer import Trainer
+from metatui.runs.session import Session
+
+Kind = Literal["step", "write"]
+
+COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "evaluate": Evaluate, "change": Change}
+
+
+@dataclass
+class Moments:
+    """Counts moments, and stands still at the one that is asked for."""
+
+    report: int
+    """File descriptor to say things to."""
+    kind: Kind | None
+    number: int
+    counted: dict[Kind, int] = field(default_factory=lambda: {"step": 0, "write": 0})
+
+    def pass_by(self, kind: Kind, where: str) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            return
+        self.counted[kind] += 1
+        if self.counted[kind] == self.number and kind == self.kind:
+            self.say(at=where)
+            while True:
+                signal.pause()
+
+    def say(self, **what: Any) -> None:
+        os.write(self.report, json.dumps(what).encode() + b"\n")
+
+
+def count_writes(moments: Moments) -> None:
+    """What a run does to its files: half of what is written is there, or all but not yet synced, renamed or removed."""
+    pwrite = os.pwrite
+
+    def half(handle: int, data: bytes, at: int) -> int:
+        done = pwrite(handle, data[: len(data) // 2], at) if len(data) > 1 else 0
+        moments.pass_by("write", "write")
+        return done + pwrite(handle, data[done:], at + done)
+
+    vars(os)["pwrite"] = half
+    for name in ("fsync", "replace", "ftruncate", "unlink"):
+        vars(os)[name] = _noticed(moments, name, vars(os)[name])
+
+
+def _noticed(moments: Moments, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        moments.pass_by("write", name)
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def count_steps(moments: Moments) -> None:
+    step = Trainer._meta_step
+
+    def both_ends(self: Trainer) -> None:
+        moments.pass_by("step", "begin of a meta-step")
+        step(self)
+        moments.pass_by("step", "end of a meta-step")
+
+    Trainer._meta_step = both_ends  # type: ignore[method-assign]
+
+
+def tell(commands: Mapping[int, list[Command]]) -> None:
+    """Give `commands` after their meta-steps, as somebody would who watches."""
+    train = Session.__iter__
+    left = dict(commands)
+
+    def watched(self: Session) -> Iterator[Event]:
+        for event in train(self):
+            if isinstance(event, Progress):
+                for command in left.pop(event.iteration, ()):
+                    self.submit(command)
+            yield event
+
+    Session.__iter__ = watched  # type: ignore[assignment,method-assign]
+
+
+def command_of(item: list[Any]) -> Command:
+    name, *arguments = item
+    return COMMANDS[name](*arguments)
+
+
+def train(request: Mapping[str, Any], report: int, log: int) -> int:
+    """`metatui` with the arguments of `request`, in a session of its own. Returns its exit code."""
+    os.setsid()
+    for stream in (0, 1, 2):
+        os.dup2(log, stream)
+    moments = Moments(report, request["kind"], request["number"])
+    count_steps(moments)
+    count_writes(moments)
+    tell({int(after): [command_of(item) for item in items] for after, items in request["tell"].items()})
+    code = main(request["arguments"])
+    moments.say(counted=moments.counted)
+    return code
+
+
+def nurse() -> None:
+    """Each line of standard input becomes a process. What it says, and how it ended, goes to standard output."""
+    report = os.dup(1)
+    for line in sys.stdin:
+        request = json.loads(line)
+        log = os.open(request["log"], os.O_RDWR | os.O_CREAT | os.O_APPEND)
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                code = train(request, report, log)
+            except BaseException:
+                traceback.print_exc()
+            finally:
+                sys.stdout.flush()
+                sys.stderr.flush()
+                os._exit(code)
+        os.close(log)
+        os.write(report, json.dumps({"pid": child}).encode() + b"\n")
+        _, status = os.waitpid(child, 0)
+        os.write(report, json.dumps({"code": os.waitstatus_to_exitcode(status)}).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    nurse()
