@@ -55,6 +55,8 @@ class LoopEngine(Engine):
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
+        if not torch.is_grad_enabled():
+            return self.forward_once(params, x)
         return getattr(self._own, "twice", self._twice)(params, channels_last(x))
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:

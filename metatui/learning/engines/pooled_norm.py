@@ -34,15 +34,16 @@ class _PooledNorm(Function):
         pooled, where = aten.max_pool2d_with_indices(y, WINDOW)
         scale = weight * inv_std
         shift = bias - scale * mean
-        ctx.save_for_backward(y, pooled, where, scale, shift, mean, inv_std)
-        return torch.addcmul(channel(shift), channel(scale), pooled).relu_()
+        z = torch.addcmul(channel(shift), channel(scale), pooled).relu_()
+        ctx.save_for_backward(y, pooled, where, z, scale, mean, inv_std)
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        y, pooled, where, scale, shift, mean, inv_std = ctx.saved_tensors
+        y, pooled, where, z, scale, mean, inv_std = ctx.saved_tensors
         n = y.numel() // y.shape[1]
-        g = g * (torch.addcmul(channel(shift), channel(scale), pooled) > 0)
+        g = aten.threshold_backward(g, z, 0)
         g_bias = rows(g).sum(0)
         g_weight = inv_std * ((rows(g) * rows(pooled)).sum(0) - mean * g_bias)
         # Equation (1) of batch_norm.py, whose g is zero but where a maximum was.

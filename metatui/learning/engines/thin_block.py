@@ -49,15 +49,16 @@ class _ThinBlock(Function):
         scale = gamma * inv_std
         shift = beta - scale * mean
         p = torch.cat(pooled)
-        ctx.save_for_backward(x, weight, p, scale, shift, mean, inv_std)
+        z = torch.addcmul(channel(shift), channel(scale), p).relu_()
+        ctx.save_for_backward(x, weight, p, z, scale, mean, inv_std)
         ctx.padding, ctx.count = padding, sum(counts)
-        return torch.addcmul(channel(shift), channel(scale), p).relu_()
+        return z
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, g: Tensor) -> Any:
-        x, weight, p, scale, shift, mean, inv_std = ctx.saved_tensors
-        g = g * (torch.addcmul(channel(shift), channel(scale), p) > 0)
+        x, weight, p, z, scale, mean, inv_std = ctx.saved_tensors
+        g = aten.threshold_backward(g, z, 0)
         g_beta = rows(g).sum(0)
         g_gamma = inv_std * ((rows(g) * rows(p)).sum(0) - mean * g_beta)
         # Equation (1) of batch_norm.py, whose g is zero but where a maximum was.
