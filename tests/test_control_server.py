@@ -258,6 +258,20 @@ def test_viewers_come_and_go(session: Session, server: ControlServer, peer: Peer
         assert peer.read() == {"paused": {"iteration": number}}
 
 
+def test_the_last_word_of_a_viewer_counts(session: Session, server: ControlServer, peer: Peer) -> None:
+    peer.read()
+    for number in range(1, 30):
+        other = Peer(session.run)
+        other.say(b'{"checkpoint": {}}')
+        other.close()
+        server.tell(events.Paused(number))
+        assert peer.read() == {"paused": {"iteration": number}}
+    for _ in range(100):  # rounds of the server
+        peer.say(b"?")
+        assert peer.read()["refused"]
+    assert session.commands == [events.Checkpoint()] * 29
+
+
 def test_what_cannot_be_written_out_is_left_out(server: ControlServer, peer: Peer) -> None:
     peer.read()
     server.tell(events.Warned(1, "\udc80"))

@@ -41,7 +41,7 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
             patience.cancel()
     if not isinstance(last, Finished | Failed):
         raise MetatuiError(
-            f"run {folder.id} was told to stop, but has not yet after {WAIT_SECONDS:.0f} seconds: "
+            f"run {folder.id} was told to stop, but has not yet after {WAIT_SECONDS:g} seconds: "
             "it ends after its meta-step"
         )
     if as_json:

@@ -31,7 +31,8 @@ CHUNK = 256 * 1024
 
 
 class LiveRun:
-    """What happens to a run from now on. Iterate it once, in one thread; `submit` and `close` from any.
+    """What happens to a run from now on. Iterate it once, in one thread; `submit` and `close` from any. Where the
+    iteration is left, it is closed.
 
     Progress comes in order and never twice; some of it is missing where this process does not keep up, and is in the
     run's metrics.jsonl. What happened before is in the run's folder.

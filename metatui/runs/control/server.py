@@ -233,12 +233,8 @@ class ControlServer:
                 viewer.put(batch)
 
     def _send(self, selector: selectors.BaseSelector) -> None:
-        for viewer in list(self._viewers):
-            try:
-                viewer.send()
-            except OSError:
-                self._let_go(viewer, selector)
-            else:
-                interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if viewer.pending else 0)
-                if selector.get_key(viewer).events != interest:
-                    selector.modify(viewer, interest)
+        for viewer in self._viewers:
+            viewer.send()
+            interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if viewer.pending else 0)
+            if selector.get_key(viewer).events != interest:
+                selector.modify(viewer, interest)

@@ -31,17 +31,21 @@ def listen(run: RunFolder) -> socket.socket:
     Raises OSError where the file system has no sockets, or the folder cannot be written.
     """
     path = socket_path(run)
+    fresh = path.with_name(f".{path.name}")
     with suppress(FileNotFoundError):
-        path.unlink()
+        fresh.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(path) as address:
+        with _short(fresh) as address:
             listener.bind(address)
-        path.chmod(0o600)  # nobody can connect before `listen`
+        fresh.chmod(0o600)
         listener.listen(WAITING)
         listener.setblocking(False)
+        fresh.replace(path)  # whoever finds it there can connect
     except BaseException:
         listener.close()
+        with suppress(OSError):
+            fresh.unlink()
         raise
     return listener
 

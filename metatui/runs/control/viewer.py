@@ -66,6 +66,7 @@ class Viewer:
         self._received = LineSplitter(LONGEST_COMMAND)
         self._batches: deque[Batch] = deque()
         self._unsent = bytearray(Report(hello=hello).line())
+        self._listens = True
 
     def fileno(self) -> int:
         return self.connection.fileno()
@@ -76,19 +77,26 @@ class Viewer:
         return bool(self._unsent or self._batches)
 
     def put(self, batch: Batch) -> None:
+        if not self._listens:
+            return
         self._batches.append(batch)
         if len(self._batches) > MOST_BATCHES or sum(waiting.steps for waiting in self._batches) > MOST_STEPS:
             events = [event for waiting in self._batches for event in waiting.events]
             self._batches = deque([Batch(_essence(events))])
 
     def send(self) -> None:
-        """Sends what the connection takes. Raises OSError where the viewer is gone."""
+        """Sends what the connection takes."""
         while self.pending:
             if not self._unsent:
                 self._unsent += self._batches.popleft().data
             try:
                 sent = self.connection.send(self._unsent[:CHUNK])
             except BlockingIOError:
+                return
+            except OSError:  # it has gone; what it said before that is still to be received
+                self._listens = False
+                self._unsent.clear()
+                self._batches.clear()
                 return
             del self._unsent[:sent]
 
@@ -110,7 +118,7 @@ class Viewer:
                 self._refuse(str(error))
 
     def _refuse(self, sentence: str) -> None:
-        if len(self._unsent) <= MOST_UNREAD:
+        if self._listens and len(self._unsent) <= MOST_UNREAD:
             self._unsent += Report(refused=sentence).line()
 
     def close(self) -> None:

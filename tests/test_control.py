@@ -1,0 +1,229 @@
+"""Live runs: followed, told what to do, and never slower or shorter for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metatui.errors import MetatuiError
+from metatui.knobs import change
+from metatui.learning import events
+from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.runs import writer
+from metatui.runs.control import LiveRun
+from metatui.runs.control.sockets import socket_path
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import Session
+from metatui.settings import Settings
+
+ENDLESS = change(
+    Settings(),
+    {
+        "training.iterations": 1_000_000, "evaluation.every": 1_000_000, "evaluation.tasks": 5,
+        "evaluation.test_tasks": 6, "evaluation.inner_steps": 2, "model.hidden": (8,), "compute.threads": 1,
+        "compute.device": "cpu",
+    },
+)  # fmt: skip
+
+
+class Trained:
+    """A session that trains in a thread, as another process would."""
+
+    def __init__(self, session: Session) -> None:
+        self.run = session.run
+        self.error: MetatuiError | None = None
+        self._session = session
+        self._thread = threading.Thread(target=self._train)
+        self._thread.start()
+
+    def _train(self) -> None:
+        try:
+            for _ in self._session:
+                pass
+        except MetatuiError as error:
+            self.error = error
+
+    def attach(self) -> LiveRun:
+        """As soon as it trains."""
+        while not socket_path(self.run).exists():
+            self._thread.join(0.01)
+        return LiveRun.attach(self.run)
+
+    def over(self) -> None:
+        self._session.submit(Stop())
+        self._thread.join()
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Iterator[Trained]:
+    made = Trained(Session.start(ENDLESS, runs_dir=tmp_path))
+    yield made
+    made.over()
+
+
+def until(kind: type[Event], run: Iterator[Event]) -> list[Event]:
+    """The events of `run` up to the first of a kind."""
+    seen = []
+    for event in run:
+        seen.append(event)
+        if isinstance(event, kind):
+            return seen
+    pytest.fail(f"no {kind.__name__} came")
+
+
+def steps(seen: list[Event]) -> list[int]:
+    return [event.iteration for event in seen if isinstance(event, Progress)]
+
+
+def told(run: RunFolder) -> list[str]:
+    return [entry.event for entry in run.journal()]
+
+
+def test_commands_are_obeyed_and_journaled(trained: Trained) -> None:
+    live = trained.attach()
+    assert (live.run_id, live.hello.phase) == (trained.run.id, "running")
+    seen = iter(live)
+    until(Progress, seen)
+    live.submit(Change("algorithm.inner_lr", 0.02))
+    live.submit(Pause())
+    tweaked, paused = until(events.Tweaked, seen)[-1], until(events.Paused, seen)[-1]
+    assert tweaked == events.Tweaked(paused.iteration, "algorithm.inner_lr", 0.01, 0.02)
+    assert trained.run.status() == "paused"
+
+    later = LiveRun.attach(trained.run)  # sees where it stands
+    assert (later.hello.phase, later.hello.iteration) == ("paused", paused.iteration)
+    assert later.hello.settings.algorithm.inner_lr == 0.02
+    later.submit(Resume())
+    assert steps(until(Progress, iter(later)))[0] > paused.iteration
+    later.close()
+
+    until(events.Resumed, seen)
+    live.submit(events.Checkpoint())
+    until(events.Checkpointed, seen)
+    live.submit(events.Evaluate())
+    until(events.Evaluated, seen)
+    live.submit(Change("task.shots", 3))
+    assert "task.shots cannot change during a run" in until(events.Warned, seen)[-1].text  # type: ignore[union-attr]
+    live.submit(Stop())
+    *_, finished = seen
+    assert isinstance(finished, events.Finished)
+    assert finished.reason == "stopped"
+    assert not trained.run.is_live()
+    assert told(trained.run) == ["started", "tweaked", "paused", "resumed", "evaluated", "warned", "stopped"]
+
+
+def test_two_viewers_see_the_same(trained: Trained) -> None:
+    third = trained.attach()
+    followed = iter(third)
+    until(Progress, followed)
+    first, second = trained.attach(), trained.attach()
+    seen: list[list[Event]] = [[], []]
+    threads = [threading.Thread(target=seen[i].extend, args=(live,)) for i, live in enumerate((first, second))]
+    for thread in threads:
+        thread.start()
+    third.submit(Change("algorithm.inner_lr", 0.02))
+    third.submit(Stop())
+    third.close()
+    for thread in threads:
+        thread.join()
+    assert [e for e in seen[0] if not isinstance(e, Progress)] == [e for e in seen[1] if not isinstance(e, Progress)]
+    assert isinstance(seen[0][-1], events.Finished)
+    for each in seen:
+        reached = steps(each)
+        assert reached == list(range(reached[0], seen[0][-1].iteration + 1))
+
+
+def test_no_step_is_lost_by_viewers_that_do_not_read(trained: Trained) -> None:
+    frozen = [trained.attach() for _ in range(3)]
+    live = trained.attach()
+    seen = iter(live)
+    while (until(Progress, seen)[-1]).iteration < 500:
+        pass
+    live.submit(Stop())
+    finished = list(seen)[-1]
+    assert [p.iteration for p in trained.run.metrics().read_all()] == list(range(1, finished.iteration + 1))
+    for each in frozen:
+        each.close()
+
+
+def test_progress_is_never_given_twice(trained: Trained) -> None:
+    live = trained.attach()
+    seen = iter(live)
+    first = steps(until(Progress, seen))[-1]
+    live.known(first + 100)  # read from disk meanwhile
+    assert steps(until(Progress, seen)) == [first + 101]
+    live.close()
+
+
+def test_a_run_is_stopped_while_it_evaluates(tmp_path: Path) -> None:
+    settings = change(ENDLESS, {"evaluation.every": 5, "evaluation.tasks": 100_000})
+    trained = Trained(Session.start(settings, runs_dir=tmp_path))
+    live = trained.attach()
+    seen = iter(live)
+    assert live.hello.phase == "evaluating" or until(events.Evaluating, seen)
+    later = LiveRun.attach(trained.run)
+    assert later.hello.phase == "evaluating"
+    later.submit(Stop())
+    assert isinstance(list(later)[-1], events.Finished)
+    assert not any(isinstance(event, events.Evaluated) for event in seen)
+    assert trained.run.status() == "stopped"
+    trained.over()
+
+
+def test_why_a_run_failed_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise MetatuiError("the disk is on fire")
+
+    trained = Trained(Session.start(ENDLESS, runs_dir=tmp_path))
+    live = trained.attach()
+    monkeypatch.setattr(writer.RunWriter, "record", full)
+    *_, failed = live
+    assert isinstance(failed, events.Failed)
+    assert failed.sentence == "the disk is on fire"
+    trained.over()
+    assert str(trained.error) == "the disk is on fire"
+
+
+def test_closing_ends_the_iteration_and_not_the_run(trained: Trained) -> None:
+    live = trained.attach()
+    seen: list[Event] = []
+    thread = threading.Thread(target=seen.extend, args=(live,))
+    thread.start()
+    live.close()
+    live.close()
+    thread.join()
+    live.submit(Stop())
+    assert not any(isinstance(event, events.Finished | events.Failed) for event in seen)
+    never = trained.attach()
+    never.close()
+    assert list(never) == []
+    assert trained.run.is_live()
+
+
+def test_what_went_amiss_on_the_way_is_read_from_disk(trained: Trained) -> None:
+    """A viewer that lost the connection before the end was told."""
+    live = trained.attach()
+    live._lines.clear()
+    live._splitter.feed = lambda data: iter(())  # type: ignore[method-assign]
+    trained.over()
+    *_, finished = live
+    assert isinstance(finished, events.Finished)
+    assert finished.reason == "stopped"
+    assert finished.iteration == trained.run.journal()[-1].iteration
+
+
+def test_a_folder_that_takes_no_socket_is_trained_in_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(95, "Operation not supported")
+
+    monkeypatch.setattr("socket.socket.bind", refused)
+    session = Session.start(change(ENDLESS, {"training.iterations": 3}), runs_dir=tmp_path)
+    warned = [event.text for event in session if isinstance(event, events.Warned)]
+    assert len(warned) == 1
+    assert "control.sock' cannot be made: operation not supported" in warned[0]
+    assert session.run.status() == "finished"
