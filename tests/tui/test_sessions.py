@@ -1,0 +1,163 @@
+"""The app's side of runs in other processes: started, joined with their history, measured, stopped."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from metatui import paths
+from metatui.errors import BadInput, MetatuiError
+from metatui.knobs import change
+from metatui.learning.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
+from metatui.runs.control import LiveRun
+from metatui.runs.folder import RunFolder
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui.attaching import Followed
+from metatui.tui.last_words import LastWords, goes_on
+from metatui.tui.resources import Sampler
+from metatui.tui.sessions import RealSessions
+from tests.tui.fakes import evaluation, progress, views
+
+TINY = change(
+    Settings(),
+    {
+        "training.iterations": 1_000_000,
+        "evaluation.every": 20,
+        "evaluation.tasks": 10,
+        "compute.device": "cpu",
+        "compute.engine": "batched",
+    },
+)
+
+
+@pytest.fixture
+def real(runs_dir: Path) -> Iterator[RealSessions]:
+    sessions = RealSessions(runs_dir)
+    yield sessions
+    sessions.close()
+    for run in RunStore(runs_dir).runs():
+        if run.is_live():
+            os.kill(json.loads(run.lock_path.read_bytes())["pid"], signal.SIGKILL)
+
+
+def until(events: Iterator[Event], kind: type[Event]) -> Event:
+    return next(event for event in events if isinstance(event, kind))
+
+
+def test_a_run_is_started_left_joined_and_stopped(real: RealSessions) -> None:
+    first = real.start(TINY, "tiny")
+    assert first.pid != os.getpid()
+    told = iter(first)
+    until(told, Evaluated)
+    first.submit(Pause())
+    until(told, Paused)
+    first.close()
+    assert not [event for event in told if isinstance(event, Finished)]
+    attached = real.attach(first.run)
+    joined = iter(attached.session)
+    assert attached.paused
+    monitor = attached.monitor
+    assert monitor.run_id == first.run.id
+    assert monitor.settings.training == TINY.training
+    assert monitor.evaluation is not None
+    assert monitor.val_loss.last is not None
+    attached.session.submit(Resume())
+    step = until(joined, Progress)
+    assert step.iteration > monitor.iteration >= 20
+    assert len(real.views(first.run.id, 2)) == 2
+    real.stop(first.run)
+    end = until(joined, Finished)
+    assert isinstance(end, Finished)
+    assert end.reason == "stopped"
+    assert list(joined) == []
+    with pytest.raises(BadInput, match="is not live: it is stopped"):
+        real.attach(first.run)
+
+
+def test_what_a_run_cannot_start_with_is_said(real: RealSessions, runs_dir: Path) -> None:
+    with pytest.raises(BadInput, match=r"task\.folder"):
+        real.start(change(TINY, {"task.source": "folder", "task.folder": "/nowhere"}), None)
+    assert not list(runs_dir.glob("*"))
+
+
+def test_views_of_what_is_not_there_are_no_end_of_the_helper(real: RealSessions) -> None:
+    for _ in range(2):
+        with pytest.raises(MetatuiError, match="is not a run"):
+            real.views("nothing", 1)
+
+
+def test_a_helper_that_died_is_replaced(real: RealSessions) -> None:
+    with pytest.raises(MetatuiError, match="is not a run"):
+        real.views("nothing", 1)
+    assert real._helper is not None
+    real._helper._child.kill()
+    with pytest.raises(MetatuiError, match="was killed"):
+        real.views("nothing", 1)
+    with pytest.raises(MetatuiError, match="is not a run"):
+        real.views("nothing", 1)
+
+
+def test_what_the_history_has_is_told_once() -> None:
+    evaluated = Evaluated(evaluation(TINY, 20), views(TINY), best=True)
+    again = Evaluated(evaluation(TINY, 20), (), best=False)
+    told: list[Event] = [evaluated, progress(21), Paused(21), again, Finished(21, "stopped", 1.0, None)]
+
+    class Told:
+        def __iter__(self) -> Iterator[Event]:
+            return iter(told)
+
+    live = cast("LiveRun", Told())
+    assert list(Followed(live)) == told
+    assert list(Followed(live, {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1})) == [
+        told[1], told[3], told[4],
+    ]  # fmt: skip
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
+def test_load_is_that_of_the_process_that_trains() -> None:
+    busy = "x = bytearray(64 * 2**20); print(flush=True)\nwhile True: pass"
+    with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        child.stdout.readline()
+        sampler = Sampler()
+        first = sampler.sample(child.pid, "cpu")
+        while not (now := sampler.sample(child.pid, "cpu")).cpu_percent:
+            pass
+        child.kill()
+    assert first.cpu_percent is None  # of no time at all
+    assert now.memory is not None
+    assert now.memory > 64 * 2**20
+    assert now.words()[0] == f"process {child.pid}"
+    gone = Sampler().sample(child.pid, "cpu")
+    assert (gone.memory, gone.cpu_percent) == (None, None)
+    assert gone.words() == []
+
+
+def test_last_words_outlive_the_process(tmp_path: Path) -> None:
+    words = LastWords()
+    assert (words.drawing, words.run) == (False, None)
+    child = os.fork()
+    if child == 0:
+        words.drawing, words.run = True, RunFolder(tmp_path / "a run")
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert words.drawing
+    assert words.run == RunFolder(tmp_path / "a run")
+    words.run = None
+    assert words.run is None
+
+
+def test_how_to_go_on_is_a_command_that_works(tmp_path: Path) -> None:
+    home = RunFolder(paths.runs_dir() / "maml-1")
+    assert goes_on(home) == "Run maml-1 goes on: metatui attach maml-1, metatui stop maml-1"
+    elsewhere = tmp_path / "my runs" / "maml-1"
+    assert goes_on(RunFolder(elsewhere)).endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")
