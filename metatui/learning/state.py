@@ -111,4 +111,4 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int]:
     theta = experiment.theta()
     best = part(state.tensors, "best")
     write_theta(theta, best or part(state.tensors, "theta"))
-    return theta, int(state.values["best_iteration" if best else "iteration"])
+    return theta, int(state.values.get("best_iteration" if best else "iteration", 0))

@@ -179,6 +179,9 @@ class Trainer:
             self.algorithm.load(part(state.tensors, "algorithm"))
         except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
             raise BadInput("what the checkpoint's algorithm remembers does not fit the settings") from None
+        missing = {"tasks_seen", "seconds", "best", "best_iteration", "since_best", "validated_at"} - state.values.keys()
+        if missing:
+            raise BadInput(f"the checkpoint does not say {min(missing)}")
         values = state.values
         self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
         self.best, self.best_iteration = values["best"], values["best_iteration"]

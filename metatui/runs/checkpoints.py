@@ -108,22 +108,20 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
 
 
 def _wrong_value(values: Any) -> str:
-    """The name of a value that is not there or cannot be; empty where all are as a trainer goes on from them. What older
-    versions did not write may be missing."""
-    if not isinstance(values, dict):
+    """The name of a value that cannot be; empty where there is a meta-step, and all else is of its kind or not there, as
+    a trainer asks for it."""
+    if not isinstance(values, dict) or "iteration" not in values:
         return "the meta-step"
     for key in ("iteration", "tasks_seen", "best_iteration", "since_best"):
-        if not _is_count(values.get(key)):
+        if not _is_count(values.get(key, 0)):
             return key
-    if "validated_at" not in values:
-        return "validated_at"
     for key in ("validated_at", "upgrade_since", "first_meta_batch"):
         if values.get(key) is not None and not _is_count(values[key]):
             return key
-    seconds, best, kind = values.get("seconds"), values.get("best"), values.get("upgrade_kind")
+    seconds, best, kind = values.get("seconds", 0), values.get("best"), values.get("upgrade_kind")
     if type(seconds) not in (int, float) or not 0 <= seconds < MOST:
         return "seconds"
-    if "best" not in values or (best is not None and (type(best) not in (int, float) or not abs(best) <= 1e308)):
+    if best is not None and (type(best) not in (int, float) or not abs(best) <= 1e308):
         return "best"
     if kind is not None and not (isinstance(kind, list) and len(kind) == 2 and all(map(_is_count, kind))):
         return "upgrade_kind"
