@@ -7,6 +7,7 @@ import contextlib
 import io
 import itertools
 import os
+from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 
@@ -126,8 +127,19 @@ def report(home: Path, chance: Random) -> None:
     compared = compare(own, OTHER, tasks=2, steps=1)
     for kind, write in EXPORTS.items():
         text = printable(write(compared))
-        if kind in (".html", ".svg") and any(tag in text for tag in ("<script", "<img", "javascript:")):
-            raise Raw(f"markup in {kind}")
+        if kind in (".html", ".svg"):
+            Markup(convert_charrefs=True).feed(text)
+
+
+class Markup(HTMLParser):
+    """Raises Raw for what could run, or could ask another machine for something."""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
+            raise Raw(f"<{tag} {attrs}>")
+        for name, value in attrs:
+            if name.startswith("on") or (name != "xmlns" and ":" in (value or "") and name != "style"):
+                raise Raw(f"<{tag} {name}={value}>")
 
 
 def omniglot(home: Path, chance: Random) -> None:

@@ -74,7 +74,11 @@ class Watch:
         try:
             name = os.fsdecode(path)
             where = os.path.realpath(name) if follow else os.path.join(os.path.realpath(os.path.dirname(name)), "x")
-            if not where.startswith(self._home + os.sep) and where != "/dev/null" and not where.startswith("/proc/self/"):
+            if (
+                not where.startswith(self._home + os.sep)
+                and where != "/dev/null"
+                and not where.startswith("/proc/self/")
+            ):
                 found.append(f"{event} of {where}")
         except (ValueError, OSError):
             pass

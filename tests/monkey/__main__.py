@@ -1,0 +1,72 @@
+"""Lets a monkey at the app while runs train in processes of their own, then looks over the app and the runs."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from metatui.tui.app import make_app
+from tests.monkey.actor import Monkey, still_answers
+from tests.monkey.runs import SmallSessions, small, stop_all, wrong_with
+
+PIECE = 500
+"""Actions after which the app must still answer."""
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.monkey", description=__doc__)
+    parser.add_argument("--actions", type=int, default=20_000, help="how many (20000)")
+    parser.add_argument("--seed", type=int, help="decides them; a new one each time if not given")
+    given = parser.parse_args()
+    seed = random.randrange(2**31) if given.seed is None else given.seed
+    print(f"seed {seed}")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("CONFIG", "DATA", "STATE", "CACHE"):
+            os.environ[f"XDG_{name}_HOME"] = str(Path(folder) / name.lower())
+        os.environ.pop("TMUX", None)
+        root = Path(folder) / "runs"
+        monkey = Monkey(random.Random(seed))
+        began = time.monotonic()
+        try:
+            starts = asyncio.run(_storm(monkey, root, given.actions))
+        finally:
+            stop_all(root)
+        wrong = wrong_with(root)
+        runs = len(list(root.iterdir()))
+    done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(monkey.done.items()))
+    print(f"{sum(monkey.done.values()):,} actions in {time.monotonic() - began:.0f} s ({done}); the app was started "
+          f"{starts} times; {runs} runs")  # fmt: skip
+    print("\n".join(wrong) or "every run is whole, and its status is right")
+    return 1 if wrong else 0
+
+
+async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
+    """Starts the app again whenever the monkey has quit; returns how often it was started."""
+    starts, left = 0, actions
+    while left > 0:
+        starts += 1
+        app = make_app(settings=small(), start=starts == 1, runs_dir=root, sessions=SmallSessions(root))
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            while left > 0 and app.is_running and not app._exit:
+                left -= await monkey.act(app, pilot, min(PIECE, left))
+                if app.is_running and not app._exit:
+                    assert await still_answers(app, pilot), "F1 no longer opens the help"
+                    print(f"{actions - left:,} actions, {_memory() / 2**20:.0f} MiB", flush=True)
+        assert app.return_code in (0, None), f"the app ended with {app.return_code}"
+    return starts
+
+
+def _memory() -> int:
+    """Bytes that this process has in memory."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+"""The monkey itself: random keys, text, clicks and sizes, for any app of ours under Textual's pilot."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+from textual import events
+from textual.pilot import Pilot
+
+from metatui.tui.actions import ACTIONS
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.screens.help import HelpScreen
+
+HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})
+"""Actions that start a process which computes for a while: a tenth as often as the others."""
+
+KEYS = [key for action in ACTIONS if action.id not in HEAVY for key in action.keys.split(",")]
+HEAVY_KEYS = [key for action in ACTIONS if action.id in HEAVY for key in action.keys.split(",")]
+COMMON = (
+    "tab", "shift+tab", "enter", "escape", "up", "down", "left", "right", "home", "end", "pageup", "pagedown",
+    "backspace", "delete", "space", "ctrl+a", "ctrl+e", "ctrl+u", "ctrl+w", "ctrl+c", "ctrl+v", "ctrl+x", "y", "n", "k",
+    "s", "c", "insert", "ctrl+home", "ctrl+end", "shift+left", "shift+end", "f24", "ctrl+at", "question_mark",
+)  # fmt: skip
+TEXTS = (
+    "0", "1", "-1", "0.01", "1e400", "nan", "12345678901234567890", "[bold]x[/]", "../../x", "\x1b[2J", "a\0b", "\u202ex",
+    "漢字", "/tmp", "maml", "x" * 200, "1, 2, 3", "",
+)  # fmt: skip
+SIZES = ((1, 1), (10, 3), (2, 50), (300, 2), (40, 10), (80, 24), (80, 24), (120, 40), (200, 60))
+
+
+class Monkey:
+    """Acts as `chance` has it; `done` counts what it did, by kind."""
+
+    def __init__(self, chance: Random) -> None:
+        self._chance = chance
+        self.done: Counter[str] = Counter()
+
+    async def act(self, app: MetatuiApp, pilot: Pilot[None], actions: int) -> int:
+        """Do so many things, or fewer where the app ends; returns how many."""
+        for number in range(actions):
+            if not app.is_running or app._exit:
+                return number
+            await self._one(app, pilot)
+        return actions
+
+    async def _one(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
+        chance = self._chance
+        kind = chance.choices(("key", "heavy", "common", "text", "paste", "click", "wheel", "resize"),
+                              (30, 1, 30, 4, 2, 20, 4, 6))[0]  # fmt: skip
+        self.done[kind] += 1
+        width, height = app.size
+        spot = chance.randrange(max(1, width)), chance.randrange(max(1, height))
+        match kind:
+            case "key":
+                await pilot.press(chance.choice(KEYS))
+            case "heavy":
+                await pilot.press(chance.choice(HEAVY_KEYS))
+            case "common":
+                await pilot.press(chance.choice(COMMON))
+            case "text":
+                app.post_message(events.Paste(chance.choice(TEXTS)))
+                await pilot.press(*chance.choice(("quick", "0.5", "m4ml")))
+            case "paste":
+                app.post_message(events.Paste(chance.choice(TEXTS) * chance.choice((1, 50, 20_000))))
+                await pilot.pause()
+            case "click" if width and height:
+                await pilot.click(offset=spot, times=chance.choice((1, 1, 2)), button=chance.choice((1, 1, 1, 3)))
+            case "wheel":
+                wheel = chance.choice((events.MouseScrollDown, events.MouseScrollUp))
+                app.post_message(wheel(None, *spot, 0, 0, 0, False, False, False, *spot))
+                await pilot.pause()
+            case "resize":
+                await pilot.resize_terminal(*chance.choice(SIZES))
+
+
+async def still_answers(app: MetatuiApp, pilot: Pilot[None]) -> bool:
+    """Whether the app, out of all its dialogs, opens the help on F1 and closes it again."""
+    await pilot.resize_terminal(80, 24)
+    for _ in range(20):
+        if len(app.screen_stack) == 1:
+            break
+        await pilot.press("escape")
+    await pilot.press("f1")
+    await pilot.pause()
+    opened = isinstance(app.screen, HelpScreen)
+    await pilot.press("escape")
+    await pilot.pause()
+    return opened and len(app.screen_stack) == 1

@@ -1,0 +1,104 @@
+"""Runs that a monkey may start: small, few at a time, and looked over when it has gone."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from metatui.errors import MetatuiError
+from metatui.knobs import parse
+from metatui.learning.events import Command, Stop
+from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.control import LiveRun
+from metatui.runs.folder import RunFolder
+from metatui.runs.live import live_runs
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.tui.sessions import RealSessions
+from metatui.tui.training import SessionLike
+
+AT_ONCE = 2
+"""Runs that are live together: each is a process with torch."""
+
+PATIENCE = 120
+"""Looks, half a second each, until a run that was told to stop has stopped."""
+
+
+def small() -> Settings:
+    """A run of some minutes that costs next to nothing, with all that a run does."""
+    return parse(
+        {
+            "model": {"hidden": (8, 8)},
+            "algorithm": {"meta_batch": 2},
+            "training": {"iterations": 200_000},
+            "evaluation": {"every": 500, "tasks": 10, "test_tasks": 10, "inner_steps": 2},
+            "compute": {"device": "cpu", "engine": "batched", "threads": 1},
+            "checkpoint": {"every": 2},
+        }
+    )
+
+
+class SmallSessions(RealSessions):
+    """Real runs in processes of their own, whatever the form says small ones."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root)
+        self._store = RunStore(root)
+
+    def start(self, settings: Settings, preset: str | None) -> SessionLike:
+        self._check()
+        return super().start(small(), preset)
+
+    def resume(self, run_id: str) -> SessionLike:
+        self._check()
+        return super().resume(run_id)
+
+    def _check(self) -> None:
+        if len(live_runs(self._store)) >= AT_ONCE:
+            raise MetatuiError(f"{AT_ONCE} runs are going on already")
+
+
+def stop_all(root: Path) -> None:
+    """Stop what is live, and wait until it is over. Raises TimeoutError."""
+    store, stop = RunStore(root), Stop()
+    for _ in range(PATIENCE):
+        live = [each.run for each in live_runs(store)]
+        if not live:
+            return
+        for run in live:
+            _tell(run, stop)
+        time.sleep(0.5)  # another process ends; there is nothing to wait on
+    raise TimeoutError(f"{len(live)} runs do not stop")
+
+
+def _tell(run: RunFolder, command: Command) -> None:
+    try:
+        live = LiveRun.attach(run)
+    except MetatuiError:  # it has just ended, or has not begun
+        return
+    live.submit(command)
+    live.close()
+
+
+def wrong_with(root: Path) -> list[str]:
+    """What is not as it should be in the runs, none of which is live any more."""
+    return [f"{run.path.name}: {what}" for run in RunStore(root).runs() for what in _wrong(run)]
+
+
+def _wrong(run: RunFolder) -> list[str]:
+    said = []
+    status = run.status()
+    if status not in ("finished", "stopped", "interrupted"):
+        said.append(f"its status is {status}")
+    run.settings(), run.evaluation(), run.views()
+    steps = [step.iteration for step in run.metrics().read_all()]
+    if steps != list(range(1, len(steps) + 1)):
+        said.append("its meta-steps are not there one after the other")
+    state, problems = newest_checkpoint(run.checkpoints_path)
+    said += problems
+    reached = int(state.values["iteration"]) if state else 0
+    if status == "stopped" and reached != len(steps):
+        said.append(f"its checkpoint is of meta-step {reached}, but its metrics go to {len(steps)}")
+    if run.crash_path.exists():
+        said.append("it crashed")
+    return said

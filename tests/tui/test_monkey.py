@@ -1,0 +1,45 @@
+"""A monkey at the app: a short visit, the same every time. `python -m tests.monkey` is the long one, with real runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from metatui.settings import Settings
+from metatui.tui.laboratory import MetatuiApp
+from tests.monkey.actor import HEAVY_KEYS, KEYS, Monkey, still_answers
+from tests.tui.fakes import FakeSessions, progress, saved_run
+
+Make = Callable[..., MetatuiApp]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_monkey_breaks_nothing_while_a_run_trains(
+    seed: int, make: Make, sessions: FakeSessions, runs_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.monkey.actor.HEAVY_KEYS", ["f5"])  # what computes has tests of its own
+    for number in range(3):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number + 1}-000000")
+    monkey, left, step = Monkey(Random(seed)), 250, 0
+    while left > 0:
+        app = make()
+        async with app.run_test(size=(80, 24), notifications=True) as pilot:
+            await pilot.press("f5")
+            while left > 0 and app.is_running and not app._exit:
+                left -= await monkey.act(app, pilot, min(10, left)) or 1
+                if sessions.session:
+                    sessions.session.emit(*(progress(step + i) for i in range(1, 20)))
+                    step += 19
+                app.tick()
+            if app.is_running and not app._exit:
+                assert await still_answers(app, pilot)
+        if sessions.session:
+            sessions.session.end()
+    assert sum(monkey.done.values()) >= 200
+
+
+def test_the_monkey_knows_every_key() -> None:
+    assert {"f5", "f12", "ctrl+q", "enter", "j"} <= {*KEYS, *HEAVY_KEYS}
