@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import replace
@@ -197,12 +198,33 @@ def test_exports(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     err = " ".join(capsys.readouterr().err.split())
     assert all(f"Written to {file}" in err for file in files)
     assert json.loads((tmp_path / "report.json").read_text()) == answer("maml", "reptile")
-    assert (tmp_path / "report.md").read_text().startswith("# Comparison\n")
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# Comparison\n")
+    linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert linked == ["report-training.svg", "report-adaptation.svg", "report-result.svg", "report-time.svg"]
+    for name in linked:
+        drawn = ET.parse(tmp_path / name)
+        assert "Reptile" in "".join(drawn.getroot().itertext()), "each says which run is which"
+    assert f"{tmp_path / 'report.md'}, with 4 pictures beside it" in err
     ET.parse(tmp_path / "report.svg")
     assert (tmp_path / "report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()
     with pytest.raises(BadInput, match="is a folder, but must be a file"):
         export(compare("maml", runs_dir=store), tmp_path / "x.md")
+
+
+def test_pictures_of_a_name_with_blanks_are_linked_as_it_has_to_be_written(waves: Comparison, tmp_path: Path) -> None:
+    files = export(waves, tmp_path / "my (first) report.md")
+    assert files[1] == tmp_path / "my (first) report-training.svg"
+    assert "](my%20%28first%29%20report-training.svg)" in files[0].read_text()
+
+
+def test_the_newest_runs_have_names(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = [summary.id for summary in RunStore(store).summaries()]
+    runs = answer("latest~1", "latest", "--tasks", "2")["runs"]
+    assert [run["run"] for run in runs] == [newest[1], newest[0]]
+    assert main(["compare", "latest", "latest~99"]) == 2
+    assert f"'latest~99' is not there: '{store}' has {len(newest)} runs" in capsys.readouterr().err
 
 
 def test_csv_has_a_row_for_each_step(waves: Comparison, images: Comparison) -> None:
@@ -243,7 +265,7 @@ def test_pictures(what: str, request: pytest.FixtureRequest) -> None:
     drawn = panels(comparison, against="seconds")
     assert len(drawn) == 4
     for panel in drawn:
-        ET.fromstring(panel.svg())
+        ET.fromstring(panel.svg(comparison.runs))
     assert "seconds of training" in drawn[0].svg()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import re
 import shutil
 import subprocess
 import threading
@@ -241,7 +242,10 @@ def test_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "is there already: give another --to, or --force to replace it" in capsys.readouterr().err
     assert main(["report", "fomaml", "--to", str(page), "--force"]) == 0
     assert main(["report", "fomaml", "--to", str(tmp_path / "a.md")]) == 0
-    assert (tmp_path / "a.md").read_text().startswith("# FOMAML on glyphs\n")
+    text = (tmp_path / "a.md").read_text()
+    assert text.startswith("# FOMAML on glyphs\n")
+    linked = set(re.findall(r"\]\((a-[a-z-]+\.svg)\)", text))
+    assert linked == {file.name for file in tmp_path.glob("*.svg")} > {"a-training.svg", "a-training-seconds.svg"}
     assert main(["compare", "fomaml", "fomaml", "--export", str(page)]) == 2
     assert "is given twice" in capsys.readouterr().err
 
@@ -249,7 +253,7 @@ def test_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a report is of one run or more: metatui runs lists them"),
+        ([], "a report is of one run or more: metatui runs lists them, latest is the newest"),
         (["nothing"], "'nothing' is not a run in "),
         (["fomaml", "--to", "x.pdf"], "--to is 'x.pdf', but must end in .html or .md"),
         (["fomaml", "--to", "/nowhere/x.md"], "there is no folder '/nowhere'"),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -21,9 +22,13 @@ if TYPE_CHECKING:
 
     from metatui.runs.comparison import Comparing, Comparison
     from metatui.runs.comparison.tables import TextTable
+    from metatui.runs.folder import RunFolder
 
 STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u"}
 """For terminals without the signs of `metatui.runs.comparison.words`."""
+
+LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
+"""The newest run, or the one so many before it."""
 
 PADDING = 3
 """Between two columns of a table."""
@@ -72,17 +77,19 @@ def compare(
 ) -> None:
     """Compare runs on identical held-out tasks: adaptation, paired tests, costs.
 
-    Each RUN is a run's name, the start of it, or its folder. All are measured by the first run's protocol; nothing in
-    their folders changes.
+    Each RUN is a run's name, the start of it, its folder, or latest, latest~1 and so on for the newest run and those
+    before it. All are measured by the first run's protocol; nothing in their folders changes.
     """
     if len(runs) < 2:
-        raise click.UsageError("two runs or more are needed to compare: metatui runs lists them")
-    store = RunStore(runs_dir)
-    folders = [store.find(run) for run in runs]
+        raise click.UsageError(
+            "two runs or more are needed to compare: metatui runs lists them; latest is the newest run, latest~1 the "
+            "one before it"
+        )
+    folders = found(RunStore(runs_dir), runs)
 
     from metatui.runs.comparison import compare as compare_runs
     from metatui.runs.comparison.exports import as_json as report
-    from metatui.runs.comparison.exports import check, export
+    from metatui.runs.comparison.exports import check, export, written
 
     for path in exports:
         check(path)
@@ -98,12 +105,28 @@ def compare(
             on_progress=see,
         )
     for path in exports:
-        export(comparison, path)
-        console(stderr=True).print(f"Written to {path}", soft_wrap=True)
+        console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
     if as_json:
         emit(report(comparison))
     else:
         show(comparison)
+
+
+def found(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
+    """The runs that are meant. Raises BadInput."""
+    newest: list[RunFolder] = []
+    runs = []
+    for reference in references:
+        if not (back := LATEST.fullmatch(reference)):
+            runs.append(store.find(reference))
+            continue
+        newest = newest or [summary.run for summary in store.summaries()]
+        number = int(back[1] or 0)
+        if number >= len(newest):
+            count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
+            raise BadInput(f"{shown(reference)} is not there: {shown(str(store.root), 200)} has {count}")
+        runs.append(newest[number])
+    return runs
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.compare import target_option, watching
+from metatui.cli.compare import found, target_option, watching
 from metatui.cli.options import complete_runs, runs_dir_option
 from metatui.cli.output import console
 from metatui.errors import BadInput, shown
@@ -19,7 +19,7 @@ STANDARD = Path("report.html")
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
     "--to", "path", type=click.Path(path_type=Path), default=STANDARD, metavar="FILE", show_default=True,
-    help="A .html or .md file; Markdown has no pictures.",
+    help="A .html or .md file; the pictures of Markdown go beside it.",
 )  # fmt: skip
 @click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
 @click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
@@ -37,27 +37,24 @@ def report(
     runs_dir: Path | None,
     force: bool,
 ) -> None:
-    """Write a report of one run, or of several and how they compare, to one file that needs no other.
+    """Write a report of one run, or of several and how they compare, to a page that needs no network.
 
-    Each RUN is a run's name, the start of it, or its folder. All are measured on the same held-out tasks.
+    Each RUN is a run's name, the start of it, its folder, or latest, the newest. All are measured on the same held-out
+    tasks.
     """
     if not runs:
-        raise click.UsageError("a report is of one run or more: metatui runs lists them")
-    store = RunStore(runs_dir)
-    folders = [store.find(run) for run in runs]
+        raise click.UsageError("a report is of one run or more: metatui runs lists them, latest is the newest")
+    folders = found(RunStore(runs_dir), runs)
 
-    from metatui.files import write_atomically
     from metatui.runs.comparison import compare
-    from metatui.runs.comparison.exports import check
-    from metatui.runs.comparison.exports.report import as_html, as_markdown
+    from metatui.runs.comparison.exports import check, written
+    from metatui.runs.comparison.exports.report import REPORTS, write
 
-    write = {".html": as_html, ".md": as_markdown}.get(path.suffix.lower())
-    if write is None:
+    if path.suffix.lower() not in REPORTS:
         raise BadInput(f"--to is {shown(str(path), 200)}, but must end in .html or .md")
     check(path)
     if path.exists() and not force:
         raise BadInput(f"{shown(str(path), 200)} is there already: give another --to, or --force to replace it")
     with watching() as see:
         comparison = compare(*folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=see)
-    write_atomically(path, write(comparison).encode())
-    console(stderr=True).print(f"Written to {path}", soft_wrap=True)
+    console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)

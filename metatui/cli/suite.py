@@ -59,17 +59,17 @@ def suite(
     as_json: bool,
     exports: tuple[Path, ...],
 ) -> None:
-    """Train every run of a suite, or presets, then compare them. Without any, list the bundled suites.
+    """Train every run of a suite, or presets, then compare them. Without any, list the suites there are.
 
     Each is an ordinary run in a process of its own. Ctrl-C lets it save and stops; the same command goes on where it
     was, and makes nothing again that is finished.
     """
     from metatui.cli import suite_output as output
     from metatui.runs.store import RunStore
-    from metatui.runs.suite import bundled, load
+    from metatui.runs.suite import load
 
     if not suites:
-        output.bundled(bundled(), as_json)
+        output.listed(as_json)
         return
     places = _devices(devices)
     store = RunStore(runs_dir)
@@ -143,12 +143,11 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
 
     failed = []
     with Ledger(suite, store) as ledger:
-        folders = ledger.folders()
-        waiting = [(run, folder) for run, folder in folders if folder is None or folder.status() != "finished"]
+        waiting = ledger.missing()
         conductor = Conductor(ledger, waiting, runs_dir=store.root, devices=devices)
         with (
             ending_softly(lambda cause: conductor.interrupt()),
-            display(suite, len(folders) - len(waiting)) as shown,
+            display(suite, len(suite.runs) - len(waiting)) as shown,
             closing(iter(conductor)) as events,
         ):
             for event in events:
@@ -178,8 +177,7 @@ def _compared(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
 
 
 def _export(comparison: Comparison | None, path: Path) -> None:
-    from metatui.runs.comparison.exports import export
+    from metatui.runs.comparison.exports import export, written
 
     assert comparison is not None
-    export(comparison, path)
-    console(stderr=True).print(f"Written to {path}", soft_wrap=True)
+    console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from rich.text import Text
 
 from metatui.cli.output import below, cell, console, emit, table
-from metatui.runs.suite import Ledger, PlannedRun, Suite
+from metatui.runs.suite import Ledger, PlannedRun, Suite, bundled, problems, user, user_dir
 from metatui.runs.summary import summarise
 
 if TYPE_CHECKING:
@@ -19,16 +19,20 @@ if TYPE_CHECKING:
 ABOUT = ("title", "source", "measured", "notes")
 
 
-def bundled(suites: Sequence[Suite], as_json: bool) -> None:
-    """The suites that come with metatui."""
+def listed(as_json: bool) -> None:
+    """The suites that come with metatui, and the user's own."""
+    suites = [*user(), *bundled()]
     if as_json:
-        emit({"suites": [_about(each) | {"runs": len(each.runs)} for each in suites]})
+        emit({"suites": [_about(each) | {"runs": len(each.runs)} for each in suites], "problems": problems()})
         return
     screen = console()
     for each in suites:
         runs = f" ({len(each.runs)} runs)"
         screen.print(Text.assemble((each.name, "bold"), runs, "  ", cell(each.title)), soft_wrap=True)
         below(screen, [*filter(None, (each.source,)), *_labelled(each)])
+    for problem in problems():
+        screen.print(cell(f"cannot be used: {problem}"), soft_wrap=True)
+    screen.print(cell(f"Suites of your own go into {user_dir()}; metatui suite NAME runs one."), soft_wrap=True)
 
 
 def planned(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What is studied of runs that are there: compared, explored, seen in parameter space, explained. Each has a screen."""
+"""What is studied of runs: suites, comparisons, reports, single tasks, parameter space. Each has a screen."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from textual import on
+from textual import on, work
 
 from metatui.errors import MetatuiError
 from metatui.tui.actions import Situation
 from metatui.tui.background import Background
-from metatui.tui.panes.messages import RunsCompared
+from metatui.tui.panes.messages import ReportWanted, RunsCompared
 
 # What the first frame needs none of is imported where it is used.
 if TYPE_CHECKING:
@@ -55,6 +55,20 @@ class Studies(Background):
         from metatui.tui.comparing.screen import CompareScreen
 
         self.push_screen(CompareScreen([run.run for run in event.runs]))
+
+    def action_suites(self) -> None:
+        from metatui.runs.store import RunStore
+        from metatui.tui.suite.screen import SuiteScreen
+
+        self.push_screen(SuiteScreen(RunStore(self._runs_dir), lambda: self.conductor.phase.active))
+
+    @on(ReportWanted)
+    @work
+    async def _report(self) -> None:
+        from metatui.tui.comparing.report import ReportScreen
+
+        if (runs := self._folders()) and (path := await self.push_screen_wait(ReportScreen(runs, self._runs_dir))):
+            self.notify(f"The report is in {path}.", timeout=15)
 
     def action_explore(self) -> None:
         from metatui.tui.explorer.screen import ExplorerScreen

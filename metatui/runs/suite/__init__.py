@@ -1,12 +1,14 @@
 """Suites: lists of runs, trained one after the other or one per device, and compared when all are there.
 
 `load` reads what is to be run, `Conductor` runs it, each run in a process and a folder of its own, and `Ledger`
-remembers which runs are a suite's, so that the same suite goes on where it was left. Importing this needs no torch.
+remembers which runs are a suite's, so that the same suite goes on where it was left; `background` does both in a
+process that outlives its caller, and `Watch` says how far it is. Importing this needs no torch.
 """
 
 from metatui.runs.suite.conducting import Conductor, RunEnded, RunProgress, RunStarted, RunWarned, SuiteEvent
-from metatui.runs.suite.files import bundled, load, read
+from metatui.runs.suite.files import bundled, load, problems, read, user, user_dir
 from metatui.runs.suite.ledger import Ledger
+from metatui.runs.suite.standing import RunStanding, SuiteStanding, Watch
 from metatui.runs.suite.values import MOST_RUNS, PlannedComparison, PlannedRun, Suite
 
 __all__ = [
@@ -17,11 +19,17 @@ __all__ = [
     "PlannedRun",
     "RunEnded",
     "RunProgress",
+    "RunStanding",
     "RunStarted",
     "RunWarned",
     "Suite",
     "SuiteEvent",
+    "SuiteStanding",
+    "Watch",
     "bundled",
     "load",
+    "problems",
     "read",
+    "user",
+    "user_dir",
 ]

@@ -1,4 +1,4 @@
-"""Trains one run for a suite: `python -m metatui.runs.suite.child`.
+"""Trains one run for a suite, in a process of its own.
 
 What to train comes as one JSON object on the first line of standard input; every further line, and its end, asks for
 the meta-step to be finished, saved and left at that: so no run outlives its suite. What happens is told on standard
@@ -81,7 +81,3 @@ def _train(session: Session, say: Callable[..., None]) -> None:
                     pass
     outcome = session.outcome
     say("ended", status=outcome.status, iteration=outcome.iteration, sentence=outcome.sentence)
-
-
-if __name__ == "__main__":
-    main()

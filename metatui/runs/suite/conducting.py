@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -20,6 +19,7 @@ from typing import Any, BinaryIO
 from metatui.errors import MetatuiError, shown
 from metatui.runs.folder import RunFolder
 from metatui.runs.suite.ledger import Ledger
+from metatui.runs.suite.python import module
 from metatui.runs.suite.values import PlannedRun
 from metatui.text import plain
 
@@ -149,7 +149,7 @@ class Conductor:
         self, planned: PlannedRun, folder: RunFolder | None, device: str | None, messages: BinaryIO, say: Say
     ) -> None:
         child = subprocess.Popen(
-            [sys.executable, "-m", "metatui.runs.suite.child"],
+            module("metatui.runs.suite.child"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=messages,
@@ -172,7 +172,7 @@ class Conductor:
             _close(child)
             self._children.discard(child)
         if not ended:
-            say(RunEnded(planned, *self._without_a_word(child.returncode)))
+            self._ended(planned, *self._without_a_word(child.returncode), say)
 
     def _request(self, planned: PlannedRun, folder: RunFolder | None, device: str | None) -> dict[str, Any]:
         given = {} if device is None else {"compute.device": device}
@@ -200,8 +200,14 @@ class Conductor:
             case "warned":
                 say(RunWarned(planned, plain(message["text"])))
             case "ended":
-                say(RunEnded(planned, message["status"], message["sentence"]))
+                self._ended(planned, message["status"], message["sentence"], say)
         return bool(what == "ended")
+
+    def _ended(self, planned: PlannedRun, status: str, sentence: str | None, say: Say) -> None:
+        if status == "failed":
+            with self._lock:
+                self._ledger.failed(planned, sentence or "no reason was given")
+        say(RunEnded(planned, status, sentence))
 
     def _without_a_word(self, code: int) -> tuple[str, str | None]:
         if self._over and code in (0, -9):

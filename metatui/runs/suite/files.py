@@ -30,16 +30,39 @@ def bundled_dir() -> Path:
     return presets.bundled_dir() / "suites"
 
 
+def user_dir() -> Path:
+    """Where the user's own suites are."""
+    return paths.user_presets_dir() / "suites"
+
+
 def names() -> list[str]:
-    """Of the bundled suites."""
-    with suppress(OSError):
-        return sorted(file.stem for file in bundled_dir().iterdir() if file.suffix == ".toml")
-    return []
+    """Of the bundled suites and the user's own, without opening a file."""
+    return sorted({path.stem for folder in (user_dir(), bundled_dir()) for path in _files(folder)})
 
 
 def bundled() -> list[Suite]:
     """The suites that come with metatui, by name."""
-    return [read(bundled_dir() / f"{name}.toml") for name in names()]
+    return [read(path) for path in _files(bundled_dir())]
+
+
+def user() -> list[Suite]:
+    """The user's own suites that can be read, by name; `problems` says what is wrong with the others."""
+    found = []
+    for path in _files(user_dir()):
+        with suppress(BadInput):
+            found.append(read(path))
+    return found
+
+
+def problems() -> list[str]:
+    """One sentence for each of the user's own suites that cannot be used."""
+    said = []
+    for path in _files(user_dir()):
+        try:
+            read(path)
+        except BadInput as error:
+            said.append(str(error))
+    return said
 
 
 def load(given: Sequence[str | Path], changes: Mapping[str, Scalar] | None = None) -> list[Suite]:
@@ -77,13 +100,21 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
     return _suite(read_tables(path), path, changes or {})
 
 
+def _files(folder: Path) -> list[Path]:
+    try:
+        found = [path for path in folder.iterdir() if path.suffix == ".toml" and NAME.fullmatch(path.stem)]
+        return sorted(found, key=lambda path: path.stem)
+    except OSError:
+        return []
+
+
 def _file(given: str | Path) -> Path | None:
-    """Where the suite or preset is, but for presets that are given by name."""
+    """Where the suite or preset is, but for presets that are given by name. The user's own suites come first."""
     text = str(given)
     if isinstance(given, Path) or os.sep in text or text.endswith(".toml"):
         return paths.expanded(text)
-    path = bundled_dir() / f"{text}.toml"
-    return path if NAME.fullmatch(text) and path.is_file() else None
+    places = (folder / f"{text}.toml" for folder in (user_dir(), bundled_dir()))
+    return next((path for path in places if NAME.fullmatch(text) and path.is_file()), None)
 
 
 def _preset(name: str) -> Preset:

@@ -156,10 +156,13 @@ class _Plot:
         return beside
 
     def curves(self) -> list[Row]:
-        series = [found.series for found in self._drawn]
         signals = [self._signal(*found) for found in self._drawn]
         cells = self._canvas.draw(signals, self.width, self.height)
-        bands = [Band(i, placed(each, self._x, self._y)) for i, each in enumerate(series) if each.style == "band"]
+        bands = [
+            Band(signal, placed(found.series, self._x, self._y))
+            for signal, found in enumerate(self._drawn)
+            if found.series.style == "band"
+        ]
         if bands:
             cells = laid_under(cells, bands, None if self._dots == 4 else self._look.glyphs.speck)
         ticks = {self._row(tick): label for tick, label in zip(self._y.ticks, self._y.labels, strict=True)}

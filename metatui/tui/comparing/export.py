@@ -10,17 +10,17 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
 
 from metatui.errors import MetatuiError, shown
 from metatui.runs.comparison.exports import EXPORTS
 from metatui.tui.entry import Entry
 from metatui.tui.form.toggle import Toggle
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.words import Words
 
 
-class ExportScreen(ModalScreen[Path | None]):
+class ExportScreen(Dialog[Path | None]):
     """Asks for a file and writes it with `write`, so that what is wrong is said beside the name."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]

@@ -93,15 +93,24 @@ class CompareScreen(ModalScreen[None]):
 
         reply: Reply
 
-    def __init__(self, runs: Sequence[RunFolder]) -> None:
+    def __init__(
+        self,
+        runs: Sequence[RunFolder],
+        *,
+        tasks: int | None = None,
+        steps: int | None = None,
+        shots: int | None = None,
+        target: float | None = None,
+    ) -> None:
+        """What is not given is as in the first run's settings, and no target."""
         super().__init__()
         self._runs = tuple(runs)
         self._helper: Helper | None = None
         self._request = 0
         """The one whose answer is waited for; 0 where none is."""
-        self._shots: int | None = None
-        """As in the first run's settings where None."""
-        self._target: float | None = None
+        self._tasks, self._steps = tasks, steps
+        self._shots = shots
+        self._target = target
         """The accuracy (a fraction) or loss whose first reaching is told; None for none."""
         self.comparison: Comparison | None = None
         self.view = View()
@@ -211,7 +220,9 @@ class CompareScreen(ModalScreen[None]):
             self._helper = Helper()
             listen = partial(self._listen, self._helper)
             self.run_worker(listen, thread=True, exit_on_error=False, group="compare", description="compare")
-        self._request = self._helper.ask(partial(comparing, self._runs, shots=self._shots, target=self._target))
+        self._request = self._helper.ask(
+            partial(comparing, self._runs, tasks=self._tasks, steps=self._steps, shots=self._shots, target=self._target)
+        )
         self._say("Reading the runs…")
 
     def _stop(self) -> None:

@@ -42,6 +42,10 @@ class RunsCompared(Message):
     runs: Sequence[RunSummary]
 
 
+class ReportWanted(Message):
+    """A report is to be written of the marked runs, or of the one under the cursor."""
+
+
 @dataclass
 class PresetChosen(Message):
     """A preset is to be put into the form."""

@@ -21,7 +21,7 @@ from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
 from metatui.tui.entry import Entry
-from metatui.tui.panes.messages import RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
+from metatui.tui.panes.messages import ReportWanted, RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
 from metatui.tui.panes.tables import fill
 from metatui.tui.protocol import headline, interval
 from metatui.tui.screens.confirm import ConfirmScreen
@@ -131,6 +131,9 @@ class RunsTab(Vertical):
 
     def action_compare_runs(self) -> None:
         self.post_message(RunsCompared(self._marked_runs()))
+
+    def action_report_runs(self) -> None:
+        self.post_message(ReportWanted())
 
     @work
     async def action_delete_run(self) -> None:

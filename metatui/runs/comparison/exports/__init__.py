@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metatui.errors import BadInput, shown
@@ -10,11 +10,12 @@ from metatui.files import write_atomically
 from metatui.runs.comparison.exports.as_csv import as_csv
 from metatui.runs.comparison.exports.as_json import as_json, as_text
 from metatui.runs.comparison.exports.as_markdown import as_markdown
+from metatui.runs.comparison.exports.pictures import Beside
 from metatui.runs.comparison.exports.report import as_html
 from metatui.runs.comparison.exports.svg import figure
 from metatui.runs.comparison.values import Comparison
 
-__all__ = ["EXPORTS", "as_json", "check", "export"]
+__all__ = ["EXPORTS", "as_json", "check", "export", "written"]
 
 EXPORTS: dict[str, Callable[[Comparison], str]] = {
     ".csv": as_csv,
@@ -36,7 +37,22 @@ def check(path: Path) -> None:
         raise BadInput(f"{shown(str(path), 200)} is a folder, but must be a file")
 
 
-def export(comparison: Comparison, path: Path) -> None:
-    """Writes `comparison` to `path`, in the format that its ending says. Raises BadInput, MetatuiError."""
+def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
+    """Writes `comparison` to `path`, in the format that its ending says; the pictures of Markdown go beside it.
+
+    Returns all files that were written, `path` first. Raises BadInput, MetatuiError.
+    """
     check(path)
-    write_atomically(path, EXPORTS[path.suffix.lower()](comparison).encode())
+    ending = path.suffix.lower()
+    if ending == ".md":
+        beside = Beside(path, comparison.runs)
+        return beside.write(as_markdown(comparison, beside))
+    write_atomically(path, EXPORTS[ending](comparison).encode())
+    return (path,)
+
+
+def written(files: Sequence[Path]) -> str:
+    """`Written to report.md, with 4 pictures beside it`."""
+    pictures = len(files) - 1
+    more = f", with {pictures} {'picture' if pictures == 1 else 'pictures'} beside it" if pictures else ""
+    return f"Written to {files[0]}{more}"

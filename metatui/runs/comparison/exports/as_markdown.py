@@ -1,24 +1,35 @@
-"""A comparison as Markdown: protocol, tables, verdicts and warnings."""
+"""A comparison as Markdown: protocol, conclusions, pictures, tables and warnings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from metatui.runs.comparison.exports.pictures import Beside
+from metatui.runs.comparison.exports.svg import panels
 from metatui.runs.comparison.tables import TextTable, tables
 from metatui.runs.comparison.values import Comparison
 from metatui.runs.comparison.words import note_on_seeds, protocol_words
 
 
-def as_markdown(comparison: Comparison) -> str:
+def as_markdown(comparison: Comparison, beside: Beside | None = None) -> str:
+    """
+    Args:
+        beside: takes the pictures; there are none where None.
+    """
     parts = ["# Comparison", f"{protocol_words(comparison)}. Intervals are 95 %."]
-    for table in tables(comparison):
-        parts += [f"## {literal(table.title)}", pipe_table(table)]
-    if comparison.verdicts:
-        parts += ["## In words", bullets(comparison.verdicts)]
-    if note := note_on_seeds(comparison):
-        parts.append(note)
     if comparison.warnings:
         parts += ["## Warnings", bullets(comparison.warnings)]
+    first = comparison.conclusions
+    if first:
+        parts += ["## In words", bullets(first)]
+    if note := note_on_seeds(comparison):
+        parts.append(note)
+    if beside is not None:
+        parts += ["## Pictures", beside.links(panels(comparison))]
+    for table in tables(comparison):
+        parts += [f"## {literal(table.title)}", pipe_table(table)]
+    if others := [verdict for verdict in comparison.verdicts if verdict not in first]:
+        parts += ["## Every pair in words", bullets(others)]
     return "\n\n".join(parts) + "\n"
 
 

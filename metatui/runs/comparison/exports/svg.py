@@ -23,12 +23,18 @@ AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen"
 class Panel:
     """One picture without its frame, WIDTH x HEIGHT pixels."""
 
+    name: str
+    """Of no other panel of a comparison; for names of files."""
     title: str
     elements: tuple[str, ...]
+    legend: bool = True
+    """Whether one has to be told which run has which colour."""
 
-    def svg(self) -> str:
-        """The picture as a document of its own, or to be put into a page."""
-        return document(self.elements, WIDTH, HEIGHT, self.title)
+    def svg(self, runs: Sequence[RunResult]) -> str:
+        """The picture as a document of its own."""
+        legend, below = _legend(runs, WIDTH, 24) if self.legend else ([], 0.0)
+        drawn = [*legend, f'<g transform="translate(0 {below})">', *self.elements, "</g>"]
+        return document(drawn, WIDTH, below + HEIGHT, self.title)
 
 
 def figure(comparison: Comparison) -> str:
@@ -67,7 +73,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     drawn = lines(series, title=title, x_label=AGAINST[against], y_label=y_label, width=WIDTH, height=HEIGHT,
                   log=not accuracy)  # fmt: skip
-    return Panel(title, tuple(drawn))
+    return Panel("training" if against == "iterations" else f"training-{against}", title, tuple(drawn))
 
 
 def validation(comparison: Comparison) -> Panel | None:
@@ -85,7 +91,7 @@ def validation(comparison: Comparison) -> Panel | None:
     drawn = lines(
         series, title=title, x_label="meta-steps", y_label=y_label, width=WIDTH, height=HEIGHT, log=not accuracy
     )
-    return Panel(title, tuple(drawn))
+    return Panel("validation", title, tuple(drawn))
 
 
 def adaptation(comparison: Comparison) -> Panel:
@@ -101,7 +107,7 @@ def adaptation(comparison: Comparison) -> Panel:
     drawn = lines(
         series, title=title, x_label="inner step", y_label=y_label, width=WIDTH, height=HEIGHT, log=not accuracy
     )
-    return Panel(title, tuple(drawn))
+    return Panel("adaptation", title, tuple(drawn))
 
 
 def result(comparison: Comparison) -> Panel:
@@ -114,7 +120,7 @@ def result(comparison: Comparison) -> Panel:
         scale = 100 if accuracy else 1
         values.append((run.label, scale * mean, scale * half, amount(comparison.metric, mean, half)))
     drawn = bars(values, title=title, x_label="accuracy, %" if accuracy else "loss", width=WIDTH, height=HEIGHT)
-    return Panel(title, tuple(drawn))
+    return Panel("result", title, tuple(drawn), legend=False)
 
 
 def time(comparison: Comparison) -> Panel | None:
@@ -126,10 +132,11 @@ def time(comparison: Comparison) -> Panel | None:
     for run in comparison.runs:
         took = run.costs.seconds_per_step
         values.append((run.label, 1e3 * took if took else math.nan, 0.0, seconds(took) if took else "none made"))
-    return Panel(title, tuple(bars(values, title=title, x_label="ms", width=WIDTH, height=HEIGHT)))
+    drawn = bars(values, title=title, x_label="ms", width=WIDTH, height=HEIGHT)
+    return Panel("time", title, tuple(drawn), legend=False)
 
 
-def document(elements: Sequence[str], width: int, height: int, title: str) -> str:
+def document(elements: Sequence[str], width: float, height: float, title: str) -> str:
     """A whole SVG file."""
     return "\n".join(
         (

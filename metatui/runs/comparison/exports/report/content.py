@@ -25,7 +25,7 @@ class Sentences:
 
 @dataclass(frozen=True)
 class Pictures:
-    """Beside each other where there is room; Markdown has none, and its tables say the same."""
+    """Beside each other where there is room."""
 
     panels: tuple[svg.Panel, ...]
     legend: bool = True
