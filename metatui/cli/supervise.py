@@ -7,7 +7,6 @@ Both are one process group on one terminal: what the terminal sends (hang-ups, n
 from __future__ import annotations
 
 import os
-import select
 import signal
 import sys
 import termios
@@ -30,7 +29,7 @@ PUT_RIGHT = (
 GRACE_SECONDS = 5
 """How long the app may take to end when it is told to. It has nothing to save: runs have processes of their own."""
 
-PATIENCE_SECONDS = 2.0
+PATIENCE_SECONDS = 2
 """How long a terminal may take to be written to."""
 
 
@@ -52,13 +51,15 @@ def supervised(body: Callable[[LastWords], int]) -> int:
     if child == 0:
         return body(words)
     status = _waited(child)
-    if words.drawing:
-        _put_right(line)
-    if not os.WIFSIGNALED(status):
-        return os.waitstatus_to_exitcode(status)
-    number = os.WTERMSIG(status)
-    _tell(number, words)
-    return 128 + number
+    signal.signal(signal.SIGALRM, _give_up)
+    signal.alarm(PATIENCE_SECONDS)
+    with suppress(OSError, termios.error):  # the terminal may be gone, or take nothing
+        if words.drawing:
+            _put_right(line)
+        if os.WIFSIGNALED(status):
+            _tell(os.WTERMSIG(status), words)
+    signal.alarm(0)
+    return 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status)
 
 
 def _waited(child: int) -> int:
@@ -92,14 +93,15 @@ def _signal(child: int, number: int) -> None:
         os.kill(child, number)
 
 
+def _give_up(number: int, frame: FrameType | None) -> None:
+    raise TimeoutError("the terminal takes nothing")
+
+
 def _put_right(line: list[Any]) -> None:
     """The terminal, as it was before the app."""
-    with suppress(OSError, termios.error):  # it may be gone
-        drawn = 2 if os.isatty(2) else 1
-        if select.select([], [drawn], [], PATIENCE_SECONDS)[1]:
-            os.write(drawn, PUT_RIGHT)
-        termios.tcsetattr(0, termios.TCSANOW, line)
-        termios.tcflush(0, termios.TCIFLUSH)  # keys for the app are none for the shell
+    termios.tcsetattr(0, termios.TCSANOW, line)
+    termios.tcflush(0, termios.TCIFLUSH)  # keys for the app are none for the shell
+    os.write(2 if os.isatty(2) else 1, PUT_RIGHT)
 
 
 def _tell(number: int, words: LastWords) -> None:
@@ -109,5 +111,4 @@ def _tell(number: int, words: LastWords) -> None:
     lines = [f"metatui was ended by {signal.Signals(number).name}; what it said last is in {paths.log_file()}"]
     if run := words.run:
         lines.append(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}")
-    with suppress(OSError):
-        os.write(2, "".join(f"{line}\n" for line in lines).encode())
+    os.write(2, "".join(f"{line}\n" for line in lines).encode())
