@@ -59,8 +59,7 @@ class Episodes:
 
     def chunk(self, start: int, stop: int) -> Episodes:
         """Tasks `start` to `stop - 1`."""
-        part = slice(start, stop)
-        return Episodes(self.support_x[part], self.support_y[part], self.query_x[part], self.query_y[part])
+        return Episodes(*(t.narrow(0, start, stop - start) for t in self.tensors()))
 
 
 class TaskSource(Protocol):

@@ -23,6 +23,9 @@ class FlatParams:
         return torch.cat([params[name].detach().reshape(-1) for name in self.shapes])
 
     def scattered(self, vector: Tensor) -> Params:
-        """A vector [P], as views of the parameters' names and shapes."""
-        parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()])
-        return {name: part.view(shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)}
+        """A vector [P] or a stack of them [T, P], by the parameters' names and in their shapes: views where it can."""
+        parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()], dim=-1)
+        before = vector.shape[:-1]
+        return {
+            name: part.reshape(*before, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
+        }

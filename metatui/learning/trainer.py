@@ -179,7 +179,14 @@ class Trainer:
             self.algorithm.load(part(state.tensors, "algorithm"))
         except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
             raise BadInput("what the checkpoint's algorithm remembers does not fit the settings") from None
-        missing = {"tasks_seen", "seconds", "best", "best_iteration", "since_best", "validated_at"} - state.values.keys()
+        missing = {
+            "tasks_seen",
+            "seconds",
+            "best",
+            "best_iteration",
+            "since_best",
+            "validated_at",
+        } - state.values.keys()
         if missing:
             raise BadInput(f"the checkpoint does not say {min(missing)}")
         values = state.values

@@ -26,6 +26,10 @@ class LinesWriter:
     def append(self, item: JsonObject) -> None:
         self._file.write(line(item))
 
+    def append_text(self, text: str) -> None:
+        """`text` is an object on one line."""
+        self._file.write(text.encode() + b"\n")
+
     def flush(self, *, sync: bool = False) -> None:
         """Hands everything to the operating system; with `sync`, to the disk. Where it fails nothing is lost, and the
         next call goes on with it. Raises WriteRefused."""

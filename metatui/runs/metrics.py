@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import os
 import time
 from collections.abc import Mapping
@@ -28,6 +29,8 @@ SEAM = 512
 """Bytes of what was read before that are compared with what is there now: two lines and more."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
+_values = operator.attrgetter(*_NAMES)
+_LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}"
 
 
 class MetricsWriter:
@@ -46,7 +49,7 @@ class MetricsWriter:
 
     def append(self, progress: Progress) -> None:
         """Remembers a meta-step for the next `flush`."""
-        self._lines.append({name: _short(getattr(progress, name)) for name in _NAMES})
+        self._lines.append_text(_LINE % tuple(map(_json, _values(progress))))
 
     def flush(self, *, sync: bool = False) -> None:
         """Hands what is remembered to the operating system; with `sync`, to the disk. Raises WriteRefused."""
@@ -100,9 +103,14 @@ def last_progress(path: Path) -> Progress | None:
     return None
 
 
-def _short(value: float | None) -> float | None:
-    # Nine significant digits tell any two float32 apart, and halve the file.
-    return float(f"{value:.9g}") if isinstance(value, float) else value
+def _json(value: float | None) -> str:
+    """A number as JSON has it, in a tenth of the time that a general encoder takes for a line: there is one for every
+    meta-step."""
+    if type(value) is int:
+        return str(value)
+    if value is None or not math.isfinite(value):
+        return "null"
+    return f"{value:.9g}"  # enough to tell any two float32 apart, in half the bytes
 
 
 _MISSING = tuple((field.name, field.type == "int", None if "None" in str(field.type) else math.nan)

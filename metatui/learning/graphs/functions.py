@@ -4,8 +4,9 @@ The same mathematics as the algorithms' own files, with parameters as one vector
 a knob compiles nothing. Every function moves the parameters in place, unless a loss or the gradient is not finite,
 and returns the figures [2T + 1]: each task's query loss, its support loss before adaptation, norm of the gradient.
 
-Nothing is added up over all tasks or all parameters at once, because threads would divide such a sum between them and
-its last bits would depend on how many there are.
+Nothing is added up to a single number from all tasks or all parameters, because threads would divide such a sum between
+them, and its last bits would depend on how many there are. So each task's gradient is a row of a matrix [T, P], and
+each column is added up by itself.
 """
 
 from __future__ import annotations
@@ -60,9 +61,6 @@ class Parts:
             stack = {name: p - lr * gradients[name] for name, p in stack.items()}
         return stack, before
 
-    def repeated(self, vector: Tensor, tasks: int) -> Params:
-        return {name: p.expand(tasks, *p.shape) for name, p in self.flat.scattered(vector).items()}
-
 
 def length(vector: Tensor) -> Tensor:
     """The Euclidean norm of a vector, by sums of fixed stretches of it."""
@@ -112,13 +110,13 @@ def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon
     ) -> Tensor:  # fmt: skip
         inner_lr = rates[0]
 
-        def meta_loss(vector: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            stack = parts.repeated(vector, len(x))
-            stack, before = parts.adapted(stack, x, y, inner_lr, constant=first_order)
+        def query_loss(rows: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            stack, before = parts.adapted(parts.flat.scattered(rows), x, y, inner_lr, constant=first_order)
             losses = parts.loss(parts.forward(stack, query_x), query_y)
-            return losses.mean(), (losses.detach(), before)
+            return losses.sum(), (losses.detach(), before)
 
-        gradient, (losses, before) = torch.func.grad(meta_loss, has_aux=True)(theta)
+        gradients, (losses, before) = torch.func.grad(query_loss, has_aux=True)(theta.expand(len(x), -1))
+        gradient = gradients.mean(0)
         norm = length(gradient)
         state = (theta, mean, square)
         new = adam_update(*state, gradient, norm, rates, betas=betas, epsilon=epsilon)
@@ -136,10 +134,11 @@ def reptile(parts: Parts) -> Function:
 
     def meta_step(theta: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, rates: Tensor) -> Tensor:
         inner_lr, outer_lr = rates.unbind()
-        stack, before = parts.adapted(parts.repeated(theta, len(x)), x, y, inner_lr, constant=True)
+        start = parts.flat.scattered(theta.expand(len(x), -1))
+        stack, before = parts.adapted(start, x, y, inner_lr, constant=True)
         losses = parts.loss(parts.forward(stack, query_x), query_y)
-        reached = torch.cat([stack[name].mean(0).reshape(-1) for name in parts.flat.shapes])
-        change = reached - theta
+        reached = torch.cat([stack[name].flatten(1) for name in parts.flat.shapes], dim=1)
+        change = reached.mean(0) - theta
         norm = length(change)
         guarded((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
         return torch.cat([losses, before, norm.unsqueeze(0)])

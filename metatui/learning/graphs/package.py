@@ -62,13 +62,13 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     from torch.fx.experimental.proxy_tensor import make_fx
 
     logging.disable(logging.WARNING)  # the compiler talks of its own parts
-    # Fused multiply-adds round once where two operations round twice.
+    # Multiply-adds are not fused, for then numbers would depend on which of them a thread takes by fours or eights.
     # The instruction set that the processor names is taken at its word, for trying it out takes three seconds, and
     # headers are not compiled ahead, which takes ten the first time and saves four later.
     options = {
         "cpp.threads": threads,
         "cpp.dynamic_threads": True,
-        "cpp.enable_floating_point_contract_flag": "fast",
+        "cpp.enable_floating_point_contract_flag": "off",
         "cpp.vec_isa_ok": True,
         "aot_inductor.precompile_headers": False,
         "cpp_cache_precompile_headers": False,
