@@ -14,6 +14,7 @@ from typing import Any
 from metatui.changes import Planned, as_tables
 from metatui.errors import BadInput, SettingsError, shown
 from metatui.files import read_bounded
+from metatui.formats import FORMAT, check_format
 from metatui.knobs import KNOBS, parse
 from metatui.settings import Settings
 
@@ -25,12 +26,14 @@ def read_tables(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises BadInput, which names the file and, where it can, the line."""
     data = read_bounded(path, LARGEST)
     try:
-        return tomllib.loads(data.decode())
+        tables = tomllib.loads(data.decode())
     except RecursionError:
         raise BadInput(f"{shown(str(path), 200)} is nested too deeply for a settings file") from None
     except ValueError as error:
         cause = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
         raise BadInput(f"{shown(str(path), 200)} is not TOML: {shown(cause, 200)[1:-1]}") from None
+    check_format(tables.pop("format", FORMAT), shown(str(path), 200))
+    return tables
 
 
 def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
@@ -55,6 +58,8 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
     import tomlkit  # 60 ms that reading never needs
 
     document = tomlkit.document()
+    if whole:
+        document["format"] = FORMAT
     if about:
         document["preset"] = tomlkit.item(dict(about))
     for group in Settings.model_fields:

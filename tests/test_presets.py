@@ -68,11 +68,13 @@ def any_settings(draw: st.DrawFn) -> Settings:
 def test_any_settings_read_back_equal(settings: Settings, whole: bool, title: str) -> None:
     tables = tomllib.loads(settings_toml(settings, {"title": title}, whole=whole))
     assert tables.pop("preset") == {"title": title}
+    assert tables.pop("format", None) == (1 if whole else None)
     assert parse_tables(tables, Path("x.toml")) == settings
 
 
 def test_a_run_names_every_setting_and_a_preset_only_what_matters() -> None:
     whole = tomllib.loads(settings_toml(Settings(), {}, whole=True))
+    assert whole.pop("format") == 1
     assert {f"{group}.{name}" for group, table in whole.items() for name in table} == set(KNOBS)
     text = settings_toml(Settings(), {}, whole=False)
     assert "ways" not in text  # a sinusoid has none

@@ -129,7 +129,11 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
         (with_header({"__metadata__": {"format": "pt"}}), "is not a checkpoint of metatui"),
         (
             with_header({"__metadata__": {"format": "metatui-9", "values": "", "sha256": ""}}),
-            "another format than metatui-1: 'metatui-9'",
+            r"was written by a newer metatui \(format 9, and this one reads 1\): update metatui",
+        ),
+        (
+            with_header({"__metadata__": {"format": "other-1", "values": "", "sha256": ""}}),
+            "another format than metatui-1: 'other-1'",
         ),
         (
             with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}, **TERABYTE}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -15,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatui.errors import BadInput, MetatuiError
+from metatui.files import WriteRefused
 from metatui.learning.events import Curve, Evaluation, ImageView, Progress, RegressionView
 from metatui.runs.folder import RunFolder, run_folder
 from metatui.runs.journal import JournalWriter, in_force, last_status, read_journal
@@ -22,6 +24,7 @@ from metatui.runs.lines import line, parse_lines
 from metatui.runs.lock import RunLock, is_held
 from metatui.runs.metrics import MetricsReader, MetricsWriter, last_progress
 from metatui.runs.records import AdaptationRecord, EvaluationRecord, read_record, write_record
+from metatui.runs.session import Session
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
 
@@ -327,3 +330,94 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(MetatuiError, match=r"file/runs' cannot be written: not a directory"):
         RunStore(tmp_path / "file" / "runs").create(Settings())
     assert RunStore(tmp_path / "file" / "runs").summaries() == []
+
+
+def test_a_file_that_shrank_and_grew_again_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    write_metrics(path, steps(1, 5))
+    reader = MetricsReader(path)
+    reader.read_all()
+    write_metrics(path, [replace(each, seconds=9.0) for each in steps(3, 60)], after=2)
+    assert path.stat().st_size > reader.offset
+    found = reader.read_new()
+    assert reader.restarted
+    assert [p.iteration for p in found] == list(range(1, 61))
+    assert {p.seconds for p in found[2:]} == {9.0}
+    assert reader.read_new() == []
+    assert not reader.restarted
+
+
+def test_a_write_that_was_refused_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = JournalWriter(path)
+    journal.write("started", 0)
+    pwrite = os.pwrite
+
+    def short(handle: int, data: bytes, at: int) -> int:
+        monkeypatch.setattr(os, "pwrite", full)
+        return pwrite(handle, data[:7], at)
+
+    def full(handle: int, data: bytes, at: int) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "pwrite", short)
+    with pytest.raises(WriteRefused) as caught:
+        journal.write("paused", 3)
+    assert caught.value.passing
+    assert [entry.event for entry in read_journal(path)] == ["started"]
+    monkeypatch.undo()
+    journal.write("resumed", 3)
+    journal.close()
+    assert [entry.event for entry in read_journal(path)] == ["started", "paused", "resumed"]
+    assert len(path.read_bytes().splitlines()) == 3
+
+
+def test_what_a_failed_sync_forgot_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "journal.jsonl"
+    journal = JournalWriter(path)
+    journal.write("started", 0)
+    size = path.stat().st_size
+
+    def lost(handle: int) -> None:
+        os.truncate(path, size)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", lost)
+    with pytest.raises(WriteRefused):
+        journal.write("paused", 3)
+    monkeypatch.undo()
+    journal.flush()
+    journal.close()
+    assert [entry.event for entry in read_journal(path)] == ["started", "paused"]
+
+
+def test_a_lock_taken_over_meanwhile_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    lock = RunLock(path)
+    lock.confirm()
+    path.write_text('{"pid": 7, "host": "elsewhere"}')
+    with pytest.raises(BadInput, match=r"was taken over by process 7 on 'elsewhere'"):
+        lock.confirm()
+    lock.release()
+
+
+NEWER = r"was written by a newer metatui \(format 2, and this one reads up to 1\): update metatui"
+
+
+def test_files_of_a_newer_metatui_are_no_broken_files(tmp_path: Path) -> None:
+    run = RunStore(tmp_path).create(Settings())
+    assert run.settings_path.read_text().startswith("format = 1\n")
+    journal = JournalWriter(run.journal_path)
+    journal.write("started", 0, format=2)
+    journal.close()
+    with pytest.raises(BadInput, match=rf"journal\.jsonl' {NEWER}"):
+        Session.resume(run)
+    (summary,) = RunStore(tmp_path).summaries()
+    assert "newer metatui" in (summary.problem or "")
+    run.evaluation_path.write_text('{"format": 2, "curves": []}')
+    with pytest.raises(BadInput, match=rf"evaluation\.json' {NEWER}"):
+        run.evaluation()
+    for version, sentence in (("2", NEWER), ("0", "format is 0, but must be"), ('"x"', "format is 'x', but must be")):
+        run.settings_path.write_text(f"format = {version}\n[new]\nkey = 1\n")
+        with pytest.raises(BadInput, match=sentence):
+            run.settings()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
@@ -145,6 +146,9 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
     if isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in keys):
         if metadata["format"] == FORMAT:
             return metadata
+        if newer := re.fullmatch(r"metatui-([1-9][0-9]{0,5})", metadata["format"]):
+            sentence = f"was written by a newer metatui (format {newer[1]}, and this one reads {FORMAT[-1]})"
+            raise BadInput(f"{name} {sentence}: update metatui")
         raise BadInput(f"{name} is a checkpoint of another format than {FORMAT}: {shown(metadata['format'])}")
     raise BadInput(f"{name} is not a checkpoint of metatui")
 

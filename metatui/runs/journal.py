@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from metatui.errors import shown
+from metatui.formats import FORMAT, check_format
 from metatui.runs.lines import LinesWriter, parse_lines, read_tail
 from metatui.runs.metrics import MOST
 
@@ -66,6 +68,13 @@ class JournalWriter:
 def read_journal(path: Path) -> list[Entry]:
     """Every event that can be read, in order; empty where there is no journal."""
     return [e for item in parse_lines(read_tail(path, LARGEST)) if (e := _entry(item)) is not None]
+
+
+def check_journal(entries: Iterable[Entry], path: Path) -> None:
+    """Raises BadInput where a newer metatui went on with the run, whose journal and metrics may say what this one does
+    not understand."""
+    for entry in entries:
+        check_format(entry.details.get("format", FORMAT), shown(str(path), 200))
 
 
 def in_force(entries: Iterable[Entry]) -> list[Entry]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -9,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_val
 
 from metatui.errors import BadInput, shown
 from metatui.files import read_bounded, write_atomically
+from metatui.formats import FORMAT, check_format
 from metatui.learning.events import Evaluation, RegressionView, TaskView
 
 LARGEST = 64 * 1024 * 1024
@@ -25,6 +27,14 @@ class _Record(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
     )
+
+    format: int = FORMAT
+
+
+class _Formatted(BaseModel):
+    """Whatever says its format, of which nothing else is known."""
+
+    format: int = FORMAT
 
 
 class EvaluationRecord(_Record):
@@ -88,10 +98,16 @@ def read_record(path: Path, kind: type[R]) -> R | None:
     if data.count(b",") > MOST_VALUES:
         raise BadInput(f"{shown(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
     try:
-        return kind.model_validate_json(data)
+        record = kind.model_validate_json(data)
     except ValidationError as error:
+        with suppress(ValidationError):
+            check_format(_Formatted.model_validate_json(data).format, shown(str(path), 200))
         if error.error_count() > MOST_PROBLEMS:  # each of them would be put into words
-            raise BadInput(f"{shown(str(path), 200)} cannot be used: {error.error_count():,} values are wrong") from None
+            raise BadInput(
+                f"{shown(str(path), 200)} cannot be used: {error.error_count():,} values are wrong"
+            ) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
         raise BadInput(f"{shown(str(path), 200)} cannot be used: {shown(first['msg'], 120)[1:-1]} at {where}") from None
+    check_format(record.format, shown(str(path), 200))
+    return record

@@ -18,7 +18,7 @@ from metatui.learning.events import Command, Event, Failed, Paused, Resume, Resu
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
-from metatui.runs.journal import last_status
+from metatui.runs.journal import check_journal, last_status
 from metatui.runs.lock import RunLock
 from metatui.runs.metrics import last_progress
 from metatui.runs.outcome import Outcome
@@ -140,6 +140,7 @@ class Session:
     @classmethod
     def _resumed(cls, run: RunFolder, lock: RunLock, changes: Mapping[str, Scalar]) -> Session:
         first, journal = run.settings(), run.journal()
+        check_journal(journal, run.journal_path)
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
         items = told(run.changes(), journal)

@@ -10,7 +10,7 @@ from metatui.errors import BadInput, shown
 from metatui.files import reason
 from metatui.learning.events import Evaluation, Progress
 from metatui.runs.folder import RunFolder, status_of
-from metatui.runs.journal import Status
+from metatui.runs.journal import Status, check_journal
 from metatui.runs.metrics import last_progress
 from metatui.runs.records import EvaluationRecord
 from metatui.settings import Settings
@@ -49,14 +49,15 @@ def summarise(run: RunFolder) -> RunSummary:
     """Never raises: what cannot be read is left out and said in `problem`."""
     settings, records, problem = None, EvaluationRecord(), None
     live = run.is_live()  # asked first, so that a run that ends meanwhile is not taken for interrupted
+    entries = run.journal()
     try:
         records = run.evaluation()
         settings = _settings(run, run.settings_path.stat().st_mtime_ns)
+        check_journal(entries, run.journal_path)
     except BadInput as error:
         problem = str(error)
     except OSError as error:  # deleted meanwhile
         problem = f"{shown(run.id)} cannot be read: {reason(error)}"
-    entries = run.journal()
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
     return RunSummary(

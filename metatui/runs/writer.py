@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import metatui
 from metatui.errors import BadInput, MetatuiError
 from metatui.files import remove_leftovers, write_atomically
+from metatui.formats import FORMAT
 from metatui.learning import events
 from metatui.learning.events import Evaluation, Event, TaskView
 from metatui.runs import slurm
@@ -177,6 +178,7 @@ class RunWriter:
         self.note(
             "started",
             event.iteration,
+            format=FORMAT,
             preset=self._preset,
             **({"origin": self._origin} if self._origin else {}),
             metatui=metatui.__version__,
