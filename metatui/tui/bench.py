@@ -224,16 +224,21 @@ class Bench(Window):
         self.runs_tab.reload(newest=True)
         training = self.conductor.training
         if isinstance(monitor.ended, Failed) and training and training.session:
-            self._say_how_it_stands(monitor, training.session.run)
+            self._say_how_it_stands(monitor, training.session.run, monitor.ended.sentence)
         if isinstance(monitor.ended, Finished):
             result = f" Test: {headline(monitor.test)}." if monitor.test else ""
             self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
 
     @work(group="status")
-    async def _say_how_it_stands(self, monitor: Monitor, run: RunFolder) -> None:
-        """A run that failed says so on disk; one whose process is gone says nothing, and is interrupted."""
+    async def _say_how_it_stands(self, monitor: Monitor, run: RunFolder, sentence: str) -> None:
+        """A run that failed says so on disk; one whose process is gone says nothing, and is interrupted. What nobody
+        expected has a page of its own, which stays."""
+        from metatui.tui.screens.failure import FailureScreen, last_lines
+
         monitor.status = (await asyncio.to_thread(run.status)).capitalize()
         self.show_run()
+        if run.crash_path.name in sentence:
+            self.push_screen(FailureScreen(run, sentence, await asyncio.to_thread(last_lines, run)))
 
     def show_run(self) -> None:
         """Show how the run stands, and what can be done."""
