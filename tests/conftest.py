@@ -6,6 +6,7 @@ import os
 import signal
 from typing import TYPE_CHECKING
 
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 # Tests run side by side, so each keeps to one core; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+# How long an example takes says how busy the machine is. The same examples every time: a failure can be looked at again.
+hypothesis.settings.register_profile("metatui", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("metatui")
 
 
 def pytest_configure(config: pytest.Config) -> None:

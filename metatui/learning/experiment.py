@@ -38,7 +38,8 @@ class Experiment:
     engine_reason: str
     measured: Measured
     """What engines were measured to take, here."""
-    _ahead: tuple[range, Episodes] | None = field(default=None, repr=False)
+    _ahead: dict[range, Episodes] = field(default_factory=dict, repr=False)
+    """Meta-batches of regression, by the numbers of their tasks."""
 
     @property
     def torch_device(self) -> torch.device:
@@ -64,12 +65,14 @@ class Experiment:
         if self.source.kind == "classification":
             return self.episodes("train", tasks, seed=seed, shots=shots)
         # Tasks are pure functions of their numbers, so drawing them ahead changes nothing but the time it takes.
-        if self._ahead is None or tasks.start not in self._ahead[0] or tasks.stop > self._ahead[0].stop:
-            many = max(len(tasks), PREFETCHED_POINTS // (shots + self.settings.task.queries))
-            ahead = range(tasks.start, tasks.start + many)
-            self._ahead = ahead, self.episodes("train", ahead, seed=seed, shots=shots)
-        numbers, episodes = self._ahead
-        return episodes.chunk(tasks.start - numbers.start, tasks.stop - numbers.start)
+        if tasks not in self._ahead:
+            batches = max(1, PREFETCHED_POINTS // (len(tasks) * (shots + self.settings.task.queries)))
+            ahead = range(tasks.start, tasks.start + batches * len(tasks))
+            drawn = self.episodes("train", ahead, seed=seed, shots=shots)
+            parts = zip(*(torch.split(t, len(tasks)) for t in drawn.tensors()), strict=True)
+            starts = range(ahead.start, ahead.stop, len(tasks))
+            self._ahead = {range(n, n + len(tasks)): Episodes(*part) for n, part in zip(starts, parts, strict=True)}
+        return self._ahead[tasks]
 
 
 def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:

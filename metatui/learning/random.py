@@ -8,6 +8,7 @@ wraps alike on every device. No state, hence nothing to save, to seed or to keep
 from __future__ import annotations
 
 import zlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -41,6 +42,13 @@ def keys(seed: int, stream: str, tasks: Tensor) -> Tensor:
     start = torch.full((), seed, dtype=torch.int64, device=tasks.device)
     salted = mix(mix(start + _GOLDEN) + zlib.crc32(stream.encode()))
     return mix(salted + tasks * _GOLDEN)
+
+
+def numbered(tasks: Sequence[int]) -> Tensor:
+    """Task numbers as int64 [T]."""
+    if isinstance(tasks, range):  # made in a thousandth of the time
+        return torch.arange(tasks.start, tasks.stop, tasks.step, dtype=torch.int64)
+    return torch.tensor(tasks, dtype=torch.int64)
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:

@@ -102,7 +102,7 @@ class ImageSource(ABC):
         available = self.class_count(split)
         if ways > available:
             raise BadInput(f"task.ways is {ways}, but must be at most {available}, the classes of the {split} split")
-        numbers = torch.tensor(tasks, dtype=torch.int64)
+        numbers = random.numbered(tasks)
         return distinct(random.keys(seed, f"{self.name}/{split}/classes", numbers), ways, available)
 
     def episodes(
@@ -110,7 +110,7 @@ class ImageSource(ABC):
     ) -> Episodes:
         self.check_drawings(split, shots, queries)
         classes = self.classes(split, tasks, seed=seed, ways=ways)
-        numbers = torch.tensor(tasks, dtype=torch.int64)
+        numbers = random.numbered(tasks)
         keys = random.bits(random.keys(seed, f"{self.name}/{split}/drawings", numbers), ways)
         images = self.draw(split, classes.flatten(), keys.flatten(), queries + shots)
         images = images.reshape(len(tasks), ways, queries + shots, *self.input_shape)

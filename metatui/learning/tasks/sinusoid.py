@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning.episodes import Episodes, Kind, Split
-from metatui.learning.random import keys, uniform
+from metatui.learning.random import keys, numbered, uniform
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, torch.pi)
@@ -34,7 +34,7 @@ class SinusoidSource:
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
         """Amplitudes and phases of `tasks`, each float64 [T, 1]."""
-        u = uniform(keys(seed, f"sinusoid/{split}", torch.tensor(tasks, dtype=torch.int64)), 2)
+        u = uniform(keys(seed, f"sinusoid/{split}", numbered(tasks)), 2)
         return _between(AMPLITUDE, u[:, :1]), _between(PHASE, u[:, 1:])
 
     def episodes(
@@ -46,7 +46,7 @@ class SinusoidSource:
         set, and its smaller support set is the beginning of the larger one.
         """
         amplitude, phase = self.wave(split, tasks, seed=seed)
-        numbers = torch.tensor(tasks, dtype=torch.int64)
+        numbers = numbered(tasks)
 
         def points(name: str, count: int) -> tuple[Tensor, Tensor]:
             x = _between(X, uniform(keys(seed, f"sinusoid/{split}/{name}", numbers), count))
