@@ -266,7 +266,7 @@ def test_pictures(what: str, request: pytest.FixtureRequest) -> None:
     assert len(drawn) == 4
     for panel in drawn:
         ET.fromstring(panel.svg(comparison.runs))
-    assert "seconds of training" in drawn[0].svg()
+    assert "seconds of training" in drawn[0].svg(comparison.runs)
 
 
 def test_pictures_of_runs_that_never_trained_or_diverged(waves: Comparison) -> None:
