@@ -72,12 +72,16 @@ def steps(first: int, last: int) -> Iterator[Progress]:
         yield Progress(iteration, loss, None, loss + 1, noise.random(), 0.001, 25 * iteration, iteration / 1000)
 
 
+NOWHERE = RunFolder(Path("told"))
+
+
 class _Told:
     """A session that only says meta-steps."""
 
-    run_id = "told"
+    pid = 0
 
-    def __init__(self, first: int, last: int) -> None:
+    def __init__(self, run: RunFolder, first: int, last: int) -> None:
+        self.run = run
         self._range = first, last
 
     def __iter__(self) -> Iterator[Progress]:
@@ -86,13 +90,16 @@ class _Told:
     def submit(self, command: object) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 def grown(monitor: Monitor, until: int) -> float:
     """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
     first, took = monitor.iteration + 1, 0.0
     while first <= until:
         conductor, last = Conductor(), min(until, first + DRAINED - 1)
-        training = conductor.begin(lambda a=first, b=last: _Told(a, b), monitor)  # type: ignore[misc]
+        training = conductor.begin(lambda a=first, b=last: _Told(NOWHERE, a, b), monitor)  # type: ignore[misc]
         training.run()
         began = time.thread_time()
         conductor.drain()

@@ -61,7 +61,7 @@ class Watched:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.terminate()  # it saves what goes on, and needs no keys
+            self.process.terminate()  # which needs no keys
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -115,16 +115,16 @@ class Watched:
         return sum(len(chunk.data) for chunk in list(self.chunks) if since <= chunk.at < until)
 
     @property
-    def cpu_seconds(self) -> float:
-        """User and system time of the process so far."""
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    def app(self) -> int:
+        """The process that draws: the only child of the one that was started, which watches over it."""
+        pid = self.process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     @property
-    def interface_cpu_seconds(self) -> float:
-        """Time of the thread that draws, which is the first, so far."""
-        own = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/schedstat").read_text()
-        return int(own.split()[0]) / 1e9
+    def cpu_seconds(self) -> float:
+        """User and system time of the process that draws, so far; the run trains in one of its own."""
+        fields = Path(f"/proc/{self.app}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def screens(self) -> Iterator[tuple[float, str]]:
         """Every state of the screen from the start, and when it was there."""
