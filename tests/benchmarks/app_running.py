@@ -50,8 +50,8 @@ ROUND: Sequence[Press] = (
     Press("escape", hides("Change the running run")),
     Press("2", shows("Result")),
     Press("1", shows("Curves")),
-    Press("f3", hides("Settings")),
-    Press("f3", shows("Settings")),
+    Press("f3", hides("Queries (Q)")),
+    Press("f3", shows("Queries (Q)")),
     Press("ctrl+p", shows("Search for commands")),
     Press("escape", hides("Search for commands")),
 )
