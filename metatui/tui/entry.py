@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from textual.events import Paste
 from textual.widgets import Input
+
+LONGEST = 4096
+"""Characters: the longest path that there can be."""
 
 
 class Entry(Input):
@@ -16,5 +20,11 @@ class Entry(Input):
         id: str | None = None,  # noqa: A002 - Textual's name
         classes: str | None = None,
     ) -> None:
-        super().__init__(value, placeholder=placeholder, compact=True, id=id, classes=classes)
+        super().__init__(value, placeholder=placeholder, max_length=LONGEST, compact=True, id=id, classes=classes)
         self.cursor_blink = False
+
+    def on_paste(self, event: Paste) -> None:
+        """What is pasted may be megabytes, which Textual would lay out anew with every key, or hold control characters;
+        its own handler comes after this one."""
+        lines = event.text[: LONGEST - len(self.value)].splitlines()
+        event.text = "".join(c if c.isprintable() else " " for c in lines[0]) if lines else ""

@@ -58,5 +58,5 @@ class KeyLine(Widget):
 
 
 def _link(text: str, action: str, style: str) -> Content:
-    click = Style.from_meta({"@click": f"screen.{action}"})
+    click = Style.from_meta({"@click": action if action.startswith("app.") else f"screen.{action}"})
     return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])
