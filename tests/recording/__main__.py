@@ -1,16 +1,22 @@
-"""Records the journey in tmux at two sizes, one SVG a step, beside this file or in the folder that is named."""
+"""Records the app in tmux at two sizes, one SVG a step, beside this file or in the folder that is named.
+
+`python -m tests.recording` records the journey; `--studies chapter-small --runs DIR` how the runs of that suite, which
+are in DIR and finished, are compared and looked at closely.
+"""
 
 from __future__ import annotations
 
+import argparse
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from tests.recording.studies import studies
 from tests.recording.svg import screen_svg
 from tests.recording.tmux import Tmux
 from tests.terminal.journey import journey
@@ -31,19 +37,50 @@ WITH_TOASTS = {"02-form", "12-loaded"}
 """Steps that are about what the app says in a corner; for the others it is waited until that is gone."""
 
 
-def main(folder: Path) -> int:
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.recording")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
+    parser.add_argument("--studies", metavar="SUITE")
+    parser.add_argument("--runs", type=Path, metavar="DIR")
+    given = parser.parse_args(arguments)
     if shutil.which("tmux") is None:
         print("Nothing is recorded: tmux is not installed.")
         return 0
-    folder.mkdir(parents=True, exist_ok=True)
+    given.folder.mkdir(parents=True, exist_ok=True)
+    if given.studies:
+        record_studies(given.folder, given.studies, given.runs)
+    else:
+        record_journey(given.folder)
+    return 0
+
+
+def record_journey(folder: Path) -> None:
     with TemporaryDirectory(prefix="metatui-") as home:
         for settings in OTHERS:
             train(settings, home)
         for size in SIZES:
             with TemporaryDirectory(prefix="metatui-") as copy:
                 shutil.copytree(home, copy, dirs_exist_ok=True)
-                record(size, folder, copy)
-    return 0
+                with Tmux(size=size, env=environment() | {"HOME": copy}) as terminal:
+                    steps = journey(terminal, iterations=ITERATIONS, watched=WATCHED, marked=range(1, 4))
+                    record(steps, terminal, size, folder)
+
+
+def record_studies(
+    folder: Path, suite: str, runs: Path | None, *, sizes: Sequence[tuple[int, int]] = SIZES, home: Path | None = None
+) -> None:
+    """
+    Args:
+        runs: Where the suite's runs are; in `home`, as a new user has them, where None.
+        home: Of the user; an empty one where None.
+    """
+    for size in sizes:
+        with TemporaryDirectory(prefix="metatui-") as fresh:
+            env = environment() | {"HOME": str(home or fresh)}
+            if runs is not None:
+                env["METATUI_RUNS"] = str(runs.absolute())
+            with Tmux(size=size, env=env) as terminal:
+                record(studies(terminal, suite), terminal, size, folder)
 
 
 def train(settings: Sequence[str], home: str) -> None:
@@ -54,17 +91,16 @@ def train(settings: Sequence[str], home: str) -> None:
     subprocess.run(command, env=environment() | {"HOME": home}, check=True, capture_output=True)
 
 
-def record(size: tuple[int, int], folder: Path, home: str) -> None:
-    """The steps of the journey at `size`."""
-    with Tmux(size=size, env=environment() | {"HOME": home}) as terminal:
-        for step in journey(terminal, iterations=ITERATIONS, watched=WATCHED, marked=range(1, 4)):
-            if step not in WITH_TOASTS:
-                terminal.until(lambda: not has_toast(terminal), "an empty corner")
-            name = f"{size[0]}x{size[1]}-{step}"
-            (folder / f"{name}.svg").write_text(screen_svg(terminal.capture(), *size, title=f"metatui, {name}"))
-            print(name)
-        while terminal.look():
-            pass
+def record(steps: Iterator[str], terminal: Tmux, size: tuple[int, int], folder: Path) -> None:
+    """An SVG of each of `steps`, until the app is over."""
+    for step in steps:
+        if step not in WITH_TOASTS:
+            terminal.until(lambda: not has_toast(terminal), "an empty corner")
+        name = f"{size[0]}x{size[1]}-{step}"
+        (folder / f"{name}.svg").write_text(screen_svg(terminal.capture(), *size, title=f"metatui, {name}"))
+        print(name)
+    while terminal.look():
+        pass
 
 
 def has_toast(terminal: Terminal) -> bool:
@@ -74,4 +110,4 @@ def has_toast(terminal: Terminal) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent))
+    sys.exit(main(sys.argv[1:]))
