@@ -25,6 +25,9 @@ NAMES: Final = tuple(ALGORITHMS)
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
 
 
+LONGEST_LINE = 100
+
+
 class AlgorithmStrip(Widget):
     """Which algorithm is explained."""
 
@@ -57,7 +60,7 @@ class ExplainScreen(ModalScreen[None]):
     ]
     DEFAULT_CSS = """
     ExplainScreen { layout: vertical; background: $background; align: left top; }
-    ExplainScreen Vertical { padding: 0 1; height: 1fr; max-width: 104; }
+    ExplainScreen Vertical { padding: 0 1; height: 1fr; }
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -86,7 +89,8 @@ class ExplainScreen(ModalScreen[None]):
 
 
 def page(found: Explanation, width: int, look: Look) -> list[Row]:
-    """The explanation from top to bottom."""
+    """The explanation from top to bottom, in lines that are short enough to be read."""
+    width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
         return [[], [Segment(look.say(title), look.title)], *rows]

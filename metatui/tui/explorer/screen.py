@@ -84,7 +84,7 @@ class ExplorerScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
     ExplorerScreen ExplorerPanel { height: 2fr; padding: 0 1; }
-    ExplorerScreen #explorer-curve { height: 1fr; padding: 0 1; margin-top: 1; }
+    ExplorerScreen #explorer-curve { height: 1fr; padding: 1 1 0 1; }
     ExplorerScreen #explorer-problem { padding: 0 1; color: $text-error; }
     """
 
