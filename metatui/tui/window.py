@@ -154,6 +154,12 @@ class Window(App[None], inherit_bindings=False):
                 )
         yield SystemCommand("Window: Choose a theme", "Pick one of all themes.", self.action_change_theme)
 
+    def action_command_palette(self) -> None:
+        from metatui.tui.commands import Palette
+
+        if not Palette.is_open(self):
+            self.push_screen(Palette(id="--command-palette"))
+
     def _later(self, action_id: str) -> None:
         self.call_later(self.action_perform, action_id)
 
