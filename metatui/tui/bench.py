@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from textual import on, work
+from textual.events import Event as TerminalEvent
+from textual.events import InputEvent
 
 from metatui.changes import Planned
 from metatui.learning.events import (
@@ -23,11 +24,12 @@ from metatui.learning.events import (
     Tweaked,
 )
 from metatui.settings import Settings
-from metatui.tui import palette
+from metatui.tui import garbage, palette
 from metatui.tui.actions import Phase, Situation
 from metatui.tui.adaptation import RunViews
 from metatui.tui.conductor import Conductor
 from metatui.tui.form.form import SettingsForm
+from metatui.tui.garbage import Garbage
 from metatui.tui.monitor import Monitor
 from metatui.tui.panes.bars import TopBar
 from metatui.tui.panes.curves import View
@@ -86,6 +88,7 @@ class Bench(Window):
         self.outlet: Outlet | None = None
         """What the app is drawn on; None in tests."""
         self._ticker = Ticker(self, self.tick, lambda: self.outlet.held_up if self.outlet else 0.0)
+        self._garbage = Garbage()
         self._leaving: int | None = None
         self._saving = False
         """Whether the user asked for a checkpoint that is not written yet."""
@@ -107,6 +110,7 @@ class Bench(Window):
     def on_mount(self) -> None:
         self.theme_changed_signal.subscribe(self, self.remember_theme)
         self.set_interval(SAMPLE_EVERY, self._sample)
+        self.set_interval(garbage.EVERY, self._garbage.look)
         if self._warning:
             self.notify(self._warning, severity="warning")
         self.form.focus_first()
@@ -119,10 +123,8 @@ class Bench(Window):
             self.outlet.forget()
 
     async def _drawn(self) -> None:
-        """The first frame is there. Garbage is collected from now on; what there is so far is none."""
-        if not gc.isenabled():
-            gc.freeze()
-            gc.enable()
+        """The first frame is there."""
+        self._garbage.begin()
         self.set_timer(COMPLETE_AFTER, self._settled)
         if self._start_at_once:
             await self.action_perform("start")
@@ -131,6 +133,12 @@ class Bench(Window):
         """A moment after the first frame."""
         if self.screen_stack:  # else the app has ended meanwhile
             await self.complete()
+            self._garbage.keep()
+
+    async def on_event(self, event: TerminalEvent) -> None:
+        if isinstance(event, InputEvent):
+            self._garbage.pressed()
+        await super().on_event(event)
 
     async def action_start(self) -> None:
         """Train what the form says, or say why not and go to the field to change."""

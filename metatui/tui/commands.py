@@ -6,8 +6,10 @@ from contextlib import suppress
 
 from textual.command import CommandPalette
 
+from metatui.tui.screens.dialog import OverScreen
 
-class Palette(CommandPalette):
+
+class Palette(OverScreen, CommandPalette):
     """Textual's own, but for a page down in a terminal of a few rows, which ended the app."""
 
     def _action_command_list(self, action: str) -> None:

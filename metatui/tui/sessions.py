@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from metatui.tui.monitor import Monitor
 
 
+NICENESS = 5
+"""Of runs started here: they take every core, and an answer to a key would wait for its turn on one of them."""
+
+
 @dataclass(frozen=True)
 class Attached:
     """A live run of another process, with what is known of it until now."""
@@ -71,14 +75,16 @@ class RealSessions:
         from metatui.runs.control import start_detached
         from metatui.tui.attaching import Followed
 
-        return Followed(start_detached(settings, runs_dir=self._root, preset=preset, changes=changes))
+        return Followed(
+            start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
+        )
 
     def resume(self, run_id: str) -> SessionLike:
         from metatui.runs.control import resume_detached
         from metatui.runs.store import RunStore
         from metatui.tui.attaching import Followed
 
-        return Followed(resume_detached(RunStore(self._root).find(run_id)))
+        return Followed(resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS))
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.control import LiveRun

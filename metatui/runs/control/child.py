@@ -51,7 +51,9 @@ def _opened(connection: socket.socket) -> Session | None:
     with connection.makefile("rb") as lines:
         request = lines.readline(LONGEST_REQUEST)
     try:
-        session = _session(json.loads(request))
+        asked = json.loads(request)
+        os.nice(asked["niceness"])
+        session = _session(asked)
     except KeyboardInterrupt:  # who asked does not want it any more
         return None
     except MetatuiError as error:

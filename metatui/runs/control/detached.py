@@ -39,8 +39,12 @@ def start_detached(
     preset: str | None = None,
     changes: Sequence[Planned] = (),
     origin: str | None = None,
+    niceness: int = 0,
 ) -> LiveRun:
     """A new run, training, with `changes` on the way and from `origin` as of `Session.start`. Its every event is told.
+
+    Args:
+        niceness: how far the process stands back for others, from 0 to 19.
 
     Raises:
         BadInput, MetatuiError: as `Session.start` does; no folder is left behind.
@@ -53,17 +57,19 @@ def start_detached(
             "preset": preset,
             "planned": as_tables(changes),
             "origin": origin,
+            "niceness": niceness,
         }
     )
 
 
-def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> LiveRun:
-    """A run, going on from its newest good checkpoint. Its every event from there on is told.
+def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> LiveRun:
+    """A run, going on from its newest good checkpoint, with `niceness` as of `start_detached`. Its every event from
+    there on is told.
 
     Raises:
         BadInput, MetatuiError: as `Session.resume` does.
     """
-    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})})
+    return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {}), "niceness": niceness})
 
 
 def _train(request: Mapping[str, Any]) -> LiveRun:

@@ -9,15 +9,15 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
-from textual.screen import ModalScreen
 from textual.widgets import Button, Input
 
 from metatui.errors import BadInput
 from metatui.tui.entry import Entry
+from metatui.tui.screens.dialog import Dialog
 from metatui.tui.words import Words
 
 
-class AskScreen(ModalScreen[str | None]):
+class AskScreen(Dialog[str | None]):
     """Asks until `check` raises no BadInput, whose sentence is shown; dismissed with the text, or None by escape."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]

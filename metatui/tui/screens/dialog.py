@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
 from textual.css.styles import RulesMap
 from textual.geometry import Region
@@ -11,8 +11,13 @@ from textual.strip import Strip
 from textual.style import Style
 from textual.visual import RenderOptions, Visual
 
+if TYPE_CHECKING:
+    SomeScreen = Screen[Any]
+else:
+    SomeScreen = object  # style sheets follow the first base that is a widget
 
-class Dialog(ModalScreen[ScreenResultType]):
+
+class OverScreen(SomeScreen):
     """Textual dims what is behind: the whole screen is sent, and again when the dialog closes, and mixing the colours
     of all its cells with each frame takes longer than to draw the dialog."""
 
@@ -30,6 +35,10 @@ class Dialog(ModalScreen[ScreenResultType]):
         if regions:  # which is how Textual says that something behind has changed
             self._behind = None
         return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+
+class Dialog(OverScreen, ModalScreen[ScreenResultType]):
+    """A question or a text."""
 
 
 class Behind(Visual):
