@@ -157,7 +157,7 @@ class Window(App[None], inherit_bindings=False):
     def action_command_palette(self) -> None:
         from metatui.tui.commands import Palette
 
-        if not Palette.is_open(self):
+        if not isinstance(self.screen, Palette):
             self.push_screen(Palette(id="--command-palette"))
 
     def _later(self, action_id: str) -> None:
