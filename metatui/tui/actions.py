@@ -145,7 +145,7 @@ ACTIONS: tuple[Action, ...] = (
         "leave",
         "escape",
         "Back",
-        "Put a maximised pane back, or leave a text field so that letters act.",
+        "Put a maximised pane back, or leave a text field.",
         WINDOW,
         bar=False,
     ),
