@@ -52,7 +52,7 @@ START: Final = Key("F5", "Start", "start")
 GO_ON: Final = Key("F5", "Go on", "start")
 STOP: Final = Key("F7", "Stop", "stop")
 KEYS: Final = (
-    Key("Enter", "Compare", "compare"),
+    Key("c", "Compare", "compare"),
     Key("Tab", "Suites/runs", "app.focus_next"),
     Key("o", "Other file", "other"),
     Key("Esc", "Close", "dismiss"),
@@ -230,7 +230,7 @@ class SuiteScreen(ModalScreen[None]):
         if seen is None or seen.standing is None or seen.standing.running:
             return
         if seen.standing.whole:
-            self._say("All its runs are finished: Enter compares them.")
+            self._say("All its runs are finished: c compares them.")
             return
         if self._training():
             self._say(BUSY)
