@@ -18,6 +18,7 @@ from metatui.knobs import parse
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.experiment import set_up
 from metatui.learning.graphs.package import CompileFailed
+from metatui.python import module
 
 LOOK_EVERY = 1.0
 """Seconds between looks for the run that this is for."""
@@ -25,7 +26,7 @@ LOOK_EVERY = 1.0
 
 def command() -> list[str]:
     """What compiles for this process, and ends with it."""
-    return [sys.executable, "-m", "metatui.learning.warm", str(os.getpid())]
+    return [*module("metatui.learning.warm"), str(os.getpid())]
 
 
 def main() -> int:
@@ -50,7 +51,3 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(LOOK_EVERY)
     os.killpg(0, signal.SIGKILL)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

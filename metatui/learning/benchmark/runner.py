@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from metatui.errors import BadInput, MetatuiError
 from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.works import Cell
+from metatui.python import module
 
 SECONDS = 1.5
 """Spent on the meta-steps of each cell, about, after its warm-up."""
@@ -21,7 +21,7 @@ SECONDS = 1.5
 GRACE = 10.0
 """Seconds that a child which answers no more has to end by itself."""
 
-CHILD = (sys.executable, "-m", "metatui.learning.benchmark.child")
+CHILD = module("metatui.learning.benchmark.child")
 
 
 class Benchmark:

@@ -19,13 +19,13 @@ from typing import Any
 from metatui import paths
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.files import read_bounded, writing
+from metatui.python import module
 from metatui.runs.lock import holder
 from metatui.runs.signals import ending_softly
 from metatui.runs.store import RunStore
 from metatui.runs.suite.conducting import Conductor, RunEnded
 from metatui.runs.suite.files import read
 from metatui.runs.suite.ledger import Ledger
-from metatui.runs.suite.python import module
 from metatui.runs.suite.values import Suite
 
 LARGEST = 1000

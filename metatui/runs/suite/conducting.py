@@ -17,9 +17,9 @@ from threading import Lock, Thread
 from typing import Any, BinaryIO
 
 from metatui.errors import MetatuiError, shown
+from metatui.python import module
 from metatui.runs.folder import RunFolder
 from metatui.runs.suite.ledger import Ledger
-from metatui.runs.suite.python import module
 from metatui.runs.suite.values import PlannedRun
 from metatui.text import plain
 

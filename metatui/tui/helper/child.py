@@ -66,7 +66,3 @@ def main() -> None:
 
     while (request := requests.get()) is not None:
         answer(*request, requests, say)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,11 +6,11 @@ import logging
 import pickle
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
+from metatui.python import module
 from metatui.tui.helper.replies import Broken, Reply
 
 log = logging.getLogger(__name__)
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 NICENESS = 10
 """The child makes way for the app and for a training."""
 
-CHILD = (sys.executable, "-m", "metatui.tui.helper.child", str(NICENESS))
+CHILD = (*module("metatui.tui.helper.child"), str(NICENESS))
 
 
 class Helper:

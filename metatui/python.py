@@ -5,10 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import metatui
-
 
 def module(name: str) -> tuple[str, ...]:
     """The command that runs `name`'s `main`, whatever lies in the folder that somebody happens to be in."""
-    start = f"import sys; sys.path.append(sys.argv.pop(1)); from {name} import main; main()"
-    return sys.executable, "-P", "-c", start, str(Path(metatui.__file__).parent.parent)
+    start = f"import sys; sys.path.append(sys.argv.pop(1)); from {name} import main; sys.exit(main())"
+    return sys.executable, "-P", "-c", start, str(Path(__file__).parent.parent)
