@@ -250,3 +250,12 @@ def test_resume_can_set_what_holds_already(tmp_path: Path) -> None:
     assert last.settings.algorithm.inner_lr == 0.05
     list(other := again(run))
     assert_same(run, other.run)
+
+
+def test_a_planned_validation_is_not_taken_for_the_one_that_was_made_last(tmp_path: Path) -> None:
+    plan = (PlannedValidation(14), PlannedChange(14, LR, 0.05))
+    first = train(Session.start(SMALL, runs_dir=tmp_path, changes=plan), {})
+    killed = train(Session.start(SMALL, runs_dir=tmp_path, changes=plan), {}, until=12)
+    list(Session.resume(killed))
+    assert [e.iteration for e in killed.validations()] == [10, 14, 20, 30]
+    assert_same(first, killed)

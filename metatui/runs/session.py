@@ -151,7 +151,8 @@ class Session:
                 "training.iterations, or start it anew"
             )
         ahead = deque(item.planned for item in items if item.planned.iteration >= iteration)
-        while ahead and isinstance(ahead[0], PlannedValidation) and state and state.values["validated_at"] == iteration:
+        validated = state.values.get("validated_at", -1) if state else -1
+        while ahead and ahead[0] == PlannedValidation(validated):
             ahead.popleft()  # the checkpoint is from after it
         never = [planned for planned in ahead if isinstance(planned, PlannedChange) and planned.path in changes]
         before = settings_before(first, journal, items, iteration)

@@ -48,8 +48,8 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
     chain, draw, place = Chain(), random.Random(seed), folder / "killed"
     for _ in range(kills):
         kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
-        # A run that goes on has less before it, and is not to end before it is killed.
-        number = draw.randint(1, max(1, counted[kind] // (2 if chain.kills else 1)))
+        # A run that goes on has less before it, and one that is faster writes less often: neither is to end before.
+        number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or chain.kills else 1)))
         where = _train(nursery, place, _arguments(place, preset), _left(place, case.told), kind, number)
         if not isinstance(where, str):
             break  # it came to its end before

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metatui.cli.main import main
-from metatui.learning.events import Change, Command, Evaluate, Event, Pause, Progress, Resume
+from metatui.learning.events import Change, Command, Evaluate, Event, Pause, Progress, Resume, Started
 from metatui.learning.trainer import Trainer
 from metatui.runs.session import Session
 
@@ -90,7 +90,7 @@ def tell(commands: Mapping[int, list[Command]]) -> None:
 
     def watched(self: Session) -> Iterator[Event]:
         for event in train(self):
-            if isinstance(event, Progress):
+            if isinstance(event, Progress | Started):  # what was not yet told where it was killed is told now
                 for command in left.pop(event.iteration, ()):
                     self.submit(command)
             yield event
