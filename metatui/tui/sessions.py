@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatui.tui.monitor import Monitor
 
 
-NICENESS = 5
+NICENESS = 10
 """Of runs started here: they take every core, and an answer to a key would wait for its turn on one of them."""
 
 
