@@ -113,7 +113,7 @@ def resume(home: Path, chance: Random) -> None:
     from metatui.runs.session import Session
     from metatui.runs.store import RunStore
 
-    session = Session.resume(RunStore().find(REGRESSION), {"training.iterations": 6, "evaluation.test_tasks": 2})
+    session = Session.resume(RunStore().find(REGRESSION), {"training.iterations": 6})
     with contextlib.closing(iter(session)) as events:
         for event in itertools.islice(events, 5):
             printable(str(getattr(event, "text", "")))
