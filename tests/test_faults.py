@@ -36,6 +36,10 @@ TINY = change(
     },
 )  # fmt: skip
 
+SAMPLE = 1 if os.environ.get("METATUI_ALL_FAULTS") else 6
+"""Of so many writes one fails, another one for each way to fail; with METATUI_ALL_FAULTS=1 every one, which takes some
+minutes."""
+
 CRASHED = 86
 KINDS = ("ENOSPC", "EIO", "short", "crash")
 WRITES = ("write", "pwrite")
@@ -203,7 +207,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("opened", [begin, go_on])
-def test_every_write_fails_once(
+def test_writes_fail_once(
     opened: Callable[[Path], Session], kind: str, undisturbed: Came, killed: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
@@ -217,7 +221,7 @@ def test_every_write_fails_once(
     with counting.mounted(monkeypatch):
         train(opened(counting.root))
     assert len(counting.calls) > 30
-    for number in range(len(counting.calls)):
+    for number in range(KINDS.index(kind) % SAMPLE, len(counting.calls), SAMPLE):
         disk = Disk(fresh(f"{number}"), number, kind)
         what = f"{kind} at {number}, {counting.calls[number]}"
         if kind == "crash":
