@@ -17,7 +17,8 @@ BOMB = 60_000_000
 """Bytes of zeros that a bomb unpacks to; deflated they are sixty thousand."""
 
 NAMES = (
-    "../../../outside.png", "/etc/cron.d/x", "C:\\x.png", "..\\..\\x.png", "images_background/../../x_01.png", "a\0b.png",
+    "../../../outside.png", "/etc/cron.d/x", "C:\\x.png", "..\\..\\x.png", "images_background/../../x_01.png",
+    "a\0b.png",
     "images_background/Greek/character01/../../../../x_01.png", "images_background/Greek/character01/9_01.png",
     "images_background/Greek/character01/1_99.png", "/" * 300, "x" * 60_000, "__MACOSX/x", "images_background/._x",
 )  # fmt: skip
@@ -59,11 +60,11 @@ def of_zip(path: Path, chance: Random) -> None:
                         data = data[: chance.randrange(len(data))]
             archive.writestr(name.encode(errors="replace").decode()[:60_000], data, method)
         archive.comment = chance.choice((b"", b"PK\x05\x06" * 9, b"\x1b[2J"))
-    data = bytearray(made.getvalue())
+    whole = bytearray(made.getvalue())
     if chance.random() < 0.3:  # a size, an offset, a flag in the central directory
-        where = data.rfind(b"PK\x01\x02") + chance.randrange(46)
-        data[where : where + 4] = struct.pack("<I", chance.choice((0, 1, 2**31, 2**32 - 1)))
-    path.write_bytes(data)
+        where = whole.rfind(b"PK\x01\x02") + chance.randrange(46)
+        whole[where : where + 4] = struct.pack("<I", chance.choice((0, 1, 2**31, 2**32 - 1)))
+    path.write_bytes(whole)
 
 
 def of_picture(path: Path, chance: Random) -> None:

@@ -98,10 +98,10 @@ def _warm_up() -> None:
     import torch
 
     import metatui.runs.session
-    import metatui.tui.laboratory
+    import metatui.tui.laboratory  # noqa: F401
 
     torch.set_num_threads(1)
-    torch.ones(2, requires_grad=True).sum().backward()  # starts the thread that computes gradients
+    torch.ones(2, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call] # starts the thread that computes gradients
     with contextlib.suppress(MetatuiError):
         readers.theme(Path(), None)  # type: ignore[arg-type]
 

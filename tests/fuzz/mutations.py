@@ -86,9 +86,8 @@ OUTSIDE = Path("/nonexistent")
 
 def sparse(path: Path, size: int) -> None:
     """A file that claims `size` bytes and takes none."""
-    with path.open("ab") as file:
-        with suppress(OSError):  # a file system has its limits
-            file.truncate(size)
+    with path.open("ab") as file, suppress(OSError):  # a file system has its limits
+        file.truncate(size)
 
 
 def of_json(path: Path, chance: Random) -> None:

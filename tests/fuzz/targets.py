@@ -56,6 +56,9 @@ RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
     "adaptation.json": (of_json,),
     "lock": (of_json,),
 }
+BESIDE_SETTINGS = {name: own for name, own in RUN_FILES.items() if name != "settings.toml"}
+"""A stranger's settings may ask for any amount of computing, which is none of a fuzzer's business."""
+
 SAVED: tuple[Mutation, ...] = (checkpoints.of_checkpoint, of_safetensors)
 
 
@@ -78,7 +81,7 @@ TARGETS: Mapping[str, Target] = {
     ),
     "resume": Target(
         (f"{RUNS}/{REGRESSION}",),
-        _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, **{n: m for n, m in RUN_FILES.items() if n != "settings.toml"}}),
+        _in((REGRESSION,), {"checkpoints/*.safetensors": SAVED, **BESIDE_SETTINGS}),
         readers.resume, 8, most=3,
     ),
     "report": Target(
@@ -89,7 +92,9 @@ TARGETS: Mapping[str, Target] = {
         ("omniglot", "tmp"), {"omniglot/*.zip": (archives.of_zip,)}, readers.omniglot, 8, most=1
     ),
     "omniglot-cache": Target(
-        (str(DATA / "data"),), {f"{DATA}/data/omniglot.safetensors": (of_safetensors,)}, readers.omniglot_cache, 5, most=1
+        (str(DATA / "data"),),
+        {f"{DATA}/data/omniglot.safetensors": (of_safetensors,)},
+        readers.omniglot_cache, 5, most=1,
     ),
     "pictures": Target(
         ("pictures",), {"pictures/*/*": (archives.of_picture,), "pictures/class00/*": ()}, readers.pictures, 10, most=3
@@ -103,7 +108,8 @@ TARGETS: Mapping[str, Target] = {
     "package": Target((str(CACHE / "compiled"),), {f"{CACHE}/compiled/*": ()}, readers.package, 4, most=1),
     "app": Target(
         ("config", "data", "cache"),
-        {**_in((REGRESSION, IMAGES), RUN_FILES), f"{CONFIG}/presets/own.toml": (of_toml,), f"{CONFIG}/app.toml": (of_toml,)},
+        {**_in((REGRESSION, IMAGES), RUN_FILES), f"{CONFIG}/presets/own.toml": (of_toml,),
+         f"{CONFIG}/app.toml": (of_toml,)},
         readers.app, 1, most=5,
     ),
 }  # fmt: skip

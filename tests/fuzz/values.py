@@ -7,12 +7,15 @@ from random import Random
 from typing import Any
 
 TEXTS = (
-    "", " ", "\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "bell\a", "back\b\b", "a\0b", "two\nlines\r\n", "tab\t",
-    "[bold red]markup[/]", "[/]", "[link=file:///etc/passwd]x[/link]", "[@click=app.quit]x[/]", "\\[", "$text $primary",
+    "", " ", "\x1b[2J\x1b[31mred", "\x1b]0;title\x07", "\x9b31m", "bell\a", "back\b\b", "a\0b", "tab\t",
+    "two\nlines\r\n", "[bold red]markup[/]", "[/]", "[link=file:///etc/passwd]x[/link]", "[@click=app.quit]x[/]", "\\[",
+    "$text $primary",
     "<script>alert(1)</script>", "\"'><img src=x onerror=alert(1)>", "&lt;&#x3c;", "javascript:alert(1)", "]]>", "-->",
-    "| a | b |", "`code`", "![x](http://x)", "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "$(touch owned)", ";touch owned;",
+    "| a | b |", "`code`", "![x](http://x)", "=cmd|' /C calc'!A0", "@SUM(1)", "+1", "-1", "$(touch owned)",
+    ";touch owned;",
     "../../../outside", "/etc/passwd", "/dev/zero", "~", "~nobody-there/x", "file:///dev/zero", "CON", ".", "..", "/",
-    "\u202ereversed", "\u2028", "\ufeff", "\u0300" * 50, "\ud800", "\U0001f600" * 9, "漢字", "٣", "x" * 5000, "%s%n", "{0}",
+    "\u202ereversed", "\u2028", "\ufeff", "\u0300" * 50, "\ud800", "\U0001f600" * 9, "漢字", "٣", "x" * 5000,
+    "%s%n", "{0}",
     "__import__('os').system('touch owned')", "!!python/object:os.system", "cos\nsystem\n(S'touch owned'\ntR.",
     "maml", "auto", "cuda:999", "true", "null", "NaN", "1e999", "1_000", "0x10", "2026-13-45T99:99:99Z",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "9999-12-31T23:59:59.999999Z",

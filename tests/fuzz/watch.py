@@ -19,8 +19,8 @@ ROOM = 3 * 1024**3
 """Bytes of address space that cases may take beyond what the libraries have."""
 
 RUNS_CODE = frozenset(
-    {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen", "pickle.find_class",
-     "ctypes.dlopen", "os.startfile", "webbrowser.open"}
+    {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen",
+     "pickle.find_class", "ctypes.dlopen", "os.startfile", "webbrowser.open"}
 )  # fmt: skip
 CHANGES = frozenset(
     {"os.remove", "os.rename", "os.rmdir", "os.mkdir", "os.truncate", "os.symlink", "os.link", "os.chmod", "os.chown",

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
+from metatui.changes import Planned
 from metatui.errors import MetatuiError
 from metatui.knobs import parse
 from metatui.learning.events import Command, Stop
@@ -45,7 +47,7 @@ class SmallSessions(RealSessions):
         super().__init__(root)
         self._store = RunStore(root)
 
-    def start(self, settings: Settings, preset: str | None) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
         self._check()
         return super().start(small(), preset)
 
