@@ -24,7 +24,7 @@ def studies(at: Terminal, suite: str) -> Iterator[str]:
 
     at.press("enter")
     at.press("enter")
-    at.see("In words", "with 95 % interval")
+    at.see("In words")
     yield "18-compare-result"
     for key, text, name in (
         ("1", "meta-steps", "19-compare-training"),
