@@ -138,7 +138,7 @@ class Markup(HTMLParser):
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
             raise Raw(f"<{tag} {attrs}>")
         for name, value in attrs:
-            if name.startswith("on") or (name != "xmlns" and ":" in (value or "") and name != "style"):
+            if name.startswith("on") or name in ("href", "src", "xlink:href", "action", "srcdoc"):
                 raise Raw(f"<{tag} {name}={value}>")
 
 
