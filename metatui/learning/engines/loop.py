@@ -57,6 +57,10 @@ class LoopEngine(Engine):
     def forward(self, params: Params, x: Tensor) -> Tensor:
         if not torch.is_grad_enabled():
             return self.forward_once(params, x)
+        return self.forward_twice(params, x)
+
+    def forward_twice(self, params: Params, x: Tensor) -> Tensor:
+        """Predictions of one task's parameters, differentiable twice."""
         return getattr(self._own, "twice", self._twice)(params, channels_last(x))
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
