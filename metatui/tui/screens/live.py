@@ -26,8 +26,6 @@ class LiveScreen(Dialog[Changes]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
 
-    HORIZONTAL_BREAKPOINTS: ClassVar[list[tuple[int, str]] | None] = [(0, "-tiny"), (40, "-roomy")]
-
     def __init__(self, settings: Settings) -> None:
         super().__init__()
         self._settings = settings
