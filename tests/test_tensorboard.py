@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -147,13 +149,17 @@ def test_what_a_resumed_run_does_again_is_drawn_once(read: Read, tmp_path: Path,
 
 
 def test_a_full_disk_is_a_sentence(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     log = TensorBoardLog(tmp_path, iteration=0)
-    with open("/dev/full", "wb", buffering=0) as full:
-        monkeypatch.setattr(log._records, "_writer", full)
-        with pytest.raises(MetatuiError, match=r"tfevents.* cannot be written: no space left on device"):
-            log.see(progress(1))
+    log.see(progress(1))
+    monkeypatch.setattr("metatui.runs.appended.os.pwrite", full)
+    with pytest.raises(MetatuiError, match=r"tfevents.* cannot be written: no space left on device"):
+        log.flush()
     monkeypatch.undo()
     log.close()
+    assert steps(read(tmp_path), "train/meta_loss") == [1]
 
 
 TINY = {
