@@ -77,7 +77,7 @@ class Watch:
             if (
                 not where.startswith(self._home + os.sep)
                 and where != "/dev/null"
-                and not where.startswith("/proc/self/")
+                and not where.startswith((f"/proc/{os.getpid()}/", "/proc/self/"))
             ):
                 found.append(f"{event} of {where}")
         except (ValueError, OSError):
