@@ -135,6 +135,8 @@ class Markup(HTMLParser):
     """Raises Raw for what could run, or could ask another machine for something."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if (tag, attrs) == ("link", [("rel", "icon"), ("href", "data:,")]):
+            return  # says that there is none, for which a browser would ask otherwise
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
             raise Raw(f"<{tag} {attrs}>")
         for name, value in attrs:
