@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# How long an example takes says how busy the machine is. The same examples every time: a failure can be looked at again.
+# How long an example takes says how busy the machine is. The same examples come every time: a failure can be looked at
+# again.
 hypothesis.settings.register_profile("metatui", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("metatui")
 

@@ -109,8 +109,8 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
 
 
 def _wrong_value(values: Any) -> str:
-    """The name of a value that cannot be; empty where there is a meta-step, and all else is of its kind or not there, as
-    a trainer asks for it."""
+    """The name of a value that cannot be; empty where there is a meta-step, and all else is of its kind or not there,
+    as a trainer asks for it."""
     if not isinstance(values, dict) or "iteration" not in values:
         return "the meta-step"
     for key in ("iteration", "tasks_seen", "best_iteration", "since_best"):

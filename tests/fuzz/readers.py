@@ -137,6 +137,8 @@ class Markup(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if (tag, attrs) == ("link", [("rel", "icon"), ("href", "data:,")]):
             return  # says that there is none, for which a browser would ask otherwise
+        if tag == "a" and all(name == "href" and (value or "").startswith("#") for name, value in attrs):
+            return  # leads to another place in the page
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
             raise Raw(f"<{tag} {attrs}>")
         for name, value in attrs:
