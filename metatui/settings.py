@@ -257,11 +257,12 @@ class ComputeSettings(Group):
         allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         help="auto, cpu, cuda, cuda:N or mps.",
     )  # fmt: skip
-    engine: Literal["auto", "batched", "unfolded", "loop", "higher", "compiled"] = knob(
+    engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = knob(
         "auto",
         label="Engine",
         help="How gradients are computed: all tasks at once (batched; unfolded: convolutions as matrix products), "
-        "one by one (loop), by the higher library, or compiled; auto measures.",
+        "one by one (loop; native: with C code of ours for convolutions), by the higher library, or "
+        "compiled; auto measures.",
         main=True,
     )
     compile_after: int = knob(

@@ -28,6 +28,7 @@ from metatui.learning.engines import Engine, EngineName, make_engine, meta_param
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import inner_loop
 from metatui.learning.losses import Loss
+from metatui.learning.native.library import library
 from metatui.settings import Settings
 
 WORTH_COMPILING = 30.0
@@ -93,6 +94,8 @@ def choose(
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
     if device.name != "cpu" and settings.is_classification:
         others.append("unfolded")
+    if usual == "loop" and library(next(model.parameters()).dtype) is not None:
+        others.append("native")
     for name in (usual, *others):
         if name not in measured.ms:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)

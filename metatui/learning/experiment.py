@@ -89,8 +89,9 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if device.name == "mps" and settings.compute.precision == "float64":
         sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
         raise SettingsError([Problem("compute.precision", sentence)])
-    if device.name != "cpu" and settings.compute.engine == "compiled":
-        sentence = f"compute.engine is 'compiled', but must be another on {device.name}: it compiles for the CPU"
+    if device.name != "cpu" and settings.compute.engine in ("compiled", "native"):
+        chosen = settings.compute.engine
+        sentence = f"compute.engine is '{chosen}', but must be another on {device.name}: it is for the CPU"
         raise SettingsError([Problem("compute.engine", sentence)])
     where = torch.device(device.name)
     source = make_source(settings, where)
@@ -122,7 +123,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         name, reason = choose(settings, device, model, loss, measured, workers, sample)
     # Tasks in threads of their own wait for each other once a meta-step; the threads of one operation wait for each
     # other at every operation, and stand still when anything else wants a core.
-    torch.set_num_threads(1 if (workers > 1 and name == "loop") or name == "compiled" else threads)
+    torch.set_num_threads(1 if (workers > 1 and name in ("loop", "native")) or name == "compiled" else threads)
     if name == "compiled":  # which spreads over threads by itself
         threads = settings.compute.threads or physical_cores()
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})

@@ -28,6 +28,9 @@ GLYPHS: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 SCHEDULED: Mapping[str, Scalar] = {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 1e-5}
+WIDE: Mapping[str, Scalar] = {"model.filters": 16}
+"""As many as compiled code of our own is for."""
+
 STOPS_EARLY: Mapping[str, Scalar] = {"training.early_stop": 2, "evaluation.every": 10, "algorithm.outer_lr": 1e-6}
 
 PLAN: tuple[Planned, ...] = (
@@ -84,16 +87,19 @@ CASES = (
     Case("maml", "batched", GLYPHS, RECOMPUTED, PLAN),
     Case("maml", "loop", SINUSOID, {**RECOMPUTED, **SCHEDULED}, PLAN),
     Case("maml", "loop", GLYPHS, {**UNROLLED, **TASKS_IN_THREADS}, told=TWEAKS),
+    Case("maml", "native", GLYPHS, {**WIDE, **TASKS_IN_THREADS}, PLAN),
     Case("maml", "unfolded", GLYPHS, SCHEDULED, told=TWEAKS),
     Case("maml", "higher", SINUSOID, STOPS_EARLY, told=TWEAKS),
     Case("maml", "compiled", SINUSOID, {**COMPILED, **SCHEDULED}, PLAN),
     Case("fomaml", "batched", GLYPHS, {"algorithm.inner_optimizer": "adam"}, told=TWEAKS),
     Case("fomaml", "loop", SINUSOID, STOPS_EARLY, PLAN),
+    Case("fomaml", "native", GLYPHS, {**WIDE, **SCHEDULED}, told=TWEAKS),
     Case("fomaml", "unfolded", GLYPHS, {}, PLAN),
     Case("fomaml", "higher", GLYPHS, SCHEDULED),
     Case("fomaml", "compiled", SINUSOID, COMPILED, told=TWEAKS),
     Case("reptile", "batched", SINUSOID, {**SCHEDULED, **MINI_BATCHES, "algorithm.outer_lr": 0.5}, told=TWEAKS),
     Case("reptile", "loop", GLYPHS, {"algorithm.outer_lr": 0.5}, PLAN),
+    Case("reptile", "native", GLYPHS, {**WIDE, "algorithm.outer_lr": 0.5}, PLAN),
     Case("reptile", "unfolded", GLYPHS, {"algorithm.outer_lr": 0.5}),
     Case("reptile", "higher", SINUSOID, {"algorithm.outer_lr": 0.5}, PLAN),
     Case("reptile", "compiled", SINUSOID, {**COMPILED, "algorithm.outer_lr": 0.5}, PLAN),

@@ -25,7 +25,7 @@ ALGORITHMS = ("maml", "fomaml", "reptile")
 INNER_STEPS = (1, 5)
 ENGINES = tuple(name for name in KNOBS["compute.engine"].choices if name != "auto")
 
-OF_CONVOLUTIONS = frozenset({"unfolded"})
+OF_CONVOLUTIONS = frozenset({"unfolded", "native"})
 """Engines that are another one where nothing convolves."""
 
 

@@ -31,8 +31,10 @@ __all__ = [
     "usual_engine",
 ]
 
-EngineName = Literal["batched", "unfolded", "loop", "higher", "compiled"]
-ENGINES: tuple[Literal["loop", "batched", "unfolded", "higher"], ...] = ("loop", "batched", "unfolded", "higher")
+EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compiled"]
+ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
+    "loop", "native", "batched", "unfolded", "higher",
+)  # fmt: skip
 """The engines that compute any module. `compiled` is `batched` but for whole meta-steps, of which a graph is made."""
 
 
@@ -42,12 +44,14 @@ def make_engine(
     """The engine called `name`, computing on `model`. Raises BadInput for another name.
 
     Args:
-        workers: threads that the loop engine spreads tasks over.
+        workers: threads that the loop engine spreads tasks over, whatever its convolutions.
         second_order: how second-order meta-gradients are taken; `higher` always unrolls.
     """
     match name:
         case "loop":
             return LoopEngine(model, loss, workers=workers, second_order=second_order)
+        case "native":
+            return LoopEngine(model, loss, workers=workers, second_order=second_order, native=True)
         case "batched" | "compiled":
             return BatchedEngine(model, loss, second_order)
         case "unfolded":
@@ -76,7 +80,7 @@ def meta_gradient(
     inner_lr: float,
     inner_steps: int,
     first_order: bool = False,
-    engine: Literal["auto", "batched", "unfolded", "loop", "higher"] = "auto",
+    engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher"] = "auto",
 ) -> tuple[Tensor, Params]:
     """The MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -39,9 +40,22 @@ class LoopEngine(Engine):
 
     name = "loop"
 
-    def __init__(self, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto") -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        loss: Loss,
+        *,
+        workers: int = 1,
+        second_order: SecondOrder = "auto",
+        native: bool = False,
+    ) -> None:
+        """
+        Args:
+            native: whether compiled code of our own is used where it is faster, on a CPU.
+        """
         super().__init__(model, loss, second_order)
-        self._twice, self._once = Bound(model, write_out_second_derivatives), Bound(model, fuse_pooling)
+        self._twice = Bound(model, partial(write_out_second_derivatives, winograd=native))
+        self._once = Bound(model, partial(fuse_pooling, native_code=native))
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         if workers > 1:

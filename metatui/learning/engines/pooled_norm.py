@@ -15,7 +15,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from metatui.learning.engines.batch_norm import channel, rows
-from metatui.learning.engines.thin_block import ThinBlock, is_thin
+from metatui.learning.engines.convolution import with_products
+from metatui.learning.engines.thin_block import CompiledFirstBlock, ThinBlock, is_thin, suits_first_block
+from metatui.learning.native import pooled_norm as native
+from metatui.learning.native.library import LANES, library
 
 aten = torch.ops.aten
 WINDOW = [2, 2]
@@ -70,8 +73,22 @@ class PooledNorm(nn.Module):
         return z
 
 
-def fuse_pooling(model: nn.Module) -> nn.Module:
-    """`model` itself, changed so that it computes the same, differentiable once, with chains of these layers as one."""
+class CompiledPooledNorm(PooledNorm):
+    """The same by compiled code, on a CPU where there is a compiler."""
+
+    def forward(self, y: Tensor) -> Tensor:
+        if y.device.type != "cpu" or len(self.weight) % LANES or library(y.dtype) is None:
+            return super().forward(y)
+        z: Tensor = native.PooledNorm.apply(y, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]
+        return z
+
+
+def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
+    """`model` itself, changed so that it computes the same, differentiable once, with chains of these layers as one.
+
+    Args:
+        native_code: whether compiled code of our own is used where it is faster, on a CPU.
+    """
     for chain in [module for module in model.modules() if type(module) is nn.Sequential]:
         names = [name for name, _ in chain.named_children()]
         for at in range(len(names) - 2):
@@ -82,12 +99,13 @@ def fuse_pooling(model: nn.Module) -> nn.Module:
             before = chain.get_submodule(names[at - 1]) if at else norm
             if is_thin(before):
                 assert isinstance(before, nn.Conv2d)
-                setattr(chain, names[at - 1], ThinBlock(before, norm))
+                block = CompiledFirstBlock if native_code and suits_first_block(before) else ThinBlock
+                setattr(chain, names[at - 1], block(before, norm))
             for name in names[at : at + 3]:
                 setattr(chain, name, nn.Identity())
             if not is_thin(before):
-                setattr(chain, names[at], PooledNorm(norm))
-    return model
+                setattr(chain, names[at], (CompiledPooledNorm if native_code else PooledNorm)(norm))
+    return with_products(model) if native_code else model
 
 
 def _normalises(module: nn.Module) -> bool:

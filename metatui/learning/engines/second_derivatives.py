@@ -5,11 +5,16 @@ from __future__ import annotations
 from torch import nn
 
 from metatui.learning.engines.batch_norm import BatchNorm, takes_batch_statistics
+from metatui.learning.engines.convolution import Convolution, is_plain
 from metatui.learning.engines.pooling import MaxPool, takes_maxima_only
 
 
-def write_out_second_derivatives(model: nn.Module) -> nn.Module:
-    """`model` itself, changed so that it computes the same with our batch norm and max-pooling in place of torch's."""
+def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Module:
+    """`model` itself, changed so that it computes the same with layers of ours in place of torch's.
+
+    Args:
+        winograd: whether convolutions go by Winograd's products where those are faster.
+    """
     for module in list(model.modules()):
         for name, child in module.named_children():
             if takes_batch_statistics(child):
@@ -18,4 +23,6 @@ def write_out_second_derivatives(model: nn.Module) -> nn.Module:
             elif takes_maxima_only(child):
                 assert isinstance(child, nn.MaxPool2d)
                 setattr(module, name, MaxPool(child))
+            elif is_plain(child):
+                setattr(module, name, Convolution(child, winograd=winograd, twice=True))
     return model

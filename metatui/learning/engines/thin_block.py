@@ -8,7 +8,7 @@ time, and once more for the backward pass. What is kept is a quarter in size.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from metatui.learning.engines.batch_norm import channel, rows
+from metatui.learning.native.first_block import THIN, FirstBlock
+from metatui.learning.native.library import LANES, library
 
 aten = torch.ops.aten
 WINDOW = [2, 2]
@@ -113,7 +115,19 @@ class ThinBlock(nn.Module):
         return z
 
 
-def is_thin(conv: nn.Module) -> bool:
+class CompiledFirstBlock(ThinBlock):
+    """The same by compiled code, on a CPU where there is a compiler."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if x.requires_grad or x.device.type != "cpu" or library(x.dtype) is None:
+            return super().forward(x)
+        z: Tensor = FirstBlock.apply(  # type: ignore[no-untyped-call]
+            x, self.conv.weight, self.norm.weight, self.norm.bias, self.norm.eps
+        )
+        return z
+
+
+def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a block may begin with this layer."""
     return (
         type(conv) is nn.Conv2d
@@ -122,3 +136,9 @@ def is_thin(conv: nn.Module) -> bool:
         and conv.bias is None
         and not isinstance(conv.padding, str)
     )
+
+
+def suits_first_block(conv: nn.Conv2d) -> bool:
+    """Whether the compiled code is for this layer."""
+    filters, channels = conv.weight.shape[:2]
+    return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

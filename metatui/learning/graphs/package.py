@@ -1,7 +1,6 @@
 """Compiled functions on disk: traced by torch.fx, compiled by torch's Inductor ahead of time, loaded without either.
 
-A package is code for this machine, so it is kept in the user's own cache folder under a name that says all that it
-depends on, is loaded from nowhere else, and not where anybody else could have written it.
+A package is kept under a name that says all that it depends on.
 """
 
 from __future__ import annotations
@@ -9,9 +8,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import logging
-import os
 import platform
-import stat
 import tempfile
 import zipfile
 import zlib
@@ -27,6 +24,7 @@ from metatui.errors import MetatuiError
 from metatui.learning.engines import stacked_layers
 from metatui.learning.graphs import functions
 from metatui.learning.graphs.threads import Run
+from metatui.learning.own_code import private_folder, untrusted
 
 
 class CompileFailed(MetatuiError):
@@ -77,11 +75,9 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     try:
         graph = make_fx(function)(*inputs)
         exported = torch.export.export(graph, tuple(inputs))
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+        with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
             made = Path(folder) / "package.pt2"
             aoti_compile_and_package(exported, package_path=str(made), inductor_configs=options)
-            path.parent.chmod(0o700)
             made.chmod(0o600)
             made.replace(path)
     except Exception as error:  # the compiler raises whatever its backends raise
@@ -95,8 +91,10 @@ def load(path: Path) -> Run:
 
     if not path.is_file():
         raise CompileFailed("the compiler left nothing")
-    if reason := _untrusted(path):
+    if reason := untrusted(path):
         raise CompileFailed(reason)
+    if _damaged(path):
+        raise CompileFailed("the compiled function is damaged")
     try:
         loader: Any = aoti_load_package(str(path)).loader
     except Exception as error:
@@ -109,22 +107,9 @@ def load(path: Path) -> Run:
     return run
 
 
-def _untrusted(path: Path) -> str:
-    """Why what is at `path` is not loaded, which would run it; empty where it is this user's own work and whole."""
-    folder = paths.compiled_dir()
-    if path.parent != folder:
-        return f"compiled functions are loaded from {folder} alone"
-    for each in (folder, path):
-        about = each.lstat()
-        if stat.S_ISLNK(about.st_mode):
-            return f"{each} is a link"
-        if about.st_uid != os.getuid():
-            return f"{each} is another user's"
-        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{each} can be written by others"
+def _damaged(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as package:
-            torn = package.testzip()
+            return package.testzip() is not None
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError):
-        torn = "its table of contents"
-    return "" if torn is None else "the compiled function is damaged"
+        return True

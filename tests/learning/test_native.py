@@ -1,0 +1,303 @@
+"""Compiled code of our own computes what torch computes, and nothing depends on there being a compiler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from metatui import paths
+from metatui.errors import SettingsError
+from metatui.knobs import change
+from metatui.learning import choosing
+from metatui.learning.engines import convolution, make_engine, meta_gradient, meta_parameters
+from metatui.learning.engines.convolution import Convolution
+from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.pooled_norm import fuse_pooling
+from metatui.learning.episodes import Episodes
+from metatui.learning.experiment import set_up
+from metatui.learning.inner import InnerLoop
+from metatui.learning.losses import CROSS_ENTROPY
+from metatui.learning.models import conv4
+from metatui.learning.native import library as native
+from metatui.learning.native import transforms as winograd
+from metatui.learning.native.first_block import FirstBlock
+from metatui.learning.native.pooled_norm import PooledNorm
+from metatui.settings import Settings
+
+EXACT = 1e-12
+"""Largest relative error in double precision."""
+
+needs_compiler = pytest.mark.skipif(native.library(torch.float64) is None, reason="there is no C compiler")
+
+
+def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
+def assert_equal(found: Tensor, expected: Tensor) -> None:
+    assert found.shape == expected.shape
+    assert (found - expected).norm() <= EXACT * expected.norm()
+
+
+@pytest.fixture(params=["compiled", "written out"])
+def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Winograd's transforms with and without a compiler, at any size."""
+    monkeypatch.setattr(convolution, "MANY", 0)
+    monkeypatch.setattr(convolution, "FULL", 0)
+    if request.param == "written out":
+        monkeypatch.setattr("metatui.learning.native.products.transforms", lambda dtype: winograd.WRITTEN_OUT)
+    elif native.library(torch.float64) is None:
+        pytest.skip("there is no C compiler")
+
+
+@needs_compiler
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 13), st.integers(1, 13), st.integers(1, 20), st.integers(0, 1000))
+def test_compiled_transforms_are_those_of_the_paper(b: int, height: int, width: int, channels: int, seed: int) -> None:
+    compiled, written = winograd.transforms(torch.float64), winograd.WRITTEN_OUT
+    images = random(b, height, width, channels, seed=seed)
+    tiles = random(36, b * winograd.tiles_of(height, width), channels, seed=seed + 1)
+    for name, given_tensor, shape in (
+        ("input_tiles", images, tiles), ("output_tiles_back", images, tiles),
+        ("output_tiles", tiles, images), ("input_tiles_back", tiles, images),
+    ):  # fmt: skip
+        found, expected = torch.full_like(shape, torch.nan), torch.full_like(shape, torch.nan)
+        getattr(compiled, name)(given_tensor, found)
+        getattr(written, name)(given_tensor, expected)
+        assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 14, 14), (3, 17, 13, 9), (40, 16, 4, 5), (1, 33, 1, 2)])
+@pytest.mark.parametrize("filters", [16, 21])
+def test_products_are_a_convolution_with_both_derivatives(
+    shape: tuple[int, int, int, int], filters: int, either: None
+) -> None:
+    conv = nn.Conv2d(shape[1], filters, 3, padding=1).double()
+    ours = Convolution(conv, winograd=True, twice=True)
+    assert ours.by_products
+    x, a = random(*shape), random(shape[0], filters, *shape[2:], seed=1)
+    for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
+        assert_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    "conv",
+    [
+        nn.Conv2d(3, 4, 3, stride=2, padding=1, bias=False), nn.Conv2d(4, 6, (1, 3), groups=2, dilation=(1, 2)),
+        nn.Conv2d(1, 4, 3, padding=1),
+    ],
+)  # fmt: skip
+def test_convolutions_of_other_kinds_have_both_derivatives(conv: nn.Conv2d) -> None:
+    conv = deepcopy(conv).double()
+    ours, x = Convolution(conv, winograd=True, twice=True), random(2, conv.in_channels, 9, 8)
+    assert not ours.by_products
+    a = random(*conv(x).shape, seed=1)
+    for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
+        assert_equal(found, expected)
+
+
+def derivatives(function: Callable[[Tensor], Tensor], conv: nn.Conv2d, x: Tensor, a: Tensor) -> list[Tensor]:
+    """The output, its gradients, and gradients of functions of each of them and of all."""
+    x = x.clone().requires_grad_()
+    y = function(x)
+    gx, gw = torch.autograd.grad((y.sin() * a).sum(), [x, conv.weight], create_graph=True)
+    found = [y, gx, gw]
+    for scalar in (gx.cos().sum(), (gw**3).sum(), gx.cos().sum() + (gw**3).sum()):
+        found += torch.autograd.grad(scalar, [x, conv.weight], retain_graph=True)
+    return found
+
+
+@needs_compiler
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("size", [(14, 14), (9, 6)])
+def test_the_first_block_is_its_four_layers(channels: int, size: tuple[int, int]) -> None:
+    model = block(channels, 16).double()
+    x = (random(5, channels, *size) > 0.8).double()  # flat parts, where many maxima are equal
+    one = fuse_pooling(deepcopy(model), native_code=True)
+    assert type(one[0]).__name__ == "CompiledFirstBlock"  # type: ignore[index]
+    agree(one, model, x)
+
+
+@needs_compiler
+@pytest.mark.parametrize("size", [(14, 14), (7, 3)])
+def test_the_pooled_norm_is_its_three_layers(size: tuple[int, int]) -> None:
+    model = block(1, 16).double()[1:]
+    one = fuse_pooling(deepcopy(model), native_code=True)
+    assert type(one[0]).__name__ == "CompiledPooledNorm"  # type: ignore[index]
+    agree(one, model, random(4, 16, *size))
+
+
+def block(channels: int, filters: int) -> nn.Sequential:
+    model = nn.Sequential(
+        nn.Conv2d(channels, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters, track_running_stats=False),
+        nn.MaxPool2d(2), nn.ReLU(),
+    )  # fmt: skip
+    for i, p in enumerate(model.parameters()):
+        p.data = random(*p.shape, seed=i).to(p)  # negative γ too
+    return model
+
+
+def agree(one: nn.Module, model: nn.Module, x: Tensor) -> None:
+    g = random(*model(x).shape, seed=9)
+    assert_equal(one(x), model(x))
+    found, expected = (torch.autograd.grad(m(x), list(m.parameters()), g) for m in (one, model))
+    for a, b in zip(found, expected, strict=True):
+        assert_equal(a, b)
+    if x.shape[1] == 16:
+        x = x.clone().requires_grad_()
+        assert_equal(*(torch.autograd.grad(m(x), x, g)[0] for m in (one, model)))
+
+
+@needs_compiler
+@pytest.mark.parametrize("broken", ["weight", "gamma", "beta"])
+def test_what_is_not_a_number_stays_none(broken: str) -> None:
+    parameters = {"weight": random(16, 1, 3, 3), "gamma": random(16), "beta": random(16)}
+    parameters[broken].flatten()[3] = torch.nan
+    z = FirstBlock.apply(random(2, 1, 6, 6), *parameters.values(), 1e-5)  # type: ignore[no-untyped-call]
+    assert z.isnan().any()
+    if broken != "weight":
+        y = PooledNorm.apply(random(2, 16, 6, 6), parameters["gamma"], parameters["beta"], 1e-5)  # type: ignore[no-untyped-call]
+        assert y.isnan().any()
+
+
+@needs_compiler
+def test_in_single_precision_it_is_as_exact_as_torch() -> None:
+    """The network of the Omniglot presets, whose first block sees images that are nearly all white."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = conv4(5)
+    x, y = (random(25, 1, 28, 28) > 1.5).float(), torch.arange(5).repeat(5)
+    theta = meta_parameters(model)
+
+    def error(gradients: dict[str, Tensor]) -> float:
+        return max(float((gradients[n] - exact[n]).norm() / exact[n].norm()) for n in exact)
+
+    def gradients(dtype: torch.dtype) -> dict[str, Tensor]:
+        plain = deepcopy(model).to(dtype)
+        found = torch.autograd.grad(F.cross_entropy(plain(x.to(dtype)), y), list(plain.parameters()))
+        return {name: g.double() for (name, _), g in zip(plain.named_parameters(), found, strict=True)}
+
+    exact = gradients(torch.float64)
+    engine, leaves = LoopEngine(model, CROSS_ENTROPY, native=True), {n: p.requires_grad_() for n, p in theta.items()}
+    loss = F.cross_entropy(engine.forward_once(leaves, x), y)
+    ours = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values())), strict=True))
+    assert error({n: g.double() for n, g in ours.items()}) <= max(error(gradients(torch.float32)), 1e-5)
+
+
+@pytest.fixture
+def wide() -> tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """A network and tasks for which everything is compiled code that can be."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = conv4(3, input_shape=(1, 32, 32), filters=16).double()
+    x, query_x = random(2, 3, 1, 32, 32), random(2, 6, 1, 32, 32, seed=1)
+    labels = torch.arange(3).repeat(2, 1)
+    return model, (x, labels, query_x, labels.repeat(1, 2))
+
+
+@pytest.mark.parametrize("first_order", [False, True])
+def test_the_engine_agrees(
+    wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]], first_order: bool
+) -> None:
+    model, data = wide
+    (loss, ours), (expected_loss, expected) = (
+        meta_gradient(
+            model, F.cross_entropy, *data, inner_lr=0.1, inner_steps=2, first_order=first_order, engine=engine
+        )
+        for engine in ("native", "higher")
+    )
+    assert_equal(loss, expected_loss)
+    for name, g in expected.items():
+        assert (ours[name] - g).norm() <= 1e-8 * g.norm()
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_change_no_bit(
+    wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]], one_torch_thread: None
+) -> None:
+    model, data = wide
+    theta, episodes, inner = meta_parameters(model.float()), Episodes(*data).to(torch.device("cpu"), torch.float32), 0.1
+    for first_order in (False, True):
+        one, other = (
+            make_engine("native", model, CROSS_ENTROPY, workers=workers).meta_gradient(
+                theta, episodes, InnerLoop(inner, 2), first_order=first_order
+            )
+            for workers in (1, 2)
+        )
+        assert all(torch.equal(one.gradients[name], other.gradients[name]) for name in theta)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty cache, and nothing remembered of another."""
+    folder = tmp_path / "compiled"
+    monkeypatch.setattr(paths, "compiled_dir", lambda: folder)
+    native.library.cache_clear()
+    winograd.transforms.cache_clear()
+    yield folder
+    native.library.cache_clear()
+    winograd.transforms.cache_clear()
+
+
+@pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
+def test_without_a_compiler_it_is_slower_and_the_same(
+    compiler: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch,
+    wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]],
+) -> None:  # fmt: skip
+    monkeypatch.setenv("CC", compiler)
+    assert native.library(torch.float64) is None
+    test_the_engine_agrees(wide, False)
+
+
+def test_auto_takes_it_only_where_there_is_a_compiler(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CC", "false")
+    monkeypatch.setattr(paths, "measured_engines_file", lambda: tmp_path / "engines.json")
+    monkeypatch.setattr(choosing, "SECONDS", 0.0)
+    images = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "model.filters": 16})
+    assert "native" not in set_up(images).measured.ms
+    monkeypatch.delenv("CC")
+    native.library.cache_clear()
+    if native.library(torch.float32) is not None:
+        assert "native" in set_up(images).measured.ms
+
+
+@needs_compiler
+def test_it_is_compiled_once_and_loaded_from_where_only_its_owner_writes(elsewhere: Path) -> None:
+    assert native.library(torch.float64) is not None
+    (made,) = elsewhere.iterdir()
+    written = made.stat().st_mtime_ns
+    native.library.cache_clear()
+    assert native.library(torch.float64) is not None
+    assert made.stat().st_mtime_ns == written
+    made.chmod(0o666)
+    native.library.cache_clear()
+    assert native.library(torch.float64) is None
+
+
+def test_it_is_for_the_cpu() -> None:
+    settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("metatui.learning.experiment.resolve", lambda name: Elsewhere())
+        with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another on cuda"):
+            set_up(settings)
+
+
+class Elsewhere:
+    name = "cuda"
