@@ -41,6 +41,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
     report: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
+        "compilers": _compilers(),
         "data": _data(),
         "terminal": _terminal(screen),
         "files": _files(runs_dir),
@@ -70,6 +71,13 @@ def _devices() -> list[dict[str, Any]]:
     from metatui.learning.devices import available
 
     return [{"device": d.name, "title": d.title, "memory_bytes": d.memory_bytes} for d in available()]
+
+
+def _compilers() -> dict[str, Any]:
+    from metatui.learning.choosing import has_compiler
+    from metatui.learning.native.library import compiler
+
+    return {"C (engine native)": compiler(), "C++ (engine compiled)": has_compiler()}
 
 
 def _data() -> dict[str, Any]:
@@ -109,6 +117,7 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
         "data": str(paths.omniglot_cache().parent),
         "packed folders": str(paths.packed_folders_dir()),
         "downloads": str(paths.downloads_dir()),
+        "compiled code": str(paths.compiled_dir()),
         "log": str(paths.log_file()),
     }
 

@@ -80,6 +80,11 @@ def call(name: str, tensors: list[Tensor], *sizes: int) -> None:
     run(name, tensors, *sizes)
 
 
+def compiler() -> str | None:
+    """The C compiler's command."""
+    return os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+
+
 def _built(real: str) -> Path:
     """The library for this processor, compiled if need be. Raises OSError or SubprocessError."""
     folder = files("metatui.learning.native")
@@ -95,14 +100,14 @@ def _built(real: str) -> Path:
 
 
 def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
-    compiler = os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
-    if compiler is None:
+    command = compiler()
+    if command is None:
         raise OSError("there is no C compiler")
     with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
         for name, source in sources.items():
             (Path(folder) / name).write_bytes(source)
         made = Path(folder) / "library.so"
-        command = [compiler, *flags, *SOURCES, "-lm", "-o", str(made)]
-        subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+        arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
+        subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
         made.chmod(0o600)
         made.replace(path)
