@@ -71,8 +71,8 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """An MLP on sinusoids, and conv nets of both kinds whose batch norm is affine and adapted; one is as large as it must
-    be for the native engine to compute it in its own way."""
+    """An MLP on sinusoids, and conv nets of both kinds whose batch norm is affine and adapted; one is as large as it
+    must be for the native engine to compute it in its own way."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     found = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     labels = torch.arange(3).repeat(2, 1)
