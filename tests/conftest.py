@@ -22,6 +22,11 @@ hypothesis.settings.register_profile("metatui", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("metatui")
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: much of the time, a test waits for a program that it has started."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Programs that tests start inherit which signals are ignored: under nohup, or in the background of a script, that
     would be the very signals that they are sent."""

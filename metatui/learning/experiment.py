@@ -18,6 +18,7 @@ from metatui.learning.episodes import Episodes, Split, TaskSource
 from metatui.learning.inner import Params
 from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
 from metatui.learning.models import make_model
+from metatui.learning.native.library import library
 from metatui.learning.tasks import make_source
 from metatui.settings import Settings
 
@@ -127,5 +128,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "compiled":  # which spreads over threads by itself
         threads = settings.compute.threads or physical_cores()
     resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
+    if name == "native" and library(dtype) is None:
+        reason = f"{reason}; without a C compiler it is slow"
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
     return Experiment(resolved, device, source, model, loss, engine, reason, measured)

@@ -262,6 +262,8 @@ def test_without_a_compiler_it_is_slower_and_the_same(
     monkeypatch.setenv("CC", compiler)
     assert native.library(torch.float64) is None
     test_the_engine_agrees(wide, False)
+    settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
+    assert set_up(settings).engine_reason == "as set; without a C compiler it is slow"
 
 
 def test_auto_takes_it_only_where_there_is_a_compiler(
@@ -281,11 +283,16 @@ def test_auto_takes_it_only_where_there_is_a_compiler(
 @needs_compiler
 def test_it_is_compiled_once_and_loaded_from_where_only_its_owner_writes(elsewhere: Path) -> None:
     assert native.library(torch.float64) is not None
-    (made,) = elsewhere.iterdir()
+    (made,) = elsewhere.glob("*.so")
     written = made.stat().st_mtime_ns
     native.library.cache_clear()
     assert native.library(torch.float64) is not None
     assert made.stat().st_mtime_ns == written
+    torn = made.read_bytes()[:5000]
+    made.unlink()  # it is in use here
+    made.write_bytes(torn)
+    native.library.cache_clear()
+    assert native.library(torch.float64) is not None, "a torn one is made anew"
     made.chmod(0o666)
     native.library.cache_clear()
     assert native.library(torch.float64) is None

@@ -18,6 +18,8 @@ import torch
 from torch import Tensor
 
 from metatui import paths
+from metatui.errors import MetatuiError
+from metatui.files import read_bounded, write_atomically
 from metatui.learning.own_code import private_folder, untrusted
 
 TYPES = {torch.float32: "float", torch.float64: "double"}
@@ -34,6 +36,9 @@ FLAGS = ["-O3", "-ffp-contract=off", "-shared", "-fPIC"]
 
 LANES = 16
 """Channels that are computed together: most functions are for multiples of it."""
+
+AT_MOST = 2**24
+"""Bytes of a library that are read."""
 
 PATIENCE = 60.0
 """Seconds after which a compiler counts as stuck."""
@@ -68,7 +73,7 @@ def library(dtype: torch.dtype) -> Library | None:
         return Library(_built(TYPES[dtype]))
     except subprocess.CalledProcessError as error:
         log.warning("our C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
-    except (OSError, subprocess.SubprocessError) as error:
+    except (OSError, MetatuiError, subprocess.SubprocessError) as error:
         log.warning("our C functions could not be compiled: %s", error)
     return None
 
@@ -86,13 +91,13 @@ def compiler() -> str | None:
 
 
 def _built(real: str) -> Path:
-    """The library for this processor, compiled if need be. Raises OSError or SubprocessError."""
+    """The library for this processor, compiled if need be. Raises OSError, MetatuiError or SubprocessError."""
     folder = files("metatui.learning.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]
     digest = hashlib.sha256(repr((sources, flags, platform.machine(), platform.system())).encode()).hexdigest()
     path = paths.compiled_dir() / f"{digest[:32]}.so"
-    if not path.is_file():
+    if not _is_whole(path):
         _build(sources, flags, path)
     if reason := untrusted(path):
         raise OSError(reason)
@@ -109,5 +114,20 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
         made = Path(folder) / "library.so"
         arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
         subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
-        made.chmod(0o600)
-        made.replace(path)
+        content = made.read_bytes()
+    for each, written in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
+        write_atomically(each, written)
+        each.chmod(0o600)
+
+
+def _checksum(path: Path) -> Path:
+    """The file beside a library that tells a torn one: to load it could end the process."""
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        found = hashlib.sha256(read_bounded(path, AT_MOST)).hexdigest()
+        return read_bounded(_checksum(path), AT_MOST).decode(errors="replace") == found
+    except MetatuiError:
+        return False
