@@ -37,7 +37,7 @@ def test_a_folder_is_packed_and_what_is_in_it_is_said(
         "more/notes.txt is not called .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
     ]
-    assert err == "packed 128 of 128 images\n"
+    assert err == "packing 128 images\npacked 128 of 128 images\n"
 
     assert main(["data", "folder", str(root), "--set", "task.image_size=16"]) == 0
     out, err = capsys.readouterr()

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from metatui import paths
 from metatui.errors import BadInput
+from metatui.learning.packing import told_of_packing
 from metatui.learning.tasks import folder_data
 from metatui.learning.tasks.folder_data import Packed, load, packed_path
 from metatui.learning.tasks.folder_images import decoded
@@ -56,8 +57,9 @@ def test_the_pack_is_an_ordinary_safetensors_file(root: Path) -> None:
 def test_more_images_than_a_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(folder_data, "_CHUNK", 2)
     told: list[tuple[int, int]] = []
-    found = load(list_folder(str(root)), size=8, rgb=True, progress=lambda done, total: told.append((done, total)))
-    assert told == [(2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
+    with told_of_packing(lambda done, total: told.append((done, total))):
+        found = load(list_folder(str(root)), size=8, rgb=True)
+    assert told == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
     assert found.left_out == ()
     assert len(torch.unique(found.pixels, dim=0)) == 9
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.cli.output import below, cell, console, emit, table
 from metatui.errors import BadInput, shown
+from metatui.learning.packing import told_of_packing
 from metatui.runs.store import RunStore
 
 if TYPE_CHECKING:
@@ -138,12 +139,17 @@ def watching() -> Iterator[Callable[[Comparing], object] | None]:
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("tasks"))
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[of]}")
+    )  # fmt: skip
     with Progress(*columns, console=screen, transient=True, refresh_per_second=4) as bar:
-        task = bar.add_task("reading", total=None)
-        yield lambda now: bar.update(
-            task, description=f"{now.run} ({now.number} of {now.runs})", completed=now.done, total=now.tasks
-        )
+        task = bar.add_task("reading", total=None, of="tasks")
+
+        def show(description: str, done: int, total: int, of: str) -> None:
+            bar.update(task, description=description, completed=done, total=total, of=of)
+
+        with told_of_packing(lambda done, total: show("packing", done, total, "images")):
+            yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")
 
 
 def show(comparison: Comparison) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +11,13 @@ import click
 from metatui import paths
 from metatui.cli.options import changes, json_option, set_option
 from metatui.cli.output import below, console, emit
+from metatui.cli.packing import images_shown, packing_shown
 from metatui.errors import BadInput
 from metatui.knobs import KNOBS, change
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
-    from metatui.learning.tasks.omniglot_data import Omniglot, OnProgress
+    from metatui.learning.tasks.omniglot_data import Omniglot
 
 
 @click.group()
@@ -45,7 +44,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     new = packed is None
     if packed is None:
         source = folder or download()
-        with _progress("drawings") as progress:
+        with packing_shown("drawings") as progress:
             pack(source, to=path, progress=progress)
         packed = load(path)
     seconds = time.perf_counter() - began
@@ -106,8 +105,8 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
 
     began = time.perf_counter()
     listing = list_folder(task.folder)
-    with _progress("images") as progress:
-        packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force, progress=progress)
+    with images_shown():
+        packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force)
     splits = split_classes(listing.classes, task.split_seed)
     source = FolderSource(listing, packed, splits, device="cpu")
     seconds = time.perf_counter() - began
@@ -143,26 +142,3 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     ):
         console().print(line, soft_wrap=True)
     below(console(), map(str, source.left_out))
-
-
-@contextmanager
-def _progress(what: str) -> Iterator[OnProgress]:
-    """A bar on standard error, or a line there for each tenth where nobody watches."""
-    screen = console(stderr=True)
-    if not screen.is_terminal or screen.is_dumb_terminal:
-        said = 0
-
-        def line(done: int, total: int) -> None:
-            nonlocal said
-            if 10 * done // total > said:
-                said = 10 * done // total
-                screen.print(f"packed {done:,} of {total:,} {what}", soft_wrap=True)
-
-        yield line
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn(f"packing {what}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=screen) as bar:
-        task = bar.add_task("packing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -8,6 +8,7 @@ import click
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.cli.output import cell, console, emit, evaluation_json, interval, plus_minus, protocol, table
+from metatui.cli.packing import images_shown
 from metatui.knobs import KNOBS
 from metatui.learning.events import Evaluation
 from metatui.runs.store import RunStore
@@ -46,9 +47,10 @@ def evaluate(
 
     from metatui.runs.evaluating import evaluate as evaluate_run
 
-    evaluation = evaluate_run(
-        folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
-    )
+    with images_shown():
+        evaluation = evaluate_run(
+            folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
+        )
     if as_json:
         report = evaluation_json(folder.id, evaluation)
         assert report is not None

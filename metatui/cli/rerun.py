@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from metatui.cli.options import changes, complete_runs, device_option, json_option, runs_dir_option, set_option
+from metatui.cli.packing import images_shown
 from metatui.runs.rerunning import rerun_of
 from metatui.runs.store import RunStore
 
@@ -38,16 +39,18 @@ def rerun(
         from metatui.cli.run import say_detached
         from metatui.runs.control import start_detached
 
-        live = start_detached(
-            again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
-        )
+        with images_shown():
+            live = start_detached(
+                again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
+            )
         with closing(live):
             say_detached(live, as_json=as_json)
         return
     from metatui.cli.run import train
     from metatui.runs.session import Session
 
-    session = Session.start(
-        again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
-    )
+    with images_shown():
+        session = Session.start(
+            again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
+        )
     train(session, context, as_json=as_json)

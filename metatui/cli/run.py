@@ -22,6 +22,7 @@ from metatui.cli.options import (
     set_option,
 )
 from metatui.cli.output import emit, evaluation_json
+from metatui.cli.packing import images_shown
 from metatui.errors import BadInput, MetatuiError
 from metatui.presets import Preset
 from metatui.settings import Settings
@@ -87,11 +88,12 @@ def run(
     store = RunStore(runs_dir)
 
     def opened(start: Callable[..., S], go_on: Callable[..., S]) -> S:
-        if settings is None:
-            return go_on(store.find(str(resume)), wanted)
-        if automatic and (found := _unfinished(store, settings, planned, go_on)):
-            return found
-        return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
+        with images_shown():
+            if settings is None:
+                return go_on(store.find(str(resume)), wanted)
+            if automatic and (found := _unfinished(store, settings, planned, go_on)):
+                return found
+            return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
 
     if detach:
         from metatui.runs.control import resume_detached, start_detached

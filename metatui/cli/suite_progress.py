@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from metatui.cli.output import console
+from metatui.cli.packing import OnProgress, packing_said
 from metatui.cli.progress import EVERY_SECONDS, EVERY_SHARE
-from metatui.runs.suite import RunEnded, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
+from metatui.runs.suite import RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
 from metatui.text import plain
 
 
@@ -45,6 +46,7 @@ class PlainDisplay:
         self._over = finished
         self._said: dict[str, tuple[float, int]] = {}
         """Of each run, when a line was last said of it, and at which meta-step."""
+        self._packing: dict[str, OnProgress] = {}
         if finished:
             self._say(f"{suite.name}: {finished} of {self._runs} runs are finished already")
 
@@ -52,6 +54,10 @@ class PlainDisplay:
         run = event.planned
         now = time.monotonic()
         match event:
+            case RunPacked():
+                if run.name not in self._packing:
+                    self._packing[run.name] = packing_said("images", lambda text: self._say(f"{run.name}: {text}"))
+                self._packing[run.name](event.done, event.total)
             case RunStarted():
                 self._said[run.name] = now, event.iteration
                 self._say(started(event))
@@ -86,7 +92,13 @@ class LiveDisplay:
         run = event.planned
         total = max(run.iterations, 1)
         match event:
+            case RunPacked():
+                if run.name not in self._tasks:
+                    self._tasks[run.name] = self._bar.add_task(run.name, count="", metrics="")
+                count = f"packing {event.done:,}/{event.total:,} images"
+                self._bar.update(self._tasks[run.name], completed=event.done, total=event.total, count=count)
             case RunStarted():
+                self._forget(run.name)
                 self._tasks[run.name] = self._bar.add_task(
                     run.name, total=total, completed=event.iteration, count="", metrics=""
                 )
@@ -98,12 +110,16 @@ class LiveDisplay:
             case RunWarned():
                 self._say(f"{run.name}: warning: {event.text}")
             case RunEnded():
-                if run.name in self._tasks:
-                    self._bar.remove_task(self._tasks.pop(run.name))
+                self._forget(run.name)
                 self._shares.pop(run.name, None)
                 self._over += event.status == "finished"
                 self._say(ended(event))
         self._show_whole()
+
+    def _forget(self, run: str) -> None:
+        """Take away the bar that `run` has, if any."""
+        if run in self._tasks:
+            self._bar.remove_task(self._tasks.pop(run))
 
     def _show_whole(self) -> None:
         done = self._over + sum(self._shares.values())

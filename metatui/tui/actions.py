@@ -22,6 +22,7 @@ class Phase(Enum):
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
+    PACKING = "Packing images…"
     RUNNING = "Running"
     PAUSING = "Pausing…"
     PAUSED = "Paused"

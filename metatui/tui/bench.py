@@ -262,7 +262,8 @@ class Bench(Window):
             return ()
         if not phase.active:
             return monitor.status, monitor.run_id
-        return phase.value, f"{monitor.iteration:,} of {monitor.settings.training.iterations:,}", monitor.run_id
+        done, whole = monitor.packed or (monitor.iteration, monitor.settings.training.iterations)
+        return phase.value, f"{done:,} of {whole:,}", monitor.run_id
 
     async def _sample(self) -> None:
         if not self.conductor.phase.active or self._leaving is not None:

@@ -16,7 +16,7 @@ class News(NamedTuple):
     """What came in."""
 
     any: bool
-    """Whether anything did, or the phase is another."""
+    """Whether anything did, or what the run is doing is another."""
     events: Sequence[Event]
     """All but the meta-steps, which come by the thousand and are in the monitor."""
 
@@ -74,11 +74,14 @@ class Conductor:
         training, monitor = self.training, self.monitor
         if training is None or monitor is None:
             return News(False, [])
-        before = self.phase
+        before = self.phase, monitor.packed
         over = training.over.is_set()  # asked first: nothing is put after it is set
         events = training.mailbox.drain()
         if training.session:
             monitor.run_id = training.session.run.id
+        monitor.packed = training.packed if training.session is None else None
+        if monitor.packed and self.phase is Phase.STARTING:
+            self.phase = Phase.PACKING
         steps: list[Progress] = []
         others: list[Event] = []
         for event in events:
@@ -94,7 +97,7 @@ class Conductor:
         if over:
             self.phase = Phase.IDLE
             monitor.status = monitor.outcome
-        return News(bool(events) or self.phase is not before, others)
+        return News(bool(events) or (self.phase, monitor.packed) != before, others)
 
     def _follow(self, event: Event) -> None:
         if self.phase is Phase.STOPPING:

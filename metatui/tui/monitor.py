@@ -56,6 +56,8 @@ class Monitor:
         self.run_id = run_id
         self.status = status
         """How it stands, in words, for a run that is not going on in this process."""
+        self.packed: tuple[int, int] | None = None
+        """How many images are packed, and of how many, while that comes before the training."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()

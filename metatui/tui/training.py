@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.learning.events import Command, Event, Failed
+from metatui.learning.packing import told_of_packing
 from metatui.tui.mailbox import Mailbox
 
 # What the first frame needs none of is imported where it is used.
@@ -51,6 +52,8 @@ class Training:
         """Set when the run trains, or cannot."""
         self.over = threading.Event()
         """Set when the thread has nothing more to do: the run is saved and closed, or no longer followed."""
+        self.packed: tuple[int, int] | None = None
+        """How many images are packed, and of how many, where that comes before the training."""
         self._opening = opening
         self._lock = threading.Lock()
         self._session: SessionLike | None = None
@@ -98,7 +101,8 @@ class Training:
             self.over.set()
 
     def _follow(self) -> None:
-        session = self._opening()
+        with told_of_packing(self._see_packed):
+            session = self._opening()
         with self._lock:
             self._session = session
             for command in self._waiting:
@@ -108,3 +112,6 @@ class Training:
         self.opened.set()
         for event in session:
             self.mailbox.put(event)
+
+    def _see_packed(self, done: int, total: int) -> None:
+        self.packed = done, total

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from queue import Queue
@@ -12,6 +13,7 @@ from queue import Queue
 from textual.pilot import Pilot
 
 from metatui.changes import Planned
+from metatui.learning import packing
 from metatui.learning.events import (
     Change,
     Checkpoint,
@@ -127,12 +129,20 @@ class FakeSessions:
         """The newest."""
         self.error: Exception | None = None
         self.closed = False
+        self.packing: Sequence[tuple[int, int]] = ()
+        """What is told of packing before the next run trains; then it is `packed`, and waits until it `may_train`."""
+        self.packed, self.may_train = threading.Event(), threading.Event()
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession:
         self.started.append((settings, preset))
         self.changes = tuple(changes)
         if self.error:
             raise self.error
+        if self.packing:
+            for done, total in self.packing:
+                packing.tell(done, total)
+            self.packed.set()
+            self.may_train.wait()
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))
         return self.session
 

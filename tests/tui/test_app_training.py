@@ -45,6 +45,26 @@ def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
 
 
+async def test_images_that_are_packed_first_are_counted(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        sessions.packing = [(0, 5000), (3072, 5000)]
+        await pilot.press("f5")
+        await asyncio.to_thread(sessions.packed.wait)
+        app.tick()
+        await pilot.pause()
+        assert phase(app) is Phase.PACKING
+        assert app.screen.query_one(TopBar).state[:2] == ("Packing images…", "3,072 of 5,000")
+        assert "3,072 of 5,000 images packed" in app.export_screenshot().replace("&#160;", " ")
+        sessions.may_train.set()
+        assert app.conductor.training is not None
+        await asyncio.to_thread(app.conductor.training.opened.wait)
+        await running(sessions).heard(app, pilot)
+        assert phase(app) is Phase.RUNNING
+        assert app.screen.query_one(TopBar).state[1] == "0 of 5,000"
+        assert "images packed" not in app.export_screenshot().replace("&#160;", " ")
+
+
 async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessions) -> None:
     app = make(change(Settings(), {"training.seed": 7}))
     async with app.run_test(size=SIZE, notifications=True) as pilot:

@@ -14,7 +14,7 @@ import os
 import struct
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +28,7 @@ from torch import Tensor
 from metatui import paths
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.files import reason, replacing
+from metatui.learning import packing
 from metatui.learning.tasks.folder_images import Unusable, decoded
 from metatui.learning.tasks.folder_listing import ImageFile, LeftOut, Listing
 
@@ -36,9 +37,6 @@ _MAX_FILE = 256 * 1024 * 1024
 """Bytes of an image file that is still read."""
 _CHUNK = 256
 """Images between two looks at whether to go on."""
-
-OnProgress = Callable[[int, int], None]
-"""Told how many images are decoded, and of how many."""
 
 _one_at_a_time = threading.Lock()
 
@@ -63,8 +61,9 @@ class Packed:
         return tuple(LeftOut(files[number].path, why) for number, why in self.left_out)
 
 
-def load(listing: Listing, *, size: int, rgb: bool, force: bool = False, progress: OnProgress | None = None) -> Packed:
-    """The images of `listing`, from what was packed before where that is good and nothing changed since.
+def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
+    """The images of `listing`, from what was packed before where that is good and nothing changed since. Who
+    listens (`metatui.learning.packing`) is told how far it is.
 
     Args:
         size: pixels across.
@@ -79,7 +78,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False, progres
     digest = listing.digest()
     with _one_at_a_time:
         before = None if force else _read(path, digest, shape)
-        return before or _pack(listing, path, digest, shape, progress)
+        return before or _pack(listing, path, digest, shape)
 
 
 def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
@@ -103,9 +102,9 @@ def _check_memory(listing: Listing, shape: tuple[int, ...]) -> None:
         )
 
 
-def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...], progress: OnProgress | None) -> Packed:
+def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...]) -> Packed:
     pixels = np.empty(shape, np.uint8)
-    left_out = _decode_into(pixels, listing, progress)
+    left_out = _decode_into(pixels, listing)
     pixels = _without(pixels, [number for number, _ in left_out])
     said = json.dumps(left_out)
     checksum = _checksum(said, pixels)
@@ -120,7 +119,7 @@ def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...], pro
     return Packed(torch.from_numpy(pixels), tuple(left_out), checksum, path, True, problem)
 
 
-def _decode_into(pixels: NDArray[np.uint8], listing: Listing, progress: OnProgress | None) -> list[tuple[int, str]]:
+def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> list[tuple[int, str]]:
     """Fills `pixels`, one image for each file; returns the files that are none, and why."""
     files = listing.files
     channels, size = pixels.shape[1:3]
@@ -133,14 +132,14 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing, progress: OnProgre
         return ""
 
     left_out = []
+    packing.tell(0, len(files))
     # Pillow decodes without Python's lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # what Pillow only warns of is either checked or does not matter here
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
             left_out += [(number, why) for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why]
-            if progress:
-                progress(chunk.stop, len(files))
+            packing.tell(chunk.stop, len(files))
     return left_out
 
 

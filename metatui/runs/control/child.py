@@ -1,7 +1,8 @@
 """The process of a detached run: what `metatui.runs.control.detached` starts.
 
 What to train comes as one JSON object on the first line of the socket that it is given. It answers, also on one line,
-that it trains or why it cannot; from there on the socket is the run's first viewer, which may leave whenever it likes.
+that it trains or why it cannot, and on lines before that how far it is where it has images to pack; from there on the
+socket is the run's first viewer, which may leave whenever it likes.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from metatui import paths
 from metatui.changes import read_changes
 from metatui.errors import MetatuiError, SettingsError
 from metatui.knobs import parse
+from metatui.learning.packing import told_of_packing
 from metatui.runs.folder import RunFolder
 from metatui.runs.signals import ending_softly
 
@@ -53,7 +55,8 @@ def _opened(connection: socket.socket) -> Session | None:
     try:
         asked = json.loads(request)
         os.nice(asked["niceness"])
-        session = _session(asked)
+        with told_of_packing(lambda done, total: _answer(connection, packed=[done, total])):
+            session = _session(asked)
     except KeyboardInterrupt:  # who asked does not want it any more
         return None
     except MetatuiError as error:

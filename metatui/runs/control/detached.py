@@ -17,6 +17,7 @@ import metatui
 from metatui import paths
 from metatui.changes import Planned, as_tables
 from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
+from metatui.learning import packing
 from metatui.runs.control.live import LiveRun
 from metatui.runs.folder import RunFolder
 from metatui.settings import Scalar, Settings
@@ -100,8 +101,14 @@ def _train(request: Mapping[str, Any]) -> LiveRun:
 
 
 def _answer(connection: socket.socket) -> str:
-    """Waits for the process to say that it trains; the run's folder. Raises what it could not do."""
+    """Waits for the process to say that it trains; the run's folder. Raises what it could not do.
+
+    Whoever listens to packing in this process is told how far that one is.
+    """
     answer: dict[str, Any] = json.loads(_line(connection))
+    while "packed" in answer:
+        packing.tell(*answer["packed"])
+        answer = json.loads(_line(connection))
     if "dir" in answer:
         return str(answer["dir"])
     if problems := answer["problems"]:

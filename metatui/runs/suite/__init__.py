@@ -5,7 +5,7 @@ remembers which runs are a suite's, so that the same suite goes on where it was 
 process that outlives its caller, and `Watch` says how far it is. Importing this needs no torch.
 """
 
-from metatui.runs.suite.conducting import Conductor, RunEnded, RunProgress, RunStarted, RunWarned, SuiteEvent
+from metatui.runs.suite.conducting import Conductor, RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, SuiteEvent
 from metatui.runs.suite.files import bundled, load, problems, read, user, user_dir
 from metatui.runs.suite.ledger import Ledger
 from metatui.runs.suite.standing import RunStanding, SuiteStanding, Watch
@@ -18,6 +18,7 @@ __all__ = [
     "PlannedComparison",
     "PlannedRun",
     "RunEnded",
+    "RunPacked",
     "RunProgress",
     "RunStanding",
     "RunStarted",

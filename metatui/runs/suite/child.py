@@ -20,6 +20,7 @@ from typing import Any
 from metatui.errors import MetatuiError
 from metatui.knobs import parse
 from metatui.learning import events
+from metatui.learning.packing import told_of_packing
 from metatui.runs.folder import RunFolder
 from metatui.runs.lines import finite
 from metatui.runs.session import Session
@@ -41,7 +42,8 @@ def main() -> None:
     if not request:  # the suite was ended before it had said what to train
         return
     try:
-        session = _session(json.loads(request))
+        with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
+            session = _session(json.loads(request))
         say("created", run=str(session.run.path))
         Thread(target=_interrupted, args=(session,), daemon=True).start()
         _train(session, say)

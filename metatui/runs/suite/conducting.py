@@ -32,6 +32,14 @@ class SuiteEvent:
 
 
 @dataclass(frozen=True)
+class RunPacked(SuiteEvent):
+    """Some of the run's images are packed; it trains when all are."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class RunStarted(SuiteEvent):
     iteration: int
     """Meta-steps done before, where it goes on."""
@@ -193,6 +201,8 @@ class Conductor:
             case "created":
                 with self._lock:
                     self._ledger.add(RunFolder(Path(message["run"])))
+            case "packed":
+                say(RunPacked(planned, **message))
             case "started":
                 say(RunStarted(planned, **message))
             case "progress":

@@ -116,6 +116,8 @@ def _bar(monitor: Monitor, width: int, look: Look) -> str:
 def _numbers(monitor: Monitor, load: Load) -> list[str]:
     words = []
     going = monitor.ended is None and not monitor.status
+    if going and monitor.packed:
+        words.append("{:,} of {:,} images packed".format(*monitor.packed))
     if going and monitor.evaluating:
         now = monitor.evaluating
         words.append(f"evaluating: {now.done:,} of {now.tasks:,} {split_name(now.split)} tasks")

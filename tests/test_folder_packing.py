@@ -1,0 +1,140 @@
+"""Whoever waits for a folder's images to be packed is told how far it is, however the run was asked for."""
+
+from __future__ import annotations
+
+import io
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.progress import Progress
+
+from metatui import paths, presets
+from metatui.cli import main
+from metatui.cli.packing import packing_shown
+from metatui.cli.suite_progress import LiveDisplay, PlainDisplay
+from metatui.learning.packing import told_of_packing
+from metatui.runs.control import start_detached
+from metatui.runs.store import RunStore
+from metatui.runs.suite import Conductor, Ledger, RunPacked, RunStarted, SuiteEvent, load
+from tests.folder_files import names, write_classes
+
+CLASSES, EACH = 12, 5
+IMAGES = CLASSES * EACH
+SAID = f"packing {IMAGES} images\npacked {IMAGES} of {IMAGES} images\n"
+TINY = """
+[preset]
+title = "Tiny"
+
+[task]
+source = "folder"
+folder = "{folder}"
+image_size = 16
+ways = 2
+shots = 1
+queries = 2
+
+[model]
+filters = 4
+
+[training]
+iterations = 2
+
+[evaluation]
+every = 0
+tasks = 2
+test_tasks = 2
+inner_steps = 1
+
+[compute]
+device = "cpu"
+engine = "batched"
+"""
+
+Capture = pytest.CaptureFixture[str]
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Path:
+    """A preset's file, of a folder that was never packed."""
+    file = tmp_path / "tiny.toml"
+    file.write_text(TINY.format(folder=write_classes(tmp_path / "images", names(CLASSES), EACH)))
+    return file
+
+
+def test_a_run_says_it_on_standard_error_and_only_where_it_packs(tiny: Path, capsys: Capture) -> None:
+    assert main(["run", str(tiny), "--json"]) == 0
+    assert capsys.readouterr().err.startswith(SAID)
+    assert main(["run", str(tiny), "--json"]) == 0
+    assert "pack" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "rerun"])
+def test_so_does_whatever_packs_again(command: str, tiny: Path, capsys: Capture) -> None:
+    assert main(["run", str(tiny)]) == 0
+    (run,) = RunStore().runs()
+    (pack,) = paths.packed_folders_dir().iterdir()
+    pack.unlink()
+    capsys.readouterr()
+    assert main([command, run.id]) == 0
+    assert capsys.readouterr().err.startswith(SAID)
+
+
+def test_a_run_in_a_process_of_its_own_tells_who_started_it(tiny: Path) -> None:
+    told: list[tuple[int, int]] = []
+    with told_of_packing(lambda done, total: told.append((done, total))):
+        live = start_detached(presets.read(tiny).settings)
+    assert told == [(0, IMAGES), (IMAGES, IMAGES)]
+    with closing(iter(live)) as events:
+        assert list(events)
+
+
+def test_a_suite_says_of_which_run(tiny: Path) -> None:
+    (suite,) = load([tiny])
+    screen = Console(file=io.StringIO(), width=200)
+    display = PlainDisplay(screen, suite, 0)
+    seen: list[SuiteEvent] = []
+    with Ledger(suite, RunStore()) as ledger:
+        conductor = Conductor(ledger, ledger.missing(), runs_dir=RunStore().root)
+        with closing(iter(conductor)) as events:
+            for event in events:
+                display.see(event)
+                seen.append(event)
+    packed = [(event.done, event.total) for event in seen if isinstance(event, RunPacked)]
+    assert packed == [(0, IMAGES), (IMAGES, IMAGES)]
+    name = suite.runs[0].name
+    assert screen.file.getvalue().startswith(  # type: ignore[attr-defined]
+        f"{name}: packing {IMAGES} images\n{name}: packed {IMAGES} of {IMAGES} images\n{name}: cpu, "
+    )
+
+
+def test_the_bar_of_a_suites_run_is_of_images_and_then_of_meta_steps(tiny: Path) -> None:
+    (suite,) = load([tiny])
+    (run,) = suite.runs
+    bar = Progress(console=Console(file=io.StringIO()))
+    display = LiveDisplay(bar, suite, 0)
+    display.see(RunPacked(run, 30, IMAGES))
+    display.see(RunPacked(run, 45, IMAGES))
+    _, of_run = bar.tasks
+    assert (of_run.completed, of_run.total, of_run.fields["count"]) == (45, IMAGES, f"packing 45/{IMAGES} images")
+    display.see(RunStarted(run, 0, "cpu", "batched"))
+    _, of_run = bar.tasks
+    assert (of_run.completed, of_run.total, of_run.fields["count"]) == (0, 2, "")
+
+
+def test_a_terminal_has_a_bar_once_there_is_something_to_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Console(file=io.StringIO(), force_terminal=True, width=100)
+    monkeypatch.setattr("metatui.cli.packing.console", lambda *, stderr: screen)
+    for numbers in ((), (0, 30, IMAGES)):
+        with packing_shown("images") as progress:
+            for done in numbers:
+                progress(done, IMAGES)
+        assert (f"{IMAGES}/{IMAGES}" in screen.file.getvalue()) is bool(numbers)  # type: ignore[attr-defined]
