@@ -254,6 +254,25 @@ def test_a_long_legend_says_how_many_more_there_are() -> None:
     assert any(line.rstrip().endswith("+4") for line in lines[:2])
 
 
+def test_a_high_chart_has_room_for_a_long_legend() -> None:
+    series = tuple(Series(f"a run with a long name {i}", palette.TRAIN, ((0.0, i), (1.0, i))) for i in range(7))
+    lines = text(paint(Picture(series, title="Runs", y_label="MSE"), 60, 20, look(), Canvas()))
+    found = [line.split() for line in lines[1:4]]
+    assert [[word for word in row if word.isdigit() or word.startswith("+")] for row in found] == [
+        ["0", "1"], ["2", "3"], ["4", "5", "+1"],
+    ]  # fmt: skip
+    assert all(len(line) == 60 for line in lines)
+
+
+def test_a_line_without_a_name_is_drawn_like_the_one_before() -> None:
+    levels = zip(("one", "", "two"), (0.0, 1.0, 2.0), strict=True)
+    series = tuple(Series(name, palette.TRAIN, ((0.0, level), (1.0, level))) for name, level in levels)
+    style = look(Symbols.ASCII)
+    lines = text(paint(Picture(series, title="Runs", last_values=False), 40, 12, style, Canvas()))
+    first, second = style.glyphs.lines[0], style.glyphs.lines[1]
+    assert [sum(mark * 5 in line for line in lines) for mark in (first, second)] == [2, 1]
+
+
 def test_lines_are_told_apart_without_colour() -> None:
     series = tuple(Series(name, palette.TRAIN, ((0.0, i), (1.0, i))) for i, name in enumerate(("one", "two")))
     for style in (look(Symbols.ASCII), look(monochrome=True)):

@@ -14,6 +14,10 @@ from metatui.tui.charts.series import Series
 ROOMY = 10
 """Rows of a chart that can spare a second row for words."""
 
+HIGH = 16
+"""Rows of a chart that can spare more for its legend, MOST_ROWS in all."""
+MOST_ROWS = 3
+
 
 def line_marker(index: int, look: Look) -> str:
     """What the line with this position among its chart's series is drawn with."""
@@ -28,7 +32,8 @@ def entry(index: int, series: Series, look: Look) -> Row:
 
 
 def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, look: Look) -> list[Row]:
-    """The title with the legend beside it, or under it beside the y label where that is needed and there is room."""
+    """The title with the legend beside it, or under it beside the y label where that is needed and there is room; in
+    a high chart the legend has as many rows there as it needs."""
     title, y_label = look.say(title), look.say(y_label)
     ellipsis, legend_width, roomy = look.glyphs.ellipsis, _width(entries), height >= ROOMY
     if not title and not entries:
@@ -41,8 +46,22 @@ def header(title: str, y_label: str, entries: Sequence[Row], width: int, height:
     if not roomy or width_of(left) + 2 + legend_width <= width:
         rows = [spread(left, joined(entries, width - width_of(left) - 2, look), width)]
         return [*rows, unit] if unit else rows
-    legend = joined(entries, width, look)
-    return [left, spread(unit if width_of(unit) + 2 + width_of(legend) <= width else [], legend, width)]
+    if legend_width <= width or height < HIGH:
+        legend = joined(entries, width, look)
+        return [left, spread(unit if width_of(unit) + 2 + width_of(legend) <= width else [], legend, width)]
+    *rows, last = (joined(row, width, look) for row in _in_rows(entries, width))
+    fits = width_of(unit) + 2 + width_of(last) <= width
+    return [left, *(spread([], row, width) for row in rows), spread(unit if fits else [], last, width)]
+
+
+def _in_rows(entries: Sequence[Row], width: int) -> list[list[Row]]:
+    """The entries in as few rows as hold them, MOST_ROWS at most: what is more is in the last one."""
+    rows: list[list[Row]] = [[]]
+    for found in entries:
+        if rows[-1] and len(rows) < MOST_ROWS and _width([*rows[-1], found]) > width:
+            rows.append([])
+        rows[-1].append(found)
+    return rows
 
 
 def joined(entries: Sequence[Row], width: int, look: Look) -> Row:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Final, NamedTuple
 
 from rich.cells import cell_len
@@ -24,7 +25,7 @@ NARROWEST: Final = 8
 
 
 class _Drawn(NamedTuple):
-    """A series that has something to draw, and its position among all, which its marker goes by."""
+    """A series that has something to draw, and the position among all names of its own, which its marker goes by."""
 
     at: int
     series: Series
@@ -56,7 +57,9 @@ def paint(picture: Picture, width: int, height: int, look: Look, canvas: Canvas)
 def _rows(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
     if width < 1 or height < 1:
         return []
-    drawn = [_Drawn(*pair) for pair in enumerate(picture.series) if _any_drawable(pair[1], picture.log_y)]
+    names = accumulate(bool(series.name) for series in picture.series)
+    placed_in = [_Drawn(max(0, count - 1), series) for count, series in zip(names, picture.series, strict=True)]
+    drawn = [each for each in placed_in if _any_drawable(each.series, picture.log_y)]
     entries = [entry(*found, look) for found in drawn if found.series.name] if picture.legend else []
     words = header(picture.title, picture.y_label, entries, width, height, look)
     space = height - len(words)

@@ -16,6 +16,7 @@ class Series:
     are pairs, its lower and its upper end at the same x."""
 
     name: str
+    """In the legend. One without goes with the series before it, and is drawn alike."""
     colour: str
     """A meaning from metatui.tui.palette, a run's colour, or any colour that rich can read."""
     points: Sequence[tuple[float, float]]

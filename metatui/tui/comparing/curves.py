@@ -9,9 +9,9 @@ from typing import Final, Literal
 
 from metatui.learning.events import Curve
 from metatui.runs.comparison import Comparison, Metric, RunResult
-from metatui.tui import palette
 from metatui.tui.charts.picture import Picture
 from metatui.tui.charts.series import Series
+from metatui.tui.comparing.kinds import kinds
 
 Against = Literal["iterations", "tasks", "seconds"]
 AGAINST: Final[dict[Against, str]] = {
@@ -42,23 +42,18 @@ class View:
         return replace(self, metric="loss" if self.of(comparison) == "accuracy" else "accuracy")
 
 
-def colour(number: int) -> str:
-    """The meaning in the palette of the run with this position."""
-    return palette.RUN_HUES[number % len(palette.RUN_HUES)]
-
-
 def training(comparison: Comparison, view: View) -> Picture:
     """The training curves over each other."""
     accuracy = view.of(comparison) == "accuracy"
     series, spans = [], set()
-    for number, run in enumerate(comparison.runs):
+    for run, name, colour in _drawn(comparison):
         curve = run.training
         values: Sequence[float] = ()
         if curve is not None:
             spans.add(curve.span)
             values = [100 * v for v in curve.accuracy or ()] if accuracy else curve.meta_loss
         points = list(zip(getattr(curve, view.against), values, strict=False)) if curve else []
-        series.append(Series(run.label, colour(number), points))
+        series.append(Series(name, colour, points))
     smoothed = f", smoothed over {max(spans):,} meta-steps" if spans else ""
     return Picture(
         tuple(series),
@@ -74,16 +69,17 @@ def adaptation(comparison: Comparison, view: View) -> Picture:
     """The metric against inner step, with bands of 95 % intervals."""
     accuracy = view.of(comparison) == "accuracy"
     log = view.log and not accuracy
-    curves = [_curve(run, accuracy) for run in comparison.runs]
+    drawn = _drawn(comparison)
+    curves = [_curve(run, accuracy) for run, _, _ in drawn]
     # What reaches below zero goes down to the lowest that a logarithmic axis shows.
     lows = (mean - half for curve in curves for mean, half in zip(curve.mean, curve.ci95, strict=True))
     floor = min((low for low in lows if low > 0), default=math.nan) if log else -math.inf
     scale = 100 if accuracy else 1
     means, bands = [], []
-    for number, (run, curve) in enumerate(zip(comparison.runs, curves, strict=True)):
+    for (run, name, colour), curve in zip(drawn, curves, strict=True):
         steps = run.evaluation.steps
-        means.append(Series(run.label, colour(number), [*zip(steps, (scale * m for m in curve.mean), strict=True)]))
-        bands.append(Series("", colour(number), _band(steps, curve, scale, floor), style="band"))
+        means.append(Series(name, colour, [*zip(steps, (scale * m for m in curve.mean), strict=True)]))
+        bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
     return Picture(
         (*means, *bands),
         title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
@@ -96,6 +92,15 @@ def adaptation(comparison: Comparison, view: View) -> Picture:
         last_values=False,
         empty="No task was adapted to.",
     )
+
+
+def _drawn(comparison: Comparison) -> list[tuple[RunResult, str, str]]:
+    """Each run with what the legend calls it, nothing for a further seed of the run before, and its colour."""
+    return [
+        (run, "" if number else kind.label, kind.colour)
+        for kind in kinds(comparison)
+        for number, run in enumerate(kind.runs)
+    ]
 
 
 def _curve(run: RunResult, accuracy: bool) -> Curve:

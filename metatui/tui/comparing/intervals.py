@@ -35,7 +35,7 @@ class Estimate:
 
 
 def bars(estimates: Sequence[Estimate], width: int, look: Look) -> list[Row]:
-    """A bar from zero for each, its interval drawn over its end, and an axis below."""
+    """A bar from zero for each, its interval drawn over its end with a point at the mean, and an axis below."""
     reach = [end for each in estimates for end in each.ends if math.isfinite(end)]
     axis = fixed_axis(0.0, max([*reach, 0.0]) or 1.0, 5)
     return _drawn(estimates, axis, width, look, filled=True)
@@ -83,8 +83,7 @@ def _cells(each: Estimate, axis: Axis, room: int, look: Look, *, filled: bool) -
         for at in range(low, high + 1):
             glyph = look.glyphs.vertical if at in (low, high) else look.glyphs.horizontal
             cells[at] = Segment(glyph, look.title)
-    if not filled:
-        cells[middle] = Segment(look.glyphs.points[0], ink)
+    cells[middle] = Segment(look.glyphs.points[0], ink)
     return merged(cells)
 
 

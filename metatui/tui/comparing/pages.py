@@ -9,8 +9,8 @@ from metatui.runs.comparison.tables import tables
 from metatui.runs.comparison.words import amount, interval, note_on_seeds, points, steps
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row
-from metatui.tui.comparing.curves import colour
 from metatui.tui.comparing.intervals import Estimate, bars, differences
+from metatui.tui.comparing.kinds import colours
 from metatui.tui.comparing.tables import table_rows
 from metatui.tui.sheet import paragraph
 
@@ -54,10 +54,10 @@ def _title(text: str, look: Look) -> list[Row]:
 def _finals(comparison: Comparison) -> list[Estimate]:
     scale = 100 if comparison.metric == "accuracy" else 1
     found = []
-    for number, run in enumerate(comparison.runs):
+    for run, colour in zip(comparison.runs, colours(comparison), strict=True):
         mean, half = run.evaluation.final
         words = amount(comparison.metric, mean, half)
-        found.append(Estimate(run.label, colour(number), scale * mean, scale * half, words))
+        found.append(Estimate(run.label, colour, scale * mean, scale * half, words))
     return found
 
 
