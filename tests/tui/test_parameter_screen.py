@@ -142,6 +142,15 @@ def test_a_start_that_loses_says_nothing_of_a_gain_that_is_not_finite() -> None:
     assert any("both are the same" in sentence for sentence in sentences(scratch))
 
 
+def test_a_start_from_which_the_loss_rises_is_said_to_do_so() -> None:
+    found = space()
+    worse = replace(found.ordinary.cloud, before=(3.0,) * 40, after=(3.5,) * 40)
+    (said,) = (s for s in sentences(replace(found, ordinary=Start("", worse))) if "unit of distance" in s)
+    assert "loss falls by" in said
+    assert ", and rises by " in said
+    assert "-" not in said.replace("meta-learned", "")
+
+
 def drawn(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
         _, helper = await opened(pilot)

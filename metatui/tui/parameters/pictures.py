@@ -86,11 +86,12 @@ def _moves(cloud: Cloud) -> str:
 
 
 def _ratio(learned: Cloud, ordinary: Cloud) -> str:
-    """How much a unit of the way gains from each; empty where a loss does not fall."""
+    """How much a unit of the way gains or loses from each; empty where that is no number."""
     gains = [mean(cloud.gained) / mean(cloud.moved) if mean(cloud.moved) else math.nan for cloud in (learned, ordinary)]
     if not all(map(math.isfinite, gains)):
         return ""
+    said = [f"{'falls' if gain >= 0 else 'rises'} by {number(abs(gain))}" for gain in gains]
     return (
-        f"For each unit of distance the loss falls by {number(gains[0])} from the meta-learned initialisation, and by "
-        f"{number(gains[1])} from the ordinary one."
+        f"For each unit of distance the loss {said[0]} from the meta-learned initialisation, and {said[1]} from the "
+        "ordinary one."
     )
