@@ -25,6 +25,8 @@ LEAD: Final = 9
 """Columns for the words in front of the drawings."""
 CHART: Final = 30
 """Columns of the chart beside the drawings."""
+LOWEST_CHART: Final = 5
+"""Rows of the chart below the drawings from which on it shows whether a curve rises or falls."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def episode(view: ImageView, step: int, colour: str, size: tuple[int, int], look
         chart = accuracy(view, step, colour, (width, above), above, look, canvas)
         return block([*chart, [Segment(hint, look.muted)]], width, height)
     below = height - alone.height - 1
-    if below >= 7:
+    if below >= LOWEST_CHART:
         chart = accuracy(view, step, colour, (min(width, 60), min(below, 12)), below, look, canvas)
         return block([*_drawings(view, step, alone, look), [], *chart], width, height)
     return block(_drawings(view, step, alone, look), width, height)

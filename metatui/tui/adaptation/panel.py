@@ -164,12 +164,12 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], look: Look) -> Row:
         """What the marks mean on the left; on the right where one is and which keys lead on, shorter where the marks
         need the room."""
-        legend, remark = self._legend(look)
+        legend, remarks = self._legend(look)
         marks = joined(legend, width, look)
         full, short = (self._places(tasks, shown, brief, look) for brief in (False, True))
         places = full if width_of([*marks, *full]) + 2 <= width else short
         room = width - width_of(places) - 2
-        if remark and width_of([*marks, remark]) + 2 <= room:
+        if remark := next((each for each in remarks if width_of([*marks, each]) + 2 <= room), None):
             marks = [*marks, Segment("  "), remark]
         return spread(marks if width_of(marks) <= room else joined(legend, room, look), places, width)
 
@@ -188,14 +188,15 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
         return [key(back, -1), Segment(look.say(text), look.muted), key(on, 1)]
 
-    def _legend(self, look: Look) -> tuple[list[Row], Segment | None]:
-        """What each mark means, and a remark that is made where there is room."""
+    def _legend(self, look: Look) -> tuple[list[Row], Sequence[Segment]]:
+        """What each mark means, and remarks, of which the first one is made that there is room for."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):
             marks = ((palette.RIGHT, look.glyphs.right, "right"), (palette.WRONG, look.glyphs.wrong, "wrong"))
             entries = [[Segment(f"{mark} ", look.colour(hue)), Segment(name, look.text)] for hue, mark, name in marks]
-            return entries, Segment(look.say("under each query: class predicted before → after"), look.muted)
+            remarks = ("under each query: class predicted before → after", "support, then queries: before → after")
+            return entries, [Segment(look.say(remark), look.muted) for remark in remarks]
         entries = []
         for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
@@ -203,7 +204,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
                     continue
                 series = replace(series, name="after")  # after how many steps stands on the right
             entries.append(entry(index, series, look))
-        return entries, None
+        return entries, ()
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, look: Look) -> list[Row]:
         """One task of one run: what happened in words, and the drawing."""
