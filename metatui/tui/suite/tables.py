@@ -9,7 +9,10 @@ from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable
 
+from metatui.tui.charts.look import symbols_of
+from metatui.tui.charts.rows import fitted
 from metatui.tui.panes.tables import fill
+from metatui.tui.symbols import GLYPHS
 from metatui.tui.words import shown_in
 
 Rows = Sequence[tuple[str, Sequence[str]]]
@@ -33,7 +36,7 @@ class LiveTable(DataTable[Text]):
     def show(self, rows: Rows, *, columns: int) -> None:
         """Show `rows`, the first `columns` of their cells."""
         headings = self._headings[:columns]
-        given = [(key, tuple(shown_in(self, cell) for cell in cells[:columns])) for key, cells in rows]
+        given = self._fitted([(key, tuple(shown_in(self, cell) for cell in cells[:columns])) for key, cells in rows])
         before, self._given = self._given, given
         if [key for key, _ in before] == [key for key, _ in given] and len(self.columns) == columns:
             widths = [column.width for column in self.ordered_columns]
@@ -45,6 +48,17 @@ class LiveTable(DataTable[Text]):
         keys = [key for key, _ in given]
         if chosen in keys:
             self.move_cursor(row=keys.index(chosen))
+
+    def _fitted(self, rows: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
+        """`rows` with the last cells as wide as there is room beside the others, and an ellipsis where they are cut."""
+        if not rows or not self.size.width:
+            return rows
+        others = list(zip(*(cells[:-1] for _, cells in rows), strict=True))
+        headings = self._headings[: len(others)]
+        used = sum(max(map(cell_len, (name, *cells))) for name, cells in zip(headings, others, strict=True))
+        room = self.size.width - used - 2 * self.cell_padding * (len(others) + 1)
+        ellipsis = GLYPHS[symbols_of(self)].ellipsis
+        return [(key, (*cells[:-1], fitted(cells[-1], max(room, cell_len(ellipsis)), ellipsis))) for key, cells in rows]
 
     def _update(self, before: Rows) -> None:
         for row, ((_, old), (_, new)) in enumerate(zip(before, self._given, strict=True)):
