@@ -161,7 +161,16 @@ def test_labels_say_what_tells_runs_apart() -> None:
     assert found({}, {"algorithm.inner_lr": 0.1, "task.shots": 5}) == [
         "MAML (shots 10, inner lr 0.01)", "MAML (shots 5, inner lr 0.1)",
     ]  # fmt: skip
-    assert found({}, {"algorithm.inner_lr": 0.1, "task.shots": 5, "training.seed": 1}) == ["run-0", "run-1"]
+    assert found({}, {"algorithm.inner_lr": 0.1, "task.shots": 5, "training.seed": 1}) == [
+        "MAML (shots 10, inner lr 0.01, seed 0)", "MAML (shots 5, inner lr 0.1, seed 1)",
+    ]  # fmt: skip
+    four: dict[str, Scalar] = {
+        "algorithm.inner_lr": 0.1,
+        "algorithm.inner_steps": 3,
+        "task.shots": 5,
+        "training.seed": 1,
+    }
+    assert found({}, four) == ["run-0", "run-1"]
     assert found({}, {"compute.threads": 2}) == ["run-0", "run-1"]
     assert found({}, {"training.seed": 1}, {"training.seed": 1}) == ["MAML (seed 0)", "run-1", "run-2"]
     same = [RunFolder(Path(f"/{place}/run")) for place in "ab"]

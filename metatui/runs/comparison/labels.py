@@ -14,8 +14,8 @@ from metatui.text import plain
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
 """Algorithms as they are written."""
 
-MOST = 2
-"""Settings that a label names: more are no label."""
+MOST = 3
+"""Settings that a label names, such as a grid of two and the seed: more are no label."""
 
 
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
