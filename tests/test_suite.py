@@ -151,7 +151,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[suite]\n", "compare is None, but must be a list of tables, each under [[compare]], at least one"),
+        ("[suite]\n", "compare is missing, but must be a list of tables, each under [[compare]], at least one"),
         ("compare = 3", "compare is 3, but must be a list of tables, each under [[compare]], at least one"),
         ("compare = [3]", "compare is [3], but must be tables, each under [[compare]]"),
         ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of texts"),

@@ -62,6 +62,8 @@ def number(value: Any, origin: Origin, field: str) -> float:
 
 def several(value: Any, origin: Origin, field: str, of: str) -> list[Any]:
     """A list with something in it."""
+    if value is None:  # which TOML has no word for
+        raise BadInput(f"{origin}: {field} is missing, but must be a list of {of}, at least one")
     if not isinstance(value, list) or not value:
         raise origin.bad(field, value, f"a list of {of}, at least one")
     return value
