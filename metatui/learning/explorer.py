@@ -5,8 +5,10 @@ Nothing here is written, and nothing is learned from what is seen: θ stays what
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 import torch
 from torch import Tensor
@@ -29,6 +31,9 @@ MOST_LISTED = 2000
 """Classes of a source up to which they can be asked for by name; made-up ones are without end."""
 
 LARGEST_TASK = 2**31 - 1
+
+_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
+"""Of a character in its alphabet, at the end of its name."""
 
 
 def explore(
@@ -66,39 +71,58 @@ def drawn_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
 def classes_of(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     """The numbers of `ways` held-out classes that `text` asks for: numbers, names or beginnings of names, in order.
 
-    A beginning that several names have, such as an alphabet's, stands for as many of them as are still wanted.
+    A beginning that several names have, such as an alphabet's, stands for as many of them as are still wanted, upright
+    ones first; several such beginnings share what is wanted.
 
     Raises:
         BadInput: no such class, one twice, or not enough of them.
     """
-    count = source.class_count(SPLIT)
-    found: list[int] = []
-    for word in filter(None, map(str.strip, text.split(","))):
-        if word.isascii() and word.isdigit():
-            if int(word) >= count:
-                raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
-            numbers = [int(word)]
-        else:
-            numbers = _called(source, word, count)
-        # A name alone is one class; the beginning of several stands for those that are not there yet.
-        found += numbers if len(numbers) == 1 else [n for n in numbers if n not in found][: max(0, ways - len(found))]
-    if len(set(found)) < len(found):
+    words = [_meant(source, word) for word in filter(None, map(str.strip, text.split(",")))]
+    alone = [numbers[0] for numbers in words if len(numbers) == 1]
+    several = [[n for n in numbers if n not in alone] for numbers in words if len(numbers) > 1]
+    shares = _shared([len(numbers) for numbers in several], ways - len(alone))
+    if len(set(alone)) < len(alone):
         raise BadInput(f"classes are {shown(text)}, but each must be another")
-    if len(found) != ways:
-        raise BadInput(f"classes are {shown(text)}, which makes {len(found)}, but the run tells {ways} apart")
+    found: list[int] = []
+    left = iter(zip(several, shares, strict=True))
+    for numbers in words:
+        if len(numbers) == 1:
+            found += numbers
+        else:
+            among, share = next(left)
+            found += [n for n in among if n not in found][:share]
+    if len(found) != ways or 0 in shares:
+        made = max(len(found), len(words))
+        raise BadInput(f"classes are {shown(text)}, which makes {made}, but the run tells {ways} apart")
     return tuple(found)
 
 
-def _called(source: ImageSource, word: str, count: int) -> list[int]:
+def _meant(source: ImageSource, word: str) -> list[int]:
+    """The classes that `word` names or begins the names of."""
+    count = source.class_count(SPLIT)
+    if word.isascii() and word.isdigit():
+        if int(word) >= count:
+            raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
+        return [int(word)]
     if count > MOST_LISTED:
         raise BadInput(f"class is {shown(word)}, but must be a number from 0 to {count - 1}: there are too many names")
-    names = [source.class_name(SPLIT, number).lower() for number in range(count)]
-    if word.lower() in names:
-        return [names.index(word.lower())]
-    if found := [number for number, name in enumerate(names) if name.startswith(word.lower())]:
-        return found
-    groups = dict.fromkeys(source.class_name(SPLIT, number).split("/")[0] for number in range(count))
-    raise BadInput(f"class is {shown(word)}, but must be a number or begin as one of {shown(', '.join(groups), 300)}")
+    names = [source.class_name(SPLIT, number) for number in range(count)]
+    lower = [name.lower() for name in names]
+    if word.lower() in lower:
+        return [lower.index(word.lower())]
+    if found := [number for number, name in enumerate(lower) if name.startswith(word.lower())]:
+        return sorted(found, key=lambda number: number % source.turns)
+    groups = dict.fromkeys(_NUMBER.sub("", name) for name in names[:: source.turns])
+    raise BadInput(f"class is {shown(word)}, but must be a number or begin as one of {shown(', '.join(groups), 600)}")
+
+
+def _shared(sizes: Sequence[int], wanted: int) -> list[int]:
+    """`wanted` things dealt out by turns to groups that have so many each; fewer where there are no more."""
+    shares = [0] * len(sizes)
+    for _ in range(max(0, min(wanted, sum(sizes)))):
+        least = min(share for share, size in zip(shares, sizes, strict=True) if share < size)
+        shares[next(i for i, size in enumerate(sizes) if shares[i] == least and least < size)] += 1
+    return shares
 
 
 class _WaveSource(SinusoidSource):

@@ -122,6 +122,9 @@ def test_chosen_classes_are_the_task(images: Experiment) -> None:
         ("greek", 2, (0, 1)),
         ("latin, greek", 4, (3, 4, 0, 1)),
         ("1, greek", 3, (1, 0, 2)),
+        ("latin, greek", 3, (3, 4, 0)),
+        ("greek, latin", 5, (0, 1, 2, 3, 4)),
+        ("l, g", 2, (3, 0)),
     ],
 )
 def test_classes_by_number_and_by_alphabet(text: str, ways: int, numbers: tuple[int, ...]) -> None:
@@ -137,11 +140,25 @@ def test_classes_by_number_and_by_alphabet(text: str, ways: int, numbers: tuple[
         ("latin", "which makes 2, but the run tells 3 apart"),
         ("0,1,2,3", "which makes 4, but the run tells 3 apart"),
         ("", "which makes 0"),
+        ("0, 1, 2, latin", "which makes 4, but the run tells 3 apart"),
+        ("latin, l", "which makes 2, but the run tells 3 apart"),
     ],
 )
 def test_classes_that_cannot_be(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
         classes_of(Named("cpu"), text, 3)
+
+
+def test_of_an_alphabet_the_upright_characters_come_first() -> None:
+    class Turned(Named):
+        turns = 2
+
+        def class_name(self, split: str, number: int) -> str:
+            return f"Latin {number // 2 + 1}{' ↻90' * (number % 2)}"
+
+    assert classes_of(Turned("cpu"), "latin", 4) == (0, 2, 4, 1)
+    with pytest.raises(BadInput, match=r"begin as one of 'Latin'$"):
+        classes_of(Turned("cpu"), "Klingon", 4)
 
 
 def test_names_without_end_are_not_searched(images: Experiment) -> None:

@@ -64,6 +64,8 @@ class ImageSource(ABC):
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
     fingerprint: str = ""
     notices: tuple[str, ...] = ()
+    turns: int = 1
+    """How many classes in a row are one character, the first one upright."""
     name: ClassVar[str]
 
     def __init__(self, device: torch.device | str) -> None:

@@ -50,16 +50,16 @@ class OmniglotSource(ImageSource):
         super().__init__(device)
         self._characters = characters
         self._numbers = split_characters(split)
-        self._turns = 4 if rotations else 1
+        self.turns = 4 if rotations else 1
         # Turned once for ever: 100 MB, and an episode is one look-up.
-        turned = torch.stack([pixels.rot90(-turn, (2, 3)) for turn in range(self._turns)], 1)
+        turned = torch.stack([pixels.rot90(-turn, (2, 3)) for turn in range(self.turns)], 1)
         self._images = turned.flatten(0, 2).to(self.device)  # [character * turns * drawings, SIDE, SIDE]
 
     def class_count(self, split: Split) -> int:
-        return self._turns * len(self._numbers[split])
+        return self.turns * len(self._numbers[split])
 
     def class_name(self, split: Split, number: int) -> str:
-        position, turns = divmod(number, self._turns)
+        position, turns = divmod(number, self.turns)
         return f"{self._characters[int(self._numbers[split][position])]}{_TURNED[turns]}"
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
@@ -74,8 +74,8 @@ class OmniglotSource(ImageSource):
         return self.class_count("train")
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        position, turns = classes // self._turns, classes % self._turns
-        first = (self._numbers[split][position] * self._turns + turns) * DRAWINGS
+        position, turns = classes // self.turns, classes % self.turns
+        first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
         images = self._images.index_select(0, rows.flatten().to(self.device)).reshape(*rows.shape, SIDE, SIDE)
         # Not divided by 255: devices round that differently.

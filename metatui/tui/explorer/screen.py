@@ -167,7 +167,7 @@ class ExplorerScreen(ModalScreen[None]):
         ways = self.seen[0].ways
         question = (
             f"{ways} held-out classes, with commas between: numbers from 0, or names, or how names begin. An alphabet "
-            "stands for as many of its characters as are wanted."
+            "stands for as many of its characters as are wanted; several share them."
         )
         dialog = AskScreen("Classes", question, check=lambda _: None)
         if answer := await self.app.push_screen_wait(dialog):
