@@ -216,6 +216,7 @@ class CompareScreen(ModalScreen[None]):
             self.dismiss()
 
     def _ask(self) -> None:
+        first = self._helper is None
         if self._helper is None:
             self._helper = Helper()
             listen = partial(self._listen, self._helper)
@@ -223,7 +224,7 @@ class CompareScreen(ModalScreen[None]):
         self._request = self._helper.ask(
             partial(comparing, self._runs, tasks=self._tasks, steps=self._steps, shots=self._shots, target=self._target)
         )
-        self._say("Reading the runs…")
+        self._say("Loading torch, which takes some seconds, and reading the runs…" if first else "Reading the runs…")
 
     def _stop(self) -> None:
         if self._helper is not None:
