@@ -43,13 +43,17 @@ def planned(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
     screen = console()
     for each in suites:
         screen.print(Text.assemble((each.name, "bold"), "  ", cell(each.title)), soft_wrap=True)
-        rows = table("comparison", "run", "meta-steps", "done", "status", "name", numbers=("meta-steps", "done"))
-        for run, folder in Ledger(each, store).folders():
-            status, made = _standing(folder)
-            name = folder.id if folder else ""
-            rows.add_row(*map(cell, (run.comparison, run.label, f"{run.iterations:,}", f"{made:,}", status, name)))
-        screen.print(rows)
+        folders = Ledger(each, store).folders()
         for part in each.comparisons:
+            # A table for each, as a column with its name would leave no room for the runs' names on 80 columns.
+            rows = table("run", "meta-steps", "status", "name", numbers=("meta-steps",))
+            for run, folder in folders:
+                if run.comparison == part.name:
+                    status, made = _standing(folder)
+                    done = f"{made:,}/{run.iterations:,}"
+                    rows.add_row(*map(cell, (run.label, done, status, folder.id if folder else "")))
+            screen.print(cell(part.name), soft_wrap=True)
+            screen.print(rows)
             for warning in part.warnings:
                 screen.print(cell(f"warning: {part.name}: {warning}"), soft_wrap=not screen.is_terminal)
 
