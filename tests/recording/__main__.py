@@ -1,7 +1,7 @@
 """Records the app in tmux at two sizes, one SVG a step, beside this file or in the folder that is named.
 
-`python -m tests.recording` records the journey; `--studies chapter-small --runs DIR` how the runs of that suite, which
-are in DIR and finished, are compared and looked at closely.
+`python -m tests.recording` records the journey; `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
+how the runs of that suite, which are in DIR, alone there and finished, are compared and looked at closely.
 """
 
 from __future__ import annotations
@@ -42,13 +42,15 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
     parser.add_argument("--studies", metavar="SUITE")
     parser.add_argument("--runs", type=Path, metavar="DIR")
+    parser.add_argument("--compared", type=int, default=0, metavar="ROW")
+    parser.add_argument("--explored", type=int, nargs="+", default=[0], metavar="ROW")
     given = parser.parse_args(arguments)
     if shutil.which("tmux") is None:
         print("Nothing is recorded: tmux is not installed.")
         return 0
     given.folder.mkdir(parents=True, exist_ok=True)
     if given.studies:
-        record_studies(given.folder, given.studies, given.runs)
+        record_studies(given.folder, given.studies, given.runs, compared=given.compared, explored=given.explored)
     else:
         record_journey(given.folder)
     return 0
@@ -67,11 +69,19 @@ def record_journey(folder: Path) -> None:
 
 
 def record_studies(
-    folder: Path, suite: str, runs: Path | None, *, sizes: Sequence[tuple[int, int]] = SIZES, home: Path | None = None
+    folder: Path,
+    suite: str,
+    runs: Path | None,
+    *,
+    compared: int = 0,
+    explored: Sequence[int] = (0,),
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    home: Path | None = None,
 ) -> None:
     """
     Args:
         runs: Where the suite's runs are; in `home`, as a new user has them, where None.
+        compared, explored: Rows, as of `studies`.
         home: Of the user; an empty one where None.
     """
     for size in sizes:
@@ -80,7 +90,7 @@ def record_studies(
             if runs is not None:
                 env["METATUI_RUNS"] = str(runs.absolute())
             with Tmux(size=size, env=env) as terminal:
-                record(studies(terminal, suite), terminal, size, folder)
+                record(studies(terminal, suite, compared=compared, explored=explored), terminal, size, folder)
 
 
 def train(settings: Sequence[str], home: str) -> None:

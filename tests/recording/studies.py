@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from tests.terminal.watching import Terminal
 
 MOST_SUITES: Final = 20
 
+MEASURED: Final = 1800.0
+"""Seconds that a comparison may take: it is as long as the suite makes it, on machines with other things to do."""
 
-def studies(at: Terminal, suite: str) -> Iterator[str]:
+
+def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[int] = (0,)) -> Iterator[str]:
     """Starts when the app does and ends when it was told to quit; yields the name of each step when it can be seen.
 
     Args:
-        suite: The name of one of which two runs or more of its first comparison are finished, and nothing trains.
+        suite: The name of one of which two runs or more of the comparison are finished, and nothing trains.
+        compared: The row of a run of that comparison, in the suite's table.
+        explored: The rows of runs, at most three, in the table of all runs.
     """
     at.see("Settings", "F5 Start")
     at.press("u")
@@ -23,17 +28,14 @@ def studies(at: Terminal, suite: str) -> Iterator[str]:
     yield "17-suite"
 
     at.press("enter")
+    for _ in range(compared):
+        at.press("down")
     at.press("enter")
-    at.see("In words")
-    yield "18-compare-result"
-    for key, text, name in (
-        ("1", "meta-steps", "19-compare-training"),
-        ("2", "inner step", "20-compare-adaptation"),
-        ("4", "Costs of training", "21-compare-tables"),
-    ):
+    at.see("In words", patience=MEASURED)
+    yield "18-compare"
+    for key, text in (("1", "meta-steps"), ("2", "inner step"), ("4", "Costs of training")):
         at.press(key)
         at.see(text)
-        yield name
     at.press("escape")
     at.see("Suites: lists of runs")
     at.press("escape")
@@ -41,20 +43,21 @@ def studies(at: Terminal, suite: str) -> Iterator[str]:
 
     at.press("2")
     at.see("Result", "preset suite")
+    mark(at, explored)
     at.press("a")
     at.see("Held-out test task 0", "Inner rate")
-    at.see_gone("adapting")
-    yield "22-explorer"
+    at.until(lambda: "adapting" not in at.text and "Adapting" not in at.text, "the adapted task", MEASURED)
+    yield "19-explorer"
     at.press("escape")
     at.see("preset suite")
     at.press("v")
-    at.see("Parameter space of", "component 1", "held-out test tasks")
-    yield "23-parameter-space"
+    at.see("Parameter space of", "component 1", "held-out test tasks", patience=MEASURED)
+    yield "20-parameter-space"
     at.press("escape")
     at.see("preset suite")
     at.press("i")
     at.see("Pseudo-code")
-    yield "24-explain"
+    yield "21-explain"
     at.press("escape")
     at.see("preset suite")
     at.press("f10")
@@ -74,3 +77,17 @@ def choose(at: Terminal, suite: str) -> None:
 def shown(at: Terminal) -> str:
     """The name of the suite whose runs are seen; empty while they are read."""
     return next((row.split()[0] for row in at.rows if row.rstrip().endswith("runs finished")), "")
+
+
+def mark(at: Terminal, rows: Sequence[int]) -> None:
+    """Mark these rows of the table of runs, whose cursor is on the first; what the app says of it is gone then."""
+    cursor = 0
+    for number, row in enumerate(rows, 1):
+        for _ in range(abs(row - cursor)):
+            at.press("down" if row > cursor else "up")
+        cursor = row
+        at.press("space")
+        at.see(f"[{number}]")
+    told = f"{len(rows)} of at most 3"
+    at.see(told, patience=MEASURED)
+    at.see_gone(told)

@@ -13,7 +13,7 @@ from tests.recording.__main__ import record_studies
 from tests.terminal.program import environment
 from tests.test_suite_command import TINY
 
-STEPS = 8
+STEPS = 5
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
@@ -25,8 +25,8 @@ def test_every_step_is_recorded(tmp_path: Path) -> None:
     (suites / "tiny.toml").write_text(TINY)
     command = [sys.executable, "-m", "metatui", "suite", "tiny"]
     subprocess.run(command, env=environment() | {"HOME": str(home)}, check=True, capture_output=True)
-    record_studies(out, "tiny", None, sizes=[(80, 24)], home=home)
+    record_studies(out, "tiny", None, compared=1, explored=(1, 0), sizes=[(80, 24)], home=home)
     recorded = {file.stem: file.read_text() for file in out.glob("*.svg")}
     assert len(recorded) == STEPS
-    assert "In words" in recorded["80x24-18-compare-result"]
-    assert "Held-out test task 0" in recorded["80x24-22-explorer"]
+    assert "In words" in recorded["80x24-18-compare"]
+    assert "Held-out test task 0" in recorded["80x24-19-explorer"]

@@ -57,4 +57,4 @@ def test_both_sizes_have_every_step() -> None:
         [p.stem.removeprefix(size) for p in RECORDED if p.stem.startswith(size)] for size in ("80x24-", "160x48-")
     )
     assert small == large
-    assert [int(step[:2]) for step in small] == list(range(1, 17))
+    assert [int(step[:2]) for step in small] == list(range(1, 22))

@@ -13,7 +13,7 @@ from typing import Final
 from tests.terminal.watching import Terminal
 
 KEYS: Final[Mapping[str, str]] = {
-    "enter": "Enter", "tab": "Tab", "escape": "Escape", "space": "Space", "down": "Down",
+    "enter": "Enter", "tab": "Tab", "escape": "Escape", "space": "Space", "down": "Down", "up": "Up",
     "ctrl+n": "C-n", "ctrl+o": "C-o", "ctrl+home": "C-Home", "ctrl+end": "C-End",
 } | {f"f{number}": f"F{number}" for number in range(1, 13)}  # fmt: skip
 

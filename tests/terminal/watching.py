@@ -59,9 +59,9 @@ class Terminal(ABC):
                 return found[1]
         return ""
 
-    def see(self, *texts: str) -> None:
+    def see(self, *texts: str, patience: float = PATIENCE) -> None:
         """Wait until all of `texts` are on the screen at once."""
-        self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen")
+        self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen", patience)
 
     def see_progress(self) -> None:
         """Wait until the run that is shown has come further than it is now."""
@@ -88,11 +88,11 @@ class Terminal(ABC):
     def _see_explained_other_than(self, label: str) -> None:
         self.until(lambda: self.explained not in ("", label), "the next field explained")
 
-    def until(self, holds: Callable[[], object], what: str) -> None:
-        """Look until `holds()`; AssertionError where the program ends first, or patience does."""
-        deadline = time.monotonic() + PATIENCE
+    def until(self, holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
+        """Look until `holds()`; AssertionError where the program ends first, or `patience`, in seconds, does."""
+        deadline = time.monotonic() + patience
         while not holds():
             if not self.look() and not holds():
                 raise AssertionError(f"not before the end: {what}; {self.condition}\n{self.text}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"not within {PATIENCE:g} s: {what}; {self.condition}\n{self.text}")
+                raise AssertionError(f"not within {patience:g} s: {what}; {self.condition}\n{self.text}")
