@@ -8,6 +8,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.survival.app_memory import watch_app
 from tests.survival.cases import CASES
 from tests.survival.killing import survive
 from tests.survival.memory import watch
@@ -19,11 +20,18 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50, help="at least so many in all")
     parser.add_argument("--seed", type=int, default=0, help="draws the moments")
     parser.add_argument("--only", default="", help="a part of the algorithm's and engine's name: maml/loop")
-    memory = parser.add_subparsers(dest="command").add_parser("memory", help="is the memory of long runs flat?")
+    commands = parser.add_subparsers(dest="command")
+    memory = commands.add_parser("memory", help="is the memory of long runs flat?")
     memory.add_argument("--minutes", type=float, default=1.0, help="for each algorithm and engine")
     memory.add_argument("--only", default="", help="a part of the algorithm's and engine's name")
     memory.add_argument("--device", default="cpu")
+    app_memory = commands.add_parser("app-memory", help="is that of the app flat, and of the run in it?")
+    app_memory.add_argument("--minutes", type=float, default=30.0, help="of training")
+    app_memory.add_argument("--warm-up", type=float, default=5.0, help="minutes after which it may grow no more")
+    app_memory.add_argument("--preset", default="quick")
     given = parser.parse_args()
+    if given.command == "app-memory":
+        return watch_app(preset=given.preset, minutes=given.minutes, warm_up=given.warm_up)
     if given.command == "memory":
         return watch(minutes=given.minutes, only=given.only, device=given.device)
     return kill(given.kills, given.seed, given.only)

@@ -10,6 +10,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from metatui.settings import Scalar
 from metatui.toml import settings_toml
@@ -78,17 +79,23 @@ def _sampled(pid: int, *, seconds: float, device: str) -> Samples:
     samples, until = Samples(), time.monotonic() + seconds
     while time.monotonic() < until:
         time.sleep(1)
-        samples.process.append(_resident(pid))
+        samples.process.append(resident(pid).own)
         if device.startswith("cuda"):
             samples.device.append(_on_device(pid))
     return samples
 
 
-def _resident(pid: int) -> int:
-    """What is the process's own: not the files that it has mapped."""
-    status = Path(f"/proc/{pid}/status").read_text()
-    line = next(line for line in status.splitlines() if line.startswith("RssAnon:"))
-    return 1024 * int(line.split()[1])
+class Resident(NamedTuple):
+    """Bytes of a process that are in memory."""
+
+    own: int
+    """Without the files that it has mapped."""
+    all: int
+
+
+def resident(pid: int) -> Resident:
+    status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return Resident(*(1024 * int(status[name].split()[0]) for name in ("RssAnon", "VmRSS")))
 
 
 def _on_device(pid: int) -> int:

@@ -1,0 +1,61 @@
+"""Is the memory of the app flat, and that of the run in it? The real program trains on a terminal of 120x40 that takes
+whatever it is sent, and its processes are asked every second."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+
+from metatui.runs.store import RunStore
+from tests.benchmarks.app_terminal import Watched, new_home, settings
+from tests.survival.memory import FLAT, Resident, resident
+from tests.terminal.checks import trainer
+
+WINDOW = 30
+"""Seconds over which a median is taken, so that no moment decides."""
+
+TOLD_EVERY = 60
+"""Seconds between two lines of what there is."""
+
+
+def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
+    """Prints what each process has while `preset` trains for so many `minutes`, and by how much that grew after those
+    of the `warm_up`. Returns the exit code: 1 where it grew in any of them."""
+    with new_home() as home:
+        samples, reached = _trained(home, preset, seconds=round(60 * minutes))
+    print(f"{reached:,} meta-steps\n{'process':9}{'memory':8}{'warm':>12}{'end':>12}{'growth':>8}")
+    grew = 0
+    for name, taken in samples.items():
+        for kind in Resident._fields:
+            warm = _middle(taken, kind, round(60 * warm_up))
+            end = _middle(taken, kind, len(taken))
+            grew += end > (1 + FLAT) * warm
+            print(f"{name:9}{kind:8}{warm / 2**20:8.1f} MiB{end / 2**20:8.1f} MiB{end / warm - 1:8.1%}")
+    return 1 if grew else 0
+
+
+def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[Resident]], int]:
+    """Each process's memory, once a second, and the meta-steps that were made."""
+    endless = settings(training__iterations=100_000_000, compute__device="cpu")
+    with Watched("--preset", preset, *endless, "--start", home=home) as app:
+        app.wait_for(b"meta-steps/s")
+        began = time.monotonic()
+        (run,) = RunStore(home / "runs").runs()
+        processes = {"app": app.app, "trainer": trainer(run), "parent": app.process.pid}
+        samples: dict[str, list[Resident]] = {name: [] for name in processes}
+        for second in range(1, seconds + 1):
+            time.sleep(max(0.0, began + second - time.monotonic()))
+            for name, pid in processes.items():
+                samples[name].append(resident(pid))
+            if second % TOLD_EVERY == 0:
+                now = ", ".join(f"{name} {taken[-1].own / 2**20:.1f} MiB" for name, taken in samples.items())
+                print(f"{second // 60:3} min: {now}", flush=True)
+        told = time.monotonic()
+        app.press("f7")  # a run goes on without its app
+        app.wait_for(b"Stopped", since=told)
+        return samples, run.metrics().read_all()[-1].iteration
+
+
+def _middle(samples: list[Resident], kind: str, until: int) -> float:
+    return float(statistics.median(getattr(each, kind) for each in samples[max(0, until - WINDOW) : until]))
