@@ -11,6 +11,7 @@ from textual.widgets import Input
 from metatui.learning.events import Failed
 from metatui.tui.actions import Phase
 from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.failure import FailureScreen
 from metatui.tui.words import Words
 from tests.monkey.actor import still_answers
@@ -54,6 +55,21 @@ async def test_every_screen_opens_in_a_terminal_of_no_size(key: str, make: Make,
         await pilot.press(key)
         await pilot.resize_terminal(1, 1)
         await pilot.pause()
+        assert await still_answers(app, pilot)
+
+
+async def test_dialogs_over_dialogs_are_each_drawn_over_what_is_behind_them(make: Make) -> None:
+    """As where a key that asks is pressed once more before it has asked."""
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("u")
+        for question in ("the first", "the second"):
+            app.push_screen(ConfirmScreen("Suite", question, yes="Train"))
+            await pilot.pause()
+        await pilot.resize_terminal(70, 20)
+        drawn = app.export_screenshot(simplify=True)
+        assert "Suites:" in drawn
+        assert "the&#160;second" in drawn
         assert await still_answers(app, pilot)
 
 

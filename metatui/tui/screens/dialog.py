@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self
 
+from textual._context import visible_screen_stack
 from textual.css.styles import RulesMap
 from textual.geometry import Region
 from textual.screen import ModalScreen, Screen, ScreenResultType
@@ -50,8 +51,15 @@ class Behind(Visual):
 
     def render_strips(self, width: int, height: int | None, style: Style, options: RenderOptions) -> list[Strip]:
         if self._strips is None:
-            # Textual has no other way to a screen that is not the first one.
-            self._strips = [strip.discard_meta() for strip in self.screen._compositor.render_strips(self.size)]
+            # Textual has no other way to a screen that is not the first one. One that is transparent takes the last of
+            # these for what is behind it, which may be in front of it where dialogs lie over dialogs: without end.
+            stack = self.screen.app.screen_stack
+            below = stack[: stack.index(self.screen)] if self.screen in stack else []
+            before = visible_screen_stack.set(below)
+            try:
+                self._strips = [strip.discard_meta() for strip in self.screen._compositor.render_strips(self.size)]
+            finally:
+                visible_screen_stack.reset(before)
         return self._strips[:height]
 
     def get_optimal_width(self, rules: RulesMap, container_width: int) -> int:
