@@ -84,3 +84,8 @@ def cpu_seconds(pid: int) -> float:
     """That a process has used until now."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+
+def bytes_written(pid: int) -> int:
+    """That a process has handed to the system until now, to its terminal and its files."""
+    return int(Path(f"/proc/{pid}/io").read_text().partition("wchar: ")[2].split()[0])

@@ -16,6 +16,7 @@ from tests.terminal.checks import (
     SMALL,
     assert_nothing_lost,
     assert_usable,
+    bytes_written,
     cpu_seconds,
     happened,
     processes_of,
@@ -34,6 +35,9 @@ PLAIN = ("--set", "compute.engine=batched")
 """Without a compiler that works beside the run."""
 
 TRAINING = ("--preset", "quick", *ENDLESS, *PLAIN, "--start")
+FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "5"))
+"""How long a terminal takes nothing; a minute is what is promised."""
+
 SHORT = ("--preset", "quick", "--set", "training.iterations=4000", "--set", "compute.device=cpu", *PLAIN, "--start")
 """A run of some ten seconds."""
 
@@ -148,6 +152,30 @@ def test_a_terminal_that_goes_away_without_a_signal(open_program: Open, runs_dir
         program.hang_up()
         wait_for(lambda: app not in processes_of(runs_dir))
     assert processes_of(runs_dir) == {trainer(run)}
+
+
+def test_a_terminal_that_takes_nothing_costs_the_run_no_step(open_program: Open, runs_dir: Path) -> None:
+    """As where an SSH client is suspended: the app can draw no more, and waits with all that it has to show."""
+    with open_program(*TRAINING, size=(120, 40)) as program:
+        program.see("Running")
+        program.see_progress()
+        run = only_run(runs_dir)
+        steps = run.metrics()
+        written = -1
+        while written != (written := bytes_written(program.app)):
+            for _ in range(20):  # each tab is some kilobytes
+                program.press("ctrl+n")
+            time.sleep(3.0)  # an app that is not held up draws several times within that
+        steps.read_all()
+        for _ in range(FROZEN_SECONDS):
+            time.sleep(1.0)
+            made = steps.read_all()
+            assert made
+        assert bytes_written(program.app) == written
+        program.until(lambda: program.meta_step >= made[-1].iteration, "where the run has come to")
+        program.press("f7")
+        program.see("F5 Start", "Stopped")
+    assert_nothing_lost(run)
 
 
 def test_to_the_shell_and_back(open_program: Open, runs_dir: Path) -> None:
