@@ -13,7 +13,7 @@ from pathlib import Path
 
 from metatui.tui.app import make_app
 from tests.monkey.actor import Monkey, still_answers
-from tests.monkey.runs import SmallSessions, small, stop_all, wrong_with
+from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
 
 PIECE = 500
 """Actions after which the app must still answer."""
@@ -33,10 +33,11 @@ def main() -> int:
         root = Path(folder) / "runs"
         monkey = Monkey(random.Random(seed))
         began = time.monotonic()
-        try:
-            starts = asyncio.run(_storm(monkey, root, given.actions))
-        finally:
-            stop_all(root)
+        with small_suite(Path(folder) / "suites"):
+            try:
+                starts = asyncio.run(_storm(monkey, root, given.actions))
+            finally:
+                stop_all(root)
         wrong = wrong_with(root)
         runs = len(list(root.iterdir()))
     done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(monkey.done.items()))

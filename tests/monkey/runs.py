@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from unittest.mock import patch
 
 from metatui.changes import Planned
-from metatui.errors import MetatuiError
+from metatui.errors import BadInput, MetatuiError
 from metatui.knobs import parse
 from metatui.learning.events import Command, Stop
 from metatui.runs.checkpoints import newest_checkpoint
@@ -15,6 +17,7 @@ from metatui.runs.control import LiveRun
 from metatui.runs.folder import RunFolder
 from metatui.runs.live import live_runs
 from metatui.runs.store import RunStore
+from metatui.runs.suite import Ledger, background, files
 from metatui.settings import Settings
 from metatui.tui.sessions import RealSessions
 from metatui.tui.training import SessionLike
@@ -22,7 +25,7 @@ from metatui.tui.training import SessionLike
 AT_ONCE = 2
 """Runs that are live together: each is a process with torch."""
 
-PATIENCE = 120
+PATIENCE = 360
 """Looks, half a second each, until a run that was told to stop has stopped."""
 
 
@@ -38,6 +41,25 @@ def small() -> Settings:
             "checkpoint": {"every": 2},
         }
     )
+
+
+SUITE = """
+[suite]
+title = "Small runs"
+source = "a monkey"
+notes = "Each takes some seconds."
+
+[[compare]]
+name = "waves"
+seeds = [0, 1, 2]
+grid = { algorithm.name = ["maml", "fomaml"] }
+
+[compare.set]
+model.hidden = [8, 8]
+training.iterations = 2000
+evaluation = { every = 500, tasks = 10, test_tasks = 10, inner_steps = 2 }
+compute = { device = "cpu", engine = "batched", threads = 1 }
+"""
 
 
 class SmallSessions(RealSessions):
@@ -60,9 +82,22 @@ class SmallSessions(RealSessions):
             raise MetatuiError(f"{AT_ONCE} runs are going on already")
 
 
+@contextmanager
+def small_suite(folder: Path) -> Iterator[None]:
+    """The one suite there is, instead of those that take a machine for hours. It is written to `folder`."""
+    folder.mkdir()
+    (folder / "small.toml").write_text(SUITE)
+    with patch.object(files, "bundled_dir", lambda: folder):
+        yield
+
+
 def stop_all(root: Path) -> None:
-    """Stop what is live, and wait until it is over. Raises TimeoutError."""
+    """Stop what is live, and wait until it is over: the suite first, which would begin another run. Raises
+    TimeoutError."""
     store, stop = RunStore(root), Stop()
+    for suite in files.bundled():
+        with suppress(BadInput):  # nobody makes its runs
+            background.stop(Ledger(suite, store))
     for _ in range(PATIENCE):
         live = [each.run for each in live_runs(store)]
         if not live:
