@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from metatui.tui.helper.parent import CHILD
+
 SECONDS = 30
 """Of CPU time that a case may take: it takes a tenth of one where all is well."""
 
@@ -89,7 +91,7 @@ class Watch:
 def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
     """Whether it is a helper process of the app's, or what the two say to each other."""
     if event == "subprocess.Popen":
-        return list(arguments[1][:2]) == [sys.executable, "-m"] and str(arguments[1][2]).startswith("metatui.")
+        return tuple(arguments[1]) == CHILD
     return event == "pickle.find_class" and str(arguments[0]).startswith("metatui.")
 
 
