@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -85,8 +86,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with contextlib.suppress(AttributeError, ValueError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        return _code(arguments)
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            _flush(stream)
+
+
+def _code(arguments: Sequence[str] | None) -> int:
+    try:
         result = cli.main(args=arguments, prog_name="metatui", standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout:  # which a closed one is not
+            sys.stdout.flush()
     except MetatuiError as error:
         return _say(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -95,14 +105,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _say(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         return _say("interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read us has gone; without this, Python complains once more when it flushes at exit.
-        with contextlib.suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # whoever read us has gone
         return FAILED
     except Exception as error:
         return _say(_unexpected(error), FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _flush(stream: TextIO | None) -> None:
+    """Where `stream` takes no more it leads nowhere from here on: Python would complain once more when it flushes at
+    exit, and end with a code of its own."""
+    if stream is None:  # it was closed before we began
+        return
+    try:
+        stream.flush()
+    except OSError:
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except ValueError:  # closed
+        pass
 
 
 def _say(sentence: str, code: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from typing import Any
+from typing import IO, Any, TextIO, cast
 
 import click
 from rich import box
@@ -14,19 +17,71 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from metatui.errors import MetatuiError
+from metatui.files import reason
 from metatui.learning.events import Curve, Evaluation
 from metatui.runs.lines import finite
 from metatui.text import plain
 
 
 def emit(item: Mapping[str, Any]) -> None:
-    """One JSON object on standard output; numbers that JSON has no word for are null."""
-    click.echo(json.dumps(finite(item), indent=2, allow_nan=False))
+    """One JSON object on standard output; numbers that JSON has no word for are null. Raises MetatuiError."""
+    if sys.stdout:
+        click.echo(json.dumps(finite(item), indent=2, allow_nan=False), file=cast("IO[str]", _Output(sys.stdout)))
+
+
+class _Stream(io.TextIOBase):
+    """`stream`, where it is not said in a traceback that it takes no more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with self._refusing():
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with self._refusing():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._stream.encoding
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        """For standard error: where the terminal is gone, a pipe has lost its reader or a log's disk is full, what was
+        to be shown is not worth the run that it is about."""
+        with suppress(OSError, ValueError):
+            yield
+
+
+class _Output(_Stream):
+    """For standard output, which somebody wants to have whole."""
+
+    @contextmanager
+    def _refusing(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:  # nobody does any more
+            raise
+        except OSError as error:
+            raise MetatuiError(f"standard output cannot be written: {reason(error)}") from None
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console that honours NO_COLOR, and takes names from outside literally."""
-    return Console(stderr=stderr, highlight=False, markup=False, emoji=False)
+    """A console that honours NO_COLOR, and takes names from outside literally. What standard error does not take is
+    dropped; where standard output does not, MetatuiError is raised."""
+    stream = sys.stderr if stderr else sys.stdout
+    file = (_Stream if stderr else _Output)(stream) if stream else None
+    return Console(file=cast("IO[str] | None", file), stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
 def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
