@@ -108,7 +108,9 @@ def _tell(number: int, words: LastWords) -> None:
     from metatui import paths
     from metatui.tui.last_words import goes_on
 
-    lines = [f"metatui was ended by {signal.Signals(number).name}; what it said last is in {paths.log_file()}"]
+    named = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
+    name = named.get(number, f"signal {number}")
+    lines = [f"metatui was ended by {name}; what it said last is in {paths.log_file()}"]
     if run := words.run:
         lines.append(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())
