@@ -201,6 +201,7 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with run.metrics_path.open("ab") as file:
         file.write(b'{"iteration":')
     (run.checkpoints_path / ".last.new.4242.tmp").write_bytes(b"half")
+    (run.path / ".crash.log.4242.tmp").write_bytes(b"half")
     (run.checkpoints_path / "last.new").write_bytes(b"whole, but for the rename")
     return root
 

@@ -61,7 +61,8 @@ class RunWriter:
         self._memory: PeakMemory | None = None
         self._evaluations = _kept(run, iteration)
         self._todo: deque[tuple[str, Callable[[], None]]] = deque()
-        remove_leftovers(run.path, (run.settings_path.name, run.evaluation_path.name, run.adaptation_path.name))
+        written_whole = (run.settings_path, run.evaluation_path, run.adaptation_path, run.crash_path)
+        remove_leftovers(run.path, [path.name for path in written_whole])
         clean_checkpoints(run.checkpoints_path)
         self._metrics = MetricsWriter(run.metrics_path, after=iteration)
         self._journal = JournalWriter(run.journal_path)

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 
 from metatui.errors import BadInput, shown
-from metatui.files import read_bounded, write_atomically, writing
+from metatui.files import read_bounded, remove_leftovers, write_atomically, writing
 from metatui.runs.folder import RunFolder
 from metatui.runs.lock import RunLock, holder, is_held
 from metatui.runs.store import RunStore
@@ -69,6 +69,7 @@ class Ledger:
             with writing(self.messages_path):
                 self.messages_path.write_bytes(b"")
                 self.failures_path.unlink(missing_ok=True)
+            remove_leftovers(self.folder, (self.path.name, self.failures_path.name))
         except BaseException:
             self._lock.release()
             raise
