@@ -299,10 +299,11 @@ class Disk:
         save_checkpoint(folder, kind, state)
 
 
-def test_a_full_disk_pauses_the_run_until_there_is_room(
-    whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
+def test_a_disk_that_refuses_pauses_the_run_until_it_does_not(
+    number: int, whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    disk = Disk(monkeypatch)
+    disk = Disk(monkeypatch, number)
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = []
     for event in session:
@@ -310,7 +311,7 @@ def test_a_full_disk_pauses_the_run_until_there_is_room(
         if isinstance(event, events.Paused):
             assert session.outcome.status == "paused"
             assert isinstance(seen[-2], events.Warned)
-            assert "no space left on device: training waits" in seen[-2].text
+            assert f"{os.strerror(number).lower()}: training waits" in seen[-2].text
             assert disk.asked == 1
             disk.full = False
         if isinstance(event, Progress) and event.iteration == 15:
