@@ -16,6 +16,10 @@ ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
 """Beside which a file's own mutations are half of all."""
 
 
+LARGEST = 10**7
+"""Bytes of a file that is taken in to be broken; those of our samples have less."""
+
+
 @dataclass(frozen=True)
 class Target:
     """Files of the home folder that are broken, and who reads them then."""
@@ -35,7 +39,7 @@ class Target:
         said = []
         for _ in range(chance.randint(1, self.most)):
             pattern = chance.choice(sorted(self.files))
-            found = sorted(path for path in home.glob(pattern) if path.is_file() and not path.is_symlink())
+            found = sorted(path for path in home.glob(pattern) if _can_be_read(path))
             if found:
                 path, own = chance.choice(found), self.files[pattern]
                 mutation = chance.choice((*ANY, *own * 3))
@@ -46,6 +50,11 @@ class Target:
                     mutation(path, chance)
                 said.append(f"{mutation.__name__} {path.relative_to(home)}")
         return ", ".join(said)
+
+
+def _can_be_read(path: Path) -> bool:
+    """Whether it can be broken once more: not where it has been made to claim a terabyte."""
+    return path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST
 
 
 RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
