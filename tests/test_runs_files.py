@@ -19,7 +19,7 @@ from metatui.errors import BadInput, MetatuiError
 from metatui.files import WriteRefused
 from metatui.learning.events import Curve, Evaluation, ImageView, Progress, RegressionView
 from metatui.runs.folder import RunFolder, run_folder
-from metatui.runs.journal import JournalWriter, in_force, last_status, read_journal
+from metatui.runs.journal import LARGEST, JournalWriter, in_force, last_status, read_journal
 from metatui.runs.lines import line, parse_lines
 from metatui.runs.lock import RunLock, is_held
 from metatui.runs.metrics import MetricsReader, MetricsWriter, last_progress
@@ -128,6 +128,22 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     assert [(e.event, e.iteration) for e in entries] == [("started", 0), ("paused", 7)]
     assert entries[1].details == {"odd": None}
     assert entries[1].time.utcoffset() is not None
+
+
+def test_a_journal_of_many_megabytes_remembers_what_the_run_was_told(tmp_path: Path) -> None:
+    """By which it is resumed, however many validations came after that."""
+    writer = JournalWriter(tmp_path / "journal.jsonl")
+    writer.append("started", 0, device="cpu")
+    writer.append("tweaked", 1, path="algorithm.inner_lr", old=0.01, new=0.02)
+    writer.append("evaluated", 2, regular=False)
+    validations = 3 * LARGEST // 1000
+    for iteration in range(3, 3 + validations):
+        writer.append("evaluated", iteration, regular=True, padding="x" * 1000)
+    writer.close()
+    read = read_journal(tmp_path / "journal.jsonl")
+    assert [(entry.event, entry.iteration) for entry in read[:3]] == [("started", 0), ("tweaked", 1), ("evaluated", 2)]
+    assert [entry.iteration for entry in read[3:]] == list(range(3 + validations - len(read) + 3, 3 + validations))
+    assert LARGEST // 1200 < len(read) < validations
 
 
 def test_a_restart_undoes_what_came_after_its_checkpoint(tmp_path: Path) -> None:

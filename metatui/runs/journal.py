@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,12 +11,21 @@ from typing import Any, Literal
 
 from metatui.errors import shown
 from metatui.formats import FORMAT, check_format
-from metatui.runs.lines import LinesWriter, parse_lines, read_tail
-from metatui.runs.metrics import MOST
+from metatui.runs.lines import LinesWriter, parse_lines, read_range
+from metatui.runs.metrics import CHUNK, LONGEST_LINE, MOST
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
+"""Bytes at the end of a journal that are read whole; a run of hours with a validation every moment writes more."""
+
+FURTHEST = 1024 * 1024 * 1024
+"""Bytes before the end in which `REMEMBERED` is looked for."""
+
+REMEMBERED = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
+REGULAR = b'"regular":true'
+MOST_REMEMBERED = 20_000
+"""Lines, none of them longer than `LONGEST_LINE`."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",
@@ -66,8 +76,27 @@ class JournalWriter:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Every event that can be read, in order; empty where there is no journal."""
-    return [e for item in parse_lines(read_tail(path, LARGEST)) if (e := _entry(item)) is not None]
+    """Every event that can be read, in order; empty where there is no journal. Of what stands before the last `LARGEST`
+    bytes only how the run was begun and what it was told: it is resumed by that."""
+    try:
+        size = path.stat().st_size
+    except (OSError, ValueError):
+        return []
+    kept: list[bytes] = []
+    at, rest = max(0, size - FURTHEST), b""
+    while at < size - LARGEST and len(kept) < MOST_REMEMBERED:
+        data = read_range(path, at, min(CHUNK, size - LARGEST - at))
+        if not data:
+            break
+        at += len(data)
+        *lines, rest = (rest + data).split(b"\n")
+        kept += [
+            each for each in lines if len(each) <= LONGEST_LINE and REMEMBERED.search(each) and REGULAR not in each
+        ]
+        rest = rest[:CHUNK]
+    at = max(at, size - LARGEST)
+    text = b"\n".join([*kept, rest + read_range(path, at, LARGEST)])
+    return [e for item in parse_lines(text) if (e := _entry(item)) is not None]
 
 
 def check_journal(entries: Iterable[Entry], path: Path) -> None:
