@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -18,8 +19,10 @@ import metatui
 from metatui import paths
 from metatui.cli import main, progress
 from metatui.errors import MetatuiError
+from metatui.files import WriteRefused
 from metatui.learning import check as checks
-from metatui.runs import writer
+from metatui.runs import session, writer
+from metatui.runs.checkpoints import save_checkpoint
 from metatui.runs.store import RunStore
 
 SMALL = [
@@ -124,6 +127,25 @@ def test_a_run_that_is_cut_off_reports_too(
     assert answer(capsys, "run", *SMALL, code=code)["status"] == status
     (run,) = RunStore().runs()
     assert run.status() == status
+
+
+def test_a_run_that_waits_for_its_disk_says_that_it_does_and_that_it_goes_on(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[WriteRefused] = []
+
+    def full_at_first(folder: Path, *more: Any) -> None:
+        if not refused:
+            refused.append(WriteRefused(folder, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+            raise refused[0]
+        save_checkpoint(folder, *more)
+
+    monkeypatch.setattr(writer, "save_checkpoint", full_at_first)
+    monkeypatch.setattr(session, "TRY_EVERY", 0.0)
+    assert main(["run", *SMALL]) == 0
+    said = capsys.readouterr().err
+    warned, paused, resumed = (said.index(words) for words in ("training waits", "paused after", "goes on after"))
+    assert warned < paused < resumed
 
 
 LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.every=50", "--device", "cpu"]

@@ -119,6 +119,10 @@ def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
             text = f"{event.path} changed from {event.old} to {event.new} at meta-step {event.iteration:,}"
         case events.Warned():
             text = f"warning: {event.text}"
+        case events.Paused():
+            text = f"paused after meta-step {event.iteration:,}"
+        case events.Resumed():
+            text = f"goes on after meta-step {event.iteration:,}"
         case events.Noted():
             text = event.text
         case events.Finished():
