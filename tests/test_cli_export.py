@@ -73,6 +73,15 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
+def test_a_journal_of_a_stranger_rings_no_bell(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    journal = JournalWriter(run.journal_path)
+    journal.write("evaluated", 10, split="val\x07", batch_norm="\x1b[2J", tasks=["\x07"])
+    journal.close()
+    assert main(["runs", "export", run.id, "--evaluations"]) == 0
+    (row,) = csv.DictReader(io.StringIO(capsys.readouterr().out))
+    assert (row["split"], row["batch_norm"], row["tasks"]) == ("val\ufffd", "\ufffd[2J", "['\\x07']")
+
+
 def test_into_a_file_which_is_replaced_only_by_force(
     run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

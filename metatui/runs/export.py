@@ -10,6 +10,7 @@ from typing import Any, TextIO
 from metatui.errors import MetatuiError, shown
 from metatui.learning.events import Progress
 from metatui.runs.folder import RunFolder
+from metatui.text import plain
 
 VALIDATION = (
     "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
@@ -39,7 +40,8 @@ def validation_rows(run: RunFolder) -> Iterator[Row]:
     """`VALIDATION`, then the validations that still hold: the metric after the last inner step and its protocol."""
     yield VALIDATION
     for entry in run.validations():
-        yield [entry.iteration, *(entry.details.get(name) for name in VALIDATION[1:])]
+        details = (entry.details.get(name) for name in VALIDATION[1:])
+        yield [entry.iteration, *(plain(each) if isinstance(each, str) else each for each in details)]
 
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> int:
