@@ -26,5 +26,12 @@ class Entry(Input):
     def on_paste(self, event: Paste) -> None:
         """What is pasted may be megabytes, which Textual would lay out anew with every key, or hold control characters;
         its own handler comes after this one."""
-        lines = event.text[: LONGEST - len(self.value)].splitlines()
-        event.text = "".join(c if c.isprintable() else " " for c in lines[0]) if lines else ""
+        event.text = self._fitting(event.text)
+
+    def action_paste(self) -> None:
+        """The app's own clipboard, on which any part of the screen may be."""
+        self.replace(self._fitting(self.app.clipboard), *self.selection)
+
+    def _fitting(self, text: str) -> str:
+        lines = text[: LONGEST - len(self.value)].splitlines()
+        return "".join(c if c.isprintable() else " " for c in lines[0]) if lines else ""

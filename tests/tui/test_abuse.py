@@ -87,6 +87,19 @@ async def test_five_megabytes_pasted_into_a_field_are_told_to_be_no_number(make:
         assert await still_answers(app, pilot)
 
 
+async def test_what_was_copied_from_the_screen_is_pasted_as_one_line(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(80, 24)) as pilot:
+        field = (await app.form.reveal("algorithm.inner_lr")).control
+        assert isinstance(field, Input)
+        field.focus()
+        await pilot.pause()
+        field.select_all()
+        app.copy_to_clipboard("0.5\x07 \n" + "Curves\n" * 500_000)
+        await pilot.press("ctrl+v")
+        assert field.value == "0.5  "
+
+
 async def test_five_megabytes_pasted_where_no_field_is_do_nothing(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:

@@ -230,6 +230,10 @@ async def test_it_is_written_to_a_file(make: Make, tmp_path: Path) -> None:
         assert (tmp_path / "made.svg").read_text().startswith("<svg")
         assert "is there already" in await write("made.svg")
         assert "must end in one of" in await write("made.doc")
+        assert "file name too long" in await write(f"{'x' * 4000}.svg")
+        app.screen.query_one("#export-path", Input).value = "~nobody-of-this-name/made.svg"
+        await pilot.press("enter")
+        assert "not known on this machine" in str(app.screen.query_one("#export-error").render())
         assert [file.name for file in tmp_path.glob("made*")] == ["made.svg"]
 
 

@@ -12,8 +12,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Label
 
+from metatui import paths
 from metatui.errors import MetatuiError, shown
-from metatui.runs.comparison.exports import EXPORTS
+from metatui.runs.comparison.exports import EXPORTS, check
 from metatui.tui.entry import Entry
 from metatui.tui.form.toggle import Toggle
 from metatui.tui.screens.dialog import Dialog
@@ -53,8 +54,9 @@ class ExportScreen(Dialog[Path | None]):
     @on(Button.Pressed, "#write")
     @on(Input.Submitted)
     def _try(self) -> None:
-        path = Path(self.query_one("#export-path", Input).value.strip()).expanduser()
         try:
+            path = paths.expanded(self.query_one("#export-path", Input).value.strip())
+            check(path)
             if path.is_file() and not self.query_one("#export-overwrite", Toggle).value:
                 self._say(f"{shown(str(path), 200)} is there already: turn on Replace, or give another name")
                 return

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from metatui.errors import BadInput, shown
-from metatui.files import write_atomically
+from metatui.files import reason, write_atomically
 from metatui.runs.comparison.exports.as_csv import as_csv
 from metatui.runs.comparison.exports.as_json import as_json, as_text
 from metatui.runs.comparison.exports.as_markdown import as_markdown
@@ -31,10 +31,14 @@ def check(path: Path) -> None:
     """Raises BadInput where nothing could be written to `path`, so that it is known before anything is computed."""
     if path.suffix.lower() not in EXPORTS:
         raise BadInput(f"{shown(str(path), 200)} must end in one of {', '.join(EXPORTS)}: that says what to write")
-    if not path.parent.is_dir():
-        raise BadInput(f"{shown(str(path), 200)} cannot be written: there is no folder {shown(str(path.parent), 200)}")
-    if path.is_dir():
-        raise BadInput(f"{shown(str(path), 200)} is a folder, but must be a file")
+    try:
+        if not path.parent.is_dir():
+            there_is_none = f"there is no folder {shown(str(path.parent), 200)}"
+            raise BadInput(f"{shown(str(path), 200)} cannot be written: {there_is_none}")
+        if path.is_dir():
+            raise BadInput(f"{shown(str(path), 200)} is a folder, but must be a file")
+    except OSError as error:  # such as a name that is too long
+        raise BadInput(f"{shown(str(path), 200)} cannot be written: {reason(error)}") from None
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
