@@ -161,11 +161,13 @@ def show(comparison: Comparison) -> None:
     _say(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
     for each in tables(comparison):
         for part in _fitting(each, screen.width):
-            rows = table(*(_plain(screen, word) for word in part.headings), numbers=part.headings[part.names :])
+            headings = (_plain(screen, word) for word in part.headings)
+            rows = table(*headings, numbers=part.headings[part.names :], edge=False)
             for row in part.rows:
                 rows.add_row(*(cell(_plain(screen, word)) for word in row))
             _say(screen, part.title)
             screen.print(rows)
+            screen.line()
     _say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
     if note := note_on_seeds(comparison):
         below(screen, [note])

@@ -84,9 +84,9 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=cast("IO[str] | None", file), stderr=stderr, highlight=False, markup=False, emoji=False)
 
 
-def table(*columns: str, numbers: tuple[str, ...] = ()) -> Table:
-    """An empty table; the columns named in `numbers` are right-aligned."""
-    made = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+def table(*columns: str, numbers: tuple[str, ...] = (), edge: bool = True) -> Table:
+    """An empty table; the columns named in `numbers` are right-aligned. Without `edge` there is no room around it."""
+    made = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=edge)
     for name in columns:
         right = name in numbers
         made.add_column(name, justify="right" if right else "left", no_wrap=right, overflow="fold")
