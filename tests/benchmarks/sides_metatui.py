@@ -10,6 +10,7 @@ from metatui.errors import MetatuiError
 from metatui.knobs import KNOBS, change
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.given import set_up_given
+from metatui.learning.outer import Diverged
 from metatui.learning.warm import command
 from metatui.settings import Settings
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
@@ -33,9 +34,13 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
+    start = {name: t.clone() for name, t in algorithm.tensors().items()}
 
     def step() -> None:
-        algorithm.meta_step(tasks, knobs, knobs.outer_lr)
+        try:
+            algorithm.meta_step(tasks, knobs, knobs.outer_lr)
+        except Diverged:  # nobody trains on the same few tasks for a hundred thousand meta-steps
+            algorithm.load({name: t.clone() for name, t in start.items()})
         synchronize(work.device)
 
     name = "metatui" if engine == "auto" else f"metatui, {engine}"
