@@ -15,7 +15,7 @@ from tests.benchmarks import app_history, app_running, app_speed, app_start
 from tests.benchmarks.app_table import HEAD, Figure, rows
 
 PRESETS = ("sinusoid-maml", "glyphs")
-WORK = (("sinusoid-maml", 15_000), ("glyphs", 30))
+WORK = (("sinusoid-maml", 15_000), ("glyphs", 200))
 """Presets and meta-steps: some twenty seconds on two cores."""
 
 
