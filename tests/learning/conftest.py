@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
+import torch
 
 from metatui.knobs import change, parse
 from metatui.learning.events import Event
@@ -12,6 +13,15 @@ from metatui.learning.trainer import Trainer
 from metatui.settings import Scalar, Settings
 
 Collect = Callable[[Trainer], list[Event]]
+
+
+@pytest.fixture
+def one_torch_thread() -> Iterator[None]:
+    """Another test of this process may have set more, which add up sums in another order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from copy import deepcopy
 from typing import Literal
 
@@ -34,15 +33,6 @@ from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
 from metatui.learning.models import conv4, mlp
 
 AGREEMENT = 1e-8
-
-
-@pytest.fixture
-def one_torch_thread() -> Iterator[None]:
-    """Another test of this process may have set more, which add up sums in another order."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def flat(gradients: Params) -> Tensor:

@@ -219,14 +219,6 @@ def test_the_engine_agrees(
         assert (ours[name] - g).norm() <= 1e-8 * g.norm()
 
 
-@pytest.fixture
-def one_torch_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def test_threads_change_no_bit(
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]], one_torch_thread: None
 ) -> None:
