@@ -8,6 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from metatui.learning.devices import moved
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import predictions
 from metatui.learning.events import ImageView, RegressionView, TaskView
@@ -56,7 +57,7 @@ def _waves(
     amplitude, phase = source.wave(split, tasks, seed=seed)
     grid = torch.linspace(*X, GRID, dtype=torch.float64)
     truth = amplitude * torch.sin(grid - phase)
-    points = grid.to(experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
+    points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
     for stack, outputs in predictions(experiment, theta, episodes, inner):
         curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
@@ -113,7 +114,7 @@ def _images(
 
 
 def _numbers(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.flatten().to("cpu", torch.float64).tolist())
+    return tuple(values.flatten().tolist())
 
 
 def _pictures(images: Tensor) -> tuple[bytes, ...]:
