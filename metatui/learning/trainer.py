@@ -283,12 +283,15 @@ class Trainer:
             yield from self._caught_up()
             self.algorithm.free_memory()
             self._captured = None
-            out = f"{self.experiment.device.name} is out of memory with {at_once} tasks at once"
+            device, engine = self.experiment.device.name, self.settings.compute.engine
             if at_once == 1:  # a graph takes more memory than an eager meta-step
                 self.algorithm.captures = None
-                yield Noted(self.iteration, f"{out}: the {self.settings.compute.engine} engine goes on without graphs")
+                yield Noted(
+                    self.iteration,
+                    f"The {engine} engine goes on without CUDA graphs: {device} is out of memory with one task at once",
+                )
             else:
-                yield Noted(self.iteration, out)
+                yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
                 yield self._change(Change("compute.tasks_at_once", at_once // 2))
 
     def _meta_step(self) -> None:

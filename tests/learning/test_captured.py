@@ -199,7 +199,7 @@ def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
     events = list(captured(settings, no_memory).events())
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 2 tasks at once",
-        "cpu is out of memory with 1 tasks at once: the batched engine goes on without graphs",
+        "The batched engine goes on without CUDA graphs: cpu is out of memory with one task at once",
     ]
     assert len(steps(events)) == 20
 
