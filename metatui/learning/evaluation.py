@@ -28,9 +28,6 @@ from metatui.settings import Settings
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
 
-LARGEST = 2**31 - 1
-"""Numbers in one tensor on a GPU, many of whose kernels have 32 bits for an index."""
-
 
 def predictions(
     experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
@@ -114,6 +111,10 @@ def measure(
         accuracy=torch.cat(hits).cpu().double() if hits else None,
         seconds=time.monotonic() - began,
     )
+
+
+LARGEST = 2**31 - 1
+"""Numbers in one tensor on a GPU, many of whose kernels have 32 bits for an index."""
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -31,7 +32,7 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         S means and S half-widths.
     """
     tasks = len(values)
-    values = values.cpu().double()
+    values = values.to(device="cpu", dtype=torch.float64)
     half = _t_quantile(tasks - 1) * values.std(dim=0, correction=1) / tasks**0.5
     return tuple(values.mean(dim=0).tolist()), tuple(half.tolist())
 

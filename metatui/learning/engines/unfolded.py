@@ -13,9 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Pair = tuple[int, ...]
-"""For height and width."""
-
 
 class UnfoldedConv2d(nn.Module):
     """What `like` computes; its parameters have the same names."""
@@ -36,6 +33,10 @@ class UnfoldedConv2d(nn.Module):
         reach = self.dilation[0] * (self.kernel_size[0] - 1)
         rows = (x.shape[-2] + 2 * self.padding[0] - reach - 1) // self.stride[0] + 1
         return torch.unflatten(y, -1, (rows, -1))
+
+
+Pair = tuple[int, ...]
+"""For height and width."""
 
 
 def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:

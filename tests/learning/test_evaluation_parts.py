@@ -1,0 +1,60 @@
+"""Held-out tasks on a GPU in parts, so that every tensor stays small enough to be indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from metatui.knobs import parse
+from metatui.learning import evaluation
+from metatui.learning.devices import Device
+from metatui.learning.episodes import Episodes, Split
+from metatui.learning.evaluation import LARGEST, largest_activation, measure
+from metatui.learning.experiment import set_up
+from metatui.settings import Settings
+
+Make = Callable[..., Settings]
+
+
+def test_largest_activation() -> None:
+    def largest(shape: tuple[int, ...], **changes: str | int) -> int:
+        base = {"task": {"source": "omniglot", "shots": 1}, "model": changes} if len(shape) == 3 else {}
+        return largest_activation(parse(base), shape)
+
+    assert largest((1, 28, 28)) == 64 * 28 * 28
+    assert largest((1, 28, 28), filters=32, downsample="stride") == 32 * 14 * 14
+    assert largest((1,)) == 40
+    unfolded = parse({"task": {"source": "omniglot", "shots": 1}, "compute": {"engine": "unfolded"}})
+    assert largest_activation(unfolded, (1, 28, 28)) == 64 * 9 * 14 * 14
+
+
+@pytest.mark.parametrize(("most", "parts"), [(LARGEST, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])
+def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
+    most: int, parts: list[int], tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = set_up(tiny(task__shots=10, task__queries=4, compute__precision="float64"))
+    theta, split_into = experiment.theta(), []
+
+    def losses() -> Tensor:
+        measuring = measure(experiment, theta, split="test", tasks=9, steps=1, shots=10)
+        while True:
+            try:
+                next(measuring)
+            except StopIteration as done:
+                found: Tensor = done.value.loss
+                return found
+
+    def episodes(split: Split, tasks: range, *, seed: int, shots: int) -> Episodes:
+        split_into.append(len(tasks))
+        drawn = experiment.source.episodes(split, tasks, seed=seed, ways=1, shots=shots, queries=4)
+        return drawn.to("cpu", torch.float64)
+
+    expected = losses()
+    monkeypatch.setattr(experiment, "device", Device("cuda:0", "A GPU", 2**30))
+    monkeypatch.setattr(experiment, "episodes", episodes)
+    monkeypatch.setattr(evaluation, "LARGEST", most)
+    torch.testing.assert_close(losses(), expected)
+    assert split_into == parts
