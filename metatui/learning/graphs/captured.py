@@ -86,15 +86,17 @@ class CudaGraphs:
         self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
         graph, stream = torch.cuda.CUDAGraph(), self._stream
         stream.wait_stream(torch.cuda.current_stream())
-        # This context puts the caller's stream back, which torch.cuda.graph does not where the capture fails.
-        with torch.cuda.stream(stream):
-            for _ in range(WARM_UP):
-                function()
-            torch.cuda.synchronize()
-            free_unused_memory(self._device)  # the pool cannot use what the warm-up left behind
-            with capturing(graph, self.pool()):
-                function()
-        torch.cuda.current_stream().wait_stream(stream)
+        try:
+            # This context puts the caller's stream back, which torch.cuda.graph does not where the capture fails.
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    function()
+                torch.cuda.synchronize()
+                free_unused_memory(self._device)  # the pool cannot use what the warm-up left behind
+                with capturing(graph, self.pool()):
+                    function()
+        finally:  # the warm-up may still write to tensors that the caller is about to restore
+            torch.cuda.current_stream().wait_stream(stream)
         return graph
 
 
