@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from torch import Tensor
 from metatui.knobs import parse
 from metatui.learning import evaluation
 from metatui.learning.devices import Device
+from metatui.learning.engines import Adaptation
 from metatui.learning.episodes import Episodes, Split
 from metatui.learning.evaluation import LARGEST, largest_activation, measure
 from metatui.learning.experiment import set_up
+from metatui.learning.inner import Params
+from metatui.learning.views import task_views
 from metatui.settings import Settings
 
 Make = Callable[..., Settings]
@@ -58,3 +62,24 @@ def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
     monkeypatch.setattr(evaluation, "LARGEST", most)
     torch.testing.assert_close(losses(), expected)
     assert split_into == parts
+
+
+@pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
+def test_views_that_do_not_fit_are_drawn_in_parts(source: str, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {"task__ways": 2, "task__queries": 2, "model__filters": 2} if source == "glyphs" else {}
+    experiment = set_up(tiny(task__source=source, task__shots=1, compute__precision="float64", **images))
+    theta, real, given = experiment.theta(), experiment.engine.adapt, []
+
+    def adapt(theta: Params, x: Tensor, *rest: Any) -> Iterator[Adaptation]:
+        given.append(len(x))
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(theta, x, *rest)
+
+    expected = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
+    monkeypatch.setattr(experiment.engine, "adapt", adapt)
+    found = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
+    assert given == [5, 2, 3, 1, 2]
+    assert [view.task for view in found] == list(range(5))
+    for view, whole in zip(found, expected, strict=True):
+        assert view.loss == pytest.approx(whole.loss, rel=1e-9)
