@@ -16,6 +16,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from metatui.smoothing import ExponentialAverage
+
 Floats = NDArray[np.float64]
 
 FEW = 13
@@ -146,8 +148,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def smoothed(values: ArrayLike, span: float) -> Floats:
-    """An exponential moving average with bias correction: no value but those until there counts, and the first ones are
-    not drawn to zero.
+    """The exponential moving average over meta-steps of `metatui.smoothing`.
 
     Args:
         values: [S]. What is not finite is left out.
@@ -157,17 +158,8 @@ def smoothed(values: ArrayLike, span: float) -> Floats:
     Returns:
         [S], nan before the first finite value.
     """
-    kept = 1 - 2 / (span + 1)
-    averages = []
-    total = weight = 0.0
-    for value in np.asarray(values, dtype=np.float64).reshape(-1).tolist():
-        total *= kept
-        weight *= kept
-        if math.isfinite(value):
-            total += value
-            weight += 1.0
-        averages.append(total / weight if weight else math.nan)
-    return np.array(averages)
+    average = ExponentialAverage(1 - 2 / (span + 1))
+    return np.array(average.extend(np.asarray(values, dtype=np.float64).reshape(-1).tolist()))
 
 
 def _mean(values: Floats) -> float:

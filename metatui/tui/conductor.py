@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from metatui.learning.events import Change, Command, Event, Pause, Paused, Progress, Resume, Resumed, Started, Stop
+from metatui.learning.events import Change, Command, Event, Pause, Paused, Resume, Resumed, Started, Stop
 from metatui.settings import Scalar
 from metatui.tui.actions import Phase
+from metatui.tui.history import Step
 from metatui.tui.monitor import Monitor
 from metatui.tui.training import SessionLike, Training
 
@@ -34,7 +35,7 @@ class Conductor:
         """Follow the run that `opening` gives; `monitor` has what is known of it already."""
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
-        self.training = Training(opening)
+        self.training = Training(opening, monitor.smoother)
         self.monitor = monitor
         self.phase = phase
         self.training.start()
@@ -82,10 +83,10 @@ class Conductor:
         monitor.packed = training.packed if training.session is None else None
         if monitor.packed and self.phase is Phase.STARTING:
             self.phase = Phase.PACKING
-        steps: list[Progress] = []
+        steps: list[Step] = []
         others: list[Event] = []
         for event in events:
-            if isinstance(event, Progress):
+            if isinstance(event, Step):
                 steps.append(event)
                 continue
             monitor.take_steps(steps)

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from metatui.knobs import KNOBS, change, text_of
 from metatui.learning.events import (
@@ -27,8 +27,11 @@ from metatui.learning.events import (
     Warned,
 )
 from metatui.settings import Settings
-from metatui.tui.history import History
+from metatui.tui.history import History, Step
 from metatui.tui.protocol import headline
+
+if TYPE_CHECKING:
+    from metatui.tui.smoothing import Smoother
 
 Tone = Literal["plain", "good", "warning", "error"]
 
@@ -70,6 +73,8 @@ class Monitor:
         self.evaluating: Evaluating | None = None
         """The validation or test that is under way."""
         self.ended: Finished | Failed | None = None
+        self.smoother: Smoother | None = None
+        """Of a run from disk: goes on from the last meta-step that was read."""
         self._recent: deque[Progress] = deque()
 
     def trained_alike(self, run_id: str, status: str) -> Monitor:
@@ -124,7 +129,7 @@ class Monitor:
             case Started():
                 self._start(event)
             case Progress():
-                self.take_steps([event])
+                self.take_steps([Step(event)])
             case Evaluating():
                 self.evaluating = event
             case Evaluated():
@@ -155,17 +160,19 @@ class Monitor:
         verb = "Resumed" if event.iteration else "Started"
         self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
 
-    def take_steps(self, steps: Sequence[Progress]) -> None:
+    def take_steps(self, averaged: Sequence[Step]) -> None:
         """Learn of some meta-steps, in order: the same as to take one by one, and much faster."""
-        if not steps:
+        if not averaged:
             return
+        steps = [step.progress for step in averaged]
         last = steps[-1]
         self.latest, self.evaluating = last, None
         iterations, seconds = [step.iteration for step in steps], [step.seconds for step in steps]
-        self.meta_loss.extend(iterations, seconds, [step.meta_loss for step in steps])
+        self.meta_loss.extend(iterations, seconds, [s.meta_loss for s in steps], [s.meta_loss for s in averaged])
         self.grad_norm.extend(iterations, seconds, [step.grad_norm for step in steps])
         if last.accuracy is not None:
-            self.accuracy.extend(iterations, seconds, [math.nan if s.accuracy is None else s.accuracy for s in steps])
+            accuracies = [math.nan if step.accuracy is None else step.accuracy for step in steps]
+            self.accuracy.extend(iterations, seconds, accuracies, [step.accuracy for step in averaged])
         self._recent += [steps[0], last] if last is not steps[0] else [last]
         while len(self._recent) > 2 and last.seconds - self._recent[1].seconds > RATE_WINDOW:
             self._recent.popleft()

@@ -14,6 +14,7 @@ from metatui.settings import Settings
 from metatui.text import plain
 from metatui.tui.monitor import JournalLine, Monitor
 from metatui.tui.protocol import headline
+from metatui.tui.smoothing import Smoother
 
 
 class Replay:
@@ -26,7 +27,7 @@ class Replay:
     def __init__(self, run: RunFolder) -> None:
         """Raises BadInput where its settings cannot be used."""
         self.run = run
-        self._metrics = run.metrics()
+        self._metrics = Smoother(run.metrics_path)
         self._trained = Monitor(run.settings())
         """Has seen the metrics, and nothing else."""
         self._seconds: dict[int, float] = {}
@@ -38,6 +39,7 @@ class Replay:
         validations = run.validations()
         self._read_metrics([entry.iteration for entry in validations])
         monitor = self._trained.trained_alike(run.id, run.status().capitalize())
+        monitor.smoother = self._metrics.copy()
         for entry in validations:
             _validated(monitor, entry, self._seconds.get(entry.iteration, monitor.seconds))
         journal = run.journal()
@@ -53,13 +55,16 @@ class Replay:
         return monitor
 
     def _read_metrics(self, validated: Sequence[int]) -> None:
-        while steps := self._metrics.read_new():
-            if self._metrics.restarted:
+        while True:
+            steps, replaced = self._metrics.read()
+            if replaced:
                 self._trained = Monitor(self._trained.settings)
                 self._seconds.clear()
+            if not steps:
+                return
             self._trained.take_steps(steps)
             wanted = set(validated) - self._seconds.keys()
-            self._seconds |= {step.iteration: step.seconds for step in steps if step.iteration in wanted}
+            self._seconds |= {p.iteration: p.seconds for p, *_ in steps if p.iteration in wanted}
 
 
 def _validated(monitor: Monitor, entry: Entry, seconds: float) -> None:

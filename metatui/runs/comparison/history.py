@@ -8,10 +8,14 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from metatui.runs.comparison.values import Costs, Metric, Reached, TrainingCurve, ValidationCurve
 from metatui.runs.folder import RunFolder
 from metatui.runs.metrics import last_progress
+
+if TYPE_CHECKING:
+    from metatui.learning.statistics import Floats
 
 POINTS = 500
 """Points of a training curve at most: more than a screen or a page can show."""
@@ -80,13 +84,19 @@ def training_curve(steps: Steps, span: int) -> TrainingCurve | None:
     if not len(steps):
         return None
     shown = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).round().astype(int))
-    accuracy = smoothed(steps.accuracy, span)[shown]
+
+    def averaged(values: array[float]) -> Floats:
+        known = np.isfinite(values).cumsum()[shown]
+        # A gap where no value since the point before was finite, as in the app: a run that diverged has no flat tail.
+        return np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan)
+
+    accuracy = averaged(steps.accuracy)
     return TrainingCurve(
         span=span,
         iterations=tuple(steps.iteration[i] for i in shown),
         tasks=tuple(steps.tasks_seen[i] for i in shown),
         seconds=tuple(steps.seconds[i] for i in shown),
-        meta_loss=tuple(smoothed(steps.meta_loss, span)[shown].tolist()),
+        meta_loss=tuple(averaged(steps.meta_loss).tolist()),
         accuracy=tuple(accuracy.tolist()) if np.isfinite(accuracy).any() else None,
     )
 

@@ -10,10 +10,11 @@ from textual.containers import Vertical
 
 from metatui.tui import palette
 from metatui.tui.charts import LineChart, Series
-from metatui.tui.history import History
+from metatui.tui.history import SMOOTHINGS, History
 from metatui.tui.monitor import Monitor
 
-SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+CHOICES = (0.0, *SMOOTHINGS)
+"""Of smoothing, one after the other."""
 EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
 
 
@@ -27,7 +28,7 @@ class View:
     metric: Literal["loss", "accuracy"] = "loss"
 
     def next_smoothing(self) -> View:
-        return replace(self, smoothing=SMOOTHINGS[(SMOOTHINGS.index(self.smoothing) + 1) % len(SMOOTHINGS)])
+        return replace(self, smoothing=CHOICES[(CHOICES.index(self.smoothing) + 1) % len(CHOICES)])
 
     def other_axis(self) -> View:
         return replace(self, against="seconds" if self.against == "iteration" else "iteration")
