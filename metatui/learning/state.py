@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from metatui.errors import BadInput, shown
+from metatui.knobs import KNOBS, change
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Evaluation, TaskView
@@ -14,6 +15,9 @@ from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
 from metatui.learning.views import task_views
 from metatui.settings import Settings
+
+ADAPTATION = ("algorithm.inner_lr",)
+"""Live settings that decide how held-out tasks are adapted to."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,26 @@ class TrainerState:
     remembers besides."""
     values: dict[str, Any]
     """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings;
-    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is."""
+    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is; `best_settings` the live settings
+    of the best validation by path, `best_diverged` the tasks that diverged in it, `diverging` the validations in a row
+    in which tasks diverged."""
+
+
+def live_values(settings: Settings) -> dict[str, Any]:
+    """The live settings, all of them numbers, by path."""
+    return {path: settings.value(path) for path, knob in KNOBS.items() if knob.live}
+
+
+def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
+    """`settings` with what decides adaptation as it was at the best validation.
+
+    Args:
+        validated: the live settings of that validation by path; None where there was none.
+
+    Raises:
+        SettingsError: for a value that cannot be.
+    """
+    return change(settings, {path: value for path, value in (validated or {}).items() if path in ADAPTATION})
 
 
 def part(tensors: Params, prefix: str) -> Params:

@@ -28,12 +28,15 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Means and half-widths of 95 % intervals over the leading axis, by Student's t.
 
     Args:
-        values: [T, S], one row a task, at least two rows.
+        values: [T, S], one row a task.
 
     Returns:
-        S means and S half-widths.
+        S means and S half-widths; nan where there are too few rows: no mean of none, no interval of one.
     """
     tasks = len(values)
+    if tasks < 2:
+        nan = (math.nan,) * values.shape[1]
+        return tuple(values[0].tolist()) if tasks else nan, nan
     values = values.to(device="cpu", dtype=torch.float64)
     half = _t_quantile(tasks - 1) * values.std(dim=0, correction=1) / tasks**0.5
     return tuple(values.mean(dim=0).tolist()), tuple(half.tolist())

@@ -20,6 +20,7 @@ def evaluate(
     tasks: int | None = None,
     steps: int | None = None,
     shots: int | None = None,
+    inner_lr: float | None = None,
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
@@ -28,6 +29,7 @@ def evaluate(
     Args:
         split: `val` or `test`.
         tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
+        inner_lr: the inner learning rate; that of the best validation where None.
 
     Raises:
         BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
@@ -35,7 +37,9 @@ def evaluate(
     from metatui.learning.state import evaluate_state
 
     settings, state = saved_state(run)
-    settings = _with_protocol(settings, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device)
+    settings = _with_protocol(
+        settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
+    )
     evaluation, _ = evaluate_state(settings, state, split=split)
     return evaluation
 
@@ -55,6 +59,7 @@ def _with_protocol(
     tasks: int | None,
     steps: int | None,
     shots: int | None,
+    inner_lr: float | None,
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
@@ -66,6 +71,7 @@ def _with_protocol(
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
         "evaluation.shots": shots,
+        "algorithm.inner_lr": inner_lr,
         "evaluation.batch_norm": batch_norm,
         "compute.device": device,
     }

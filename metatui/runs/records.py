@@ -52,6 +52,8 @@ class EvaluationRecord(_Record):
             lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
             if not evaluation.steps or lengths != {len(evaluation.steps)}:
                 raise ValueError("every curve must have one value for each inner step, and at least one")
+            if not 0 <= (evaluation.diverged or 0) <= evaluation.tasks:
+                raise ValueError("no more tasks can diverge than there are")
         return evaluation
 
 
