@@ -32,7 +32,10 @@ class RunSummary:
     """The last meta-step; None before the first, and for `scratch`."""
     best: Evaluation | None
     """The best validation."""
+    validation: Evaluation | None
+    """The last validation, which may not be the best."""
     test: Evaluation | None
+    """None before the test, and where the run was resumed after it."""
     problem: str | None
 
     @property
@@ -60,15 +63,17 @@ def summarise(run: RunFolder) -> RunSummary:
         problem = f"{shown(run.id)} cannot be read: {reason(error)}"
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
+    status = status_of(entries, live=live)
     return RunSummary(
         run=run,
-        status=status_of(entries, live=live),
+        status=status,
         started=first.time if first else _created(run),
         preset=plain(preset) if isinstance(preset, str) else None,
         settings=settings,
         progress=last_progress(run.metrics_path),
         best=records.best,
-        test=records.test,
+        validation=records.validation,
+        test=records.test if status == "finished" else None,
         problem=problem,
     )
 

@@ -228,8 +228,10 @@ class History:
         points = []
         for stretch in stretches:
             end, mean = stretch[-1], _mean(stretch)
+            if smoothing and not end.averages:
+                continue  # meta-steps before it are not known yet
             if smoothing and not math.isnan(mean):
-                mean = end.averages[SMOOTHINGS.index(smoothing)] if end.averages else math.nan
+                mean = end.averages[SMOOTHINGS.index(smoothing)]
             x = float(end.iteration) if against == "iteration" else end.seconds
             if math.isnan(mean):
                 points.append(Point(x, math.nan, math.nan, math.nan))

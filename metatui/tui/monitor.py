@@ -26,9 +26,9 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.settings import Settings
+from metatui.settings import Scalar, Settings
 from metatui.tui.history import History, Step
-from metatui.tui.protocol import headline
+from metatui.tui.protocol import headline, result_words
 
 if TYPE_CHECKING:
     from metatui.tui.smoothing import Smoother
@@ -42,6 +42,24 @@ CHECKPOINT_SAVED = "Checkpoint saved"
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
+
+
+@dataclass(frozen=True)
+class LiveChange:
+    """A setting that was changed while the run trained."""
+
+    iteration: int
+    """Meta-steps done when it was made."""
+    seconds: float
+    """Of training, until then."""
+    path: str
+    old: Scalar
+    new: Scalar
+
+    @property
+    def label(self) -> str:
+        """As short as a chart needs it: `inner_lr 0.1`."""
+        return f"{self.path.rpartition('.')[2]} {text_of(self.new)}"
 
 
 @dataclass(frozen=True)
@@ -70,6 +88,8 @@ class Monitor:
         self.best: Evaluation | None = None
         self.test: Evaluation | None = None
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
+        self.changes: list[LiveChange] = []
+        """In order, those that were taken back included."""
         self.evaluating: Evaluating | None = None
         """The validation or test that is under way."""
         self.ended: Finished | Failed | None = None
@@ -111,6 +131,12 @@ class Monitor:
         speeds = self.speeds
         left = self.settings.training.iterations - self.iteration
         return left / speeds[0] if speeds and speeds[0] > 0 and not self.ended else None
+
+    @property
+    def has_no_result(self) -> bool:
+        """Whether the test, or the last validation where there is no test, is not finite."""
+        result = self.test or self.evaluation
+        return result is not None and not result.is_finite
 
     @property
     def outcome(self) -> str:
@@ -157,6 +183,7 @@ class Monitor:
 
     def _start(self, event: Started) -> None:
         self.started, self.settings = event, event.settings
+        self.forget_changes(event.iteration)
         verb = "Resumed" if event.iteration else "Started"
         self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
 
@@ -181,13 +208,16 @@ class Monitor:
         self.evaluation, self.evaluating = event.evaluation, None
         evaluation = event.evaluation
         self.views = event.views or self.views
-        self.val_loss.add(evaluation.iteration, self.seconds, evaluation.loss.mean[-1])
-        if evaluation.accuracy:
-            self.val_accuracy.add(evaluation.iteration, self.seconds, evaluation.accuracy.mean[-1])
+        self.add_validation(evaluation, self.seconds)
         if event.best:
             self.best = evaluation
-        best = ", best so far" if event.best else ""
-        self._say(evaluation.iteration, f"Validation: {headline(evaluation)}{best}", "good" if event.best else "plain")
+        self.journal.append(validation_line(evaluation, best=event.best))
+
+    def add_validation(self, evaluation: Evaluation, seconds: float) -> None:
+        """Add a validation to the curves, as nan where most of its tasks diverged."""
+        for history, curve in ((self.val_loss, evaluation.loss), (self.val_accuracy, evaluation.accuracy)):
+            if curve:
+                history.add(evaluation.iteration, seconds, curve.mean[-1] if evaluation.is_finite else math.nan)
 
     def _checkpointed(self, event: Checkpointed) -> None:
         if event.kind != "last":  # the validation that was best has its own line
@@ -196,7 +226,24 @@ class Monitor:
             self.journal.pop()
         self._say(event.iteration, CHECKPOINT_SAVED)
 
+    def forget_changes(self, iteration: int) -> None:
+        """The run goes on from `iteration`: changes that were made there or later are made again, or are undone."""
+        self.changes = [made for made in self.changes if made.iteration < iteration]
+
+    @property
+    def undoable(self) -> list[LiveChange]:
+        """The changes that hold, in order: a change back to the value before takes its predecessor away."""
+        holding: list[LiveChange] = []
+        for made in self.changes:
+            if holding and (made.path, made.new) == (holding[-1].path, holding[-1].old):
+                holding.pop()
+            else:
+                holding.append(made)
+        return holding
+
     def _tweak(self, event: Tweaked) -> None:
+        if KNOBS[event.path].live and event.old != event.new:  # others are how a resumed run is computed
+            self.changes.append(LiveChange(event.iteration, self.seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
         label = KNOBS[event.path].label
         self._say(event.iteration, f"{label} changed from {text_of(event.old)} to {text_of(event.new)}")
@@ -210,6 +257,22 @@ class Monitor:
             "stopped": "Stopped and saved",
             "interrupted": "Interrupted and saved",
         }
-        self._say(event.iteration, why.get(event.reason, event.reason), "good")
-        if event.test:
-            self._say(event.iteration, f"Test: {headline(event.test)}", "good")
+        test = event.test
+        tone: Tone = "warning" if event.warning or (test and not test.is_finite) else "good"
+        self._say(event.iteration, why.get(event.reason, event.reason), tone)
+        if event.warning:
+            self._say(event.iteration, event.warning, "warning")
+        if test:
+            self.journal.append(result_line(test, self.best))
+
+
+def validation_line(evaluation: Evaluation, *, best: bool) -> JournalLine:
+    """A validation as the journal shows it."""
+    tone: Tone = "good" if best else "plain" if evaluation.is_finite else "warning"
+    said = f"Validation: {headline(evaluation)}{', best so far' if best else ''}"
+    return JournalLine(evaluation.iteration, said, tone)
+
+
+def result_line(test: Evaluation, best: Evaluation | None) -> JournalLine:
+    """A test as the journal shows it; `best` is the best validation."""
+    return JournalLine(test.iteration, f"Test: {result_words(test, best)}", "good" if test.is_finite else "warning")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from metatui.tui.protocol import interval
+from metatui.text import interval
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,9 @@ from metatui.tui.protocol import interval
         (0.5, 0.0, "0.5 ± 0"),
         (0.5, math.inf, "0.5 ± inf"),
         (math.nan, 0.1, "nan ± 0.1"),
+        (4.4e38, 1.2e37, "4.400e+38 ± 1.2e+37"),
+        (3.5, 2.5e7, "3.500e+00 ± 2.5e+07"),
+        (123456.7, 1234.0, "123457 ± 1234"),
     ],
 )
 def test_a_mean_has_the_decimals_of_its_interval(mean: float, half: float, said: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -9,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from metatui.tui import palette
-from metatui.tui.charts import LineChart, Series
+from metatui.tui.charts import LineChart, Mark, Series
 from metatui.tui.history import SMOOTHINGS, History
 from metatui.tui.monitor import Monitor
 
@@ -72,6 +73,8 @@ class CurvesPane(Vertical, can_focus=True):
             y_label="accuracy (%)" if accuracy else "loss",
             log_y=view.log and not accuracy,
             empty=EMPTY,
+            marks=_marks(monitor, view),
+            faults=[point.x for point in histories[1].points(2 * width, view.against) if math.isnan(point.mean)],
         )
 
     def _title(self, accuracy: bool) -> str:
@@ -85,6 +88,12 @@ def _histories(monitor: Monitor | None, accuracy: bool) -> tuple[History, Histor
     if monitor is None:
         return History(), History()
     return (monitor.accuracy, monitor.val_accuracy) if accuracy else (monitor.meta_loss, monitor.val_loss)
+
+
+def _marks(monitor: Monitor | None, view: View) -> list[Mark]:
+    """Live changes."""
+    changes = monitor.changes if monitor else ()
+    return [Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes]
 
 
 def _points(history: History, view: View, width: int, scale: float, smoothing: float) -> list[tuple[float, float]]:
