@@ -10,7 +10,7 @@ from metatui.errors import BadInput, shown
 from metatui.files import reason
 from metatui.learning.events import Evaluation, Progress
 from metatui.runs.folder import RunFolder, status_of
-from metatui.runs.journal import Status, check_journal
+from metatui.runs.journal import Entry, Status, check_journal
 from metatui.runs.metrics import last_progress
 from metatui.runs.records import EvaluationRecord
 from metatui.settings import Settings
@@ -34,6 +34,10 @@ class RunSummary:
     """The best validation."""
     test: Evaluation | None
     problem: str | None
+    validation: Evaluation | None = None
+    """The last validation, which may not be the best."""
+    warning: str | None = None
+    """Why the run finished without a good result."""
 
     @property
     def id(self) -> str:
@@ -70,7 +74,14 @@ def summarise(run: RunFolder) -> RunSummary:
         best=records.best,
         test=records.test,
         problem=problem,
+        validation=records.validation,
+        warning=_warning(entries),
     )
+
+
+def _warning(entries: list[Entry]) -> str | None:
+    text = entries[-1].details.get("warning") if entries and entries[-1].event == "finished" else None
+    return plain(text, limit=400) if isinstance(text, str) else None
 
 
 @lru_cache(maxsize=2000)
