@@ -25,7 +25,7 @@ from metatui.settings import Settings
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
 
-DIVERGED = 100.0
+DIVERGED = 1000.0
 """A regression task diverged where its loss after adaptation is more than this many times that before."""
 
 
@@ -164,9 +164,14 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`."""
+    """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`.
+
+    Where most tasks diverged there is no mean: the others are the ones that suit these parameters.
+    """
     tasks, values = measured.loss.shape
     kept = ~measured.diverged
+    count = tasks - int(kept.sum())
+    kept &= 2 * count < tasks
     loss, accuracies = measured.loss[kept], measured.accuracy[kept] if measured.accuracy is not None else None
     return Evaluation(
         split=measured.split,
@@ -181,5 +186,5 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
         inner_lr=settings.algorithm.inner_lr,
-        diverged=tasks - len(loss),
+        diverged=count,
     )

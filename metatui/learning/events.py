@@ -14,8 +14,8 @@ from metatui.settings import Scalar, Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric against inner step, from step 0: means over tasks and half-widths of their 95 % intervals. nan where
-    too few tasks are left that did not diverge."""
+    """A metric against inner step, from step 0: means over the tasks that did not diverge, and half-widths of their
+    95 % intervals. nan where most tasks diverged."""
 
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
@@ -46,11 +46,13 @@ class Evaluation:
     diverged: int | None = None
     """Tasks that diverged (see `metatui.learning.evaluation.diverged`) and are left out of `loss` and `accuracy`; None
     in records of versions that did not count them."""
+    checkpoint: str | None = None
+    """`best` or `last`: which of a run's saved parameters were evaluated; None for a validation."""
 
     @property
     def is_finite(self) -> bool:
-        """Whether the headline is a number and most tasks did not diverge: otherwise there is no result."""
-        return math.isfinite(self.final[0]) and 2 * (self.diverged or 0) < self.tasks
+        """Whether the headline is a number: it is none where most tasks diverged."""
+        return math.isfinite(self.final[0])
 
     @property
     def final(self) -> tuple[float, float]:

@@ -341,6 +341,7 @@ class Trainer:
             tasks = self.settings.evaluation.test_tasks
             test = yield from self._evaluation("test", tasks, theta, iteration, experiment)
             if test is not None:
+                test = replace(test, checkpoint="best" if self.best_theta else "last")
                 views = self._views("test", theta, experiment)
                 warning = self._no_result(test)
         if self._stop:

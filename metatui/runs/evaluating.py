@@ -10,6 +10,7 @@ from metatui.knobs import change
 from metatui.learning.events import Evaluation, TaskView
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
+from metatui.runs.told import computed_alike
 from metatui.settings import Settings
 
 
@@ -40,6 +41,7 @@ def evaluate(
     settings = _with_protocol(
         settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
     )
+    settings = computed_alike(settings, run.journal(), but={"compute.device": device} if device else {})
     evaluation, _ = evaluate_state(settings, state, split=split)
     return evaluation
 
@@ -49,6 +51,7 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
     from metatui.learning.state import views_of_state
 
     settings, state = saved_state(run)
+    settings = computed_alike(settings, run.journal(), but={})
     steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
     return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
 

@@ -10,7 +10,7 @@ from metatui.errors import BadInput, shown
 from metatui.files import reason
 from metatui.learning.events import Evaluation, Progress
 from metatui.runs.folder import RunFolder, status_of
-from metatui.runs.journal import Status, check_journal
+from metatui.runs.journal import Entry, Status, check_journal
 from metatui.runs.metrics import last_progress
 from metatui.runs.records import EvaluationRecord
 from metatui.settings import Settings
@@ -37,6 +37,10 @@ class RunSummary:
     test: Evaluation | None
     """None before the test, and where the run was resumed after it."""
     problem: str | None
+    validation: Evaluation | None = None
+    """The last validation, which may not be the best."""
+    warning: str | None = None
+    """Why the run finished without a good result."""
 
     @property
     def id(self) -> str:
@@ -75,7 +79,14 @@ def summarise(run: RunFolder) -> RunSummary:
         validation=records.validation,
         test=records.test if status == "finished" else None,
         problem=problem,
+        validation=records.validation,
+        warning=_warning(entries),
     )
+
+
+def _warning(entries: list[Entry]) -> str | None:
+    text = entries[-1].details.get("warning") if entries and entries[-1].event == "finished" else None
+    return plain(text, limit=400) if isinstance(text, str) else None
 
 
 @lru_cache(maxsize=2000)

@@ -25,6 +25,7 @@ from metatui.runs.comparison.values import Comparing, Comparison, Metric, RunRes
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
 from metatui.runs.store import RunStore
+from metatui.runs.told import computed_alike
 
 
 def compare(
@@ -91,7 +92,8 @@ def comparing(
     span = smoothing_span(runs)
     results = []
     for i, run in enumerate(runs):
-        work = measure(run, checkpoints[i], agreed.settings[i], states[i], split)
+        how = computed_alike(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
+        work = measure(run, checkpoints[i], how, states[i], split)
         done = 0
         while True:
             yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks)
@@ -110,7 +112,7 @@ def comparing(
                 evaluation=evaluation,
                 values=values,
                 same_tasks=agreed.same_tasks[i],
-                diverged=sum(not math.isfinite(loss) for loss in values.loss[:, -1]),
+                diverged=int(values.diverged.sum()),
                 training=training_curve(steps_made, span),
                 validation=validation,
                 costs=costs(run, steps_made),

@@ -6,8 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from metatui.learning.events import Evaluation
+from metatui.numbers import interval
 from metatui.runs.comparison.values import Comparison
-from metatui.runs.comparison.words import amount, interval, memory, points, seconds, steps, target_words
+from metatui.runs.comparison.words import amount, memory, points, result, seconds, steps, target_words
 
 NONE = "–"
 """What is not known, or was never made."""
@@ -36,11 +38,17 @@ def tables(comparison: Comparison) -> list[TextTable]:
 
 def results(comparison: Comparison) -> TextTable:
     rows = tuple(
-        (run.label, run.id, f"{run.evaluation.iteration:,}", amount(comparison.metric, *run.evaluation.final))
+        (
+            run.label,
+            run.id,
+            _from(run.evaluation),
+            NONE if run.evaluation.inner_lr is None else f"{run.evaluation.inner_lr:g}",
+            result(comparison.metric, run.evaluation),
+        )
         for run in comparison.runs
     )
     title = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
-    return TextTable(title, ("run", "name", "at meta-step", comparison.metric), rows, names=2)
+    return TextTable(title, ("run", "name", "at meta-step", "inner lr", comparison.metric), rows, names=2)
 
 
 def adaptation(comparison: Comparison) -> TextTable:
@@ -81,6 +89,7 @@ def paired(comparison: Comparison) -> TextTable | None:
         (
             pair.a.label,
             pair.b.label,
+            f"{pair.test.tasks:,}",
             f"{'+' if pair.test.mean > 0 else ''}{said(pair.test.mean, pair.test.ci95)}",
             _probability(pair.test.p),
             _probability(pair.p_holm),
@@ -89,7 +98,7 @@ def paired(comparison: Comparison) -> TextTable | None:
         )
         for pair in comparison.pairs
     )
-    headings = ("a", "b", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
+    headings = ("a", "b", "tasks", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
     return TextTable("Pairs, on the same tasks", headings, rows, names=2)
 
 
@@ -122,6 +131,11 @@ def to_target(comparison: Comparison) -> TextTable | None:
         for run in comparison.runs
     )
     return TextTable(f"First validation with {target} or better", ("run", "meta-steps", "tasks", "time"), rows)
+
+
+def _from(evaluation: Evaluation) -> str:
+    """The meta-step that the parameters are from, and that they are not the best where they are not."""
+    return f"{evaluation.iteration:,}" + (" (last)" if evaluation.checkpoint == "last" else "")
 
 
 def _shown_steps(last: int) -> Sequence[int]:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
+from metatui.numbers import interval
 from metatui.runs.comparison import Comparison, Pair
 from metatui.runs.comparison.tables import tables
-from metatui.runs.comparison.words import amount, interval, note_on_seeds, points, steps
+from metatui.runs.comparison.words import amount, note_on_seeds, points, steps
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row
 from metatui.tui.comparing.intervals import Estimate, bars, differences

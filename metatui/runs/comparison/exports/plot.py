@@ -163,6 +163,8 @@ def fitted(words: str, pixels: float) -> str:
 def label(value: float) -> str:
     """A tick in as few signs as tell it."""
     size = abs(value)
+    if size >= 1e12:
+        return f"{value:.3g}"
     for least, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= least:
             return f"{value / (1e3 if suffix == 'k' else least):.6g}{suffix}"

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
+from metatui.runs.comparison import words
 from metatui.runs.comparison.exports.plot import INK, Series, bars, line, lines, style, text
 from metatui.runs.comparison.values import Comparison, RunResult
-from metatui.runs.comparison.words import amount, protocol_words, seconds
+from metatui.runs.comparison.words import protocol_words, seconds
 
 WIDTH, HEIGHT = 480, 300
 """Of one panel, in pixels."""
@@ -118,7 +119,7 @@ def result(comparison: Comparison) -> Panel:
     for run in comparison.runs:
         mean, half = run.evaluation.final
         scale = 100 if accuracy else 1
-        values.append((run.label, scale * mean, scale * half, amount(comparison.metric, mean, half)))
+        values.append((run.label, scale * mean, scale * half, words.result(comparison.metric, run.evaluation)))
     drawn = bars(values, title=title, x_label="accuracy, %" if accuracy else "loss", width=WIDTH, height=HEIGHT)
     return Panel("result", title, tuple(drawn), legend=False)
 
