@@ -32,8 +32,6 @@ class RunSummary:
     """The last meta-step; None before the first, and for `scratch`."""
     best: Evaluation | None
     """The best validation."""
-    validation: Evaluation | None
-    """The last validation, which may not be the best."""
     test: Evaluation | None
     """None before the test, and where the run was resumed after it."""
     problem: str | None
@@ -76,7 +74,6 @@ def summarise(run: RunFolder) -> RunSummary:
         settings=settings,
         progress=last_progress(run.metrics_path),
         best=records.best,
-        validation=records.validation,
         test=records.test if status == "finished" else None,
         problem=problem,
         validation=records.validation,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from metatui.learning.events import Evaluation
+from metatui.numbers import diverged, interval
 from metatui.settings import Settings
-from metatui.text import interval
 from metatui.tui.charts.format import number, percent
 
 
@@ -14,7 +14,7 @@ def headline(evaluation: Evaluation) -> str:
     """The result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm."""
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
-        result = f"accuracy {interval(100 * mean, 100 * ci95)} %"
+        result = f"accuracy {accuracy(mean, ci95)}"
         kind = f"{evaluation.ways}-way {evaluation.shots}-shot"
     else:
         result, kind = f"loss {interval(mean, ci95)}", f"{evaluation.shots}-shot"
@@ -26,13 +26,20 @@ def headline(evaluation: Evaluation) -> str:
     ]
     if evaluation.batch_norm:
         protocol.append(evaluation.batch_norm.replace("_", " "))
-    diverged = f", {evaluation.diverged:,} of {evaluation.tasks:,} tasks diverged" if evaluation.diverged else ""
-    return f"{result} ({', '.join(protocol)}){diverged}"
+    lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+    return f"{result} ({', '.join(protocol)}){lost}"
+
+
+def accuracy(mean: float, half: float) -> str:
+    """An accuracy, as a fraction, and the half-width of its interval in per cent."""
+    said = interval(100 * mean, 100 * half)
+    return f"{said} %" if math.isfinite(mean) else said
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
     """A test with its protocol and the settings it used: which parameters, and at which inner learning rate."""
-    which = "best" if best is not None and best.iteration == test.iteration else "last"
+    is_best = best is not None and best.iteration == test.iteration
+    which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
     return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
 

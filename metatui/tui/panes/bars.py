@@ -24,7 +24,7 @@ KEY_NAMES = {
 def key_name(key: str) -> str:
     """How a key is written for a person."""
     if key.startswith("ctrl+"):
-        return f"^{key_name(key[5:])}"
+        return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
     if key.startswith("f") and key[1:].isdigit():
         return key.upper()
     return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)

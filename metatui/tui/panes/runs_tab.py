@@ -17,14 +17,14 @@ from textual.widgets import DataTable, Input
 
 from metatui import paths
 from metatui.errors import MetatuiError
+from metatui.numbers import diverged, interval
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary, summarise
-from metatui.text import interval
 from metatui.tui.actions import bindings_of
 from metatui.tui.entry import Entry
 from metatui.tui.panes.messages import ReportWanted, RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
 from metatui.tui.panes.tables import fill
-from metatui.tui.protocol import headline, result_words, standing
+from metatui.tui.protocol import accuracy, headline, result_words, standing
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
@@ -265,11 +265,11 @@ def result(run: RunSummary) -> str:
     test, last = run.test, run.validation or run.best
     if test is None:
         return standing(run.best, last) if last else "no validation yet"
-    diverged = f", {test.diverged:,} of {test.tasks:,} diverged" if test.diverged else ""
-    mean, ci95 = test.final
-    if test.accuracy:
-        return f"test {interval(100 * mean, 100 * ci95)} %{diverged}"
-    return f"test loss {interval(mean, ci95)}{diverged}"
+    lost = diverged(test.diverged, test.tasks) if test.diverged else ""
+    if lost and not test.is_finite:
+        return f"test: {lost}"
+    said = f"test {accuracy(*test.final)}" if test.accuracy else f"test loss {interval(*test.final)}"
+    return f"{said}, {lost}" if lost else said
 
 
 def has_no_result(run: RunSummary) -> bool:
@@ -295,6 +295,7 @@ def details(run: RunSummary) -> list[str]:
         lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
     if is_live(run):
         lines.append("Live: enter follows it, x stops it.")
+    lines += [f"{words}." for words in (run.warning,) if words]
     if run.problem:
         lines.append(run.problem)
     lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {place(run)}")
