@@ -263,16 +263,22 @@ class Monitor:
         if event.warning:
             self._say(event.iteration, event.warning, "warning")
         if test:
-            self.journal.append(result_line(test, self.best))
+            self.journal.append(result_line(event.iteration, test, self.best))
 
 
 def validation_line(evaluation: Evaluation, *, best: bool) -> JournalLine:
     """A validation as the journal shows it."""
-    tone: Tone = "good" if best else "plain" if evaluation.is_finite else "warning"
+    tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
     said = f"Validation: {headline(evaluation)}{', best so far' if best else ''}"
     return JournalLine(evaluation.iteration, said, tone)
 
 
-def result_line(test: Evaluation, best: Evaluation | None) -> JournalLine:
-    """A test as the journal shows it; `best` is the best validation."""
-    return JournalLine(test.iteration, f"Test: {result_words(test, best)}", "good" if test.is_finite else "warning")
+def result_line(iteration: int, test: Evaluation, best: Evaluation | None) -> JournalLine:
+    """A test as the journal shows it.
+
+    Args:
+        iteration: meta-steps of the whole run.
+        best: the best validation.
+    """
+    tone: Tone = "warning" if test.diverged or not test.is_finite else "good"
+    return JournalLine(iteration, f"Test: {result_words(test, best)}", tone)

@@ -56,7 +56,7 @@ class Replay:
         monitor.views = run.views()
         monitor.journal.extend(line for entry in journal if (line := _line(entry, monitor.settings)))
         if monitor.test:
-            monitor.journal.append(result_line(monitor.test, monitor.best))
+            monitor.journal.append(result_line(journal[-1].iteration, monitor.test, monitor.best))
         return monitor
 
     def _change(self, monitor: Monitor, entry: Entry) -> None:
