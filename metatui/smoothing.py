@@ -6,6 +6,9 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+DECAYS = (0.6, 0.9, 0.97)
+"""That the app offers, for live runs, finished ones and comparisons."""
+
 
 @dataclass(slots=True)
 class ExponentialAverage:
@@ -42,3 +45,8 @@ class ExponentialAverage:
             averages.append(average)
         self.weight, self.value = weight, average
         return averages
+
+
+def span_of(decay: float) -> float:
+    """The number of values over which a moving average has weights that lie as far back, in the mean."""
+    return 2 / (1 - decay) - 1

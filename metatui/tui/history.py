@@ -11,12 +11,10 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from metatui.learning.events import Progress
-
-SMOOTHINGS = (0.6, 0.9, 0.97)
-"""Decays of the averages that can be shown."""
+from metatui.smoothing import DECAYS
 
 Averages = tuple[float, ...]
-"""One average for each of SMOOTHINGS; empty where they are not known."""
+"""One average for each of DECAYS; empty where they are not known."""
 
 Direction = Literal["falling", "rising", "flat"]
 
@@ -216,11 +214,11 @@ class History:
 
         Args:
             against: What `x` is: the meta-step, or seconds of training.
-            smoothing: 0, or one of SMOOTHINGS: `mean` is then the exponential moving average after the stretch's last
+            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the stretch's last
                 meta-step (`metatui.smoothing`). Bounds stay those of the values.
         """
-        if width < 1 or smoothing not in (0, *SMOOTHINGS):
-            raise ValueError(f"width is {width} and smoothing {smoothing}, but must be from 1 and 0 or of {SMOOTHINGS}")
+        if width < 1 or smoothing not in (0, *DECAYS):
+            raise ValueError(f"width is {width} and smoothing {smoothing}, but must be from 1 and 0 or of {DECAYS}")
         buckets = self._buckets
         # Joined by index: stretches that are over stay as they are while the run goes on.
         size = max(1, -(-len(buckets) // width))
@@ -231,7 +229,7 @@ class History:
             if smoothing and not end.averages:
                 continue  # meta-steps before it are not known yet
             if smoothing and not math.isnan(mean):
-                mean = end.averages[SMOOTHINGS.index(smoothing)]
+                mean = end.averages[DECAYS.index(smoothing)]
             x = float(end.iteration) if against == "iteration" else end.seconds
             if math.isnan(mean):
                 points.append(Point(x, math.nan, math.nan, math.nan))

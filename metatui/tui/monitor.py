@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from metatui.changes import brief
 from metatui.knobs import KNOBS, change, text_of
 from metatui.learning.events import (
     Checkpointed,
@@ -58,8 +59,8 @@ class LiveChange:
 
     @property
     def label(self) -> str:
-        """As short as a chart needs it: `inner_lr 0.1`."""
-        return f"{self.path.rpartition('.')[2]} {text_of(self.new)}"
+        """As short as a chart needs it."""
+        return brief(self.path, self.new)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from metatui.learning.events import Progress
 from metatui.runs.metrics import MetricsReader
-from metatui.smoothing import ExponentialAverage
-from metatui.tui.history import SMOOTHINGS, Averages, Step
+from metatui.smoothing import DECAYS, ExponentialAverage
+from metatui.tui.history import Averages, Step
 
 
 class Smoother:
@@ -32,8 +32,8 @@ class Smoother:
 
     def _forget(self) -> None:
         self._iteration = 0
-        self._meta_loss = tuple(ExponentialAverage(decay) for decay in SMOOTHINGS)
-        self._accuracy = tuple(ExponentialAverage(decay) for decay in SMOOTHINGS)
+        self._meta_loss = tuple(ExponentialAverage(decay) for decay in DECAYS)
+        self._accuracy = tuple(ExponentialAverage(decay) for decay in DECAYS)
 
     def copy(self) -> Smoother:
         """A smoother that goes on from here by itself."""

@@ -18,9 +18,9 @@ from metatui.runs.folder import RunFolder
 from metatui.runs.metrics import MetricsWriter
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
-from metatui.smoothing import ExponentialAverage
+from metatui.smoothing import DECAYS, ExponentialAverage
 from metatui.tui.conductor import Conductor
-from metatui.tui.history import SMOOTHINGS, History
+from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
 from metatui.tui.replay import Replay
 from tests.tui.fakes import progress, started
@@ -82,7 +82,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 
 def agrees(history: History, values: Sequence[float]) -> None:
-    for decay in SMOOTHINGS:
+    for decay in DECAYS:
         expected = definition(values, decay)
         for width in (10, 200):
             points = history.points(width, smoothing=decay)
@@ -91,7 +91,7 @@ def agrees(history: History, values: Sequence[float]) -> None:
                 assert point.mean == pytest.approx(expected[int(point.x) - 1], rel=1e-9)
 
 
-@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from(SMOOTHINGS), st.integers(0, 60))
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from(DECAYS), st.integers(0, 60))
 def test_average_is_the_definition_however_the_values_come(values: list[float], decay: float, cut: int) -> None:
     average = ExponentialAverage(decay)
     found = average.extend(values[:cut]) + average.extend(values[cut:])
@@ -119,11 +119,14 @@ def test_live_reopened_and_compared_are_the_definition(run: RunFolder) -> None:
     reopened = Replay(run).read().meta_loss
     agrees(live, losses)
     agrees(reopened, losses)
-    curve = training_curve(read_steps(run), 19)
+    curve = training_curve(read_steps(run), 50)
     assert curve is not None
-    expected = definition(losses, 0.9)
-    assert curve.meta_loss == pytest.approx([expected[iteration - 1] for iteration in curve.iterations], rel=1e-9)
-    assert live.points(200, smoothing=0.9)[-1].mean == pytest.approx(curve.meta_loss[-1], rel=1e-12)
+    for averages, decay in zip(curve.averages, DECAYS, strict=True):
+        expected = definition(losses, decay)
+        assert averages.meta_loss == pytest.approx([expected[i - 1] for i in curve.iterations], rel=1e-9)
+        assert live.points(200, smoothing=decay)[-1].mean == pytest.approx(averages.meta_loss[-1], rel=1e-12)
+    expected = definition(losses, 1 - 2 / 51)
+    assert curve.meta_loss == pytest.approx([expected[i - 1] for i in curve.iterations], rel=1e-9)
 
 
 def test_attached_run_goes_on_from_its_file(run: RunFolder) -> None:
@@ -157,7 +160,7 @@ def test_nothing_is_shown_while_meta_steps_before_it_are_not_known(run: RunFolde
 def test_curve_of_a_run_that_diverged_ends_in_a_gap(run: RunFolder) -> None:
     steps = [replace(made(i), meta_loss=math.nan if i > 1500 else 1.0) for i in range(1, 2001)]
     write(run, steps)
-    for decay in SMOOTHINGS:
+    for decay in DECAYS:
         means = [point.mean for point in Replay(run).read().meta_loss.points(2000, smoothing=decay)]
         assert means[0] == 1.0
         assert math.isnan(means[-1])

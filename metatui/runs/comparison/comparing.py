@@ -12,6 +12,7 @@ from metatui.runs.comparison.cautions import cautions
 from metatui.runs.comparison.history import (
     costs,
     first_reaching,
+    live_changes,
     read_steps,
     smoothing_span,
     training_curve,
@@ -113,7 +114,7 @@ def comparing(
                 values=values,
                 same_tasks=agreed.same_tasks[i],
                 diverged=int(values.diverged.sum()),
-                training=training_curve(steps_made, span),
+                training=training_curve(steps_made, span, live_changes(run, steps_made)),
                 validation=validation,
                 costs=costs(run, steps_made),
                 to_target=None if target is None else first_reaching(validation, target, metric),

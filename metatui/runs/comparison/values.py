@@ -63,6 +63,35 @@ class TaskValues:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """A moment in a run."""
+
+    iterations: int
+    tasks: int
+    seconds: float
+    """Spent training, without pauses, validations and checkpoints."""
+
+
+@dataclass(frozen=True)
+class LiveChange:
+    """A setting that was changed while the run trained."""
+
+    at: Reached
+    label: str
+    """`inner_lr 0.1`."""
+
+
+@dataclass(frozen=True)
+class Averages:
+    """A training curve smoothed as the app smooths the curves of a single run."""
+
+    decay: float
+    """One of `metatui.smoothing.DECAYS`."""
+    meta_loss: tuple[float, ...]
+    accuracy: tuple[float, ...] | None
+
+
+@dataclass(frozen=True)
 class TrainingCurve:
     """Query loss and accuracy after adaptation on training tasks, smoothed over meta-steps, at most 500 points.
 
@@ -81,6 +110,10 @@ class TrainingCurve:
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
     """None for regression."""
+    changes: tuple[LiveChange, ...] = ()
+    """In order."""
+    averages: tuple[Averages, ...] = ()
+    """At the same points."""
 
 
 @dataclass(frozen=True)
@@ -93,16 +126,6 @@ class ValidationCurve:
     seconds: tuple[float, ...]
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """Where a run first had the target."""
-
-    iterations: int
-    tasks: int
-    seconds: float
-    """Spent training, without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,13 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from metatui.smoothing import DECAYS
 from metatui.tui import palette
 from metatui.tui.charts import LineChart, Mark, Series
-from metatui.tui.history import SMOOTHINGS, History
+from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
 
-CHOICES = (0.0, *SMOOTHINGS)
+CHOICES = (0.0, *DECAYS)
 """Of smoothing, one after the other."""
 EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
 
