@@ -67,6 +67,12 @@ def _show(run: str, evaluation: Evaluation) -> None:
     screen = console()
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
     screen.print(spelled(screen, f"{run}, {adapted(evaluation)}: {protocol(evaluation)}"), soft_wrap=True)
+    if evaluation.diverged:
+        left = "means are over the others" if evaluation.is_finite else "the others are too few for a mean"
+        lost = numbers.diverged(evaluation.diverged, evaluation.tasks)
+        screen.print(f"warning: {lost}: {left}", style="yellow", soft_wrap=True)
+        if not evaluation.is_finite:
+            return
     rows = table(*columns, numbers=columns)
     for index, step in enumerate(evaluation.steps):
         cells = [str(step), interval(evaluation.loss, index, percent=False)]
@@ -74,7 +80,3 @@ def _show(run: str, evaluation: Evaluation) -> None:
             cells.append(interval(evaluation.accuracy, index, percent=True))
         rows.add_row(*(cell(spelled(screen, each)) for each in cells))
     screen.print(rows)
-    if evaluation.diverged:
-        left = "the means are over the others" if evaluation.is_finite else "the others are too few for a mean"
-        lost = numbers.diverged(evaluation.diverged, evaluation.tasks)
-        screen.print(f"warning: {lost}: {left}", style="yellow", soft_wrap=True)

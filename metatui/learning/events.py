@@ -217,7 +217,7 @@ class Finished:
     was stopped."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Why the run has no good result, and which setting to change; None where it has one."""
+    """Why the result is none or not a good one, and which setting to change; None where all is well."""
 
 
 @dataclass(frozen=True)

@@ -65,6 +65,11 @@ class PairedTest:
     """Cohen's d_z: the mean difference over the standard deviation of the differences (Lakens 2013)."""
 
     @property
+    def most_are_there(self) -> bool:
+        """Whether most differences are finite. The few that are left of many are no sample of them."""
+        return self.left_out < self.tasks
+
+    @property
     def deciding_p(self) -> float:
         """The t-test's p; Wilcoxon's where the t-test has none."""
         return self.wilcoxon_p if math.isnan(self.p) else self.p

@@ -489,7 +489,7 @@ class Trainer:
         what = []
         if not self.best_theta:
             what.append("no validation was finite, so the last parameters were tested and not the best")
-        if not test.is_finite:
+        if test.diverged:
             what.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
         if not what:
             return None

@@ -30,7 +30,7 @@ def cautions(runs: Sequence[RunResult]) -> list[str]:
     found += [
         f"{run.label} has no finite validation, so its last parameters were evaluated and not its best"
         for run in runs
-        if run.evaluation.checkpoint == "last"
+        if run.evaluation.checkpoint == "last" and run.validation.iterations
     ]
     timed = [run for run in runs if run.costs.seconds_per_step]
     machines = [f"{run.costs.device_name or 'an unknown device'} of {run.costs.host}" for run in timed]

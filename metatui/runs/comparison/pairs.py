@@ -25,8 +25,8 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
-    p = holm([test.deciding_p for test in tests])
-    ranks = holm([test.wilcoxon_p for test in tests])
+    p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
+    ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
     found = [
         Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family=len(both), verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)

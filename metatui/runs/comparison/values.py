@@ -187,7 +187,8 @@ class Pair:
     test: PairedTest
     """Of a minus b, over the tasks on which neither diverged: fractions for accuracy, the loss's own unit for loss."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs of the comparison."""
+    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where a task was left out for each
+    that was not."""
     wilcoxon_p_holm: float
     family: int
     """Pairs that were corrected for."""

@@ -20,8 +20,8 @@ def of_pair(pair: Pair) -> str:
     if test.left_out:
         # First, as it is a difference by itself; and the tasks that are left are those that suit both runs.
         lost = f"{a} diverged on {_some(pair.a)} of the same {count:,} tasks and {b} on {_some(pair.b)}"
-        if 2 * test.left_out >= count or test.tasks < 2:
-            return f"{lost}: nothing can be said of the other {test.tasks:,}, which are too few for a fair comparison"
+        if test.tasks < 2 or not test.most_are_there:
+            return f"{lost}: the others are too few to compare them"
         tasks, lost = f"on the other {test.tasks:,} tasks", f"{lost}; "
     elif test.tasks < 2:
         return f"Nothing can be said of {a} and {b} {tasks}: one task has no spread"
