@@ -70,15 +70,18 @@ def summarise(run: RunFolder) -> RunSummary:
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
     status = status_of(entries, live=live)
+    progress = last_progress(run.metrics_path)
+    reached = max([progress.iteration if progress else 0, *(entry.iteration for entry in entries[-1:])])
+    records = records.holding(reached, finished=status == "finished")
     return RunSummary(
         run=run,
         status=status,
         started=first.time if first else _created(run),
         preset=plain(preset) if isinstance(preset, str) else None,
         settings=settings,
-        progress=last_progress(run.metrics_path),
+        progress=progress,
         best=records.best,
-        test=records.test if status == "finished" else None,
+        test=records.test,
         problem=problem,
         validation=records.validation,
         warning=_warning(entries),

@@ -185,6 +185,11 @@ class Monitor:
     def _start(self, event: Started) -> None:
         self.started, self.settings = event, event.settings
         self.forget_changes(event.iteration)
+        self.test = self.ended = None
+        if self.evaluation and self.evaluation.iteration > event.iteration:
+            self.evaluation = None
+        if self.best and self.best.iteration > event.iteration:
+            self.best = None
         verb = "Resumed" if event.iteration else "Started"
         self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
 

@@ -49,10 +49,9 @@ class Replay:
         monitor.started = next(
             (found for entry in reversed(journal) if (found := _started(entry, monitor.settings))), None
         )
-        record = run.evaluation()
-        monitor.evaluation, monitor.best = record.validation, record.best
-        # A run that was resumed since has its next test before it.
-        monitor.test = record.test if last_status(journal) == "finished" else None
+        reached = max([monitor.iteration, *(entry.iteration for entry in journal[-1:])])
+        record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
+        monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
         monitor.views = run.views()
         monitor.journal.extend(line for entry in journal if (line := _line(entry, monitor.settings)))
         if monitor.test:

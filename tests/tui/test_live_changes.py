@@ -234,6 +234,23 @@ def test_run_list_tells_best_from_last_and_shows_no_test_that_was_replaced(runs_
     assert Replay(run).read().test is None
 
 
+def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
+    monitor = Monitor(Settings())
+    for iteration in (100, 200):
+        monitor.take(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
+    monitor.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
+    monitor.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
+    assert (monitor.evaluation, monitor.best, monitor.test, monitor.ended) == (None, None, None, None)
+    record = EvaluationRecord(
+        validation=evaluation(NO_SETTINGS, 200),
+        best=evaluation(NO_SETTINGS, 100),
+        test=evaluation(NO_SETTINGS, 100, "test"),
+    )
+    held = record.holding(150, finished=False)
+    assert (held.validation, held.best, held.test) == (None, record.best, None)
+    assert record.holding(200, finished=True) == record
+
+
 def test_reopened_journal_has_validations_that_are_not_finite(runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
     journal = JournalWriter(run.journal_path)
