@@ -46,10 +46,10 @@ KEYS: Final = (
     Key("1-4", "Section", "next_section(1)"),
     Key("t", "Against", "against"),
     Key("y", "Log", "log"),
-    Key("o", "Smooth", "smoothing"),
     Key("- +", "Shots", "shots(1)"),
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
+    Key("o", "Smooth", "smoothing"),
     Key("Esc", "Close", "leave"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
