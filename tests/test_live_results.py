@@ -192,7 +192,7 @@ def test_live_settings_besides_those_of_adaptation_do_not_change_an_evaluation(
     others = [path for path, knob in KNOBS.items() if knob.live and path not in ADAPTATION]
     assert others
     for path in others:
-        other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type, call-arg]
+        other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type]
         assert other != settings
         assert timeless(evaluate_state(other, state)[0]) == before, path
 

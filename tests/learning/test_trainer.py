@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -17,8 +17,10 @@ from metatui.learning.events import (
     Checkpoint,
     Checkpointed,
     Command,
+    Curve,
     Evaluate,
     Evaluated,
+    Evaluation,
     Event,
     Failed,
     Finished,
@@ -369,16 +371,16 @@ def validated(
 ) -> list[Event]:
     """Events of a run in which each evaluation in turn has this loss and so many diverged tasks of 4; the last of them
     is the test. `commands` come after the first validation."""
-    from metatui.learning.events import Curve, Evaluation
-
     left = iter(results)
 
-    def evaluate(experiment: Any, theta: Params, *, iteration: int, split: str, **_: Any) -> Iterator[int]:
+    def evaluate(
+        experiment: Any, theta: Params, *, iteration: int, split: str, **_: Any
+    ) -> Generator[int, None, Evaluation]:
+        yield from ()
         loss, diverged = next(left)
         rate = experiment.settings.algorithm.inner_lr
         curve = Curve((loss,), (0.1,))
         return Evaluation(split, 4, 10, 10, None, None, iteration, (0,), curve, None, 1.0, rate, diverged)
-        yield
 
     monkeypatch.setattr("metatui.learning.trainer.evaluate", evaluate)
     trainer = Trainer(make(evaluation__every=4, training__iterations=4 * (len(results) - 1), **changes))
