@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import sys
+import textwrap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.cli.output import adapted, below, console, emit, evaluation_json, headline, protocol, spelled
+from metatui.cli.output import adapted, console, emit, evaluation_json, headline, protocol, spelled
 from metatui.errors import BadInput, shown
 from metatui.files import reason, replacing
 from metatui.learning.events import Evaluation
@@ -82,10 +84,14 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         screen.print(f"No runs in {store.root} yet: metatui run quick makes one.", soft_wrap=True)
         return
     width = max(len(summary.id) for summary in summaries)
+    lines = Text()  # printed at once: a call for each of ten thousand runs takes seconds
     for summary in summaries:
-        screen.print(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}", soft_wrap=True)
+        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
-        below(screen, [spelled(screen, said) for said in (*_measured(summary), warning, summary.problem) if said])
+        for detail in filter(None, (*_measured(summary), warning, summary.problem)):
+            wrapped = textwrap.wrap(spelled(screen, detail), max(20, screen.width - 4))
+            lines.append(textwrap.indent("\n".join(wrapped), "    ") + "\n", "dim")
+    screen.print(lines, end="", soft_wrap=True)
 
 
 def _reached(summary: RunSummary) -> str:
