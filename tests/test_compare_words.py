@@ -114,8 +114,8 @@ def test_diverged_tasks_are_left_out_and_counted() -> None:
     ]
     better = result("C", [0.1, 0.11, 0.09, 0.1, 1e30])
     assert verdicts(better, b)[0].startswith(
-        "C diverged on 1 of the same 5 tasks and B on none; the loss of C is 0.400 ± 0.013 below that of B on the other "
-        "4 tasks; a difference this large is not luck"
+        "C diverged on 1 of the same 5 tasks and B on none; the loss of C is 0.400 ± 0.013 below that of B on the "
+        "other 4 tasks; a difference this large is not luck"
     )
 
 

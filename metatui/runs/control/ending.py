@@ -39,5 +39,5 @@ def _finished(run: RunFolder, last: Entry) -> Finished:
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         test=test,
         views=views if test else (),
-        warning=plain(warning, limit=2000) if isinstance(warning, str) else None,
+        warning=plain(warning, limit=400) if isinstance(warning, str) else None,
     )
