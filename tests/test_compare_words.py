@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metatui.errors import BadInput
 from metatui.knobs import change
@@ -282,6 +284,12 @@ def test_times_of_different_machines_are_told() -> None:
         "times and memory are of different machines and do not compare: EPYC of x for A and C, an unknown device of y "
         "for B"
     ]
+
+
+@given(st.floats(), st.floats(min_value=0), st.sampled_from([None, 1, 2, 4]))
+def test_intervals_are_short_whatever_the_numbers(mean: float, half: float, decimals: int | None) -> None:
+    assert len(interval(mean, half, decimals=decimals)) <= 27
+    assert "nan" not in interval(mean, half, decimals=decimals)
 
 
 def test_numbers() -> None:

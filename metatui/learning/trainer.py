@@ -199,6 +199,7 @@ class Trainer:
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
         self.best_settings = values.get("best_settings")
+        as_validated(self.settings, self.best_settings)  # refused here rather than when training is done
         self._best_diverged, self._diverging = values.get("best_diverged", 0), values.get("diverging", 0)
         if self._upgrade:
             self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))
