@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 DECAYS = (0.6, 0.9, 0.97)
-"""That the app offers, for live runs, finished ones and comparisons."""
+"""Decays that the app offers for live runs, finished ones and comparisons."""
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class ExponentialAverage:
     """
 
     decay: float
-    """From 0 (no smoothing) to below 1."""
+    """Weight of the past, from 0 (no smoothing) to below 1."""
     value: float = math.nan
     """NaN before the first finite value."""
     weight: float = 0.0
@@ -48,5 +48,5 @@ class ExponentialAverage:
 
 
 def span_of(decay: float) -> float:
-    """The number of values over which a moving average has weights that lie as far back, in the mean."""
+    """Return the length of the window whose mean lags as far behind as an average with this decay."""
     return 2 / (1 - decay) - 1

@@ -156,7 +156,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def smoothed(values: ArrayLike, span: float) -> Floats:
-    """The exponential moving average over meta-steps of `metatui.smoothing`.
+    """Average values exponentially, as `metatui.smoothing` defines it.
 
     Args:
         values: [S]. What is not finite is left out.

@@ -52,14 +52,14 @@ class LiveChange:
     iteration: int
     """Meta-steps done when it was made."""
     seconds: float
-    """Of training, until then."""
+    """Seconds of training until then."""
     path: str
     old: Scalar
     new: Scalar
 
     @property
     def label(self) -> str:
-        """As short as a chart needs it."""
+        """Name of the change in a chart: `inner_lr 0.1`."""
         return brief(self.path, self.new)
 
 
@@ -90,12 +90,12 @@ class Monitor:
         self.test: Evaluation | None = None
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
         self.changes: list[LiveChange] = []
-        """In order, those that were taken back included."""
+        """Every change in order, also those that were undone."""
         self.evaluating: Evaluating | None = None
         """The validation or test that is under way."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
-        """Of a run from disk: goes on from the last meta-step that was read."""
+        """Smoother that has seen the meta-steps read from disk; None for a new run."""
         self._recent: deque[Progress] = deque()
 
     def trained_alike(self, run_id: str, status: str) -> Monitor:
@@ -233,7 +233,7 @@ class Monitor:
         self._say(event.iteration, CHECKPOINT_SAVED)
 
     def forget_changes(self, iteration: int) -> None:
-        """The run goes on from `iteration`: changes that were made there or later are made again, or are undone."""
+        """Forget the changes from `iteration` on, where the run was resumed: they are made again, or are undone."""
         self.changes = [made for made in self.changes if made.iteration < iteration]
 
     @property
@@ -273,14 +273,14 @@ class Monitor:
 
 
 def validation_line(evaluation: Evaluation, *, best: bool) -> JournalLine:
-    """A validation as the journal shows it."""
+    """Return the journal's line for a validation."""
     tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
     said = f"Validation: {headline(evaluation)}{', best so far' if best else ''}"
     return JournalLine(evaluation.iteration, said, tone)
 
 
 def result_line(iteration: int, test: Evaluation, best: Evaluation | None) -> JournalLine:
-    """A test as the journal shows it.
+    """Return the journal's line for a test.
 
     Args:
         iteration: meta-steps of the whole run.

@@ -31,13 +31,13 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def accuracy(mean: float, half: float) -> str:
-    """An accuracy, as a fraction, and the half-width of its interval in per cent."""
+    """Write an accuracy and the half-width of its interval, given as fractions, in per cent."""
     said = interval(100 * mean, 100 * half)
     return f"{said} %" if math.isfinite(mean) else said
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
-    """A test with its protocol and the settings it used: which parameters, and at which inner learning rate."""
+    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
     is_best = best is not None and best.iteration == test.iteration
     which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
@@ -45,7 +45,7 @@ def result_words(test: Evaluation, best: Evaluation | None) -> str:
 
 
 def standing(best: Evaluation | None, last: Evaluation) -> str:
-    """The best validation and the last one, in short: `best 0.413 at 2,000 · last nan`."""
+    """Name the best validation and the last one: `best 0.413 at 2,000 · last nan`."""
     if best is None:
         return f"no finite validation · last {value(last)}"
     now = f"best {value(best)} at {best.iteration:,}"
@@ -53,7 +53,7 @@ def standing(best: Evaluation | None, last: Evaluation) -> str:
 
 
 def value(evaluation: Evaluation) -> str:
-    """The metric after the last inner step, without its interval; nan where most tasks diverged."""
+    """Write the metric after the last inner step, without its interval; nan where most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 

@@ -36,7 +36,7 @@ class Smoother:
         self._accuracy = tuple(ExponentialAverage(decay) for decay in DECAYS)
 
     def copy(self) -> Smoother:
-        """A smoother that goes on from here by itself."""
+        """Return an independent copy."""
         other = copy(self)
         other._reader, other._ahead = copy(self._reader), self._ahead.copy()
         other._meta_loss = tuple(map(copy, self._meta_loss))
@@ -44,7 +44,7 @@ class Smoother:
         return other
 
     def step(self, progress: Progress) -> Step:
-        """One meta-step with its averages; without, while the meta-steps before it are not in the file yet."""
+        """Return a meta-step with its averages, or without while the meta-steps before it are not in the file yet."""
         if progress.iteration <= self._iteration:  # the run went back to a checkpoint
             self._start()
         if progress.iteration != self._iteration + 1 and not self._catch_up(progress.iteration):
@@ -52,15 +52,19 @@ class Smoother:
         return self._average([progress])[0]
 
     def read(self) -> tuple[list[Step], bool]:
-        """What is new in the file, about a megabyte at most, and whether the file was replaced: then what was read
-        before does not hold any more, and this is its start."""
+        """Read about a megabyte of what is new in the file.
+
+        Returns:
+            The meta-steps, and whether the file was replaced: then they are from its start, and what was read before no
+            longer holds.
+        """
         new = self._reader.read_new()
         if self._reader.restarted:
             self._forget()
         return self._average(new), self._reader.restarted
 
     def _catch_up(self, before: int) -> bool:
-        """Average what the file has before meta-step `before`. Returns whether that is all there is."""
+        """Average what the file has before meta-step `before`. Returns whether nothing is missing."""
         while True:
             skipped = []
             while self._ahead and self._ahead[0].iteration < before:

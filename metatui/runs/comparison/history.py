@@ -75,7 +75,7 @@ def smoothing_span(runs: Sequence[RunFolder]) -> int:
 
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
-    """The settings that were changed while `run` trained, and not undone by resuming it from before."""
+    """Return the changes made while `run` trained, without those undone by resuming it from before."""
     items = (item.planned for item in told(run.changes(), run.journal()) if item.made)
     made = (planned for planned in items if isinstance(planned, PlannedChange))
     return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)

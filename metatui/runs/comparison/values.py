@@ -111,9 +111,9 @@ class TrainingCurve:
     accuracy: tuple[float, ...] | None
     """None for regression."""
     changes: tuple[LiveChange, ...] = ()
-    """In order."""
+    """Live changes in order."""
     averages: tuple[Averages, ...] = ()
-    """At the same points."""
+    """The curve at the same points with other smoothing."""
 
 
 @dataclass(frozen=True)

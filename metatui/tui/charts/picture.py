@@ -39,7 +39,7 @@ class Picture:
     series: tuple[Series, ...] = ()
     marks: tuple[Mark, ...] = ()
     faults: tuple[float, ...] = ()
-    """Where a value is not finite: crosses on the x axis."""
+    """Positions at which a value is not finite: crosses on the x axis."""
     title: str = ""
     x_label: str = ""
     y_label: str = ""

@@ -16,7 +16,7 @@ from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
 
 CHOICES = (0.0, *DECAYS)
-"""Of smoothing, one after the other."""
+"""Decays in the order in which the key goes through them."""
 EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
 
 
@@ -92,7 +92,7 @@ def _histories(monitor: Monitor | None, accuracy: bool) -> tuple[History, Histor
 
 
 def _marks(monitor: Monitor | None, view: View) -> list[Mark]:
-    """Live changes."""
+    """Return a mark for each live change."""
     changes = monitor.changes if monitor else ()
     return [Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes]
 
