@@ -116,7 +116,8 @@ class Trainer:
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
-        self._captured: set[tuple[int, int]] = set()
+        self._captured: object = None
+        """The kind of meta-steps that was captured last, or could not be."""
         self._waiting: list[tuple[Done, MetaStep | OnDevice]] = []
         self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
@@ -236,7 +237,7 @@ class Trainer:
         yield from self._finish()
 
     def _improve(self) -> Iterator[Event]:
-        """Change over to whole meta-steps as graphs where it is time for it."""
+        """Change over to compiled meta-steps where it is time for it."""
         if self._upgrade:
             outcome = self._upgrade.outcome
             for said in self._upgrade.before(
@@ -246,17 +247,20 @@ class Trainer:
             if self._upgrade.outcome not in (None, outcome):  # for ever, whatever another compilation would come to
                 yield from self._caught_up()
                 yield from self._checkpoint("last")
-        kind = self.settings.algorithm.inner_steps, self.settings.algorithm.meta_batch
-        if (captures := self.algorithm.captures) and kind not in self._captured:
-            self._captured.add(kind)
-            yield from self._caught_up()
-            try:
-                captures.capture(self.algorithm.sample(self._next_tasks()), self.settings.algorithm)
-            except CaptureFailed as failed:
-                self.algorithm.captures = None
-                yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
-            else:
+
+    def _capture(self) -> Iterator[Event]:
+        """Capture meta-steps of the kind that comes next, where the device has graphs for them."""
+        algorithm, at_once = self.settings.algorithm, self.settings.compute.tasks_at_once
+        kind = algorithm.inner_steps, algorithm.meta_batch, at_once
+        if self.algorithm.captures is None or self._captured == kind:
+            return
+        yield from self._caught_up()
+        try:
+            if self.algorithm.capture(self._next_tasks(), algorithm):
                 yield Noted(self.iteration, "Meta-steps are one CUDA graph each from here on")
+        except CaptureFailed as failed:
+            yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
+        self._captured = kind
 
     def _next_tasks(self) -> range:
         return range(self.tasks_seen, self.tasks_seen + self.settings.algorithm.meta_batch)
@@ -265,16 +269,30 @@ class Trainer:
         """A meta-step, with fewer tasks in memory together where memory asks for it."""
         while True:
             try:
+                yield from self._capture()
                 self._meta_step()
                 if len(self._waiting) == SEEN_EVERY or isinstance(self._waiting[-1][1], MetaStep):
                     yield from self._caught_up()
                 return
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                at_once = self.settings.compute.tasks_at_once or self.settings.algorithm.meta_batch
-                if not is_out_of_memory(error) or at_once == 1:
+                meta_batch = self.settings.algorithm.meta_batch
+                at_once = min(self.settings.compute.tasks_at_once or meta_batch, meta_batch)
+                if not is_out_of_memory(error) or (at_once == 1 and self.algorithm.captures is None):
                     raise
-            yield Noted(self.iteration, f"{self.experiment.device.name} is out of memory with {at_once} tasks at once")
-            yield self._change(Change("compute.tasks_at_once", at_once // 2))
+            # Not above, where the error still holds on to what was being computed.
+            yield from self._caught_up()
+            self.algorithm.free_memory()
+            self._captured = None
+            device, engine = self.experiment.device.name, self.settings.compute.engine
+            if at_once == 1:  # a graph takes more memory than an eager meta-step
+                self.algorithm.captures = None
+                yield Noted(
+                    self.iteration,
+                    f"The {engine} engine goes on without CUDA graphs: {device} is out of memory with one task at once",
+                )
+            else:
+                yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
+                yield self._change(Change("compute.tasks_at_once", at_once // 2))
 
     def _meta_step(self) -> None:
         began = time.monotonic()
