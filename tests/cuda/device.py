@@ -46,6 +46,8 @@ class Recorded:
     arguments: Sequence[Any]
     keywords: Mapping[str, Any]
     results: Sequence[Tensor]
+    allocated: Sequence[Tensor]
+    """Those of the results that are in memory of the graph's pool."""
 
     def replay(self) -> None:
         """Compute anew, into the same memory."""
@@ -201,14 +203,15 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         return result
     if _launches(func):
         results = list(_tensors([result]))
+        allocated = [tensor for tensor in results if id(tensor) not in known]
         if simulator.before_kernel is not None:
-            simulator.before_kernel(name, sum(tensor.nbytes for tensor in results if id(tensor) not in known))
+            simulator.before_kernel(name, sum(tensor.nbytes for tensor in allocated))
         simulator.kernels[str(device)] += 1
         if (capture := simulator.capture) is not None:
             if device == capture.device:
                 if name != "copy_":  # which reads pinned memory at each replay
                     plain_args = _each(plain_args, lambda t: t.clone() if any(t is scalar for scalar in others) else t)
-                capture.kernels.append(Recorded(func, plain_args, plain, results))
+                capture.kernels.append(Recorded(func, plain_args, plain, results, allocated))
             else:
                 capture.elsewhere[str(device)] += 1
     return _each(result, lambda memory: known[id(memory)] if id(memory) in known else SimulatedTensor(memory, device))

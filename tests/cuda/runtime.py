@@ -9,8 +9,9 @@ import ctypes
 import itertools
 import threading
 import warnings
+import weakref
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
@@ -94,11 +95,17 @@ class Event:
 
 
 class CUDAGraph:
-    """The kernels of a capture, to be repeated on the same memory."""
+    """The kernels of a capture, to be repeated on the same memory.
+
+    What a graph computes is gone when another graph of the same pool is replayed: it is NaN from then on.
+    """
+
+    _of_pool: ClassVar[dict[Any, weakref.WeakSet[CUDAGraph]]] = {}
 
     def __init__(self, keep_graph: bool = False) -> None:
         self._kernels: list[Recorded] | None = None
         self._pool: Any = None
+        self._computed = False
 
     def capture_begin(self, pool: Any = None, capture_error_mode: str = "global", **_: Any) -> None:
         stream = torch.cuda.current_stream()
@@ -123,7 +130,9 @@ class CUDAGraph:
                 "device or stream.",
                 stacklevel=2,
             )
-        self._kernels = capture.kernels
+        self._kernels, self._computed = capture.kernels, True
+        self._spoil()  # a GPU computes nothing in a capture
+        self._of_pool.setdefault(self._pool, weakref.WeakSet()).add(self)
         simulator.captured.append(capture)
 
     def replay(self) -> None:
@@ -131,11 +140,22 @@ class CUDAGraph:
             raise RuntimeError("Called CUDAGraph::replay without a preceding successful capture.")
         simulator.graph_launches += 1
         with torch.no_grad():
+            for graph in self._of_pool[self._pool]:
+                if graph is not self:
+                    graph._spoil()
             for kernel in self._kernels:
                 kernel.replay()
+        self._computed = True
 
     def reset(self) -> None:
         self._kernels = None
+
+    def _spoil(self) -> None:
+        if self._computed and self._kernels:
+            for tensor in (tensor for kernel in self._kernels for tensor in kernel.allocated):
+                if tensor.is_floating_point():
+                    tensor.fill_(torch.nan)
+        self._computed = False
 
     def pool(self) -> Any:
         return self._pool

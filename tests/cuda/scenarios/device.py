@@ -153,6 +153,19 @@ def test_a_graph_keeps_scalars_and_leaves_out_other_devices() -> None:
         graph.capture_begin()
 
 
+def test_graphs_of_one_pool_share_their_memory() -> None:
+    x, pool = torch.ones(2, device="cuda"), torch.cuda.graph_pool_handle()
+    graphs, results = [torch.cuda.CUDAGraph() for _ in range(2)], []
+    for graph in graphs:
+        with torch.cuda.graph(graph, pool=pool):
+            results.append(x + 1)
+    assert results[0].isnan().all()
+    for number, graph in enumerate(graphs):
+        graph.replay()
+        assert results[number].tolist() == [2, 2]
+        assert results[1 - number].isnan().all()
+
+
 def test_out_of_memory_at_an_operation(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(name: str, allocated: int) -> None:
         if allocated > 1000:
