@@ -63,7 +63,9 @@ def _table(found: Sequence[Measurement], look: Symbols) -> Table:
         work, engine = each.cell.work, each.cell.engine
         share = (each.tasks_per_s or 0) / fastest.get(work, math.inf)
         name = "" if work == last else rows.name(work)
-        made.add_row(*map(cell, (name, engine, *rows.figures(each))), _Bar(share, STYLES[engine], GLYPHS[look]))
+        made.add_row(
+            *map(cell, (name, rows.engine(each.cell), *rows.figures(each))), _Bar(share, STYLES[engine], GLYPHS[look])
+        )
         last = work
     return made
 

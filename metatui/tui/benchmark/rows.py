@@ -32,6 +32,11 @@ def name(work: Work) -> str:
     return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
 
 
+def engine(cell: Cell) -> str:
+    """An engine in the table; captured meta-steps stand below its eager ones."""
+    return "+ graph" if cell.captured else cell.engine
+
+
 def figures(found: Measurement) -> tuple[str, ...]:
     """What stands under NUMBERS; dashes where nothing was measured."""
     measured = found.measured
@@ -97,4 +102,4 @@ def failed(found: Measurement) -> str:
 
 def called(cell: Cell) -> str:
     """A cell by all its names."""
-    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}"
+    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}{' with CUDA graph' if cell.captured else ''}"
