@@ -138,6 +138,7 @@ def test_captured_meta_steps_have_rows_and_marks(
     assert re.search(r"^ MAML, 5 steps +batched .*\n +\+ graph ", out, re.MULTILINE)
     assert re.search(r"B batched  b \+ graph$", out, re.MULTILINE)
     assert re.search(r"^ MAML, 1 step .*Bb", out, re.MULTILINE)
+    assert "+ graph: each meta-step is one CUDA graph" in out
     assert "sinusoid, MAML, 1 step, batched with CUDA graph: 8.00 ms" in err
     assert [cell["captured"] for cell in report(capsys)["cells"]] == [False, True, False, True]
 

@@ -46,7 +46,8 @@ def shown(found: Sequence[Measurement], screen: Console, *, ascii_only: bool) ->
         drawn = plot.plot(cells, screen.width - 1, glyphs)
         if drawn:
             yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
-    for text in filter(None, (rows.said(found[0].machine), *rows.NOTES, rows.doubt(found))) if found else ():
+    notes = (rows.said(found[0].machine), *rows.NOTES, rows.graph_note(found), rows.doubt(found)) if found else ()
+    for text in filter(None, notes):
         said = symbols.ascii(text) if look is Symbols.ASCII else text
         yield Text(textwrap.fill(said, min(screen.width, 120)), style="dim")
 

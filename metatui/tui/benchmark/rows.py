@@ -18,6 +18,8 @@ NOTES = (
 )
 
 
+GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; else its kernels are launched one by one."
+
 DOUBT = (
     "Some meta-steps were faster than the floor: the machine was busier when its rates were measured. Measure again "
     "when it has nothing else to do."
@@ -67,6 +69,11 @@ def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
         if each.tasks_per_s is not None:
             best[each.cell.work] = max(best.get(each.cell.work, 0.0), each.tasks_per_s)
     return best
+
+
+def graph_note(found: Iterable[Measurement]) -> str:
+    """Explain captured meta-steps where there are some; empty where there are none."""
+    return GRAPH_NOTE if any(each.cell.captured for each in found) else ""
 
 
 def doubt(found: Iterable[Measurement]) -> str:
