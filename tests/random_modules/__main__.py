@@ -37,13 +37,17 @@ def main() -> int:
             print(f"{verdict.kind}: {verdict.engine}, {order} order: {verdict.detail}\n    {words}")
             command = f"python -m tests.random_modules --count 1 --seed {verdict.seed} --engine {verdict.engine}"
             print("" if verdict.ok else f"    {command}", flush=True)
-    print(f"{'engine':10}{'order':8}" + "".join(f"{kind:>22}" for kind in COLUMNS))
+    print(f"{'engine':10}{'order':8}" + "".join(f"{kind:>{_width(kind)}}" for kind in COLUMNS))
     for engine in engines:
         for first_order in (False, True):
-            counts = "".join(f"{table[engine, first_order, kind]:22,}" for kind in COLUMNS)
+            counts = "".join(f"{table[engine, first_order, kind]:{_width(kind)},}" for kind in COLUMNS)
             print(f"{engine:10}{'first' if first_order else 'second':8}{counts}")
     print(f"{given.count:,} modules in {time.monotonic() - began:.0f} s, {failed:,} failures")
     return 1 if failed else 0
+
+
+def _width(kind: str) -> int:
+    return max(9, len(kind) + 3)
 
 
 def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[Verdict, str]]:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 import metatui
 from metatui.errors import BadInput
+from metatui.learning.episodes import Episodes
 from metatui.learning.inner import Params
+from metatui.learning.losses import LossFn
 from metatui.learning.plain_autograd import plain_meta_gradient
 from tests.random_modules.case import Case
 
@@ -54,8 +56,8 @@ class Verdict:
 class Answer:
     """The loss and the gradients, or what was raised."""
 
-    loss: Tensor | None = None
-    gradients: Params | None = None
+    loss: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
+    gradients: Params = field(default_factory=dict)
     error: Exception | None = None
     random: bool = False
     """Whether a random generator has moved."""
@@ -103,10 +105,10 @@ def _verdict(case: Case, engine: EngineChoice, first_order: bool, expected: Answ
     def verdict(kind: Kind, detail: str = "") -> Verdict:
         return Verdict(case.seed, engine, first_order, kind, detail)
 
-    before = Snapshot(case)
+    before = Snapshot(case.module, case.loss, case.episodes)
     found = _ask(case, engine, first_order)
-    changed = before.changes(case)
-    before.restore(case)
+    changed = before.changes()
+    before.restore()
     if found.random and not expected.random and expected.error is None:
         changed = [*changed, "random generators"]
     if changed:
@@ -131,8 +133,6 @@ def _verdict(case: Case, engine: EngineChoice, first_order: bool, expected: Answ
 
 def _disagreement(found: Answer, expected: Answer) -> str:
     """What is different, or nothing."""
-    assert found.loss is not None and found.gradients is not None
-    assert expected.loss is not None and expected.gradients is not None
     if found.gradients.keys() != expected.gradients.keys():
         return f"gradients of {sorted(found.gradients)} for {sorted(expected.gradients)}"
     for name, g in found.gradients.items():
@@ -151,7 +151,9 @@ def _disagreement(found: Answer, expected: Answer) -> str:
     return f"loss {float(found.loss):.9g} for {float(expected.loss):.9g}" if off > AGREEMENT + noise else ""
 
 
-def _by_differences(case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Any) -> Verdict:
+def _by_differences(
+    case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Callable[..., Verdict]
+) -> Verdict:
     """The engine draws in another order, so its gradient must be the slope of its own loss at the same seed."""
     names = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
     direction = {
@@ -159,72 +161,69 @@ def _by_differences(case: Case, engine: EngineChoice, found: Answer, expected: A
         for i, (name, p) in enumerate(names.items())
     }
 
-    def slope(ask: Any) -> float:
+    def slope(ask: Callable[[], Answer]) -> float:
         values = []
         for sign in (1, -1):
-            before = Snapshot(case)
+            before = Snapshot(case.module, case.loss, case.episodes)
             with torch.no_grad():
                 for name, p in names.items():
                     p.add_(direction[name], alpha=sign * STEP)
-            values.append(ask().loss)
-            before.restore(case)
-        return float("nan") if None in values else float(values[0] - values[1]) / (2 * STEP)
+            values.append(float(ask().loss))
+            before.restore()
+        return (values[0] - values[1]) / (2 * STEP)
 
     def along(answer: Answer) -> float:
-        assert answer.gradients is not None
         return sum(float((answer.gradients[name] * direction[name]).sum()) for name in names)
 
     def close(a: float, b: float, answer: Answer) -> bool:
-        assert answer.gradients is not None
         return abs(a - b) <= DIFFERENCES * max(float(_flat(answer.gradients).norm()), 1e-3)
 
     if not close(slope(lambda: reference(case, False)), along(expected), expected):
-        return verdict("unchecked", "its gradient is not a slope")  # type: ignore[no-any-return]
+        return verdict("unchecked", "its gradient is not a slope")
     measured = slope(lambda: _ask(case, engine, False))
     if close(measured, along(found), found):
-        return verdict("agrees", "finite difference")  # type: ignore[no-any-return]
-    return verdict("wrong", f"slope {along(found):.9g}, finite difference {measured:.9g}")  # type: ignore[no-any-return]
+        return verdict("agrees", "finite difference")
+    return verdict("wrong", f"slope {along(found):.9g}, finite difference {measured:.9g}")
 
 
 class Snapshot:
     """Everything of the caller's that a call must leave alone."""
 
-    def __init__(self, case: Case) -> None:
-        self.tensors = {name: t.detach().clone() for name, t in _tensors(case)}
-        self.same = {name: id(t) for name, t in _tensors(case)}
-        self.attributes = _attributes(case.module)
-        self.process = _process()
+    def __init__(self, module: nn.Module, loss: LossFn, episodes: Episodes) -> None:
+        self._of = module, loss, episodes
+        self._tensors = {name: (t, t.detach().clone()) for name, t in self._now()}
+        self._attributes = _attributes(module)
+        self._process = _process()
 
-    def changes(self, case: Case) -> list[str]:
+    def changes(self) -> list[str]:
         """The names of what is different now."""
-        now = dict(_tensors(case))
-        changed = [name for name in self.tensors.keys() | now.keys() if self.same.get(name) != id(now.get(name))]
-        changed += [name for name, t in self.tensors.items() if name in now and not _equal(t, now[name])]
-        attributes = _attributes(case.module)
-        keys = self.attributes.keys() | attributes.keys()
-        changed += [key for key in keys if self.attributes.get(key) != attributes.get(key)]
-        process = _process()
-        return sorted({*changed, *(key for key, value in self.process.items() if process[key] != value)})
+        now, attributes, process = dict(self._now()), _attributes(self._of[0]), _process()
+        tensors = {
+            name for name in self._tensors.keys() | now.keys()
+            if name not in now or name not in self._tensors or now[name] is not self._tensors[name][0]
+            or not _equal(now[name], self._tensors[name][1])
+        }  # fmt: skip
+        keys = self._attributes.keys() | attributes.keys()
+        tensors |= {key for key in keys if self._attributes.get(key) != attributes.get(key)}
+        return sorted(tensors | {key for key, value in self._process.items() if process[key] != value})
 
-    def restore(self, case: Case) -> None:
+    def restore(self) -> None:
         """Put values back, so that one fault is not seen as many."""
         with torch.no_grad():
-            for name, t in _tensors(case):
-                if name in self.tensors and t.shape == self.tensors[name].shape and not _equal(t, self.tensors[name]):
-                    t.copy_(self.tensors[name])
+            for t, value in self._tensors.values():
+                if t.shape == value.shape and not _equal(t, value):
+                    t.copy_(value)
 
-
-def _tensors(case: Case) -> Iterator[tuple[str, Tensor]]:
-    for name, p in case.module.named_parameters(remove_duplicate=False):
-        yield name, p
-        if p.grad is not None:
-            yield f"{name}.grad", p.grad
-    yield from case.module.named_buffers(remove_duplicate=False)
-    for name, t in vars(case.episodes).items():
-        yield name, t
-    if isinstance(case.loss, nn.Module):
-        for name, t in case.loss.named_buffers():
-            yield f"loss.{name}", t
+    def _now(self) -> Iterator[tuple[str, Tensor]]:
+        module, loss, episodes = self._of
+        for name, p in module.named_parameters(remove_duplicate=False):
+            yield name, p
+            if p.grad is not None:
+                yield f"{name}.grad", p.grad
+        yield from module.named_buffers(remove_duplicate=False)
+        yield from vars(episodes).items()
+        if isinstance(loss, nn.Module):
+            yield from ((f"loss.{name}", t) for name, t in loss.named_buffers())
 
 
 def _attributes(module: nn.Module) -> dict[str, str]:

@@ -37,16 +37,16 @@ class TransposedReuse(nn.Module):
 class WeightReader(nn.Module):
     """Reads the attributes and the weight of a layer that it also calls."""
 
-    def __init__(self, layer: nn.Module) -> None:
+    def __init__(self, layer: Any) -> None:
         super().__init__()
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
         stride = getattr(self.layer, "stride", (1,))
         first = stride[0] if isinstance(stride, tuple) else stride
-        weight: Any = self.layer.weight
         out: Tensor = self.layer(x)
-        return out * float(first) + 0.1 * weight.square().mean()
+        scaled: Tensor = out * float(first) + 0.1 * self.layer.weight.square().mean()
+        return scaled
 
 
 class Skip(nn.Module):
@@ -111,8 +111,9 @@ class Twice(nn.Module):
         self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
-        once: Tensor = torch.tanh(self.layer(x))
-        return self.layer(once) if once.shape == x.shape else once + torch.tanh(self.layer(0.5 * x))
+        once = torch.tanh(self.layer(x))
+        again: Tensor = self.layer(once if once.shape == x.shape else 0.5 * x)
+        return once + again
 
 
 class Parallel(nn.Module):
@@ -141,6 +142,8 @@ class Checkpointed(nn.Module):
 class Centre(nn.Module):
     """Subtracts a running mean of its inputs, a buffer that it replaces."""
 
+    mean: Tensor
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape))
@@ -153,19 +156,22 @@ class Centre(nn.Module):
 class CentreInPlace(nn.Module):
     """Subtracts a running mean of its inputs, a buffer that it writes in place and does not save."""
 
+    mean: Tensor
+
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(shape), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            mean: Any = self.mean
-            mean.mul_(0.8).add_(x.mean(0), alpha=0.2)
-        return x - mean.clone()
+            self.mean.mul_(0.8).add_(x.mean(0), alpha=0.2)
+        return x - self.mean.clone()
 
 
 class GraphThroughBuffer(nn.Module):
     """Keeps a buffer that carries a graph from one call to the next."""
+
+    trace: Tensor
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -179,6 +185,8 @@ class GraphThroughBuffer(nn.Module):
 
 class CountingBuffer(nn.Module):
     """Scales by the number of calls, which a buffer counts."""
+
+    calls: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -278,7 +286,7 @@ class AcrossExamples(nn.Module):
     """Subtracts the mean over examples and looks at their number, as transductive models do."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - x.mean(0, keepdim=True)) / len(x) ** 0.5
+        return (x - x.mean(0, keepdim=True)) / float(len(x))
 
 
 class Noise(nn.Module):
@@ -406,7 +414,8 @@ class DotAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         q, k, v = self.qkv(x).chunk(3, -1)
-        return torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1) @ v
+        out: Tensor = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5, -1) @ v
+        return out
 
 
 class ViewFlatten(nn.Module):

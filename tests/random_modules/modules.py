@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 Piece = Callable[[Random, Shape], nn.Module]
 
 _ACTIVATIONS: tuple[Callable[[], nn.Module], ...] = (
-    nn.Tanh, nn.ReLU, lambda: nn.ReLU(inplace=True), nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, lambda: nn.ELU(inplace=True),
+    nn.Tanh, nn.ReLU, lambda: nn.ReLU(inplace=True), nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU,
     nn.LeakyReLU, nn.Softplus, nn.Identity, nn.PReLU, nn.Hardtanh, nn.Softsign, nn.Mish, nn.RReLU, nn.CELU,
 )  # fmt: skip
 
@@ -405,7 +405,7 @@ def _hooked(r: Random, module: nn.Module) -> str:
 def _gradient_hook(r: Random, module: nn.Module) -> str:
     p = r.choice(list(module.parameters()))
     if p.requires_grad:
-        p.register_hook(GradientHook())
+        p.register_hook(GradientHook())  # type: ignore[no-untyped-call]
         return "hook on a parameter"
     return ""
 
@@ -445,12 +445,13 @@ def _parametrized(r: Random, module: nn.Module) -> str:
     parts = [part for part in parts if type(part) in (nn.Linear, nn.Conv1d, nn.Conv2d) and part.weight.ndim > 1]
     if not parts:
         return ""
-    part, wrap = r.choice(parts), r.choice([parametrizations.weight_norm, parametrizations.spectral_norm])
+    wraps: list[Any] = [parametrizations.weight_norm, parametrizations.spectral_norm]
+    part, wrap = r.choice(parts), r.choice(wraps)
     if "weight" not in part._parameters:
         return ""
     with torch.enable_grad():
         wrap(part)
-    return wrap.__name__
+    return str(wrap.__name__)
 
 
 def _has_grad(r: Random, module: nn.Module) -> str:
