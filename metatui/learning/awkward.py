@@ -6,6 +6,7 @@ out. An engine either agrees with plain autograd or refuses with a reason.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -337,10 +338,12 @@ def _check(
 ) -> AwkwardCheck:
     result = partial(AwkwardCheck, case.name, algorithm, engine)
     try:
-        _, found = meta_gradient(
-            model, case.loss, episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y,
-            inner_lr=LEARNING_RATE, inner_steps=STEPS, first_order=algorithm == "fomaml", engine=engine,
-        )  # fmt: skip
+        with warnings.catch_warnings():  # `auto` says when it falls back, which it often does here
+            warnings.simplefilter("ignore")
+            _, found = meta_gradient(
+                model, case.loss, episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y,
+                inner_lr=LEARNING_RATE, inner_steps=STEPS, first_order=algorithm == "fomaml", engine=engine,
+            )  # fmt: skip
     except BadInput as refusal:
         return result("refused", None, str(refusal))
     except Exception as error:  # a fault of metatui's own, which this is here to find
