@@ -89,7 +89,7 @@ def meta_gradient(
             found, is_new = verdict(name, how, model, loss_fn, episodes, inner, first_order=first_order)
         if found.kind == "agrees":
             try:
-                result = fast.meta_gradient(_own(model), episodes, inner, first_order=first_order)
+                result = fast.meta_gradient(meta_parameters(fast.model), episodes, inner, first_order=first_order)
                 return result.loss.mean(), result.gradients
             except Exception as error:
                 if is_out_of_memory(error):
@@ -107,11 +107,6 @@ def meta_gradient(
                 stacklevel=2,
             )
         return answer
-
-
-def _own(model: nn.Module) -> Params:
-    """Copies of the meta-parameters, which no engine can change for the caller."""
-    return {name: p.detach().clone() for name, p in meta_parameters(model).items()}
 
 
 def _check_model(model: nn.Module, loss_fn: LossFn) -> None:

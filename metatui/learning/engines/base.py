@@ -64,8 +64,8 @@ class Engine(ABC):
         self.model = model
         self.loss = loss
         self.second_order = second_order
-        self.may_recompute = is_chain(model)
-        self.is_perceptron = is_perceptron(model)
+        self.is_chain = is_chain(model)
+        self.is_perceptron = self.is_chain and is_perceptron(model)
 
     @abstractmethod
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -107,7 +107,7 @@ class Engine(ABC):
         """Whether second order goes by Hessian-vector products, which evaluate each inner step twice and so are only
         right where a forward pass has neither state nor randomness: in plain chains. Left to choose, the graph of the
         inner steps is kept while it takes no more memory than the query set's, which is there in any case."""
-        if not self.may_recompute:
+        if not self.is_chain:
             return False
         if self.second_order != "auto":
             return self.second_order == "recomputed"

@@ -36,7 +36,7 @@ class BatchedEngine(Engine):
         super().__init__(model, loss, second_order)
         if unfold:
             self.model = with_unfolded_convolutions(model)
-        self.forward_each = stacked_forward(self.model)
+        self.forward_each = stacked_forward(self.model, perceptron=self.is_perceptron)
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         def support(stack: Params) -> Tensor:

@@ -14,33 +14,35 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metatui.learning.engines.chain import ELEMENTWISE, is_chain
+from metatui.learning.engines.chain import ELEMENTWISE
 from metatui.learning.inner import Params
 
 StackedForward = Callable[[Params, Tensor], Tensor]
 """A stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
 
 
-def stacked_forward(model: nn.Module) -> StackedForward:
-    """The forward pass of `model` on stacks of its parameters."""
+def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
+    """The forward pass of `model` on stacks of its parameters.
+
+    Args:
+        perceptron: whether `model` is a plain chain for which `is_perceptron` holds.
+    """
 
     def one(params: Params, x: Tensor) -> Tensor:
         predicted: Tensor = functional_call(model, params, (x,))
         return predicted
 
     vectorised: StackedForward = torch.vmap(one, randomness="different")
-    if not is_perceptron(model):
+    if not perceptron:
         return vectorised
     products = _perceptron(list(model.named_children()))
     return lambda params, x: (products if x.dim() == 3 else vectorised)(params, x)
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Whether `model` is a chain of linear layers and elementwise functions, all of it adapted."""
-    return (
-        is_chain(model)
-        and all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children())
-        and all(p.requires_grad for p in model.parameters())
+    """Whether a plain chain has linear layers and elementwise functions only, none nested, all of it adapted."""
+    return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
+        p.requires_grad for p in model.parameters()
     )
 
 

@@ -14,6 +14,7 @@ from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from inspect import getattr_static
 from types import BuiltinFunctionType, FunctionType
 from typing import Any, Literal
 
@@ -26,6 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from metatui.errors import BadInput
 from metatui.learning.engines.autograd import AutogradEngine, copied, first_line, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
+from metatui.learning.engines.differentiation import Found
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop
@@ -106,9 +108,12 @@ def _verified(
         before = _rng_state()
         try:
             double, loss = copied(model).double(), _double(loss_fn)
-            plain = AutogradEngine(double, as_loss(loss))
-            found = plain.tasks(meta_parameters(double), few, inner, first_order=first_order)
+            found = _plain(double, loss, few, inner, first_order)
         except BadInput as error:
+            try:
+                _plain(model, _own_loss(loss_fn), _few(episodes, convert=False), inner, first_order)
+            except BadInput:
+                return Verdict("unclear", "the model or loss_fn failed", lasting=False)
             return Verdict("differs", f"it cannot be verified in float64, where {error}")
         if _rng_state() != before:
             return Verdict("unclear", "random numbers would be drawn in another order than task by task")
@@ -143,24 +148,30 @@ def _tensors(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y
 
 
-def _few(episodes: Episodes) -> Episodes:
-    """A few tasks and examples in float64, in memory of their own."""
+def _plain(model: nn.Module, loss_fn: LossFn, few: Episodes, inner: InnerLoop, first_order: bool) -> list[Found]:
+    return AutogradEngine(model, as_loss(loss_fn)).tasks(meta_parameters(model), few, inner, first_order=first_order)
+
+
+def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
+    """A few tasks and examples, in float64 if `convert`, in memory of their own."""
 
     def pair(x: Tensor, y: Tensor) -> Iterator[Tensor]:
         examples = EXAMPLES if x.shape[1] == y.shape[1] else None
         for t in (x, y):
             some = t[:TASKS, :examples]
-            yield some.to(torch.float64 if some.is_floating_point() else some.dtype, copy=True)
+            yield some.to(torch.float64 if convert and some.is_floating_point() else some.dtype, copy=True)
 
-    return Episodes(
-        *pair(episodes.support_x, episodes.support_y), *pair(episodes.query_x, episodes.query_y)
-    )  # fmt: skip
+    return Episodes(*pair(episodes.support_x, episodes.support_y), *pair(episodes.query_x, episodes.query_y))
 
 
 def _double(loss_fn: LossFn) -> LossFn:
-    """The loss in float64. One that is an object is copied, because it may keep state."""
-    if isinstance(loss_fn, nn.Module):
-        return copied(loss_fn).double()
+    """The loss in float64."""
+    loss = _own_loss(loss_fn)
+    return loss.double() if isinstance(loss, nn.Module) else loss
+
+
+def _own_loss(loss_fn: LossFn) -> LossFn:
+    """A loss that is an object is copied, because it may keep state."""
     try:
         return deepcopy(loss_fn)
     except Exception:
@@ -191,7 +202,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
             return known
         numbers[id(m)] = len(numbers)
         return (
-            type(m), type(m).forward,
+            type(m), _of(getattr_static(type(m), "forward", None), kept),
             tuple((name, tensor(t)) for name, t in (*m._parameters.items(), *m._buffers.items())),
             tuple((name, child and module(child)) for name, child in m._modules.items()),
             tuple((k, tensor(v) if isinstance(v, Tensor) else _of(v, kept)) for k, v in vars(m).items()
