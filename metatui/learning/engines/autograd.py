@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -109,7 +110,8 @@ def copied(model: nn.Module) -> nn.Module:
     Tensors that a forward pass left behind, as `torch.nn.utils.weight_norm` does, are copied without their graph.
     """
     kept = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
-    memo = {id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf}
+    memo = _empty_containers(model)
+    memo.update({id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf})
     with _explained("model cannot be copied, but must support copy.deepcopy"):
         return deepcopy(model, memo)
 
@@ -120,10 +122,20 @@ def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
     torch.func.functional_call takes the parameters away after the call, but torch.utils.checkpoint runs parts of the
     forward pass again during the backward pass, and then needs the parameters of that inner step.
     """
-    memo: dict[int, object] = {id(p): p for p in model.parameters()}
+    memo = _empty_containers(model)
+    memo.update({id(p): p for p in model.parameters()})
     memo.update({id(p): new[name] for name, p in old.items()})
     with _SharedTensors(), _explained("model cannot be copied, but must support copy.deepcopy"):
         return deepcopy(model, memo)
+
+
+def _empty_containers(model: nn.Module) -> dict[int, object]:
+    """Fresh copies of the empty containers in `model`, by identity.
+
+    A module has a dozen empty dicts of hooks, on which copy.deepcopy would spend most of its time.
+    """
+    values = (value for module in model.modules() for value in vars(module).values())
+    return {id(value): type(value)() for value in values if type(value) in (dict, OrderedDict, set) and not value}
 
 
 class _SharedTensors(TorchFunctionMode):
