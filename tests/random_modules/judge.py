@@ -63,9 +63,11 @@ class Answer:
     """Whether a random generator has moved."""
 
 
-def judge(case: Case, engines: tuple[EngineChoice, ...] = ENGINES) -> Iterator[Verdict]:
-    """Every engine's verdicts on `case`, second order and first order."""
-    for first_order in (False, True):
+def judge(
+    case: Case, engines: tuple[EngineChoice, ...] = ENGINES, orders: tuple[bool, ...] = (False, True)
+) -> Iterator[Verdict]:
+    """Every engine's verdicts on `case`, in second order (False) and in first order (True)."""
+    for first_order in orders:
         expected = reference(case, first_order)
         for engine in engines:
             yield _verdict(case, engine, first_order, expected)
