@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 from torch.func import functional_call
+from torch.overrides import TorchFunctionMode
 
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.learning.allocation import is_out_of_memory
@@ -44,15 +46,16 @@ class AutogradEngine(Engine):
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> Found:
-        model, start = copied(self.model), _leaves(theta)
+        model, start = self._start(theta)
         x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # which the module may change
         fast, update, losses = start, inner.start(), []
         for _ in range(inner.steps):
-            loss, _ = self._loss(model, fast, x, y, f"the support set of task {t}")
+            loss, _ = self._loss(model, x, y, f"the support set of task {t}")
             losses.append(loss.detach())
-            fast = update(fast, _gradients(loss, fast, create_graph=not first_order))
+            adapted = update(fast, _gradients(loss, fast, create_graph=not first_order))
+            model, fast = with_parameters(model, fast, adapted), adapted
         x, y = episodes.query_x[t].clone(), episodes.query_y[t].clone()
-        loss, outputs = self._loss(model, fast, x, y, f"the query set of task {t}")
+        loss, outputs = self._loss(model, x, y, f"the query set of task {t}")
         gradients = _gradients(loss, start, through_steps=not first_order)
         return Found(loss.detach(), gradients, outputs, losses[0])
 
@@ -68,21 +71,28 @@ class AutogradEngine(Engine):
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> Iterator[tuple[Params, Tensor]]:
         """One task's parameters after each inner step, with the loss before it."""
-        model, fast, update = copied(self.model), _leaves(theta), inner.start()
+        (model, fast), update = self._start(theta), inner.start()
         for step in range(inner.steps):
             step_x, step_y = step_batch(x[t : t + 1], y[t : t + 1], None if order is None else order[t : t + 1], step)
-            loss, _ = self._loss(model, fast, step_x[0].clone(), step_y[0].clone(), f"the support set of task {t}")
-            fast = _leaves(update(fast, _gradients(loss, fast)))
+            loss, _ = self._loss(model, step_x[0].clone(), step_y[0].clone(), f"the support set of task {t}")
+            adapted = _leaves(update(fast, _gradients(loss, fast)))
+            model, fast = with_parameters(model, fast, adapted), adapted
             yield {name: p.detach() for name, p in fast.items()}, loss.detach()
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
         predicted: Tensor = functional_call(copied(self.model), params, (x.clone(),))
         return predicted
 
-    def _loss(self, model: nn.Module, params: Params, x: Tensor, y: Tensor, where: str) -> tuple[Tensor, Any]:
-        """The scalar loss of `params`, and the predictions."""
+    def _start(self, theta: Params) -> tuple[nn.Module, Params]:
+        """A copy of the module for one task, and the leaves of a graph that are its parameters."""
+        model, start = copied(self.model), _leaves(theta)
+        own: Params = {name: p for name, p in model.named_parameters() if name in theta}
+        return with_parameters(model, own, start), start
+
+    def _loss(self, model: nn.Module, x: Tensor, y: Tensor, where: str) -> tuple[Tensor, Any]:
+        """The scalar loss of `model`, and the predictions."""
         with _explained(f"the model failed on {where}"):
-            predicted = functional_call(model, params, (x,))
+            predicted = model(x)
         returned = "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} of the model"
         with _explained(f"loss_fn failed on {where}{returned}"):
             loss = self.loss.one(predicted, y)
@@ -100,9 +110,39 @@ def copied(model: nn.Module) -> nn.Module:
     Tensors that a forward pass left behind, as `torch.nn.utils.weight_norm` does, are copied without their graph.
     """
     kept = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
-    memo = {id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf}
+    memo = _empty_containers(model)
+    memo.update({id(t): t.detach().clone() for t in kept if isinstance(t, Tensor) and not t.is_leaf})
     with _explained("model cannot be copied, but must support copy.deepcopy"):
         return deepcopy(model, memo)
+
+
+def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
+    """Copy the structure of `model`, with the parameters `new` in the places of `old`. All other tensors are shared.
+
+    torch.func.functional_call takes the parameters away after the call, but torch.utils.checkpoint runs parts of the
+    forward pass again during the backward pass, and then needs the parameters of that inner step.
+    """
+    memo = _empty_containers(model)
+    memo.update({id(p): p for p in model.parameters()})
+    memo.update({id(p): new[name] for name, p in old.items()})
+    with _SharedTensors(), _explained("model cannot be copied, but must support copy.deepcopy"):
+        return deepcopy(model, memo)
+
+
+def _empty_containers(model: nn.Module) -> dict[int, object]:
+    """Fresh copies of the empty containers in `model`, by identity.
+
+    A module has a dozen empty dicts of hooks, on which copy.deepcopy would spend most of its time.
+    """
+    values = (value for module in model.modules() for value in vars(module).values())
+    return {id(value): type(value)() for value in values if type(value) in (dict, OrderedDict, set) and not value}
+
+
+class _SharedTensors(TorchFunctionMode):
+    """While this is active, deep copies share their tensors, which may be part of a graph."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))
 
 
 def mean_gradients(found: list[Found]) -> Params:
