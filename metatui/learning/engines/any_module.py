@@ -81,7 +81,7 @@ def meta_gradient(
         if isinstance(fast, AutogradEngine):
             return plain()
         if torch.is_autocast_enabled(support_x.device.type):
-            found = Verdict("differs", "autocast is enabled")
+            found = Verdict("differs", "autocast is enabled", lasting=False)
         elif engine == "auto" and has_hooks(model):
             found = Verdict("differs", "it has hooks")
         else:
@@ -94,7 +94,7 @@ def meta_gradient(
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                found = Verdict("differs", f"it raised {first_line(error)}")
+                found, is_new = Verdict("differs", f"it raised {first_line(error)}"), True
         answer = plain()
         if found.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(

@@ -6,6 +6,7 @@ else reads the layers that they replace. A plain chain guarantees that.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import torch
@@ -30,12 +31,13 @@ def is_chain(model: nn.Module) -> bool:
     dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
     in-place operation on a tensor that something else may hold.
     """
-    modules = [module for _, module in model.named_modules(remove_duplicate=False)]
+    if type(model) is not nn.Sequential:
+        return False
+    modules = list(_flattened(model))
     layers = [module for module in modules if type(module) is not nn.Sequential]
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     return (
-        type(model) is nn.Sequential
-        and not _has_any_global_hook()  # type: ignore[no-untyped-call]
+        not _has_any_global_hook()  # type: ignore[no-untyped-call]
         and len({id(module) for module in modules}) == len(modules)
         and len({id(p) for p in parameters}) == len(parameters)
         and all(type(p) is nn.Parameter for p in parameters)
@@ -59,6 +61,14 @@ def has_hooks(model: nn.Module) -> bool:
     """Whether anything is called besides the forward passes of `model`."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
+
+
+def _flattened(module: nn.Module) -> Iterator[nn.Module]:
+    """`module` and, where it is an `nn.Sequential`, all that is in it, repeats included."""
+    yield module
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _flattened(child)
 
 
 def _is_known(layer: nn.Module) -> bool:

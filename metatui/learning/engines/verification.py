@@ -30,7 +30,7 @@ from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import Found
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop
+from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import LossFn, as_loss
 
 TASKS = 2
@@ -103,22 +103,28 @@ def _verified(
     first_order: bool,
 ) -> Verdict:
     few, inner = _few(episodes), replace(inner, steps=min(inner.steps, STEPS))
-    with _rng_restored(episodes.support_x.device), warnings.catch_warnings():
+    devices = {p.device for p in model.parameters()} | {t.device for t in _tensors(episodes)}
+    gpus = [device for device in devices if device.type == "cuda"]
+    with _rng_restored(gpus), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        before = _rng_state()
+        before = _rng_state(gpus)
         try:
             double, loss = copied(model).double(), _double(loss_fn)
+            remembered = _loss_state(loss)
             found = _plain(double, loss, few, inner, first_order)
-        except BadInput as error:
+        except Exception as error:
             try:
                 _plain(model, _own_loss(loss_fn), _few(episodes, convert=False), inner, first_order)
-            except BadInput:
+            except Exception:
                 return Verdict("unclear", "the model or loss_fn failed", lasting=False)
-            return Verdict("differs", f"it cannot be verified in float64, where {error}")
-        if _rng_state() != before:
+            why = str(error) if isinstance(error, BadInput) else first_line(error)
+            return Verdict("differs", f"it cannot be verified in float64, where {why}")
+        if _rng_state(gpus) != before:
             return Verdict("unclear", "random numbers would be drawn in another order than task by task")
-        expected = torch.stack([task.loss for task in found]), mean_gradients(found)
-        if not all(t.isfinite().all() for t in (expected[0], *expected[1].values())):
+        if not _same(remembered, _loss_state(loss)):
+            return Verdict("differs", "loss_fn keeps state, which depends on the order of tasks")
+        losses, gradients = torch.stack([task.loss for task in found]), _flat(mean_gradients(found))
+        if not (losses.isfinite().all() and gradients.isfinite().all()):
             return Verdict("unclear", "results are not finite", lasting=False)
         try:
             engine = engine_for(name, double, loss, second_order)
@@ -129,11 +135,11 @@ def _verified(
             kept = _same(state, _state(engine.model, theta, few))
         except Exception as error:
             return Verdict("differs", f"it raised {first_line(error)}")
-        if not kept or _rng_state() != before:
+        if not kept or _rng_state(gpus) != before:
             return Verdict("differs", "the forward pass changes state, which must start anew for each task")
-        if not _close(got.loss, expected[0]):
+        if not _close(got.loss, losses):
             return Verdict("differs", "its loss differs from plain autograd's")
-        if not _close(*(torch.cat([g[n].flatten() for n in theta]) for g in (got.gradients, expected[1]))):
+        if not _close(_flat(got.gradients), gradients):
             return Verdict("differs", "its gradient differs from plain autograd's")
     return AGREES
 
@@ -142,6 +148,10 @@ def _close(got: Tensor, expected: Tensor) -> bool:
     if got.shape != expected.shape or got.dtype != expected.dtype:
         return False
     return bool((got - expected).norm() <= AGREEMENT * expected.norm() + 1e-14)
+
+
+def _flat(gradients: Params) -> Tensor:
+    return torch.cat([g.to_dense().flatten() for g in gradients.values()])
 
 
 def _tensors(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -229,7 +239,7 @@ def _of(value: Any, kept: list[object]) -> Hashable:
     return type(value), id(value)
 
 
-def _state(model: nn.Module, theta: dict[str, Tensor], episodes: Episodes) -> dict[Hashable, object]:
+def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
     """Everything that a forward pass may write to: buffers, attributes, parameters, data."""
     found: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
     for name, module in model.named_modules():
@@ -239,6 +249,12 @@ def _state(model: nn.Module, theta: dict[str, Tensor], episodes: Episodes) -> di
             {(name, key): v for key, v in vars(module).items() if key not in ("_parameters", "_buffers", "_modules")}
         )
     return {key: _snapshot(value) for key, value in found.items()}
+
+
+def _loss_state(loss_fn: LossFn) -> dict[Hashable, object]:
+    """What a loss may write to that is its own: its attributes, or the variables that a function closes over."""
+    cells = getattr(loss_fn, "__closure__", None) or ()
+    return {i: _snapshot(value) for i, value in enumerate((loss_fn, *(cell.cell_contents for cell in cells)))}
 
 
 def _snapshot(value: object) -> object:
@@ -262,23 +278,22 @@ def _unchanged(before: object, after: object) -> bool:
     return before == after
 
 
-def _rng_state() -> list[object]:
-    """The state of all generators that are shared by everything in the process."""
-    found: list[object] = [torch.get_rng_state().tolist(), random.getstate()]
+def _rng_state(gpus: list[torch.device]) -> list[object]:
+    """The state of the generators that the whole process shares."""
+    found: list[object] = [random.getstate()]
+    found += [state.tolist() for state in (torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus))]
     if "numpy" in sys.modules:
-        found.append(repr(sys.modules["numpy"].random.get_state(legacy=False)))
-    if torch.cuda.is_available() and torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
-        found += [state.tolist() for state in torch.cuda.get_rng_state_all()]
+        found.append(pickle.dumps(sys.modules["numpy"].random.get_state()))
     return found
 
 
 @contextmanager
-def _rng_restored(device: torch.device) -> Iterator[None]:
+def _rng_restored(gpus: list[torch.device]) -> Iterator[None]:
     python = random.getstate()
     numpy = sys.modules["numpy"].random if "numpy" in sys.modules else None
     state = numpy.get_state() if numpy else None
     try:
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        with torch.random.fork_rng(devices=gpus):
             yield
     finally:
         random.setstate(python)
