@@ -9,7 +9,7 @@ import torch
 
 import metatui
 from metatui.errors import BadInput
-from metatui.learning.awkward import AWKWARD, CHOICES, AwkwardCheck, run_awkward_checks
+from metatui.learning.awkward import AWKWARD, CHOICES, Awkward, AwkwardCheck, check_awkward, run_awkward_checks
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -24,13 +24,17 @@ def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardChe
 
 
 @pytest.mark.filterwarnings("ignore:Using a target size")
-def test_every_engine_agrees_or_refuses() -> None:
-    results = list(run_awkward_checks())
+@pytest.mark.parametrize("case", AWKWARD, ids=lambda case: case.name)
+def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
+    results = list(check_awkward(case))
     assert [r for r in results if not r.ok] == []
-    assert len({r.name for r in results}) == len(AWKWARD) >= 30
     assert {(r.engine, r.algorithm) for r in results} == {(e, a) for e in CHOICES for a in ("maml", "fomaml")}
     assert all(r.outcome == "agrees" for r in results if r.engine in ("auto", "loop"))
     assert all(r.reason for r in results if r.outcome == "refused")
+
+
+def test_there_are_many_modules() -> None:
+    assert len({case.name for case in AWKWARD}) == len(AWKWARD) >= 30
 
 
 @pytest.mark.parametrize("factor", [1 + 1e-6, 0.0, float("nan")])
