@@ -238,3 +238,33 @@ def test_a_missing_second_derivative_is_explained() -> None:
     with pytest.raises(BadInput, match="first_order=True needs no second derivative"):
         meta_gradient(model, F.cross_entropy, x, y, x, y, inner_lr=0.1, inner_steps=1, engine="loop")
     meta_gradient(model, F.cross_entropy, x, y, x, y, inner_lr=0.1, inner_steps=1, engine="loop", first_order=True)
+
+
+class CopiesItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> CopiesItself:
+        copy = CopiesItself().double()
+        copy.load_state_dict(self.state_dict())
+        return copy
+
+    def forward(self, x: Tensor) -> Tensor:
+        predicted: Tensor = self.layer(x)
+        return predicted
+
+
+def test_modules_that_copy_themselves_are_adapted() -> None:
+    model = CopiesItself().double()
+    assert_same(
+        meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2, engine="loop"),
+        plain(model, F.mse_loss, points()),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_scripted_modules_are_refused() -> None:
+    model = torch.jit.script(perceptron())
+    with pytest.raises(BadInput, match="Jitted"):
+        meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2)

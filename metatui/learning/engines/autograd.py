@@ -50,12 +50,12 @@ class AutogradEngine(Engine):
         x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # which the module may change
         fast, update, losses = start, inner.start(), []
         for _ in range(inner.steps):
-            loss, _ = self._loss(model, x, y, f"the support set of task {t}")
+            loss, _ = self._loss(model, fast, x, y, f"the support set of task {t}")
             losses.append(loss.detach())
             adapted = update(fast, _gradients(loss, fast, create_graph=not first_order))
             model, fast = with_parameters(model, fast, adapted), adapted
         x, y = episodes.query_x[t].clone(), episodes.query_y[t].clone()
-        loss, outputs = self._loss(model, x, y, f"the query set of task {t}")
+        loss, outputs = self._loss(model, fast, x, y, f"the query set of task {t}")
         gradients = _gradients(loss, start, through_steps=not first_order)
         return Found(loss.detach(), gradients, outputs, losses[0])
 
@@ -74,7 +74,7 @@ class AutogradEngine(Engine):
         (model, fast), update = self._start(theta), inner.start()
         for step in range(inner.steps):
             step_x, step_y = step_batch(x[t : t + 1], y[t : t + 1], None if order is None else order[t : t + 1], step)
-            loss, _ = self._loss(model, step_x[0].clone(), step_y[0].clone(), f"the support set of task {t}")
+            loss, _ = self._loss(model, fast, step_x[0].clone(), step_y[0].clone(), f"the support set of task {t}")
             adapted = _leaves(update(fast, _gradients(loss, fast)))
             model, fast = with_parameters(model, fast, adapted), adapted
             yield {name: p.detach() for name, p in fast.items()}, loss.detach()
@@ -89,10 +89,13 @@ class AutogradEngine(Engine):
         own: Params = {name: p for name, p in model.named_parameters() if name in theta}
         return with_parameters(model, own, start), start
 
-    def _loss(self, model: nn.Module, x: Tensor, y: Tensor, where: str) -> tuple[Tensor, Any]:
-        """The scalar loss of `model`, and the predictions."""
+    def _loss(self, model: nn.Module, params: Params, x: Tensor, y: Tensor, where: str) -> tuple[Tensor, Any]:
+        """The scalar loss of `model` with `params`, and the predictions."""
+        own = {id(p) for p in model.parameters()}
         with _explained(f"the model failed on {where}"):
-            predicted = model(x)
+            # A module that copies itself in its own way, such as one of torch.jit, may not have taken `params`.
+            is_bound = all(id(p) in own for p in params.values())
+            predicted = model(x) if is_bound else functional_call(model, params, (x,))
         returned = "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} of the model"
         with _explained(f"loss_fn failed on {where}{returned}"):
             loss = self.loss.one(predicted, y)
