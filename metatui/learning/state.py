@@ -12,6 +12,7 @@ from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Evaluation, TaskView
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
+from metatui.learning.torch_state import isolated
 from metatui.learning.views import task_views
 from metatui.settings import Settings
 
@@ -52,6 +53,7 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
         )
 
 
+@isolated
 def evaluate_state(
     settings: Settings,
     state: TrainerState,
@@ -88,6 +90,7 @@ def evaluate_state(
     return result, drawn
 
 
+@isolated
 def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
