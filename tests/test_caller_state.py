@@ -43,7 +43,7 @@ def restored(getter: Callable[[], Any], setter: Callable[[Any], object], value: 
 
 
 def _set_mkldnn(enabled: bool) -> None:
-    torch.backends.mkldnn.set_flags(enabled, _fp32_precision=None)
+    torch._C._set_mkldnn_enabled(enabled)
 
 
 def _set_cudnn_benchmark(enabled: bool) -> None:

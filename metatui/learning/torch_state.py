@@ -150,7 +150,8 @@ def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
 
 def _set_mkldnn(values: tuple[bool, bool]) -> None:
     enabled, deterministic = values
-    torch.backends.mkldnn.set_flags(enabled, deterministic, _fp32_precision=None)
+    torch._C._set_mkldnn_enabled(enabled)
+    torch._C._set_mkldnn_deterministic(deterministic)
 
 
 def _set_cudnn(values: tuple[bool, bool, bool]) -> None:
