@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.cli.output import below, console, emit, evaluation_json, headline, plus_minus, protocol
+from metatui.cli.output import console, emit, evaluation_json, headline, plus_minus, protocol
 from metatui.errors import BadInput, shown
 from metatui.files import reason, replacing
 from metatui.paths import expanded
@@ -81,9 +83,13 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         return
     sign = plus_minus(screen)
     width = max(len(summary.id) for summary in summaries)
+    lines = Text()  # printed at once: a call for each of ten thousand runs takes seconds
     for summary in summaries:
-        screen.print(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}", soft_wrap=True)
-        below(screen, filter(None, (_measured(summary, sign), summary.problem)))
+        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}\n")
+        for detail in filter(None, (_measured(summary, sign), summary.problem)):
+            wrapped = textwrap.wrap(detail, max(20, screen.width - 4))
+            lines.append(textwrap.indent("\n".join(wrapped), "    ") + "\n", "dim")
+    screen.print(lines, end="", soft_wrap=True)
 
 
 def _reached(summary: RunSummary) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from metatui.errors import BadInput, shown
 from metatui.files import reason
@@ -20,6 +22,8 @@ from metatui.text import plain
 @dataclass(frozen=True)
 class RunSummary:
     """One line of the list of runs."""
+
+    __pydantic_config__: ClassVar = ConfigDict(ser_json_inf_nan="strings")
 
     run: RunFolder
     status: Status
@@ -52,7 +56,7 @@ def summarise(run: RunFolder) -> RunSummary:
     entries = run.journal()
     try:
         records = run.evaluation()
-        settings = _settings(run, run.settings_path.stat().st_mtime_ns)
+        settings = run.settings()
         check_journal(entries, run.journal_path)
     except BadInput as error:
         problem = str(error)
@@ -71,12 +75,6 @@ def summarise(run: RunFolder) -> RunSummary:
         test=records.test,
         problem=problem,
     )
-
-
-@lru_cache(maxsize=2000)
-def _settings(run: RunFolder, modified: int) -> Settings:
-    """A list is shown again every few seconds, and settings.toml is written once."""
-    return run.settings()
 
 
 def _created(run: RunFolder) -> datetime:

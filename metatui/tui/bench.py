@@ -93,6 +93,10 @@ class Bench(Window):
         self._saving = False
         """Whether the user asked for a checkpoint that is not written yet."""
 
+    def warn_at_start(self, sentence: str) -> None:
+        """Show `sentence` once when the app has started, after any other warning."""
+        self._warning = f"{self._warning} {sentence}".strip()
+
     @property
     def situation(self) -> Situation:
         tab = self.tab

@@ -34,6 +34,9 @@ LIVE = "● "
 LOOK_EVERY = 2.0
 """Seconds between looks at the live runs in the list."""
 
+MOST_LISTED = 500
+"""Rows of the table: filling one with ten thousand takes seconds, in which the app answers no key."""
+
 BESIDE = 3
 """Marked runs, the first ones, whose adaptation is shown beside each other."""
 EMPTY = "No runs yet. 1 goes to the work tab, F5 starts one; it is listed here from then on."
@@ -51,6 +54,8 @@ class RunsTab(Vertical):
         self.marked: list[str] = []
         self._all: Sequence[RunSummary] = ()
         self._shown: list[RunSummary] = []
+        self._older = 0
+        """Runs that contain the words of the filter, but are not among the newest `MOST_LISTED`."""
         self._narrow: bool | None = None
         self._reading = asyncio.Lock()
         """One reading at a time, so that the last one to be asked for is the last to be shown."""
@@ -196,7 +201,8 @@ class RunsTab(Vertical):
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
-        self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
+        matching = [run for run in self._all if all(word in _words(run) for word in words)]
+        self._shown, self._older = matching[:MOST_LISTED], len(matching[MOST_LISTED:])
         names = ["", "Run", "Status", "Result"]
         if not self._narrow:
             names += ["Meta-steps", "Preset", "Started"]
@@ -221,7 +227,8 @@ class RunsTab(Vertical):
         if run is None:
             self.query_one("#run-details", Words).say(NOTHING_FITS if self._all else EMPTY)
         else:
-            self.query_one("#run-details", Words).say("\n".join(details(run)))
+            older = [f"Older runs that are not listed: {self._older:,}. Filter (/) finds them."] if self._older else []
+            self.query_one("#run-details", Words).say("\n".join([*details(run), *older]))
         self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)
