@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
@@ -39,6 +39,7 @@ COMPUTING: dict[str, Any] = {
     "mkldnn": (True, False),
     "cudnn": (True, False, False),
     "matmul_precision": "highest",
+    "cudnn_tf32": True,
     **{f"{backend}_{operator}": "tf32" if (backend, operator) in CUDNN else "ieee" for backend, operator in PRECISIONS},
 }
 """Values at the start of a computation: torch's own defaults. What is not here starts as the caller has it."""
@@ -116,42 +117,38 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _current() -> dict[str, Any]:
-    cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
-    found: dict[str, Any] = {
-        "default_dtype": torch.get_default_dtype(),
-        "grad": torch.is_grad_enabled(),
-        **{f"autocast_{device}": torch.is_autocast_enabled(device) for device in AUTOCAST_DEVICES},
-        "deterministic": (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        ),
-        "anomaly": (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
-        "flush_denormal": sys.float_info.min * 0.5 == 0,  # torch can set it, but not tell it
-        "mkldnn": (mkldnn.enabled, mkldnn.deterministic),
-        "cudnn": (cudnn.enabled, cudnn.benchmark, cudnn.deterministic),
-        "threads": torch.get_num_threads(),
-    }
-    with suppress(RuntimeError):  # torch refuses where the caller has set the precision of a single backend
-        found["matmul_precision"] = torch.get_float32_matmul_precision()
-    for backend, operator in PRECISIONS:
-        precision = torch._C._get_fp32_precision_getter(backend, operator)
-        found[f"{backend}_{operator}"] = "ieee" if precision == "none" else precision
-    return found
+    return {name: getter() for name, (getter, _) in _SETTINGS.items()}
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Set what differs from `present`, in the order of `_current`: single precisions come after those they refine."""
-    for name, setter in _SETTERS.items():
-        if name in wanted and wanted[name] != present.get(name):
-            setter(wanted[name])
-            if name == "matmul_precision":
-                present = _current()  # it sets the precisions of single backends too
+    """Set what differs from `present`. What is None could not be read, and stays."""
+    for name, value in wanted.items():
+        if value != present[name] and value is not None:
+            _SETTINGS[name][1](value)
+            if name in ("matmul_precision", "cudnn_tf32"):
+                present = _current()  # they set the precisions of single backends too
+
+
+def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
+    """None where torch refuses to tell, because the caller has set the precision of a single backend."""
+
+    def get() -> Any:
+        try:
+            return getter()
+        except RuntimeError:
+            return None
+
+    return get
+
+
+def _precision(backend: str, operator: str) -> Any:
+    found = torch._C._get_fp32_precision_getter(backend, operator)
+    return "ieee" if found == "none" else found
 
 
 def _set_mkldnn(values: tuple[bool, bool]) -> None:
-    enabled, deterministic = values
-    torch._C._set_mkldnn_enabled(enabled)
-    torch._C._set_mkldnn_deterministic(deterministic)
+    torch._C._set_mkldnn_enabled(values[0])
+    torch._C._set_mkldnn_deterministic(values[1])
 
 
 def _set_cudnn(values: tuple[bool, bool, bool]) -> None:
@@ -159,19 +156,46 @@ def _set_cudnn(values: tuple[bool, bool, bool]) -> None:
     cudnn.enabled, cudnn.benchmark, cudnn.deterministic = values
 
 
-_SETTERS: dict[str, Callable[[Any], object]] = {
-    "default_dtype": torch.set_default_dtype,
-    "grad": torch._C._set_grad_enabled,
-    **{f"autocast_{device}": functools.partial(torch.set_autocast_enabled, device) for device in AUTOCAST_DEVICES},
-    "deterministic": lambda values: torch.use_deterministic_algorithms(values[0], warn_only=values[1]),
-    "anomaly": lambda values: torch.autograd.set_detect_anomaly(*values),
-    "flush_denormal": torch.set_flush_denormal,
-    "mkldnn": _set_mkldnn,
-    "cudnn": _set_cudnn,
-    "threads": torch.set_num_threads,
-    "matmul_precision": torch.set_float32_matmul_precision,
+def _set_cudnn_tf32(value: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = value
+
+
+# Single precisions come after the settings that set several of them.
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "grad": (torch.is_grad_enabled, torch._C._set_grad_enabled),
     **{
-        f"{backend}_{operator}": functools.partial(torch._C._set_fp32_precision_setter, backend, operator)
+        f"autocast_{device}": (
+            functools.partial(torch.is_autocast_enabled, device),
+            functools.partial(torch.set_autocast_enabled, device),
+        )
+        for device in AUTOCAST_DEVICES
+    },
+    "deterministic": (
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        lambda values: torch.use_deterministic_algorithms(values[0], warn_only=values[1]),
+    ),
+    "anomaly": (
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda values: torch.autograd.set_detect_anomaly(*values),
+    ),
+    "flush_denormal": (lambda: sys.float_info.min * 0.5 == 0, torch.set_flush_denormal),  # torch has no getter
+    "mkldnn": (lambda: (torch._C._get_mkldnn_enabled(), torch._C._get_mkldnn_deterministic()), _set_mkldnn),
+    "cudnn": (
+        lambda: (torch._C._get_cudnn_enabled(), torch._C._get_cudnn_benchmark(), torch._C._get_cudnn_deterministic()),
+        _set_cudnn,
+    ),
+    "threads": (torch.get_num_threads, torch.set_num_threads),
+    "matmul_precision": (
+        _unless_refused(torch.get_float32_matmul_precision),
+        torch.set_float32_matmul_precision,
+    ),
+    "cudnn_tf32": (_unless_refused(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
+    **{
+        f"{backend}_{operator}": (
+            functools.partial(_precision, backend, operator),
+            functools.partial(torch._C._set_fp32_precision_setter, backend, operator),
+        )
         for backend, operator in PRECISIONS
     },
 }

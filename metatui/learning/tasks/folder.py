@@ -60,7 +60,9 @@ class FolderSource(ImageSource):
         self.fingerprint = self._fingerprint()
         self.former_fingerprints = (self._fingerprint_of_names(),)
         self.left_out = (*listing.left_out, *packed.unusable(listing))
-        self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self._repeated(), packed.problem)))
+        self.repeated = tuple(self._repeated())
+        """Sentences about images that are in several classes."""
+        self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
     def class_count(self, split: Split) -> int:
         return len(self._splits[split])
