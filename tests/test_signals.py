@@ -20,11 +20,12 @@ from metatui.cli.run import run as run_command
 from metatui.end_signals import SIGNALS
 from metatui.knobs import change
 from metatui.learning.events import Evaluating, Progress
+from metatui.learning.packing import tell, told_of_packing
 from metatui.python import module
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import JournalWriter
 from metatui.runs.session import Session
-from metatui.runs.signals import ending_softly
+from metatui.runs.signals import EndedEarly, ending_softly
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
 
@@ -169,7 +170,7 @@ def test_a_signal_that_somebody_else_handles_stays_theirs() -> None:
 
 
 @pytest.mark.parametrize(("number", "job", "code"), [(signal.SIGUSR1, None, 138), (signal.SIGTERM, "7", 75)])
-def test_a_signal_while_libraries_load_ends_at_once(
+def test_a_run_is_saved_on_a_signal_while_libraries_load(
     number: signal.Signals, job: str | None, code: int, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -177,8 +178,34 @@ def test_a_signal_while_libraries_load_ends_at_once(
         monkeypatch.setenv("SLURM_JOB_ID", job)
     monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(number))
     assert main(["run", *options()]) == code
-    assert capsys.readouterr().err == f"metatui: interrupted by {number.name} before training began\n"
+    assert "Traceback" not in capsys.readouterr().err
+    assert last_entry() == ("interrupted", number.name)
+    (run,) = RunStore().runs()
+    assert (run.checkpoints_path / "last.safetensors").is_file()
+
+
+def test_ctrl_c_while_libraries_load_leaves_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(signal.SIGINT))
+    assert main(["run", *options()]) == 130
+    assert capsys.readouterr().err == "metatui: interrupted by SIGINT before training began\n"
     assert RunStore().runs() == []
+
+
+def test_packing_ends_at_once_on_a_signal() -> None:
+    seen: list[int] = []
+
+    def pack() -> None:
+        with ending_softly() as ending, told_of_packing(lambda done, total: seen.append(done)):
+            ending.defer()
+            tell(0, 9)
+            signal.raise_signal(signal.SIGTERM)
+            tell(1, 9)
+
+    with pytest.raises(EndedEarly):
+        pack()
+    assert seen == [0]
 
 
 def test_a_signal_that_is_swallowed_while_loading_still_ends_the_run() -> None:

@@ -52,6 +52,7 @@ def rerun(
         from metatui.cli.run import train
         from metatui.runs.session import Session
 
+        ending.defer()
         with images_shown():
             session = Session.start(
                 again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin

@@ -109,6 +109,7 @@ def run(
 
         from metatui.runs.session import Session
 
+        ending.defer()
         train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
 
 

@@ -9,6 +9,7 @@ from types import FrameType
 
 from metatui.end_signals import SIGNALS, USUAL
 from metatui.errors import MetatuiError
+from metatui.learning.packing import told_of_packing
 from metatui.runs import slurm
 
 REQUEUE = 75
@@ -22,6 +23,7 @@ class Ending:
 
     def __init__(self) -> None:
         self._interrupt: Callable[[str], object] | None = None
+        self._deferred = False
 
     @property
     def exit_code(self) -> int:
@@ -31,6 +33,11 @@ class Ending:
             return 128 + signal.SIGINT
         assert self.signal is not None
         return REQUEUE if slurm.job() else 128 + self.signal
+
+    def defer(self) -> None:
+        """Keep a signal, other than Ctrl-C, until `then`: the run that is being opened is saved and can be resumed.
+        Packing images, which may take minutes, still ends at once."""
+        self._deferred = True
 
     def then(self, interrupt: Callable[[str], object]) -> None:
         """Call `interrupt` with the name of the first signal, at once where it has come."""
@@ -42,10 +49,16 @@ class Ending:
         """Handle a signal."""
         if self.signal is None:
             self.signal = signal.Signals(number)
-            if self._interrupt is None:
+            if self._interrupt is not None:
+                self._interrupt(self.signal.name)
+            elif number == signal.SIGINT or not self._deferred:
                 raise KeyboardInterrupt
-            self._interrupt(self.signal.name)
         elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    def see_packed(self, done: int, total: int) -> None:
+        """End packing where a signal has come."""
+        if self.signal is not None and self._interrupt is None:
             raise KeyboardInterrupt
 
 
@@ -82,7 +95,8 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     try:
         for each in ours:
             signal.signal(each, ending.handle)
-        yield ending
+        with told_of_packing(ending.see_packed):
+            yield ending
     except KeyboardInterrupt:
         if ending.signal is None or ending._interrupt is not None:
             raise

@@ -44,6 +44,7 @@ def main() -> None:
         return
     try:
         with ending_softly() as ending:
+            ending.defer()
             with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
                 session = _session(json.loads(request))
             say("created", run=str(session.run.path))
