@@ -33,7 +33,7 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "test",
+    "best", "validation", "test", "warning",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 
@@ -223,15 +223,25 @@ def test_a_preset_is_saved_from_a_run(capsys: pytest.CaptureFixture[str]) -> Non
 def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     good = checks.Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
     bad = checks.Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
-    monkeypatch.setattr(checks, "run_checks", lambda: iter([good]))
+    monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
     report = answer(capsys, "check")
     assert report["ok"] is True
     keys = {"name", "algorithm", "engine", "reference", "relative_error", "tolerance", "ok"}
     assert keys <= report["checks"][0].keys()
-    monkeypatch.setattr(checks, "run_checks", lambda: iter([good, bad]))
+    monkeypatch.setattr(checks, "run_checks", lambda device: iter([good, bad]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     assert "WRONG" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")]
+)
+def test_check_on_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
+    assert main(["check", "--device", device]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"metatui: {said}")
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from metatui.errors import Problem, SettingsError
+from metatui.learning import cuda
 
 
 @dataclass(frozen=True)
@@ -25,28 +28,72 @@ class Device:
 
 def available() -> list[Device]:
     """The devices of this machine, the one that `auto` takes first."""
-    found = [
-        Device(f"cuda:{i}", (p := torch.cuda.get_device_properties(i)).name, p.total_memory)
-        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    ]
-    memory = _memory_bytes()
+    found = []
+    for i in range(cuda.visible_gpus()):
+        with suppress(RuntimeError):  # a GPU that fails; `cuda_problem` names it
+            properties = torch.cuda.get_device_properties(i)
+            found.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
     if torch.backends.mps.is_available():
-        found.append(Device("mps", f"{_processor()} GPU", memory))
-    found.append(Device("cpu", _processor(), memory))
-    return found
+        found.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
+    return [*found, cpu()]
+
+
+def cpu() -> Device:
+    """The CPU, found without a call to the driver of any other device."""
+    return Device("cpu", _processor(), _memory_bytes())
 
 
 def resolve(name: str) -> Device:
-    """The device that `compute.device` means. Raises SettingsError, which lists those that are there."""
+    """The device that `compute.device` means; for `auto`, the first one that computes.
+
+    Raises:
+        SettingsError: it is not on this machine; the message lists the devices that are.
+    """
+    if name == "cpu":  # works where a GPU or its driver does not
+        return cpu()
     devices = available()
     if name == "auto":
-        return devices[0]
+        return next(device for device in devices if not _fails(device))
     wanted = "cuda:0" if name == "cuda" else name
     for device in devices:
         if device.name == wanted:
             return device
     there = ", ".join(f"{d.name} ({d.title})" for d in devices)
-    raise SettingsError([Problem("compute.device", f"compute.device is '{name}', but the devices here are {there}")])
+    sentence = f"compute.device is '{name}', but the devices here are {there}"
+    if wanted.startswith("cuda") and (problem := cuda.cuda_problem()):
+        sentence = f"{sentence}. {problem}"
+    raise SettingsError([Problem("compute.device", sentence)])
+
+
+def _fails(device: Device) -> bool:
+    kind, _, index = device.name.partition(":")
+    return kind == "cuda" and cuda.failure(int(index)) is not None
+
+
+def use(device: torch.device) -> None:
+    """Make a CUDA device the current one of this thread, where streams and contexts are made by default."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has done all the work it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """`tensor` on `device`, as `dtype` where one is given.
+
+    A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
+    pinned memory until the copy is done.
+    """
+    tensor = tensor.to(dtype=dtype)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def physical_cores() -> int:

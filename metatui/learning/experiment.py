@@ -12,7 +12,8 @@ from metatui.errors import Problem, SettingsError
 from metatui.knobs import change
 from metatui.learning.allocation import keep_freed_memory
 from metatui.learning.choosing import Measured, choose, measured_for
-from metatui.learning.devices import Device, physical_cores, resolve
+from metatui.learning.cuda import cuda_problem
+from metatui.learning.devices import Device, physical_cores, resolve, use
 from metatui.learning.engines import Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes, Split, TaskSource
 from metatui.learning.inner import Params
@@ -39,6 +40,8 @@ class Experiment:
     engine_reason: str
     measured: Measured
     """What engines were measured to take, here."""
+    notices: tuple[str, ...]
+    """Sentences that the user should read before the training starts."""
     _ahead: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression, by the numbers of their tasks."""
 
@@ -77,7 +80,7 @@ class Experiment:
 
 
 def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
-    """Get ready for what `settings` describe, in this thread: CPU threads are set here too.
+    """Get ready for what `settings` describe, in this thread: CPU threads and the CUDA device are set here too.
 
     Args:
         first_meta_batch: the meta-batch that the training began with, which decides how threads are used: an operation
@@ -87,6 +90,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         BadInput: where the device or the data is not there.
     """
     device = resolve(settings.compute.device)
+    unused = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
     if device.name == "mps" and settings.compute.precision == "float64":
         sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
         raise SettingsError([Problem("compute.precision", sentence)])
@@ -95,6 +99,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         sentence = f"compute.engine is '{chosen}', but must be another on {device.name}: it is for the CPU"
         raise SettingsError([Problem("compute.engine", sentence)])
     where = torch.device(device.name)
+    use(where)
     source = make_source(settings, where)
     dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
     model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)
@@ -131,4 +136,5 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-    return Experiment(resolved, device, source, model, loss, engine, reason, measured)
+    notices = (*([unused] if unused else []), *source.notices)
+    return Experiment(resolved, device, source, model, loss, engine, reason, measured, notices)

@@ -8,6 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
+from metatui.learning.devices import moved
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import predictions
 from metatui.learning.events import ImageView, RegressionView, TaskView
@@ -29,12 +31,25 @@ QUERIES_PER_CLASS = 2
 def task_views(
     experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps."""
+    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps.
+
+    Tasks that do not fit into memory together are computed in parts.
+    """
     settings = experiment.settings
     inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
-    if isinstance(experiment.source, SinusoidSource):
-        return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
-    return _images(experiment, theta, split, tasks, inner, shots)
+    try:
+        if isinstance(experiment.source, SinusoidSource):
+            return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
+        return _images(experiment, theta, split, tasks, inner, shots)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(tasks) == 1:
+            raise
+    free_unused_memory(experiment.torch_device)  # not above, where the error still holds on to some of it
+    half = len(tasks) // 2
+    parts = (tasks[:half], tasks[half:])
+    return tuple(
+        v for part in parts for v in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
+    )
 
 
 def _titles(experiment: Experiment, split: Split, tasks: Sequence[int]) -> list[str]:
@@ -56,7 +71,7 @@ def _waves(
     amplitude, phase = source.wave(split, tasks, seed=seed)
     grid = torch.linspace(*X, GRID, dtype=torch.float64)
     truth = amplitude * torch.sin(grid - phase)
-    points = grid.to(experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
+    points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
     for stack, outputs in predictions(experiment, theta, episodes, inner):
         curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
@@ -113,7 +128,7 @@ def _images(
 
 
 def _numbers(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.flatten().to("cpu", torch.float64).tolist())
+    return tuple(values.flatten().tolist())
 
 
 def _pictures(images: Tensor) -> tuple[bytes, ...]:

@@ -17,7 +17,7 @@ from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.rates import copy_rate, matmul_rate
 from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.works import Work
-from metatui.learning.devices import available, physical_cores
+from metatui.learning.devices import cpu, physical_cores
 from metatui.learning.experiment import set_up
 from metatui.learning.warm import command
 from metatui.settings import Settings
@@ -31,8 +31,11 @@ class Took:
     peak_memory_bytes: int | None
 
 
-def measure(settings: Settings, seconds: float) -> Took:
+def measure(settings: Settings, seconds: float, *, captured: bool = False) -> Took:
     """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
+
+    Args:
+        captured: measure meta-steps that are one CUDA graph each. The memory of the graph counts.
 
     Raises:
         MetatuiError: where it cannot be computed here, with a sentence that says why.
@@ -45,6 +48,10 @@ def measure(settings: Settings, seconds: float) -> Took:
         algorithm.graphs.use(experiment.given, knobs)
     tasks = range(knobs.meta_batch)
     peak = Peak(experiment.torch_device)
+    if captured:
+        if algorithm.captures is None:
+            raise MetatuiError(f"{settings.algorithm.name} has no CUDA graphs on {experiment.device.name}")
+        algorithm.captures.capture(experiment.given, knobs)
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
     )
@@ -67,7 +74,7 @@ def machine(device: str) -> Machine:
     torch.set_num_threads(threads)
     where = torch.device(found.name)
     return Machine(
-        processor=available()[-1].title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
+        processor=cpu().title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
         threads=threads, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
         load=load,
         matmul_gflops=matmul_rate(where, torch.float32) / 1e9, copy_gb_per_s=copy_rate(where) / 1e9,

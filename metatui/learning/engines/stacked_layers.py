@@ -9,11 +9,13 @@ layer or instance norm is silently wrong (pytorch/functorch#534).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.engines.grouped import GroupedConvolutions
 from metatui.learning.inner import Params
 
 StackedForward = Callable[[Params, Tensor], Tensor]
@@ -28,7 +30,8 @@ def stacked_forward(model: nn.Module) -> StackedForward:
         return _perceptron(list(model.named_children()))
 
     def one(params: Params, x: Tensor) -> Tensor:
-        predicted: Tensor = functional_call(model, params, (x,))
+        with GroupedConvolutions() if x.device.type == "cuda" else nullcontext():
+            predicted: Tensor = functional_call(model, params, (x,))
         return predicted
 
     return torch.vmap(one, randomness="different")
