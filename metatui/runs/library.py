@@ -58,6 +58,9 @@ def train(
 ) -> Result:
     """Train one experiment in this thread, to its end.
 
+    The caller's settings of torch (default dtype, autocast, grad mode, threads, precision and the like) do not change
+    what it computes, and are the caller's again whenever `on_event` is called and afterwards.
+
     Args:
         on_event: called with each event of `metatui.learning.events` as it happens.
         runs_dir: where run folders go; METATUI_RUNS or the user's data directory where None.
@@ -68,20 +71,24 @@ def train(
         BadInput: the device or the data set is not there.
         MetatuiError: the training could not go on; the sentence says which setting to change.
     """
+    from metatui.learning.torch_state import TorchState
+
     run, outcome = None, Outcome()
     events: Generator[Event, None, None]
-    if record:
-        session = Session.start(settings, runs_dir=runs_dir, changes=changes)
-        run, events = session.run, iter(session)
-    else:
-        from metatui.learning.trainer import Trainer
+    with TorchState() as torch_state:
+        if record:
+            session = Session.start(settings, runs_dir=runs_dir, changes=changes)
+            run, events = session.run, iter(session)
+        else:
+            from metatui.learning.trainer import Trainer
 
-        events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
-    with closing(events):  # lets the run go at once when on_event raises
-        for event in events:
-            outcome.see(event)
-            if on_event is not None:
-                on_event(event)
+            events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
+        with closing(events):  # lets the run go at once when on_event raises
+            for event in events:
+                outcome.see(event)
+                if on_event is not None:
+                    with torch_state.outside():
+                        on_event(event)
     if outcome.sentence is not None:
         raise MetatuiError(outcome.sentence)
     return Result(
