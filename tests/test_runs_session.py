@@ -453,3 +453,11 @@ def test_the_library_raises_what_ended_the_training(tmp_path: Path) -> None:
     wild = change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200})
     with pytest.raises(MetatuiError, match=r"lower algorithm\.inner_lr"):
         metatui.train(wild, runs_dir=tmp_path)
+
+
+def test_train_refuses_what_are_no_valid_settings() -> None:
+    invalid = SMALL.model_copy(update={"algorithm": SMALL.algorithm.model_copy(update={"inner_steps": 0})})
+    with pytest.raises(BadInput, match=r"algorithm\.inner_steps is 0, but must be"):
+        metatui.train(invalid, record=False)
+    with pytest.raises(BadInput, match=r"settings is a Preset, but must be metatui\.Settings"):
+        metatui.train(metatui.load_preset("quick"), record=False)  # type: ignore[arg-type]

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metatui.changes import Planned, checked
-from metatui.errors import MetatuiError
+from metatui.errors import BadInput, MetatuiError
+from metatui.knobs import change
 from metatui.learning.events import Evaluation, Event
+from metatui.presets import Preset
 from metatui.runs.evaluating import evaluate as evaluate_run
 from metatui.runs.folder import RunFolder
 from metatui.runs.outcome import Outcome
@@ -68,9 +70,14 @@ def train(
         changes: what is to be changed on the way (`Preset.changes`).
 
     Raises:
-        BadInput: the device or the data set is not there.
+        BadInput: `settings` are none or cannot be used, or the device or the data set is not there.
         MetatuiError: the training could not go on; the sentence says which setting to change.
     """
+    if not isinstance(settings, Settings):
+        hint = ": pass preset.settings and changes=preset.changes" if isinstance(settings, Preset) else ""
+        raise BadInput(f"settings is a {type(settings).__name__}, but must be metatui.Settings{hint}")
+    settings = change(settings, {})  # pydantic's model_copy validates nothing
+
     from metatui.learning.torch_state import TorchState
 
     run, outcome = None, Outcome()
