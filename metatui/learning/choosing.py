@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from metatui import paths
-from metatui.errors import MetatuiError
+from metatui.errors import MetatuiError, class_and_message
 from metatui.files import read_bounded, replacing
 from metatui.impossible import compiles
 from metatui.learning.allocation import free_unused_memory, is_out_of_memory
@@ -127,7 +127,7 @@ def choose(
     if not working:
         raise failed[usual]
     fastest = min(working, key=lambda name: measured.ms[name])
-    without = "".join(f"; {name} failed: {_first_line(error)}" for name, error in failed.items())
+    without = "".join(f"; {name} failed: {class_and_message(error, 100)}" for name, error in failed.items())
     if _worth_compiling(settings, device, measured, fastest):
         which = "compiled" if "compiled" in measured.ms else fastest
         after = f"after {settings.compute.compile_after:,} meta-steps"
@@ -152,11 +152,6 @@ def has_compiler() -> bool:
     """Whether there is a C++ compiler that torch would find."""
     named = os.environ.get("CXX")
     return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
-
-
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line[:100]}"
 
 
 def _against(measured: Measured, chosen: str) -> str:

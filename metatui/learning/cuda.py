@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from metatui.errors import first_line
 from metatui.learning import nvml
 from metatui.learning.nvml import Driver
 from metatui.text import plain
@@ -60,7 +61,7 @@ def failure(index: int) -> str | None:
         # A kernel and a copy: a GPU may be listed that torch has no code for, that is broken, or that is not free.
         torch.ones(1, device=f"cuda:{index}").add(1).item()
     except (RuntimeError, AssertionError) as error:
-        return plain((str(error).strip().splitlines() or [type(error).__name__])[0], limit=300)
+        return plain(first_line(error), limit=300)
     return None
 
 
@@ -142,7 +143,7 @@ def _of_machine(driver: Driver) -> str:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        said = plain((str(error).strip().splitlines() or [""])[0], limit=300)
+        said = plain(first_line(error), limit=300)
     else:
         said = "CUDA finds no device"
     return f"{said}; nvidia-smi shows its state"

@@ -136,9 +136,3 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """The norm of the difference, relative to the norm of `b`."""
     a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in one line."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line[:300]}"

@@ -26,7 +26,8 @@ from typing import Any
 
 import torch
 
-from tests.gpu.lab import Finding, Lab, Step, first_line
+from metatui.errors import class_and_message
+from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
 """Share of a step's time between the moment at which it should end by itself and the one at which it is killed."""
@@ -164,7 +165,7 @@ def _work(step: Planned, lab: Lab, sender: Connection) -> None:
     except Exception as error:
         traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        problem = f"{first_line(error)} ({Path(where.filename).name}:{where.lineno})"
+        problem = f"{class_and_message(error, 300)} ({Path(where.filename).name}:{where.lineno})"
         sender.send(Finding("unexpected error", problem=problem))
     sender.send(None)
     sys.stderr.flush()

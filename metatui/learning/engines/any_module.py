@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metatui.errors import BadInput, shown
+from metatui.errors import BadInput, class_and_message, shown
 from metatui.learning.allocation import is_out_of_memory
-from metatui.learning.engines.autograd import AutogradEngine, first_line, mean_gradients
+from metatui.learning.engines.autograd import AutogradEngine, mean_gradients
 from metatui.learning.engines.base import SecondOrder, meta_parameters
 from metatui.learning.engines.chain import has_hooks
 from metatui.learning.engines.registry import ENGINES, usual_engine
@@ -94,7 +94,7 @@ def meta_gradient(
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                found, is_new = Verdict("differs", f"it raised {first_line(error)}"), True
+                found, is_new = Verdict("differs", f"it raised {class_and_message(error)}"), True
         answer = plain()
         if found.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(

@@ -14,7 +14,7 @@ from torch.autograd import grad
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from metatui.errors import BadInput, MetatuiError, shown
+from metatui.errors import BadInput, MetatuiError, class_and_message, shown
 from metatui.learning.allocation import is_out_of_memory
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
 from metatui.learning.engines.differentiation import Found
@@ -162,12 +162,6 @@ def mean_gradients(found: list[Found]) -> Params:
     return total
 
 
-def first_line(error: BaseException) -> str:
-    """The type and the first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
-
-
 @contextmanager
 def _explained(what: str, remedy: str = "") -> Iterator[None]:
     try:
@@ -177,7 +171,7 @@ def _explained(what: str, remedy: str = "") -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise BadInput(f"{what}: {first_line(error)}{remedy}") from error
+        raise BadInput(f"{what}: {class_and_message(error)}{remedy}") from error
 
 
 def _leaves(params: Params) -> Params:

@@ -24,8 +24,8 @@ from torch.func import replace_all_batch_norm_modules_
 from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metatui.errors import BadInput
-from metatui.learning.engines.autograd import AutogradEngine, copied, first_line, mean_gradients
+from metatui.errors import BadInput, class_and_message
+from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import Found
 from metatui.learning.engines.registry import EngineName, make_engine
@@ -117,7 +117,7 @@ def _verified(
                 _plain(model, _own_loss(loss_fn), _few(episodes, convert=False), inner, first_order)
             except Exception:
                 return Verdict("unclear", "the model or loss_fn failed", lasting=False)
-            why = str(error) if isinstance(error, BadInput) else first_line(error)
+            why = str(error) if isinstance(error, BadInput) else class_and_message(error)
             return Verdict("differs", f"it cannot be verified in float64, where {why}")
         if _rng_state(gpus) != before:
             return Verdict("unclear", "random numbers would be drawn in another order than task by task")
@@ -134,7 +134,7 @@ def _verified(
             got = engine.meta_gradient(theta, few, inner, first_order=first_order)
             kept = _same(state, _state(engine.model, theta, few))
         except Exception as error:
-            return Verdict("differs", f"it raised {first_line(error)}")
+            return Verdict("differs", f"it raised {class_and_message(error)}")
         if not kept or _rng_state(gpus) != before:
             return Verdict("differs", "the forward pass changes state, which must start anew for each task")
         if not _close(got.loss, losses):

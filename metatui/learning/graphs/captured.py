@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metatui.errors import MetatuiError
+from metatui.errors import MetatuiError, class_and_message
 from metatui.learning.allocation import free_unused_memory, is_out_of_memory
 from metatui.learning.engines.base import Engine
 from metatui.learning.episodes import Episodes
@@ -66,8 +66,7 @@ class CudaGraphs:
             except Exception as error:  # CUDA and its libraries raise exceptions of any class
                 if is_out_of_memory(error):
                     raise
-                line = (str(error).strip().splitlines() or [""])[0][:200]
-                raise CaptureFailed(f"no CUDA graph could be captured ({type(error).__name__}: {line})") from error
+                raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
 
     def pool(self) -> Any:
         """The handle of the memory pool."""

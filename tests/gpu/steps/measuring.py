@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import torch
 
+from metatui.errors import class_and_message
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.given import set_up_given
 from metatui.learning.benchmark.measuring import measure
@@ -18,7 +19,7 @@ from metatui.learning.events import Failed, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.trainer import SEEN_EVERY
 from metatui.runs.session import Session
-from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, first_line, found, judged, skipped
+from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5
 """Spent on the meta-steps of each figure, after their warm-up."""
@@ -50,7 +51,7 @@ def speed(lab: Lab) -> Iterator[Finding]:
         try:
             took = measure(settings, 0.001 if lab.no_figures else SECONDS, captured=captured)
         except Exception as error:
-            yield judged(name, first_line(error))
+            yield judged(name, class_and_message(error, 300))
             continue
         tried += 1
         if not lab.no_figures:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from metatui import paths, presets
-from metatui.errors import SettingsError
+from metatui.errors import SettingsError, class_and_message
 from metatui.knobs import change
 from metatui.learning.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
 from metatui.learning.experiment import set_up
@@ -26,7 +26,7 @@ from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import Session
 from metatui.settings import Settings
-from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, first_line, found, judged, skipped
+from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-6
 """Largest relative difference between a short run in float64 on the device and on the CPU."""
@@ -99,7 +99,7 @@ def runs(lab: Lab) -> Iterator[Finding]:
                     )
                     apart = _apart(train(settings), reference)
                 except Exception as error:
-                    yield judged(title, first_line(error))
+                    yield judged(title, class_and_message(error, 300))
                     continue
                 problem = None if apart <= AGREEMENT else f"differs from the CPU by {apart:.1e}"
                 yield judged(title, problem, difference=apart)
