@@ -19,9 +19,7 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyR
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
 LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
 
-HOOKS = (
-    "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks",
-)  # fmt: skip
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def is_chain(model: nn.Module) -> bool:
