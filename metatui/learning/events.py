@@ -51,7 +51,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the headline is a number: it is none where most tasks diverged."""
+        """Whether the headline value is a finite number; it is not where most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -217,7 +217,7 @@ class Finished:
     was stopped."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Why the result is none or not a good one, and which setting to change; None where all is well."""
+    """Why there is no good result, and which setting to change; None where there is one."""
 
 
 @dataclass(frozen=True)

@@ -199,7 +199,7 @@ def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
     events = list(captured(settings, no_memory).events())
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 2 tasks at once",
-        "The batched engine goes on without CUDA graphs: cpu is out of memory with one task at once",
+        "cpu is out of memory with one task at once: batched continues without CUDA graphs",
     ]
     assert len(steps(events)) == 20
 
@@ -220,7 +220,7 @@ def test_an_empty_graph_is_refused(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (a replay")
+    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (its replay")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
@@ -242,7 +242,7 @@ def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
         return replay
 
     step = CapturedStep(algorithm.engine, algorithm.flat, algorithm.outer, first_order=False, record=elsewhere)
-    with pytest.raises(CaptureFailed, match="leaves the parameters unmoved"):
+    with pytest.raises(CaptureFailed, match="does not change the parameters"):
         step.capture(algorithm.sample(range(3)), settings.algorithm)
 
 

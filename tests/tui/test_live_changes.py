@@ -85,7 +85,7 @@ async def test_key_undoes_live_changes_one_after_the_other(make: Make, sessions:
         assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).situation)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is made
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
-        assert notes(app)[-1] == "Inner learning rate goes back from 0.1 to 0.01 after this meta-step."
+        assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
         assert app.shown is not None
         assert app.shown.settings == Settings()

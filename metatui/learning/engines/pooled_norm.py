@@ -67,7 +67,7 @@ class PooledNorm(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         worth_it = y.device.type == "cpu" and y.numel() >= WORTH_IT and torch.is_grad_enabled()
-        # On any other device, the look at γ would wait for the device and break a capture.
+        # On a GPU, reading γ would wait for the device and break a capture.
         if not worth_it or (self.weight < 0).any():
             normed = F.batch_norm(y, None, None, self.weight, self.bias, True, 0.0, self.eps)
             return F.relu(F.max_pool2d(normed, 2))

@@ -57,7 +57,7 @@ class TaskValues:
 
         from metatui.learning.evaluation import diverged
 
-        # Copied, as torch warns about arrays that nobody may write into.
+        # Copied, because torch warns about read-only arrays.
         lost: NDArray[np.bool_] = diverged(torch.tensor(self.loss), regression=self.accuracy is None).numpy()
         return lost
 
@@ -69,7 +69,7 @@ class Reached:
     iterations: int
     tasks: int
     seconds: float
-    """Spent training, without pauses, validations and checkpoints."""
+    """Training time without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LiveChange:
 
 @dataclass(frozen=True)
 class Averages:
-    """A training curve smoothed as the app smooths the curves of a single run."""
+    """A training curve, smoothed like the curves of a single run in the app."""
 
     decay: float
     """One of `metatui.smoothing.DECAYS`."""
@@ -187,8 +187,8 @@ class Pair:
     test: PairedTest
     """Of a minus b, over the tasks on which neither diverged: fractions for accuracy, the loss's own unit for loss."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where a task was left out for each
-    that was not."""
+    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where at least half
+    of the tasks were left out."""
     wilcoxon_p_holm: float
     family: int
     """Pairs that were corrected for."""
