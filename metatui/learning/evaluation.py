@@ -28,6 +28,9 @@ from metatui.settings import Settings
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
 
+DIVERGED = 1000.0
+"""A regression task diverged where its loss after adaptation is more than this many times that before."""
+
 
 def predictions(
     experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
@@ -72,6 +75,11 @@ class Measured:
     accuracy: Tensor | None
     """[T, steps + 1], fractions of the query set; None for regression."""
     seconds: float
+
+    @property
+    def diverged(self) -> Tensor:
+        """The tasks that diverged, bool [T]."""
+        return diverged(self.loss, regression=self.accuracy is None)
 
 
 def measure(
@@ -172,9 +180,37 @@ def evaluate(
     return summary(measured, experiment.settings, iteration=iteration)
 
 
+def diverged(loss: Tensor, *, regression: bool) -> Tensor:
+    """Find the tasks on which adaptation diverged.
+
+    A task diverged where its query loss after the last inner step is not finite. A regression loss has no upper bound
+    and usually grows beyond any meaning before it overflows, so there a task also diverged where that loss is more
+    than `DIVERGED` times the loss before adaptation. The loss before is that of the task, or the median over tasks
+    where that is larger: a task that the initial parameters happen to fit has a loss near zero.
+
+    Args:
+        loss: [T, steps + 1], query loss at each inner step from 0.
+
+    Returns:
+        bool [T].
+    """
+    before, after = loss[:, 0], loss[:, -1]
+    lost = ~after.isfinite()
+    if regression:
+        lost = lost | (after > DIVERGED * torch.maximum(before, before.nanmedian()))
+    return lost
+
+
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Means over tasks with their intervals, and the protocol of `settings` that they were measured by."""
+    """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`.
+
+    Where most tasks diverged there is no mean: the others are the ones that suit these parameters.
+    """
     tasks, values = measured.loss.shape
+    kept = ~measured.diverged
+    count = tasks - int(kept.sum())
+    kept &= 2 * count < tasks
+    loss, accuracies = measured.loss[kept], measured.accuracy[kept] if measured.accuracy is not None else None
     return Evaluation(
         split=measured.split,
         tasks=tasks,
@@ -184,7 +220,9 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         batch_norm=settings.evaluation.batch_norm if settings.is_classification else None,
         iteration=iteration,
         steps=tuple(range(values)),
-        loss=Curve(*mean_ci95(measured.loss)),
-        accuracy=Curve(*mean_ci95(measured.accuracy)) if measured.accuracy is not None else None,
+        loss=Curve(*mean_ci95(loss)),
+        accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
+        inner_lr=settings.algorithm.inner_lr,
+        diverged=count,
     )

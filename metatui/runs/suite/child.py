@@ -89,6 +89,8 @@ def _train(session: Session, say: Callable[..., None]) -> None:
                         )  # fmt: skip
                 case events.Warned():
                     say("warned", text=event.text)
+                case events.Finished(warning=str(text)):
+                    say("warned", text=text)
                 case _:
                     pass
     outcome = session.outcome
