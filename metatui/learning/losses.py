@@ -35,11 +35,36 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 
 
 def as_loss(loss_fn: LossFn) -> Loss:
-    """A user's loss of one task, made to serve many at once."""
-    known = {F.mse_loss: MEAN_SQUARED_ERROR, F.cross_entropy: CROSS_ENTROPY}
-    if loss_fn in known:
-        return known[loss_fn]
-    return Loss(loss_fn, torch.vmap(loss_fn))
+    """A caller's loss of one task, made to serve many at once.
+
+    It is vectorised as it is. Only F.mse_loss and F.cross_entropy are replaced by the forms above, which take a third
+    of the time, and only on shapes and labels for which these compute the same.
+    """
+    vectorised: LossFn = torch.vmap(loss_fn)
+
+    def each(predictions: Tensor, targets: Tensor) -> Tensor:
+        if loss_fn is F.mse_loss and _is_regression(predictions, targets):
+            return _squared_error(predictions, targets)
+        if loss_fn is F.cross_entropy and _is_classification(predictions, targets):
+            return _cross_entropy(predictions, targets)
+        return vectorised(predictions, targets)
+
+    return Loss(loss_fn, each)
+
+
+def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
+    """Whether there is one target for each prediction, nothing broadcast."""
+    return predictions.dim() > 1 and predictions.shape == targets.shape and predictions.dtype == targets.dtype
+
+
+def _is_classification(logits: Tensor, labels: Tensor) -> bool:
+    """Whether there is one label for each example, none to be ignored."""
+    return (
+        logits.dim() == 3
+        and labels.shape == logits.shape[:2]
+        and labels.dtype == torch.int64
+        and bool(((labels >= 0) & (labels < logits.shape[2])).all())
+    )
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.differentiation import Found, Objective, first_order, recomputed, unrolled
 from metatui.learning.engines.stacked_layers import is_perceptron
 from metatui.learning.episodes import Episodes
@@ -66,6 +67,8 @@ class Engine(ABC):
         self.model = model
         self.loss = loss
         self.second_order = second_order
+        self.is_chain = is_chain(model)
+        self.is_perceptron = self.is_chain and is_perceptron(model)
 
     @abstractmethod
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -104,12 +107,15 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Whether second order goes by Hessian-vector products. Left to choose, the graph of the inner steps is kept
-        while it takes no more memory than the query set's, which is there in any case."""
+        """Whether second order goes by Hessian-vector products, which evaluate each inner step twice and so are only
+        right where a forward pass has neither state nor randomness: in plain chains. Left to choose, the graph of the
+        inner steps is kept while it takes no more memory than the query set's, which is there in any case."""
+        if not self.is_chain:
+            return False
         if self.second_order != "auto":
             return self.second_order == "recomputed"
         graph = GRAPH_OF_GRADIENT * inner.steps * episodes.support_x.shape[1]
-        return inner.steps > 1 and graph > episodes.query_x.shape[1] and not is_perceptron(self.model)
+        return inner.steps > 1 and graph > episodes.query_x.shape[1] and not self.is_perceptron
 
     @abstractmethod
     def adapt(

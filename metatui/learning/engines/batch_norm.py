@@ -109,4 +109,4 @@ class BatchNorm(nn.Module):
 
 def takes_batch_statistics(module: nn.Module) -> bool:
     """Whether `BatchNorm` computes what `module` does."""
-    return type(module) is nn.BatchNorm2d and module.affine and not module.track_running_stats
+    return type(module) is nn.BatchNorm2d and module.weight is not None and module.running_mean is None

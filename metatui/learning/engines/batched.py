@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, repeated, step_batch
 from metatui.learning.engines.differentiation import Objective, gradients_of, leaves
 from metatui.learning.engines.stacked_layers import stacked_forward
+from metatui.learning.engines.unfolded import with_unfolded_convolutions
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import Loss
@@ -25,9 +26,17 @@ class BatchedEngine(Engine):
 
     name = "batched"
 
-    def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
+    def __init__(
+        self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto", *, unfold: bool = False
+    ) -> None:
+        """
+        Args:
+            unfold: whether convolutions are computed as matrix products of unfolded images.
+        """
         super().__init__(model, loss, second_order)
-        self.forward_each = stacked_forward(model)
+        if unfold:
+            self.model = with_unfolded_convolutions(model)
+        self.forward_each = stacked_forward(self.model, perceptron=self.is_perceptron)
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         def support(stack: Params) -> Tensor:

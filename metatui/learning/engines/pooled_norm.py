@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from metatui.learning.engines.batch_norm import channel, rows
+from metatui.learning.engines.batch_norm import channel, rows, takes_batch_statistics
 from metatui.learning.engines.convolution import with_products
 from metatui.learning.engines.thin_block import CompiledFirstBlock, ThinBlock, is_thin, suits_first_block
 from metatui.learning.native import pooled_norm as native
@@ -111,7 +111,7 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
 
 
 def _normalises(module: nn.Module) -> bool:
-    return type(module) is nn.BatchNorm2d and module.affine and not module.track_running_stats
+    return takes_batch_statistics(module)
 
 
 def _kind(module: nn.Module) -> str:

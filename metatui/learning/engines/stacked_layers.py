@@ -15,36 +15,37 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.engines.chain import ELEMENTWISE
 from metatui.learning.engines.grouped import GroupedConvolutions
 from metatui.learning.inner import Params
 
 StackedForward = Callable[[Params, Tensor], Tensor]
 """A stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
 
-ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 
+def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
+    """The forward pass of `model` on stacks of its parameters.
 
-def stacked_forward(model: nn.Module) -> StackedForward:
-    """The forward pass of `model` on stacks of its parameters."""
-    if is_perceptron(model):
-        return _perceptron(list(model.named_children()))
+    Args:
+        perceptron: whether `model` is a plain chain for which `is_perceptron` holds.
+    """
 
     def one(params: Params, x: Tensor) -> Tensor:
         with GroupedConvolutions() if x.device.type == "cuda" else nullcontext():
             predicted: Tensor = functional_call(model, params, (x,))
         return predicted
 
-    return torch.vmap(one, randomness="different")
+    vectorised: StackedForward = torch.vmap(one, randomness="different")
+    if not perceptron:
+        return vectorised
+    products = _perceptron(list(model.named_children()))
+    return lambda params, x: (products if x.dim() == 3 else vectorised)(params, x)
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Whether `model` is a chain of linear layers and elementwise functions, all of it adapted."""
-    layers = list(model.children())
-    return (
-        type(model) is nn.Sequential
-        and all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in layers)
-        and all(p.requires_grad for p in model.parameters())
-        and len(set(layers)) == len(layers)
+    """Whether a plain chain has linear layers and elementwise functions only, none nested, all of it adapted."""
+    return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
+        p.requires_grad for p in model.parameters()
     )
 
 

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metatui.learning.engines.chain import is_unchanged
+
 
 class UnfoldedConv2d(nn.Module):
     """What `like` computes; its parameters have the same names."""
@@ -62,6 +64,6 @@ def with_unfolded_convolutions(model: nn.Module) -> nn.Module:
         for name, child in module.named_children():
             if type(child) is not nn.Conv2d or child.groups > 1 or isinstance(child.padding, str):
                 continue
-            if child.padding_mode == "zeros":
+            if child.padding_mode == "zeros" and is_unchanged(child):
                 setattr(module, name, UnfoldedConv2d(child))
     return copy

@@ -1,0 +1,90 @@
+"""The structure that rewritten layers rely on: a plain chain of known layers.
+
+Rewritten layers compute the same as torch's, but they call no hooks, keep no state, and are only right where nothing
+else reads the layers that they replace. A plain chain guarantees that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from metatui.learning.models.conv4 import SpatialMean
+
+ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
+LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
+
+HOOKS = (
+    "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks",
+)  # fmt: skip
+
+
+def is_chain(model: nn.Module) -> bool:
+    """Whether `model` is an `nn.Sequential` of known layers, nested or not, that nobody changed.
+
+    Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
+    dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
+    in-place operation on a tensor that something else may hold.
+    """
+    if type(model) is not nn.Sequential:
+        return False
+    modules = list(_flattened(model))
+    layers = [module for module in modules if type(module) is not nn.Sequential]
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    return (
+        not _has_any_global_hook()  # type: ignore[no-untyped-call]
+        and len({id(module) for module in modules}) == len(modules)
+        and len({id(p) for p in parameters}) == len(parameters)
+        and all(type(p) is nn.Parameter for p in parameters)
+        and {p.dtype for p in parameters} in ({torch.float32}, {torch.float64})
+        and all(is_unchanged(module) for module in modules)
+        and all(_is_known(layer) for layer in layers)
+        and not any(_is_in_place(layer) and not _makes_output(before) for before, layer in pairwise([None, *layers]))
+    )
+
+
+def is_unchanged(module: nn.Module) -> bool:
+    """Whether `module` computes what its class says: no hooks, and no method overridden on the instance."""
+    return (
+        not any(getattr(module, hooks) for hooks in HOOKS)
+        and not any(callable(getattr(type(module), name, None)) for name in vars(module))
+        and module._compiled_call_impl is None
+    )
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Whether anything is called besides the forward passes of `model`."""
+    everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
+
+
+def _flattened(module: nn.Module) -> Iterator[nn.Module]:
+    """`module` and, where it is an `nn.Sequential`, all that is in it, repeats included."""
+    yield module
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _flattened(child)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    expected = {"weight", "bias"} if type(layer) in WEIGHTED else set()
+    if type(layer) not in LAYERS or set(layer._parameters) != expected:
+        return False
+    if isinstance(layer, nn.BatchNorm2d):
+        # Statistics of the batch or constants, but no averages that the forward pass updates.
+        return layer.running_mean is None or not layer.training
+    return not layer._buffers and not (isinstance(layer, nn.MaxPool2d) and layer.return_indices)
+
+
+def _is_in_place(layer: nn.Module | None) -> bool:
+    return bool(getattr(layer, "inplace", False))
+
+
+def _makes_output(layer: nn.Module | None) -> bool:
+    """Whether the layer's output shares no memory with its input, and its derivative does not read its output."""
+    return type(layer) in (*WEIGHTED, nn.MaxPool2d)

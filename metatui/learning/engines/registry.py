@@ -1,0 +1,58 @@
+"""Engines by name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import nn
+
+from metatui.errors import BadInput, shown
+from metatui.learning.engines.autograd import AutogradEngine
+from metatui.learning.engines.base import Engine, SecondOrder
+from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.engines.chain import is_chain
+from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.losses import Loss
+
+EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compiled"]
+ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
+    "loop", "native", "batched", "unfolded", "higher",
+)  # fmt: skip
+"""The engines that compute any module. `compiled` is `batched` but for whole meta-steps, of which a graph is made."""
+
+
+def make_engine(
+    name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto"
+) -> Engine:
+    """The engine called `name`, computing on `model`.
+
+    `loop` and `native` compute a module that is not a plain chain by AutogradEngine.
+
+    Args:
+        workers: threads that the loop engine spreads tasks over, whatever its convolutions.
+        second_order: how second-order meta-gradients of plain chains are taken; all else is unrolled.
+
+    Raises:
+        BadInput: there is no such engine.
+    """
+    match name:
+        case "loop" | "native":
+            if not is_chain(model):
+                return AutogradEngine(model, loss)
+            return LoopEngine(model, loss, workers=workers, second_order=second_order, native=name == "native")
+        case "batched" | "compiled":
+            return BatchedEngine(model, loss, second_order)
+        case "unfolded":
+            return BatchedEngine(model, loss, second_order, unfold=True)
+        case "higher":
+            from metatui.learning.engines.higher_library import HigherEngine
+
+            return HigherEngine(model, loss)
+    raise BadInput(f"engine is {shown(name)}, but must be one of auto, {', '.join(ENGINES)}")
+
+
+def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
+    """The engine to take where nothing is measured: a loop where one task's convolutions fill a CPU, else `batched`."""
+    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
+    return "loop" if convolves and device.type == "cpu" else "batched"

@@ -1,0 +1,63 @@
+"""The check on awkward modules passes, and it can fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import metatui
+from metatui.errors import BadInput
+from metatui.learning.awkward import AWKWARD, CHOICES, Awkward, AwkwardCheck, check_awkward, run_awkward_checks
+
+pytestmark = pytest.mark.usefixtures("one_torch_thread")
+
+
+def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
+    """The checks of one module where `meta_gradient` returns what `answer` makes of its result."""
+    monkeypatch.setattr(
+        "metatui.learning.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
+    )
+    monkeypatch.setattr("metatui.learning.awkward.AWKWARD", [case for case in AWKWARD if case.name == "layer norm"])
+    return list(run_awkward_checks())
+
+
+@pytest.mark.filterwarnings("ignore:Using a target size")
+@pytest.mark.parametrize("case", AWKWARD, ids=lambda case: case.name)
+def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
+    results = list(check_awkward(case))
+    assert [r for r in results if not r.ok] == []
+    assert {(r.engine, r.algorithm) for r in results} == {(e, a) for e in CHOICES for a in ("maml", "fomaml")}
+    assert all(r.outcome == "agrees" for r in results if r.engine in ("auto", "loop"))
+    assert all(r.reason for r in results if r.outcome == "refused")
+
+
+def test_there_are_many_modules() -> None:
+    assert len({case.name for case in AWKWARD}) == len(AWKWARD) >= 30
+
+
+@pytest.mark.parametrize("factor", [1 + 1e-6, 0.0, float("nan")])
+def test_a_wrong_gradient_is_found(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = with_answer(monkeypatch, lambda loss, found: (loss, {name: factor * g for name, g in found.items()}))
+    assert {r.outcome for r in results} == {"wrong"}
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome", "reason"),
+    [(BadInput("no such layer"), "refused", "no such layer"), (RuntimeError("vmap"), "error", "RuntimeError: vmap")],
+)
+def test_errors_are_told_from_refusals(
+    error: Exception, outcome: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    results = with_answer(monkeypatch, fail)
+    assert {(r.outcome, r.reason) for r in results} == {(outcome, reason)}
+
+
+def test_the_random_generator_of_the_caller_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = torch.get_rng_state()
+    with_answer(monkeypatch, lambda loss, found: (loss, found))
+    assert torch.equal(before, torch.get_rng_state())

@@ -1,0 +1,270 @@
+"""When meta_gradient trusts an engine, what it keeps of the caller's state, and how it refuses.
+
+Which modules it computes is tested in test_any_module.py.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from copy import deepcopy
+from typing import Any, Literal
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metatui.errors import BadInput
+from metatui.learning.engines import ENGINES, EngineName, meta_gradient, verification
+from metatui.learning.engines.chain import is_chain
+from metatui.learning.inner import Params
+from metatui.learning.losses import LossFn
+
+EngineChoice = Literal["auto", "batched", "unfolded", "loop", "native", "higher"]
+Data = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
+    """MAML task by task in ordinary autograd, with nothing of metatui in it."""
+    names = [name for name, p in model.named_parameters() if p.requires_grad]
+    total, losses = dict.fromkeys(names, torch.zeros(())), []
+    for x, y, query_x, query_y in zip(*data, strict=True):
+        copy = deepcopy(model)
+        theta = {n: p.detach().clone().requires_grad_() for n, p in model.named_parameters() if n in names}
+        fast = theta
+        for _ in range(2):
+            loss = loss_fn(functional_call(copy, fast, (x,)), y)
+            found = torch.autograd.grad(
+                loss, list(fast.values()), create_graph=not first_order, materialize_grads=True
+            )  # fmt: skip
+            fast = {n: p - 0.1 * g for (n, p), g in zip(fast.items(), found, strict=True)}
+        loss = loss_fn(functional_call(copy, fast, (query_x,)), query_y)
+        losses.append(loss.detach())
+        found = torch.autograd.grad(loss, list(theta.values()), materialize_grads=True)
+        total = {n: total[n] + g / len(data[0]) for n, g in zip(names, found, strict=True)}
+    return torch.stack(losses).mean(), total
+
+
+def assert_same(got: tuple[Tensor, Params], expected: tuple[Tensor, Params]) -> None:
+    torch.testing.assert_close(got[0], expected[0], rtol=1e-9, atol=0)
+    assert list(got[1]) == list(expected[1])
+    for name, gradient in expected[1].items():
+        torch.testing.assert_close(got[1][name], gradient, rtol=1e-8, atol=1e-11)
+
+
+def points() -> Data:
+    generator = torch.Generator().manual_seed(0)
+    x, query_x = (torch.randn(3, n, 4, generator=generator, dtype=torch.float64) for n in (6, 5))
+    return x, x.sum(2, keepdim=True).sin(), query_x, query_x.sum(2, keepdim=True).sin()
+
+
+def perceptron() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+
+
+def convolutional(**norm: bool) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4, **norm), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Linear(16, 3),
+    ).double()  # fmt: skip
+
+
+class Drawn(nn.Module):
+    """Multiplies by a random number."""
+
+    def __init__(self, draw: Callable[[], float]) -> None:
+        super().__init__()
+        self.layer, self.draw = nn.Linear(4, 1), draw
+
+    def forward(self, x: Tensor) -> Tensor:
+        predicted: Tensor = (1 + self.draw()) * self.layer(x)
+        return predicted
+
+
+class Branching(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        predicted: Tensor = self.layer(x if x.mean().item() > 0 else 2 * x)
+        return predicted
+
+
+@pytest.mark.filterwarnings("ignore:meta_gradient uses engine 'loop'")
+@pytest.mark.parametrize("engine", ["auto", *ENGINES])
+@pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.random], ids=["torch", "python"])
+def test_random_numbers_are_drawn_as_in_a_loop_over_tasks(engine: EngineChoice, draw: Callable[[], float]) -> None:
+    model, data = Drawn(draw).double(), points()
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        random.seed(3)
+        expected = plain(model, F.mse_loss, data)
+        states = torch.get_rng_state(), random.getstate()
+        torch.manual_seed(3)
+        random.seed(3)
+        assert_same(meta_gradient(model, F.mse_loss, *data, inner_lr=0.1, inner_steps=2, engine=engine), expected)
+        assert torch.equal(torch.get_rng_state(), states[0])
+        assert random.getstate() == states[1]
+
+
+perceptron_0 = perceptron()
+
+
+@pytest.mark.parametrize(
+    ("change", "is_one"),
+    [
+        (lambda m: None, True),
+        (lambda m: m.append(m[2]), False),
+        (lambda m: m[0].register_forward_hook(lambda *_: None), False),
+        (lambda m: m[0].register_full_backward_hook(lambda *_: None), False),
+        (lambda m: m.register_forward_pre_hook(lambda *_: None), False),
+        (lambda m: setattr(m[0], "forward", m[0].forward), False),
+        (lambda m: setattr(m[1], "weight", m[0].bias), False),
+        (lambda m: m[5].float(), False),
+        (lambda m: nn.utils.parametrizations.weight_norm(m[5]), False),
+        (lambda m: m.append(nn.Dropout()), False),
+        (lambda m: m.append(nn.ReLU(inplace=True)), True),
+        (lambda m: m.insert(0, nn.ReLU(inplace=True)), False),
+        (lambda m: m.append(nn.Sequential(nn.ReLU(), nn.Linear(3, 3).double())), True),
+        (lambda m: m[0].requires_grad_(False), True),
+    ],
+)
+def test_chains_are_told_from_other_modules(change: Callable[[nn.Sequential], object], is_one: bool) -> None:
+    model = convolutional(track_running_stats=False)
+    change(model)
+    assert is_chain(model) == is_one
+
+
+def test_running_averages_are_no_chain_while_they_are_updated() -> None:
+    assert not is_chain(convolutional())
+    assert is_chain(convolutional().eval())
+    assert not is_chain(Branching())
+
+
+def test_auto_says_once_when_it_falls_back(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+    monkeypatch.setattr(verification, "_verdicts", {})
+    for _ in range(2):
+        meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1)
+    (warning,) = recwarn.list
+    assert str(warning.message).startswith("meta_gradient uses engine 'loop' in place of 'batched'")
+    assert warning.filename == __file__
+
+
+def test_a_verdict_is_kept_for_a_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(verification, "_verdicts", {})
+    verified: list[str] = []
+    real = verification._verified
+
+    def counted(name: EngineName, *arguments: Any) -> verification.Verdict:
+        verified.append(name)
+        return real(name, *arguments)
+
+    monkeypatch.setattr(verification, "_verified", counted)
+
+    def compute(model: nn.Module, loss_fn: LossFn = F.mse_loss) -> int:
+        meta_gradient(model, loss_fn, *points(), inner_lr=0.1, inner_steps=1)
+        return len(verified)
+
+    assert compute(perceptron()) == 1
+    assert compute(perceptron()) == 1
+    assert compute(perceptron(), F.l1_loss) == 2
+    assert compute(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 1)).double()) == 3
+    assert compute(perceptron().train(False)) == 4
+
+
+def test_autocast_is_the_callers() -> None:
+    model, data = perceptron().float(), points()
+    single = data[0].float(), data[1].float(), data[2].float(), data[3].float()
+    with torch.autocast("cpu", torch.bfloat16):
+        loss, gradients = meta_gradient(model, F.mse_loss, *single, inner_lr=0.1, inner_steps=2)
+        expected_loss, expected = plain(model, F.mse_loss, single)
+        with pytest.raises(BadInput, match="autocast is enabled"):
+            meta_gradient(model, F.mse_loss, *single, inner_lr=0.1, inner_steps=2, engine="batched")
+    torch.testing.assert_close(loss, expected_loss)
+    torch.testing.assert_close(gradients, expected)
+
+
+class Tuple(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.layer(x), x
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"model": perceptron().requires_grad_(False)}, "no parameter that requires gradients"),
+        ({"model": "a model"}, "model is a str"),
+        ({"model": nn.LazyLinear(1)}, "call the model once"),
+        ({"model": nn.Linear(5, 1)}, "the model failed on the support set of task 0: RuntimeError"),
+        ({"model": Tuple().double()}, "loss_fn failed on the support set of task 0, given the tuple of the model"),
+        ({"inner_lr": -0.1}, "inner_lr is -0.1"),
+        ({"inner_lr": float("nan")}, "inner_lr is nan"),
+        ({"inner_lr": "fast"}, "inner_lr is 'fast'"),
+        ({"inner_lr": torch.tensor(0.1, requires_grad=True)}, "inner_lr is a tensor"),
+        ({"inner_steps": 1.5}, "inner_steps is 1.5"),
+        ({"query_x": points()[2][:, :0]}, "query_x has the shape"),
+        ({"support_y": [1]}, "support_y is a list"),
+        ({"loss_fn": F.mse_loss(torch.ones(1), torch.ones(1))}, "loss_fn is a Tensor"),
+        ({"loss_fn": lambda p, y: (p - y).square()}, r"loss_fn returned a tensor of torch.float64 and shape \[6, 1\]"),
+        ({"loss_fn": lambda p, y: 1.0}, "loss_fn returned 1.0"),
+        ({"loss_fn": lambda p, y: p.detach().mean()}, "does not depend on any parameter"),
+    ],
+)
+def test_bad_input_names_the_argument(change: dict[str, object], sentence: str) -> None:
+    x, y, query_x, query_y = points()
+    given: dict[str, object] = {
+        "model": perceptron_0, "loss_fn": F.mse_loss, "support_x": x, "support_y": y, "query_x": query_x,
+        "query_y": query_y, "inner_lr": 0.1, "inner_steps": 1,
+    }  # fmt: skip
+    with pytest.raises(BadInput, match=sentence):
+        meta_gradient(**(given | change))  # type: ignore[arg-type]
+
+
+def test_a_refusal_says_why_and_what_to_do() -> None:
+    with pytest.raises(BadInput, match=r"cannot compute .* RuntimeError: .*; use engine='auto' or engine='loop'"):
+        meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1, engine="batched")
+
+
+def test_a_missing_second_derivative_is_explained() -> None:
+    model = nn.Sequential(nn.EmbeddingBag(10, 4), nn.Linear(4, 3)).double()  # torch differentiates it only once
+    x, y = torch.arange(12).view(2, 3, 2) % 10, torch.arange(3).repeat(2, 1)
+    with pytest.raises(BadInput, match="first_order=True needs no second derivative"):
+        meta_gradient(model, F.cross_entropy, x, y, x, y, inner_lr=0.1, inner_steps=1, engine="loop")
+    meta_gradient(model, F.cross_entropy, x, y, x, y, inner_lr=0.1, inner_steps=1, engine="loop", first_order=True)
+
+
+class CopiesItself(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 1)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> CopiesItself:
+        copy = CopiesItself().double()
+        copy.load_state_dict(self.state_dict())
+        return copy
+
+    def forward(self, x: Tensor) -> Tensor:
+        predicted: Tensor = self.layer(x)
+        return predicted
+
+
+def test_modules_that_copy_themselves_are_adapted() -> None:
+    model = CopiesItself().double()
+    assert_same(
+        meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2, engine="loop"),
+        plain(model, F.mse_loss, points()),
+    )
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_scripted_modules_are_refused() -> None:
+    model = torch.jit.script(perceptron())
+    with pytest.raises(BadInput, match="Jitted"):
+        meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2)

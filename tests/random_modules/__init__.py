@@ -1,0 +1,1 @@
+"""Random modules and losses, to hold `metatui.meta_gradient` against plain autograd."""

@@ -1,0 +1,99 @@
+"""One random case: a module, a loss, tasks, and how the inner loop and the caller are set up."""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor, nn
+
+from metatui.learning.episodes import Episodes
+from metatui.learning.losses import LossFn
+from tests.random_modules.layers import Checkpointed
+from tests.random_modules.losses import classification, regression
+from tests.random_modules.modules import Made, make_module
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything that one call of `meta_gradient` takes."""
+
+    seed: int
+    words: str
+    """What is in it, for a person."""
+    module: nn.Module
+    loss: LossFn
+    episodes: Episodes
+    lr: float
+    steps: int
+    caller: Callable[[], AbstractContextManager[object]]
+    """The grad mode in which the caller calls."""
+
+
+def make_case(seed: int) -> Case:
+    """The case of `seed`. Draws from torch's generator without changing it."""
+    r = Random(seed)
+    with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.manual_seed(seed)
+        made = make_module(r)
+        while not _well_defined(made):
+            made = make_module(r)
+        outputs = _outputs(made)
+        scores = len(outputs) > 1 or (r.random() < 0.5 and made.outputs > 1)
+        words, loss, targets = classification(r, outputs[0], outputs[1:]) if scores else regression(r, outputs)
+        tasks, examples = r.randint(1, 3), r.randint(2, 5)
+        queries = r.choice([examples, 2, 3, 4])
+        episodes = Episodes(
+            _inputs(r, made, tasks, examples), torch.stack([targets(examples) for _ in range(tasks)]),
+            _inputs(r, made, tasks, queries), torch.stack([targets(queries) for _ in range(tasks)]),
+        )  # fmt: skip
+    lr, steps = r.choice([0.01, 0.05, 0.1]), r.randint(1, 3)
+    caller, mode = r.choice(
+        [(nullcontext, "")] * 8 + [(torch.no_grad, "no_grad"), (torch.inference_mode, "inference_mode")]
+    )
+    kinds = sorted({type(part).__name__ for part in made.module.modules()})
+    words = f"{', '.join(kinds)}; {', '.join(made.changes)}; {words}; T{tasks} B{examples} Q{queries} K{steps} {mode}"
+    return Case(seed, words.strip(), made.module, loss, episodes, lr, steps, caller)
+
+
+def _well_defined(made: Made) -> bool:
+    """Whether the module runs, and a checkpointed layer computes the same when it is run again: if it does not, plain
+    autograd's gradient is wrong too."""
+    try:
+        _outputs(made)
+    except RuntimeError:  # a hook and an activation in place do not go together, for example
+        return False
+    if not any(isinstance(part, Checkpointed) for part in made.module.modules()):
+        return True
+    module, x, state = deepcopy(made.module), _inputs(Random(0), made, 1, 3)[0], random.getstate()
+    found = []
+    for _ in range(3):
+        torch.manual_seed(0)
+        found.append(module(x.clone()))
+    return random.getstate() == state and all(torch.equal(y, found[0]) for y in found)
+
+
+def _outputs(made: Made) -> tuple[int, ...]:
+    """The shape of one example's output."""
+    x = _inputs(Random(0), made, 1, 3)[0]
+    return tuple(deepcopy(made.module)(x).shape[1:])
+
+
+def _inputs(r: Random, made: Made, tasks: int, examples: int) -> Tensor:
+    shape = (tasks, examples, *made.inputs)
+    if made.tokens:
+        return torch.randint(0, made.tokens, shape)
+    x = torch.randn(shape, dtype=torch.float64)
+    kind = r.random()
+    if kind < 0.15 and len(made.inputs) == 3:
+        return x.flatten(0, 1).contiguous(memory_format=torch.channels_last).view(shape)
+    if kind < 0.3:  # examples next to each other in memory
+        return x.transpose(0, 1).contiguous().transpose(0, 1)
+    return x
