@@ -97,6 +97,11 @@ def in_words(planned: Planned) -> str:
     return f"{planned.path} = {text_of(planned.value)}" if isinstance(planned, PlannedChange) else "validate"
 
 
+def brief(path: str, value: Scalar) -> str:
+    """Name a change in a few characters, for a chart: `inner_lr 0.1`."""
+    return f"{path.rpartition('.')[2]} {text_of(value)}"
+
+
 def _read(item: Mapping[str, Any], here: str) -> Planned:
     keys = ("iteration", "validate") if "validate" in item else ("iteration", "setting", "value")
     for key in item:

@@ -36,6 +36,7 @@ class SettingsError(BadInput):
 def shown(value: object, limit: int = 60) -> str:
     """`value` as it may stand in a sentence: on one line, printable, and not longer than `limit`."""
     text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else "�" for c in text)
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else "�" for c in text)
     text = text if len(text) <= limit else text[: limit - 1] + "…"
     return f"'{text}'" if isinstance(value, str) else text

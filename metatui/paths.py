@@ -57,6 +57,11 @@ def measured_engines_file() -> Path:
     return user_cache_path(APP) / "engines.json"
 
 
+def summaries_file() -> Path:
+    """Summaries of runs that are over; safe to delete."""
+    return user_cache_path(APP) / "summaries.sqlite3"
+
+
 def downloads_dir() -> Path:
     """Where downloads are unpacked from; safe to delete."""
     return user_cache_path(APP) / "downloads"

@@ -5,5 +5,6 @@ from __future__ import annotations
 
 def plain(text: str, *, limit: int = 200) -> str:
     """`text` on one line, without control characters or lone surrogates, and not longer than `limit`."""
-    shown = "".join(c if c.isprintable() else " " if c in "\n\t" else "�" for c in text)
-    return shown if len(shown) <= limit else shown[: limit - 1] + "…"
+    if not text.isprintable():
+        text = "".join(c if c.isprintable() else " " if c in "\n\t" else "�" for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"

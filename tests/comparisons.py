@@ -59,6 +59,8 @@ def result(
 
     losses = columns(loss, 5.0)
     hits = None if accuracy is None else columns(accuracy, 0.0)
+    values = TaskValues(losses, hits)
+    diverged = int(values.diverged.sum())
     return RunResult(
         run=RunFolder(Path("runs") / label.lower()),
         label=label,
@@ -68,10 +70,11 @@ def result(
             batch_norm=None if hits is None else "transductive", iteration=20, steps=(0, 1),
             loss=Curve(*mean_ci95(torch.from_numpy(losses))),
             accuracy=None if hits is None else Curve(*mean_ci95(torch.from_numpy(hits))), seconds=1.0,
+            diverged=diverged,
         ),
-        values=TaskValues(losses, hits),
+        values=values,
         same_tasks=(),
-        diverged=int((~np.isfinite(losses[:, -1])).sum()),
+        diverged=diverged,
         training=None,
         validation=ValidationCurve((), (), (), (), ()),
         costs=costs or Costs(20, 1.0, 0.05, 40.0, 2**28, "cpu", "a CPU", "here"),

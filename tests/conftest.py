@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
@@ -42,6 +43,12 @@ def engines_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.learning.choosing.WORTH_COMPILING", float("inf"))
     monkeypatch.setattr("metatui.learning.choosing._read", dict)
     monkeypatch.setattr("metatui.learning.choosing.Measured.add", _remember)
+
+
+@pytest.fixture(autouse=True)
+def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Keep summaries of runs with the test, not in the user's cache."""
+    monkeypatch.setattr("metatui.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
 
 
 def _remember(measured: Measured, engine: str, ms: float) -> None:

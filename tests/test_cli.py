@@ -34,7 +34,7 @@ SMALL = [
 
 RUN_KEYS = {
     "run", "dir", "status", "iterations", "meta_loss", "accuracy", "seconds", "tasks_per_second", "device", "engine",
-    "test",
+    "best", "validation", "test", "warning",
 }  # fmt: skip
 EVALUATION_KEYS = {"run", "split", "tasks", "steps", "loss", "accuracy", "batch_norm"}
 

@@ -7,6 +7,7 @@ import io
 import math
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,15 +62,16 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
     journal = JournalWriter(run.journal_path)
     about = {"split": "val", "tasks": 100, "shots": 5, "batch_norm": None, "inner_step": 10}
     for iteration in (10, 20, 30):
-        loss = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
+        loss: dict[str, Any] = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
+        loss |= {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}  # others as earlier versions wrote them
         journal.write("evaluated", iteration, best=iteration == 10, **about, **loss)
     journal.write("started", 20)  # the third no longer holds
     journal.close()
     assert main(["runs", "export", run.id, "--evaluations"]) == 0
     assert capsys.readouterr().out == (
-        "iteration,split,tasks,shots,batch_norm,inner_step,loss,loss_ci95,accuracy,accuracy_ci95,best\n"
-        "10,val,100,5,,10,1.0,0.5,,,True\n"
-        "20,val,100,5,,10,2.0,0.5,,,False\n"
+        "iteration,split,tasks,shots,batch_norm,inner_step,loss,loss_ci95,accuracy,accuracy_ci95,best,inner_lr,diverged\n"
+        "10,val,100,5,,10,1.0,0.5,,,True,,\n"
+        "20,val,100,5,,10,2.0,0.5,,,False,0.1,3\n"
     )
 
 

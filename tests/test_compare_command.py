@@ -242,7 +242,7 @@ def test_markdown_takes_nothing_for_markup(waves: Comparison) -> None:
     assert r"- some \[thing\]" in text
     for table in text.split("\n\n"):
         if table.startswith("| run | name"):
-            assert {line.replace("\\|", "").count("|") for line in table.splitlines()} == {5}
+            assert {line.replace("\\|", "").count("|") for line in table.splitlines()} == {6}
 
 
 def test_markdown_says_everything(waves: Comparison) -> None:

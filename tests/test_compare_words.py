@@ -7,15 +7,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from metatui.errors import BadInput
 from metatui.knobs import change
+from metatui.numbers import interval
 from metatui.runs.comparison.cautions import cautions
 from metatui.runs.comparison.labels import labels
 from metatui.runs.comparison.pairs import pairs, seed_pairs
 from metatui.runs.comparison.protocol import Agreement, agree, listed
 from metatui.runs.comparison.values import Costs, RunResult
-from metatui.runs.comparison.words import interval, memory, points, probability, seconds
+from metatui.runs.comparison.words import memory, points, probability, seconds
 from metatui.runs.folder import RunFolder
 from metatui.settings import Scalar, Settings
 from tests.comparisons import SINUSOID, result
@@ -105,12 +108,37 @@ def test_the_same_difference_on_every_task_is_judged_by_its_signs() -> None:
     assert two.startswith("No difference seen between A and B on the same 2 tasks")
 
 
-def test_tasks_without_a_finite_loss() -> None:
+def test_diverged_tasks_are_left_out_and_counted() -> None:
     a, b = result("A", [math.nan, math.inf, 0.5, 0.6, 0.4]), result("B", [0.5] * 5)
-    assert verdicts(a, b)[0].endswith("; left out: 2 tasks on which the loss is not finite")
-    assert verdicts(result("A", [math.nan] * 4 + [0.5]), b) == [
-        "Nothing can be said of A and B on the same 5 tasks: both have a finite loss on 1 of them"
+    assert verdicts(a, b) == [
+        "A diverged on 2 of the same 5 tasks and B on none; no difference between them is seen on the other 3 tasks "
+        "(the loss of B is 0.00 ± 0.25 below that of A, p = 1)"
     ]
+    better = result("C", [0.1, 0.11, 0.09, 0.1, 1e30])
+    assert verdicts(better, b)[0].startswith(
+        "C diverged on 1 of the same 5 tasks and B on none; the loss of C is 0.400 ± 0.013 below that of B on the "
+        "other 4 tasks; a difference this large is not luck"
+    )
+
+
+def test_runs_that_diverged_on_most_tasks_are_not_compared() -> None:
+    a, b = result("A", [1e35] * 565 + [0.4] * 35), result("B", [0.5] * 600)
+    (pair,) = pairs((a, b), metric="loss", step=1)
+    assert pair.verdict == (
+        "A diverged on 565 of the same 600 tasks and B on none: the others are too few to compare them"
+    )
+    assert (pair.test.tasks, pair.test.left_out) == (35, 565)
+    assert math.isnan(pair.p_holm)
+    assert cautions([a])[-1] == (
+        "565 of 600 tasks diverged in the evaluation of A (1 inner steps): means, intervals and tests leave them out"
+    )
+
+
+def test_diverged_tasks_are_left_out_of_accuracies_too() -> None:
+    a = result("A", [math.nan, 1.0, 1.0, 1.0], [0.0, 0.5, 0.6, 0.7])
+    b = result("B", [1.0] * 4, [0.9, 0.5, 0.6, 0.7])
+    (pair,) = pairs((a, b), metric="accuracy", step=1)
+    assert (pair.test.mean, pair.test.tasks, pair.test.left_out) == (0.0, 3, 1)
 
 
 def test_verdicts_over_seeds() -> None:
@@ -258,12 +286,22 @@ def test_times_of_different_machines_are_told() -> None:
     ]
 
 
+@given(st.floats(), st.floats(min_value=0), st.sampled_from([None, 1, 2, 4]))
+def test_intervals_are_short_whatever_the_numbers(mean: float, half: float, decimals: int | None) -> None:
+    assert len(interval(mean, half, decimals=decimals)) <= 27
+    assert "nan" not in interval(mean, half, decimals=decimals)
+
+
 def test_numbers() -> None:
     assert interval(1.2345, 0.3) == "1.23 ± 0.30"
     assert interval(50.4, 12.0) == "50 ± 12"
     assert interval(0.00012345, 0.0000012) == "1.23e-04 ± 1.2e-06"
     assert interval(0.5, 0.0) == "0.5 ± 0"
-    assert interval(math.nan, math.nan) == "nan ± nan"
+    assert interval(4.408e35, 1.2e34) == "4.41e+35 ± 1.2e+34"
+    assert interval(1.0, 4.4e35) == "1.00e+00 ± 4.4e+35"
+    assert interval(math.nan, math.nan) == interval(math.inf, 0.1) == "not finite"
+    assert interval(0.5, math.nan) == "0.5 ± unknown"
+    assert interval(1.23456, 0.3, decimals=4) == "1.2346 ± 0.3000"
     assert points(0.9651, 0.0042) == "96.5 ± 0.4"
     assert points(0.99912, 0.00031) == "99.912 ± 0.031"
     assert points(1.0, 0.0) == "100 ± 0"

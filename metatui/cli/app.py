@@ -9,6 +9,7 @@ from pathlib import Path
 
 from metatui.cli.options import changed
 from metatui.cli.supervise import supervised
+from metatui.errors import BadInput, shown
 from metatui.tui.last_words import LastWords
 
 
@@ -32,12 +33,26 @@ def open_app(
     )
 
 
-def hasten() -> None:
-    """Start up sooner. To be called before what is heavy is imported."""
-    gc.disable()  # while all is imported and made, and nothing dropped; the app enables it after its first frame
-    # There are none for our settings; to find that out, pydantic reads what every installed package says of itself.
+COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
+
+
+def prepare_process() -> None:
+    """Set up this process for the app, before Textual and everything else that is heavy is imported.
+
+    Raises:
+        BadInput: TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
+    """
+    chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
+    if chosen not in COLOR_SYSTEMS:
+        raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {shown(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
+    # Exported COLUMNS and LINES would fix the size of the drawing, whatever the size of the terminal is.
+    for name in ("COLUMNS", "LINES"):
+        os.environ.pop(name, None)
+    # Collecting garbage during imports only takes time; the app enables the collector after its first frame.
+    gc.disable()
+    # metatui's settings use no plugins of pydantic, which would read the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # Milliseconds for which an escape may be the first byte of another key: Textual's 100 are seen, these are not.
+    # Milliseconds to wait for the rest of a key after an escape; Textual's default of 100 is a visible delay.
     os.environ.setdefault("ESCDELAY", "25")
 
 
@@ -51,7 +66,7 @@ def _run(
     theme: str | None,
     words: LastWords,
 ) -> int:
-    hasten()
+    prepare_process()
     from metatui import paths, presets
     from metatui.settings import Settings
 

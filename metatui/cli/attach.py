@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metatui.cli.app import hasten
+from metatui.cli.app import prepare_process
 from metatui.cli.options import complete_runs, runs_dir_option
 from metatui.cli.supervise import supervised
 from metatui.tui.last_words import LastWords
@@ -31,7 +31,7 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
 
 
 def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: LastWords) -> int:
-    hasten()
+    prepare_process()
     from metatui import paths
 
     root = paths.runs_dir(runs_dir)

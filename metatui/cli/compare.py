@@ -13,7 +13,7 @@ import click
 from rich.console import Console
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.cli.output import below, cell, console, emit, table
+from metatui.cli.output import below, cell, console, emit, spelled, table
 from metatui.errors import BadInput, shown
 from metatui.learning.packing import told_of_packing
 from metatui.runs.store import RunStore
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from metatui.runs.comparison import Comparing, Comparison
     from metatui.runs.comparison.tables import TextTable
     from metatui.runs.folder import RunFolder
-
-STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u"}
-"""For terminals without the signs of `metatui.runs.comparison.words`."""
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 """The newest run, or the one so many before it."""
@@ -161,10 +158,10 @@ def show(comparison: Comparison) -> None:
     _say(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
     for each in tables(comparison):
         for part in _fitting(each, screen.width):
-            headings = (_plain(screen, word) for word in part.headings)
+            headings = (spelled(screen, word) for word in part.headings)
             rows = table(*headings, numbers=part.headings[part.names :], edge=False)
             for row in part.rows:
-                rows.add_row(*(cell(_plain(screen, word)) for word in row))
+                rows.add_row(*(cell(spelled(screen, word)) for word in row))
             _say(screen, part.title)
             screen.print(rows)
             screen.line()
@@ -177,17 +174,7 @@ def show(comparison: Comparison) -> None:
 def _say(screen: Console, *sentences: str) -> None:
     """A line each; wrapped between words where a person reads, and whole where a program may."""
     for sentence in sentences:
-        screen.print(cell(_plain(screen, sentence)), soft_wrap=not screen.is_terminal)
-
-
-def _plain(screen: Console, text: str) -> str:
-    """`text` with what stands for the signs that the terminal does not have."""
-    for sign, instead in STAND_INS.items():
-        try:
-            sign.encode(screen.encoding)
-        except (UnicodeError, LookupError):
-            text = text.replace(sign, instead)
-    return text
+        screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:

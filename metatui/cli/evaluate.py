@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
+from metatui import numbers
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.cli.output import cell, console, emit, evaluation_json, interval, plus_minus, protocol, table
+from metatui.cli.output import adapted, cell, console, emit, evaluation_json, interval, protocol, spelled, table
 from metatui.cli.packing import images_shown
 from metatui.knobs import KNOBS
 from metatui.learning.events import Evaluation
@@ -19,6 +20,7 @@ from metatui.runs.store import RunStore
 @click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the run's settings say.")
 @click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the settings say.")
 @click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
+@click.option("--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; else that of the best validation.")
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
 @click.option(
     "--batch-norm",
@@ -33,6 +35,7 @@ def evaluate(
     tasks: int | None,
     steps: int | None,
     shots: int | None,
+    inner_lr: float | None,
     split: str,
     batch_norm: str | None,
     device: str | None,
@@ -49,8 +52,9 @@ def evaluate(
 
     with images_shown():
         evaluation = evaluate_run(
-            folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
-        )
+            folder, split=split, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm,
+            device=device,
+        )  # fmt: skip
     if as_json:
         report = evaluation_json(folder.id, evaluation)
         assert report is not None
@@ -61,13 +65,18 @@ def evaluate(
 
 def _show(run: str, evaluation: Evaluation) -> None:
     screen = console()
-    sign = plus_minus(screen)
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
-    screen.print(f"{run}, meta-step {evaluation.iteration:,}: {protocol(evaluation)}", soft_wrap=True)
+    screen.print(spelled(screen, f"{run}, {adapted(evaluation)}: {protocol(evaluation)}"), soft_wrap=True)
+    if evaluation.diverged:
+        left = "means are over the others" if evaluation.is_finite else "the others are too few for a mean"
+        lost = numbers.diverged(evaluation.diverged, evaluation.tasks)
+        screen.print(f"warning: {lost}: {left}", style="yellow", soft_wrap=True)
+        if not evaluation.is_finite:
+            return
     rows = table(*columns, numbers=columns)
     for index, step in enumerate(evaluation.steps):
-        cells = [str(step), interval(evaluation.loss, index, percent=False, plus_minus=sign)]
+        cells = [str(step), interval(evaluation.loss, index, percent=False)]
         if evaluation.accuracy:
-            cells.append(interval(evaluation.accuracy, index, percent=True, plus_minus=sign))
-        rows.add_row(*map(cell, cells))
+            cells.append(interval(evaluation.accuracy, index, percent=True))
+        rows.add_row(*(cell(spelled(screen, each)) for each in cells))
     screen.print(rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,11 +18,15 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from metatui import numbers
 from metatui.errors import MetatuiError
 from metatui.files import reason
 from metatui.learning.events import Curve, Evaluation
 from metatui.runs.lines import finite
 from metatui.text import plain
+
+STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha"}
+"""Characters for terminals that lack the usual ones."""
 
 
 def emit(item: Mapping[str, Any]) -> None:
@@ -121,6 +126,9 @@ def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] |
         "queries": evaluation.queries,
         "iteration": evaluation.iteration,
         "seconds": evaluation.seconds,
+        "inner_lr": evaluation.inner_lr,
+        "diverged": evaluation.diverged,
+        "checkpoint": evaluation.checkpoint,
     }
 
 
@@ -131,25 +139,37 @@ def protocol(evaluation: Evaluation) -> str:
     return f"{evaluation.split} split, {evaluation.tasks:,} tasks, {ways}{evaluation.shots}-shot, 95 % interval{norm}"
 
 
-def interval(curve: Curve, step: int, *, percent: bool, plus_minus: str = "±") -> str:
+def interval(curve: Curve, step: int, *, percent: bool) -> str:
     """The mean at an inner step, plus or minus the half-width of its 95 % interval."""
     mean, half = curve.mean[step], curve.ci95[step]
-    if percent:
-        return f"{100 * mean:.2f} {plus_minus} {100 * half:.2f} %"
-    return f"{mean:.4f} {plus_minus} {half:.4f}"
+    if percent and math.isfinite(mean):
+        return f"{numbers.interval(100 * mean, 100 * half, decimals=2)} %"
+    return numbers.interval(mean, half, decimals=4)
 
 
-def headline(evaluation: Evaluation, *, plus_minus: str = "±") -> str:
-    """The metric after the last inner step."""
+def headline(evaluation: Evaluation) -> str:
+    """The metric after the last inner step, and how many tasks diverged, if any."""
+    lost = numbers.diverged(evaluation.diverged, evaluation.tasks) if evaluation.diverged else ""
+    after = f"after {evaluation.steps[-1]} inner steps"
+    if lost and not evaluation.is_finite:
+        return f"{lost} {after}"
     curve, name = (evaluation.accuracy, "accuracy") if evaluation.accuracy else (evaluation.loss, "loss")
-    number = interval(curve, -1, percent=evaluation.accuracy is not None, plus_minus=plus_minus)
-    return f"{name} {number} after {evaluation.steps[-1]} inner steps"
+    number = interval(curve, -1, percent=evaluation.accuracy is not None)
+    return f"{name} {number} {after}" + (f", {lost}" if lost else "")
 
 
-def plus_minus(screen: Console) -> str:
-    """The sign, or what stands for it where the terminal has no such character."""
-    try:
-        "±".encode(screen.encoding)
-    except (UnicodeError, LookupError):
-        return "+/-"
-    return "±"
+def adapted(evaluation: Evaluation) -> str:
+    """The inner learning rate, and which parameters were adapted: `α = 0.01, best at meta-step 2,100`."""
+    rate = "" if evaluation.inner_lr is None else f"α = {evaluation.inner_lr:g}, "
+    which = f"{evaluation.checkpoint} at " if evaluation.checkpoint else ""
+    return f"{rate}{which}meta-step {evaluation.iteration:,}"
+
+
+def spelled(screen: Console, text: str) -> str:
+    """`text` with what stands for the signs that the terminal does not have."""
+    for sign, instead in STAND_INS.items():
+        try:
+            sign.encode(screen.encoding)
+        except (UnicodeError, LookupError):
+            text = text.replace(sign, instead)
+    return text

@@ -10,7 +10,7 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from metatui.cli.output import console, headline, plus_minus, protocol
+from metatui.cli.output import adapted, console, headline, protocol, spelled
 from metatui.learning import events
 from metatui.runs.folder import RunFolder
 from metatui.settings import Settings
@@ -59,11 +59,11 @@ class PlainDisplay:
                 return
             self._said_at, self._said_share = now, share
             self._say(f"meta-step {event.iteration:,} of {self._iterations:,}: {metrics(event)}")
-        elif text := sentence(event, self._run, plus_minus(self._screen)):
-            self._say(text)
+        elif text := sentence(event, self._run):
+            self._say(text, style(event))
 
-    def _say(self, text: str) -> None:
-        self._screen.print(text, soft_wrap=True)
+    def _say(self, text: str, style: str = "") -> None:
+        self._screen.print(spelled(self._screen, text), style=style, soft_wrap=True)
 
 
 class LiveDisplay:
@@ -90,8 +90,9 @@ class LiveDisplay:
             return
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="over")
-        if text := sentence(event, self._run, plus_minus(self._bar.console)):
-            self._bar.console.print(text, soft_wrap=True)
+        if text := sentence(event, self._run):
+            screen = self._bar.console
+            screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
 
 
 def metrics(event: events.Progress) -> str:
@@ -100,7 +101,18 @@ def metrics(event: events.Progress) -> str:
     return f"meta-loss {event.meta_loss:.4g}{accuracy}{speed}"
 
 
-def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
+def style(event: events.Event) -> str:
+    """The style of a sentence: yellow is for warnings and for what diverged."""
+    match event:
+        case events.Warned() | events.Finished(warning=str()):
+            return "yellow"
+        case events.Evaluated(evaluation=evaluation) if evaluation.diverged or not evaluation.is_finite:
+            return "yellow"
+        case _:
+            return ""
+
+
+def sentence(event: events.Event, run: RunFolder) -> str | None:
     """What there is to say about an event that is not a meta-step; None for those that need no words."""
     match event:
         case events.Started():
@@ -112,7 +124,7 @@ def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
         case events.Evaluated(evaluation=evaluation):
             best = ", best so far" if event.best else ""
             text = (
-                f"validation at meta-step {evaluation.iteration:,}: {headline(evaluation, plus_minus=sign)}{best} "
+                f"validation at meta-step {evaluation.iteration:,}: {headline(evaluation)}{best} "
                 f"({protocol(evaluation)})"
             )
         case events.Tweaked():
@@ -127,8 +139,10 @@ def sentence(event: events.Event, run: RunFolder, sign: str) -> str | None:
             text = event.text
         case events.Finished():
             ending = {"iterations": "finished", "early_stop": "stopped early"}.get(event.reason, event.reason)
-            tested = f": {headline(event.test, plus_minus=sign)} ({protocol(event.test)})" if event.test else ""
-            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}"
+            test = event.test
+            tested = f": {headline(test)} ({protocol(test)}), with {adapted(test)}" if test else ""
+            warning = f"; warning: {event.warning}" if event.warning else ""
+            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}{warning}"
         case _:
             return None
     return plain(text, limit=2000)

@@ -164,7 +164,9 @@ def say_detached(live: LiveRun, *, as_json: bool) -> None:
 
 
 def _report(session: Session) -> dict[str, Any]:
-    outcome = session.outcome
+    from metatui.runs.summary import summarise
+
+    outcome, summary = session.outcome, summarise(session.run)  # a resumed run has validations from before
     return {
         "run": session.run.id,
         "dir": str(session.run.path),
@@ -176,5 +178,8 @@ def _report(session: Session) -> dict[str, Any]:
         "tasks_per_second": outcome.tasks_per_second,
         "device": outcome.device,
         "engine": outcome.engine,
+        "best": evaluation_json(session.run.id, summary.best),
+        "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),
+        "warning": outcome.warning,
     }

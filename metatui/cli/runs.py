@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.text import Text
 
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.cli.output import below, console, emit, evaluation_json, headline, plus_minus, protocol
+from metatui.cli.output import adapted, console, emit, evaluation_json, headline, protocol, spelled
 from metatui.errors import BadInput, shown
 from metatui.files import reason, replacing
+from metatui.learning.events import Evaluation
 from metatui.paths import expanded
 from metatui.runs.export import metrics_rows, validation_rows, write_csv
 from metatui.runs.store import RunStore
@@ -79,11 +83,15 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
     if not summaries:
         screen.print(f"No runs in {store.root} yet: metatui run quick makes one.", soft_wrap=True)
         return
-    sign = plus_minus(screen)
     width = max(len(summary.id) for summary in summaries)
+    lines = Text()  # printed at once: a call for each of ten thousand runs takes seconds
     for summary in summaries:
-        screen.print(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}", soft_wrap=True)
-        below(screen, filter(None, (_measured(summary, sign), summary.problem)))
+        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}\n")
+        warning = f"warning: {summary.warning}" if summary.warning else None
+        for detail in filter(None, (*_measured(summary), warning, summary.problem)):
+            wrapped = textwrap.wrap(spelled(screen, detail), max(20, screen.width - 4))
+            lines.append(textwrap.indent("\n".join(wrapped), "    ") + "\n", "dim")
+    screen.print(lines, end="", soft_wrap=True)
 
 
 def _reached(summary: RunSummary) -> str:
@@ -92,9 +100,20 @@ def _reached(summary: RunSummary) -> str:
     return f"{summary.iteration:,}{total} meta-steps{loss}"
 
 
-def _measured(summary: RunSummary, sign: str) -> str | None:
-    evaluation = summary.test or summary.best
-    return f"{headline(evaluation, plus_minus=sign)} ({protocol(evaluation)})" if evaluation else None
+def _measured(summary: RunSummary) -> Iterator[str]:
+    """The test, or the best validation and the last where that is another."""
+    best, last = summary.best, summary.validation
+    if summary.test:
+        yield _said("test", summary.test)
+        return
+    if best:
+        yield _said("best validation", best)
+    if last and (best is None or best.iteration != last.iteration):
+        yield _said("last validation", last)
+
+
+def _said(name: str, evaluation: Evaluation) -> str:
+    return f"{name}, {adapted(evaluation)}: {headline(evaluation)} ({protocol(evaluation)})"
 
 
 def _report(summary: RunSummary) -> dict[str, Any]:
@@ -111,6 +130,8 @@ def _report(summary: RunSummary) -> dict[str, Any]:
         "meta_loss": progress.meta_loss if progress else None,
         "accuracy": progress.accuracy if progress else None,
         "best": evaluation_json(summary.id, summary.best),
+        "validation": evaluation_json(summary.id, summary.validation),
         "test": evaluation_json(summary.id, summary.test),
+        "warning": summary.warning,
         "problem": summary.problem,
     }

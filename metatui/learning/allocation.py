@@ -28,9 +28,36 @@ def keep_freed_memory() -> None:
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
+OUT_OF_MEMORY = (
+    "out of memory",  # torch and the drivers of CUDA, ROCm and MPS
+    "not enough memory",  # torch's CPU allocator on Windows
+    "can't allocate memory",  # torch's CPU allocator on Linux
+    "cannot allocate memory",  # the C library
+    "failed to allocate",  # Metal
+    "invalid buffer size",  # MPS: larger than any buffer of the GPU
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, and the same of cuDNN, cuSOLVER and cuSPARSE
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "unable to find an engine to execute",  # cuDNN: no algorithm whose workspace fits
+    "unable to find a valid cudnn algorithm",
+    "canuse32bitindexmath",  # more than 2^31 numbers in one tensor
+)
+"""Parts of messages, in lower case."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; the CPU's allocator raises RuntimeError with words that differ by platform."""
-    said = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError | MemoryError) or (
-        "out of memory" in said or "not enough memory" in said or "can't allocate memory" in said
-    )
+    """Whether `error` says that a computation was too large for its device, so that a smaller one may succeed.
+
+    Torch has a class for what its own allocator of a GPU cannot give. The CPU's allocator and libraries that allocate
+    by themselves raise RuntimeError, with a message that differs by library and platform.
+    """
+    message = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in message for part in OUT_OF_MEMORY)
+
+
+def free_unused_memory(device: torch.device) -> None:
+    """Give the memory that torch keeps for later tensors back to `device`."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

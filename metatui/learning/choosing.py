@@ -23,12 +23,16 @@ from metatui import paths
 from metatui.errors import MetatuiError
 from metatui.files import read_bounded, replacing
 from metatui.impossible import compiles
-from metatui.learning.devices import Device
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
+from metatui.learning.devices import Device, synchronize
 from metatui.learning.engines import Engine, EngineName, make_engine, meta_parameters, usual_engine
 from metatui.learning.episodes import Episodes
+from metatui.learning.flat import FlatParams
+from metatui.learning.graphs.captured import CapturedStep, CaptureFailed, captures
 from metatui.learning.inner import inner_loop
 from metatui.learning.losses import Loss
 from metatui.learning.native.library import library
+from metatui.learning.outer import OuterAdam
 from metatui.settings import Settings
 
 WORTH_COMPILING = 30.0
@@ -42,6 +46,10 @@ KEPT = 500
 
 SECONDS = 0.4
 """Spent on measuring one engine, if a single meta-gradient does not take longer."""
+
+CAPTURE_GAIN = 10.0
+"""How many times faster a captured meta-step may be than an eager one: an engine that is slower than the fastest by
+more is not captured for the measurement, which takes several meta-steps."""
 
 
 class Measured:
@@ -64,11 +72,14 @@ class Measured:
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
     """What is known of the meta-steps that `settings` describe, on this machine."""
     task, algorithm = settings.task, settings.algorithm
-    what = (
+    what: tuple[object, ...] = (
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
         settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
         task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
     )  # fmt: skip
+    if device.name != "cpu":
+        compute = settings.compute
+        what = (*what, "captured" if compute.cuda_graphs else "eager", compute.tf32, compute.tasks_at_once)
     return Measured(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
 
 
@@ -81,12 +92,15 @@ def choose(
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
-    """The engine for what `settings` describe, and why.
+    """The engine for what `settings` describe, and why. An engine that raises is passed over.
 
     Args:
         measured: what is known; what is measured here is added to it.
         workers: threads that the loop engine would spread tasks over.
         sample: so many tasks, to measure on.
+
+    Raises:
+        Exception: as the usual engine does, where none can compute it.
     """
     usual = usual_engine(model, torch.device(device.name))
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
@@ -96,18 +110,29 @@ def choose(
         others.append("unfolded")
     if usual == "loop" and library(next(model.parameters()).dtype) is not None:
         others.append("native")
+    failed: dict[EngineName, Exception] = {}
     for name in (usual, *others):
-        if name not in measured.ms:
+        if name in measured.ms:
+            continue
+        try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-            measured.add(name, _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None)))
-    fastest = min((usual, *others), key=lambda name: measured.ms[name])
+            ms = _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None))
+        except MetatuiError:  # the tasks cannot be drawn, whatever the engine
+            raise
+        except Exception as error:  # a device's libraries raise exceptions of any class
+            failed[name] = error
+        else:
+            measured.add(name, ms)
+    working = [name for name in (usual, *others) if name not in failed]
+    if not working:
+        raise failed[usual]
+    fastest = min(working, key=lambda name: measured.ms[name])
+    without = "".join(f"; {name} failed: {_first_line(error)}" for name, error in failed.items())
     if _worth_compiling(settings, device, measured, fastest):
         which = "compiled" if "compiled" in measured.ms else fastest
-        return (
-            "compiled",
-            f"after {settings.compute.compile_after:,} meta-steps; {which} measured {_against(measured, which)}",
-        )
-    return fastest, f"measured {_against(measured, fastest)}"
+        after = f"after {settings.compute.compile_after:,} meta-steps"
+        return "compiled", f"{after}; {which} measured {_against(measured, which)}{without}"
+    return fastest, f"measured {_against(measured, fastest)}{without}"
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
@@ -129,37 +154,84 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
 
 
+def _first_line(error: Exception) -> str:
+    line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {line[:100]}"
+
+
 def _against(measured: Measured, chosen: str) -> str:
     others = ", ".join(f"{ms:.3g} ({name})" for name, ms in sorted(measured.ms.items()) if name != chosen)
-    return f"{measured.ms[chosen]:.3g} ms a meta-step against {others}"
+    return f"{measured.ms[chosen]:.3g} ms a meta-step" + (f" against {others}" if others else "")
 
 
 def _milliseconds(
     engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Of one meta-gradient (of one adaptation, for Reptile): the shortest of several, or the first where that has
-    already taken twice `limit`. Images are measured on a few tasks, which is as good: they are computed one by one or
-    cost what their arithmetic costs."""
-    tasks = settings.algorithm.meta_batch
-    some = min(tasks, 2) if settings.is_classification else tasks
-    episodes, inner = sample(some), inner_loop(settings.algorithm)
-    theta = meta_parameters(engine.model)
+    """How long a meta-gradient takes (an adaptation, for Reptile), or a whole captured meta-step where a run captures
+    them: the shortest of several, or the first one where that has already taken twice `limit`.
 
-    def once() -> float:
-        began = time.perf_counter()
-        if settings.algorithm.name == "reptile":
+    On a CPU, images are measured on a few tasks, which is as good: they are computed one by one or cost what their
+    arithmetic costs. On a GPU the time depends on how many tasks fill it, so there it is all that fit into memory.
+    """
+    tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
+    if on_cpu:
+        some = min(tasks, 2) if settings.is_classification else tasks
+    else:
+        some = min(tasks, settings.compute.tasks_at_once or tasks)
+    while True:
+        try:
+            return _timed(engine, settings, sample(some), limit=limit) * tasks / some
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if on_cpu or some == 1 or not is_out_of_memory(error):
+                raise
+        free_unused_memory(_device(engine))
+        some //= 2
+
+
+def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: float | None) -> float:
+    """Milliseconds on these tasks together."""
+    algorithm, device = settings.algorithm, _device(engine)
+    theta, inner, first_order = meta_parameters(engine.model), inner_loop(algorithm), algorithm.name == "fomaml"
+    limit = math.inf if limit is None else limit * len(episodes) / algorithm.meta_batch
+
+    def eager() -> None:
+        if algorithm.name == "reptile":
             for _ in engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
                 pass
         else:
-            engine.meta_gradient(theta, episodes, inner, first_order=settings.algorithm.name == "fomaml")
-        if episodes.support_x.is_cuda:
-            torch.cuda.synchronize(episodes.support_x.device)
-        return 1000 * (time.perf_counter() - began) * tasks / some
+            engine.meta_gradient(theta, episodes, inner, first_order=first_order)
 
-    began, took = time.perf_counter(), [once()]
-    while time.perf_counter() - began < SECONDS and (limit is None or min(took) < 2 * limit or len(took) < 3):
-        took.append(once())
-    return min(took)
+    def once(call: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        call()
+        synchronize(device)
+        return 1000 * (time.perf_counter() - began)
+
+    def shortest(call: Callable[[], object]) -> float:
+        began, took = time.perf_counter(), [once(call)]
+        while time.perf_counter() - began < SECONDS and (min(took) < 2 * limit or len(took) < 3):
+            took.append(once(call))
+        return min(took)
+
+    if device.type == "cpu":
+        return shortest(eager)
+    eager()  # not timed: the first call loads and sets up libraries
+    synchronize(device)
+    if not captures(settings, engine, device) or once(eager) > CAPTURE_GAIN * limit:
+        return shortest(eager)
+    flat = FlatParams({name: p.detach().clone() for name, p in theta.items()})
+    captured = CapturedStep(engine, flat, OuterAdam(flat), first_order=first_order)
+    try:
+        captured.capture(episodes, algorithm)
+        return shortest(lambda: captured(episodes, algorithm, algorithm.outer_lr))
+    except CaptureFailed:  # training goes on without a graph, too
+        return shortest(eager)
+    finally:
+        captured.release()
+
+
+def _device(engine: Engine) -> torch.device:
+    return next(engine.model.parameters()).device
 
 
 def _read() -> dict[str, dict[str, float]]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from metatui.errors import Problem, SettingsError
 
@@ -29,15 +30,24 @@ def available() -> list[Device]:
         Device(f"cuda:{i}", (p := torch.cuda.get_device_properties(i)).name, p.total_memory)
         for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
     ]
-    memory = _memory_bytes()
     if torch.backends.mps.is_available():
-        found.append(Device("mps", f"{_processor()} GPU", memory))
-    found.append(Device("cpu", _processor(), memory))
-    return found
+        found.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
+    return [*found, cpu()]
+
+
+def cpu() -> Device:
+    """The CPU, found without a call to the driver of any other device."""
+    return Device("cpu", _processor(), _memory_bytes())
 
 
 def resolve(name: str) -> Device:
-    """The device that `compute.device` means. Raises SettingsError, which lists those that are there."""
+    """The device that `compute.device` means.
+
+    Raises:
+        SettingsError: it is not on this machine; the message lists the devices that are.
+    """
+    if name == "cpu":  # works where a GPU or its driver does not
+        return cpu()
     devices = available()
     if name == "auto":
         return devices[0]
@@ -47,6 +57,32 @@ def resolve(name: str) -> Device:
             return device
     there = ", ".join(f"{d.name} ({d.title})" for d in devices)
     raise SettingsError([Problem("compute.device", f"compute.device is '{name}', but the devices here are {there}")])
+
+
+def use(device: torch.device) -> None:
+    """Make a CUDA device the current one of this thread, where streams and contexts are made by default."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has done all the work it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """`tensor` on `device`, as `dtype` where one is given.
+
+    A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
+    pinned memory until the copy is done.
+    """
+    tensor = tensor.to(dtype=dtype)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def physical_cores() -> int:

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from metatui.learning.devices import moved
+
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -40,10 +42,10 @@ class Episodes:
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Episodes:
         """The same episodes on `device`, what is real-valued as `dtype`."""
 
-        def moved(t: Tensor) -> Tensor:
-            return t.to(device=device, dtype=dtype if t.is_floating_point() else None)
+        def converted(t: Tensor) -> Tensor:
+            return moved(t, torch.device(device), dtype if t.is_floating_point() else None)
 
-        return Episodes(*map(moved, self.tensors()))
+        return Episodes(*map(converted, self.tensors()))
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Support x and y, query x and y."""

@@ -5,25 +5,31 @@ Every task starts from the same parameters; what one task learns never reaches t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from metatui.learning.allocation import is_out_of_memory
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
 from metatui.learning.engines.base import task_of
 from metatui.learning.episodes import Episodes, Split
 from metatui.learning.events import Curve, Evaluation
 from metatui.learning.experiment import Experiment
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import accuracy
+from metatui.learning.models import make_model
 from metatui.learning.statistics import mean_ci95
 from metatui.settings import Settings
 
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
+
+DIVERGED = 1000.0
+"""A regression task diverged where its loss after adaptation is more than this many times that before."""
 
 
 def predictions(
@@ -70,6 +76,11 @@ class Measured:
     """[T, steps + 1], fractions of the query set; None for regression."""
     seconds: float
 
+    @property
+    def diverged(self) -> Tensor:
+        """The tasks that diverged, bool [T]."""
+        return diverged(self.loss, regression=self.accuracy is None)
+
 
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
@@ -84,7 +95,7 @@ def measure(
     inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
     losses: list[Tensor] = []
     hits: list[Tensor] = []
-    chunk, done = CHUNK[experiment.source.kind] if experiment.device.name == "cpu" else tasks, 0
+    chunk, done = _chunk(experiment, shots), 0
     while done < tasks:
         numbers = range(done, min(done + chunk, tasks))
         try:
@@ -93,18 +104,53 @@ def measure(
             if not is_out_of_memory(error) or chunk == 1:
                 raise
             chunk = max(1, min(chunk, tasks) // 2)
+        else:
+            losses.append(loss)
+            hits += [hit] if hit is not None else []
+            done = numbers.stop
+            yield done
             continue
-        losses.append(loss)
-        hits += [hit] if hit is not None else []
-        done = numbers.stop
-        yield done
+        free_unused_memory(experiment.torch_device)  # not above, where the error still holds on to some of it
     return Measured(
         split=split,
         shots=shots,
-        loss=torch.cat(losses).to("cpu", torch.float64),
-        accuracy=torch.cat(hits).to("cpu", torch.float64) if hits else None,
+        # On the CPU first: mps has no float64.
+        loss=torch.cat(losses).cpu().double(),
+        accuracy=torch.cat(hits).cpu().double() if hits else None,
         seconds=time.monotonic() - began,
     )
+
+
+LARGEST = 2**31 - 1
+"""Numbers in one tensor on a GPU, many of whose kernels have 32 bits for an index."""
+
+
+def _chunk(experiment: Experiment, shots: int) -> int:
+    """Held-out tasks to adapt to at a time: on a GPU, as many as keep every tensor below LARGEST."""
+    if experiment.device.name == "cpu":
+        return CHUNK[experiment.source.kind]
+    settings = experiment.settings
+    examples = max(shots, settings.task.queries) * (settings.task.ways if settings.is_classification else 1)
+    return max(1, LARGEST // (examples * largest_activation(settings, experiment.source.input_shape)))
+
+
+def largest_activation(settings: Settings, input_shape: tuple[int, ...]) -> int:
+    """Numbers in the largest tensor that the forward pass of the network makes for one example. Computes nothing."""
+    found = []
+
+    def see(module: nn.Module, _: Any, output: Tensor) -> None:
+        found.append(output.numel())
+        if isinstance(module, nn.Conv2d) and settings.compute.engine == "unfolded":
+            filters, *kernel = module.weight.shape
+            found.append(output.numel() // filters * math.prod(kernel))
+
+    examples = 2  # batch norm takes no statistics of a single number
+    with torch.device("meta"), torch.no_grad():
+        model = make_model(settings, input_shape)
+        for module in model.modules():
+            module.register_forward_hook(see)
+        model(torch.empty(examples, *input_shape))
+    return max(found) // examples
 
 
 def _values(
@@ -134,9 +180,37 @@ def evaluate(
     return summary(measured, experiment.settings, iteration=iteration)
 
 
+def diverged(loss: Tensor, *, regression: bool) -> Tensor:
+    """Find the tasks on which adaptation diverged.
+
+    A task diverged where its query loss after the last inner step is not finite. A regression loss has no upper bound
+    and usually grows beyond any meaning before it overflows, so there a task also diverged where that loss is more
+    than `DIVERGED` times the loss before adaptation. The loss before is that of the task, or the median over tasks
+    where that is larger: a task that the initial parameters happen to fit has a loss near zero.
+
+    Args:
+        loss: [T, steps + 1], query loss at each inner step from 0.
+
+    Returns:
+        bool [T].
+    """
+    before, after = loss[:, 0], loss[:, -1]
+    lost = ~after.isfinite()
+    if regression:
+        lost = lost | (after > DIVERGED * torch.maximum(before, before.nanmedian()))
+    return lost
+
+
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Means over tasks with their intervals, and the protocol of `settings` that they were measured by."""
+    """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`.
+
+    Where most tasks diverged there is no mean: the others are the ones that suit these parameters.
+    """
     tasks, values = measured.loss.shape
+    kept = ~measured.diverged
+    count = tasks - int(kept.sum())
+    kept &= 2 * count < tasks
+    loss, accuracies = measured.loss[kept], measured.accuracy[kept] if measured.accuracy is not None else None
     return Evaluation(
         split=measured.split,
         tasks=tasks,
@@ -146,7 +220,9 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         batch_norm=settings.evaluation.batch_norm if settings.is_classification else None,
         iteration=iteration,
         steps=tuple(range(values)),
-        loss=Curve(*mean_ci95(measured.loss)),
-        accuracy=Curve(*mean_ci95(measured.accuracy)) if measured.accuracy is not None else None,
+        loss=Curve(*mean_ci95(loss)),
+        accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
+        inner_lr=settings.algorithm.inner_lr,
+        diverged=count,
     )

@@ -6,6 +6,7 @@ reading them needs no torch.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from metatui.settings import Scalar, Settings
@@ -13,7 +14,8 @@ from metatui.settings import Scalar, Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric against inner step, from step 0: means over tasks and half-widths of their 95 % intervals."""
+    """A metric against inner step, from step 0: means over the tasks that did not diverge, and half-widths of their
+    95 % intervals. nan where most tasks diverged."""
 
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
@@ -39,6 +41,18 @@ class Evaluation:
     accuracy: Curve | None
     """None for regression. Fractions from 0 to 1."""
     seconds: float
+    inner_lr: float | None = None
+    """Inner learning rate of the adaptation; None in records of versions that did not keep it."""
+    diverged: int | None = None
+    """Tasks that diverged (see `metatui.learning.evaluation.diverged`) and are left out of `loss` and `accuracy`; None
+    in records of versions that did not count them."""
+    checkpoint: str | None = None
+    """`best` or `last`: which of a run's saved parameters were evaluated; None for a validation."""
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether the headline is a number: it is none where most tasks diverged."""
+        return math.isfinite(self.final[0])
 
     @property
     def final(self) -> tuple[float, float]:
@@ -140,7 +154,8 @@ class Evaluated:
     views: tuple[TaskView, ...]
     """The first held-out tasks, drawn out for a person."""
     best: bool
-    """Whether no earlier validation was better."""
+    """Whether no earlier validation was better. Fewer diverged tasks are better, then a better metric; a validation
+    that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
     """Whether `evaluation.every` asked for it; otherwise it was asked for, or it is the one at the end."""
 
@@ -198,8 +213,11 @@ class Finished:
     """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """On the test split with the best parameters; None for a run that was stopped."""
+    """On the test split with the best parameters and the settings that they were validated with; None for a run that
+    was stopped."""
     views: tuple[TaskView, ...] = ()
+    warning: str | None = None
+    """Why the result is none or not a good one, and which setting to change; None where all is well."""
 
 
 @dataclass(frozen=True)

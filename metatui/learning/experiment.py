@@ -12,7 +12,7 @@ from metatui.errors import Problem, SettingsError
 from metatui.knobs import change
 from metatui.learning.allocation import keep_freed_memory
 from metatui.learning.choosing import Measured, choose, measured_for
-from metatui.learning.devices import Device, physical_cores, resolve
+from metatui.learning.devices import Device, physical_cores, resolve, use
 from metatui.learning.engines import Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes, Split, TaskSource
 from metatui.learning.inner import Params
@@ -77,7 +77,7 @@ class Experiment:
 
 
 def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
-    """Get ready for what `settings` describe, in this thread: CPU threads are set here too.
+    """Get ready for what `settings` describe, in this thread: CPU threads and the CUDA device are set here too.
 
     Args:
         first_meta_batch: the meta-batch that the training began with, which decides how threads are used: an operation
@@ -95,6 +95,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         sentence = f"compute.engine is '{chosen}', but must be another on {device.name}: it is for the CPU"
         raise SettingsError([Problem("compute.engine", sentence)])
     where = torch.device(device.name)
+    use(where)
     source = make_source(settings, where)
     dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
     model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)

@@ -78,7 +78,7 @@ def cloud(experiment: Experiment, theta: Params, *, tasks: int, steps: int) -> G
         given = episodes(numbers)
         for reached in experiment.engine.adapt(theta, given.support_x, given.support_y, inner):
             last = reached.params
-        ends.append((flattened(last) - start).to("cpu", torch.float64))
+        ends.append((flattened(last) - start).cpu().double())
         yield numbers.stop
     displacements = torch.cat(ends)
     plane = principal_plane(displacements)
@@ -86,8 +86,8 @@ def cloud(experiment: Experiment, theta: Params, *, tasks: int, steps: int) -> G
     for numbers in parts:
         given, places, found = episodes(numbers), [], []
         for params, outputs in predictions(experiment, theta, given, inner):
-            places.append((flattened(params) - start).to("cpu", torch.float64) @ plane.axes.T)
-            found.append(experiment.loss.each(outputs, given.query_y).to("cpu", torch.float64))
+            places.append((flattened(params) - start).cpu().double() @ plane.axes.T)
+            found.append(experiment.loss.each(outputs, given.query_y).cpu().double())
         paths.append(torch.stack(places, dim=1))
         losses.append(torch.stack(found, dim=1))
         yield tasks + numbers.stop

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from metatui.errors import BadInput, shown
+from metatui.knobs import KNOBS, change
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Evaluation, TaskView
@@ -14,6 +15,9 @@ from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
 from metatui.learning.views import task_views
 from metatui.settings import Settings
+
+ADAPTATION = ("algorithm.inner_lr",)
+"""Live settings that decide how held-out tasks are adapted to."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,26 @@ class TrainerState:
     remembers besides."""
     values: dict[str, Any]
     """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings;
-    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is."""
+    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is; `best_settings` the live settings
+    of the best validation by path, `best_diverged` the tasks that diverged in it, `diverging` the validations in a row
+    in which tasks diverged."""
+
+
+def live_values(settings: Settings) -> dict[str, Any]:
+    """The live settings, all of them numbers, by path."""
+    return {path: settings.value(path) for path, knob in KNOBS.items() if knob.live}
+
+
+def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
+    """`settings` with what decides adaptation as it was at the best validation.
+
+    Args:
+        validated: the live settings of that validation by path; None where there was none.
+
+    Raises:
+        SettingsError: for a value that cannot be.
+    """
+    return change(settings, {path: value for path, value in (validated or {}).items() if path in ADAPTATION})
 
 
 def part(tensors: Params, prefix: str) -> Params:
@@ -72,8 +95,8 @@ def evaluate_state(
         BadInput: for a split there is none of, or where the device or the data is not there.
     """
     held_out = held_out_split(split)
-    experiment = set_up(settings)
-    theta, iteration = best_of(experiment, state)
+    experiment = set_up_again(settings, state)
+    theta, iteration, checkpoint = best_of(experiment, state)
     steps = settings.evaluation.inner_steps if steps is None else steps
     shots = settings.evaluation_shots if shots is None else shots
     tasks = settings.evaluation.test_tasks if tasks is None else tasks
@@ -82,7 +105,7 @@ def evaluate_state(
         try:
             next(run)
         except StopIteration as done:
-            result: Evaluation = done.value
+            result: Evaluation = replace(done.value, checkpoint=checkpoint)
             break
     drawn = task_views(experiment, theta, split=held_out, tasks=views, steps=steps, shots=shots) if views else ()
     return result, drawn
@@ -92,8 +115,8 @@ def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     """Held-out tasks drawn out for saved parameters. Raises as `evaluate_state` does."""
-    experiment = set_up(settings)
-    theta, _ = best_of(experiment, state)
+    experiment = set_up_again(settings, state)
+    theta, *_ = best_of(experiment, state)
     return task_views(experiment, theta, split=held_out_split(split), tasks=tasks, steps=steps, shots=shots)
 
 
@@ -105,10 +128,17 @@ def held_out_split(name: str) -> Split:
     raise BadInput(f"split is '{name}', but must be one of {', '.join(SPLITS[1:])}")
 
 
-def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int]:
-    """The best parameters in `state` and the meta-step they are from."""
+def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
+    """Get ready to evaluate `state` with threads used as in its training. Raises BadInput as `set_up` does."""
+    return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
+
+
+def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, str]:
+    """The best parameters in `state`, or the last where there are none; the meta-step they are from; and which of the
+    two they are, `best` or `last`."""
     check_data(experiment, state)
     theta = experiment.theta()
     best = part(state.tensors, "best")
     write_theta(theta, best or part(state.tensors, "theta"))
-    return theta, int(state.values.get("best_iteration" if best else "iteration", 0))
+    iteration = int(state.values.get("best_iteration" if best else "iteration", 0))
+    return theta, iteration, "best" if best else "last"

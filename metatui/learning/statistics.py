@@ -16,6 +16,8 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
+from metatui.smoothing import ExponentialAverage
+
 Floats = NDArray[np.float64]
 
 FEW = 13
@@ -26,12 +28,15 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Means and half-widths of 95 % intervals over the leading axis, by Student's t.
 
     Args:
-        values: [T, S], one row a task, at least two rows.
+        values: [T, S], one row a task.
 
     Returns:
-        S means and S half-widths.
+        S means and S half-widths; nan where there are too few rows: no mean of none, no interval of one.
     """
     tasks = len(values)
+    if tasks < 2:
+        nan = (math.nan,) * values.shape[1]
+        return tuple(values[0].tolist()) if tasks else nan, nan
     values = values.to(device="cpu", dtype=torch.float64)
     half = _t_quantile(tasks - 1) * values.std(dim=0, correction=1) / tasks**0.5
     return tuple(values.mean(dim=0).tolist()), tuple(half.tolist())
@@ -58,6 +63,11 @@ class PairedTest:
     """Two-sided, of Wilcoxon's signed-rank test without the zeros. 1 where every difference is zero."""
     effect_size: float
     """Cohen's d_z: the mean difference over the standard deviation of the differences (Lakens 2013)."""
+
+    @property
+    def most_are_there(self) -> bool:
+        """Whether most differences are finite. The few that are left of many are no sample of them."""
+        return self.left_out < self.tasks
 
     @property
     def deciding_p(self) -> float:
@@ -146,8 +156,7 @@ def holm(p: Sequence[float]) -> tuple[float, ...]:
 
 
 def smoothed(values: ArrayLike, span: float) -> Floats:
-    """An exponential moving average with bias correction: no value but those until there counts, and the first ones are
-    not drawn to zero.
+    """Average values exponentially, as `metatui.smoothing` defines it.
 
     Args:
         values: [S]. What is not finite is left out.
@@ -157,17 +166,8 @@ def smoothed(values: ArrayLike, span: float) -> Floats:
     Returns:
         [S], nan before the first finite value.
     """
-    kept = 1 - 2 / (span + 1)
-    averages = []
-    total = weight = 0.0
-    for value in np.asarray(values, dtype=np.float64).reshape(-1).tolist():
-        total *= kept
-        weight *= kept
-        if math.isfinite(value):
-            total += value
-            weight += 1.0
-        averages.append(total / weight if weight else math.nan)
-    return np.array(averages)
+    average = ExponentialAverage(1 - 2 / (span + 1))
+    return np.array(average.extend(np.asarray(values, dtype=np.float64).reshape(-1).tolist()))
 
 
 def _mean(values: Floats) -> float:

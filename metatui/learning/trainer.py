@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,11 +41,11 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.experiment import set_up
+from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.graphs.captured import CaptureFailed
 from metatui.learning.inner import Params
 from metatui.learning.outer import Diverged, scheduled_lr
-from metatui.learning.state import TrainerState, check_data, part, write_theta
+from metatui.learning.state import TrainerState, as_validated, check_data, live_values, part, write_theta
 from metatui.learning.upgrade import Upgrade
 from metatui.learning.views import task_views
 from metatui.settings import Settings
@@ -109,14 +108,18 @@ class Trainer:
         self.best: float | None = None
         self.best_theta: Params = {}
         self.best_iteration = 0
+        self.best_settings: dict[str, float] | None = None
         self.since_best = 0
+        self._best_diverged = 0
+        self._diverging = 0
         self._validated_at: int | None = None
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._planned = deque(changes)
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
-        self._captured: set[tuple[int, int]] = set()
+        self._captured: object = None
+        """The kind of meta-steps that was captured last, or could not be."""
         self._waiting: list[tuple[Done, MetaStep | OnDevice]] = []
         self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
@@ -157,6 +160,9 @@ class Trainer:
             "best": self.best,
             "best_iteration": self.best_iteration,
             "since_best": self.since_best,
+            "best_settings": self.best_settings,
+            "best_diverged": self._best_diverged,
+            "diverging": self._diverging,
             "validated_at": self._validated_at,
             "upgrade_since": self._upgrade.since if self._upgrade else None,
             "upgrade_kind": self._upgrade.kind if self._upgrade else None,
@@ -193,6 +199,9 @@ class Trainer:
         self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
+        self.best_settings = values.get("best_settings")
+        as_validated(self.settings, self.best_settings)  # refused here rather than when training is done
+        self._best_diverged, self._diverging = values.get("best_diverged", 0), values.get("diverging", 0)
         if self._upgrade:
             self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))
 
@@ -236,7 +245,7 @@ class Trainer:
         yield from self._finish()
 
     def _improve(self) -> Iterator[Event]:
-        """Change over to whole meta-steps as graphs where it is time for it."""
+        """Change over to compiled meta-steps where it is time for it."""
         if self._upgrade:
             outcome = self._upgrade.outcome
             for said in self._upgrade.before(
@@ -246,17 +255,20 @@ class Trainer:
             if self._upgrade.outcome not in (None, outcome):  # for ever, whatever another compilation would come to
                 yield from self._caught_up()
                 yield from self._checkpoint("last")
-        kind = self.settings.algorithm.inner_steps, self.settings.algorithm.meta_batch
-        if (captures := self.algorithm.captures) and kind not in self._captured:
-            self._captured.add(kind)
-            yield from self._caught_up()
-            try:
-                captures.capture(self.algorithm.sample(self._next_tasks()), self.settings.algorithm)
-            except CaptureFailed as failed:
-                self.algorithm.captures = None
-                yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
-            else:
+
+    def _capture(self) -> Iterator[Event]:
+        """Capture meta-steps of the kind that comes next, where the device has graphs for them."""
+        algorithm, at_once = self.settings.algorithm, self.settings.compute.tasks_at_once
+        kind = algorithm.inner_steps, algorithm.meta_batch, at_once
+        if self.algorithm.captures is None or self._captured == kind:
+            return
+        yield from self._caught_up()
+        try:
+            if self.algorithm.capture(self._next_tasks(), algorithm):
                 yield Noted(self.iteration, "Meta-steps are one CUDA graph each from here on")
+        except CaptureFailed as failed:
+            yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
+        self._captured = kind
 
     def _next_tasks(self) -> range:
         return range(self.tasks_seen, self.tasks_seen + self.settings.algorithm.meta_batch)
@@ -265,16 +277,30 @@ class Trainer:
         """A meta-step, with fewer tasks in memory together where memory asks for it."""
         while True:
             try:
+                yield from self._capture()
                 self._meta_step()
                 if len(self._waiting) == SEEN_EVERY or isinstance(self._waiting[-1][1], MetaStep):
                     yield from self._caught_up()
                 return
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                at_once = self.settings.compute.tasks_at_once or self.settings.algorithm.meta_batch
-                if not is_out_of_memory(error) or at_once == 1:
+                meta_batch = self.settings.algorithm.meta_batch
+                at_once = min(self.settings.compute.tasks_at_once or meta_batch, meta_batch)
+                if not is_out_of_memory(error) or (at_once == 1 and self.algorithm.captures is None):
                     raise
-            yield Noted(self.iteration, f"{self.experiment.device.name} is out of memory with {at_once} tasks at once")
-            yield self._change(Change("compute.tasks_at_once", at_once // 2))
+            # Not above, where the error still holds on to what was being computed.
+            yield from self._caught_up()
+            self.algorithm.free_memory()
+            self._captured = None
+            device, engine = self.experiment.device.name, self.settings.compute.engine
+            if at_once == 1:  # a graph takes more memory than an eager meta-step
+                self.algorithm.captures = None
+                yield Noted(
+                    self.iteration,
+                    f"The {engine} engine goes on without CUDA graphs: {device} is out of memory with one task at once",
+                )
+            else:
+                yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
+                yield self._change(Change("compute.tasks_at_once", at_once // 2))
 
     def _meta_step(self) -> None:
         began = time.monotonic()
@@ -326,16 +352,20 @@ class Trainer:
         if not self._stop and self._validated_at != self.iteration:
             yield from self._validate(regular=False)
         yield from self._checkpoint("last")
-        test, views = None, ()
+        test, views, warning = None, (), None
         if not self._stop:
             theta = self.best_theta or self.algorithm.theta
             iteration = self.best_iteration if self.best_theta else self.iteration
-            test = yield from self._evaluation("test", self.settings.evaluation.test_tasks, theta, iteration)
+            experiment = replace(self.experiment, settings=as_validated(self.settings, self.best_settings))
+            tasks = self.settings.evaluation.test_tasks
+            test = yield from self._evaluation("test", tasks, theta, iteration, experiment)
             if test is not None:
-                views = self._views("test", theta)
+                test = replace(test, checkpoint="best" if self.best_theta else "last")
+                views = self._views("test", theta, experiment)
+                warning = self._no_result(test)
         if self._stop:
             reason = self._stop.reason
-        yield Finished(self.iteration, reason, self.seconds, test, views)
+        yield Finished(self.iteration, reason, self.seconds, test, views, warning)
 
     def _do_planned(self) -> Iterator[Event]:
         """Carry out what is planned for when so many meta-steps are done."""
@@ -391,29 +421,41 @@ class Trainer:
 
     def _validate(self, *, regular: bool = True) -> Iterator[Event]:
         result = yield from self._evaluation(
-            "val", self.settings.evaluation.tasks, self.algorithm.theta, self.iteration
+            "val", self.settings.evaluation.tasks, self.algorithm.theta, self.iteration, self.experiment
         )
         if result is None:
             return
-        value = result.final[0] if result.accuracy else -result.final[0]
-        best = math.isfinite(value) and (self.best is None or value > self.best)
+        value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
+        # The mean is over the other tasks, so one that leaves more of them out does not compare with one that does not.
+        score = -diverged, value
+        best = result.is_finite and (self.best is None or score > (-self._best_diverged, self.best))
         again = self._validated_at == self.iteration
         if best:
             self.best, self.best_iteration, self.since_best = value, self.iteration, 0
-            self.best_theta = self._copy_of_theta()
+            self.best_theta, self._best_diverged = self._copy_of_theta(), diverged
+            self.best_settings = live_values(self.settings)
         elif not again:
             self.since_best += 1
         self._validated_at = self.iteration
-        yield Evaluated(result, self._views("val", self.algorithm.theta), best, regular)
+        yield Evaluated(result, self._views("val", self.algorithm.theta, self.experiment), best, regular)
+        if not (diverged or not result.is_finite):
+            self._diverging = 0
+        elif not again:
+            self._diverging += 1
+            if self._diverging == 2:
+                tasks = f"{diverged:,} of {result.tasks:,} in the last"
+                yield Warned(
+                    self.iteration, f"Tasks diverged in two validations in a row ({tasks}): lower {self._to_lower()}"
+                )
         if best:
             yield from self._checkpoint("best")
 
     def _evaluation(
-        self, split: Split, tasks: int, theta: Params, iteration: int
+        self, split: Split, tasks: int, theta: Params, iteration: int, experiment: Experiment
     ) -> Generator[Event, None, Evaluation | None]:
         """Evaluate, unless a stop comes in between: then None."""
         run = evaluate(
-            self.experiment,
+            experiment,
             theta,
             iteration=iteration,
             split=split,
@@ -447,11 +489,11 @@ class Trainer:
             self._commands.put(command)
         return self._stop is not None
 
-    def _views(self, split: Split, theta: Params) -> tuple[Any, ...]:
+    def _views(self, split: Split, theta: Params, experiment: Experiment) -> tuple[Any, ...]:
         evaluation = self.settings.evaluation
         tasks = range(min(VIEWS, evaluation.tasks))
         return task_views(
-            self.experiment, theta, split=split, tasks=tasks, steps=evaluation.inner_steps,
+            experiment, theta, split=split, tasks=tasks, steps=evaluation.inner_steps,
             shots=self.settings.evaluation_shots,
         )  # fmt: skip
 
@@ -460,6 +502,29 @@ class Trainer:
         if self._save is not None:
             self._save(kind, self.state())
             yield Checkpointed(self.iteration, kind)
+
+    def _no_result(self, test: Evaluation) -> str | None:
+        """Why `test` is not a good result, and which setting to lower; None where it is one."""
+        what = []
+        if not self.best_theta:
+            what.append("no validation was finite, so the last parameters were tested and not the best")
+        if test.diverged:
+            what.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
+        if not what:
+            return None
+        said = "; ".join(what)
+        return f"{said[0].upper()}{said[1:]}: lower {self._to_lower()} and train again"
+
+    def _to_lower(self) -> str:
+        """The learning rates to lower: those raised since the best validation, else both."""
+        algorithm, best = self.settings.algorithm, self.best_settings or {}
+        now = {"algorithm.inner_lr": algorithm.inner_lr, "algorithm.outer_lr": algorithm.outer_lr}
+        raised = [
+            f"{path} (now {rate:g}, {before:g} at the best validation)"
+            for path, rate in now.items()
+            if rate > (before := best.get(path, rate))
+        ]
+        return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])
 
     def _how_to_calm(self, what: str) -> str:
         algorithm = self.settings.algorithm

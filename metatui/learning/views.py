@@ -8,6 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
+from metatui.learning.devices import moved
 from metatui.learning.episodes import Split
 from metatui.learning.evaluation import predictions
 from metatui.learning.events import ImageView, RegressionView, TaskView
@@ -30,6 +32,23 @@ def task_views(
     experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps."""
+    try:
+        return _drawn(experiment, theta, split, tasks, steps, shots)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(tasks) == 1:
+            raise
+    free_unused_memory(experiment.torch_device)
+    half = len(tasks) // 2
+    first, others = (
+        task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
+        for part in (tasks[:half], tasks[half:])
+    )
+    return first + others
+
+
+def _drawn(
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
     settings = experiment.settings
     inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
     if isinstance(experiment.source, SinusoidSource):
@@ -56,7 +75,7 @@ def _waves(
     amplitude, phase = source.wave(split, tasks, seed=seed)
     grid = torch.linspace(*X, GRID, dtype=torch.float64)
     truth = amplitude * torch.sin(grid - phase)
-    points = grid.to(experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
+    points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
     for stack, outputs in predictions(experiment, theta, episodes, inner):
         curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
@@ -113,7 +132,7 @@ def _images(
 
 
 def _numbers(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.flatten().to("cpu", torch.float64).tolist())
+    return tuple(values.flatten().tolist())
 
 
 def _pictures(images: Tensor) -> tuple[bytes, ...]:

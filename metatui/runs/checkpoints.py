@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from metatui.errors import BadInput, shown
 from metatui.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
+from metatui.knobs import KNOBS
 from metatui.runs.metrics import MOST
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _wrong_value(values: Any) -> str:
     as a trainer asks for it."""
     if not isinstance(values, dict) or "iteration" not in values:
         return "the meta-step"
-    for key in ("iteration", "tasks_seen", "best_iteration", "since_best"):
+    for key in ("iteration", "tasks_seen", "best_iteration", "since_best", "best_diverged", "diverging"):
         if not _is_count(values.get(key, 0)):
             return key
     for key in ("validated_at", "upgrade_since", "first_meta_batch"):
@@ -124,9 +125,18 @@ def _wrong_value(values: Any) -> str:
         return "seconds"
     if best is not None and (type(best) not in (int, float) or not abs(best) <= 1e308):
         return "best"
+    if not _are_live(values.get("best_settings") or {}):
+        return "best_settings"
     if kind is not None and not (isinstance(kind, list) and len(kind) == 2 and all(map(_is_count, kind))):
         return "upgrade_kind"
     return "" if values.get("upgrade_outcome") in (None, "compiled", "failed") else "upgrade_outcome"
+
+
+def _are_live(values: object) -> bool:
+    """Whether `values` are numbers by the path of a live setting, as all live settings are."""
+    return isinstance(values, dict) and all(
+        path in KNOBS and KNOBS[path].live and type(value) in (int, float) for path, value in values.items()
+    )
 
 
 def _is_count(value: object) -> bool:

@@ -10,6 +10,7 @@ from metatui.knobs import change
 from metatui.learning.events import Evaluation, TaskView
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
+from metatui.runs.told import computed_alike
 from metatui.settings import Settings
 
 
@@ -20,6 +21,7 @@ def evaluate(
     tasks: int | None = None,
     steps: int | None = None,
     shots: int | None = None,
+    inner_lr: float | None = None,
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
@@ -28,6 +30,7 @@ def evaluate(
     Args:
         split: `val` or `test`.
         tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
+        inner_lr: the inner learning rate; that of the best validation where None.
 
     Raises:
         BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
@@ -35,7 +38,10 @@ def evaluate(
     from metatui.learning.state import evaluate_state
 
     settings, state = saved_state(run)
-    settings = _with_protocol(settings, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device)
+    settings = _with_protocol(
+        settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
+    )
+    settings = computed_alike(settings, run.journal(), but={"compute.device": device} if device else {})
     evaluation, _ = evaluate_state(settings, state, split=split)
     return evaluation
 
@@ -45,6 +51,7 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
     from metatui.learning.state import views_of_state
 
     settings, state = saved_state(run)
+    settings = computed_alike(settings, run.journal(), but={})
     steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
     return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
 
@@ -55,6 +62,7 @@ def _with_protocol(
     tasks: int | None,
     steps: int | None,
     shots: int | None,
+    inner_lr: float | None,
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
@@ -66,6 +74,7 @@ def _with_protocol(
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
         "evaluation.shots": shots,
+        "algorithm.inner_lr": inner_lr,
         "evaluation.batch_norm": batch_norm,
         "compute.device": device,
     }

@@ -14,6 +14,7 @@ from metatui.runs.comparison.measuring import Checkpoints, checkpoints_of
 from metatui.runs.comparison.protocol import agree
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
+from metatui.runs.told import computed_alike
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class Explored:
     inner_lr: float
     """That it was adapted with."""
     own_lr: float
-    """That it was trained with."""
+    """That its best parameters were validated with."""
     ways: int | None
     """Classes that it tells apart; None for regression."""
     view: TaskView
@@ -81,9 +82,9 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[Experiment, Params]:
     """The run's parts, kept for the next task."""
-    from metatui.learning.experiment import set_up
-    from metatui.learning.state import best_of
+    from metatui.learning.state import best_of, set_up_again
 
-    experiment = set_up(settings)
-    theta, _ = best_of(experiment, _saved(run, checkpoints)[1])
+    state = _saved(run, checkpoints)[1]
+    experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
+    theta, *_ = best_of(experiment, state)
     return experiment, theta

@@ -14,7 +14,7 @@ from metatui.text import plain
 
 VALIDATION = (
     "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
-    "accuracy_ci95", "best",
+    "accuracy_ci95", "best", "inner_lr", "diverged",
 )  # fmt: skip
 """What the journal says of a validation."""
 

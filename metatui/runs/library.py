@@ -38,7 +38,14 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """On the test split with the best parameters; None for a run that was stopped."""
+    """On the test split with the best parameters and the settings that they were validated with; None for a run that
+    was stopped."""
+    best: Evaluation | None
+    """The best validation; None where none was finite."""
+    validation: Evaluation | None
+    """The last validation, which may not be the best."""
+    warning: str | None
+    """Why there is no good result, and which setting to change; None where there is one."""
 
 
 def train(
@@ -80,7 +87,8 @@ def train(
     return Result(
         run=run, status=outcome.status, iterations=outcome.iteration, meta_loss=outcome.meta_loss,
         accuracy=outcome.accuracy, seconds=outcome.seconds, tasks_per_second=outcome.tasks_per_second,
-        device=outcome.device, engine=outcome.engine, test=outcome.test,
+        device=outcome.device, engine=outcome.engine, test=outcome.test, best=outcome.best,
+        validation=outcome.validation, warning=outcome.warning,
     )  # fmt: skip
 
 
@@ -91,6 +99,7 @@ def evaluate(
     tasks: int | None = None,
     steps: int | None = None,
     shots: int | None = None,
+    inner_lr: float | None = None,
     batch_norm: str | None = None,
     device: str | None = None,
     runs_dir: str | Path | None = None,
@@ -102,11 +111,13 @@ def evaluate(
         split: `val` or `test`.
         tasks: how many; as in the run's settings where None. So are `steps`, `shots`, `batch_norm` and
             `device`.
+        inner_lr: the inner learning rate; that of the best validation where None.
 
     Raises:
         BadInput: no such run, no whole checkpoint, or a value that cannot be.
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
     return evaluate_run(
-        folder, split=split, tasks=tasks, steps=steps, shots=shots, batch_norm=batch_norm, device=device
-    )
+        folder, split=split, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm,
+        device=device,
+    )  # fmt: skip

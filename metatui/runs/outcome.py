@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metatui.learning.events import Evaluation, Event, Failed, Finished, Paused, Progress, Resumed, Started
+from metatui.learning.events import Evaluated, Evaluation, Event, Failed, Finished, Paused, Progress, Resumed, Started
 from metatui.runs.journal import Status
 
 
@@ -23,7 +23,13 @@ class Outcome:
     tasks_seen: int = 0
     device: str = ""
     engine: str = ""
+    best: Evaluation | None = None
+    """The best validation that this process saw; None before the first that was finite."""
+    validation: Evaluation | None = None
+    """The last validation that this process saw, which may not be the best."""
     test: Evaluation | None = None
+    warning: str | None = None
+    """Why the run has no good result, as `Finished` says it."""
     sentence: str | None = None
     """Why the run failed."""
 
@@ -38,6 +44,9 @@ class Outcome:
                 self.tasks_seen, self.seconds = event.tasks_seen, event.seconds
             case Started():
                 self.iteration, self.device, self.engine = event.iteration, event.device, event.engine
+            case Evaluated():
+                self.validation = event.evaluation
+                self.best = event.evaluation if event.best else self.best
             case Paused():
                 self.status = "paused"
             case Resumed():
@@ -47,6 +56,6 @@ class Outcome:
             case Finished():
                 endings: dict[str, Status] = {"stopped": "stopped", "interrupted": "interrupted"}
                 self.status = endings.get(event.reason, "finished")
-                self.iteration, self.test = event.iteration, event.test
+                self.iteration, self.test, self.warning = event.iteration, event.test, event.warning
             case _:
                 pass

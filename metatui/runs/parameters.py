@@ -10,6 +10,7 @@ from metatui.learning.parameter_paths import Cloud
 from metatui.runs.comparison.labels import TITLES
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
+from metatui.runs.told import computed_alike
 
 if TYPE_CHECKING:
     from metatui.settings import Settings
@@ -51,15 +52,14 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, P
 
     Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
     """
-    from metatui.learning.experiment import set_up
     from metatui.learning.parameter_space import cloud
-    from metatui.learning.state import best_of
+    from metatui.learning.state import best_of, set_up_again
 
     settings, state = saved_state(run)
-    experiment = set_up(settings)
+    experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
     steps = settings.evaluation.inner_steps
     ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before the best ones take its place
-    theta, iteration = best_of(experiment, state)
+    theta, iteration, _ = best_of(experiment, state)
     starts = []
     names = (TITLES[settings.algorithm.name], "ordinary initialisation")
     for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):

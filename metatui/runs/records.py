@@ -44,6 +44,18 @@ class EvaluationRecord(_Record):
     best: Evaluation | None = None
     test: Evaluation | None = None
 
+    def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
+        """Return what holds of a run that has reached meta-step `iteration`, and is finished or not.
+
+        A run that was resumed from an earlier checkpoint writes its file anew only at the next evaluation.
+        """
+
+        def held(evaluation: Evaluation | None) -> Evaluation | None:
+            return evaluation if evaluation is not None and evaluation.iteration <= iteration else None
+
+        test = held(self.test) if finished else None
+        return self.model_copy(update={"validation": held(self.validation), "best": held(self.best), "test": test})
+
     @field_validator("validation", "best", "test")
     @classmethod
     def _a_value_a_step(cls, evaluation: Evaluation | None) -> Evaluation | None:
@@ -52,6 +64,8 @@ class EvaluationRecord(_Record):
             lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
             if not evaluation.steps or lengths != {len(evaluation.steps)}:
                 raise ValueError("every curve must have one value for each inner step, and at least one")
+            if not 0 <= (evaluation.diverged or 0) <= evaluation.tasks:
+                raise ValueError("no more tasks can diverge than there are")
         return evaluation
 
 

@@ -18,13 +18,13 @@ from metatui.learning.events import Command, Event, Failed, Paused, Resume, Resu
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
-from metatui.runs.journal import check_journal, last_status
+from metatui.runs.journal import Entry, check_journal, last_status
 from metatui.runs.lock import RunLock
 from metatui.runs.metrics import last_progress
 from metatui.runs.outcome import Outcome
 from metatui.runs.store import RunStore, discard
 from metatui.runs.tensorboard import check_tensorboard
-from metatui.runs.told import FREE_ON_RESUME, computed_alike, settings_after, settings_before, told, undone
+from metatui.runs.told import FREE_ON_RESUME, Told, computed_alike, settings_after, settings_before, told, undone
 from metatui.runs.writer import RunWriter
 from metatui.settings import Scalar, Settings
 
@@ -144,6 +144,8 @@ class Session:
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
         items = told(run.changes(), journal)
+        if state:
+            _add_best_settings(state, first, journal, items)
         settings = change(settings_after(first, journal, items, iteration), _allowed(changes))
         if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
@@ -309,16 +311,35 @@ def _locked(run: RunFolder) -> Iterator[RunLock]:
 
 
 def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
-    """The newest good checkpoint and the settings, tweaks included, that it was trained with.
+    """The newest good checkpoint, and the settings to evaluate it with.
 
-    Raises BadInput where there is none.
+    Those are the settings that it was trained with, live changes included, and what decides adaptation as it was when
+    the best parameters were validated.
+
+    Raises:
+        BadInput: there is no whole checkpoint.
     """
-    settings, journal = run.settings(), run.journal()
+    from metatui.learning.state import as_validated
+
+    first, journal = run.settings(), run.journal()
     state, _ = newest_checkpoint(run.checkpoints_path)
     if state is None:
         raise BadInput(f"run {shown(run.id)} has no checkpoint yet")
     items = told(run.changes(), journal)
-    return settings_after(settings, journal, items, int(state.values["iteration"])), state
+    settings = settings_after(first, journal, items, int(state.values["iteration"]))
+    _add_best_settings(state, first, journal, items)
+    return as_validated(settings, state.values["best_settings"]), state
+
+
+def _add_best_settings(state: TrainerState, first: Settings, journal: Sequence[Entry], items: Sequence[Told]) -> None:
+    """Adds the live settings of the best validation to a checkpoint of a version that did not keep them."""
+    from metatui.learning.state import live_values
+
+    if state.values.get("best") is None:
+        state.values["best_settings"] = None
+    elif state.values.get("best_settings") is None:
+        best = int(state.values.get("best_iteration", 0))
+        state.values["best_settings"] = live_values(settings_before(first, journal, items, best))
 
 
 def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Any]:

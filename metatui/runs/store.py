@@ -16,7 +16,8 @@ from metatui.errors import BadInput, shown
 from metatui.files import sync_directory, write_atomically, writing
 from metatui.runs.folder import RunFolder, run_folder
 from metatui.runs.lock import RunLock
-from metatui.runs.summary import RunSummary, summarise
+from metatui.runs.summary import RunSummary
+from metatui.runs.summary_cache import SummaryCache
 from metatui.settings import Settings
 from metatui.toml import settings_toml
 
@@ -26,6 +27,7 @@ class RunStore:
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
+        self._summaries = SummaryCache(self.root)
 
     def create(
         self,
@@ -70,8 +72,9 @@ class RunStore:
         return [run for run in found if run.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Every run, newest first: about a millisecond each, and half of it when asked again."""
-        return sorted((summarise(run) for run in self.runs()), key=lambda s: (s.started, s.id), reverse=True)
+        """Summarise every run, newest first. What is known of runs that are over is kept on disk."""
+        found = self._summaries.summaries(self.runs())
+        return sorted(found, key=lambda summary: (summary.started, summary.id), reverse=True)
 
     def find(self, reference: str | Path) -> RunFolder:
         """A run by its name, by the start of its name, or by the path of its folder.

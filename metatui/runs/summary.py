@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from typing import ClassVar
+
+from pydantic import ConfigDict
 
 from metatui.errors import BadInput, shown
 from metatui.files import reason
 from metatui.learning.events import Evaluation, Progress
 from metatui.runs.folder import RunFolder, status_of
-from metatui.runs.journal import Status, check_journal
+from metatui.runs.journal import Entry, Status, check_journal
 from metatui.runs.metrics import last_progress
 from metatui.runs.records import EvaluationRecord
 from metatui.settings import Settings
@@ -20,6 +22,8 @@ from metatui.text import plain
 @dataclass(frozen=True)
 class RunSummary:
     """One line of the list of runs."""
+
+    __pydantic_config__: ClassVar = ConfigDict(ser_json_inf_nan="strings")
 
     run: RunFolder
     status: Status
@@ -33,7 +37,12 @@ class RunSummary:
     best: Evaluation | None
     """The best validation."""
     test: Evaluation | None
+    """None before the test, and where the run was resumed after it."""
     problem: str | None
+    validation: Evaluation | None = None
+    """The last validation, which may not be the best."""
+    warning: str | None = None
+    """Why the run finished without a good result."""
 
     @property
     def id(self) -> str:
@@ -52,7 +61,7 @@ def summarise(run: RunFolder) -> RunSummary:
     entries = run.journal()
     try:
         records = run.evaluation()
-        settings = _settings(run, run.settings_path.stat().st_mtime_ns)
+        settings = run.settings()
         check_journal(entries, run.journal_path)
     except BadInput as error:
         problem = str(error)
@@ -60,23 +69,28 @@ def summarise(run: RunFolder) -> RunSummary:
         problem = f"{shown(run.id)} cannot be read: {reason(error)}"
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
+    status = status_of(entries, live=live)
+    progress = last_progress(run.metrics_path)
+    reached = max([progress.iteration if progress else 0, *(entry.iteration for entry in entries[-1:])])
+    records = records.holding(reached, finished=status == "finished")
     return RunSummary(
         run=run,
-        status=status_of(entries, live=live),
+        status=status,
         started=first.time if first else _created(run),
         preset=plain(preset) if isinstance(preset, str) else None,
         settings=settings,
-        progress=last_progress(run.metrics_path),
+        progress=progress,
         best=records.best,
         test=records.test,
         problem=problem,
+        validation=records.validation,
+        warning=_warning(entries),
     )
 
 
-@lru_cache(maxsize=2000)
-def _settings(run: RunFolder, modified: int) -> Settings:
-    """A list is shown again every few seconds, and settings.toml is written once."""
-    return run.settings()
+def _warning(entries: list[Entry]) -> str | None:
+    text = entries[-1].details.get("warning") if entries and entries[-1].event == "finished" else None
+    return plain(text, limit=400) if isinstance(text, str) else None
 
 
 def _created(run: RunFolder) -> datetime:

@@ -127,10 +127,17 @@ class TensorBoardLog:
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:
-    """The metrics after the last inner step."""
+    """The metrics after the last inner step, the inner learning rate, how many tasks diverged, and for a test the
+    meta-step that its parameters are from."""
     named = {}
     for name, curve in (("loss", evaluation.loss), ("accuracy", evaluation.accuracy)):
         if curve is not None:
             named[f"{evaluation.split}/{name}"] = curve.mean[-1]
             named[f"{evaluation.split}/{name}_ci95"] = curve.ci95[-1]
+    if evaluation.inner_lr is not None:
+        named[f"{evaluation.split}/inner_lr"] = evaluation.inner_lr
+    if evaluation.diverged is not None:
+        named[f"{evaluation.split}/diverged"] = evaluation.diverged
+    if evaluation.checkpoint is not None:
+        named[f"{evaluation.split}/parameters_of"] = evaluation.iteration
     return named

@@ -109,9 +109,12 @@ def computed_alike(settings: Settings, journal: Sequence[Entry], *, but: Mapping
 
 
 def _is_here(device: str) -> bool:
-    from metatui.learning.devices import available
+    from metatui.learning.devices import resolve
 
-    return any(each.name == device for each in available())
+    try:
+        return resolve(device).name == device
+    except SettingsError:
+        return False
 
 
 def _ahead(items: Iterable[Told], planned: Planned) -> Told | None:

@@ -221,6 +221,7 @@ class RunWriter:
             seconds=round(event.seconds, 3),
             peak_memory_bytes=peak,
             test=test,
+            **({"warning": event.warning} if event.warning else {}),
             **cause,
         )
         if self._tensorboard:
@@ -261,4 +262,6 @@ def headline(evaluation: Evaluation) -> dict[str, Any]:
         "loss_ci95": evaluation.loss.ci95[-1],
         "accuracy": accuracy.mean[-1] if accuracy else None,
         "accuracy_ci95": accuracy.ci95[-1] if accuracy else None,
+        "inner_lr": evaluation.inner_lr,
+        "diverged": evaluation.diverged,
     }

@@ -45,6 +45,8 @@ class Situation:
     """Whether that row is a run that goes on in some process."""
     own_preset: bool = False
     """Whether that row is a preset of the user's own."""
+    undoable: bool = False
+    """Whether a setting of the run that is followed was changed while it trained, and not changed back."""
     classification: bool = False
     """Whether the run that is shown classifies images."""
     marked: int = 0
@@ -86,6 +88,10 @@ def _running(now: Situation) -> str:
             return "The run is stopping and will be saved."
         case _:
             return ""
+
+
+def _undoable(now: Situation) -> str:
+    return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed while this run trained.")
 
 
 def _idle(now: Situation) -> str:
@@ -130,6 +136,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),
     Action("checkpoint", "f9,c", "Save", "Write a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and the like while it runs.", TRAINING, _running),
+    Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
     Action("detach", "d", "Detach", "Leave the run to the background: it goes on.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest live run.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the form as a preset of your own.", TRAINING),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from metatui import paths, presets
 from metatui.changes import Planned
 from metatui.errors import BadInput, MetatuiError, shown
+from metatui.logs import open_log
 from metatui.settings import Settings
 from metatui.tui import symbols, themes
 from metatui.tui.laboratory import MetatuiApp
@@ -62,15 +63,18 @@ def run_app(
         settings=settings, preset=preset, changes=changes, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme
     )
     app.to_attach, app.words = attach, words
-    log = paths.log_file()
-    with own_terminal(log) as app.outlet:
-        words.drawing = True
-        app.run()
-        words.drawing = False
+    with open_log() as (log, no_log):
+        if no_log:
+            app.warn_at_start(f"{no_log}.")
+        with own_terminal(log) as app.outlet:
+            words.drawing = True
+            app.run()
+            words.drawing = False
     if app.left:
         _say(goes_on(app.left), 2 if app.return_code or os.isatty(2) else 1)
     if app.return_code == 1:
-        _say(f"metatui stopped because of an error of its own; what happened is in {log}", 2)
+        where = no_log or f"The traceback is in {paths.log_file()}"
+        _say(f"metatui stopped because of an internal error. {where}.", 2)
     return app.return_code or 0
 
 

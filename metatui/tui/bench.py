@@ -12,6 +12,7 @@ from textual.events import Event as TerminalEvent
 from textual.events import InputEvent
 
 from metatui.changes import Planned
+from metatui.knobs import KNOBS, text_of
 from metatui.learning.events import (
     Checkpoint,
     Checkpointed,
@@ -33,7 +34,7 @@ from metatui.tui.garbage import Garbage
 from metatui.tui.monitor import Monitor
 from metatui.tui.panes.bars import TopBar
 from metatui.tui.panes.curves import View
-from metatui.tui.protocol import headline
+from metatui.tui.protocol import headline, result_words, value
 from metatui.tui.resources import Load, Sampler
 from metatui.tui.sessions import Sessions
 from metatui.tui.symbols import Symbols
@@ -93,6 +94,10 @@ class Bench(Window):
         self._saving = False
         """Whether the user asked for a checkpoint that is not written yet."""
 
+    def warn_at_start(self, sentence: str) -> None:
+        """Show `sentence` once when the app has started, after any other warning."""
+        self._warning = f"{self._warning} {sentence}".strip()
+
     @property
     def situation(self) -> Situation:
         tab = self.tab
@@ -104,6 +109,7 @@ class Bench(Window):
             row=run is not None or preset is not None,
             live_row=run is not None and run.status in ("running", "paused"),
             own_preset=preset is not None and not preset.bundled,
+            undoable=self.conductor.undoable is not None,
             classification=bool(self.shown and self.shown.settings.is_classification),
         )
 
@@ -187,8 +193,14 @@ class Bench(Window):
         monitor = self.conductor.monitor
         if monitor is None:
             return
-        for path, value in (await self.push_screen_wait(LiveScreen(monitor.settings))).items():
-            self.conductor.change(path, value)
+        for path, wanted in (await self.push_screen_wait(LiveScreen(monitor.settings))).items():
+            self.conductor.change(path, wanted)
+
+    def action_undo(self) -> None:
+        if change := self.conductor.undo():
+            label = KNOBS[change.path].label
+            self.notify(f"{label} goes back from {text_of(change.new)} to {text_of(change.old)} after this meta-step.")
+            self.update_bars()
 
     @on(SettingsForm.LiveChange)
     def _live_change(self, event: SettingsForm.LiveChange) -> None:
@@ -234,8 +246,13 @@ class Bench(Window):
         if isinstance(monitor.ended, Failed) and training and training.session:
             self._say_how_it_stands(monitor, training.session.run, monitor.ended.sentence)
         if isinstance(monitor.ended, Finished):
-            result = f" Test: {headline(monitor.test)}." if monitor.test else ""
-            self.notify(f"{monitor.status}.{result}", title=monitor.run_id or "Run")
+            result = f" Test: {result_words(monitor.test, monitor.best)}." if monitor.test else ""
+            warning = f" {monitor.ended.warning}." if monitor.ended.warning else ""
+            self.notify(
+                f"{monitor.status}.{result}{warning}",
+                title=monitor.run_id or "Run",
+                severity="warning" if warning or monitor.has_no_result else "information",
+            )
 
     @work(group="status")
     async def _say_how_it_stands(self, monitor: Monitor, run: RunFolder, sentence: str) -> None:
@@ -254,16 +271,20 @@ class Bench(Window):
         self.work_tab.show(self.shown, self.conductor.phase if ours else Phase.IDLE, self._load)
         top = self.screen_stack[0].query_one(TopBar)
         top.phase, top.state = self.conductor.phase, self._state()
+        top.warned = self.conductor.monitor is not None and self.conductor.monitor.has_no_result
         self.update_bars()
 
     def _state(self) -> tuple[str, ...]:
         monitor, phase = self.conductor.monitor, self.conductor.phase
         if monitor is None:
             return ()
+        result = monitor.test or monitor.evaluation
+        kind = "test" if monitor.test else "validation"
+        warned = [f"{kind} {value(result)}"] if result and monitor.has_no_result else []
         if not phase.active:
-            return monitor.status, monitor.run_id
+            return monitor.status, *warned, monitor.run_id
         done, whole = monitor.packed or (monitor.iteration, monitor.settings.training.iterations)
-        return phase.value, f"{done:,} of {whole:,}", monitor.run_id
+        return phase.value, f"{done:,} of {whole:,}", *warned, monitor.run_id
 
     async def _sample(self) -> None:
         if not self.conductor.phase.active or self._leaving is not None:
@@ -283,7 +304,9 @@ class Bench(Window):
             self.work_tab.show_adaptation((), "")
             return
         result = monitor.test or monitor.evaluation
-        caption = f"{'Test' if monitor.test else 'Validation'}: {headline(result)}" if result else ""
+        caption = f"Validation: {headline(result)}" if result else ""
+        if monitor.test:
+            caption = f"Test: {result_words(monitor.test, monitor.best)}"
         label = monitor.settings.algorithm.name
         views = RunViews(monitor.run_id, label, self._colour(monitor.run_id), monitor.views)
         self.work_tab.show_adaptation((views,), caption)

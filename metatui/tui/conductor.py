@@ -5,10 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from metatui.learning.events import Change, Command, Event, Pause, Paused, Progress, Resume, Resumed, Started, Stop
+from metatui.learning.events import (
+    Change,
+    Command,
+    Event,
+    Pause,
+    Paused,
+    Resume,
+    Resumed,
+    Started,
+    Stop,
+    Tweaked,
+    Warned,
+)
 from metatui.settings import Scalar
 from metatui.tui.actions import Phase
-from metatui.tui.monitor import Monitor
+from metatui.tui.history import Step
+from metatui.tui.monitor import LiveChange, Monitor
 from metatui.tui.training import SessionLike, Training
 
 
@@ -26,6 +39,8 @@ class Conductor:
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
+        self._undoing: list[tuple[str, Scalar]] = []
+        """Changes back that the trainer has yet to make."""
         self.training: Training | None = None
         self.monitor: Monitor | None = None
         """Of the run, also after its end; None before the first."""
@@ -34,7 +49,8 @@ class Conductor:
         """Follow the run that `opening` gives; `monitor` has what is known of it already."""
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
-        self.training = Training(opening)
+        self.training = Training(opening, monitor.smoother)
+        self._undoing.clear()
         self.monitor = monitor
         self.phase = phase
         self.training.start()
@@ -69,6 +85,22 @@ class Conductor:
     def change(self, path: str, value: Scalar) -> None:
         self.submit(Change(path, value))
 
+    @property
+    def undoable(self) -> LiveChange | None:
+        """The newest live change that is neither undone nor about to be."""
+        holding = self.monitor.undoable if self.monitor and self.phase.active else []
+        at = len(holding) - 1 - len(self._undoing)
+        return holding[at] if at >= 0 else None
+
+    def undo(self) -> LiveChange | None:
+        """Set what the newest live change set back to its value before. Returns that change; None where there is
+        none."""
+        change = self.undoable
+        if change is not None:
+            self._undoing.append((change.path, change.old))
+            self.change(change.path, change.old)
+        return change
+
     def drain(self) -> News:
         """Learn what happened since the last call; the phase and the monitor are up to date afterwards."""
         training, monitor = self.training, self.monitor
@@ -82,10 +114,10 @@ class Conductor:
         monitor.packed = training.packed if training.session is None else None
         if monitor.packed and self.phase is Phase.STARTING:
             self.phase = Phase.PACKING
-        steps: list[Progress] = []
+        steps: list[Step] = []
         others: list[Event] = []
         for event in events:
-            if isinstance(event, Progress):
+            if isinstance(event, Step):
                 steps.append(event)
                 continue
             monitor.take_steps(steps)
@@ -107,3 +139,7 @@ class Conductor:
                 self.phase = Phase.RUNNING
             case Paused():
                 self.phase = Phase.PAUSED
+            case Tweaked(path=path, new=new) if (path, new) in self._undoing:
+                self._undoing.remove((path, new))
+            case Warned():  # it may be why a change was refused
+                self._undoing.clear()

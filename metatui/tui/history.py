@@ -10,6 +10,12 @@ from copy import copy
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from metatui.learning.events import Progress
+from metatui.smoothing import DECAYS
+
+Averages = tuple[float, ...]
+"""One average for each of DECAYS; empty where they are not known."""
+
 Direction = Literal["falling", "rising", "flat"]
 
 
@@ -20,6 +26,14 @@ class Point(NamedTuple):
     low: float
     mean: float
     high: float
+
+
+class Step(NamedTuple):
+    """A meta-step with the averages over all meta-steps until then."""
+
+    progress: Progress
+    meta_loss: Averages = ()
+    accuracy: Averages = ()
 
 
 class Trend(NamedTuple):
@@ -39,9 +53,11 @@ class _Bucket:
     mean: float = math.nan
     low: float = math.inf
     high: float = -math.inf
+    averages: Averages = ()
+    """After the last value."""
 
-    def add(self, iteration: int, seconds: float, value: float) -> None:
-        self.iteration, self.seconds = iteration, seconds
+    def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
+        self.iteration, self.seconds, self.averages = iteration, seconds, averages
         self.added += 1
         if math.isfinite(value):
             # Divided before subtracting, as the difference of two finite numbers can be infinite.
@@ -51,14 +67,14 @@ class _Bucket:
             self.count += 1
             self.low, self.high = min(self.low, value), max(self.high, value)
 
-    def extend(self, iteration: int, seconds: float, values: Sequence[float]) -> None:
+    def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
         """Add several values, the last of which is of meta-step `iteration`."""
         total = sum(values)
         if not math.isfinite(total):  # of any value that is not finite, and of huge ones
             for value in values:
-                self.add(iteration, seconds, value)
+                self.add(iteration, seconds, value, averages)
             return
-        self.iteration, self.seconds = iteration, seconds
+        self.iteration, self.seconds, self.averages = iteration, seconds, averages
         self.added += len(values)
         count = self.count + len(values)
         self.mean = total / count + (self.mean * (self.count / count) if self.count else 0.0)
@@ -67,7 +83,7 @@ class _Bucket:
 
     def absorb(self, later: _Bucket) -> None:
         self.mean = _mean((self, later))
-        self.iteration, self.seconds = later.iteration, later.seconds
+        self.iteration, self.seconds, self.averages = later.iteration, later.seconds, later.averages
         self.added += later.added
         self.count += later.count
         self.low, self.high = min(self.low, later.low), max(self.high, later.high)
@@ -101,8 +117,8 @@ class History:
         """The number of buckets."""
         return len(self._buckets)
 
-    def add(self, iteration: int, seconds: float, value: float) -> None:
-        """The value at a meta-step, `seconds` into the training.
+    def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:
+        """The value at a meta-step, `seconds` into the training, with the averages until then.
 
         A meta-step that was there before means that the run went back to a checkpoint: what is known from there on
         is forgotten.
@@ -116,23 +132,30 @@ class History:
                 self._halve()
             if not buckets or buckets[-1].added >= self._per_bucket:
                 buckets.append(_Bucket(iteration, seconds))
-        buckets[-1].add(iteration, seconds, value)
+        buckets[-1].add(iteration, seconds, value, averages)
 
-    def extend(self, iterations: Sequence[int], seconds: Sequence[float], values: Sequence[float]) -> None:
+    def extend(
+        self,
+        iterations: Sequence[int],
+        seconds: Sequence[float],
+        values: Sequence[float],
+        averages: Sequence[Averages] = (),
+    ) -> None:
         """`add` each of some values, a bucket at a time: what a fast trainer leaves between two frames."""
+        averages = averages or [()] * len(values)
         rising = all(map(operator.lt, iterations, itertools.islice(iterations, 1, None)))
         if not iterations or not rising or (self._buckets and self._buckets[-1].iteration >= iterations[0]):
-            for one in zip(iterations, seconds, values, strict=True):
+            for one in zip(iterations, seconds, values, averages, strict=True):
                 self.add(*one)
             return
         start = 0
         while start < len(values):
             if not self._buckets or self._buckets[-1].added >= self._per_bucket:
-                self.add(iterations[start], seconds[start], values[start])
+                self.add(iterations[start], seconds[start], values[start], averages[start])
                 start += 1
                 continue
             end = min(len(values), start + self._per_bucket - self._buckets[-1].added)
-            self._buckets[-1].extend(iterations[end - 1], seconds[end - 1], values[start:end])
+            self._buckets[-1].extend(iterations[end - 1], seconds[end - 1], values[start:end], averages[end - 1])
             start = end
         self._last = values[-1]
 
@@ -191,19 +214,22 @@ class History:
 
         Args:
             against: What `x` is: the meta-step, or seconds of training.
-            smoothing: Of the means, from 0 (none) to below 1: the weight of what came before in an exponential
-                moving average without start-up bias, as in TensorBoard. Bounds stay those of the values.
+            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the stretch's last
+                meta-step (`metatui.smoothing`). Bounds stay those of the values.
         """
-        if width < 1 or not 0 <= smoothing < 1:
-            raise ValueError(f"width is {width} and smoothing {smoothing}, but must be from 1 and from 0 to below 1")
+        if width < 1 or smoothing not in (0, *DECAYS):
+            raise ValueError(f"width is {width} and smoothing {smoothing}, but must be from 1 and 0 or of {DECAYS}")
         buckets = self._buckets
         # Joined by index: stretches that are over stay as they are while the run goes on.
         size = max(1, -(-len(buckets) // width))
         stretches = [buckets[start : start + size] for start in range(0, len(buckets), size)]
-        means = _smoothed([_mean(stretch) for stretch in stretches], smoothing)
         points = []
-        for stretch, mean in zip(stretches, means, strict=True):
-            end = stretch[-1]
+        for stretch in stretches:
+            end, mean = stretch[-1], _mean(stretch)
+            if smoothing and not end.averages:
+                continue  # meta-steps before it are not known yet
+            if smoothing and not math.isnan(mean):
+                mean = end.averages[DECAYS.index(smoothing)]
             x = float(end.iteration) if against == "iteration" else end.seconds
             if math.isnan(mean):
                 points.append(Point(x, math.nan, math.nan, math.nan))
@@ -218,20 +244,3 @@ def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> fl
         return 0.0
     squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)
     return math.sqrt(squares / (len(buckets) - 1) / len(buckets))
-
-
-def _smoothed(values: Sequence[float], smoothing: float) -> list[float]:
-    if smoothing == 0:
-        return list(values)
-    average, weight, smooth = 0.0, 0.0, []
-    low, high = math.inf, -math.inf
-    for value in values:
-        if math.isnan(value):
-            smooth.append(value)
-            continue
-        average = smoothing * average + (1 - smoothing) * value
-        weight = smoothing * weight + (1 - smoothing)
-        low, high = min(low, value), max(high, value)
-        # Between what it is an average of, also where rounding would make the largest float infinite.
-        smooth.append(max(low, min(high, average / weight)))
-    return smooth

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import selectors
 from codecs import getincrementaldecoder
 from contextlib import suppress
@@ -18,6 +19,8 @@ AT_REST = 0.1
 
 ESCAPE = "\x1b"
 
+SEQUENCE_START = re.compile(f"(?={ESCAPE})")
+
 
 class TerminalLost(Message):
     """There will be no more keys. Not every terminal that goes away sends a hang-up signal as well."""
@@ -28,7 +31,8 @@ class Keyboard(LinuxDriver):
     of some other key. Here it is looked at when the time for that (`ESCDELAY`, in milliseconds) is over."""
 
     def run_input_thread(self) -> None:
-        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")().decode
+        # Not all that a terminal sends is UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
+        parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
         waiting = False
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
@@ -40,8 +44,13 @@ class Keyboard(LinuxDriver):
                         return
                     text = decode(data)
                     waiting = text.endswith(ESCAPE)
-                    for event in parser.feed(text):
-                        self.process_message(event)
+                    for sequence in filter(None, SEQUENCE_START.split(text)):
+                        try:
+                            for event in parser.feed(sequence):
+                                self.process_message(event)
+                        except (ValueError, OverflowError):
+                            # Textual's parser raises for an escape sequence with impossible numbers, and is then dead.
+                            parser = XTermParser(self._debug)
                 for event in parser.tick():
                     waiting = False
                     self.process_message(event)

@@ -208,7 +208,9 @@ class MetatuiApp(Studies):
 
     def _save(self, wanted: PresetName, settings: Settings) -> Preset:
         title = f"{settings.algorithm.name} on {settings.task.source}"
-        test = self.shown.test if self.shown and self.shown.settings == settings else None
+        shown, test = self.shown, None
+        if shown and shown.settings == settings and not shown.changes:  # else the preset would not make it again
+            test = shown.test
         return presets.save(
             wanted.name, settings, title=wanted.title or title, source="saved from metatui",
             protocol=protocol_of(settings), measured=headline(test) if test else "", changes=self._changes,

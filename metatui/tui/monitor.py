@@ -6,8 +6,9 @@ import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
+from metatui.changes import brief
 from metatui.knobs import KNOBS, change, text_of
 from metatui.learning.events import (
     Checkpointed,
@@ -26,9 +27,12 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.settings import Settings
-from metatui.tui.history import History
-from metatui.tui.protocol import headline
+from metatui.settings import Scalar, Settings
+from metatui.tui.history import History, Step
+from metatui.tui.protocol import headline, result_words
+
+if TYPE_CHECKING:
+    from metatui.tui.smoothing import Smoother
 
 Tone = Literal["plain", "good", "warning", "error"]
 
@@ -39,6 +43,24 @@ CHECKPOINT_SAVED = "Checkpoint saved"
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
+
+
+@dataclass(frozen=True)
+class LiveChange:
+    """A setting that was changed while the run trained."""
+
+    iteration: int
+    """Meta-steps done when it was made."""
+    seconds: float
+    """Seconds of training until then."""
+    path: str
+    old: Scalar
+    new: Scalar
+
+    @property
+    def label(self) -> str:
+        """Name of the change in a chart: `inner_lr 0.1`."""
+        return brief(self.path, self.new)
 
 
 @dataclass(frozen=True)
@@ -67,9 +89,13 @@ class Monitor:
         self.best: Evaluation | None = None
         self.test: Evaluation | None = None
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
+        self.changes: list[LiveChange] = []
+        """Every change in order, also those that were undone."""
         self.evaluating: Evaluating | None = None
         """The validation or test that is under way."""
         self.ended: Finished | Failed | None = None
+        self.smoother: Smoother | None = None
+        """Smoother that has seen the meta-steps read from disk; None for a new run."""
         self._recent: deque[Progress] = deque()
 
     def trained_alike(self, run_id: str, status: str) -> Monitor:
@@ -108,6 +134,12 @@ class Monitor:
         return left / speeds[0] if speeds and speeds[0] > 0 and not self.ended else None
 
     @property
+    def has_no_result(self) -> bool:
+        """Whether the test, or the last validation where there is no test, is not finite."""
+        result = self.test or self.evaluation
+        return result is not None and not result.is_finite
+
+    @property
     def outcome(self) -> str:
         """How a run of this process ended."""
         match self.ended:
@@ -124,7 +156,7 @@ class Monitor:
             case Started():
                 self._start(event)
             case Progress():
-                self.take_steps([event])
+                self.take_steps([Step(event)])
             case Evaluating():
                 self.evaluating = event
             case Evaluated():
@@ -152,20 +184,28 @@ class Monitor:
 
     def _start(self, event: Started) -> None:
         self.started, self.settings = event, event.settings
+        self.forget_changes(event.iteration)
+        self.test = self.ended = None
+        if self.evaluation and self.evaluation.iteration > event.iteration:
+            self.evaluation = None
+        if self.best and self.best.iteration > event.iteration:
+            self.best = None
         verb = "Resumed" if event.iteration else "Started"
         self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
 
-    def take_steps(self, steps: Sequence[Progress]) -> None:
+    def take_steps(self, averaged: Sequence[Step]) -> None:
         """Learn of some meta-steps, in order: the same as to take one by one, and much faster."""
-        if not steps:
+        if not averaged:
             return
+        steps = [step.progress for step in averaged]
         last = steps[-1]
         self.latest, self.evaluating = last, None
         iterations, seconds = [step.iteration for step in steps], [step.seconds for step in steps]
-        self.meta_loss.extend(iterations, seconds, [step.meta_loss for step in steps])
+        self.meta_loss.extend(iterations, seconds, [s.meta_loss for s in steps], [s.meta_loss for s in averaged])
         self.grad_norm.extend(iterations, seconds, [step.grad_norm for step in steps])
         if last.accuracy is not None:
-            self.accuracy.extend(iterations, seconds, [math.nan if s.accuracy is None else s.accuracy for s in steps])
+            accuracies = [math.nan if step.accuracy is None else step.accuracy for step in steps]
+            self.accuracy.extend(iterations, seconds, accuracies, [step.accuracy for step in averaged])
         self._recent += [steps[0], last] if last is not steps[0] else [last]
         while len(self._recent) > 2 and last.seconds - self._recent[1].seconds > RATE_WINDOW:
             self._recent.popleft()
@@ -174,13 +214,16 @@ class Monitor:
         self.evaluation, self.evaluating = event.evaluation, None
         evaluation = event.evaluation
         self.views = event.views or self.views
-        self.val_loss.add(evaluation.iteration, self.seconds, evaluation.loss.mean[-1])
-        if evaluation.accuracy:
-            self.val_accuracy.add(evaluation.iteration, self.seconds, evaluation.accuracy.mean[-1])
+        self.add_validation(evaluation, self.seconds)
         if event.best:
             self.best = evaluation
-        best = ", best so far" if event.best else ""
-        self._say(evaluation.iteration, f"Validation: {headline(evaluation)}{best}", "good" if event.best else "plain")
+        self.journal.append(validation_line(evaluation, best=event.best))
+
+    def add_validation(self, evaluation: Evaluation, seconds: float) -> None:
+        """Add a validation to the curves, as nan where most of its tasks diverged."""
+        for history, curve in ((self.val_loss, evaluation.loss), (self.val_accuracy, evaluation.accuracy)):
+            if curve:
+                history.add(evaluation.iteration, seconds, curve.mean[-1] if evaluation.is_finite else math.nan)
 
     def _checkpointed(self, event: Checkpointed) -> None:
         if event.kind != "last":  # the validation that was best has its own line
@@ -189,7 +232,24 @@ class Monitor:
             self.journal.pop()
         self._say(event.iteration, CHECKPOINT_SAVED)
 
+    def forget_changes(self, iteration: int) -> None:
+        """Forget the changes from `iteration` on, where the run was resumed: they are made again, or are undone."""
+        self.changes = [made for made in self.changes if made.iteration < iteration]
+
+    @property
+    def undoable(self) -> list[LiveChange]:
+        """The changes that hold, in order: a change back to the value before takes its predecessor away."""
+        holding: list[LiveChange] = []
+        for made in self.changes:
+            if holding and (made.path, made.new) == (holding[-1].path, holding[-1].old):
+                holding.pop()
+            else:
+                holding.append(made)
+        return holding
+
     def _tweak(self, event: Tweaked) -> None:
+        if KNOBS[event.path].live and event.old != event.new:  # others are how a resumed run is computed
+            self.changes.append(LiveChange(event.iteration, self.seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
         label = KNOBS[event.path].label
         self._say(event.iteration, f"{label} changed from {text_of(event.old)} to {text_of(event.new)}")
@@ -203,6 +263,28 @@ class Monitor:
             "stopped": "Stopped and saved",
             "interrupted": "Interrupted and saved",
         }
-        self._say(event.iteration, why.get(event.reason, event.reason), "good")
-        if event.test:
-            self._say(event.iteration, f"Test: {headline(event.test)}", "good")
+        test = event.test
+        tone: Tone = "warning" if event.warning or (test and not test.is_finite) else "good"
+        self._say(event.iteration, why.get(event.reason, event.reason), tone)
+        if event.warning:
+            self._say(event.iteration, event.warning, "warning")
+        if test:
+            self.journal.append(result_line(event.iteration, test, self.best))
+
+
+def validation_line(evaluation: Evaluation, *, best: bool) -> JournalLine:
+    """Return the journal's line for a validation."""
+    tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
+    said = f"Validation: {headline(evaluation)}{', best so far' if best else ''}"
+    return JournalLine(evaluation.iteration, said, tone)
+
+
+def result_line(iteration: int, test: Evaluation, best: Evaluation | None) -> JournalLine:
+    """Return the journal's line for a test.
+
+    Args:
+        iteration: meta-steps of the whole run.
+        best: the best validation.
+    """
+    tone: Tone = "warning" if test.diverged or not test.is_finite else "good"
+    return JournalLine(iteration, f"Test: {result_words(test, best)}", tone)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import math
 
 from metatui.learning.events import Evaluation
+from metatui.numbers import diverged, interval
 from metatui.settings import Settings
+from metatui.tui.charts.format import number, percent
 
 
 def headline(evaluation: Evaluation) -> str:
     """The result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm."""
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
-        value = f"accuracy {interval(100 * mean, 100 * ci95)} %"
+        result = f"accuracy {accuracy(mean, ci95)}"
         kind = f"{evaluation.ways}-way {evaluation.shots}-shot"
     else:
-        value, kind = f"loss {interval(mean, ci95)}", f"{evaluation.shots}-shot"
+        result, kind = f"loss {interval(mean, ci95)}", f"{evaluation.shots}-shot"
     steps = evaluation.steps[-1]
     protocol = [
         kind,
@@ -24,20 +26,36 @@ def headline(evaluation: Evaluation) -> str:
     ]
     if evaluation.batch_norm:
         protocol.append(evaluation.batch_norm.replace("_", " "))
-    return f"{value} ({', '.join(protocol)})"
+    lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+    return f"{result} ({', '.join(protocol)}){lost}"
 
 
-def interval(mean: float, half: float) -> str:
-    """A mean and the half-width of its interval: two significant digits of that, and the mean to as many decimals.
+def accuracy(mean: float, half: float) -> str:
+    """Write an accuracy and the half-width of its interval, given as fractions, in per cent."""
+    said = interval(100 * mean, 100 * half)
+    return f"{said} %" if math.isfinite(mean) else said
 
-    `1.21 ± 0.30`, `98.0 ± 1.2`, `50 ± 12`; both with an exponent where the interval is under 0.0001.
-    """
-    if not (math.isfinite(mean) and math.isfinite(half)) or half <= 0:
-        return f"{mean:.4g} ± {half:.2g}"
-    decimals = 1 - int(f"{half:.1e}".split("e")[1])
-    if decimals > 5:
-        return f"{mean:.3e} ± {half:.1e}"
-    return f"{mean:.{max(0, decimals)}f} ± {half:.{max(0, decimals)}f}"
+
+def result_words(test: Evaluation, best: Evaluation | None) -> str:
+    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    is_best = best is not None and best.iteration == test.iteration
+    which = test.checkpoint or ("best" if is_best else "last")
+    used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
+    return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
+
+
+def standing(best: Evaluation | None, last: Evaluation) -> str:
+    """Name the best validation and the last one: `best 0.413 at 2,000 · last nan`."""
+    if best is None:
+        return f"no finite validation · last {value(last)}"
+    now = f"best {value(best)} at {best.iteration:,}"
+    return now if best.iteration == last.iteration else f"{now} · last {value(last)}"
+
+
+def value(evaluation: Evaluation) -> str:
+    """Write the metric after the last inner step, without its interval; nan where most tasks diverged."""
+    mean = evaluation.final[0] if evaluation.is_finite else math.nan
+    return percent(mean) if evaluation.accuracy else number(mean)
 
 
 def split_name(split: str) -> str:

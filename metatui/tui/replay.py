@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -9,11 +10,11 @@ from metatui.errors import shown
 from metatui.knobs import KNOBS
 from metatui.learning.events import Curve, Evaluation, Started
 from metatui.runs.folder import RunFolder
-from metatui.runs.journal import Entry
+from metatui.runs.journal import Entry, last_status
 from metatui.settings import Settings
 from metatui.text import plain
-from metatui.tui.monitor import JournalLine, Monitor
-from metatui.tui.protocol import headline
+from metatui.tui.monitor import JournalLine, LiveChange, Monitor, result_line, validation_line
+from metatui.tui.smoothing import Smoother
 
 
 class Replay:
@@ -26,47 +27,63 @@ class Replay:
     def __init__(self, run: RunFolder) -> None:
         """Raises BadInput where its settings cannot be used."""
         self.run = run
-        self._metrics = run.metrics()
+        self._metrics = Smoother(run.metrics_path)
         self._trained = Monitor(run.settings())
         """Has seen the metrics, and nothing else."""
         self._seconds: dict[int, float] = {}
-        """Of training until a validation, by its meta-step."""
+        """Of training until a validation or a change, by its meta-step."""
 
     def read(self) -> Monitor:
         """All that the folder tells now. Reads files, so it is called in a thread. Raises BadInput."""
         run = self.run
-        validations = run.validations()
-        self._read_metrics([entry.iteration for entry in validations])
+        validations, journal = run.validations(), run.journal()
+        tweaks = [entry.iteration for entry in journal if entry.event == "tweaked"]
+        self._read_metrics([*(entry.iteration for entry in validations), *tweaks])
         monitor = self._trained.trained_alike(run.id, run.status().capitalize())
+        monitor.smoother = self._metrics.copy()
         for entry in validations:
-            _validated(monitor, entry, self._seconds.get(entry.iteration, monitor.seconds))
-        journal = run.journal()
+            if evaluation := _evaluation(entry, monitor.settings):
+                monitor.add_validation(evaluation, self._seconds.get(entry.iteration, monitor.seconds))
+        for entry in journal:
+            self._change(monitor, entry)
         monitor.started = next(
             (found for entry in reversed(journal) if (found := _started(entry, monitor.settings))), None
         )
-        record = run.evaluation()
+        reached = max([monitor.iteration, *(entry.iteration for entry in journal[-1:])])
+        record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
         monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
         monitor.views = run.views()
         monitor.journal.extend(line for entry in journal if (line := _line(entry, monitor.settings)))
-        if record.test:
-            monitor.journal.append(JournalLine(record.test.iteration, f"Test: {headline(record.test)}", "good"))
+        if monitor.test:
+            monitor.journal.append(result_line(journal[-1].iteration, monitor.test, monitor.best))
         return monitor
 
-    def _read_metrics(self, validated: Sequence[int]) -> None:
-        while steps := self._metrics.read_new():
-            if self._metrics.restarted:
+    def _change(self, monitor: Monitor, entry: Entry) -> None:
+        if entry.event == "started":
+            monitor.forget_changes(entry.iteration)
+        path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
+        live = isinstance(path, str) and path in KNOBS and KNOBS[path].live
+        if (
+            entry.event == "tweaked"
+            and live
+            and isinstance(old, int | float)
+            and isinstance(new, int | float)
+            and old != new
+        ):
+            seconds = self._seconds.get(entry.iteration, 0.0)
+            monitor.changes.append(LiveChange(entry.iteration, seconds, str(path), old, new))
+
+    def _read_metrics(self, wanted_at: Sequence[int]) -> None:
+        while True:
+            steps, replaced = self._metrics.read()
+            if replaced:
                 self._trained = Monitor(self._trained.settings)
                 self._seconds.clear()
+            if not steps:
+                return
             self._trained.take_steps(steps)
-            wanted = set(validated) - self._seconds.keys()
-            self._seconds |= {step.iteration: step.seconds for step in steps if step.iteration in wanted}
-
-
-def _validated(monitor: Monitor, entry: Entry, seconds: float) -> None:
-    for history, key in ((monitor.val_loss, "loss"), (monitor.val_accuracy, "accuracy")):
-        value = entry.details.get(key)
-        if isinstance(value, int | float):
-            history.add(entry.iteration, seconds, float(value))
+            wanted = set(wanted_at) - self._seconds.keys()
+            self._seconds |= {p.iteration: p.seconds for p, *_ in steps if p.iteration in wanted}
 
 
 def _started(entry: Entry, settings: Settings) -> Started | None:
@@ -97,10 +114,7 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
             return JournalLine(when, told)
         case "evaluated":
             evaluation = _evaluation(entry, settings)
-            best = ", best so far" if details.get("best") is True else ""
-            if evaluation is None:
-                return None
-            return JournalLine(when, f"Validation: {headline(evaluation)}{best}", "good" if best else "plain")
+            return validation_line(evaluation, best=details.get("best") is True) if evaluation else None
         case "warned":
             return JournalLine(when, _text(details, "text"), "warning")
         case "noted":
@@ -109,6 +123,9 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
             return JournalLine(when, _text(details, "sentence"), "error")
         case "interrupted":
             return JournalLine(when, "Interrupted", "warning")
+        case "finished" if warning := details.get("warning"):
+            said = plain(warning, limit=1000) if isinstance(warning, str) else shown(warning)
+            return JournalLine(when, f"Finished. {said}", "warning")
         case "finished" | "stopped" | "paused" | "resumed":
             return JournalLine(when, entry.event.capitalize())
         case _:
@@ -134,16 +151,24 @@ def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
         iteration=entry.iteration,
         steps=(step,),
         loss=loss,
-        accuracy=_curve(known, "accuracy"),
+        accuracy=_curve(known, "accuracy") if settings.is_classification else None,
         seconds=0.0,
+        inner_lr=_number(known, "inner_lr") if known.get("inner_lr") is not None else None,
+        diverged=diverged if type(diverged := known.get("diverged")) is int else None,
     )
 
 
 def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
-    mean, ci95 = details.get(key), details.get(f"{key}_ci95")
-    if not isinstance(mean, int | float) or not isinstance(ci95, int | float):
-        return None
-    return Curve((float(mean),), (float(ci95),))
+    mean, ci95 = _number(details, key), _number(details, f"{key}_ci95")
+    return None if mean is None or ci95 is None else Curve((mean,), (ci95,))
+
+
+def _number(details: Mapping[str, Any], key: str) -> float | None:
+    """A detail that is a number; JSON has null for one that is not finite. None where there is none."""
+    value = details.get(key, "")
+    if value is None:
+        return math.nan
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:

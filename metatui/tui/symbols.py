@@ -49,6 +49,8 @@ class Glyphs:
     """A progress bar's filled cell."""
     todo: str
     vertical: str
+    dashed: str
+    """A vertical line that stands back."""
     thumb: str
     """The part of a scroll bar that says where one is."""
     horizontal: str
@@ -63,22 +65,22 @@ class Glyphs:
 _UNICODE: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="━", bullet="•",
     up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
-    vertical="│", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
+    vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
     heavy_border="heavy",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
     levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
-    vertical="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
+    vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
     heavy_border="double",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
     levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", ramp=" .:-=+*#%@", sample="*", bullet="*",
     up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
-    todo="-", vertical="|", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+", border="ascii",
-    heavy_border="ascii",
+    todo="-", vertical="|", dashed=":", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+",
+    border="ascii", heavy_border="ascii",
 )  # fmt: skip
 
 GLYPHS: Final[Mapping[Symbols, Glyphs]] = {
@@ -127,7 +129,7 @@ _ASCII_TEXT: Final = str.maketrans(
         "α": "alpha", "β": "beta", "γ": "gamma", "ε": "epsilon", "η": "eta", "θ": "theta", "λ": "lambda", "μ": "mu",
         "π": "pi", "σ": "sigma", "φ": "phi", "Δ": "Delta", "∇": "grad ", "°": " deg", "²": "^2", "³": "^3",
         "’": "'", "‘": "'", "“": '"', "”": '"', "\u00a0": " ", "\u202f": " ",
-        "│": "|", "─": "-", "━": "-", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+",
+        "│": "|", "┊": ":", "─": "-", "━": "-", "└": "+", "┘": "+", "┌": "+", "┐": "+", "┤": "+", "├": "+", "┬": "+",
         "┴": "+", "┼": "+", "█": "#", "▇": "#", "▀": '"', "▄": "_", "░": ".", "▒": ":", "▓": "%", "⏸": "=", "⏵": ">",
     }
 )  # fmt: skip

@@ -10,11 +10,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from typing import BinaryIO
 
 from metatui.tui.wire import Screen
-
-LARGEST_LOG = 4 * 1024 * 1024
 
 
 class Outlet(io.TextIOWrapper):
@@ -56,16 +54,12 @@ class Outlet(io.TextIOWrapper):
 
 
 @contextmanager
-def own_terminal(log: Path) -> Iterator[Outlet]:
-    """Point file descriptors 1 and 2 at `log` while the app runs. Gives what the app is drawn on.
+def own_terminal(log: BinaryIO) -> Iterator[Outlet]:
+    """Redirect file descriptors 1 and 2 to `log` while the app runs. Yields the stream that the app draws on.
 
     Native libraries (CUDA, NCCL, OpenMP) write to the descriptors themselves. Textual measures the terminal by
-    `sys.__stdout__` and draws on `sys.__stderr__`, so these become duplicates of what 1 and 2 were.
+    `sys.__stdout__` and draws on `sys.__stderr__`, so these become duplicates of the original 1 and 2.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with suppress(OSError):
-        if log.stat().st_size > LARGEST_LOG:
-            log.replace(log.with_suffix(".old.log"))
     sys.stdout.flush()
     sys.stderr.flush()
     # Where standard error goes to a file, the app is drawn on standard output.
@@ -73,24 +67,24 @@ def own_terminal(log: Path) -> Iterator[Outlet]:
     errors = os.dup(2)
     before = sys.__stdout__, sys.__stderr__
     streams = [Outlet(descriptor) for descriptor in kept]
-    with log.open("a", encoding="utf-8") as file:
-        handler = logging.StreamHandler(file)
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-        logging.getLogger("metatui").addHandler(handler)
-        try:
-            os.dup2(file.fileno(), 1)
-            os.dup2(file.fileno(), 2)
-            faulthandler.enable(file)  # the last words of a crash in native code
-            sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
-            yield streams[1]
-        finally:
-            faulthandler.disable()
-            sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
-            for stream in streams:
-                with suppress(OSError):  # the terminal may be gone
-                    stream.close()  # which flushes, and leaves the descriptor
-            os.dup2(kept[0], 1)
-            os.dup2(errors, 2)
-            for descriptor in (*kept, errors):
-                os.close(descriptor)
-            logging.getLogger("metatui").removeHandler(handler)
+    handler = logging.StreamHandler(io.TextIOWrapper(log, encoding="utf-8", errors="replace", write_through=True))
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.getLogger("metatui").addHandler(handler)
+    try:
+        os.dup2(log.fileno(), 1)
+        os.dup2(log.fileno(), 2)
+        faulthandler.enable(log)  # the traceback of a crash in native code
+        sys.__stdout__, sys.__stderr__ = streams  # type: ignore[misc]
+        yield streams[1]
+    finally:
+        faulthandler.disable()
+        sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
+        for stream in streams:
+            with suppress(OSError):  # the terminal may be gone
+                stream.close()  # which flushes, and leaves the descriptor
+        os.dup2(kept[0], 1)
+        os.dup2(errors, 2)
+        for descriptor in (*kept, errors):
+            os.close(descriptor)
+        logging.getLogger("metatui").removeHandler(handler)
+        handler.stream.detach()  # the caller closes the log

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Protocol
 
 from metatui import paths
 from metatui.errors import MetatuiError
-from metatui.learning.events import Command, Event, Failed
+from metatui.learning.events import Command, Event, Failed, Progress
 from metatui.learning.packing import told_of_packing
 from metatui.tui.mailbox import Mailbox
 
 # What the first frame needs none of is imported where it is used.
 if TYPE_CHECKING:
     from metatui.runs.folder import RunFolder
+    from metatui.tui.smoothing import Smoother
 
 log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ class SessionLike(Protocol):
 class Training:
     """One run that is followed, from the moment it is asked for; commands given before it is ready wait for it."""
 
-    def __init__(self, opening: Callable[[], SessionLike]) -> None:
+    def __init__(self, opening: Callable[[], SessionLike], smoother: Smoother | None = None) -> None:
+        """`smoother` has seen the meta-steps that are known already, where there are any."""
         self.mailbox = Mailbox()
         self.opened = threading.Event()
         """Set when the run trains, or cannot."""
@@ -55,6 +57,7 @@ class Training:
         self.packed: tuple[int, int] | None = None
         """How many images are packed, and of how many, where that comes before the training."""
         self._opening = opening
+        self._smoother = smoother
         self._lock = threading.Lock()
         self._session: SessionLike | None = None
         self._waiting: list[Command] = []
@@ -101,6 +104,8 @@ class Training:
             self.over.set()
 
     def _follow(self) -> None:
+        from metatui.tui.smoothing import Smoother
+
         with told_of_packing(self._see_packed):
             session = self._opening()
         with self._lock:
@@ -110,8 +115,10 @@ class Training:
             if self._left:
                 session.close()
         self.opened.set()
+        smoother = self._smoother or Smoother(session.run.metrics_path)
         for event in session:
-            self.mailbox.put(event)
+            # Averaged here, as the mailbox leaves meta-steps out where the app does not keep up.
+            self.mailbox.put(smoother.step(event) if isinstance(event, Progress) else event)
 
     def _see_packed(self, done: int, total: int) -> None:
         self.packed = done, total

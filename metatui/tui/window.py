@@ -30,6 +30,8 @@ from metatui.tui.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
 
 if TYPE_CHECKING:
+    from rich.console import RenderableType
+
     from metatui.tui.panes.presets_tab import PresetsTab
     from metatui.tui.panes.runs_tab import RunsTab
 
@@ -119,6 +121,11 @@ class Window(App[None], inherit_bindings=False):
     def situation(self) -> Situation:
         """What decides which actions make sense now."""
         raise NotImplementedError
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Exit with code 1, also where Textual gives up outside of its message loop."""
+        self._return_code = 1
+        super().panic(*renderables)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()

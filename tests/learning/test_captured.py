@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict
+from typing import Any
 
 import pytest
 import torch
 
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
 from metatui.learning.algorithms.maml import MAML
-from metatui.learning.events import Change, Event, Failed, Noted, Progress
+from metatui.learning.engines.base import MetaGradient
+from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
 from metatui.learning.experiment import set_up
-from metatui.learning.graphs.captured import CapturedStep, CaptureFailed
+from metatui.learning.graphs import captured as graphs
+from metatui.learning.graphs.captured import KEPT, CapturedStep, CaptureFailed, captures, capturing
 from metatui.learning.trainer import SEEN_EVERY, Trainer
 from metatui.settings import Settings
 
@@ -134,3 +138,200 @@ def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
     assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
+
+
+def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """How many tasks the batched engine is given at each call, on a device with memory for so many."""
+    real, given = BatchedEngine.meta_gradient, []
+
+    def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
+        given.append(len(episodes))
+        if len(episodes) > most:
+            raise RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`")
+        return real(self, theta, episodes, *rest, **options)
+
+    monkeypatch.setattr(BatchedEngine, "meta_gradient", meta_gradient)
+    return given
+
+
+def test_a_graph_takes_tasks_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(compute__precision="float64", compute__tasks_at_once=2, algorithm__meta_batch=5)
+    expected = steps(list(Trainer(settings).events()))
+    trainer, given = captured(settings), tasks_given(monkeypatch, most=2)
+    events = list(trainer.events())
+    assert given[:3] == [2, 2, 1]
+    assert [e.iteration for e in events if isinstance(e, Noted)] == [0]
+    assert [e.meta_loss for e in steps(events)] == pytest.approx([e.meta_loss for e in expected], rel=1e-9)
+
+
+def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    given = tasks_given(monkeypatch, most=1)
+    events = list(captured(tiny(algorithm__meta_batch=4)).events())
+    assert isinstance(events[-1], Finished)
+    assert given[:3] == [4, 2, 1]
+    assert [e.text for e in events if isinstance(e, Noted)] == [
+        "cpu is out of memory with 4 tasks at once",
+        "cpu is out of memory with 2 tasks at once",
+        "Meta-steps are one CUDA graph each from here on",
+    ]
+
+
+def test_a_larger_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    tasks_given(monkeypatch, most=3)
+    trainer, events = captured(tiny(training__iterations=30)), []
+    for event in trainer.events():
+        if isinstance(event, Progress) and event.iteration == 10:
+            trainer.submit(Change("algorithm.meta_batch", 6))
+        events.append(event)
+    assert isinstance(events[-1], Finished)
+    assert [(e.path, e.new) for e in events if isinstance(e, Tweaked)] == [
+        ("algorithm.meta_batch", 6),
+        ("compute.tasks_at_once", 3),
+    ]
+    assert [e.iteration for e in steps(events)] == list(range(1, 31))
+
+
+def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
+    def no_memory(function: Callable[[], None]) -> Callable[[], None]:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    settings = tiny(algorithm__meta_batch=2)
+    events = list(captured(settings, no_memory).events())
+    assert [e.text for e in events if isinstance(e, Noted)] == [
+        "cpu is out of memory with 2 tasks at once",
+        "The batched engine goes on without CUDA graphs: cpu is out of memory with one task at once",
+    ]
+    assert len(steps(events)) == 20
+
+
+def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
+    algorithm = captured(settings := tiny()).algorithm
+    assert algorithm.capture(range(3), settings.algorithm)
+    algorithm.free_memory()
+    assert algorithm.captures is not None
+    assert not algorithm.captures.has(algorithm.sample(range(3)), settings.algorithm)
+
+
+def test_an_empty_graph_is_refused(tiny: Make) -> None:
+    def empty(function: Callable[[], None]) -> Callable[[], None]:
+        function()
+        return lambda: None
+
+    settings = tiny()
+    events = list(captured(settings, empty).events())
+    (note,) = [e for e in events if isinstance(e, Noted)]
+    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (a replay")
+    expected = steps(list(Trainer(settings).events()))
+    assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
+
+
+def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
+    trainer = captured(settings := tiny())
+    algorithm = trainer.algorithm
+    assert isinstance(algorithm, MAML)
+
+    def elsewhere(function: Callable[[], None]) -> Callable[[], None]:
+        state = (algorithm.flat.vector, *algorithm.outer.moments)
+
+        def replay() -> None:
+            before = [t.clone() for t in state]
+            function()
+            for tensor, kept in zip(state, before, strict=True):
+                tensor.copy_(kept)
+
+        return replay
+
+    step = CapturedStep(algorithm.engine, algorithm.flat, algorithm.outer, first_order=False, record=elsewhere)
+    with pytest.raises(CaptureFailed, match="leaves the parameters unmoved"):
+        step.capture(algorithm.sample(range(3)), settings.algorithm)
+
+
+def test_captures_not_used_for_longest_are_dropped(tiny: Make) -> None:
+    algorithm = captured(settings := tiny()).algorithm
+    sizes = range(1, KEPT + 1)
+    assert all(algorithm.capture(range(size), settings.algorithm) for size in sizes)
+    algorithm.meta_step(range(1), settings.algorithm, 0.01)
+    assert algorithm.capture(range(KEPT + 1), settings.algorithm)
+    assert algorithm.captures is not None
+    kept = [
+        size for size in range(1, KEPT + 2) if algorithm.captures.has(algorithm.sample(range(size)), settings.algorithm)
+    ]
+    assert kept == [1, *range(3, KEPT + 2)]
+
+
+def test_what_is_captured(tiny: Make) -> None:
+    cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
+
+    def asked(device: torch.device, **changes: str | bool) -> bool:
+        settings = tiny(**changes)
+        return captures(settings, set_up(settings).engine, device)
+
+    assert asked(cuda)
+    assert asked(cuda, compute__engine="loop", algorithm__name="fomaml")
+    assert not asked(cpu)
+    assert not asked(cuda, compute__cuda_graphs=False)
+    assert not asked(cuda, algorithm__name="reptile")
+    assert not asked(cuda, compute__engine="higher")
+
+
+class Graph:
+    """A CUDA graph whose methods are noted, and fail as told."""
+
+    def __init__(self, fails: str = "") -> None:
+        self.calls: list[str] = []
+        self._fails = fails
+
+    def _called(self, name: str) -> None:
+        self.calls.append(name)
+        if name == self._fails:
+            raise RuntimeError(name)
+
+    def capture_begin(self, *, pool: object) -> None:
+        self._called("begin")
+
+    def capture_end(self) -> None:
+        self._called("end")
+
+    def reset(self) -> None:
+        self._called("reset")
+
+
+@pytest.mark.parametrize(
+    ("fails", "body", "calls"),
+    [
+        ("", False, ["begin", "end"]),
+        ("", True, ["begin", "end", "reset"]),
+        ("begin", False, ["begin", "end", "reset"]),
+        ("end", False, ["begin", "end", "reset"]),
+        ("end", True, ["begin", "end", "reset"]),
+    ],
+)
+def test_a_failed_capture_ends(fails: str, body: bool, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = []
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
+    monkeypatch.setattr(torch._C, "_cuda_endAllocateToPool", lambda *where: ended.append(where), raising=False)
+    graph: Any = Graph(fails)
+
+    def run() -> None:
+        with capturing(graph, (0, 1)):
+            if body:
+                raise ValueError("body")
+
+    if fails or body:
+        with pytest.raises((RuntimeError, ValueError), match="body" if body else fails):
+            run()
+        assert ended == [(1, (0, 1))]
+    else:
+        run()
+        assert not ended
+    assert graph.calls == calls
+
+
+def test_a_released_pool_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    handles = iter([(0, 1), (0, 2)])
+    monkeypatch.setattr(graphs, "free_unused_memory", lambda device: None)
+    monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))
+    made = graphs.CudaGraphs(torch.device("cuda"))
+    assert made.pool() == made.pool() == (0, 1)
+    made.release()
+    assert made.pool() == (0, 2)

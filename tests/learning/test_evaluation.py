@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.stats import t as student
 from torch.func import functional_call
 
 from metatui.errors import BadInput
 from metatui.knobs import parse
-from metatui.learning.evaluation import predictions
+from metatui.learning.evaluation import DIVERGED, Measured, diverged, predictions, summary
 from metatui.learning.events import RegressionView
 from metatui.learning.experiment import set_up
 from metatui.learning.inner import InnerLoop
@@ -127,3 +130,55 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
     covered = (mean.abs() <= half).double().mean().item()
     # Four standard errors of a proportion of 2,000.
     assert covered == pytest.approx(0.95, abs=4 * (0.95 * 0.05 / 2000) ** 0.5)
+
+
+def losses(before: Sequence[float], after: Sequence[float]) -> torch.Tensor:
+    return torch.tensor([before, after], dtype=torch.float64).T
+
+
+def test_a_regression_task_diverges_far_above_its_loss_before_adaptation() -> None:
+    far, near = 2.0 * DIVERGED * 1.01, 2.0 * DIVERGED * 0.99
+    after = [0.1, near, far, math.inf, math.nan, -math.inf]
+    assert diverged(losses([2.0] * 6, after), regression=True).tolist() == [False, False, True, True, True, True]
+    assert diverged(losses([2.0] * 6, after), regression=False).tolist() == [False, False, False, True, True, True]
+
+
+def test_a_task_that_fits_before_adaptation_is_held_against_the_median() -> None:
+    assert diverged(losses([1e-9, 2.0, 2.0], [0.5, 0.5, 0.5]), regression=True).tolist() == [False] * 3
+    assert diverged(losses([1e9, 2.0, 2.0], [1e10, 1e10, 0.5]), regression=True).tolist() == [False, True, False]
+    assert diverged(losses([math.nan] * 2, [math.nan, 1.0]), regression=True).tolist() == [True, False]
+
+
+positive = st.floats(1e-6, 1e6)
+
+
+@given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20), positive)
+def test_divergence_does_not_depend_on_the_unit_of_the_loss(tasks: list[tuple[float, float]], unit: float) -> None:
+    loss = torch.tensor(tasks, dtype=torch.float64)
+    scale = 2.0 ** round(math.log2(unit))  # exact
+    assert diverged(loss, regression=True).equal(diverged(scale * loss, regression=True))
+
+
+def measured(loss: torch.Tensor, accuracy: torch.Tensor | None = None) -> Measured:
+    return Measured("test", 10, loss, accuracy, 1.0)
+
+
+def test_means_are_over_the_tasks_that_did_not_diverge(tiny: Make) -> None:
+    kept = losses([2.0, 3.0, 4.0], [0.1, 0.2, 0.3])
+    whole = summary(measured(kept), tiny(), iteration=5)
+    assert (whole.diverged, whole.inner_lr) == (0, 0.01)
+    with_one = summary(measured(torch.cat([kept, losses([2.0], [1e30])])), tiny(), iteration=5)
+    assert (with_one.tasks, with_one.diverged, with_one.is_finite) == (4, 1, True)
+    assert (with_one.loss, with_one.steps) == (whole.loss, whole.steps)
+
+
+def test_there_is_no_mean_where_most_tasks_diverged(tiny: Make) -> None:
+    lost = summary(measured(losses([2.0] * 4, [0.1, 0.2, 1e30, math.nan])), tiny(), iteration=5)
+    assert (lost.diverged, lost.is_finite) == (2, False)
+    assert all(math.isnan(value) for value in (*lost.loss.mean, *lost.loss.ci95))
+    hits = torch.tensor([[0.2, 1.0], [0.2, 1.0], [0.2, 0.2], [0.2, 0.2]], dtype=torch.float64)
+    glyphs = tiny(task__source="glyphs", model__filters=2)
+    images = summary(measured(losses([1.0] * 4, [1e30, 0.2, 0.3, math.nan]), hits), glyphs, iteration=5)
+    assert images.diverged == 1, "a large finite cross-entropy is a wrong answer with confidence"
+    assert images.accuracy
+    assert images.accuracy.mean[-1] == pytest.approx((1 + 1 + 0.2) / 3)

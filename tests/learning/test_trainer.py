@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -17,8 +17,10 @@ from metatui.learning.events import (
     Checkpoint,
     Checkpointed,
     Command,
+    Curve,
     Evaluate,
     Evaluated,
+    Evaluation,
     Event,
     Failed,
     Finished,
@@ -362,3 +364,59 @@ def test_diverged_gradients_leave_theta_alone(tiny: Make) -> None:
     with pytest.raises(Diverged):
         trainer.algorithm.outer.step(gradients, lr=1.0, clip=0.0)  # type: ignore[attr-defined]
     assert all(torch.equal(p, theta[name]) for name, p in trainer.algorithm.theta.items())
+
+
+def validated(
+    make: Make, monkeypatch: pytest.MonkeyPatch, results: list[tuple[float, int]], *commands: Command, **changes: Any
+) -> list[Event]:
+    """Events of a run in which each evaluation in turn has this loss and so many diverged tasks of 4; the last of them
+    is the test. `commands` come after the first validation."""
+    left = iter(results)
+
+    def evaluate(
+        experiment: Any, theta: Params, *, iteration: int, split: str, **_: Any
+    ) -> Generator[int, None, Evaluation]:
+        yield from ()
+        loss, diverged = next(left)
+        rate = experiment.settings.algorithm.inner_lr
+        curve = Curve((loss,), (0.1,))
+        return Evaluation(split, 4, 10, 10, None, None, iteration, (0,), curve, None, 1.0, rate, diverged)
+
+    monkeypatch.setattr("metatui.learning.trainer.evaluate", evaluate)
+    trainer = Trainer(make(evaluation__every=4, training__iterations=4 * (len(results) - 1), **changes))
+    return list(when(trainer, 4, *commands))
+
+
+def test_the_first_validation_that_is_finite_is_the_best(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    events = validated(tiny, monkeypatch, [(math.nan, 4), (9.0, 0), (math.nan, 3), (math.inf, 4), (9.0, 0)])
+    assert [event.best for event in of(Evaluated, events)] == [False, True, False, False]
+    (finished,) = of(Finished, events)
+    assert finished.test
+    assert (finished.test.iteration, finished.test.checkpoint, finished.warning) == (8, "best", None)
+
+
+def test_fewer_diverged_tasks_are_better_than_a_better_mean_of_the_others(
+    tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events = validated(tiny, monkeypatch, [(0.1, 1), (5.0, 0), (0.2, 1), (4.0, 0), (4.0, 0)])
+    assert [event.best for event in of(Evaluated, events)] == [True, True, False, True]
+
+
+def test_two_diverged_validations_in_a_row_are_warned_of_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    nan = (math.nan, 4)
+    results = [(1.0, 0), nan, (1.0, 0), nan, nan, nan, (1.0, 0)]
+    events = validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
+    (warned,) = of(Warned, events)
+    assert (warned.iteration, warned.text) == (
+        20,
+        "Tasks diverged in two validations in a row (4 of 4 in the last): lower algorithm.outer_lr (now 0.01, 0.001 at "
+        "the best validation)",
+    )
+
+
+def test_a_test_in_which_tasks_diverged_is_not_a_plain_success(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    (finished,) = of(Finished, validated(tiny, monkeypatch, [(1.0, 0), (2.0, 1)]))
+    assert finished.warning == (
+        "1 of 4 test tasks diverged: lower algorithm.inner_lr (now 0.01) or algorithm.outer_lr (now 0.001) and train "
+        "again"
+    )

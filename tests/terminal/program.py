@@ -105,7 +105,11 @@ class Program(Terminal):
         return bool(ready) or not over
 
     def press(self, key: str) -> None:
-        os.write(self._terminal, KEYS.get(key) or key.encode())
+        self.send(KEYS.get(key) or key.encode())
+
+    def send(self, data: bytes) -> None:
+        """Send bytes as they are."""
+        os.write(self._terminal, data)
 
     def resize(self, columns: int, rows: int) -> None:
         self.emulator.resize(columns, rows)

@@ -197,7 +197,8 @@ STYLE = Style()
 @settings(max_examples=60, deadline=None)
 def test_episodes_fit_in_any_space(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
     look = Look(
-        symbols, dark=True, ansi=False, monochrome=False, text=STYLE, title=STYLE, muted=STYLE, key=STYLE
+        symbols, dark=True, ansi=False, monochrome=False,
+        text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
     )  # fmt: skip
     rows = drawn_episode(episode(1, ways), step, "hue-blue", (width, height), look, Canvas())
     assert [width_of(row) for row in rows] == [width] * height

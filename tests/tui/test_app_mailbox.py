@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from metatui.learning.events import Event, Finished, Paused, Progress, Warned
+from metatui.learning.events import Finished, Paused, Warned
 from metatui.settings import Settings
-from metatui.tui.mailbox import MOST_OTHERS, MOST_PROGRESS, Mailbox
+from metatui.tui.history import Step
+from metatui.tui.mailbox import MOST_OTHERS, MOST_PROGRESS, Mailbox, News
 from metatui.tui.monitor import Monitor
 from tests.tui.fakes import progress
 
 
 def test_events_come_out_in_order_and_once() -> None:
     box = Mailbox()
-    events: list[Event] = [progress(1), Paused(1), progress(2), Finished(2, "stopped", 1.0, None)]
+    events: list[News] = [Step(progress(1)), Paused(1), Step(progress(2)), Finished(2, "stopped", 1.0, None)]
     for event in events:
         box.put(event)
     assert box.drain() == events
@@ -21,11 +22,11 @@ def test_events_come_out_in_order_and_once() -> None:
 def test_a_frozen_terminal_costs_detail_and_not_memory() -> None:
     box = Mailbox()
     for iteration in range(1, 20 * MOST_PROGRESS):
-        box.put(progress(iteration))
+        box.put(Step(progress(iteration)))
         if iteration % 1000 == 0:
             box.put(Warned(iteration, "still here"))
     kept = box.drain()
-    steps = [event.iteration for event in kept if isinstance(event, Progress)]
+    steps = [event.progress.iteration for event in kept if isinstance(event, Step)]
     assert len(steps) <= MOST_PROGRESS
     assert steps[-1] == 20 * MOST_PROGRESS - 1
     assert steps == sorted(steps)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from textual.pilot import Pilot
 from textual.widgets import Input
 
 from metatui.knobs import change
-from metatui.learning.events import Evaluated, Finished, Warned
+from metatui.learning.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.settings import Settings
 from metatui.tui.laboratory import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
@@ -65,6 +67,26 @@ def test_training(make: Make, sessions: FakeSessions, snap_compare: Compare, siz
 @pytest.mark.parametrize("size", SIZES)
 def test_images(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
     assert snap_compare(make(GLYPHS), terminal_size=size, run_before=training(sessions, 300, end=True))
+
+
+@pytest.mark.parametrize("size", SIZES[:2])
+def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
+    """A learning rate is raised, validations diverge, and the change is undone."""
+
+    async def run(pilot: Pilot[None]) -> None:
+        app = pilot.app
+        assert isinstance(app, MetatuiApp)
+        await training(sessions, 300)(pilot)
+        session = sessions.session
+        assert session is not None
+        nan = (math.nan,) * 3
+        lost = replace(evaluation(session.settings, 400), loss=Curve(nan, nan), diverged=100)
+        session.emit(Tweaked(300, "algorithm.inner_lr", 0.01, 0.1), *map(progress, range(301, 401)))
+        session.emit(Evaluated(lost, (), best=False), Tweaked(400, "algorithm.inner_lr", 0.1, 0.01))
+        session.emit(*map(progress, range(401, 501)))
+        await session.heard(app, pilot)
+
+    assert snap_compare(make(), terminal_size=size, run_before=run)
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])

@@ -28,6 +28,7 @@ from metatui.tui.panes.work import PANES
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.screens.help import HelpScreen
 from metatui.tui.screens.save_preset import SavePresetScreen
+from metatui.tui.words import Words
 from tests.tui.fakes import FakeSessions, progress, saved_run
 
 SIZE = (120, 40)
@@ -178,6 +179,22 @@ async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: 
         await settled(app, pilot)
         assert app.tab == "work"
         assert app.form.assessment.settings == GLYPHS
+
+
+async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.panes.runs_tab.MOST_LISTED", 2)
+    for day in (1, 2, 3):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{day}-000000", steps=1)
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("2")
+        await settled(app, pilot)
+        listed = [run.id for run in app.runs_tab._shown]
+        assert listed == ["maml-sinusoid-20260103-000000", "maml-sinusoid-20260102-000000"]
+        assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", Words).render())
+        await pilot.press("slash", *"20260101")
+        await pilot.pause()
+        assert [run.id for run in app.runs_tab._shown] == ["maml-sinusoid-20260101-000000"]
 
 
 async def test_a_run_is_deleted_only_after_a_question(make: Make, runs_dir: Path) -> None:

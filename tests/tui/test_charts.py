@@ -32,7 +32,17 @@ HOSTILE = st.floats() | st.sampled_from(EDGES)
 
 def look(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> Look:
     plain = Style()
-    return Look(symbols, dark=True, ansi=False, monochrome=monochrome, text=plain, title=plain, muted=plain, key=plain)
+    return Look(
+        symbols,
+        dark=True,
+        ansi=False,
+        monochrome=monochrome,
+        text=plain,
+        title=plain,
+        muted=plain,
+        key=plain,
+        warning=plain,
+    )
 
 
 def text(rows: Sequence[Row]) -> list[str]:
@@ -216,7 +226,7 @@ def some(kind):
     return [(i * 1.0, random.gauss(0, 1) * 10 ** random.uniform(-300, 300)) for i in range(count)]
 for number in range(4000):
     width, height = SIZES[min(number % 9, 7)] if number % 200 == 7 else random.choice(SIZES[:7])
-    look = Look(random.choice(list(Symbols)), True, False, False, Style(), Style(), Style(), Style())
+    look = Look(random.choice(list(Symbols)), True, False, False, *[Style()] * 5)
     kinds = random.choices(["constant", "hostile", "gaps", "wide"], k=random.randrange(4))
     styles = random.choices(["line", "points"], k=3)
     series = tuple(Series(kind, "red", some(kind), style) for kind, style in zip(kinds, styles))
@@ -313,7 +323,7 @@ def test_an_empty_chart_says_what_to_do_next() -> None:
 
 def test_where_no_curve_fits_the_last_values_are_in_words() -> None:
     series = (Series("train", palette.TRAIN, ((0.0, 1.0), (1.0, 0.25), (2.0, math.nan))),)
-    assert "train 0.250" in text(paint(Picture(series, title="Meta-loss"), 30, 3, look(), Canvas()))[1]
+    assert "train nan" in text(paint(Picture(series, title="Meta-loss"), 30, 3, look(), Canvas()))[1]
 
 
 @given(st.lists(HOSTILE, max_size=80), st.integers(1, 4))

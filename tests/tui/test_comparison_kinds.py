@@ -7,6 +7,8 @@ from dataclasses import replace
 from metatui.knobs import change
 from metatui.runs.comparison import Comparison, Protocol, RunResult, TrainingCurve
 from metatui.runs.comparison.pairs import pairs
+from metatui.runs.comparison.values import Averages, LiveChange, Reached
+from metatui.smoothing import DECAYS
 from metatui.tui.comparing.curves import View, adaptation, training
 from metatui.tui.comparing.kinds import colours, kinds
 from tests.comparisons import SINUSOID, result
@@ -52,3 +54,23 @@ def test_the_legend_names_each_kind_once() -> None:
         lines = [series for series in picture.series if series.style == "line"]
         assert [series.name for series in lines] == ["MAML (3 seeds)", "", "", "reptile 0", "scratch 0"]
         assert [series.colour for series in lines] == ["hue-blue"] * 3 + ["hue-orange", "hue-green"]
+
+
+def test_training_curves_are_smoothed_as_in_the_work_tab_and_marked() -> None:
+    change = LiveChange(Reached(1, 4, 0.1), "inner_lr 0.1")
+    averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)
+    curve = replace(CURVE, changes=(change,), averages=averages)
+    comparison = compared(*(replace(run(name, 0), training=curve) for name in ("maml", "reptile")))
+    view = View()
+    titles = []
+    for _ in range(1 + len(DECAYS)):
+        titles.append(training(comparison, view).title)
+        view = view.next_smoothing()
+    assert titles[0] == "Meta-loss in training, smoothed over 1 meta-steps"
+    assert view == View()
+    picture = training(comparison, View(smoothing=2, against="tasks"))
+    assert picture.title == "Meta-loss in training, smoothed 0.9"
+    assert list(picture.series[0].points) == [(4, 0.9), (8, 0.45)]
+    assert [(mark.x, mark.label, mark.colour) for mark in picture.marks[:1]] == [
+        (4, "inner_lr 0.1", picture.series[0].colour)
+    ]

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metatui.smoothing import DECAYS, ExponentialAverage
 from metatui.tui.history import History
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
@@ -13,8 +14,9 @@ ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)
 
 def history_of(values: list[float], *, largest_is_best: bool = False, capacity: int = 1024) -> History:
     history = History(largest_is_best=largest_is_best, capacity=capacity)
-    for index, value in enumerate(values, 1):
-        history.add(index, index / 10, value)
+    averages = zip(*(ExponentialAverage(decay).extend(values) for decay in DECAYS), strict=True)
+    for index, (value, averaged) in enumerate(zip(values, averages, strict=True), 1):
+        history.add(index, index / 10, value, averaged)
     return history
 
 
@@ -37,7 +39,7 @@ def test_a_million_values_cost_no_more_than_a_thousand_buckets() -> None:
     assert sum(point.mean for point in points) / len(points) == pytest.approx(499.5, abs=10)
 
 
-@given(st.lists(ANY_FLOAT, max_size=200), st.integers(1, 50), st.floats(0, 0.99), st.integers(2, 30))
+@given(st.lists(ANY_FLOAT, max_size=200), st.integers(1, 50), st.sampled_from((0.0, *DECAYS)), st.integers(2, 30))
 def test_no_value_poisons_the_others(values: list[float], width: int, smoothing: float, capacity: int) -> None:
     history = history_of(values, capacity=capacity)
     finite = [value for value in values if math.isfinite(value)]
@@ -111,7 +113,7 @@ def test_going_back_to_a_checkpoint_forgets_what_came_after_it() -> None:
     assert history.best == 3.5
 
 
-@pytest.mark.parametrize(("width", "smoothing"), [(0, 0.0), (10, 1.0), (10, -0.1), (10, math.nan)])
+@pytest.mark.parametrize(("width", "smoothing"), [(0, 0.0), (10, 1.0), (10, -0.1), (10, 0.5), (10, math.nan)])
 def test_impossible_requests_are_refused(width: int, smoothing: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         history_of([1.0]).points(width, smoothing=smoothing)

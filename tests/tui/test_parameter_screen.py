@@ -78,7 +78,9 @@ async def test_it_says_how_far_it_is_and_what_is_seen(make: Make) -> None:
         await helper.say(pilot, Walking(40, 160))
         assert said(screen) == "Adapting from both initialisations: 40 of 160 adaptations."
         await helper.say(pilot, done=space())
-        assert "40 held-out test tasks, 10 inner steps each, in a space of 1,761 dimensions." in said(screen)
+        assert "40 held-out test tasks, 10 inner steps each at α = 0.01, in a space of 1,761 dimensions." in said(
+            screen
+        )
         assert "from 3.00 to 0.300" in said(screen)
         await pilot.press("escape")
         await pilot.pause()

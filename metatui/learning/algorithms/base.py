@@ -11,11 +11,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from metatui.learning.allocation import free_unused_memory
 from metatui.learning.engines.base import MetaGradient, in_parts
 from metatui.learning.episodes import Episodes
 from metatui.learning.experiment import Experiment
 from metatui.learning.flat import FlatParams
-from metatui.learning.graphs.captured import CapturedStep
+from metatui.learning.graphs.captured import CapturedStep, CaptureFailed
 from metatui.learning.graphs.step import GraphedStep
 from metatui.learning.inner import InnerLoop, Params
 from metatui.learning.losses import accuracy
@@ -79,12 +80,42 @@ class Algorithm(ABC):
 
     def by_graph(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice | None:
         """A whole meta-step as one graph, compiled or captured, where there is one for its kind. Raises Diverged."""
-        if self.captures is not None and self.captures.has(episodes, algorithm):
-            return OnDevice(self.captures(episodes, algorithm, outer_lr))
+        at_once = self.experiment.settings.compute.tasks_at_once
+        if self.captures is not None and self.captures.has(episodes, algorithm, at_once=at_once):
+            return OnDevice(self.captures(episodes, algorithm, outer_lr, at_once=at_once))
         if self.graphs is None or not self.graphs.has(episodes, algorithm):
             return None
         seen = self.graphs(episodes, algorithm, outer_lr)
         return MetaStep(seen.meta_loss, None, seen.support_loss, seen.grad_norm)
+
+    def capture(self, tasks: range, algorithm: AlgorithmSettings) -> bool:
+        """Capture meta-steps of this kind, where the device has graphs and there is none of this kind yet.
+
+        Returns:
+            Whether a graph was captured.
+
+        Raises:
+            CaptureFailed: there will be none; meta-steps stay eager.
+            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+        """
+        if self.captures is None:
+            return False
+        episodes, at_once = self.sample(tasks), self.experiment.settings.compute.tasks_at_once
+        if self.captures.has(episodes, algorithm, at_once=at_once):
+            return False
+        try:
+            self.captures.capture(episodes, algorithm, at_once=at_once)
+        except CaptureFailed:
+            self.captures.release()
+            self.captures = None
+            raise
+        return True
+
+    def free_memory(self) -> None:
+        """Give the memory that no tensor needs back to the device, that of the captures included."""
+        if self.captures is not None:
+            self.captures.release()
+        free_unused_memory(self.experiment.torch_device)
 
     def read(self, steps: list[OnDevice]) -> list[MetaStep]:
         """Wait for meta-steps, and bring their figures to the CPU together.
@@ -143,8 +174,10 @@ class Algorithm(ABC):
     ) -> MetaStep:
         """The figures of a meta-step, brought to the CPU together."""
         classifies = self.experiment.source.kind == "classification"
-        hits = accuracy(outputs, episodes.query_y).mean() if classifies else torch.zeros(())
-        seen = [t.mean().to("cpu", torch.float64) for t in (loss, hits, support_loss, grad_norm)]
+        hits = accuracy(outputs, episodes.query_y) if classifies else torch.zeros_like(grad_norm)
+        # Without rounding, and mps has no float64.
+        precision = torch.float32 if loss.device.type == "mps" else torch.float64
+        seen = [t.mean().to(precision) for t in (loss, hits, support_loss, grad_norm)]
         meta_loss, hit, support, norm = torch.stack(seen).tolist()
         return MetaStep(meta_loss, hit if classifies else None, support, norm)
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 
 from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
 from metatui.learning.experiment import Experiment
-from metatui.learning.graphs.captured import CapturedStep
+from metatui.learning.graphs.captured import CapturedStep, captures
 from metatui.learning.inner import Params, inner_loop
 from metatui.learning.outer import OuterAdam
 from metatui.settings import AlgorithmSettings
@@ -25,7 +25,7 @@ class MAML(Algorithm):
         super().__init__(experiment)
         self.outer = OuterAdam(self.flat)
         self.graphs = self.graphed(self.outer)
-        if experiment.torch_device.type == "cuda" and experiment.settings.compute.cuda_graphs:
+        if captures(experiment.settings, self.engine, experiment.torch_device):
             self.captures = CapturedStep(self.engine, self.flat, self.outer, first_order=self.first_order)
 
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.devices import moved
 from metatui.learning.experiment import Experiment
 from metatui.learning.flat import FlatParams
 from metatui.learning.inner import Params, inner_loop
@@ -49,8 +50,8 @@ class Pretrained(Algorithm):
     def _gradients(self, x: Tensor, y: Tensor) -> Params:
         where, dtype = self.experiment.torch_device, self.experiment.dtype
         wide = {name: p.detach().requires_grad_() for name, p in self.wide.items()}
-        predicted = functional_call(self.experiment.model, wide, (x.to(where, dtype),))
-        y = y.to(where, dtype) if y.is_floating_point() else y.to(where)
+        predicted = functional_call(self.experiment.model, wide, (moved(x, where, dtype),))
+        y = moved(y, where, dtype if y.is_floating_point() else None)
         found = torch.autograd.grad(self.experiment.loss.one(predicted, y), list(wide.values()))
         return dict(zip(wide, found, strict=True))
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
+from metatui.learning.devices import moved
 from metatui.learning.experiment import Experiment
 from metatui.learning.inner import inner_loop
 from metatui.learning.outer import norm_of
@@ -52,5 +53,5 @@ class Reptile(Algorithm):
         needed = algorithm.inner_steps * algorithm.inner_batch
         key = keys(self.experiment.settings.training.seed, "reptile/order", torch.tensor(tasks))
         rounds = [choose(key, examples, examples, offset=r * examples) for r in range(math.ceil(needed / examples))]
-        order = torch.cat(rounds, dim=1)[:, :needed].to(self.experiment.torch_device)
+        order = moved(torch.cat(rounds, dim=1)[:, :needed], self.experiment.torch_device)
         return order.view(len(tasks), algorithm.inner_steps, algorithm.inner_batch)

@@ -8,6 +8,8 @@ from collections.abc import Callable
 
 import torch
 
+from metatui.learning.devices import synchronize
+
 SAMPLES = 50
 """Readings of the clock aimed at; each is of as many calls as fit its share of the time."""
 
@@ -15,14 +17,6 @@ FEWEST = 3
 
 WARM_UP = 0.3
 """Seconds of calls before the first reading, or as many as are read if those are fewer; at least one call."""
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until `device` has done what it was given."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-    elif device.type == "mps":
-        torch.mps.synchronize()
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:

@@ -17,7 +17,7 @@ from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.rates import copy_rate, matmul_rate
 from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.works import Work
-from metatui.learning.devices import available, physical_cores
+from metatui.learning.devices import cpu, physical_cores
 from metatui.learning.experiment import set_up
 from metatui.learning.warm import command
 from metatui.settings import Settings
@@ -67,7 +67,7 @@ def machine(device: str) -> Machine:
     torch.set_num_threads(threads)
     where = torch.device(found.name)
     return Machine(
-        processor=available()[-1].title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
+        processor=cpu().title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
         threads=threads, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
         load=load,
         matmul_gflops=matmul_rate(where, torch.float32) / 1e9, copy_gb_per_s=copy_rate(where) / 1e9,

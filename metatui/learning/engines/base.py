@@ -59,6 +59,9 @@ class Engine(ABC):
     """Computes on one model and one loss. Parameters that do not require gradients stay as they are."""
 
     name: ClassVar[str]
+    capturable: ClassVar[bool] = True
+    """Whether a CUDA graph can be made of `meta_gradient`: it never waits for the device, and reads a learning rate
+    that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
         self.model = model

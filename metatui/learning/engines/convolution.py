@@ -89,6 +89,12 @@ class _DirectBackward(Function):
         return of_g, of_x, of_w, None, None, None
 
 
+def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+    """The convolution of x with w, with its second derivative written out."""
+    y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
+    return y
+
+
 class _ByProducts(Function):
     """By Winograd's."""
 
@@ -143,7 +149,7 @@ class Convolution(nn.Module):
         elif not self.twice:
             y = self.geometry.y(x, self.weight)
         else:
-            y = _Direct.apply(x, self.weight, self.geometry)  # type: ignore[no-untyped-call]
+            y = convolve_directly(x, self.weight, self.geometry)
         return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 

@@ -66,7 +66,9 @@ class PooledNorm(nn.Module):
         self.weight, self.bias, self.eps = like.weight, like.bias, like.eps
 
     def forward(self, y: Tensor) -> Tensor:
-        if y.numel() < WORTH_IT or not torch.is_grad_enabled() or (self.weight < 0).any():
+        worth_it = y.device.type == "cpu" and y.numel() >= WORTH_IT and torch.is_grad_enabled()
+        # On any other device, the look at γ would wait for the device and break a capture.
+        if not worth_it or (self.weight < 0).any():
             normed = F.batch_norm(y, None, None, self.weight, self.bias, True, 0.0, self.eps)
             return F.relu(F.max_pool2d(normed, 2))
         z: Tensor = _PooledNorm.apply(y, self.weight, self.bias, self.eps)  # type: ignore[no-untyped-call]

@@ -9,12 +9,14 @@ layer or instance norm is silently wrong (pytorch/functorch#534).
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from metatui.learning.engines.chain import ELEMENTWISE
+from metatui.learning.engines.grouped import GroupedConvolutions
 from metatui.learning.inner import Params
 
 StackedForward = Callable[[Params, Tensor], Tensor]
@@ -29,7 +31,8 @@ def stacked_forward(model: nn.Module, *, perceptron: bool) -> StackedForward:
     """
 
     def one(params: Params, x: Tensor) -> Tensor:
-        predicted: Tensor = functional_call(model, params, (x,))
+        with GroupedConvolutions() if x.device.type == "cuda" else nullcontext():
+            predicted: Tensor = functional_call(model, params, (x,))
         return predicted
 
     vectorised: StackedForward = torch.vmap(one, randomness="different")

@@ -27,13 +27,34 @@ class UnfoldedConv2d(nn.Module):
         self.stride, self.dilation = like.stride, like.dilation
 
     def forward(self, x: Tensor) -> Tensor:
-        columns = F.unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
+        unfold = F.unfold if x.device.type == "cpu" else columns_by_slices
+        columns = unfold(x, self.kernel_size, self.dilation, self.padding, self.stride)
         y = torch.matmul(self.weight.flatten(1), columns)
         if self.bias is not None:
             y = y + self.bias.unsqueeze(-1)
         reach = self.dilation[0] * (self.kernel_size[0] - 1)
         rows = (x.shape[-2] + 2 * self.padding[0] - reach - 1) // self.stride[0] + 1
         return torch.unflatten(y, -1, (rows, -1))
+
+
+Pair = tuple[int, ...]
+"""For height and width."""
+
+
+def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
+    """The pixels that each output pixel of a convolution sees, as F.unfold does: [..., C, H, W] to [..., C·K, pixels].
+
+    On CUDA, F.unfold starts a kernel for every image, and so does its derivative. This takes K slices of all images.
+    """
+    padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
+    reach = [dilation[axis] * (kernel_size[axis] - 1) for axis in (0, 1)]
+    rows, columns = (padded.shape[axis - 2] - reach[axis] for axis in (0, 1))
+    seen = [
+        padded[..., down : down + rows : stride[0], across : across + columns : stride[1]]
+        for down in range(0, reach[0] + 1, dilation[0])
+        for across in range(0, reach[1] + 1, dilation[1])
+    ]
+    return torch.stack(seen, dim=-3).flatten(-4, -3).flatten(-2)
 
 
 def with_unfolded_convolutions(model: nn.Module) -> nn.Module:

@@ -8,98 +8,207 @@ not finite moves nothing, and neither does any after it, so that it can be found
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from metatui.errors import MetatuiError
-from metatui.learning.engines.base import Engine, MetaGradient
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
+from metatui.learning.engines.base import Engine
 from metatui.learning.episodes import Episodes
 from metatui.learning.flat import FlatParams
 from metatui.learning.graphs.functions import adam_update, guarded
 from metatui.learning.inner import InnerLoop
 from metatui.learning.losses import accuracy
 from metatui.learning.outer import OuterAdam
-from metatui.settings import AlgorithmSettings
+from metatui.settings import AlgorithmSettings, Settings
 
 WARM_UP = 3
 """Meta-steps before a capture, in which libraries choose and set up their kernels."""
 
+KEPT = 4
+"""Captures that are kept, those used last: each holds device memory."""
+
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Runs a function some times, and returns what repeats its work on the same tensors."""
+"""Runs a function at least once, and returns a function that repeats its work on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
     """There is no CUDA graph; the eager engine goes on."""
 
 
-def record_cuda(function: Callable[[], None]) -> Callable[[], None]:
-    """Capture `function` as a CUDA graph. Raises CaptureFailed where CUDA does not let us."""
-    graph = torch.cuda.CUDAGraph()
+class CudaGraphs:
+    """CUDA graphs on one device that share a memory pool.
+
+    A graph keeps the memory of its intermediate results for ever, and no result of one graph is read after another has
+    begun, so all of them may use the same memory. They have to be captured on the same stream for that.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
+
+    def record(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Capture `function` as a CUDA graph, after a few ordinary calls. Returns what replays the graph.
+
+        Raises:
+            CaptureFailed: CUDA does not let us capture the function.
+            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+        """
+        with torch.cuda.device(self._device):
+            try:
+                return self._recorded(function).replay
+            except Exception as error:  # CUDA and its libraries raise exceptions of any class
+                if is_out_of_memory(error):
+                    raise
+                line = (str(error).strip().splitlines() or [""])[0][:200]
+                raise CaptureFailed(f"no CUDA graph could be captured ({type(error).__name__}: {line})") from error
+
+    def pool(self) -> Any:
+        """The handle of the memory pool."""
+        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        return self._pool
+
+    def release(self) -> None:
+        """Give the pool's memory back to the device. No graph that uses it may be left.
+
+        Torch takes no pool again whose last graph is gone, so later graphs get another one.
+        """
+        self._pool = None
+        free_unused_memory(self._device)
+
+    def _recorded(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        graph, stream = torch.cuda.CUDAGraph(), self._stream
+        stream.wait_stream(torch.cuda.current_stream())
+        try:
+            # This context puts the caller's stream back, which torch.cuda.graph does not where the capture fails.
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    function()
+                torch.cuda.synchronize()
+                free_unused_memory(self._device)  # the pool cannot use what the warm-up left behind
+                with capturing(graph, self.pool()):
+                    function()
+        finally:  # the warm-up may still write to tensors that the caller is about to restore
+            torch.cuda.current_stream().wait_stream(stream)
+        return graph
+
+
+@contextmanager
+def capturing(graph: torch.cuda.CUDAGraph, pool: Any) -> Iterator[None]:
+    """Capture what is done on the current stream as `graph`, with its memory from `pool`.
+
+    Where that fails, by an exception in the context or afterwards, the stream no longer captures and torch's allocator
+    no longer takes memory from the pool. (torch.cuda.graph promises neither; its own error also hides the first one.)
+    """
+    device = torch.cuda.current_device()
+    ended = False
     try:
-        aside = torch.cuda.Stream()  # type: ignore[no-untyped-call]
-        aside.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(aside):
-            for _ in range(WARM_UP):
-                function()
-        torch.cuda.current_stream().wait_stream(aside)
-        with torch.cuda.graph(graph):
-            function()
-    except torch.OutOfMemoryError:
+        graph.capture_begin(pool=pool)
+        yield
+        ended = True  # before the call: a capture ends only once, even where its end fails
+        graph.capture_end()
+    except BaseException:
+        with suppress(RuntimeError):
+            if not ended:
+                graph.capture_end()
+        # Before 2.12, torch omits this where the end of the capture fails (pytorch#180395). Otherwise it raises.
+        with suppress(RuntimeError, AttributeError):
+            torch._C._cuda_endAllocateToPool(device, pool)
+        graph.reset()
         raise
-    except Exception as error:  # CUDA and its libraries raise what they like
-        line = (str(error).strip().splitlines() or [""])[0]
-        raise CaptureFailed(f"no CUDA graph could be captured ({type(error).__name__}: {line[:200]})") from error
-    return graph.replay
 
 
 @dataclass(frozen=True)
 class _Capture:
     replay: Callable[[], None]
     episodes: Episodes
+    """The graph reads its tasks from these tensors."""
     figures: Tensor
+
+
+def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
+    """Whether a run captures its meta-steps."""
+    suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
+    return suits and settings.compute.cuda_graphs and device.type == "cuda"
 
 
 class CapturedStep:
     """Meta-steps of MAML or FOMAML on one model, by a CUDA graph for each kind of them."""
 
     def __init__(
-        self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, first_order: bool, record: Record = record_cuda
+        self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, first_order: bool, record: Record | None = None
     ) -> None:
+        """
+        Args:
+            record: makes the graphs; None captures CUDA graphs.
+        """
         self._engine = engine
         self._flat = flat
         self._outer = outer
         self._first_order = first_order
-        self._record = record
-        self._captures: dict[object, _Capture] = {}
         vector = flat.vector
+        self._graphs = CudaGraphs(vector.device)
+        self._record = record or self._graphs.record
+        self._captures: dict[object, _Capture] = {}
+        """By their kind, the one used last at the end."""
         self._rates = torch.zeros(5, dtype=vector.dtype, device=vector.device)
         self._fine = torch.ones((), dtype=torch.bool, device=vector.device)
 
-    def has(self, episodes: Episodes, algorithm: AlgorithmSettings) -> bool:
-        """Whether meta-steps of this kind are captured."""
-        return _kind(episodes, algorithm) in self._captures
+    def has(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> bool:
+        """Whether meta-steps of this kind are captured, with at most `at_once` tasks in memory together (0: all)."""
+        return _kind(episodes, algorithm, at_once) in self._captures
 
-    def capture(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Capture meta-steps like this one. Nothing has moved afterwards. Raises CaptureFailed."""
+    def capture(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> None:
+        """Capture meta-steps like this one. Neither the parameters nor the optimiser have moved afterwards.
+
+        Raises:
+            CaptureFailed: there is no graph, or a replay of it does not do what was captured.
+            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+        """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
         figures = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
-        moved = (self._flat.vector, *self._outer.moments, self._fine)
-        before = [t.clone() for t in moved]
+        state = (self._flat.vector, *self._outer.moments, self._fine)
+        before = [t.clone() for t in state]
+
+        def restore() -> None:
+            for tensor, kept in zip(state, before, strict=True):
+                tensor.copy_(kept)
+
         self._set_rates(algorithm, algorithm.outer_lr)
         try:
-            replay = self._record(lambda: self._meta_step(static, algorithm, figures))
+            replay = self._record(lambda: self._meta_step(static, algorithm, figures, at_once))
+            restore()
+            figures.fill_(-math.inf)  # which no figure ever is
+            replay()
+            moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
+            _, _, _, norm = figures.tolist()
+            if norm == -math.inf or (norm > 0 and not moved):
+                raise CaptureFailed("no CUDA graph could be captured (a replay of it leaves the parameters unmoved)")
         finally:
-            for tensor, kept in zip(moved, before, strict=True):
-                tensor.copy_(kept)
-        self._captures[_kind(episodes, algorithm)] = _Capture(replay, static, figures)
+            restore()
+        self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, figures)
+        for oldest in list(self._captures)[:-KEPT]:
+            del self._captures[oldest]
 
-    def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> Tensor:
+    def release(self) -> None:
+        """Forget all captures, and give their memory back to the device."""
+        self._captures.clear()
+        self._graphs.release()
+
+    def __call__(
+        self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float, *, at_once: int = 0
+    ) -> Tensor:
         """Take a meta-step. Returns, without waiting for it, meta-loss, accuracy, support loss before adaptation and
         norm of the gradient [4], on the device."""
-        capture = self._captures[_kind(episodes, algorithm)]
+        kind = _kind(episodes, algorithm, at_once)
+        capture = self._captures[kind] = self._captures.pop(kind)
         for static, new in zip(capture.episodes.tensors(), episodes.tensors(), strict=True):
             static.copy_(new)
         self._set_rates(algorithm, outer_lr)
@@ -118,11 +227,11 @@ class CapturedStep:
         host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
         self._rates.copy_(host, non_blocking=True)
 
-    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, figures: Tensor) -> None:
+    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, figures: Tensor, at_once: int) -> None:
         """Finn et al. 2017, Algorithm 2, in tensors alone."""
         inner = InnerLoop(self._rates[0], algorithm.inner_steps, algorithm.inner_optimizer)
-        found: MetaGradient = self._engine.meta_gradient(
-            self._flat.views, episodes, inner, first_order=self._first_order
+        found = self._engine.meta_gradient_in_parts(
+            self._flat.views, episodes, inner, first_order=self._first_order, at_once=at_once
         )
         gradient = self._flat.gathered(found.gradients)
         norm = torch.linalg.vector_norm(gradient)
@@ -135,6 +244,7 @@ class CapturedStep:
         figures.copy_(torch.stack([t.double() for t in (found.loss.mean(), hits, found.support_loss.mean(), norm)]))
 
 
-def _kind(episodes: Episodes, algorithm: AlgorithmSettings) -> object:
+def _kind(episodes: Episodes, algorithm: AlgorithmSettings, at_once: int) -> object:
     shapes = tuple(t.shape for t in episodes.tensors())
-    return shapes, algorithm.inner_steps, algorithm.inner_optimizer
+    together = min(at_once or len(episodes), len(episodes))
+    return shapes, algorithm.inner_steps, algorithm.inner_optimizer, together

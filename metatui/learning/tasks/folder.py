@@ -10,6 +10,7 @@ from torch import Tensor
 
 from metatui.errors import BadInput, shown
 from metatui.learning import random
+from metatui.learning.devices import moved
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.tasks.folder_data import Packed, load
 from metatui.learning.tasks.folder_listing import LeftOut, Listing, list_folder
@@ -77,7 +78,9 @@ class FolderSource(ImageSource):
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         numbers = self._numbers[split][classes]
         rows = self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])
-        images = self._images.index_select(0, rows.flatten().to(self.device)).reshape(*rows.shape, *self.input_shape)
+        images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(
+            *rows.shape, *self.input_shape
+        )
         # Not divided by 255: devices round that differently.
         return images.to(torch.float32).mul_(1 / 255)
 

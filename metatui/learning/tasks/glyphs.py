@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning import random
+from metatui.learning.devices import moved
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.tasks.curves import along, length, point
 from metatui.learning.tasks.glyph_drawings import drawings
@@ -51,7 +52,7 @@ class GlyphSource(ImageSource):
         # Disjoint for certain: no number stands in two splits, and `random.keys` gives each a key of its own.
         numbers = classes * len(SPLITS) + SPLITS.index(split)
         strokes, written = class_strokes(random.keys(0, "glyphs", numbers))
-        return drawings(strokes, written, random.bits(keys, count)).to(self.device)
+        return moved(drawings(strokes, written, random.bits(keys, count)), self.device)
 
 
 def pronounceable(number: int) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from metatui.errors import BadInput
 from metatui.learning import random
+from metatui.learning.devices import moved
 from metatui.learning.episodes import Episodes, Split
 
 SIDE = 28
@@ -132,4 +133,4 @@ class ImageSource(ABC):
         key = random.keys(seed, f"{self.name}/pooled", torch.tensor(batch))
         classes = (random.uniform(key, size) * self.pooled_classes).to(torch.int64)
         images = self.draw("train", classes, random.bits(key, size, offset=size), 1)
-        return images.reshape(size, *self.input_shape), classes.to(self.device)
+        return images.reshape(size, *self.input_shape), moved(classes, self.device)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from metatui.errors import BadInput
 from metatui.learning import random
+from metatui.learning.devices import moved
 from metatui.learning.episodes import Split
 from metatui.learning.tasks.images import SIDE, ImageSource
 from metatui.learning.tasks.omniglot_data import load
@@ -77,6 +78,6 @@ class OmniglotSource(ImageSource):
         position, turns = classes // self.turns, classes % self.turns
         first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
-        images = self._images.index_select(0, rows.flatten().to(self.device)).reshape(*rows.shape, SIDE, SIDE)
+        images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
         # Not divided by 255: devices round that differently.
         return images.to(torch.float32).mul_(1 / 255)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from metatui.numbers import diverged
 from metatui.runs.comparison.protocol import told
 from metatui.runs.comparison.values import RunResult
 
@@ -19,10 +20,18 @@ def cautions(runs: Sequence[RunResult]) -> list[str]:
     for run in runs:
         if run.diverged:
             step = run.evaluation.steps[-1]
-            some = f"{run.diverged:,} of {run.evaluation.tasks:,} tasks"
-            found.append(
-                f"the loss of {run.label} is not finite on {some} after {step} inner steps, so neither is its mean"
+            rate = (
+                "" if run.evaluation.inner_lr is None else f" at an inner learning rate of {run.evaluation.inner_lr:g}"
             )
+            found.append(
+                f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({step} inner "
+                f"steps{rate}): means, intervals and tests leave them out"
+            )
+    found += [
+        f"{run.label} has no finite validation, so its last parameters were evaluated and not its best"
+        for run in runs
+        if run.evaluation.checkpoint == "last" and run.validation.iterations
+    ]
     timed = [run for run in runs if run.costs.seconds_per_step]
     machines = [f"{run.costs.device_name or 'an unknown device'} of {run.costs.host}" for run in timed]
     if len(set(machines)) > 1:

@@ -12,6 +12,7 @@ from metatui.runs.comparison.cautions import cautions
 from metatui.runs.comparison.history import (
     costs,
     first_reaching,
+    live_changes,
     read_steps,
     smoothing_span,
     training_curve,
@@ -25,6 +26,7 @@ from metatui.runs.comparison.values import Comparing, Comparison, Metric, RunRes
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import saved_state
 from metatui.runs.store import RunStore
+from metatui.runs.told import computed_alike
 
 
 def compare(
@@ -91,7 +93,8 @@ def comparing(
     span = smoothing_span(runs)
     results = []
     for i, run in enumerate(runs):
-        work = measure(run, checkpoints[i], agreed.settings[i], states[i], split)
+        how = computed_alike(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
+        work = measure(run, checkpoints[i], how, states[i], split)
         done = 0
         while True:
             yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks)
@@ -110,8 +113,8 @@ def comparing(
                 evaluation=evaluation,
                 values=values,
                 same_tasks=agreed.same_tasks[i],
-                diverged=sum(not math.isfinite(loss) for loss in values.loss[:, -1]),
-                training=training_curve(steps_made, span),
+                diverged=int(values.diverged.sum()),
+                training=training_curve(steps_made, span, live_changes(run, steps_made)),
                 validation=validation,
                 costs=costs(run, steps_made),
                 to_target=None if target is None else first_reaching(validation, target, metric),

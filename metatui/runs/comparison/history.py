@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from metatui.runs.comparison.values import Costs, Metric, Reached, TrainingCurve, ValidationCurve
+from metatui.changes import PlannedChange, brief
+from metatui.runs.comparison.values import Averages, Costs, LiveChange, Metric, Reached, TrainingCurve, ValidationCurve
 from metatui.runs.folder import RunFolder
 from metatui.runs.metrics import last_progress
+from metatui.runs.told import told
+from metatui.smoothing import DECAYS, span_of
 
 POINTS = 500
 """Points of a training curve at most: more than a screen or a page can show."""
@@ -71,7 +74,14 @@ def smoothing_span(runs: Sequence[RunFolder]) -> int:
     return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 
 
-def training_curve(steps: Steps, span: int) -> TrainingCurve | None:
+def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
+    """Return the changes made while `run` trained, without those undone by resuming it from before."""
+    items = (item.planned for item in told(run.changes(), run.journal()) if item.made)
+    made = (planned for planned in items if isinstance(planned, PlannedChange))
+    return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)
+
+
+def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()) -> TrainingCurve | None:
     """None where there is no meta-step."""
     import numpy as np
 
@@ -80,14 +90,29 @@ def training_curve(steps: Steps, span: int) -> TrainingCurve | None:
     if not len(steps):
         return None
     shown = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).round().astype(int))
-    accuracy = smoothed(steps.accuracy, span)[shown]
+
+    def averaged(values: array[float], span: float) -> tuple[float, ...] | None:
+        known = np.isfinite(values).cumsum()[shown]
+        if not known[-1]:
+            return None
+        # A gap where no value since the point before was finite, as in the app: a run that diverged has no flat tail.
+        return tuple(np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan).tolist())
+
+    def both(decay: float) -> Averages:
+        return Averages(decay, losses(span_of(decay)), averaged(steps.accuracy, span_of(decay)))
+
+    def losses(span: float) -> tuple[float, ...]:
+        return averaged(steps.meta_loss, span) or (math.nan,) * len(shown)
+
     return TrainingCurve(
         span=span,
         iterations=tuple(steps.iteration[i] for i in shown),
         tasks=tuple(steps.tasks_seen[i] for i in shown),
         seconds=tuple(steps.seconds[i] for i in shown),
-        meta_loss=tuple(smoothed(steps.meta_loss, span)[shown].tolist()),
-        accuracy=tuple(accuracy.tolist()) if np.isfinite(accuracy).any() else None,
+        meta_loss=losses(span),
+        accuracy=averaged(steps.accuracy, span),
+        changes=changes,
+        averages=tuple(map(both, DECAYS)),
     )
 
 

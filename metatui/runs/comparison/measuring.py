@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Generator
+from dataclasses import replace
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -62,12 +63,11 @@ def _measured(
     settings: Settings, state: TrainerState, split: str
 ) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
     from metatui.learning import evaluation
-    from metatui.learning.experiment import set_up
-    from metatui.learning.state import best_of, held_out_split
+    from metatui.learning.state import best_of, held_out_split, set_up_again
 
     held_out = held_out_split(split)
-    experiment = set_up(settings)
-    theta, iteration = best_of(experiment, state)
+    experiment = set_up_again(settings, state)
+    theta, iteration, checkpoint = best_of(experiment, state)
     protocol = settings.evaluation
     measured = yield from evaluation.measure(
         experiment,
@@ -83,4 +83,5 @@ def _measured(
     for array in (values.loss, values.accuracy):
         if array is not None:
             array.flags.writeable = False
-    return evaluation.summary(measured, experiment.settings, iteration=iteration), values
+    summary = evaluation.summary(measured, experiment.settings, iteration=iteration)
+    return replace(summary, checkpoint=checkpoint), values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import replace
@@ -24,8 +25,8 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
-    p = holm([test.deciding_p for test in tests])
-    ranks = holm([test.wilcoxon_p for test in tests])
+    p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
+    ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
     found = [
         Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family=len(both), verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
@@ -34,17 +35,21 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Of a minus b at inner step `step`, [T].
+    """Of a minus b at inner step `step`, [T]; nan where either diverged.
 
     Those of accuracies are formed from counts of right answers: equal ones are then equal to the last bit, as ranking
     them needs.
     """
+    import numpy as np
+
     x, y = values(a, metric)[:, step], values(b, metric)[:, step]
-    if metric == "loss":
-        return x - y
-    examples = a.evaluation.queries * (a.evaluation.ways or 1)
-    counts: Floats = ((x - y) * examples).round()
-    return counts / examples
+    lost = a.values.diverged | b.values.diverged
+    with np.errstate(invalid="ignore"):  # inf - inf
+        found: Floats = x - y
+    if metric == "accuracy":
+        examples = a.evaluation.queries * (a.evaluation.ways or 1)
+        found = (found * examples).round() / examples
+    return np.where(lost, np.nan, found)
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
@@ -52,13 +57,19 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
     from metatui.learning.statistics import holm, welch_test
 
     both = [(a, b) for a, b in combinations(seed_groups(runs), 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
-    tests = [welch_test(*([float(values(run, metric)[:, step].mean()) for run in g.runs] for g in two)) for two in both]
+    tests = [welch_test(*([_mean(run, metric, step) for run in group.runs] for group in two)) for two in both]
     p = holm([test.p for test in tests])
     found = [
         SeedPair(a, b, metric, step, test, p_holm, family=len(both), verdict="")
         for (a, b), test, p_holm in zip(both, tests, p, strict=True)
     ]
     return tuple(replace(pair, verdict=verdicts.of_seeds(pair)) for pair in found)
+
+
+def _mean(run: RunResult, metric: Metric, step: int) -> float:
+    """Over the tasks that did not diverge; nan where most did."""
+    kept = ~run.values.diverged
+    return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
 
 
 def seed_groups(runs: Sequence[RunResult]) -> list[SeedGroup]:

@@ -6,8 +6,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metatui.runs.comparison.values import Comparison
-from metatui.runs.comparison.words import amount, interval, memory, points, seconds, steps, target_words
+from metatui.numbers import interval
+from metatui.runs.comparison.values import Comparison, Pair
+from metatui.runs.comparison.words import amount, memory, points, seconds, steps, target_words
 
 NONE = "–"
 """What is not known, or was never made."""
@@ -35,20 +36,29 @@ def tables(comparison: Comparison) -> list[TextTable]:
 
 
 def results(comparison: Comparison) -> TextTable:
+    evaluations = [run.evaluation for run in comparison.runs]
+    counted = any(evaluation.diverged for evaluation in evaluations)
     rows = tuple(
-        (run.label, run.id, f"{run.evaluation.iteration:,}", amount(comparison.metric, *run.evaluation.final))
-        for run in comparison.runs
+        (
+            run.label,
+            run.id,
+            f"{evaluation.iteration:,}" + (" (last)" if evaluation.checkpoint == "last" else ""),
+            NONE if evaluation.inner_lr is None else f"{evaluation.inner_lr:g}",
+            _amount(comparison, *evaluation.final),
+            *([f"{evaluation.diverged or 0:,} of {evaluation.tasks:,}"] if counted else []),
+        )
+        for run, evaluation in zip(comparison.runs, evaluations, strict=True)
     )
     title = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
-    return TextTable(title, ("run", "name", "at meta-step", comparison.metric), rows, names=2)
+    headings = ("run", "name", "at meta-step", "inner lr", comparison.metric, *(["diverged"] if counted else []))
+    return TextTable(title, headings, rows, names=2)
 
 
 def adaptation(comparison: Comparison) -> TextTable:
     shown = _shown_steps(comparison.protocol.steps)
     curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
     rows = tuple(
-        (str(step), *(amount(comparison.metric, curve.mean[step], curve.ci95[step]) for curve in curves))
-        for step in shown
+        (str(step), *(_amount(comparison, curve.mean[step], curve.ci95[step]) for curve in curves)) for step in shown
     )
     return TextTable("Adaptation", ("inner step", *(run.label for run in comparison.runs)), rows)
 
@@ -65,7 +75,7 @@ def validations(comparison: Comparison) -> TextTable | None:
     rows = tuple(
         (
             f"{iteration:,}",
-            *(amount(comparison.metric, *each[iteration]) if iteration in each else NONE for each in made),
+            *(_amount(comparison, *each[iteration]) if iteration in each else NONE for each in made),
         )
         for iteration in shown
     )
@@ -75,22 +85,31 @@ def validations(comparison: Comparison) -> TextTable | None:
 def paired(comparison: Comparison) -> TextTable | None:
     if not comparison.pairs:
         return None
+    counted = any(pair.test.left_out for pair in comparison.pairs)
     points_or_loss = "points" if comparison.metric == "accuracy" else "loss"
-    said = points if comparison.metric == "accuracy" else interval
     rows = tuple(
         (
             pair.a.label,
             pair.b.label,
-            f"{'+' if pair.test.mean > 0 else ''}{said(pair.test.mean, pair.test.ci95)}",
-            _probability(pair.test.p),
-            _probability(pair.p_holm),
-            _probability(pair.test.wilcoxon_p),
-            f"{pair.test.effect_size:+.2f}" if math.isfinite(pair.test.effect_size) else NONE,
+            *([f"{pair.test.tasks:,}"] if counted else []),
+            *(_tested(pair) if pair.test.most_are_there else [NONE] * 5),
         )
         for pair in comparison.pairs
     )
-    headings = ("a", "b", f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
+    tasks = ("tasks",) if counted else ()
+    headings = ("a", "b", *tasks, f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
     return TextTable("Pairs, on the same tasks", headings, rows, names=2)
+
+
+def _tested(pair: Pair) -> list[str]:
+    test, said = pair.test, points if pair.metric == "accuracy" else interval
+    return [
+        f"{'+' if test.mean > 0 else ''}{said(test.mean, test.ci95)}",
+        _probability(test.p),
+        _probability(pair.p_holm),
+        _probability(test.wilcoxon_p),
+        f"{test.effect_size:+.2f}" if math.isfinite(test.effect_size) else NONE,
+    ]
 
 
 def costs(comparison: Comparison) -> TextTable:
@@ -122,6 +141,11 @@ def to_target(comparison: Comparison) -> TextTable | None:
         for run in comparison.runs
     )
     return TextTable(f"First validation with {target} or better", ("run", "meta-steps", "tasks", "time"), rows)
+
+
+def _amount(comparison: Comparison, mean: float, half: float) -> str:
+    """A value of the metric; `NONE` where most tasks diverged."""
+    return amount(comparison.metric, mean, half) if math.isfinite(mean) else NONE
 
 
 def _shown_steps(last: int) -> Sequence[int]:

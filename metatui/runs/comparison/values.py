@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from metatui.learning.events import Evaluation
@@ -11,6 +12,9 @@ from metatui.runs.folder import RunFolder
 from metatui.settings import Settings
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from metatui.learning.statistics import Floats, PairedTest, WelchTest
 
 Metric = Literal["accuracy", "loss"]
@@ -46,6 +50,46 @@ class TaskValues:
     accuracy: Floats | None
     """[T, steps + 1], fractions of the query set; None for regression."""
 
+    @cached_property
+    def diverged(self) -> NDArray[np.bool_]:
+        """Tasks that diverged (see `metatui.learning.evaluation.diverged`), [T]."""
+        import torch
+
+        from metatui.learning.evaluation import diverged
+
+        # Copied, as torch warns about arrays that nobody may write into.
+        lost: NDArray[np.bool_] = diverged(torch.tensor(self.loss), regression=self.accuracy is None).numpy()
+        return lost
+
+
+@dataclass(frozen=True)
+class Reached:
+    """A moment in a run."""
+
+    iterations: int
+    tasks: int
+    seconds: float
+    """Spent training, without pauses, validations and checkpoints."""
+
+
+@dataclass(frozen=True)
+class LiveChange:
+    """A setting that was changed while the run trained."""
+
+    at: Reached
+    label: str
+    """`inner_lr 0.1`."""
+
+
+@dataclass(frozen=True)
+class Averages:
+    """A training curve smoothed as the app smooths the curves of a single run."""
+
+    decay: float
+    """One of `metatui.smoothing.DECAYS`."""
+    meta_loss: tuple[float, ...]
+    accuracy: tuple[float, ...] | None
+
 
 @dataclass(frozen=True)
 class TrainingCurve:
@@ -66,27 +110,22 @@ class TrainingCurve:
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
     """None for regression."""
+    changes: tuple[LiveChange, ...] = ()
+    """Live changes in order."""
+    averages: tuple[Averages, ...] = ()
+    """The curve at the same points with other smoothing."""
 
 
 @dataclass(frozen=True)
 class ValidationCurve:
-    """The metric after the last inner step on the validation tasks, as measured while the run trained."""
+    """The metric after the last inner step on the validation tasks, as measured while the run trained. nan where most
+    of them diverged."""
 
     iterations: tuple[int, ...]
     tasks: tuple[int, ...]
     seconds: tuple[float, ...]
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Reached:
-    """Where a run first had the target."""
-
-    iterations: int
-    tasks: int
-    seconds: float
-    """Spent training, without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -115,14 +154,15 @@ class RunResult:
     label: str
     """Short, and of no other run in the comparison."""
     settings: Settings
-    """What the run was trained with, tweaks included."""
+    """What the run was trained with, live changes included; its inner learning rate is the one that its best parameters
+    were validated with."""
     evaluation: Evaluation
     """The adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     same_tasks: Hashable = field(repr=False)
     """Equal for runs that had the same held-out tasks."""
     diverged: int
-    """Held-out tasks whose loss after the last inner step is not finite."""
+    """Held-out tasks that diverged, which `evaluation` leaves out of its means."""
     training: TrainingCurve | None = field(repr=False)
     """None before the first meta-step, and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
@@ -145,9 +185,10 @@ class Pair:
     step: int
     """The inner step compared at."""
     test: PairedTest
-    """Of a minus b: fractions for accuracy, the loss's own unit for loss."""
+    """Of a minus b, over the tasks on which neither diverged: fractions for accuracy, the loss's own unit for loss."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs of the comparison."""
+    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where a task was left out for each
+    that was not."""
     wilcoxon_p_holm: float
     family: int
     """Pairs that were corrected for."""
@@ -172,7 +213,8 @@ class SeedPair:
     metric: Metric
     step: int
     test: WelchTest
-    """Of a minus b, over the means of the runs."""
+    """Of a minus b, over the means of the runs, each over the tasks on which that run did not diverge. A run that
+    diverged on most tasks is left out."""
     p_holm: float
     family: int
     verdict: str

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 
-from metatui.runs.comparison.values import Metric, Pair, SeedPair
-from metatui.runs.comparison.words import interval, points, probability
+from metatui.numbers import interval
+from metatui.runs.comparison.values import Metric, Pair, RunResult, SeedPair
+from metatui.runs.comparison.words import points, probability
 
 LEVEL = 0.05
 """A corrected p under this is called a difference."""
@@ -14,33 +15,49 @@ LEVEL = 0.05
 def of_pair(pair: Pair) -> str:
     """`MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; a difference this large is not luck (…)`."""
     a, b, test = pair.a.label, pair.b.label, pair.test
-    tasks = f"on the same {test.tasks + test.left_out:,} tasks"
-    if test.tasks < 2:
-        what = "loss" if pair.metric == "loss" else "accuracy"
-        return f"Nothing can be said of {a} and {b} {tasks}: both have a finite {what} on {test.tasks} of them"
-    left_out = _left_out(pair)
+    count = test.tasks + test.left_out
+    tasks, lost = f"on the same {count:,} tasks", ""
+    if test.left_out:
+        # First, as it is a difference by itself; and the tasks that are left are those that suit both runs.
+        lost = f"{a} diverged on {_some(pair.a)} of the same {count:,} tasks and {b} on {_some(pair.b)}"
+        if test.tasks < 2 or not test.most_are_there:
+            return f"{lost}: the others are too few to compare them"
+        tasks, lost = f"on the other {test.tasks:,} tasks", f"{lost}; "
+    elif test.tasks < 2:
+        return f"Nothing can be said of {a} and {b} {tasks}: one task has no spread"
+    none = (
+        f"{lost}no difference between them is seen {tasks}"
+        if lost
+        else f"No difference seen between {a} and {b} {tasks}"
+    )
     if test.mean == test.ci95 == 0:
-        return f"No difference seen between {a} and {b} {tasks}: their {pair.metric} is the same on each{left_out}"
+        return f"{none}: their {pair.metric} is the same on each"
     said = _said(pair.metric, test.mean, test.ci95, a, b)
     p = _chance(pair.p_holm, "Wilcoxon p" if math.isnan(test.p) else "p", pair.family, "pairs")
     if pair.p_holm < LEVEL:
-        return f"{_capital(said)} {tasks}; a difference this large is not luck ({p}){_median_against(pair)}{left_out}"
-    return f"No difference seen between {a} and {b} {tasks} ({said}, {p}){_ranks_against(pair)}{left_out}"
+        said = f"{lost}{said}" if lost else _capital(said)
+        return f"{said} {tasks}; a difference this large is not luck ({p}){_median_against(pair)}"
+    return f"{none} ({said}, {p}){_ranks_against(pair)}"
 
 
 def of_seeds(pair: SeedPair) -> str:
     """The same over seeds: `MAML (3 seeds) is …`."""
     a, b = (f"{group.label} ({len(group.runs)} seeds)" for group in (pair.a, pair.b))
     test = pair.test
+    count = pair.a.runs[0].evaluation.tasks
+    lost = max(run.diverged for group in (pair.a, pair.b) for run in group.runs)
+    diverged = f"; up to {lost:,} of {count:,} tasks diverged in a run and are left out" if lost else ""
     if math.isnan(test.ci95):
-        return f"Nothing can be said of {a} and {b}: fewer than two seeds of each have a finite {pair.metric}"
+        return f"Nothing can be said of {a} and {b}: fewer than two seeds of each have a finite {pair.metric}{diverged}"
     said = _said(pair.metric, test.difference, test.ci95, a, b)
-    tasks = f"on the same {pair.a.runs[0].evaluation.tasks:,} tasks"
+    tasks = f"on the same {count:,} tasks"
     if math.isnan(pair.p_holm):
-        return f"{_capital(said)} {tasks}, but the seeds of each are all alike: no test can be made of that"
+        return f"{_capital(said)} {tasks}, but the seeds of each are all alike: no test can be made of that{diverged}"
     p = _chance(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:
-        return f"{_capital(said)} {tasks}; a difference this large is not luck of the seeds ({p})"
+        return f"{_capital(said)} {tasks}; a difference this large is not luck of the seeds ({p}){diverged}"
+    if diverged:
+        return f"No difference between {a} and {b} is seen on the tasks that did not diverge ({said}, {p}){diverged}"
     return f"No difference seen between {a} and {b} {tasks} ({said}, {p})"
 
 
@@ -80,12 +97,9 @@ def _ahead(pair: Pair) -> str:
     return pair.a.label if a_is_better else pair.b.label
 
 
-def _left_out(pair: Pair) -> str:
-    count = pair.test.left_out
-    if not count:
-        return ""
-    tasks = "one task" if count == 1 else f"{count:,} tasks"
-    return f"; left out: {tasks} on which the loss is not finite"
+def _some(run: RunResult) -> str:
+    """How many tasks diverged."""
+    return f"{run.diverged:,}" if run.diverged else "none"
 
 
 def _capital(sentence: str) -> str:

@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import math
 
+from metatui.learning.events import Evaluation
+from metatui.numbers import diverged, interval
 from metatui.runs.comparison.values import Comparison, Metric
-
-
-def interval(mean: float, half: float) -> str:
-    """A mean and the half-width of its interval: two significant digits of that, and the mean to as many decimals."""
-    if not (math.isfinite(mean) and math.isfinite(half)) or half <= 0:
-        return f"{mean:.4g} ± {half:.2g}"
-    decimals = 1 - int(f"{half:.1e}".split("e")[1])
-    if decimals > 5:
-        return f"{mean:.2e} ± {half:.1e}"
-    return f"{mean:.{max(0, decimals)}f} ± {half:.{max(0, decimals)}f}"
 
 
 def points(mean: float, half: float) -> str:
     """Fractions as percentages or percentage points, to one decimal, or more where the interval is under 0.1."""
-    if math.isfinite(half) and half >= 0.001:
-        return f"{100 * mean:.1f} ± {100 * half:.1f}"
-    return interval(100 * mean, 100 * half)
+    return interval(100 * mean, 100 * half, decimals=1 if half >= 0.001 else None)
 
 
 def amount(metric: Metric, mean: float, half: float) -> str:
     """A value of the metric, with its unit."""
-    return f"{points(mean, half)} %" if metric == "accuracy" else interval(mean, half)
+    if metric == "loss" or not math.isfinite(mean):
+        return interval(mean, half)
+    return f"{points(mean, half)} %"
+
+
+def result(metric: Metric, evaluation: Evaluation) -> str:
+    """The value of the metric after the last inner step, and how many tasks diverged, if any."""
+    if not evaluation.diverged:
+        return amount(metric, *evaluation.final)
+    lost = diverged(evaluation.diverged, evaluation.tasks)
+    return f"{amount(metric, *evaluation.final)}, {lost}" if evaluation.is_finite else lost
 
 
 def probability(p: float, name: str = "p") -> str:

@@ -8,16 +8,16 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import metatui
 from metatui import paths
 from metatui.changes import Planned, as_tables
 from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
 from metatui.learning import packing
+from metatui.logs import open_log
 from metatui.runs.control.live import LiveRun
 from metatui.runs.folder import RunFolder
 from metatui.settings import Scalar, Settings
@@ -76,7 +76,7 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None,
 def _train(request: Mapping[str, Any]) -> LiveRun:
     ours, theirs = socket.socketpair()
     try:
-        with theirs, _log() as log:
+        with theirs, open_log() as (log, _):
             process = subprocess.Popen(
                 [*CHILD, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -131,17 +131,3 @@ def _without_a_word(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
     return f"the run's process {how} before it trained: {shown(str(paths.log_file()), 200)} has what was printed"
-
-
-@contextmanager
-def _log() -> Iterator[BinaryIO | int]:
-    """Where the process prints until its run has a folder."""
-    path = paths.log_file()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        log = path.open("ab")
-    except OSError:
-        yield subprocess.DEVNULL
-        return
-    with log:
-        yield log

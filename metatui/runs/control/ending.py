@@ -27,9 +27,10 @@ def ending(run: RunFolder, pid: int, reached: int, *, still_on: bool) -> Finishe
 
 
 def _finished(run: RunFolder, last: Entry) -> Finished:
-    seconds, why = last.details.get("seconds"), last.details.get("reason")
+    seconds, why, warning = (last.details.get(name) for name in ("seconds", "reason", "warning"))
     try:
-        test, views = run.evaluation().test, run.views()
+        record = run.evaluation().holding(last.iteration, finished=last.event == "finished")
+        test, views = record.test, run.views()
     except BadInput:
         test, views = None, ()
     return Finished(
@@ -38,4 +39,5 @@ def _finished(run: RunFolder, last: Entry) -> Finished:
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         test=test,
         views=views if test else (),
+        warning=plain(warning, limit=400) if isinstance(warning, str) else None,
     )

@@ -18,7 +18,8 @@ from typing import Any
 
 from metatui import paths
 from metatui.errors import BadInput, MetatuiError, shown
-from metatui.files import read_bounded, writing
+from metatui.files import read_bounded
+from metatui.logs import open_log
 from metatui.python import module
 from metatui.runs.lock import holder
 from metatui.runs.signals import ending_softly
@@ -40,16 +41,12 @@ def start(suite: Suite, store: RunStore) -> None:
         MetatuiError: it could not begin.
     """
     assert suite.path is not None
-    log = paths.log_file()
-    with writing(log):
-        log.parent.mkdir(parents=True, exist_ok=True)
-        messages = log.open("ab")
-    with messages:
+    with open_log() as (log, no_log):
         process = subprocess.Popen(
             [*module(__name__), str(suite.path), str(store.root)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=messages,
+            stderr=log,
             start_new_session=True,
         )
     assert process.stdout is not None
@@ -58,7 +55,8 @@ def start(suite: Suite, store: RunStore) -> None:
     # Whenever it ends, it is waited for: no zombie is left of it.
     threading.Thread(target=process.wait, name=f"suite {suite.name}", daemon=True).start()
     if not answer:
-        raise MetatuiError(f"the suite's process ended without a word: {shown(str(log), 200)} has what was printed")
+        where = no_log or f"{shown(str(paths.log_file()), 200)} has its output"
+        raise MetatuiError(f"the suite's process exited without an error message: {where}")
     said = json.loads(answer)
     if sentence := said["error"]:
         raise (BadInput if said["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)

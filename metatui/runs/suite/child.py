@@ -18,12 +18,14 @@ from threading import Thread
 from typing import Any
 
 from metatui.errors import MetatuiError
-from metatui.knobs import parse
+from metatui.knobs import change, parse
 from metatui.learning import events
+from metatui.learning.devices import physical_cores
 from metatui.learning.packing import told_of_packing
 from metatui.runs.folder import RunFolder
 from metatui.runs.lines import finite
 from metatui.runs.session import Session
+from metatui.settings import Settings
 
 EVERY_SECONDS = 0.25
 """Between two messages of progress."""
@@ -54,7 +56,15 @@ def main() -> None:
 def _session(request: Mapping[str, Any]) -> Session:
     if request["resume"]:
         return Session.resume(RunFolder(Path(request["resume"])), request["changes"])
-    return Session.start(parse(request["settings"]), runs_dir=request["runs_dir"], preset=request["origin"])
+    settings = sharing_cores(parse(request["settings"]), request["side_by_side"])
+    return Session.start(settings, runs_dir=request["runs_dir"], preset=request["origin"])
+
+
+def sharing_cores(settings: Settings, runs: int) -> Settings:
+    """`settings` for one of so many runs side by side: where it would take all CPU cores, it takes its share."""
+    if runs == 1 or settings.compute.threads or not settings.is_classification:
+        return settings
+    return change(settings, {"compute.threads": max(1, physical_cores() // runs)})
 
 
 def _interrupted(session: Session) -> None:
@@ -79,6 +89,8 @@ def _train(session: Session, say: Callable[..., None]) -> None:
                         )  # fmt: skip
                 case events.Warned():
                     say("warned", text=event.text)
+                case events.Finished(warning=str(text)):
+                    say("warned", text=text)
                 case _:
                     pass
     outcome = session.outcome

@@ -192,6 +192,7 @@ class Conductor:
             "settings": settings,
             "runs_dir": str(self._runs_dir),
             "origin": planned.origin,
+            "side_by_side": len(self._devices),
         }
 
     def _told(self, planned: PlannedRun, message: dict[str, Any], say: Say) -> bool:

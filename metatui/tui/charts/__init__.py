@@ -2,7 +2,7 @@
 
 from metatui.tui.charts.format import number, percent
 from metatui.tui.charts.line_chart import LineChart
-from metatui.tui.charts.series import Series
+from metatui.tui.charts.series import Mark, Series
 from metatui.tui.charts.sparkline import MetricSparkline
 
-__all__ = ["LineChart", "MetricSparkline", "Series", "number", "percent"]
+__all__ = ["LineChart", "Mark", "MetricSparkline", "Series", "number", "percent"]

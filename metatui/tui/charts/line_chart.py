@@ -8,7 +8,7 @@ from metatui.tui.charts.canvas import Canvas
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.picture import Picture, paint
 from metatui.tui.charts.rows import Row, RowsWidget
-from metatui.tui.charts.series import Series
+from metatui.tui.charts.series import Mark, Series
 
 
 class LineChart(RowsWidget):
@@ -36,6 +36,8 @@ class LineChart(RowsWidget):
         y_limits: tuple[float, float] | None = None,
         legend: bool = True,
         empty: str = "",
+        marks: Sequence[Mark] = (),
+        faults: Sequence[float] = (),
     ) -> None:
         """Show these curves; later ones lie on top of earlier ones.
 
@@ -47,11 +49,21 @@ class LineChart(RowsWidget):
             y_limits: Exact ends of the y axis; without, round numbers around the values.
             legend: Whether the header names the curves.
             empty: A sentence for a chart without anything to draw: what to do next.
+            marks: Moments to mark by a vertical line.
+            faults: Where a value is not finite: a cross on the x axis.
         """
         self._picture = Picture(
-            tuple(series), title=title, x_label=x_label, y_label=y_label, log_y=log_y, y_limits=y_limits, legend=legend,
+            tuple(series),
+            tuple(marks),
+            tuple(faults),
+            title=title,
+            x_label=x_label,
+            y_label=y_label,
+            log_y=log_y,
+            y_limits=y_limits,
+            legend=legend,
             empty=empty,
-        )  # fmt: skip
+        )
         self.redraw()
 
     def rows(self, width: int, height: int, look: Look) -> list[Row]:

@@ -25,6 +25,8 @@ class Look:
     muted: Style
     key: Style
     """Of a key that can be pressed, as the key bar writes it."""
+    warning: Style
+    """Style of a value that is not finite."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -56,10 +58,11 @@ def symbols_of(widget: Widget) -> Symbols:
 
 
 def look_of(widget: Widget) -> Look:
-    """The look of a widget with the component classes `chart--` `text`, `title`, `muted` and `key`."""
+    """The look of a widget with the component classes `chart--` `text`, `title`, `muted`, `key` and
+    `warning`."""
     app = widget.app
-    parts = ("text", "title", "muted", "key")
-    text, title, muted, key = (widget.get_component_rich_style(f"chart--{part}") for part in parts)
+    parts = ("text", "title", "muted", "key", "warning")
+    text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)
     return Look(
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
@@ -69,4 +72,5 @@ def look_of(widget: Widget) -> Look:
         title=Style(color=title.color, bold=True),
         muted=Style(color=muted.color, dim=muted.dim),
         key=Style(color=key.color, bold=True),
+        warning=Style(color=warning.color),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final, NamedTuple
@@ -17,8 +17,11 @@ from metatui.tui.charts.canvas import Canvas, Run, Signal, dots
 from metatui.tui.charts.format import number
 from metatui.tui.charts.header import entry, header, line_marker
 from metatui.tui.charts.look import Look
-from metatui.tui.charts.rows import Row, block, centred, fitted
-from metatui.tui.charts.series import Series, placed, thinned
+from metatui.tui.charts.rows import Row, block, centred, fitted, merged
+from metatui.tui.charts.series import Mark, Series, placed, thinned
+
+LABEL_ROWS: Final = 3
+"""Rows at the top of a chart in which the label of a mark may stand."""
 
 NARROWEST: Final = 8
 """Cells of canvas that a chart gives up its last values and its y labels for."""
@@ -34,6 +37,9 @@ class _Drawn(NamedTuple):
 @dataclass(frozen=True)
 class Picture:
     series: tuple[Series, ...] = ()
+    marks: tuple[Mark, ...] = ()
+    faults: tuple[float, ...] = ()
+    """Positions at which a value is not finite: crosses on the x axis."""
     title: str = ""
     x_label: str = ""
     y_label: str = ""
@@ -69,7 +75,7 @@ def _rows(picture: Picture, width: int, height: int, look: Look, canvas: Canvas)
     named = bool(picture.x_label) and space >= 11
     canvas_height = space - 2 - named
     if canvas_height < 2 or width < 12:
-        return [*words, *_readings(drawn, picture.log_y, width, look)]
+        return [*words, *_readings(drawn, width, look)]
     plot = _Plot(picture, drawn, width, canvas_height, look, canvas)
     rows = [*words, *plot.curves(), plot.x_axis(), plot.x_ticks("" if named else look.say(picture.x_label))]
     if named:
@@ -83,13 +89,21 @@ def _any_drawable(series: Series, log: bool) -> bool:
     return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
-def _readings(drawn: Sequence[_Drawn], log: bool, width: int, look: Look) -> list[Row]:
+def _readings(drawn: Sequence[_Drawn], width: int, look: Look) -> list[Row]:
     """The last values in words, where there is no room for curves."""
-    said = [f"{look.say(series.name)} {number(_last(series, log))}" for _, series in drawn]
-    return [[Segment(fitted(words, width, look.glyphs.ellipsis), look.text)] for words in said]
+    rows: list[Row] = []
+    for _, series in drawn:
+        words = fitted(f"{look.say(series.name)} {number(_last(series))}", width, look.glyphs.ellipsis)
+        rows.append([Segment(words, look.text if math.isfinite(_last(series)) else look.warning)])
+    return rows
 
 
-def _last(series: Series, log: bool) -> float:
+def _last(series: Series) -> float:
+    """The last value, also where it is not finite and so has no place in the chart."""
+    return next(y for x, y in reversed(series.points) if math.isfinite(x))
+
+
+def _last_drawn(series: Series, log: bool) -> float:
     return next(y for x, y in reversed(series.points) if math.isfinite(x) and drawable(y, log))
 
 
@@ -100,6 +114,23 @@ def _inside(position: float) -> float:
 def _cell(position: float, cells: int, dots_each: int) -> int:
     """The cell that plotext puts a position in: it rounds to dots, from the middle of the first to that of the last."""
     return math.floor(0.5 + (dots_each * cells - 1) * position) // dots_each
+
+
+def _over(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
+    """Blank cells from column `start` on, with the marks behind them."""
+    if not marks:
+        return [Segment(blank)]
+    return merged([marks.get(at, Segment(" ")) for at in range(start, start + len(blank))])
+
+
+def _is_free(runs: Sequence[Run], wanted: range) -> bool:
+    """Whether no curve is in these columns."""
+    column = 0
+    for run in runs:
+        if run.signal is not None and column < wanted.stop and wanted.start < column + len(run.text):
+            return False
+        column += len(run.text)
+    return True
 
 
 class _Plot:
@@ -121,6 +152,8 @@ class _Plot:
         self.left = self._labels + 1
         self.width = width - self.left - gutter
         self._x = self._x_axis(picture)
+        self._faults = picture.faults
+        self._marks = [(column, mark) for mark in picture.marks if (column := self._column(mark.x)) is not None]
 
     def _y_axis(self, picture: Picture) -> Axis:
         count = max(2, min(8, self.height * 2 // 5))
@@ -150,12 +183,11 @@ class _Plot:
         beside: dict[int, tuple[str, Series]] = {}
         if len(lines) <= self.height:
             for series in lines:
-                value = _last(series, log)
-                wanted = self._row(value)
+                wanted = self._row(_last_drawn(series, log))
                 free = [row for row in range(self.height) if row not in beside]
                 distances = [abs(row - wanted) for row in free]
                 row = free[distances.index(min(distances))]
-                beside[row] = (number(value), series)
+                beside[row] = (number(_last(series)), series)
         return beside
 
     def curves(self) -> list[Row]:
@@ -168,6 +200,7 @@ class _Plot:
         ]
         if bands:
             cells = laid_under(cells, bands, None if self._dots == 4 else self._look.glyphs.speck)
+        behind = self._behind(cells)
         ticks = {self._row(tick): label for tick, label in zip(self._y.ticks, self._y.labels, strict=True)}
         glyphs = self._look.glyphs
         rows = []
@@ -175,11 +208,41 @@ class _Plot:
             label = ticks.get(index)
             axis = glyphs.vertical if label is None else glyphs.tick_left
             row = [Segment((label or "")[: self._labels].rjust(self._labels) + axis, self._look.muted)]
-            row += [self._segment(run) for run in runs]
+            column = 0
+            for run in runs:
+                row += [self._segment(run)] if run.signal is not None else _over(run.text, column, behind[index])
+                column += len(run.text)
             if index in self._lasts:
                 text, series = self._lasts[index]
-                row += [Segment(" "), Segment(text, self._look.colour(series.colour))]
+                known = math.isfinite(_last(series))
+                row += [Segment(" "), Segment(text, self._look.colour(series.colour) if known else self._look.warning)]
             rows.append(row)
+        return rows
+
+    def _column(self, x: float) -> int | None:
+        """The column of a value on the x axis; None beyond its ends."""
+        across = self._x.at(x)
+        return _cell(across, self.width, min(2, self._dots)) if 0 <= across <= 1 else None
+
+    def _behind(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
+        """The marks in each row by column, to be seen where no curve is."""
+        rows: list[dict[int, Segment]] = [{} for _ in cells]
+        for column, mark in self._marks:
+            style = self._look.colour(mark.colour) if mark.colour else self._look.muted
+            for row in rows:
+                row[column] = Segment(self._look.glyphs.dashed, style)
+        for column, mark in reversed(self._marks):  # the newest first, as it explains what is seen now
+            style = self._look.colour(mark.colour) if mark.colour else self._look.muted
+            label = self._look.say(mark.label)
+            for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False):
+                for start in (column + 1, column - len(label)):
+                    wanted = range(start, start + len(label))
+                    if start >= 0 and wanted.stop <= self.width and _is_free(runs, wanted) and not row.keys() & wanted:
+                        row.update((at, Segment(character, style)) for at, character in zip(wanted, label, strict=True))
+                        break
+                else:
+                    continue
+                break
         return rows
 
     def _centred(self, across: float, up: float) -> tuple[float, float]:
@@ -216,7 +279,11 @@ class _Plot:
         line = [glyphs.horizontal] * self.width
         for column, _ in self._columns():
             line[column] = glyphs.tick_below
-        return [Segment(" " * (self.left - 1) + glyphs.corner + "".join(line), self._look.muted)]
+        axis = [Segment(character, self._look.muted) for character in line]
+        for x in self._faults:
+            if (at := self._column(x)) is not None:
+                axis[at] = Segment(glyphs.wrong, self._look.warning)
+        return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._look.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
         """Labels under their ticks, those that would touch left out, and `name` at the right end."""

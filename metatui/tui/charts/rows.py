@@ -97,7 +97,13 @@ class RowsWidget(Widget):
     Nothing is drawn while the widget is not displayed: it is done when it is.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"chart--text", "chart--title", "chart--muted", "chart--key"}
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "chart--text",
+        "chart--title",
+        "chart--muted",
+        "chart--key",
+        "chart--warning",
+    }
     DEFAULT_CSS = """
     RowsWidget {
         height: 1fr;
@@ -105,6 +111,7 @@ class RowsWidget(Widget):
         & > .chart--title { color: $foreground; text-style: bold; }
         & > .chart--muted { color: $text-muted; }
         & > .chart--key { color: $footer-key-foreground; text-style: bold; }
+        & > .chart--warning { color: $text-warning; }
     }
     """
 

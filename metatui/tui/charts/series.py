@@ -23,6 +23,16 @@ class Series:
     style: Literal["line", "points", "band"] = "line"
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment at which something changed: a vertical line behind the curves, with its label where there is room."""
+
+    x: float
+    label: str
+    colour: str = ""
+    """As of a series; empty for a muted one."""
+
+
 def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
     """The points' positions on the axes, each coordinate from -1 to 2; what cannot be drawn is (NaN, NaN), a gap.
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from metatui.learning.events import Curve
-from metatui.runs.comparison import Comparison, Metric, RunResult
+from metatui.runs.comparison import Comparison, Metric, RunResult, TrainingCurve
+from metatui.runs.comparison.values import Averages
+from metatui.smoothing import DECAYS
 from metatui.tui.charts.picture import Picture
-from metatui.tui.charts.series import Series
+from metatui.tui.charts.series import Mark, Series
 from metatui.tui.comparing.kinds import kinds
 
 Against = Literal["iterations", "tasks", "seconds"]
@@ -28,12 +30,17 @@ class View:
     against: Against = "iterations"
     log: bool = True
     """Of losses only: accuracies always have a linear axis."""
+    smoothing: int = 0
+    """0 is the comparison's own, which goes by the length of its runs; then the decays of a single run's curves."""
     metric: Metric | None = None
     """None is the one that decides."""
 
     def next_axis(self) -> View:
         axes = list(AGAINST)
         return replace(self, against=axes[(axes.index(self.against) + 1) % len(axes)])
+
+    def next_smoothing(self) -> View:
+        return replace(self, smoothing=(self.smoothing + 1) % (1 + len(DECAYS)))
 
     def of(self, comparison: Comparison) -> Metric:
         return self.metric or comparison.metric
@@ -45,18 +52,23 @@ class View:
 def training(comparison: Comparison, view: View) -> Picture:
     """The training curves over each other."""
     accuracy = view.of(comparison) == "accuracy"
-    series, spans = [], set()
+    series, spans, marks = [], set(), []
     for run, name, colour in _drawn(comparison):
         curve = run.training
         values: Sequence[float] = ()
         if curve is not None:
-            spans.add(curve.span)
-            values = [100 * v for v in curve.accuracy or ()] if accuracy else curve.meta_loss
+            smooth: TrainingCurve | Averages = curve
+            if view.smoothing and curve.averages:
+                smooth = curve.averages[view.smoothing - 1]
+            spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else f"over {smooth.span:,} meta-steps")
+            marks += [Mark(getattr(each.at, view.against), each.label, colour) for each in curve.changes]
+            values = [100 * v for v in smooth.accuracy or ()] if accuracy else smooth.meta_loss
         points = list(zip(getattr(curve, view.against), values, strict=False)) if curve else []
         series.append(Series(name, colour, points))
-    smoothed = f", smoothed over {max(spans):,} meta-steps" if spans else ""
+    smoothed = f", smoothed {max(spans)}" if spans else ""
     return Picture(
         tuple(series),
+        tuple(marks),
         title=f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}",
         x_label=AGAINST[view.against],
         y_label="accuracy (%)" if accuracy else "loss",

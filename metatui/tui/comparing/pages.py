@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from rich.segment import Segment
 
+from metatui.numbers import interval
 from metatui.runs.comparison import Comparison, Pair
 from metatui.runs.comparison.tables import tables
-from metatui.runs.comparison.words import amount, interval, note_on_seeds, points, steps
+from metatui.runs.comparison.words import note_on_seeds, points, steps
+from metatui.runs.comparison.words import result as result_words
 from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row
 from metatui.tui.comparing.intervals import Estimate, bars, differences
@@ -56,7 +58,8 @@ def _finals(comparison: Comparison) -> list[Estimate]:
     found = []
     for run, colour in zip(comparison.runs, colours(comparison), strict=True):
         mean, half = run.evaluation.final
-        words = amount(comparison.metric, mean, half)
+        rate = run.evaluation.inner_lr
+        words = result_words(comparison.metric, run.evaluation) + (f", α = {rate:g}" if rate is not None else "")
         found.append(Estimate(run.label, colour, scale * mean, scale * half, words))
     return found
 

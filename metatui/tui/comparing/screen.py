@@ -49,6 +49,7 @@ KEYS: Final = (
     Key("- +", "Shots", "shots(1)"),
     Key("g", "Target", "target"),
     Key("e", "Export", "export"),
+    Key("o", "Smooth", "smoothing"),
     Key("Esc", "Close", "leave"),
 )
 METRIC: Final = Key("m", "Metric", "metric")
@@ -65,6 +66,7 @@ class CompareScreen(ModalScreen[None]):
         ("b,left", "next_section(-1)", "Section before"),
         ("t", "against", "Against"),
         ("y", "log", "Log"),
+        ("o", "smoothing", "Smooth"),
         ("m", "metric", "Metric"),
         ("plus,equals_sign", "shots(1)", "More shots"),
         ("minus", "shots(-1)", "Fewer shots"),
@@ -157,6 +159,9 @@ class CompareScreen(ModalScreen[None]):
 
     def action_against(self) -> None:
         self._look_otherwise(self.view.next_axis())
+
+    def action_smoothing(self) -> None:
+        self._look_otherwise(self.view.next_smoothing())
 
     def action_log(self) -> None:
         self._look_otherwise(replace(self.view, log=not self.view.log))

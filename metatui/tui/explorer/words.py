@@ -47,7 +47,7 @@ def task_words(asking: Asking) -> str:
 
 
 def rate_words(seen: Sequence[Explored]) -> str:
-    """`Inner rate 0.0125 (trained with 0.01)`, for each run where they are not alike."""
+    """`Inner rate 0.0125 (validated with 0.01)`, for each run where they are not alike."""
     if not seen:
         return ""
     pairs = {(each.inner_lr, each.own_lr) for each in seen}
@@ -58,4 +58,4 @@ def rate_words(seen: Sequence[Explored]) -> str:
 
 def _rate(each: Explored) -> str:
     now = f"{each.inner_lr:.3g}"
-    return now if each.inner_lr == each.own_lr else f"{now} (trained with {each.own_lr:g})"
+    return now if each.inner_lr == each.own_lr else f"{now} (validated with {each.own_lr:g})"

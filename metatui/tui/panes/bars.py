@@ -17,13 +17,14 @@ KEY_NAMES = {
     "left_square_bracket": "[",
     "comma": ",",
     "full_stop": ".",
+    "underscore": "_",
 }
 
 
 def key_name(key: str) -> str:
     """How a key is written for a person."""
     if key.startswith("ctrl+"):
-        return f"^{key[5:].upper()}"
+        return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
     if key.startswith("f") and key[1:].isdigit():
         return key.upper()
     return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)
@@ -47,6 +48,11 @@ class TopBar(Widget):
     state: reactive[tuple[str, ...]] = reactive((), repaint=False)
     """What it is doing, or how it ended, the most important first: what there is no room for is left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
+    warned: reactive[bool] = reactive(False, repaint=False)
+    """Whether its last result is not finite."""
+
+    def watch_warned(self) -> None:
+        self._refresh_state()
 
     def watch_state(self) -> None:
         self._refresh_state()
@@ -74,6 +80,8 @@ class TopBar(Widget):
                 state += f"  {part}"
         match self.phase:
             case Phase.PAUSED:
+                colour = "$text-warning"
+            case _ if self.warned and self.state[:1] != ("Failed",):
                 colour = "$text-warning"
             case Phase.IDLE:
                 colour = "$text-error" if self.state[:1] == ("Failed",) else "$foreground"

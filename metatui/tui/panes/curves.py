@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from metatui.smoothing import DECAYS
 from metatui.tui import palette
-from metatui.tui.charts import LineChart, Series
+from metatui.tui.charts import LineChart, Mark, Series
 from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
 
-SMOOTHINGS = (0.0, 0.6, 0.9, 0.97)
+CHOICES = (0.0, *DECAYS)
+"""Decays in the order in which the key goes through them."""
 EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
 
 
@@ -27,7 +30,7 @@ class View:
     metric: Literal["loss", "accuracy"] = "loss"
 
     def next_smoothing(self) -> View:
-        return replace(self, smoothing=SMOOTHINGS[(SMOOTHINGS.index(self.smoothing) + 1) % len(SMOOTHINGS)])
+        return replace(self, smoothing=CHOICES[(CHOICES.index(self.smoothing) + 1) % len(CHOICES)])
 
     def other_axis(self) -> View:
         return replace(self, against="seconds" if self.against == "iteration" else "iteration")
@@ -71,6 +74,8 @@ class CurvesPane(Vertical, can_focus=True):
             y_label="accuracy (%)" if accuracy else "loss",
             log_y=view.log and not accuracy,
             empty=EMPTY,
+            marks=_marks(monitor, view),
+            faults=[point.x for point in histories[1].points(2 * width, view.against) if math.isnan(point.mean)],
         )
 
     def _title(self, accuracy: bool) -> str:
@@ -84,6 +89,12 @@ def _histories(monitor: Monitor | None, accuracy: bool) -> tuple[History, Histor
     if monitor is None:
         return History(), History()
     return (monitor.accuracy, monitor.val_accuracy) if accuracy else (monitor.meta_loss, monitor.val_loss)
+
+
+def _marks(monitor: Monitor | None, view: View) -> list[Mark]:
+    """Return a mark for each live change."""
+    changes = monitor.changes if monitor else ()
+    return [Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes]
 
 
 def _points(history: History, view: View, width: int, scale: float, smoothing: float) -> list[tuple[float, float]]:

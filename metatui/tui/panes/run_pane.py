@@ -17,7 +17,7 @@ from metatui.tui.charts.look import Look
 from metatui.tui.charts.rows import Row, RowsWidget
 from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
-from metatui.tui.protocol import headline, split_name
+from metatui.tui.protocol import headline, result_words, split_name, standing, value
 from metatui.tui.resources import Load
 
 GAP = "   "
@@ -47,10 +47,11 @@ class RunNumbers(RowsWidget):
         # The name and the device come first: what there is no room for beside them can do without.
         names = in_rows([look.say(name) for name in _names(monitor, self._phase)], width)
         numbers = in_rows([look.say(word) for word in _numbers(monitor, self._load)], width)
+        warned = look.say(_result(monitor)) if monitor.has_no_result else ""
         return [
             [Segment(names[0], look.title)],
             [Segment(_bar(monitor, width, look), look.text)],
-            *([Segment(row, look.text)] for row in numbers),
+            *(_with_warning(row, warned, look) for row in numbers),
         ]
 
 
@@ -113,9 +114,36 @@ def _bar(monitor: Monitor, width: int, look: Look) -> str:
     return look.glyphs.done * filled + look.glyphs.todo * (room - filled) + counts
 
 
+def _result(monitor: Monitor) -> str:
+    """The test, or how the validations stand."""
+    if monitor.test:
+        return f"Test: {result_words(monitor.test, monitor.best)}"
+    best, last = monitor.best, monitor.evaluation
+    if last is None:
+        return ""
+    if _is_going(monitor) or best is None:
+        return f"Validation: {standing(best, last)}"
+    after = "" if best.iteration == last.iteration else f"; last validation {value(last)}"
+    return f"Best validation: {headline(best)}, at {best.iteration:,}{after}"
+
+
+def _with_warning(row: str, warned: str, look: Look) -> Row:
+    """`row` with what of it is `warned`, which may go over several rows, in the warning colour."""
+    if warned and row in warned:
+        return [Segment(row, look.warning)]
+    before, found, after = row.partition(warned) if warned else (row, "", "")
+    return [Segment(before, look.text), Segment(found, look.warning), Segment(after, look.text)]
+
+
+def _is_going(monitor: Monitor) -> bool:
+    return monitor.ended is None and not monitor.status
+
+
 def _numbers(monitor: Monitor, load: Load) -> list[str]:
     words = []
-    going = monitor.ended is None and not monitor.status
+    going, result = _is_going(monitor), _result(monitor)
+    if result and not going:
+        words.append(result)
     if going and monitor.packed:
         words.append("{:,} of {:,} images packed".format(*monitor.packed))
     if going and monitor.evaluating:
@@ -123,12 +151,11 @@ def _numbers(monitor: Monitor, load: Load) -> list[str]:
         words.append(f"evaluating: {now.done:,} of {now.tasks:,} {split_name(now.split)} tasks")
     if going and (speeds := monitor.speeds):
         words += [f"{number(speeds[0])} meta-steps/s", f"{number(speeds[1])} tasks/s"]
-    result = monitor.test or monitor.best
-    if not going and result:
-        words.append(headline(result))
     words.append(f"elapsed {clock(monitor.seconds)}")
     if going and monitor.remaining is not None:
         words.append(f"remaining {clock(monitor.remaining)}")
+    if result and going:
+        words.append(result)
     if going:
         words += load.words()
     return words

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import ClassVar, Literal
 
+from rich.style import Style
 from rich.text import Text
 from textual import on, work
 from textual.app import ComposeResult
@@ -16,14 +17,14 @@ from textual.widgets import DataTable, Input
 
 from metatui import paths
 from metatui.errors import MetatuiError
-from metatui.learning.events import Evaluation
+from metatui.numbers import diverged, interval
 from metatui.runs.store import RunStore
 from metatui.runs.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
 from metatui.tui.entry import Entry
 from metatui.tui.panes.messages import ReportWanted, RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
 from metatui.tui.panes.tables import fill
-from metatui.tui.protocol import headline, interval
+from metatui.tui.protocol import accuracy, headline, result_words, standing
 from metatui.tui.screens.confirm import ConfirmScreen
 from metatui.tui.words import Words
 
@@ -33,6 +34,9 @@ LIVE = "● "
 
 LOOK_EVERY = 2.0
 """Seconds between looks at the live runs in the list."""
+
+MOST_LISTED = 500
+"""Rows of the table: filling one with ten thousand takes seconds, in which the app answers no key."""
 
 BESIDE = 3
 """Marked runs, the first ones, whose adaptation is shown beside each other."""
@@ -44,6 +48,8 @@ class RunsTab(Vertical):
     """A table of runs, newest first, and below it what is known of the one under the cursor."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("runs")
+    COMPONENT_CLASSES: ClassVar[set[str]] = {"runs--warning"}
+    DEFAULT_CSS = "RunsTab > .runs--warning { color: $text-warning; }"
 
     def __init__(self, store: RunStore) -> None:
         super().__init__(id="runs")
@@ -51,6 +57,8 @@ class RunsTab(Vertical):
         self.marked: list[str] = []
         self._all: Sequence[RunSummary] = ()
         self._shown: list[RunSummary] = []
+        self._older = 0
+        """Runs that contain the words of the filter, but are not among the newest `MOST_LISTED`."""
         self._narrow: bool | None = None
         self._reading = asyncio.Lock()
         """One reading at a time, so that the last one to be asked for is the last to be shown."""
@@ -196,13 +204,16 @@ class RunsTab(Vertical):
         before = self.selected
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
-        self._shown = [run for run in self._all if all(word in _words(run) for word in words)]
+        matching = [run for run in self._all if all(word in _words(run) for word in words)]
+        self._shown, self._older = matching[:MOST_LISTED], len(matching[MOST_LISTED:])
         names = ["", "Run", "Status", "Result"]
         if not self._narrow:
             names += ["Meta-steps", "Preset", "Started"]
-        rows = {}
+        rows: dict[str, Sequence[str | Text]] = {}
+        warning = Style(color=self.get_component_rich_style("runs--warning").color)
         for run in self._shown:
-            cells = [self._mark(run), run.id, status(run), result(run)]
+            said = Text(result(run), warning) if has_no_result(run) else result(run)
+            cells = [self._mark(run), run.id, status(run), said]
             if not self._narrow:
                 cells += [f"{run.iteration:,}", run.preset or "own", when(run)]
             rows[run.run.path.name] = cells
@@ -221,7 +232,8 @@ class RunsTab(Vertical):
         if run is None:
             self.query_one("#run-details", Words).say(NOTHING_FITS if self._all else EMPTY)
         else:
-            self.query_one("#run-details", Words).say("\n".join(details(run)))
+            older = [f"Older runs that are not listed: {self._older:,}. Filter (/) finds them."] if self._older else []
+            self.query_one("#run-details", Words).say("\n".join([*details(run), *older]))
         self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)
@@ -256,14 +268,21 @@ def _again(runs: Sequence[RunSummary]) -> Sequence[RunSummary]:
 
 
 def result(run: RunSummary) -> str:
-    """The metric of the test, or of the best validation, with its interval."""
-    evaluation = run.test or run.best
-    if evaluation is None:
-        return "no validation yet"
-    mean, ci95 = evaluation.final
-    if evaluation.accuracy:
-        return f"{evaluation.split} {interval(100 * mean, 100 * ci95)} %"
-    return f"{evaluation.split} loss {interval(mean, ci95)}"
+    """The metric of the test with its interval, or how the validations stand."""
+    test, last = run.test, run.validation or run.best
+    if test is None:
+        return standing(run.best, last) if last else "no validation yet"
+    lost = diverged(test.diverged, test.tasks) if test.diverged else ""
+    if lost and not test.is_finite:
+        return f"test: {lost}"
+    said = f"test {accuracy(*test.final)}" if test.accuracy else f"test loss {interval(*test.final)}"
+    return f"{said}, {lost}" if lost else said
+
+
+def has_no_result(run: RunSummary) -> bool:
+    """Whether the test, or the last validation where there is no test, is not finite."""
+    last = run.test or run.validation
+    return last is not None and not last.is_finite
 
 
 def details(run: RunSummary) -> list[str]:
@@ -275,9 +294,15 @@ def details(run: RunSummary) -> list[str]:
             f"{s.algorithm.name} on {s.task.source}, {s.task.shots}-shot, inner steps {s.algorithm.inner_steps} at "
             f"{s.algorithm.inner_lr:g}, outer rate {s.algorithm.outer_lr:g}, seed {s.training.seed}"
         )
-    lines += [f"{_title(evaluation)}: {headline(evaluation)}" for evaluation in (run.test, run.best) if evaluation]
+    if run.test:
+        lines.append(f"Test: {result_words(run.test, run.best)}")
+    if run.best:
+        lines.append(f"Best validation: {headline(run.best)}, at {run.best.iteration:,}")
+    if run.validation and (run.best is None or run.validation.iteration != run.best.iteration):
+        lines.append(f"Last validation: {headline(run.validation)}, at {run.validation.iteration:,}")
     if is_live(run):
         lines.append("Live: enter follows it, x stops it.")
+    lines += [f"{words}." for words in (run.warning,) if words]
     if run.problem:
         lines.append(run.problem)
     lines.append(f"{run.iteration:,} meta-steps, preset {run.preset or 'none'}, in {place(run)}")
@@ -291,10 +316,6 @@ def when(run: RunSummary) -> str:
 
 def place(run: RunSummary) -> str:
     return paths.short(run.run.path)
-
-
-def _title(evaluation: Evaluation) -> str:
-    return "Test" if evaluation.split == "test" else "Best validation"
 
 
 def _words(run: RunSummary) -> str:

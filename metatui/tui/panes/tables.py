@@ -9,7 +9,7 @@ from rich.text import Text
 from textual.widgets import DataTable
 
 
-def fill(table: DataTable[Text], names: Sequence[str], rows: Mapping[str, Sequence[str]]) -> None:
+def fill(table: DataTable[Text], names: Sequence[str], rows: Mapping[str, Sequence[str | Text]]) -> None:
     """Replace everything in `table` by `rows`, cells by key.
 
     Widths are given outright: Textual measures new cells when its message queue is empty, and beside a training thread
@@ -17,6 +17,7 @@ def fill(table: DataTable[Text], names: Sequence[str], rows: Mapping[str, Sequen
     """
     table.clear(columns=True)
     for index, name in enumerate(names):
-        table.add_column(name, width=max(cell_len(text) for text in (name, *(cells[index] for cells in rows.values()))))
+        texts = (name, *(str(cells[index]) for cells in rows.values()))
+        table.add_column(name, width=max(map(cell_len, texts)))
     for key, cells in rows.items():
-        table.add_row(*map(Text, cells), key=key)
+        table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in cells), key=key)

@@ -60,9 +60,11 @@ def _picture(start: Start, colour: str, across: tuple[float, float], up: tuple[f
 def sentences(space: ParameterSpace) -> list[str]:
     """What is seen, the most important first."""
     learned, ordinary = space.learned, space.ordinary
+    rate = space.settings.algorithm.inner_lr
     steps = f"{space.steps} inner step{'' if space.steps == 1 else 's'}"
     said = [
-        f"{space.tasks} held-out test tasks, {steps} each, in a space of {learned.cloud.parameters:,} dimensions.",
+        f"{space.tasks} held-out test tasks, {steps} each at α = {rate:g}, in a space of "
+        f"{learned.cloud.parameters:,} dimensions.",
         f"{learned.label}: {_moves(learned.cloud)}",
         f"Ordinary: {_moves(ordinary.cloud)}",
     ]

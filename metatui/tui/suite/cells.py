@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from metatui.runs.comparison.words import amount
+from metatui.runs.comparison.words import result
 from metatui.runs.suite import RunStanding, Suite, SuiteStanding
 from metatui.tui.symbols import Glyphs
 
@@ -43,10 +43,10 @@ def state(run: RunStanding) -> str:
         case "finished":
             if run.test is None:
                 return "finished"
-            mean, half = run.test.final
-            if run.test.accuracy:
-                return f"test {amount('accuracy', mean, half)}"
-            return f"test loss {amount('loss', mean, half)}"
+            said = result("accuracy" if run.test.accuracy else "loss", run.test)
+            if not run.test.is_finite:
+                return f"test: {said}"
+            return f"test {said}" if run.test.accuracy else f"test loss {said}"
         case "running":
             return f"training{_last(run)}"
         case "interrupted" | "stopped":

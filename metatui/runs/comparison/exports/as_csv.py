@@ -9,7 +9,7 @@ from metatui.runs.comparison.values import Comparison
 
 COLUMNS = (
     "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
-    "metric", "inner_step", "mean", "ci95",
+    "metric", "inner_step", "mean", "ci95", "inner_lr", "diverged", "checkpoint",
 )  # fmt: skip
 
 
@@ -26,5 +26,5 @@ def as_csv(comparison: Comparison) -> str:
         for metric, curve in (("accuracy", e.accuracy), ("loss", e.loss)):
             if curve is not None:
                 for step, mean, half in zip(e.steps, curve.mean, curve.ci95, strict=True):
-                    rows.writerow((*about, metric, step, mean, half))
+                    rows.writerow((*about, metric, step, mean, half, e.inner_lr, run.diverged, e.checkpoint))
     return file.getvalue()

@@ -15,7 +15,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
     `runs` has the adaptation curve of each as lists over `steps`, from step 0; `curves.training` is the smoothed
     training curve and `curves.validation` the metric after the last inner step at each validation, both against
-    meta-steps (`iterations`), tasks and seconds. Accuracies are fractions, and a difference is that of a minus b. null
+    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` is the training curve with other smoothing,
+    and `curves.training.changes` are the live changes. Accuracies are fractions, and a difference is that of a minus b. null
     is what is not known, or not a number.
     """
     described: dict[str, Any] = finite(
@@ -51,6 +52,8 @@ def _run(comparison: Comparison, run: RunResult) -> dict[str, Any]:
         "loss": asdict(evaluation.loss),
         "accuracy": asdict(evaluation.accuracy) if evaluation.accuracy else None,
         "diverged": run.diverged,
+        "inner_lr": evaluation.inner_lr,
+        "checkpoint": evaluation.checkpoint,
         "iterations": costs.iterations,
         "seconds": costs.seconds,
         "seconds_per_step": costs.seconds_per_step,
@@ -76,6 +79,7 @@ def _pair(pair: Pair) -> dict[str, Any]:
         "metric": pair.metric,
         "step": pair.step,
         "tasks": test.tasks,
+        "left_out": test.left_out,
         "difference": test.mean,
         "ci95": test.ci95,
         "median_difference": test.median,

@@ -20,6 +20,9 @@ SIZE = 12
 LEFT, RIGHT, TOP, BOTTOM = 62, 14, 30, 42
 """Room around the axes of a panel."""
 
+MARK_ROWS = 4
+"""Rows that the words of marks take turns in, so that those close together stay apart."""
+
 
 @dataclass(frozen=True)
 class Scale:
@@ -74,6 +77,15 @@ class Series:
     """Half-width of the band at each point."""
 
 
+@dataclass(frozen=True)
+class Mark:
+    """A moment at which something changed in the series `number`."""
+
+    x: float
+    words: str
+    number: int
+
+
 def style(number: int) -> tuple[str, str]:
     """Colour and dash of the series `number`."""
     return COLOURS[number % len(COLOURS)], DASHES[number // len(COLOURS) % len(DASHES)]
@@ -91,9 +103,10 @@ def line(points: Iterable[tuple[float, float]], colour: str, dash: str = "", wid
 
 
 def lines(
-    series: Sequence[Series], *, title: str, x_label: str, y_label: str, width: int, height: int, log: bool = False
-) -> list[str]:
-    """A panel of curves over each other, its top left corner at (0, 0)."""
+    series: Sequence[Series], *, title: str, x_label: str, y_label: str, width: int, height: int, log: bool = False,
+    marks: Sequence[Mark] = (),
+) -> list[str]:  # fmt: skip
+    """A panel of curves over each other, its top left corner at (0, 0), and vertical lines for `marks`."""
     x = scale_of((v for s in series for v in s.x), LEFT, width - RIGHT)
     edges = (v for s in series for i, m in enumerate(s.y) for h in (_half(s, i),) for v in (m - h, m, m + h))
     values = list(edges)
@@ -102,6 +115,8 @@ def lines(
         values = [v for v in values if v > 0]
     y = scale_of(values, height - BOTTOM, TOP, log=log)
     drawn = _axes(x, y, title, x_label, y_label, width, height)
+    for row, mark in enumerate(mark for mark in marks if x.low <= mark.x <= x.high):
+        drawn += _marked(mark, x.at(mark.x), TOP + SIZE * (1 + row % MARK_ROWS), width, height)
     for number, s in enumerate(series):
         colour, dash = style(number)
         for part in _parts(s):
@@ -163,6 +178,8 @@ def fitted(words: str, pixels: float) -> str:
 def label(value: float) -> str:
     """A tick in as few signs as tell it."""
     size = abs(value)
+    if size >= 1e12:
+        return f"{value:.3g}"
     for least, suffix in ((1e9, "G"), (1e6, "M"), (1e4, "k")):
         if size >= least:
             return f"{value / (1e3 if suffix == 'k' else least):.6g}{suffix}"
@@ -184,6 +201,14 @@ def _axes(x: Scale, y: Scale, title: str, x_label: str, y_label: str, width: int
         drawn.append(text(x.at(tick), height - BOTTOM + 17, label(tick), anchor="middle"))
     drawn.append(line([(LEFT, TOP), (LEFT, height - BOTTOM), (width - RIGHT, height - BOTTOM)], INK, width=1))
     return drawn
+
+
+def _marked(mark: Mark, at: float, baseline: float, width: int, height: int) -> list[str]:
+    """A vertical line with its words beside it, on the side where there is more room."""
+    colour, _ = style(mark.number)
+    after = at < width / 2
+    words = text(at + 4 if after else at - 4, baseline, mark.words, anchor="start" if after else "end", size=SIZE - 2)
+    return [line([(at, TOP), (at, height - BOTTOM)], colour, "3 3", width=1), words]
 
 
 def _half(series: Series, i: int) -> float:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.sax.saxutils import escape
 
-from metatui.runs.comparison.exports.plot import INK, Series, bars, line, lines, style, text
+from metatui.runs.comparison import words
+from metatui.runs.comparison.exports.plot import INK, Mark, Series, bars, line, lines, style, text
 from metatui.runs.comparison.values import Comparison, RunResult
-from metatui.runs.comparison.words import amount, protocol_words, seconds
+from metatui.runs.comparison.words import protocol_words, seconds
 
 WIDTH, HEIGHT = 480, 300
 """Of one panel, in pixels."""
@@ -62,17 +63,19 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
     if not spans:
         return None
     accuracy = comparison.metric == "accuracy"
-    series = []
+    series: list[Series] = []
+    marks: list[Mark] = []
     for curve in curves:
         if curve is None:
             series.append(Series((), ()))
             continue
+        marks += [Mark(getattr(each.at, against), each.label, len(series)) for each in curve.changes]
         y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
         series.append(Series(getattr(curve, against), y))
     title = f"While training, smoothed over {spans[0]:,} meta-steps"
     y_label = "query accuracy, %" if accuracy else "meta-loss"
     drawn = lines(series, title=title, x_label=AGAINST[against], y_label=y_label, width=WIDTH, height=HEIGHT,
-                  log=not accuracy)  # fmt: skip
+                  log=not accuracy, marks=marks)  # fmt: skip
     return Panel("training" if against == "iterations" else f"training-{against}", title, tuple(drawn))
 
 
@@ -118,7 +121,7 @@ def result(comparison: Comparison) -> Panel:
     for run in comparison.runs:
         mean, half = run.evaluation.final
         scale = 100 if accuracy else 1
-        values.append((run.label, scale * mean, scale * half, amount(comparison.metric, mean, half)))
+        values.append((run.label, scale * mean, scale * half, words.result(comparison.metric, run.evaluation)))
     drawn = bars(values, title=title, x_label="accuracy, %" if accuracy else "loss", width=WIDTH, height=HEIGHT)
     return Panel("result", title, tuple(drawn), legend=False)
 

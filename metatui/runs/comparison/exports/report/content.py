@@ -114,6 +114,8 @@ def _given(block: Block | None) -> tuple[Block, ...]:
 
 def _protocol(comparison: Comparison) -> TextTable:
     """How every run was measured, and where that is not what it was trained with."""
+    from metatui.learning.evaluation import DIVERGED
+
     protocol = comparison.protocol
     yes_or_no = {True: "yes", False: "no", None: None}
     ways = ", ".join(
@@ -130,7 +132,11 @@ def _protocol(comparison: Comparison) -> TextTable:
         "inner steps": str(protocol.steps),
         "batch norm": protocol.batch_norm,
         "rotations as classes": yes_or_no[protocol.rotations],
-        "parameters": "of the best validation; each task starts from them anew",
+        "parameters": "of the best validation, with the inner learning rate of that validation; each task starts from "
+        "them anew",
+        "tasks that diverged": "those whose loss after the last inner step is not finite"
+        + ("" if comparison.metric == "accuracy" else f", or over {DIVERGED:,.0f} times that before adaptation")
+        + "; they are counted, and means, intervals and tests are over the others",
         "intervals": "95 %, over tasks",
     }
     rows = tuple((name, value) for name, value in told.items() if value is not None)

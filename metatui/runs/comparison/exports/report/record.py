@@ -61,7 +61,8 @@ def _happened(entry: Entry) -> str | None:
         case "paused" | "resumed" | "interrupted" | "stopped":
             return entry.event
         case "finished":
-            return "stopped early" if details.get("reason") == "early_stop" else "finished"
+            ending = "stopped early" if details.get("reason") == "early_stop" else "finished"
+            return f"{ending}: {_said(details['warning'])}" if details.get("warning") else ending
         case _:
             return None
 

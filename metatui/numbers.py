@@ -1,0 +1,37 @@
+"""Means with their intervals as text, alike on the command line, in the app and in reports."""
+
+from __future__ import annotations
+
+import math
+
+LARGE = 1e6
+"""Numbers from here on have an exponent."""
+
+
+def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
+    """Write a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
+
+    Args:
+        mean: `not finite` where it is not.
+        half: `± unknown` where it is not finite, as that of a single value.
+        decimals: of both numbers; where None, the half-width gets two significant digits and the mean as many decimals.
+    """
+    if not math.isfinite(mean):
+        return "not finite"
+    if not math.isfinite(half):
+        return f"{mean:.4g} ± unknown"
+    if max(abs(mean), half) >= LARGE:
+        return f"{mean:.2e} ± {half:.1e}"
+    if decimals is None:
+        if half <= 0:
+            return f"{mean:.4g} ± {half:.2g}"
+        decimals = 1 - int(f"{half:.1e}".split("e")[1])
+        if decimals > 5:
+            return f"{mean:.2e} ± {half:.1e}"
+    decimals = max(0, decimals)
+    return f"{mean:.{decimals}f} ± {half:.{decimals}f}"
+
+
+def diverged(count: int, tasks: int) -> str:
+    """Write how many tasks diverged: `565 of 600 tasks diverged`."""
+    return f"{count:,} of {tasks:,} tasks diverged"

@@ -1,0 +1,52 @@
+"""The smoothing of training curves: live, reopened, compared and reported curves all use this definition."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+DECAYS = (0.6, 0.9, 0.97)
+"""Decays that the app offers for live runs, finished ones and comparisons."""
+
+
+@dataclass(slots=True)
+class ExponentialAverage:
+    """A bias-corrected exponential moving average over meta-steps.
+
+    After the values x_1, ..., x_t it is s_t / (1 - decay^t) with s_t = decay * s_(t-1) + (1 - decay) * x_t and s_0 = 0
+    (Kingma and Ba, 2015, Algorithm 1): the mean of the values, each weighted by decay^(t - i). A value that is not
+    finite has no weight, but counts as a meta-step, as in pandas' `ewm(adjust=True, ignore_na=False)`.
+    """
+
+    decay: float
+    """Weight of the past, from 0 (no smoothing) to below 1."""
+    value: float = math.nan
+    """NaN before the first finite value."""
+    weight: float = 0.0
+    """Sum of the weights of all values so far; that of the newest is 1."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay is {self.decay}, but must be at least 0 and below 1")
+
+    def extend(self, values: Iterable[float]) -> list[float]:
+        """Take values in order and return the average after each of them."""
+        decay, weight, average = self.decay, self.weight, self.value
+        isfinite = math.isfinite
+        averages = []
+        for value in values:
+            weight *= decay
+            if isfinite(value):
+                weight += 1.0
+                share = 1.0 / weight
+                mixed = (1.0 - share) * average + share * value
+                average = mixed if isfinite(mixed) else value  # the first value, or rounding beyond the largest float
+            averages.append(average)
+        self.weight, self.value = weight, average
+        return averages
+
+
+def span_of(decay: float) -> float:
+    """Return the length of the window whose mean lags as far behind as an average with this decay."""
+    return 2 / (1 - decay) - 1

@@ -1,0 +1,114 @@
+"""Which engine `auto` takes: what it measures, and what it does where an engine fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from metatui.errors import BadInput
+from metatui.learning import choosing
+from metatui.learning.choosing import _milliseconds
+from metatui.learning.devices import Device, cpu
+from metatui.learning.engines import Engine, make_engine
+from metatui.learning.episodes import Episodes
+from metatui.learning.experiment import set_up
+from metatui.learning.losses import MEAN_SQUARED_ERROR
+from metatui.learning.models import mlp
+from metatui.settings import Settings
+
+Make = Callable[..., Settings]
+Sample = Callable[[int], Episodes]
+
+
+def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
+    """Let each engine take so many milliseconds, or raise."""
+
+    def milliseconds(engine: Engine, settings: Settings, sample: Sample, *, limit: float | None) -> float:
+        found = times[engine.name]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    monkeypatch.setattr(choosing, "_milliseconds", milliseconds)
+
+
+def test_an_engine_that_fails_is_passed_over(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_as(monkeypatch, {"batched": RuntimeError("no kernel image\nis available"), "loop": 3.0})
+    experiment = set_up(tiny())
+    assert experiment.settings.compute.engine == "loop"
+    assert experiment.engine_reason == "measured 3 ms a meta-step; batched failed: RuntimeError: no kernel image"
+    assert set(experiment.measured.ms) == {"loop"}
+
+
+def test_the_error_of_the_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_as(monkeypatch, {"batched": RuntimeError("first"), "loop": RuntimeError("second")})
+    with pytest.raises(RuntimeError, match="first"):
+        set_up(tiny())
+
+
+def test_bad_input_is_not_blamed_on_an_engine(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure_as(monkeypatch, {"batched": BadInput("too few classes"), "loop": 1.0})
+    with pytest.raises(BadInput, match="too few classes"):
+        set_up(tiny())
+
+
+def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> tuple[Engine, list[int], Sample]:
+    """An engine that seems to be on CUDA, where so many tasks take `timed` milliseconds."""
+    engine, asked = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), []
+
+    def sample(tasks: int) -> Episodes:
+        asked.append(tasks)
+        return Episodes(*(torch.zeros(tasks, 2, 1) for _ in range(4)))
+
+    monkeypatch.setattr(choosing, "_device", lambda engine: torch.device("cuda"))
+    monkeypatch.setattr(choosing, "free_unused_memory", lambda device: None)
+    monkeypatch.setattr(choosing, "_timed", lambda engine, settings, episodes, limit: timed(len(episodes)))
+    return engine, asked, sample
+
+
+def test_a_gpu_is_measured_on_all_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, asked, sample = on_cuda(monkeypatch, lambda tasks: 5.0)
+    settings = tiny(task__source="glyphs", task__shots=1, algorithm__meta_batch=32)
+    assert _milliseconds(engine, settings, sample, limit=None) == 5.0
+    assert asked == [32]
+
+
+def test_a_gpu_is_measured_on_the_tasks_that_fit(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def timed(tasks: int) -> float:
+        if tasks > 8:
+            raise torch.OutOfMemoryError
+        return 5.0
+
+    engine, asked, sample = on_cuda(monkeypatch, timed)
+    assert _milliseconds(engine, tiny(algorithm__meta_batch=32), sample, limit=None) == 20.0
+    assert asked == [32, 16, 8]
+    settings = tiny(algorithm__meta_batch=32, compute__tasks_at_once=4)
+    assert _milliseconds(engine, settings, sample, limit=None) == 40.0
+    assert asked[3:] == [4]
+
+
+def test_a_gpu_is_warm_before_it_is_timed(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, clock = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), [0.0]
+
+    def meta_gradient(*_: object, **__: object) -> None:
+        clock.append(clock[-1] + (2.0 if len(clock) == 1 else 0.25))
+
+    monkeypatch.setattr(choosing, "_device", lambda engine: torch.device("cuda"))
+    monkeypatch.setattr(choosing, "synchronize", lambda device: None)
+    monkeypatch.setattr(choosing, "SECONDS", 0.0)
+    monkeypatch.setattr("metatui.learning.choosing.time.perf_counter", lambda: clock[-1])
+    monkeypatch.setattr(engine, "meta_gradient", meta_gradient)
+    episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
+    assert choosing._timed(engine, tiny(compute__cuda_graphs=False), episodes, limit=None) == pytest.approx(250)
+
+
+def test_measurements_on_a_gpu_depend_on_what_is_captured(tiny: Make) -> None:
+    gpu, model = Device("cuda:0", "A GPU", 2**30), mlp((4,))
+
+    def key(device: Device, **changes: bool | int) -> str:
+        return choosing.measured_for(tiny(**changes), device, model, 1)._key
+
+    assert len({key(gpu), key(gpu, compute__cuda_graphs=False), key(gpu, compute__tasks_at_once=2)}) == 3
+    assert key(cpu()) == key(cpu(), compute__cuda_graphs=False) == key(cpu(), compute__tasks_at_once=2)

@@ -1,0 +1,85 @@
+"""Devices: which one a setting means, what is out of memory, and how tensors get there."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metatui.learning.allocation import free_unused_memory, is_out_of_memory
+from metatui.learning.devices import cpu, moved, resolve, synchronize, use
+
+
+def broken(*_: object) -> None:
+    raise RuntimeError("CUDA unknown error")
+
+
+def test_cpu_needs_no_working_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("is_available", "device_count", "get_device_properties"):
+        monkeypatch.setattr(torch.cuda, name, broken)
+    assert resolve("cpu") == cpu()
+    for call in (use, synchronize, free_unused_memory):
+        call(torch.device("cpu"))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 9.00 GiB",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "GET was unable to find an engine to execute this computation",
+        "Unable to find a valid cuDNN algorithm to run convolution",
+        "MPS backend out of memory (MPS allocated: 17.00 GB, other allocations: 1.00 GB)",
+        "Invalid buffer size: 40.00 GiB",
+        "HIP out of memory. Tried to allocate 20.00 MiB",
+        "[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes",
+        "[enforce fail at alloc_cpu.cpp] . DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes",
+        "Expected canUse32BitIndexMath(input) && canUse32BitIndexMath(output) to be true, but got false.",
+    ],
+)
+def test_out_of_memory_messages(message: str) -> None:
+    assert is_out_of_memory(RuntimeError(message))
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError(), MemoryError()])
+def test_out_of_memory_classes(error: BaseException) -> None:
+    assert is_out_of_memory(error)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "Expected all tensors to be on the same device",
+        "The size of tensor a (3) must match the size of tensor b (4) at non-singleton dimension 0",
+        "",
+    ],
+)
+def test_other_errors_are_not_out_of_memory(message: str) -> None:
+    assert not is_out_of_memory(RuntimeError(message))
+
+
+def test_moved_converts_once() -> None:
+    values = torch.arange(3, dtype=torch.float64) / 3
+    assert moved(values, torch.device("cpu")) is values
+    assert torch.equal(moved(values, torch.device("cpu"), torch.float32), values.float())
+
+
+def test_moved_pins_what_goes_to_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned, copied = [], []
+
+    def pin_memory(self: torch.Tensor) -> torch.Tensor:
+        pinned.append(self.dtype)
+        return self.clone().as_subclass(Pinned)
+
+    class Pinned(torch.Tensor):
+        def to(self, *arguments: object, **options: object) -> torch.Tensor:
+            copied.append((arguments, options))
+            return self
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
+    moved(torch.zeros(2, dtype=torch.float64), torch.device("cuda:1"), torch.float32)
+    assert pinned == [torch.float32]
+    assert copied == [((torch.device("cuda:1"),), {"non_blocking": True})]

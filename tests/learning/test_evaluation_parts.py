@@ -1,0 +1,85 @@
+"""Held-out tasks on a GPU in parts, so that every tensor stays small enough to be indexed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metatui.knobs import parse
+from metatui.learning import evaluation
+from metatui.learning.devices import Device
+from metatui.learning.engines import Adaptation
+from metatui.learning.episodes import Episodes, Split
+from metatui.learning.evaluation import LARGEST, largest_activation, measure
+from metatui.learning.experiment import set_up
+from metatui.learning.inner import Params
+from metatui.learning.views import task_views
+from metatui.settings import Settings
+
+Make = Callable[..., Settings]
+
+
+def test_largest_activation() -> None:
+    def largest(shape: tuple[int, ...], **changes: str | int) -> int:
+        base = {"task": {"source": "omniglot", "shots": 1}, "model": changes} if len(shape) == 3 else {}
+        return largest_activation(parse(base), shape)
+
+    assert largest((1, 28, 28)) == 64 * 28 * 28
+    assert largest((1, 28, 28), filters=32, downsample="stride") == 32 * 14 * 14
+    assert largest((1,)) == 40
+    unfolded = parse({"task": {"source": "omniglot", "shots": 1}, "compute": {"engine": "unfolded"}})
+    assert largest_activation(unfolded, (1, 28, 28)) == 64 * 9 * 14 * 14
+
+
+@pytest.mark.parametrize(("most", "parts"), [(LARGEST, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])
+def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
+    most: int, parts: list[int], tiny: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    experiment = set_up(tiny(task__shots=10, task__queries=4, compute__precision="float64"))
+    theta, split_into = experiment.theta(), []
+
+    def losses() -> Tensor:
+        measuring = measure(experiment, theta, split="test", tasks=9, steps=1, shots=10)
+        while True:
+            try:
+                next(measuring)
+            except StopIteration as done:
+                found: Tensor = done.value.loss
+                return found
+
+    def episodes(split: Split, tasks: range, *, seed: int, shots: int) -> Episodes:
+        split_into.append(len(tasks))
+        drawn = experiment.source.episodes(split, tasks, seed=seed, ways=1, shots=shots, queries=4)
+        return drawn.to("cpu", torch.float64)
+
+    expected = losses()
+    monkeypatch.setattr(experiment, "device", Device("cuda:0", "A GPU", 2**30))
+    monkeypatch.setattr(experiment, "episodes", episodes)
+    monkeypatch.setattr(evaluation, "LARGEST", most)
+    torch.testing.assert_close(losses(), expected)
+    assert split_into == parts
+
+
+@pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
+def test_views_that_do_not_fit_are_drawn_in_parts(source: str, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    images = {"task__ways": 2, "task__queries": 2, "model__filters": 2} if source == "glyphs" else {}
+    experiment = set_up(tiny(task__source=source, task__shots=1, compute__precision="float64", **images))
+    theta, real, given = experiment.theta(), experiment.engine.adapt, []
+
+    def adapt(theta: Params, x: Tensor, *rest: Any) -> Iterator[Adaptation]:
+        given.append(len(x))
+        if len(x) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return real(theta, x, *rest)
+
+    expected = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
+    monkeypatch.setattr(experiment.engine, "adapt", adapt)
+    found = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
+    assert given == [5, 2, 3, 1, 2]
+    assert [view.task for view in found] == list(range(5))
+    for view, whole in zip(found, expected, strict=True):
+        assert view.loss == pytest.approx(whole.loss, rel=1e-9)

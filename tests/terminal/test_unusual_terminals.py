@@ -1,0 +1,52 @@
+"""Terminals and environments that send or say something unusual."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.terminal.conftest import Open
+from tests.terminal.program import Program
+
+NOT_UTF8 = (
+    b"\xe9",  # an 8-bit meta key, or a Latin-1 paste
+    b"caf\xe9 \xff\xfe",
+    b"\x1b[M \xff\xff",  # an X10 mouse report beyond column 95
+    b"\x1b[200~na\xefve\x1b[201~",
+)
+IMPOSSIBLE_SEQUENCES = (b"\x1b[2010200u", b"\x1b[0:9R", b"\x1b[3520482048200;u")
+
+
+def test_invalid_input_is_ignored(open_program: Open) -> None:
+    with open_program() as program:
+        program.see("Settings", "F5 Start")
+        for sent in (*NOT_UTF8, *IMPOSSIBLE_SEQUENCES):
+            program.send(sent)
+        program.press("f1")
+        program.see("Help", "escape closes")
+        program.press("escape")
+        program.press("f10")
+        assert program.ended() == 0
+
+
+def test_exported_size_is_not_used(open_program: Open) -> None:
+    with open_program(size=(100, 30), COLUMNS="40", LINES="10") as program:
+        program.until(lambda: "Quit" in program.keys, "the key bar in the last of 30 rows")
+        program.resize(80, 24)
+        program.until(lambda: "Quit" in program.keys, "the smaller size")
+        program.press("f10")
+        assert program.ended() == 0
+
+
+def test_unwritable_log_is_reported_once(open_program: Open, tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.touch()
+    with open_program(XDG_STATE_HOME=str(blocked)) as program:
+        program.see("There is no log", "F5 Start")
+        program.press("f10")
+        assert program.ended() == 0
+
+
+def test_unknown_color_system_is_bad_input(disk: dict[str, str]) -> None:
+    with Program(env=disk | {"TEXTUAL_COLOR_SYSTEM": "bogus"}) as program:
+        assert program.ended() == 2
+        assert "TEXTUAL_COLOR_SYSTEM is 'bogus', but must be one of auto, standard, 256" in program.said

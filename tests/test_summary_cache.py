@@ -1,0 +1,85 @@
+"""Summaries of runs that are kept between listings."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+import pytest
+
+from metatui import paths
+from metatui.runs import summary_cache
+from metatui.runs.folder import RunFolder
+from metatui.runs.lock import RunLock
+from metatui.runs.store import RunStore
+from metatui.runs.summary import RunSummary, summarise
+from metatui.runs.summary_cache import SummaryCache
+from metatui.settings import Settings
+from tests.tui.fakes import saved_run
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs whose folders were read."""
+    names: list[str] = []
+
+    def counted(run: RunFolder) -> RunSummary:
+        names.append(run.id)
+        return summarise(run)
+
+    monkeypatch.setattr(summary_cache, "summarise", counted)
+    return names
+
+
+def test_unchanged_runs_are_read_once(tmp_path: Path, read: list[str]) -> None:
+    for name in ("a", "b"):
+        saved_run(tmp_path, Settings(), name=name)
+    first = RunStore(tmp_path).summaries()
+    assert sorted(read) == ["a", "b"]
+    assert RunStore(tmp_path).summaries() == first
+    assert len(read) == 2
+
+
+def test_changed_and_deleted_runs_are_noticed(tmp_path: Path, read: list[str]) -> None:
+    changed, deleted = (saved_run(tmp_path, Settings(), name=name) for name in ("changed", "deleted"))
+    store = RunStore(tmp_path)
+    store.summaries()
+    with changed.metrics_path.open("ab") as file:
+        file.write(
+            changed.metrics_path.read_bytes().splitlines()[-1].replace(b'"iteration":50', b'"iteration":51') + b"\n"
+        )
+    store.delete(deleted)
+    read.clear()
+    for reader in (store, RunStore(tmp_path)):
+        assert [(run.id, run.iteration) for run in reader.summaries()] == [("changed", 51)]
+    assert read == ["changed"]
+
+
+def test_live_runs_are_read_every_time(tmp_path: Path, read: list[str]) -> None:
+    run = saved_run(tmp_path, Settings(), name="live", test=False)
+    run.journal_path.write_bytes(run.journal_path.read_bytes().splitlines(keepends=True)[0])
+    lock = RunLock(run.lock_path)
+    store = RunStore(tmp_path)
+    assert [store.summaries()[0].status for _ in range(2)] == ["running", "running"]
+    assert len(read) == 2
+    lock.release()
+    assert store.summaries()[0].status == "interrupted"
+
+
+def test_broken_database_is_not_needed(tmp_path: Path) -> None:
+    saved_run(tmp_path, Settings(), name="a")
+    paths.summaries_file().parent.mkdir(parents=True, exist_ok=True)
+    paths.summaries_file().write_bytes(b"not a database" * 100)
+    assert [run.id for run in RunStore(tmp_path).summaries()] == ["a"]
+
+
+def test_summaries_survive_unusual_values(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = saved_run(tmp_path, Settings(), name="a")
+    found = summarise(run)
+    assert found.progress is not None
+    unusual = dataclasses.replace(found, progress=dataclasses.replace(found.progress, grad_norm=math.inf), problem="x")
+    monkeypatch.setattr(summary_cache, "summarise", lambda run: unusual)
+    SummaryCache(tmp_path).summaries([run])
+    monkeypatch.setattr(summary_cache, "summarise", None)
+    assert SummaryCache(tmp_path).summaries([run]) == [unusual]

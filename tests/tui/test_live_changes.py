@@ -1,0 +1,263 @@
+"""Live changes and results that are not finite, as the app shows them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from textual.pilot import Pilot
+
+from metatui.knobs import change
+from metatui.learning.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
+from metatui.runs.comparison.exports.plot import Mark, Series, lines
+from metatui.runs.comparison.history import live_changes, read_steps
+from metatui.runs.folder import RunFolder
+from metatui.runs.journal import JournalWriter
+from metatui.runs.records import EvaluationRecord, write_record
+from metatui.runs.summary import summarise
+from metatui.runs.writer import headline as details_of
+from metatui.settings import Settings
+from metatui.tui.laboratory import MetatuiApp
+from metatui.tui.monitor import Monitor
+from metatui.tui.panes.bars import KeyBar, TopBar, offered
+from metatui.tui.panes.runs_tab import details, has_no_result, result
+from metatui.tui.protocol import result_words, standing
+from metatui.tui.replay import Replay
+from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
+
+SIZE = (120, 40)
+Make = Callable[..., MetatuiApp]
+INNER, OUTER = "algorithm.inner_lr", "algorithm.outer_lr"
+NO_SETTINGS = Settings()
+
+
+def lost(iteration: int, split: str = "val") -> Evaluation:
+    """An evaluation in which every task diverged."""
+    made = evaluation(NO_SETTINGS, iteration, split)
+    nan = (math.nan,) * 3
+    return replace(made, loss=Curve(nan, nan), diverged=made.tasks, inner_lr=0.1)
+
+
+def notes(app: MetatuiApp) -> list[str]:
+    return [note.message for note in app._notifications]
+
+
+def screen_of(app: MetatuiApp) -> str:
+    return app.export_screenshot().replace("&#160;", " ")
+
+
+async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+    await pilot.press("f5")
+    await pilot.pause()
+    assert sessions.session is not None
+    await sessions.session.heard(app, pilot)
+    return sessions.session
+
+
+async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
+    """Change a setting, and let the trainer make the change."""
+    app.conductor.change(path, value)
+    await session.heard(app, pilot)
+    assert app.shown is not None
+    session.settings = app.shown.settings
+
+
+async def test_key_undoes_live_changes_one_after_the_other(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(*map(progress, range(1, 21)))
+        await session.heard(app, pilot)
+        await pilot.press("r")
+        assert notes(app)[-1] == "Nothing to undo: no setting was changed while this run trained."
+        assert session.commands == []
+        await changed(app, pilot, session, INNER, 0.1)
+        await changed(app, pilot, session, OUTER, 0.5)
+        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).situation)]
+        await pilot.press("r", "ctrl+underscore")  # the second before the first is made
+        assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
+        assert notes(app)[-1] == "Inner learning rate goes back from 0.1 to 0.01 after this meta-step."
+        await session.heard(app, pilot)
+        assert app.shown is not None
+        assert app.shown.settings == Settings()
+        assert app.shown.journal[-1].text == "Inner learning rate changed from 0.1 to 0.01"
+        await pilot.press("r")
+        assert len(session.commands) == 4
+        session.settings = app.shown.settings
+        await changed(app, pilot, session, INNER, 0.2)  # after an undo, changes are undone as before
+        await pilot.press("r")
+        assert session.commands[-1] == Change(INNER, 0.01)
+        session.end()
+        await session.over(app, pilot)
+        await pilot.press("r")
+        assert "No run is followed" in notes(app)[-1]
+
+
+async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        await changed(app, pilot, session, INNER, 0.1)
+        session.settings = change(session.settings, {INNER: 0.3})
+        session.emit(Tweaked(0, INNER, 0.1, 0.3))
+        await session.heard(app, pilot)
+        await pilot.press("r")
+        assert session.commands[-1] == Change(INNER, 0.1)
+        session.end()
+        await session.over(app, pilot)
+
+
+async def test_changes_are_marked_on_the_curves(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(*map(progress, range(1, 201)))
+        await session.heard(app, pilot)
+        assert "┊" not in screen_of(app)
+        await changed(app, pilot, session, INNER, 0.1)
+        session.emit(*map(progress, range(201, 401)))
+        await session.heard(app, pilot)
+        assert screen_of(app).count("┊") > 2
+        assert "inner_lr 0.1" in screen_of(app)
+        assert app.shown is not None
+        (made,) = app.shown.changes
+        assert (made.iteration, made.seconds) == (200, 20.0)
+        await pilot.press("t")  # against time
+        await pilot.pause()
+        assert "inner_lr 0.1" in screen_of(app)
+        session.end()
+        await session.over(app, pilot)
+
+
+def test_changes_are_marked_when_a_run_is_reopened_and_compared(runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
+    journal = JournalWriter(run.journal_path)
+    for iteration, old, new in ((20, 0.01, 0.1), (30, 0.1, 0.01), (40, 0.01, 0.02)):
+        journal.write("tweaked", iteration, path=INNER, old=old, new=new)
+    journal.close()
+    monitor = Replay(run).read()
+    assert [(c.iteration, c.seconds, c.label) for c in monitor.changes] == [
+        (20, 2.0, "inner_lr 0.1"), (30, 3.0, "inner_lr 0.01"), (40, 4.0, "inner_lr 0.02"),
+    ]  # fmt: skip
+    assert [c.new for c in monitor.undoable] == [0.02]
+    compared = live_changes(run, read_steps(run))
+    assert [(c.at.iterations, c.at.seconds, c.label) for c in compared] == [
+        (c.iteration, c.seconds, c.label) for c in monitor.changes
+    ]
+    drawn = "\n".join(lines([Series((0, 50), (1, 2))], title="", x_label="", y_label="", width=480, height=300,
+                            marks=[Mark(20, "inner_lr 0.1", 0), Mark(99, "beyond", 0)]))  # fmt: skip
+    assert "inner_lr 0.1" in drawn
+    assert "beyond" not in drawn
+
+
+def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
+    monitor = Monitor(Settings())
+    for event in (Tweaked(10, INNER, 0.01, 0.1), Tweaked(30, INNER, 0.1, 0.2)):
+        monitor.take(event)
+    monitor.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 20))
+    assert [c.iteration for c in monitor.changes] == [10]
+    monitor.take(Tweaked(30, INNER, 0.1, 0.2))
+    assert [c.iteration for c in monitor.changes] == [10, 30]
+
+
+async def test_validation_that_is_not_finite_does_not_hide_behind_the_best(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        session = await started(app, pilot, sessions)
+        session.emit(*map(progress, range(1, 201)))
+        session.emit(Evaluated(evaluation(NO_SETTINGS, 200), (), best=True))
+        await session.heard(app, pilot)
+        assert "Validation: best 0.500 at 200" in screen_of(app)
+        assert not app.screen.query_one(TopBar).warned
+        session.emit(*map(progress, range(201, 401)))
+        session.emit(Evaluated(lost(400), (), best=False))
+        await session.heard(app, pilot)
+        assert app.shown is not None
+        assert "Validation: best 0.500 at 200 · last nan" in screen_of(app)
+        assert app.screen.query_one(TopBar).state[2] == "validation nan"
+        assert app.screen.query_one(TopBar).warned
+        line = app.shown.journal[-1]
+        assert (line.tone, "100 of 100 tasks diverged" in line.text) == ("warning", True)
+        assert "✗" in screen_of(app)  # on the x axis of the curves
+        session.end(Finished(400, "iterations", 40.0, lost(200, "test"), warning="The test diverged: lower it"))
+        await session.over(app, pilot)
+        assert [line.tone for line in list(app.shown.journal)[-3:]] == ["warning"] * 3
+        assert app.screen.query_one(TopBar).state[:2] == ("Finished", "test nan")
+        assert app.screen.query_one(TopBar).warned
+        (note,) = app._notifications
+        assert note.severity == "warning"
+        assert "The test diverged: lower it" in note.message
+
+
+def test_test_says_the_settings_it_used() -> None:
+    best = evaluation(NO_SETTINGS, 2100)
+    test = replace(evaluation(NO_SETTINGS, 2100, "test"), inner_lr=0.01, checkpoint="best")
+    assert result_words(test, best).endswith("test tasks); α = 0.01, best at meta-step 2,100")
+    assert result_words(replace(test, checkpoint="last"), None).endswith("last at meta-step 2,100")
+    assert result_words(replace(test, inner_lr=None, checkpoint=None), best).endswith("; best at meta-step 2,100")
+
+
+def test_best_and_last_validation_are_told_apart() -> None:
+    best = evaluation(NO_SETTINGS, 2000)
+    assert standing(best, best) == "best 0.500 at 2,000"
+    assert standing(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
+    assert standing(None, lost(2100)) == "no finite validation · last nan"
+    images = Settings.model_validate({"task": {"source": "glyphs"}})
+    assert standing(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
+
+
+def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -> RunFolder:
+    """A run whose last validation and test are these."""
+    run = saved_run(root, Settings(), name=name, steps=50, test=test is not None)
+    best = evaluation(NO_SETTINGS, 20)
+    write_record(run.evaluation_path, EvaluationRecord(validation=last, best=best, test=test))
+    return run
+
+
+def test_run_list_tells_best_from_last_and_shows_no_test_that_was_replaced(runs_dir: Path) -> None:
+    run = saved(runs_dir, lost(50), None, name="maml-sinusoid-20260102-030405")
+    stopped = summarise(run)
+    assert result(stopped) == "best 0.500 at 20 · last nan"
+    assert has_no_result(stopped)
+    assert any(line.startswith("Last validation: loss not finite") for line in details(stopped))
+    run = saved(runs_dir, evaluation(NO_SETTINGS, 50), lost(20, "test"), name="maml-sinusoid-20260103-030405")
+    finished = summarise(run)
+    assert result(finished) == "test: 100 of 100 tasks diverged"
+    assert has_no_result(finished)
+    journal = JournalWriter(run.journal_path)
+    journal.write("started", 30)
+    journal.write("interrupted", 40)
+    journal.close()
+    assert summarise(run).test is None
+    assert Replay(run).read().test is None
+
+
+def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
+    monitor = Monitor(Settings())
+    for iteration in (100, 200):
+        monitor.take(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
+    monitor.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
+    monitor.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
+    assert (monitor.evaluation, monitor.best, monitor.test, monitor.ended) == (None, None, None, None)
+    record = EvaluationRecord(
+        validation=evaluation(NO_SETTINGS, 200),
+        best=evaluation(NO_SETTINGS, 100),
+        test=evaluation(NO_SETTINGS, 100, "test"),
+    )
+    held = record.holding(150, finished=False)
+    assert (held.validation, held.best, held.test) == (None, record.best, None)
+    assert record.holding(200, finished=True) == record
+
+
+def test_reopened_journal_has_validations_that_are_not_finite(runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
+    journal = JournalWriter(run.journal_path)
+    journal.write("evaluated", 40, best=False, regular=True, **details_of(lost(40)))
+    journal.close()
+    monitor = Replay(run).read()
+    (line,) = [line for line in monitor.journal if line.text.startswith("Validation")]
+    assert line.tone == "warning"
+    assert "loss not finite" in line.text
+    assert math.isnan(monitor.val_loss.points(10)[-1].mean)

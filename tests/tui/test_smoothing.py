@@ -1,0 +1,170 @@
+"""A smoothed training curve is the same live, reopened and compared: the exponential moving average over meta-steps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from metatui.learning.events import Command, Event, Progress, Started
+from metatui.learning.statistics import smoothed
+from metatui.runs.comparison.history import read_steps, training_curve
+from metatui.runs.folder import RunFolder
+from metatui.runs.metrics import MetricsWriter
+from metatui.runs.store import RunStore
+from metatui.settings import Settings
+from metatui.smoothing import DECAYS, ExponentialAverage
+from metatui.tui.conductor import Conductor
+from metatui.tui.history import History
+from metatui.tui.monitor import Monitor
+from metatui.tui.replay import Replay
+from tests.tui.fakes import progress, started
+
+
+def definition(values: Sequence[float], decay: float) -> list[float]:
+    """s_t / (1 - decay^t), s_t = decay s_(t-1) + (1 - decay) x_t."""
+    found, s = [], 0.0
+    for t, value in enumerate(values, 1):
+        s = decay * s + (1 - decay) * value
+        found.append(s / (1 - decay**t))
+    return found
+
+
+class Told:
+    """A run that tells some of its meta-steps."""
+
+    pid = 0
+
+    def __init__(self, run: RunFolder, events: Sequence[Event]) -> None:
+        self.run, self._events = run, events
+
+    def __iter__(self) -> Iterator[Event]:
+        return iter(self._events)
+
+    def submit(self, command: Command) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def made(iteration: int, seed: int = 0) -> Progress:
+    """A noisy meta-step, as exact as the metrics file keeps it."""
+    step = progress(iteration)
+    noisy = step.meta_loss * (1.2 + math.sin(iteration * (seed + 12.9898)))
+    return replace(step, meta_loss=float(f"{noisy:.9g}"), accuracy=None)
+
+
+def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
+    writer = MetricsWriter(run.metrics_path, after=after)
+    for step in steps:
+        writer.append(step)
+    writer.close()
+
+
+def follow(run: RunFolder, events: Sequence[Event], monitor: Monitor | None = None) -> Monitor:
+    """What the app shows of `events`."""
+    conductor, monitor = Conductor(), monitor or Monitor(Settings())
+    training = conductor.begin(lambda: Told(run, events), monitor)
+    training.over.wait()
+    conductor.drain()
+    return monitor
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> RunFolder:
+    return RunStore(tmp_path).create(Settings())
+
+
+def agrees(history: History, values: Sequence[float]) -> None:
+    for decay in DECAYS:
+        expected = definition(values, decay)
+        for width in (10, 200):
+            points = history.points(width, smoothing=decay)
+            assert points
+            for point in points:
+                assert point.mean == pytest.approx(expected[int(point.x) - 1], rel=1e-9)
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from(DECAYS), st.integers(0, 60))
+def test_average_is_the_definition_however_the_values_come(values: list[float], decay: float, cut: int) -> None:
+    average = ExponentialAverage(decay)
+    found = average.extend(values[:cut]) + average.extend(values[cut:])
+    assert found == pytest.approx(definition(values, decay), rel=1e-9, abs=1e-6)
+    span = 2 / (1 - decay) - 1
+    assert smoothed(values, span) == pytest.approx(found, rel=1e-9, abs=1e-6)
+
+
+def test_values_that_are_not_finite_have_no_weight_but_count_as_meta_steps() -> None:
+    nan, inf = math.nan, math.inf
+    found = ExponentialAverage(0.5).extend([nan, 1.0, inf, 4.0, *[nan] * 5000, 7.0])
+    assert math.isnan(found[0])
+    assert found[1:5] == pytest.approx([1.0, 1.0, (0.25 + 4) / 1.25, (0.25 + 4) / 1.25])
+    assert found[-2] == found[4]
+    assert found[-1] == pytest.approx(7.0)
+
+
+def test_live_reopened_and_compared_are_the_definition(run: RunFolder) -> None:
+    steps = [made(iteration) for iteration in range(1, 5001)]
+    losses = [step.meta_loss for step in steps]
+    write(run, steps)
+    # More than the mailbox keeps, and with parts that the run's process left out.
+    told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
+    live = follow(run, told).meta_loss
+    reopened = Replay(run).read().meta_loss
+    agrees(live, losses)
+    agrees(reopened, losses)
+    curve = training_curve(read_steps(run), 50)
+    assert curve is not None
+    for averages, decay in zip(curve.averages, DECAYS, strict=True):
+        expected = definition(losses, decay)
+        assert averages.meta_loss == pytest.approx([expected[i - 1] for i in curve.iterations], rel=1e-9)
+        assert live.points(200, smoothing=decay)[-1].mean == pytest.approx(averages.meta_loss[-1], rel=1e-12)
+    expected = definition(losses, 1 - 2 / 51)
+    assert curve.meta_loss == pytest.approx([expected[i - 1] for i in curve.iterations], rel=1e-9)
+
+
+def test_attached_run_goes_on_from_its_file(run: RunFolder) -> None:
+    steps = [made(iteration) for iteration in range(1, 301)]
+    write(run, steps[:200])
+    monitor = Replay(run).read()
+    write(run, steps[200:], after=200)
+    agrees(follow(run, steps[220:], monitor).meta_loss, [step.meta_loss for step in steps])
+
+
+def test_resumed_run_is_averaged_from_its_checkpoint(run: RunFolder) -> None:
+    first = [made(iteration) for iteration in range(1, 201)]
+    again = [made(iteration, seed=1) for iteration in range(151, 301)]
+    write(run, first)
+    monitor = Replay(run).read()
+    write(run, again, after=150)
+    live = follow(run, [Started(Settings(), "cpu", "cpu", "batched", "", 1, 150), *again], monitor).meta_loss
+    losses = [step.meta_loss for step in [*first[:150], *again]]
+    agrees(live, losses)
+    agrees(Replay(run).read().meta_loss, losses)
+
+
+def test_nothing_is_shown_while_meta_steps_before_it_are_not_known(run: RunFolder) -> None:
+    steps = [made(iteration) for iteration in range(1, 101)]
+    write(run, steps[:50])
+    live = follow(run, [started(Settings()), *steps[60:]]).meta_loss
+    assert live.points(10, smoothing=0.9) == []
+    assert len(live.points(10)) == 10
+
+
+def test_curve_of_a_run_that_diverged_ends_in_a_gap(run: RunFolder) -> None:
+    steps = [replace(made(i), meta_loss=math.nan if i > 1500 else 1.0) for i in range(1, 2001)]
+    write(run, steps)
+    for decay in DECAYS:
+        means = [point.mean for point in Replay(run).read().meta_loss.points(2000, smoothing=decay)]
+        assert means[0] == 1.0
+        assert math.isnan(means[-1])
+    curve = training_curve(read_steps(run), 19)
+    assert curve is not None
+    assert curve.meta_loss[0] == 1.0
+    assert math.isnan(curve.meta_loss[-1])
