@@ -226,22 +226,32 @@ def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
     bad = checks.Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
     agrees = awkward.AwkwardCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
     wrong = awkward.AwkwardCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
-    monkeypatch.setattr(checks, "run_checks", lambda: iter([good]))
+    monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
     monkeypatch.setattr(awkward, "run_awkward_checks", lambda: iter([agrees]))
     report = answer(capsys, "check")
     assert report["ok"] is True
     assert report["modules"][0]["outcome"] == "agrees"
     keys = {"name", "algorithm", "engine", "reference", "relative_error", "tolerance", "ok"}
     assert keys <= report["checks"][0].keys()
-    monkeypatch.setattr(checks, "run_checks", lambda: iter([good, bad]))
+    monkeypatch.setattr(checks, "run_checks", lambda device: iter([good, bad]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     assert "WRONG" in capsys.readouterr().out
-    monkeypatch.setattr(checks, "run_checks", lambda: iter([good]))
+    monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))
     monkeypatch.setattr(awkward, "run_awkward_checks", lambda: iter([agrees, wrong]))
     assert answer(capsys, "check", code=1)["ok"] is False
     assert main(["check"]) == 1
     assert "WRONG  LSTM, maml, auto: relative error 2.5e-01" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("device", "said"), [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")]
+)
+def test_check_on_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
+    assert main(["check", "--device", device]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith(f"metatui: {said}")
 
 
 def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:

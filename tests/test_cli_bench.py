@@ -20,7 +20,17 @@ from rich.console import Console
 from metatui import paths
 from metatui.cli import bench, bench_table, main
 from metatui.errors import BadInput
-from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, cells
+from metatui.learning.benchmark import (
+    Cell,
+    Machine,
+    Measured,
+    Measurement,
+    Measuring,
+    Ready,
+    Report,
+    cells,
+    with_captured,
+)
 from metatui.tui.benchmark import plot, rows
 from metatui.tui.symbols import GLYPHS, Symbols
 
@@ -30,7 +40,7 @@ MACHINE = Machine(
 )  # fmt: skip
 MS = {"batched": 8.0, "loop": 128.0, "higher": 160.0}
 CELL_KEYS = {
-    "task", "algorithm", "engine", "inner_steps", "tasks", "meta_steps_per_s", "tasks_per_s", "ms",
+    "task", "algorithm", "engine", "captured", "inner_steps", "tasks", "meta_steps_per_s", "tasks_per_s", "ms",
     "peak_memory_bytes", "flops", "bytes", "floor_ms", "fraction_of_floor", "error",
 }  # fmt: skip
 
@@ -47,12 +57,12 @@ class FakeBenchmark:
     interrupt_after: ClassVar[int | None] = None
 
     def __init__(self, wanted: list[Cell], **asked: Any) -> None:
-        self._cells, self.stopped = wanted, False
+        self.cells, self.stopped = wanted, False
         type(self).asked = asked
 
     def __iter__(self) -> Iterator[Report]:
         yield Ready(MACHINE)
-        for number, cell in enumerate(self._cells):
+        for number, cell in enumerate(self.cells):
             yield Measuring(cell)
             if number == self.interrupt_after:
                 os.kill(os.getpid(), signal.SIGINT)
@@ -117,6 +127,20 @@ def test_people_get_a_table_and_a_plot(capsys: pytest.CaptureFixture[str]) -> No
     assert "\x1b" not in out + err
     assert "sinusoid, MAML, 1 step, batched: 8.00 ms, 125 meta-steps/s" in err
     assert "sinusoid, MAML, 1 step, higher was not measured: it failed" in err
+
+
+def test_captured_meta_steps_have_rows_and_marks(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "cells", lambda *_: with_captured(cells(["sinusoid"], ["maml"], ["batched"])))
+    assert main(["bench"]) == 0
+    out, err = capsys.readouterr()
+    assert re.search(r"^ MAML, 5 steps +batched .*\n +\+ graph ", out, re.MULTILINE)
+    assert re.search(r"B batched  b \+ graph$", out, re.MULTILINE)
+    assert re.search(r"^ MAML, 1 step .*Bb", out, re.MULTILINE)
+    assert "+ graph: each meta-step is one CUDA graph" in out
+    assert "sinusoid, MAML, 1 step, batched with CUDA graph: 8.00 ms" in err
+    assert [cell["captured"] for cell in report(capsys)["cells"]] == [False, True, False, True]
 
 
 def test_figures_of_a_busy_machine_are_doubted() -> None:

@@ -55,6 +55,8 @@ def bench(
 ) -> None:
     """Measure engines by algorithms by tasks on this machine: speed, memory, and how near they come to its limits.
 
+    On CUDA each is measured twice: eager, and with each meta-step captured as one CUDA graph, as in training.
+
     Ctrl-C ends it and shows what has been measured until then.
     """
     if not 0 < seconds <= LONGEST:
@@ -69,7 +71,7 @@ def bench(
     try:
         with (
             ending_softly(lambda cause: benchmark.stop()),
-            _display(len(wanted)) as display,
+            _display(benchmark) as display,
             closing(iter(benchmark)) as reports,
         ):
             for report in reports:
@@ -101,6 +103,7 @@ def _cell(found: Measurement) -> dict[str, Any]:
         "task": work.task,
         "algorithm": work.algorithm,
         "engine": found.cell.engine,
+        "captured": found.cell.captured,
         "inner_steps": work.inner_steps,
         "tasks": found.tasks,
         "meta_steps_per_s": found.meta_steps_per_s,
@@ -127,11 +130,11 @@ class Display(Protocol):
     def see(self, report: Report) -> None: ...
 
 
-def _display(cells: int) -> AbstractContextManager[Display]:
+def _display(benchmark: Benchmark) -> AbstractContextManager[Display]:
     """How far it is, on standard error: a bar where somebody watches, else a line for each cell."""
     screen = console(stderr=True)
     if screen.is_terminal and not screen.is_dumb_terminal:
-        return LiveDisplay(cells)
+        return LiveDisplay(benchmark)
     return nullcontext(PlainDisplay())
 
 
@@ -155,12 +158,13 @@ class PlainDisplay:
 class LiveDisplay:
     """A bar that says what is being measured."""
 
-    def __init__(self, cells: int) -> None:
+    def __init__(self, benchmark: Benchmark) -> None:
+        self._benchmark = benchmark
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(bar_width=20), MofNCompleteColumn(), TimeElapsedColumn(),
             console=console(stderr=True), refresh_per_second=4, transient=True,
         )  # fmt: skip
-        self._task = self._bar.add_task("what the machine can do", total=cells)
+        self._task = self._bar.add_task("what the machine can do", total=len(benchmark.cells))
 
     def __enter__(self) -> LiveDisplay:
         self._bar.start()
@@ -171,6 +175,8 @@ class LiveDisplay:
 
     def see(self, report: Report) -> None:
         match report:
+            case Ready():
+                self._bar.update(self._task, total=len(self._benchmark.cells))
             case Measuring(cell):
                 self._bar.update(self._task, description=rows.called(cell))
             case Measurement():

@@ -46,7 +46,8 @@ def shown(found: Sequence[Measurement], screen: Console, *, ascii_only: bool) ->
         drawn = plot.plot(cells, screen.width - 1, glyphs)
         if drawn:
             yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
-    for text in filter(None, (rows.said(found[0].machine), *rows.NOTES, rows.doubt(found))) if found else ():
+    notes = (rows.said(found[0].machine), *rows.NOTES, rows.graph_note(found), rows.doubt(found)) if found else ()
+    for text in filter(None, notes):
         said = symbols.ascii(text) if look is Symbols.ASCII else text
         yield Text(textwrap.fill(said, min(screen.width, 120)), style="dim")
 
@@ -63,7 +64,9 @@ def _table(found: Sequence[Measurement], look: Symbols) -> Table:
         work, engine = each.cell.work, each.cell.engine
         share = (each.tasks_per_s or 0) / fastest.get(work, math.inf)
         name = "" if work == last else rows.name(work)
-        made.add_row(*map(cell, (name, engine, *rows.figures(each))), _Bar(share, STYLES[engine], GLYPHS[look]))
+        made.add_row(
+            *map(cell, (name, rows.engine(each.cell), *rows.figures(each))), _Bar(share, STYLES[engine], GLYPHS[look])
+        )
         last = work
     return made
 

@@ -8,26 +8,33 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metatui.cli.options import json_option
+from metatui.cli.options import changed, json_option
 from metatui.cli.output import cell, console, emit, table
+from metatui.settings import Settings
 
 if TYPE_CHECKING:
     from metatui.learning.awkward import AwkwardCheck
 
 
 @click.command()
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:N."
+)
 @json_option
 @click.pass_context
-def check(context: click.Context, as_json: bool) -> None:
+def check(context: click.Context, device: str, as_json: bool) -> None:
     """Prove the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
 
-    Modules and losses that fast code easily gets wrong are also compared with plain autograd.
+    Modules and losses that fast code easily gets wrong are also compared with plain autograd. On a GPU, networks of
+    full size are compared too.
     """
+    where = changed(Settings(), (), device).compute.device
+
     from metatui.learning.awkward import run_awkward_checks
     from metatui.learning.check import run_checks
 
     checks = []
-    for result in run_checks():
+    for result in run_checks(where):
         checks.append(result)
         if not as_json:
             console(stderr=True).print(f"{'ok' if result.ok else 'WRONG'}  {result.name}", soft_wrap=True)

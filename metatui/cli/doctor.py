@@ -8,7 +8,7 @@ import shutil
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
@@ -17,6 +17,9 @@ import metatui
 from metatui import paths, presets
 from metatui.cli.options import json_option, runs_dir_option
 from metatui.cli.output import cell, console, emit, table
+
+if TYPE_CHECKING:
+    from metatui.learning.nvml import Gpu
 
 LIBRARIES = (
     "torch",
@@ -36,11 +39,12 @@ LIBRARIES = (
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show versions, devices, data, what the terminal can do, and where files are."""
+    """Show versions, devices, CUDA, data, what the terminal can do, and where files are."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
         "devices": _devices(),
+        "cuda": _cuda(),
         "compilers": _compilers(),
         "data": _data(),
         "terminal": _terminal(screen),
@@ -71,6 +75,28 @@ def _devices() -> list[dict[str, Any]]:
     from metatui.learning.devices import available
 
     return [{"device": d.name, "title": d.title, "memory_bytes": d.memory_bytes} for d in available()]
+
+
+def _cuda() -> dict[str, Any]:
+    from metatui.learning.cuda import cuda_status, is_built_for
+
+    found = cuda_status()
+
+    def described(gpu: Gpu) -> str:
+        if gpu.capability is None:
+            return gpu.name
+        capability = f"compute capability {gpu.capability[0]}.{gpu.capability[1]}"
+        missing = found.architectures and not is_built_for(gpu.capability, found.architectures)
+        return f"{gpu.name}, {capability}{', which torch is not built for' if missing else ''}"
+
+    return {
+        "torch_cuda": found.build,
+        "architectures": list(found.architectures),
+        "driver": found.driver.version,
+        "driver_cuda": found.driver.cuda and "{}.{}".format(*found.driver.cuda),
+        "gpus": [described(gpu) for gpu in found.driver.gpus],
+        "problem": found.problem,
+    }
 
 
 def _compilers() -> dict[str, Any]:
@@ -123,4 +149,6 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
 
 
 def _words(value: object) -> object:
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "-" if value is None else value

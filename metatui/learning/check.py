@@ -13,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.errors import BadInput
+from metatui.learning.devices import resolve
 from metatui.learning.engines import ENGINES, Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes
 from metatui.learning.inner import ADAM_BETA2, InnerLoop, Params
@@ -57,16 +59,52 @@ class Case:
 
 
 def run_checks(device: str = "cpu") -> Iterator[Check]:
-    """Compare everything with everything that it must agree with, yielding each result as it is there."""
-    for case in cases(torch.device(device)):
-        engines: dict[str, Engine] = {name: make_engine(name, case.model, case.loss) for name in ENGINES}
-        for algorithm in ("maml", "fomaml"):
-            yield from _meta_gradients(case, engines, algorithm)
-        yield _second_order(case, engines)
-        yield from _reptile(case, engines)
-        yield from _reptile_adam(case, engines)
-        yield from _adaptation(case, engines)
-        yield _pretrained(case)
+    """Compare everything with everything that it must agree with, yielding each result as it is there.
+
+    Off the CPU, networks of full size follow: kernels are chosen by size there.
+
+    Args:
+        device: as `compute.device`.
+
+    Raises:
+        BadInput: where the device is not there, or has no float64.
+    """
+    where = torch.device(resolve(device).name)
+    if where.type == "mps":
+        raise BadInput("the device is mps, which has no float64, but must be one that has: cpu or cuda")
+    for case in cases(where):
+        yield from compare(case)
+    if where.type != "cpu":
+        for case in full_size_cases(where):
+            yield from compare_full_size(case)
+
+
+def compare(case: Case) -> Iterator[Check]:
+    """Compare every algorithm and engine with finite differences, and with `higher` or torch's own optimisers."""
+    engines = _engines(case)
+    for algorithm in ("maml", "fomaml"):
+        yield from _meta_gradients(case, engines, algorithm)
+    yield _second_order(case, engines)
+    yield from _reptile(case, engines)
+    yield from _reptile_adam(case, engines)
+    yield from _adaptation(case, engines)
+    yield _pretrained(case)
+
+
+def compare_full_size(case: Case) -> Iterator[Check]:
+    """The same without finite differences of single parameters, which would take a forward pass for each of them."""
+    engines = _engines(case)
+    for algorithm in ("maml", "fomaml"):
+        yield from _meta_gradients(case, engines, algorithm)
+    yield _second_order(case, engines)
+    yield from _reptile_adam(case, engines)
+    yield from _adaptation(case, engines)
+
+
+def _engines(case: Case) -> dict[str, Engine]:
+    """The engines by name; `native` only on the CPU, which its code is for."""
+    on_cpu = case.episodes.support_x.device.type == "cpu"
+    return {name: make_engine(name, case.model, case.loss) for name in ENGINES if on_cpu or name != "native"}
 
 
 def cases(device: torch.device) -> list[Case]:
@@ -79,14 +117,29 @@ def cases(device: torch.device) -> list[Case]:
     for downsample in ("max_pool", "stride"):
         model = conv4(3, input_shape=(1, 16, 16), filters=4, downsample=downsample)
         found.append(Case(f"conv4 {downsample}", model, CROSS_ENTROPY, images, InnerLoop(0.1, 2)))
-    return [
-        replace(
-            case,
-            model=_scattered(case.model.to(device=device, dtype=torch.float64)),
-            episodes=case.episodes.to(device, torch.float64),
-        )
-        for case in found
-    ]
+    return [_prepared(case, device) for case in found]
+
+
+def full_size_cases(device: torch.device) -> Iterator[Case]:
+    """The conv nets of the papers at their size, with so many query images that layers take their way of computing
+    large inputs. One by one, so that only one is in memory."""
+    ways, queries, side = 5, 15, 28
+    images = 2 * ways * (1 + queries)
+    u = uniform(keys(0, "check/full-size", torch.arange(images)), side * side).view(2, -1, 1, side, side)
+    labels = torch.arange(ways).repeat(2, 1)
+    episodes = Episodes(u[:, :ways], labels, u[:, ways:], labels.repeat_interleave(queries, dim=1))
+    for downsample in ("max_pool", "stride"):
+        model = conv4(ways, input_shape=(1, side, side), filters=64, downsample=downsample)
+        case = Case(f"conv4-64 {downsample}", model, CROSS_ENTROPY, episodes, InnerLoop(0.1, 2))
+        yield _prepared(case, device)
+
+
+def _prepared(case: Case, device: torch.device) -> Case:
+    return replace(
+        case,
+        model=_scattered(case.model.to(device=device, dtype=torch.float64)),
+        episodes=case.episodes.to(device, torch.float64),
+    )
 
 
 def _scattered(model: nn.Module) -> nn.Module:

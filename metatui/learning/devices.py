@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from metatui.errors import Problem, SettingsError
+from metatui.learning import cuda
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class Device:
 
 def available() -> list[Device]:
     """The devices of this machine, the one that `auto` takes first."""
-    found = [
-        Device(f"cuda:{i}", (p := torch.cuda.get_device_properties(i)).name, p.total_memory)
-        for i in range(torch.cuda.device_count() if torch.cuda.is_available() else 0)
-    ]
+    found = []
+    for i in range(cuda.visible_gpus()):
+        with suppress(RuntimeError):  # a GPU that fails; `cuda_problem` names it
+            properties = torch.cuda.get_device_properties(i)
+            found.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
     if torch.backends.mps.is_available():
         found.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
     return [*found, cpu()]
@@ -41,7 +44,7 @@ def cpu() -> Device:
 
 
 def resolve(name: str) -> Device:
-    """The device that `compute.device` means.
+    """The device that `compute.device` means; for `auto`, the first one that computes.
 
     Raises:
         SettingsError: it is not on this machine; the message lists the devices that are.
@@ -50,13 +53,21 @@ def resolve(name: str) -> Device:
         return cpu()
     devices = available()
     if name == "auto":
-        return devices[0]
+        return next(device for device in devices if not _fails(device))
     wanted = "cuda:0" if name == "cuda" else name
     for device in devices:
         if device.name == wanted:
             return device
     there = ", ".join(f"{d.name} ({d.title})" for d in devices)
-    raise SettingsError([Problem("compute.device", f"compute.device is '{name}', but the devices here are {there}")])
+    sentence = f"compute.device is '{name}', but the devices here are {there}"
+    if wanted.startswith("cuda") and (problem := cuda.cuda_problem()):
+        sentence = f"{sentence}. {problem}"
+    raise SettingsError([Problem("compute.device", sentence)])
+
+
+def _fails(device: Device) -> bool:
+    kind, _, index = device.name.partition(":")
+    return kind == "cuda" and cuda.failure(int(index)) is not None
 
 
 def use(device: torch.device) -> None:

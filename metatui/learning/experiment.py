@@ -12,6 +12,7 @@ from metatui.errors import Problem, SettingsError
 from metatui.knobs import change
 from metatui.learning.allocation import keep_freed_memory
 from metatui.learning.choosing import Measured, choose, measured_for
+from metatui.learning.cuda import cuda_problem
 from metatui.learning.devices import Device, physical_cores, resolve, use
 from metatui.learning.engines import Engine, make_engine, meta_parameters
 from metatui.learning.episodes import Episodes, Split, TaskSource
@@ -39,6 +40,8 @@ class Experiment:
     engine_reason: str
     measured: Measured
     """What engines were measured to take, here."""
+    notices: tuple[str, ...]
+    """Sentences that the user should read before the training starts."""
     _ahead: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression, by the numbers of their tasks."""
 
@@ -87,6 +90,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         BadInput: where the device or the data is not there.
     """
     device = resolve(settings.compute.device)
+    unused = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
     if device.name == "mps" and settings.compute.precision == "float64":
         sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
         raise SettingsError([Problem("compute.precision", sentence)])
@@ -132,4 +136,5 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
     engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-    return Experiment(resolved, device, source, model, loss, engine, reason, measured)
+    notices = (*([unused] if unused else []), *source.notices)
+    return Experiment(resolved, device, source, model, loss, engine, reason, measured, notices)

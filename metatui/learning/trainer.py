@@ -132,7 +132,7 @@ class Trainer:
     def events(self) -> Iterator[Event]:
         """Train, yielding what happens. Blocks while paused. Ends with `Finished` or `Failed`."""
         yield self._started()
-        for text in self.experiment.source.notices:
+        for text in self.experiment.notices:
             yield Warned(self.iteration, text)
         try:
             yield from self._train()

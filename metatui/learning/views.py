@@ -31,29 +31,25 @@ QUERIES_PER_CLASS = 2
 def task_views(
     experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps."""
+    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps.
+
+    Tasks that do not fit into memory together are computed in parts.
+    """
+    settings = experiment.settings
+    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
     try:
-        return _drawn(experiment, theta, split, tasks, steps, shots)
+        if isinstance(experiment.source, SinusoidSource):
+            return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
+        return _images(experiment, theta, split, tasks, inner, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
-    free_unused_memory(experiment.torch_device)
+    free_unused_memory(experiment.torch_device)  # not above, where the error still holds on to some of it
     half = len(tasks) // 2
-    first, others = (
-        task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
-        for part in (tasks[:half], tasks[half:])
+    parts = (tasks[:half], tasks[half:])
+    return tuple(
+        v for part in parts for v in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
     )
-    return first + others
-
-
-def _drawn(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
-) -> tuple[TaskView, ...]:
-    settings = experiment.settings
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
-    if isinstance(experiment.source, SinusoidSource):
-        return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
-    return _images(experiment, theta, split, tasks, inner, shots)
 
 
 def _titles(experiment: Experiment, split: Split, tasks: Sequence[int]) -> list[str]:

@@ -238,9 +238,15 @@ class Monitor:
 
     @property
     def undoable(self) -> list[LiveChange]:
-        """The changes that hold, in order: a change back to the value before takes its predecessor away."""
+        """The user's changes that hold, in order: a change back to the value before takes its predecessor away.
+
+        The number of tasks in memory at once is not among them. It changes no result, and the trainer lowers it by
+        itself where memory runs out.
+        """
         holding: list[LiveChange] = []
         for made in self.changes:
+            if made.path == "compute.tasks_at_once":
+                continue
             if holding and (made.path, made.new) == (holding[-1].path, holding[-1].old):
                 holding.pop()
             else:

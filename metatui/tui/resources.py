@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from metatui.learning import nvml
 
 MIB = 2**20
 
@@ -46,13 +50,14 @@ class Sampler:
 
     def __init__(self) -> None:
         self._clock: tuple[int, float, float] | None = None
-        self._gpus: dict[str, Any] = {}
+        self._gpus: dict[tuple[str, int], Any] = {}
+        """NVML's handle of the GPU that was sampled last, by device and process."""
 
     def sample(self, pid: int, device: str) -> Load:
         """The load now, for a run that process `pid` of this machine trains on `device` (`cpu`, `mps` or `cuda:N`)."""
         memory, percent = _resident(pid), self._cpu_percent(pid)
         load = Load(process=pid, memory=memory, cpu_percent=percent)
-        return (self._gpu(device) or load) if device.startswith("cuda") else load
+        return (self._gpu(device, pid) or load) if device.startswith("cuda") else load
 
     def _cpu_percent(self, pid: int) -> float | None:
         now, used = time.monotonic(), _cpu_seconds(pid)
@@ -61,28 +66,36 @@ class Sampler:
             return None
         return 100 * (used - before[2]) / (now - before[1])
 
-    def _gpu(self, device: str) -> Load | None:
+    def _gpu(self, device: str, pid: int) -> Load | None:
         import pynvml
 
         try:
-            if device not in self._gpus:
+            handle = self._gpus.get((device, pid))
+            if handle is None:
                 pynvml.nvmlInit()
-                self._gpus[device] = _handle(pynvml, device)
-            memory = pynvml.nvmlDeviceGetMemoryInfo(self._gpus[device])
-            percent = pynvml.nvmlDeviceGetUtilizationRates(self._gpus[device]).gpu
+                handle = nvml.handle_of(int(device.partition(":")[2] or 0), _environment(pid), pid)
+                if handle is None:  # not known, perhaps not yet
+                    return None
+                self._gpus = {(device, pid): handle}
         except pynvml.NVMLError:
             return None
-        return Load(gpu_memory=(int(memory.used), int(memory.total)), gpu_percent=int(percent))
+        memory = percent = None
+        # A part of a GPU (MIG) has no load of its own; a GPU that shares the CPU's memory has none of its own.
+        with suppress(pynvml.NVMLError):
+            found = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            memory = int(found.used), int(found.total)
+        with suppress(pynvml.NVMLError):
+            percent = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+        return Load(gpu_memory=memory, gpu_percent=percent) if memory or percent is not None else None
 
 
-def _handle(pynvml: Any, device: str) -> Any:
-    """NVML's handle of torch's `cuda:N`, which counts only the devices in CUDA_VISIBLE_DEVICES."""
-    index = int(device.partition(":")[2] or 0)
-    visible = [word.strip() for word in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if word.strip()]
-    if index >= len(visible):
-        return pynvml.nvmlDeviceGetHandleByIndex(index)
-    word = visible[index]
-    return pynvml.nvmlDeviceGetHandleByIndex(int(word)) if word.isdigit() else pynvml.nvmlDeviceGetHandleByUUID(word)
+def _environment(pid: int) -> Mapping[str, str]:
+    """Environment variables that process `pid` was started with; this process's own where it cannot be read."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return os.environ
+    return dict(os.fsdecode(entry).split("=", 1) for entry in entries if b"=" in entry)
 
 
 def _resident(pid: int) -> int | None:

@@ -8,7 +8,8 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,7 @@ from metatui.learning.benchmark import (
     measuring,
     memory,
     rates,
+    with_captured,
 )
 from metatui.learning.benchmark.counting import count
 from metatui.learning.benchmark.measuring import measure
@@ -75,6 +77,16 @@ def test_cells_can_be_chosen_and_keep_their_order() -> None:
         Cell(Work("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
     ]  # fmt: skip
     assert cells(tasks=["sinusoid"], engines=[]) == []
+
+
+def test_captured_meta_steps_stand_below_eager_ones() -> None:
+    eager = cells(tasks=["images"], engines=["batched", "higher", "native"])
+    both = with_captured(eager)
+    assert [cell for cell in both if not cell.captured] == eager
+    captured = [(cell.work.algorithm, cell.engine) for cell in both if cell.captured]
+    assert captured == [(name, "batched") for name in ("maml", "fomaml") for _ in (1, 5)]
+    for before, cell in pairwise(both):
+        assert not cell.captured or before == replace(cell, captured=False)
 
 
 def test_tasks_say_what_they_are() -> None:
@@ -255,7 +267,7 @@ def test_without_a_peak_to_forget_growth_is_what_is_known(
 
 
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",
-           "device": "cpu", "seconds": 0.01}  # fmt: skip
+           "captured": False, "device": "cpu", "seconds": 0.01}  # fmt: skip
 
 
 def test_the_child_answers_with_a_cell() -> None:
@@ -264,12 +276,17 @@ def test_the_child_answers_with_a_cell() -> None:
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
 
 
+def test_meta_steps_are_captured_where_the_device_can() -> None:
+    found = child.answer({**REQUEST, "algorithm": "maml", "captured": True})
+    assert found == {"error": "maml has no CUDA graphs on cpu", "bad_input": False}
+
+
 def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = child.answer({"what": "machine", "device": "cuda:999"})
     assert nowhere["bad_input"]
     assert "compute.device is 'cuda:999'" in nowhere["error"]
 
-    def broken(*_: object) -> None:
+    def broken(*_: object, captured: bool) -> None:
         raise RuntimeError("no room\n  in line 3")
 
     monkeypatch.setattr(child, "measure", broken)
@@ -332,6 +349,20 @@ def test_a_cell_that_dies_takes_no_other_with_it() -> None:
     assert len(pids) == 3
     assert not any(map(alive, pids))
     assert {each.tasks for each in found} == {25}
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
+    machine, measured = json.dumps(asdict(replace(MACHINE, device=device))), json.dumps(asdict(MEASURED))
+    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", CHILD, machine, measured))
+    benchmark = Benchmark([Cell(MAML, "batched"), Cell(REPTILE, "batched")])
+    reports = iter(benchmark)
+    assert isinstance(next(reports), Ready)
+    wanted = [Cell(MAML, "batched"), Cell(MAML, "batched", captured=True), Cell(REPTILE, "batched")]
+    assert benchmark.cells == [cell for cell in wanted if device != "cpu" or not cell.captured]
+    found = [report for report in reports if isinstance(report, Measurement)]
+    assert [each.cell for each in found] == benchmark.cells
+    assert not any(each.error for each in found)
 
 
 @pytest.mark.usefixtures("fake_child")

@@ -8,10 +8,13 @@ from itertools import product
 import pytest
 import torch
 
+from metatui.errors import BadInput
 from metatui.learning import check
 from metatui.learning.check import run_checks
+from metatui.learning.devices import Device
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.thin_block import WORTH_IT
 
 
 def test_everything_agrees() -> None:
@@ -22,6 +25,18 @@ def test_everything_agrees() -> None:
         assert (algorithm, engine, "finite differences") in covered
         assert (algorithm, engine, "higher") in covered
     assert {c.algorithm for c in checks} == {"maml", "fomaml", "reptile", "scratch", "pretrained"}
+
+
+def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(check, "resolve", lambda name: Device("mps", "a GPU", 0))
+    with pytest.raises(BadInput, match="the device is mps, which has no float64"):
+        next(run_checks("auto"))
+
+
+def test_networks_of_full_size_reach_the_layers_for_large_inputs() -> None:
+    for case in check.full_size_cases(torch.device("cpu")):
+        queries, filters = case.episodes.query_x[0], next(p for p in case.model.parameters() if p.ndim == 4)
+        assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT
 
 
 @pytest.mark.parametrize("engine", [LoopEngine, BatchedEngine])

@@ -12,7 +12,17 @@ import pytest
 from textual.pilot import Pilot
 
 from metatui.errors import MetatuiError
-from metatui.learning.benchmark import Cell, Machine, Measured, Measurement, Measuring, Ready, Report, Work
+from metatui.learning.benchmark import (
+    Cell,
+    Machine,
+    Measured,
+    Measurement,
+    Measuring,
+    Ready,
+    Report,
+    Work,
+    with_captured,
+)
 from metatui.settings import Settings
 from metatui.tui.benchmark import chart, plot, rows, table
 from metatui.tui.benchmark.chart import BenchmarkChart
@@ -142,6 +152,20 @@ async def test_the_table_fills_row_by_row(make: Make) -> None:
         assert state(screen) == f"Measuring 3 of {len(CELLS)}: sinusoid, MAML, 1 step, higher."
         chart = screen.query_one(BenchmarkChart)
         assert chart.border_title == " sinusoid: MLP 1-40-40-1, 25 tasks, K = 10, Q = 10 "
+
+
+async def test_captured_meta_steps_have_rows_of_their_own(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        screen, measurer = await opened(pilot)
+        measurer.cells = with_captured(CELLS)  # as on CUDA, which is known when the machine is
+        await measurer.measure(pilot, 2)
+        eager, captured, other = (row(screen.table, cell) for cell in measurer.cells[:3])
+        assert eager[:3] == ["MAML, 1 step", "batched", "3.00"]
+        assert captured[:3] == ["", "+ graph", "3.00"]
+        assert other[:3] == ["", "loop", "…"]
+        assert state(screen) == f"Measuring 3 of {len(measurer.cells)}: sinusoid, MAML, 1 step, loop."
+        assert screen.table.row_count == len(measurer.cells) + 2
 
 
 async def test_the_end_is_said(make: Make) -> None:

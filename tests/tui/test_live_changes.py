@@ -64,6 +64,13 @@ async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, pat
     session.settings = app.shown.settings
 
 
+def test_undo_leaves_what_the_trainer_changed_by_itself() -> None:
+    monitor = Monitor(Settings())
+    monitor.take(Tweaked(5, INNER, 0.01, 0.1))
+    monitor.take(Tweaked(6, "compute.tasks_at_once", 0, 12))
+    assert [made.path for made in monitor.undoable] == [INNER]
+
+
 async def test_key_undoes_live_changes_one_after_the_other(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:

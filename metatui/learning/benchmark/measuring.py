@@ -31,8 +31,11 @@ class Took:
     peak_memory_bytes: int | None
 
 
-def measure(settings: Settings, seconds: float) -> Took:
+def measure(settings: Settings, seconds: float, *, captured: bool = False) -> Took:
     """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
+
+    Args:
+        captured: measure meta-steps that are one CUDA graph each. The memory of the graph counts.
 
     Raises:
         MetatuiError: where it cannot be computed here, with a sentence that says why.
@@ -45,6 +48,10 @@ def measure(settings: Settings, seconds: float) -> Took:
         algorithm.graphs.use(experiment.given, knobs)
     tasks = range(knobs.meta_batch)
     peak = Peak(experiment.torch_device)
+    if captured:
+        if algorithm.captures is None:
+            raise MetatuiError(f"{settings.algorithm.name} has no CUDA graphs on {experiment.device.name}")
+        algorithm.captures.capture(experiment.given, knobs)
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
     )

@@ -12,7 +12,7 @@ from typing import Any
 
 from metatui.errors import BadInput, MetatuiError
 from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
-from metatui.learning.benchmark.works import Cell
+from metatui.learning.benchmark.works import Cell, with_captured
 from metatui.python import module
 
 SECONDS = 1.5
@@ -25,7 +25,8 @@ CHILD = module("metatui.learning.benchmark.child")
 
 
 class Benchmark:
-    """Iterate it to measure `cells` in their order. `stop` ends the iteration and may be called from anywhere."""
+    """Iterate it to measure `cells` in their order, on CUDA both eager and captured. `stop` ends the iteration and may
+    be called from anywhere."""
 
     def __init__(
         self, cells: Sequence[Cell], *, device: str = "auto", seconds: float = SECONDS, niceness: int = 0
@@ -37,6 +38,7 @@ class Benchmark:
             niceness: by how much the child process makes way for others.
         """
         self.cells = cells
+        """Captured meta-steps are added just before `Ready`: the device is not known earlier."""
         self._device, self._seconds, self._niceness = device, seconds, niceness
         self._child: subprocess.Popen[str] | None = None
         self.stopped = False
@@ -55,6 +57,8 @@ class Benchmark:
             if "error" in found:
                 raise (BadInput if found.get("bad_input") else MetatuiError)(found["error"])
             machine = Machine(**found)
+            if machine.device.startswith("cuda"):
+                self.cells = with_captured(self.cells)
             yield Ready(machine)
             for cell in self.cells:
                 if self.stopped:
@@ -63,7 +67,8 @@ class Benchmark:
                 found = self._ask(
                     {
                         "what": "cell", "task": cell.work.task, "algorithm": cell.work.algorithm,
-                        "inner_steps": cell.work.inner_steps, "engine": cell.engine, "seconds": self._seconds,
+                        "inner_steps": cell.work.inner_steps, "engine": cell.engine, "captured": cell.captured,
+                        "seconds": self._seconds,
                     }
                 )  # fmt: skip
                 if self.stopped:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metatui.errors import SettingsError
 from metatui.knobs import KNOBS, change
@@ -24,6 +24,12 @@ TASKS = tuple(_TASKS)
 ALGORITHMS = ("maml", "fomaml", "reptile")
 INNER_STEPS = (1, 5)
 ENGINES = tuple(name for name in KNOBS["compute.engine"].choices if name != "auto")
+
+CAPTURED_ALGORITHMS = frozenset({"maml", "fomaml"})
+"""Algorithms whose meta-steps can be CUDA graphs."""
+
+CAPTURED_ENGINES = frozenset({"batched", "unfolded", "loop"})
+"""Engines whose meta-steps can be CUDA graphs: `higher` waits for the device, and the others are for the CPU."""
 
 OF_CONVOLUTIONS = frozenset({"unfolded", "native"})
 """Engines that are another one where nothing convolves."""
@@ -64,6 +70,8 @@ class Cell:
 
     work: Work
     engine: str
+    captured: bool = False
+    """Whether each meta-step is one CUDA graph, as in training on CUDA; else its kernels are launched one by one."""
 
 
 def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Work]:
@@ -79,6 +87,16 @@ def cells(
 ) -> list[Cell]:
     """All cells of these tasks, algorithms and engines, in the order of the table."""
     return [Cell(work, engine) for work in works(tasks, algorithms) for engine in work.engines if engine in engines]
+
+
+def with_captured(cells: Sequence[Cell]) -> list[Cell]:
+    """Put the captured meta-steps after the eager ones of the same engine, where they can be captured."""
+    return [
+        each
+        for cell in cells
+        for each in (cell, replace(cell, captured=True))
+        if not each.captured or (cell.engine in CAPTURED_ENGINES and cell.work.algorithm in CAPTURED_ALGORITHMS)
+    ]
 
 
 def described(task: str) -> str:

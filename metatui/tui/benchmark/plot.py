@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from metatui.learning.benchmark import ENGINES, Measurement
+from metatui.learning.benchmark import ENGINES, Cell, Measurement
 from metatui.tui.benchmark.rows import name
 from metatui.tui.symbols import Glyphs
 
@@ -37,13 +37,22 @@ def marks() -> dict[str, str]:
     return found
 
 
+def mark(cell: Cell) -> str:
+    """The letter of its engine, small where meta-steps are captured."""
+    letter = marks()[cell.engine]
+    return letter.lower() if cell.captured else letter
+
+
 def legend(found: Sequence[Measurement], glyphs: Glyphs) -> Row:
     """What the marks mean."""
     shown = {each.cell.engine for each in found}
+    captured = {each.cell.engine for each in found if each.cell.captured}
     row = [Piece("ms a meta-step: "), Piece(glyphs.vertical, FLOOR), Piece(" floor", MUTED)]
-    for engine, mark in marks().items():
+    for engine, letter in marks().items():
         if engine in shown:
-            row += [Piece("  "), Piece(mark, engine), Piece(f" {engine}", MUTED)]
+            row += [Piece("  "), Piece(letter, engine), Piece(f" {engine}", MUTED)]
+        if engine in captured:
+            row += [Piece("  "), Piece(letter.lower(), engine), Piece(" + graph", MUTED)]
     return row
 
 
@@ -94,11 +103,10 @@ def _marked(found: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
     floors = [each.floor_ms for each in found if each.floor_ms]
     if floors:
         cells[axis.column(floors[0])] = Piece(glyphs.vertical, FLOOR)
-    letters = marks()
     for each in sorted(found, key=lambda each: each.ms or 0):
         if each.ms:
             at = _free(cells, axis.column(each.ms))
-            cells[at] = Piece(letters[each.cell.engine], each.cell.engine)
+            cells[at] = Piece(mark(each.cell), each.cell.engine)
     taken = [at for at, cell in enumerate(cells) if cell]
     between = range(taken[0], taken[-1]) if taken else range(0)
     row = [cell or Piece("." if at in between else " ", MUTED) for at, cell in enumerate(cells)]

@@ -18,6 +18,8 @@ NOTES = (
 )
 
 
+GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; else its kernels are launched one by one."
+
 DOUBT = (
     "Some meta-steps were faster than the floor: the machine was busier when its rates were measured. Measure again "
     "when it has nothing else to do."
@@ -30,6 +32,11 @@ BUSY = 0.5
 def name(work: Work) -> str:
     """An algorithm with its inner steps."""
     return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
+
+
+def engine(cell: Cell) -> str:
+    """An engine in the table; captured meta-steps stand below its eager ones."""
+    return "+ graph" if cell.captured else cell.engine
 
 
 def figures(found: Measurement) -> tuple[str, ...]:
@@ -62,6 +69,11 @@ def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
         if each.tasks_per_s is not None:
             best[each.cell.work] = max(best.get(each.cell.work, 0.0), each.tasks_per_s)
     return best
+
+
+def graph_note(found: Iterable[Measurement]) -> str:
+    """Explain captured meta-steps where there are some; empty where there are none."""
+    return GRAPH_NOTE if any(each.cell.captured for each in found) else ""
 
 
 def doubt(found: Iterable[Measurement]) -> str:
@@ -97,4 +109,4 @@ def failed(found: Measurement) -> str:
 
 def called(cell: Cell) -> str:
     """A cell by all its names."""
-    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}"
+    return f"{cell.work.task}, {name(cell.work)}, {cell.engine}{' with CUDA graph' if cell.captured else ''}"

@@ -39,19 +39,20 @@ class BenchmarkTable(DataTable[Text]):
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False)
-        self._cells = cells
-        self._lines: list[str | Cell] = []
-        """What each row is about: a task above its cells, or a cell."""
-        for cell in cells:
-            if cell.work.task not in self._lines:
-                self._lines.append(cell.work.task)
-            self._lines.append(cell)
+        self._cells, self._lines = cells, _lines(cells)
         self.found: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
         self._width = 0
         """That the columns were made for."""
         self._placed = 0
         """The row that the cursor was last put on; the user has moved it where it is on another."""
+
+    def show(self, cells: Sequence[Cell]) -> None:
+        """Show other cells than before; nothing has been measured yet."""
+        if cells != self._cells:
+            self._cells, self._lines = cells, _lines(cells)
+            if self.columns:
+                self._rebuild(self._width)
 
     @property
     def selected_task(self) -> str:
@@ -130,7 +131,7 @@ class BenchmarkTable(DataTable[Text]):
     def _named(self, cell: Cell) -> list[Text]:
         before = self._lines[self._lines.index(cell) - 1]
         again = isinstance(before, Cell) and before.work == cell.work
-        return [Text("" if again else rows.name(cell.work)), Text(cell.engine)]
+        return [Text("" if again else rows.name(cell.work)), Text(rows.engine(cell))]
 
     def _numbers(self, cell: Cell) -> list[Text]:
         found = self.found.get(cell)
@@ -151,6 +152,16 @@ class BenchmarkTable(DataTable[Text]):
         room = self.ordered_columns[-1].width
         done = GLYPHS[symbols_of(self)].done * math.ceil(found.tasks_per_s / best * room)
         return Text(done, style=colour(ENGINES.index(cell.engine), self.app))
+
+
+def _lines(cells: Sequence[Cell]) -> list[str | Cell]:
+    """What each row is about: a task above its cells, or a cell."""
+    lines: list[str | Cell] = []
+    for cell in cells:
+        if cell.work.task not in lines:
+            lines.append(cell.work.task)
+        lines.append(cell)
+    return lines
 
 
 def _key(line: str | Cell) -> str:

@@ -124,6 +124,7 @@ class BenchmarkScreen(ModalScreen[None]):
         match event.report:
             case Ready(machine):
                 self.query_one("#benchmark-machine", Words).say(rows.said(machine))
+                self.table.show(self._benchmark.cells)
             case Measuring(cell):
                 self.table.measuring(cell)
                 number, count = self._benchmark.cells.index(cell) + 1, len(self._benchmark.cells)

@@ -16,8 +16,8 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
     `runs` has the adaptation curve of each as lists over `steps`, from step 0; `curves.training` is the smoothed
     training curve and `curves.validation` the metric after the last inner step at each validation, both against
     meta-steps (`iterations`), tasks and seconds. `curves.training.averages` is the training curve with other smoothing,
-    and `curves.training.changes` are the live changes. Accuracies are fractions, and a difference is that of a minus b. null
-    is what is not known, or not a number.
+    and `curves.training.changes` are the live changes. Accuracies are fractions, and a difference is that of a minus b.
+    A value that is unknown or not a number is null.
     """
     described: dict[str, Any] = finite(
         {

@@ -1,0 +1,154 @@
+"""NVIDIA GPUs as the driver sees them, through NVML. Imports no torch, and never fails where there is no driver."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PCI = Path("/sys/bus/pci/devices")
+NVIDIA = "0x10de"
+"""Vendor of a PCI device."""
+
+DISPLAY = "0x03"
+"""First digits of the class of a PCI device that is a display or 3D controller."""
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """A physical GPU."""
+
+    name: str
+    capability: tuple[int, int] | None
+    """Compute capability, major and minor."""
+
+
+@dataclass(frozen=True)
+class Driver:
+    """What NVML reports about the whole machine, whatever `CUDA_VISIBLE_DEVICES` hides from this process."""
+
+    version: str | None = None
+    cuda: tuple[int, int] | None = None
+    """Latest CUDA version that the driver supports."""
+    gpus: tuple[Gpu, ...] = ()
+    error: str | None = None
+    """NVML's own message where it does not answer."""
+
+
+def read_driver() -> Driver:
+    """Ask the driver for its version and its GPUs."""
+    import pynvml
+
+    try:
+        pynvml.nvmlInit()
+        cuda = pynvml.nvmlSystemGetCudaDriverVersion_v2()
+        gpus = tuple(_gpu(pynvml, handle) for handle in _all(pynvml))
+        return Driver(str(pynvml.nvmlSystemGetDriverVersion()), (cuda // 1000, cuda % 1000 // 10), gpus)
+    except pynvml.NVMLError as error:
+        return Driver(error=str(error))
+
+
+def pci_gpus() -> int:
+    """Count the NVIDIA GPUs on the PCI bus, with or without a driver. 0 where the system does not tell."""
+
+    def is_gpu(device: Path) -> bool:
+        with suppress(OSError):
+            vendor, kind = ((device / name).read_text().strip() for name in ("vendor", "class"))
+            return vendor == NVIDIA and kind.startswith(DISPLAY)
+        return False
+
+    return sum(map(is_gpu, PCI.glob("*")))
+
+
+def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
+    """Find NVML's handle of CUDA device `index` of a process. `nvmlInit` must have been called.
+
+    CUDA numbers only what `CUDA_VISIBLE_DEVICES` lists, and in an order of its own unless `CUDA_DEVICE_ORDER` is
+    `PCI_BUS_ID`; NVML numbers all GPUs by their place on the bus. Where the GPUs differ and CUDA's order is not known,
+    the GPU that the process computes on is looked up.
+
+    Args:
+        environ: environment variables of the process.
+        pid: its number, for the look-up.
+
+    Returns:
+        None where the device is hidden, or where nothing tells which GPU it is.
+
+    Raises:
+        pynvml.NVMLError: where the driver does not answer.
+    """
+    import pynvml
+
+    gpus = _all(pynvml)
+    value = environ.get("CUDA_VISIBLE_DEVICES")
+    words = [str(i) for i in range(len(gpus))] if value is None else visible_words(value, len(gpus))
+    if index >= len(words):
+        return None
+    if not words[index].isdecimal():
+        return _by_uuid(pynvml, words[index], gpus)
+    same_order = (
+        environ.get("CUDA_DEVICE_ORDER") == "PCI_BUS_ID" or len({pynvml.nvmlDeviceGetName(g) for g in gpus}) == 1
+    )
+    return gpus[int(words[index])] if same_order else _computing(pynvml, pid, gpus)
+
+
+def visible_words(value: str, count: int) -> list[str]:
+    """Split a `CUDA_VISIBLE_DEVICES` as CUDA does: the first entry that names no device ends it, and a device named
+    twice voids it.
+
+    Args:
+        count: physical GPUs of the machine.
+
+    Returns:
+        Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, perhaps abbreviated.
+    """
+    words: list[str] = []
+    for word in map(str.strip, value.split(",")):
+        number = re.fullmatch(r"\+?(\d+)", word)
+        if number and int(number[1]) < count:
+            words.append(str(int(number[1])))
+        elif word.startswith(("GPU-", "MIG-")):
+            words.append(word)
+        else:
+            break
+    return words if len(set(words)) == len(words) else []
+
+
+def _all(pynvml: Any) -> list[Any]:
+    return [pynvml.nvmlDeviceGetHandleByIndex(i) for i in range(pynvml.nvmlDeviceGetCount())]
+
+
+def _gpu(pynvml: Any, handle: Any) -> Gpu:
+    capability = None
+    with suppress(pynvml.NVMLError):
+        major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+        capability = major, minor
+    return Gpu(str(pynvml.nvmlDeviceGetName(handle)), capability)
+
+
+def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
+    """The one device whose identifier begins with `word`."""
+    devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
+    found = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
+    if len(found) == 1:
+        return found[0]
+    # Drivers before 470 name a MIG device by its GPU, as in MIG-GPU-…/1/0, which NVML still understands whole.
+    return pynvml.nvmlDeviceGetHandleByUUID(word) if "/" in word else None
+
+
+def _mig_parts(pynvml: Any, gpu: Any) -> list[Any]:
+    parts = []
+    with suppress(pynvml.NVMLError):  # this GPU cannot be divided
+        for i in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
+            with suppress(pynvml.NVMLError):  # nothing has this number
+                parts.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i))
+    return parts
+
+
+def _computing(pynvml: Any, pid: int, gpus: Iterable[Any]) -> Any | None:
+    processes: Callable[[Any], Iterable[Any]] = pynvml.nvmlDeviceGetComputeRunningProcesses
+    found = [gpu for gpu in gpus if any(process.pid == pid for process in processes(gpu))]
+    return found[0] if len(found) == 1 else None

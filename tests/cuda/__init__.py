@@ -1,0 +1,54 @@
+"""A CUDA device without a GPU, for tests. See README.md in this folder.
+
+Nothing here imports torch before the device is installed.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+from tests.cuda import guard
+
+
+def install(devices: int = 2) -> None:
+    """Give this process simulated CUDA devices. Raises RuntimeError where torch is imported or nothing can compile."""
+    library = guard.load(devices)
+    from tests.cuda import runtime
+
+    runtime.start(library, devices)
+
+
+def install_with_torch(devices: int) -> None:
+    """Give this process simulated CUDA devices as soon as it imports torch, and not before."""
+    sys.meta_path.insert(0, _Finder(devices))
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, devices: int) -> None:
+        self._devices = devices
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != "torch":
+            return None
+        sys.meta_path.remove(self)
+        library = guard.load(self._devices)
+        spec = importlib.util.find_spec("torch")
+        assert spec is not None
+        assert spec.loader is not None
+        execute = spec.loader.exec_module
+
+        def exec_module(module: ModuleType) -> None:
+            execute(module)
+            from tests.cuda import runtime
+
+            runtime.start(library, self._devices)
+
+        spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        return spec

@@ -1,0 +1,92 @@
+"""The compiled device guard: built once for each release of torch, loaded before torch."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOURCE = Path(__file__).with_name("guard.cpp")
+
+
+def reason_unavailable() -> str | None:
+    """Why there can be no simulated device here; None where there can be one."""
+    if not sys.platform.startswith("linux"):
+        return "the simulated CUDA device is for Linux"
+    if _compiler() is None:
+        return "there is no C++ compiler for the simulated CUDA device"
+    if (_torch() / "lib" / "libtorch_cuda.so").exists():
+        return "this torch is built for CUDA, so a simulated CUDA device cannot take its place"
+    return None
+
+
+def load(devices: int) -> ctypes.CDLL:
+    """Load the guard, compiling it first where this has not been done. Call it before torch is imported, because torch
+    asks only then whether there is CUDA.
+
+    Raises:
+        RuntimeError: where torch has been imported, or there is no compiler.
+    """
+    if "torch" in sys.modules:
+        raise RuntimeError("install the simulated CUDA device before torch is imported")
+    if reason := reason_unavailable():
+        raise RuntimeError(reason)
+    for name in ("libc10.so", "libtorch_cpu.so"):
+        ctypes.CDLL(str(_torch() / "lib" / name), ctypes.RTLD_GLOBAL)
+    library = ctypes.CDLL(str(build()), ctypes.RTLD_GLOBAL)
+    library.simulated_cuda_set_device_count(devices)
+    return library
+
+
+def build() -> Path:
+    """Compile the guard into the cache folder where it is not there yet. Returns the shared library."""
+    torch, compiler = _torch(), _compiler()
+    assert compiler is not None
+    options = [f"-std={_standard(torch)}", "-O1", "-shared", "-fPIC"]
+    include = [f"-I{torch / 'include'}", f"-I{torch / 'include/torch/csrc/api/include'}"]
+    link = [f"-L{torch / 'lib'}", "-ltorch_cpu", "-lc10", f"-Wl,-rpath,{torch / 'lib'}"]
+    key = repr((importlib.metadata.version("torch"), str(torch), compiler, options, SOURCE.read_bytes()))
+    folder = Path(tempfile.gettempdir()) / f"metatui-simulated-cuda-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if folder.stat().st_uid != os.getuid():
+        raise RuntimeError(f"{folder} belongs to another user")
+    library = folder / f"guard-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
+    if not library.exists():
+        # Each process compiles into a file of its own and moves it into place, so that none ever loads half a library.
+        part = library.with_suffix(f".{os.getpid()}")
+        try:
+            subprocess.run([*compiler, *options, *include, str(SOURCE), "-o", str(part), *link], check=True)
+            part.replace(library)
+        finally:
+            part.unlink(missing_ok=True)
+    return library
+
+
+def _torch() -> Path:
+    spec = importlib.util.find_spec("torch")
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin).parent
+
+
+def _compiler() -> list[str] | None:
+    for command in [os.environ["CXX"]] if os.environ.get("CXX") else ["g++", "c++", "clang++"]:
+        words = shlex.split(command)
+        if words and shutil.which(words[0]):
+            return words
+    return None
+
+
+def _standard(torch: Path) -> str:
+    """The C++ standard that this release of torch compiles its own extensions with."""
+    found = re.search(r"-std=(c\+\+\d\d)", (torch / "utils" / "cpp_extension.py").read_text())
+    return found[1] if found else "c++20"

@@ -1,0 +1,108 @@
+"""CUDA graphs of whole meta-steps against eager meta-steps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from metatui.changes import PlannedChange
+from metatui.knobs import change
+from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
+from metatui.learning.events import Finished
+from metatui.learning.experiment import set_up
+from metatui.settings import Scalar, Settings
+from tests.cuda.device import simulator
+from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, short, train
+
+STEPS = 7
+
+PLAN = (
+    PlannedChange(1, "algorithm.inner_lr", 0.2),
+    PlannedChange(2, "algorithm.outer_lr", 0.01),
+    PlannedChange(3, "algorithm.meta_batch", 3),
+    PlannedChange(4, "algorithm.inner_lr", 0.05),
+    PlannedChange(5, "algorithm.meta_batch", 2),
+)
+"""Live changes of rates, which need no other graph, and of shapes, which do, there and back."""
+
+WAVES: dict[str, Scalar] = {"model.hidden": (8, 8), "task.shots": 5, "task.queries": 5}
+STRIDE: dict[str, Scalar] = {**SMALL_IMAGES, "model.downsample": "stride", "model.features": "mean"}
+
+
+def small(values: dict[str, Scalar], **changes: Scalar) -> Settings:
+    changes = {"compute__precision": "float64", "training__iterations": STEPS, **changes}
+    return short(values, **changes)
+
+
+@pytest.mark.parametrize(
+    ("values", "engine", "algorithm", "second_order"),
+    [
+        (WAVES, "batched", "maml", "unrolled"),
+        (WAVES, "loop", "fomaml", "unrolled"),
+        (SMALL_IMAGES, "batched", "maml", "recomputed"),
+        (SMALL_IMAGES, "loop", "fomaml", "unrolled"),
+        (STRIDE, "unfolded", "fomaml", "unrolled"),
+    ],
+)
+def test_captured_runs_say_what_eager_ones_say(
+    values: dict[str, Scalar], engine: str, algorithm: str, second_order: str
+) -> None:
+    settings = small(
+        values, compute__engine=engine, algorithm__name=algorithm, compute__second_order=second_order,
+        algorithm__grad_clip=0.5,
+    )  # fmt: skip
+    simulator.reset()
+    captured = train(settings, PLAN)
+    # Each graph is replayed once more, to see that it does what was captured.
+    launches = simulator.graph_launches
+    assert launches == STEPS + len(simulator.captured)
+    for capture in simulator.captured:
+        assert not capture.scalars, "a replay would use the value of the capture"
+        assert not capture.elsewhere
+    eager = train(change(settings, {"compute.cuda_graphs": False}), PLAN)
+    assert simulator.graph_launches == launches
+    assert losses(captured) == pytest.approx(losses(eager), rel=1e-9)
+    assert final_losses(captured) == pytest.approx(final_losses(eager), rel=1e-9)
+
+
+@pytest.mark.parametrize("name", ["maml", "fomaml"])
+def test_rates_and_clip_are_read_at_each_replay(name: str) -> None:
+    settings = small(WAVES, algorithm__name=name, algorithm__inner_steps=2, algorithm__grad_clip=0.5)
+    eager, captured = (ALGORITHMS[name](set_up(settings)) for _ in range(2))
+    eager.captures = None
+    assert captured.captures is not None
+    captured.captures.capture(captured.sample(range(2)), settings.algorithm)
+    torch.testing.assert_close(captured.flat.vector.cpu(), eager.flat.vector.cpu(), rtol=0, atol=0)
+    for step, (inner_lr, outer_lr, clip) in enumerate([(0.01, 0.01, 0.5), (0.2, 0.003, 1e-3), (0.05, 0.02, 0.0)]):
+        now = change(settings, {"algorithm.inner_lr": inner_lr, "algorithm.grad_clip": clip}).algorithm
+        tasks = range(2 * step, 2 * step + 2)
+        expected, given = (algorithm.meta_step(tasks, now, outer_lr) for algorithm in (eager, captured))
+        assert isinstance(expected, MetaStep)
+        assert isinstance(given, OnDevice)
+        (got,) = captured.read([given])
+        assert got.meta_loss == pytest.approx(expected.meta_loss, rel=1e-9)
+        assert got.grad_norm == pytest.approx(expected.grad_norm, rel=1e-9)
+        torch.testing.assert_close(captured.flat.vector.cpu(), eager.flat.vector.cpu(), rtol=0, atol=1e-9)
+
+
+def test_higher_is_never_captured() -> None:
+    simulator.reset()
+    events = train(short(WAVES, compute__engine="higher"))
+    assert isinstance(events[-1], Finished)
+    assert not simulator.captured
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+def test_a_capture_that_fails_leaves_the_run_and_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = small(WAVES)
+    expected = losses(train(change(settings, {"compute.cuda_graphs": False})))
+
+    def refuse(name: str, allocated: int) -> None:
+        if simulator.capture is not None:
+            simulator.refuse("CUDA error: operation not permitted when stream is capturing")
+
+    monkeypatch.setattr(simulator, "before_kernel", refuse)
+    events = train(settings)
+    assert losses(events) == pytest.approx(expected, rel=1e-9)
+    assert any("no CUDA graph" in note for note in notes(events))
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()

@@ -1,0 +1,141 @@
+"""Memory that runs out in training, captures and evaluation."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from metatui.learning.events import Event, Failed, Finished, Progress
+from metatui.learning.trainer import VIEWS, Trainer
+from metatui.settings import Scalar, Settings
+from tests.cuda.device import simulator
+from tests.cuda.training import final_losses, losses, notes, short, train
+
+STEPS = 6
+
+MANY = 8
+"""Tasks of a meta-step that are larger together than the views of one task."""
+
+OUT_OF_MEMORY = (
+    torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 80 GiB"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+)
+
+
+def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list[Event]:
+    """What a run says where kernels can fail as soon as it has started."""
+    events = []
+    try:
+        for event in Trainer(settings).events():
+            simulator.before_kernel = refuse
+            events.append(event)
+    finally:
+        simulator.before_kernel = None
+    return events
+
+
+@functools.cache
+def undisturbed(meta_batch: int = MANY) -> tuple[list[float], list[float], int, int]:
+    """Losses in training and in the final test, kernels launched one by one, and the most bytes that one allocates."""
+    most, count = 0, 0
+
+    def note(name: str, allocated: int) -> None:
+        nonlocal most, count
+        most, count = max(most, allocated), count + 1
+
+    events = trained_with(of_memory(algorithm__meta_batch=meta_batch), note)
+    return losses(events), final_losses(events), count, most
+
+
+def of_memory(**changes: Scalar) -> Settings:
+    return short(
+        {"task.shots": 5, "task.queries": 5},
+        **{"compute__precision": "float64", "training__iterations": STEPS, "algorithm__meta_batch": MANY, **changes},
+    )
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+@pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error).split()[1])
+def test_tasks_that_do_not_fit_are_taken_a_few_at_a_time(error: Exception, graphs: bool) -> None:
+    expected, test, _, most = undisturbed()
+    half = undisturbed(meta_batch=MANY // 2)[3]
+    assert half < most
+
+    def refuse(name: str, allocated: int) -> None:
+        if allocated > half:
+            raise error
+
+    events = trained_with(of_memory(compute__cuda_graphs=graphs), refuse)
+    assert losses(events) == pytest.approx(expected, rel=1e-9)
+    assert final_losses(events) == pytest.approx(test, rel=1e-9)
+    assert "cuda:0 is out of memory with 8 tasks at once" in notes(events)
+    assert torch.cuda.current_stream() == torch.cuda.default_stream()
+
+
+@pytest.mark.parametrize("share", [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
+def test_memory_that_runs_out_once_loses_nothing(share: float) -> None:
+    expected, test, kernels, _ = undisturbed()
+    seen = 0
+
+    def refuse(name: str, allocated: int) -> None:
+        nonlocal seen
+        seen += 1
+        if seen == 1 + int(share * kernels):
+            raise OUT_OF_MEMORY[0]
+
+    events = trained_with(of_memory(), refuse)
+    steps = [event.iteration for event in events if isinstance(event, Progress)]
+    assert isinstance(events[-1], Finished), events[-1]
+    assert steps == list(range(1, STEPS + 1))
+    assert losses(events) == pytest.approx(expected, rel=1e-9)
+    assert final_losses(events) == pytest.approx(test, rel=1e-9)
+
+
+def test_memory_that_runs_out_in_every_capture_leaves_eager_meta_steps() -> None:
+    expected, _, _, _ = undisturbed()
+
+    def refuse(name: str, allocated: int) -> None:
+        if simulator.capture is not None:
+            raise OUT_OF_MEMORY[0]
+
+    events = trained_with(of_memory(), refuse)
+    assert isinstance(events[-1], Finished), events[-1]
+    assert losses(events) == pytest.approx(expected, rel=1e-9)
+
+
+def test_an_evaluation_that_does_not_fit_is_made_in_parts() -> None:
+    settings = of_memory(evaluation__test_tasks=12, evaluation__tasks=12)
+    expected = final_losses(train(settings))
+    half = undisturbed(meta_batch=MANY // 2)[3]
+
+    def refuse(name: str, allocated: int) -> None:
+        if allocated > half:
+            raise OUT_OF_MEMORY[0]
+
+    events = trained_with(settings, refuse)
+    assert final_losses(events) == pytest.approx(expected, rel=1e-9)
+    assert isinstance(events[-1], Finished)
+    assert len(events[-1].views) == VIEWS
+
+
+def test_memory_that_is_never_there_ends_the_run_with_a_sentence() -> None:
+    def refuse(name: str, allocated: int) -> None:
+        if allocated:
+            raise OUT_OF_MEMORY[0]
+
+    saved: list[str] = []
+    trainer = Trainer(of_memory(), save=lambda kind, state: saved.append(kind))
+    events = []
+    try:
+        for event in trainer.events():
+            simulator.before_kernel = refuse
+            events.append(event)
+    finally:
+        simulator.before_kernel = None
+    assert isinstance(events[-1], Failed)
+    assert "out of memory" in events[-1].sentence
+    assert saved == ["last"]

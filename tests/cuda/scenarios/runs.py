@@ -1,0 +1,170 @@
+"""Whole runs on CUDA: every source, algorithm and engine; several devices; resuming elsewhere; waits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from metatui import paths
+from metatui.errors import BadInput
+from metatui.knobs import change
+from metatui.learning import trainer
+from metatui.learning.events import Progress
+from metatui.learning.tasks import omniglot
+from metatui.learning.tasks.omniglot_layout import DRAWINGS, characters
+from metatui.learning.trainer import SEEN_EVERY, Trainer
+from metatui.runs.session import Session
+from metatui.settings import Scalar
+from tests.cuda.device import simulator
+from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, of_preset, saved_run, short, train
+from tests.folder_files import names, write_classes
+
+ALGORITHMS = ("maml", "fomaml", "reptile", "pretrained", "scratch")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Noise in place of Omniglot, and nothing of the user's own folders."""
+    torch.manual_seed(0)
+    pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
+    cache = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(omniglot, "load", lambda: SimpleNamespace(pixels=pixels))
+        patch.setattr(trainer, "VIEWS", 1)
+        patch.setattr(paths, "packed_folders_dir", lambda: cache)
+        yield
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Scalar]]:
+    root = write_classes(tmp_path_factory.mktemp("images") / "root", names(20))
+    return {
+        "sinusoid": {"task.shots": 5},
+        "glyphs": SMALL_IMAGES,
+        "omniglot": {**SMALL_IMAGES, "task.source": "omniglot"},
+        "folder": {**SMALL_IMAGES, "task.source": "folder", "task.folder": str(root), "task.image_size": 16},
+    }
+
+
+@pytest.mark.parametrize(
+    ("source", "algorithm", "engine"),
+    [
+        *product(("sinusoid", "glyphs"), ALGORITHMS, ("batched",)),
+        *product(("glyphs",), ("maml",), ("loop", "unfolded", "higher")),
+        ("omniglot", "maml", "batched"),
+        ("omniglot", "pretrained", "loop"),
+        ("folder", "fomaml", "loop"),
+        ("folder", "reptile", "unfolded"),
+        ("sinusoid", "reptile", "higher"),
+    ],
+)
+def test_a_run_computes_what_the_cpu_computes(
+    source: str, algorithm: str, engine: str, sources: dict[str, dict[str, Scalar]]
+) -> None:
+    settings = short(sources[source], algorithm__name=algorithm, compute__engine=engine, compute__precision="float64")
+    simulator.reset()
+    events = train(settings)
+    assert simulator.kernels.keys() == {"cuda:0"}
+    expected = train(change(settings, {"compute.device": "cpu"}))
+    assert losses(events) == pytest.approx(losses(expected), rel=1e-7)
+    assert final_losses(events) == pytest.approx(final_losses(expected), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("preset", "engine", "graphs"),
+    [
+        ("sinusoid-finn", "batched", True),
+        ("glyphs", "batched", True),
+        ("omniglot-5way-1shot-maml", "batched", False),
+        # Large enough for the fused first block that the loop engine has on a CPU.
+        ("omniglot-5way-1shot-fomaml", "loop", True),
+        ("omniglot-20way-1shot-finn", "unfolded", False),
+        ("omniglot-20way-5shot-nichol", "batched", False),
+    ],
+)
+def test_networks_of_presets(preset: str, engine: str, graphs: bool) -> None:
+    settings = of_preset(preset, compute__engine=engine, compute__cuda_graphs=graphs)
+    events = train(settings)
+    expected = train(change(settings, {"compute.device": "cpu"}))
+    assert losses(events) == pytest.approx(losses(expected), rel=1e-4)
+
+
+@pytest.mark.parametrize("engine", ["native", "compiled"])
+def test_engines_for_the_cpu_are_refused(engine: str) -> None:
+    with pytest.raises(BadInput, match=f"compute.engine is '{engine}', but must be another on cuda:0"):
+        Trainer(short(compute__engine=engine))
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(BadInput, match=r"compute.device is 'cuda:2', but the devices here are cuda:0"):
+        Trainer(short(compute__device="cuda:2"))
+
+
+@pytest.mark.parametrize("graphs", [True, False])
+def test_the_second_device_trains_and_the_first_is_not_touched(graphs: bool) -> None:
+    settings = short(compute__device="cuda:1", compute__cuda_graphs=graphs, training__iterations=4)
+    training = Trainer(settings)
+    before = training.algorithm.flat.vector.clone()
+    simulator.reset()
+    events = list(training.events())
+    assert simulator.kernels.keys() == {"cuda:1"}
+    assert not torch.equal(training.algorithm.flat.vector, before)
+    assert losses(events) == pytest.approx(losses(train(change(settings, {"compute.device": "cuda:0"}))), rel=1e-6)
+    if graphs:
+        assert simulator.graph_launches > 0
+        assert all(capture.kernels and not capture.elsewhere for capture in simulator.captured)
+
+
+def test_resume_on_another_device_and_back(tmp_path: Path) -> None:
+    settings = short(compute__precision="float64", training__iterations=2, evaluation__every=2)
+    run = saved_run(settings, tmp_path)
+    reached = 2
+    for device in ("cpu", "cuda:1", "cuda"):
+        reached += 2
+        session = Session.resume(run, {"training.iterations": reached, "compute.device": device})
+        for _ in session:
+            pass
+        assert session.outcome.status == "finished"
+    expected = losses(train(change(settings, {"training.iterations": reached, "compute.device": "cpu"})))
+    written = [json.loads(line)["meta_loss"] for line in run.metrics_path.read_text().splitlines()]
+    assert written == pytest.approx(expected, rel=1e-8)  # nine digits are written
+
+
+@pytest.mark.parametrize(
+    ("source", "algorithm"),
+    [("sinusoid", "maml"), ("omniglot", "fomaml"), ("glyphs", "fomaml"), ("folder", "fomaml")],
+)
+def test_a_captured_meta_step_never_waits_for_the_device(
+    source: str, algorithm: str, sources: dict[str, dict[str, Scalar]]
+) -> None:
+    settings = short(
+        sources[source], algorithm__name=algorithm, training__iterations=3 * SEEN_EVERY, evaluation__every=0
+    )
+    waits: list[int] = []
+    for event in Trainer(settings).events():
+        if isinstance(event, Progress) and event.iteration % SEEN_EVERY == 0:
+            waits.append(simulator.waits.total())
+            simulator.waits.clear()
+    # Once to read the metrics of so many meta-steps.
+    assert waits[1:] == [1, 1], simulator.waits
+
+
+def test_auto_chooses_in_a_cold_process(tmp_path: Path) -> None:
+    arguments = ["-m", "metatui", "run", "quick", "--json", "--runs-dir", str(tmp_path)]
+    for name, value in {"training.iterations": 2, "evaluation.test_tasks": 2, "compute.device": "cuda"}.items():
+        arguments += ["--set", f"{name}={value}"]
+    done = subprocess.run([sys.executable, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["status"] == "finished"
+
+
+def test_a_run_says_once_that_it_is_captured() -> None:
+    assert notes(train(short())) == ["Meta-steps are one CUDA graph each from here on"]

@@ -1,0 +1,72 @@
+"""Short runs for the scenarios."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from metatui.changes import Planned
+from metatui.knobs import change
+from metatui.learning.events import Event, Finished, Noted, Progress
+from metatui.learning.trainer import Trainer
+from metatui.presets import load
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import Session
+from metatui.settings import Scalar, Settings
+
+SHORT: dict[str, Scalar] = {
+    "training.iterations": 2, "algorithm.meta_batch": 2, "algorithm.inner_steps": 1, "evaluation.every": 0,
+    "evaluation.tasks": 2, "evaluation.test_tasks": 2, "evaluation.inner_steps": 1, "compute.device": "cuda",
+    "compute.engine": "batched", "compute.threads": 1,
+}  # fmt: skip
+
+SMALL_IMAGES: dict[str, Scalar] = {
+    "task.source": "glyphs", "task.ways": 3, "task.shots": 1, "task.queries": 2, "model.filters": 4,
+}  # fmt: skip
+
+
+def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Settings:
+    """Settings of a run of a few small meta-steps on CUDA; keyword `group__name` changes one."""
+    return change(
+        Settings(), {**SHORT, **(values or {}), **{name.replace("__", "."): v for name, v in changes.items()}}
+    )
+
+
+def of_preset(name: str, **changes: Scalar) -> Settings:
+    """The network and the tasks of a bundled preset, but as few meta-steps and tasks as there can be."""
+    fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "evaluation.tasks": 2}
+    fewest["evaluation.test_tasks"] = 2
+    return change(
+        load(name).settings, {**fewest, **{name.replace("__", "."): value for name, value in changes.items()}}
+    )
+
+
+def train(settings: Settings, changes: Sequence[Planned] = ()) -> list[Event]:
+    """Everything that a run says."""
+    return list(Trainer(settings, changes=changes).events())
+
+
+def saved_run(settings: Settings, folder: Path) -> RunFolder:
+    """A run that has finished, on disk."""
+    session = Session.start(settings, runs_dir=folder)
+    for _ in session:
+        pass
+    assert session.outcome.status == "finished"
+    return session.run
+
+
+def losses(events: Sequence[Event]) -> list[float]:
+    """Meta-loss of each meta-step."""
+    return [event.meta_loss for event in events if isinstance(event, Progress)]
+
+
+def final_losses(events: Sequence[Event]) -> list[float]:
+    """Loss of the final test at each inner step."""
+    last = events[-1]
+    assert isinstance(last, Finished), last
+    assert last.test is not None
+    return list(last.test.loss.mean)
+
+
+def notes(events: Sequence[Event]) -> list[str]:
+    return [event.text for event in events if isinstance(event, Noted)]

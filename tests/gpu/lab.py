@@ -1,0 +1,144 @@
+"""Findings, works and sizes that the steps of `tests.gpu` share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from metatui.knobs import change
+from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.algorithms.base import Algorithm
+from metatui.learning.experiment import set_up
+from metatui.settings import Scalar, Settings
+
+Values = Mapping[str, Scalar]
+
+WAVES: Values = {
+    "task.source": "sinusoid", "task.shots": 10, "task.queries": 10, "model.hidden": (40, 40),
+    "algorithm.meta_batch": 25, "algorithm.inner_steps": 5,
+}  # fmt: skip
+"""Regression of Finn et al. 2017, section 5.1."""
+
+IMAGES: Values = {
+    "task.source": "glyphs", "task.ways": 5, "task.shots": 1, "task.queries": 15, "model.filters": 64,
+    "model.downsample": "max_pool", "algorithm.meta_batch": 32, "algorithm.inner_steps": 5,
+}  # fmt: skip
+"""The default network for images, with the shape of Omniglot."""
+
+_FINN: Values = {**IMAGES, "model.downsample": "stride", "model.features": "mean"}
+
+CELLS: Mapping[str, Values] = {
+    "5-way 1-shot": {**_FINN, "task.queries": 1, "algorithm.inner_steps": 1},
+    "5-way 5-shot": {**_FINN, "task.shots": 5, "task.queries": 5, "algorithm.inner_steps": 1},
+    "20-way 1-shot": {**_FINN, "task.ways": 20, "task.queries": 1, "algorithm.meta_batch": 16},
+    "20-way 5-shot": {**_FINN, "task.ways": 20, "task.shots": 5, "task.queries": 5, "algorithm.meta_batch": 16},
+}
+"""The Omniglot experiments of Finn et al. 2017, section 5.2, on glyphs, which need no data."""
+
+SMALLEST: Values = {
+    "task.queries": 2, "model.filters": 4, "model.hidden": (8,), "algorithm.meta_batch": 2, "algorithm.inner_steps": 1,
+    "compute.threads": 1,
+}  # fmt: skip
+"""Overrides of `--tiny`."""
+
+SHORT: Values = {
+    "evaluation.every": 0, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "evaluation.inner_steps": 1,
+}  # fmt: skip
+"""A run that spends next to nothing on evaluation."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the report."""
+
+    name: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    problem: str | None = None
+    """The fault, which makes the step fail."""
+    skipped: str | None = None
+    """The reason why it was not tried."""
+
+
+def found(name: str, /, **values: Any) -> Finding:
+    """Report figures."""
+    return Finding(name, values)
+
+
+def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
+    """Report figures that are right unless there is a `problem`."""
+    return Finding(name, values, problem)
+
+
+def skipped(name: str, reason: str, /) -> Finding:
+    """Report that something could not be tried here."""
+    return Finding(name, skipped=reason)
+
+
+@dataclass(frozen=True)
+class Lab:
+    """The device and the sizes that a step computes with."""
+
+    device: str
+    """As in `compute.device`."""
+    tiny: bool
+    """Whether everything is as small as it can be, to test the steps themselves."""
+    simulated: bool
+    """Whether the CUDA device is one of `tests.cuda`."""
+    scratch: Path
+    """A folder of the step's own, which is deleted afterwards."""
+    until: float
+    """`time.monotonic` at which the step should have ended by itself."""
+
+    @property
+    def torch_device(self) -> torch.device:
+        return torch.device("cuda:0" if self.device == "cuda" else self.device)
+
+    @property
+    def on_cuda(self) -> bool:
+        return self.torch_device.type == "cuda"
+
+    @property
+    def no_cuda(self) -> str | None:
+        """The reason why there are no CUDA graphs, memory limits or kernels; None where there are."""
+        return None if self.on_cuda else f"{self.device} is not a CUDA device"
+
+    @property
+    def no_figures(self) -> str | None:
+        """The reason why speed and memory say nothing here; None where they count."""
+        if self.simulated:
+            return "a simulated device has no speed and no memory of its own"
+        return "the sizes of --tiny are too small to measure" if self.tiny else None
+
+    def seconds_left(self) -> float:
+        return self.until - time.monotonic()
+
+    def settings(self, work: Values, more: Values | None = None) -> Settings:
+        """The settings of `work` on the device. `more` wins over the sizes of `--tiny`. Raises SettingsError."""
+        smallest = SMALLEST if self.tiny else {}
+        if self.tiny and "task.ways" in work:
+            smallest = {**smallest, "task.ways": 3}
+        return change(Settings(), {**work, **smallest, "compute.device": self.device, **(more or {})})
+
+    def algorithm(self, settings: Settings) -> Algorithm:
+        """The algorithm of `settings`, ready to take meta-steps."""
+        return ALGORITHMS[settings.algorithm.name](set_up(settings))
+
+
+Step = Callable[[Lab], Iterator[Finding]]
+
+
+def difference(a: torch.Tensor, b: torch.Tensor) -> float:
+    """The norm of the difference, relative to the norm of `b`."""
+    a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
+    return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))
+
+
+def first_line(error: BaseException) -> str:
+    """An exception in one line."""
+    line = (str(error).strip().splitlines() or [""])[0]
+    return f"{type(error).__name__}: {line[:300]}"

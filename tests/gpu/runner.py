@@ -1,0 +1,183 @@
+"""Runs steps one after the other, each in a process of its own with a time limit.
+
+The processes are forked from one that has imported torch and touched no device: a step that crashes, hangs or spoils
+its CUDA context harms no other, and none pays for the imports again.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import import_module
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkContext, SpawnContext
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from tests.gpu.lab import Finding, Lab, Step, first_line
+
+GRACE = 0.15
+"""Share of a step's time between the moment at which it should end by itself and the one at which it is killed."""
+
+FEWEST_SECONDS = 1.0
+"""A step that would have less is not begun."""
+
+IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.session", "metatui.learning.check")
+"""Modules that the steps import late and that take seconds."""
+
+STDERR = 2
+
+Context = ForkContext | SpawnContext
+Say = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step with its share of the time, relative to the shares of the others."""
+
+    name: str
+    run: Step
+    share: float
+
+
+class Report:
+    """Writes each line to standard output and to a file as soon as it is known."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file = path.open("a", encoding="utf-8")
+
+    def __call__(self, line: Mapping[str, Any]) -> None:
+        text = json.dumps(line, default=str)
+        print(text, flush=True)
+        self._file.write(f"{text}\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> list[str]:
+    """Run `steps` in their order within `seconds`. Time that one leaves goes to those after it.
+
+    Returns:
+        The names of the steps that failed, were cut off or were not begun.
+    """
+    context = _context()
+    end, failed = time.monotonic() + seconds, []
+    for number, step in enumerate(steps):
+        left = end - time.monotonic()
+        share = left * step.share / sum(each.share for each in steps[number:])
+        if share < FEWEST_SECONDS:
+            say({"step": step.name, "status": "not begun", "problem": "no time was left for it"})
+            failed.append(step.name)
+        elif not run_one(step, lab, share, say, context):
+            failed.append(step.name)
+    return failed
+
+
+def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context) -> bool:
+    """Run one step, saying each of its findings and then how it ended. Returns whether all is well."""
+    receiver, sender = context.Pipe(duplex=False)
+    began, well = time.monotonic(), True
+    with tempfile.TemporaryDirectory(prefix=f"metatui-gpu-{step.name}-", ignore_cleanup_errors=True) as scratch:
+        lab = replace(lab, scratch=Path(scratch), until=began + (1 - GRACE) * seconds)
+        process = context.Process(target=_work, args=(step, lab, sender), name=step.name)
+        process.start()
+        sender.close()
+        try:
+            finding, status = None, "timeout"
+            while receiver.poll(max(0.0, began + seconds - time.monotonic())):
+                try:
+                    finding = receiver.recv()
+                except EOFError:
+                    status = "crashed"
+                    break
+                if finding is None:
+                    status = "ok"
+                    break
+                well = well and finding.problem is None
+                say(_line(step.name, finding))
+        finally:
+            _kill(process)
+            receiver.close()
+    took = round(time.monotonic() - began, 1)
+    line: dict[str, Any] = {
+        "step": step.name,
+        "status": status if status != "ok" or well else "failed",
+        "seconds": took,
+    }
+    if status == "timeout":
+        line["problem"] = f"cut off after its share of {seconds:.0f} s"
+    elif status == "crashed":
+        line["problem"] = f"its process died ({_cause(process.exitcode)})"
+    say(line)
+    return well and status == "ok"
+
+
+def _context() -> Context:
+    """Fork the processes, or start new ones where something that was imported has initialised CUDA."""
+    # With this, torch counts devices by NVML, which leaves CUDA alone.
+    os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
+    for module in IMPORTED:
+        import_module(module)
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    probe = context.Process(target=lambda: sender.send(torch.cuda._is_in_bad_fork()))
+    probe.start()
+    probe.join()
+    del os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"]
+    return multiprocessing.get_context("spawn") if receiver.recv() else context
+
+
+def _line(step: str, finding: Finding) -> dict[str, Any]:
+    status = "failed" if finding.problem else "skipped" if finding.skipped else "ok"
+    line: dict[str, Any] = {"step": step, "name": finding.name, "status": status, **finding.values}
+    if finding.problem:
+        line["problem"] = finding.problem
+    if finding.skipped:
+        line["reason"] = finding.skipped
+    return line
+
+
+def _work(step: Planned, lab: Lab, sender: Connection) -> None:
+    """The process of a step. None ends its findings."""
+    os.setsid()  # so that the processes it starts can be ended with it
+    os.dup2(STDERR, 1)  # lines of libraries are not lines of the report
+    faulthandler.enable(STDERR)
+    faulthandler.dump_traceback_later(lab.until - time.monotonic(), file=STDERR)  # shows where a step hangs
+    try:
+        for finding in step.run(lab):
+            sender.send(finding)
+    except Exception as error:
+        traceback.print_exc()
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        problem = f"{first_line(error)} ({Path(where.filename).name}:{where.lineno})"
+        sender.send(Finding("unexpected error", problem=problem))
+    sender.send(None)
+    sys.stderr.flush()
+
+
+def _kill(process: multiprocessing.process.BaseProcess) -> None:
+    """End a step's process and all that it has started."""
+    assert process.pid is not None
+    process.join(timeout=None if not process.is_alive() else 1.0)
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+
+
+def _cause(code: int | None) -> str:
+    return f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"

@@ -1,0 +1,141 @@
+"""Steps about single computations: the machine, episodes, gradients and CUDA graphs."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from metatui import paths
+from metatui.errors import BadInput
+from metatui.learning.algorithms import MetaStep, OnDevice
+from metatui.learning.algorithms.base import Algorithm
+from metatui.learning.benchmark.works import CAPTURED_ENGINES
+from metatui.learning.check import Check, cases, compare_full_size, run_checks
+from metatui.learning.cuda import cuda_status
+from metatui.learning.devices import available
+from metatui.learning.tasks import make_source
+from metatui.settings import AlgorithmSettings
+from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, first_line, found, judged, skipped
+
+AGREEMENT = 1e-9
+"""Largest relative difference between captured and eager meta-steps in float64."""
+
+SOURCES = ("sinusoid", "glyphs", "omniglot")
+
+
+def machine(lab: Lab) -> Iterator[Finding]:
+    """Describe the machine, torch's build, the driver and the devices."""
+    yield found(
+        "host", python=platform.python_version(), system=platform.platform(), cores=os.cpu_count(),
+        torch=torch.__version__, omniglot=paths.omniglot_cache().is_file(),
+    )  # fmt: skip
+    status = cuda_status()
+    cudnn: Any = torch.backends.cudnn
+    there = [f"{gpu.name}, capability {gpu.capability}" for gpu in status.driver.gpus]
+    yield judged(
+        "cuda", status.problem, torch_cuda=status.build, architectures=status.architectures, gpus=there,
+        driver=status.driver.version, driver_cuda=status.driver.cuda, simulated=lab.simulated,
+        cudnn=cudnn.version() if lab.on_cuda and not lab.simulated else None,
+    )  # fmt: skip
+    for device in available():
+        free = torch.cuda.mem_get_info(device.name)[0] if device.name.startswith("cuda") else None
+        yield found(device.name, title=device.title, memory_bytes=device.memory_bytes, free_bytes=free)
+
+
+def episodes(lab: Lab) -> Iterator[Finding]:
+    """Compare task for task with those of the CPU, to the bit."""
+    for name in SOURCES:
+        settings = lab.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
+        try:
+            here, there = (make_source(settings, torch.device(d)) for d in ("cpu", lab.torch_device))
+        except BadInput as error:
+            yield skipped(name, str(error))
+            continue
+        tasks, differing = range(4 if lab.tiny else 64), []
+        for split in ("train", "val", "test"):
+            a, b = (
+                source.episodes(split, tasks, seed=1, ways=5, shots=2, queries=3).to(torch.device("cpu"), torch.float32)
+                for source in (here, there)
+            )
+            if not all(torch.equal(x, y) for x, y in zip(a.tensors(), b.tensors(), strict=True)):
+                differing.append(split)
+        problem = f"tasks differ from the CPU's in {', '.join(differing)}" if differing else None
+        yield judged(name, problem, tasks=len(tasks))
+
+
+def check(lab: Lab) -> Iterator[Finding]:
+    """Run `metatui check` on the device, networks of full size included; of `--tiny` only its smallest network."""
+    results = compare_full_size(cases(lab.torch_device)[0]) if lab.tiny else run_checks(str(lab.torch_device))
+    for name, group in groupby(results, key=lambda result: result.name):
+        checks = list(group)
+        wrong = [_described(each) for each in checks if not each.ok]
+        worst = max(each.relative_error for each in checks)
+        yield judged(name, "; ".join(wrong) or None, checks=len(checks), largest_error=worst)
+
+
+def _described(result: Check) -> str:
+    pair = f"{result.algorithm} by {result.engine} against {result.reference}"
+    return f"{pair}: {result.relative_error:.1e}, tolerance {result.tolerance:.0e}"
+
+
+def captures(lab: Lab) -> Iterator[Finding]:
+    """Compare captured with eager meta-steps, with rates, clipping and the meta-batch changed between replays."""
+    if reason := lab.no_cuda:
+        yield skipped("captures", reason)
+        return
+    for title, work, engines in (
+        ("waves", WAVES, ("batched", "loop")),
+        ("images", {**IMAGES, "algorithm.meta_batch": 4, "algorithm.inner_steps": 2}, sorted(CAPTURED_ENGINES)),
+    ):
+        for engine in engines[:1] if lab.tiny else engines:
+            for name in ("maml",) if lab.tiny else ("maml", "fomaml"):
+                values = {**work, "algorithm.name": name, "compute.engine": engine, "compute.precision": "float64"}
+                try:
+                    figures = _captured_against_eager(lab, values)
+                except Exception as error:
+                    yield judged(f"{title}, {name}, {engine}", first_line(error))
+                    continue
+                worst = max(figures.values())
+                problem = None if worst <= AGREEMENT else f"captured and eager meta-steps differ by {worst:.1e}"
+                yield judged(f"{title}, {name}, {engine}", problem, **figures)
+    default = torch.cuda.current_stream() == torch.cuda.default_stream()
+    yield judged("stream after captures", None if default else "the current stream is not the default one")
+
+
+def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
+    """Take the same meta-steps both ways. Returns the relative differences of parameters and figures."""
+    settings = lab.settings(values)
+    eager, graphed = lab.algorithm(settings), lab.algorithm(settings)
+    eager.captures = None
+    many = settings.algorithm.meta_batch
+    tasks, figures = 0, 0.0
+    for inner_lr, outer_lr, clip, batch in (
+        (0.01, 0.001, 0.0, many),
+        (0.1, 0.01, 0.0, many),
+        (0.02, 0.002, 0.5, many),
+        (0.02, 0.002, 0.5, many + 1),
+        (0.05, 0.001, 0.01, many),
+    ):
+        knobs = settings.algorithm.model_copy(update={"inner_lr": inner_lr, "grad_clip": clip, "meta_batch": batch})
+        numbers = range(tasks, tasks + batch)
+        graphed.capture(numbers, knobs)
+        a, b = _step(eager, numbers, knobs, outer_lr), _step(graphed, numbers, knobs, outer_lr)
+        figures = max(figures, abs(a.meta_loss - b.meta_loss), abs(a.support_loss - b.support_loss))
+        tasks += batch
+    if graphed.captures is None:
+        raise AssertionError("the meta-steps were not captured")
+    return {"parameters": difference(graphed.flat.vector, eager.flat.vector), "losses": figures}
+
+
+def _step(algorithm: Algorithm, tasks: range, knobs: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    step = algorithm.meta_step(tasks, knobs, outer_lr)
+    if isinstance(step, OnDevice):
+        (step,) = algorithm.read([step])
+    elif algorithm.captures is not None:
+        raise AssertionError("a meta-step that was captured is taken eagerly")
+    return step

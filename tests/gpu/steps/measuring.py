@@ -1,0 +1,175 @@
+"""Steps that measure: speed, kernels, what a run adds to its meta-steps, and evaluation."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+
+import torch
+
+from metatui.learning.algorithms import ALGORITHMS
+from metatui.learning.benchmark.given import set_up_given
+from metatui.learning.benchmark.measuring import measure
+from metatui.learning.benchmark.rates import copy_rate, matmul_rate
+from metatui.learning.benchmark.works import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
+from metatui.learning.evaluation import evaluate
+from metatui.learning.events import Failed, Progress, Stop
+from metatui.learning.experiment import set_up
+from metatui.learning.trainer import SEEN_EVERY
+from metatui.runs.session import Session
+from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, first_line, found, judged, skipped
+
+SECONDS = 0.5
+"""Spent on the meta-steps of each figure, after their warm-up."""
+
+ENGINES = ("batched", "unfolded", "loop")
+TOP = 20
+"""Kernels listed."""
+
+WORKS: Mapping[str, Values] = {
+    "images, maml": IMAGES,
+    "waves, maml": WAVES,
+    "images, fomaml": {**IMAGES, "algorithm.name": "fomaml"},
+    "images, reptile": {**IMAGES, "algorithm.name": "reptile", "algorithm.outer_lr": 0.1},
+    **{f"Finn {cell}, maml": work for cell, work in CELLS.items()},
+}
+
+
+def speed(lab: Lab) -> Iterator[Finding]:
+    """Measure meta-steps: works, engines, eager and captured, in float32 and with TF32."""
+    if not lab.no_figures:
+        yield found("rates", **_rates(lab.torch_device))
+    tried = 0
+    for title, engine, captured, tf32 in _cells(lab):
+        name = f"{title}, {engine}, {'captured' if captured else 'eager'}{', TF32' if tf32 else ''}"
+        if lab.seconds_left() <= 0:
+            yield skipped(name, "no time was left for it")
+            continue
+        settings = lab.settings(WORKS[title], {"compute.engine": engine, "compute.tf32": tf32})
+        try:
+            took = measure(settings, 0.001 if lab.no_figures else SECONDS, captured=captured)
+        except Exception as error:
+            yield judged(name, first_line(error))
+            continue
+        tried += 1
+        if not lab.no_figures:
+            many = settings.algorithm.meta_batch
+            yield found(name, **asdict(took), tasks=many, tasks_per_s=1000 * many / took.ms)
+    if lab.no_figures:
+        yield judged("meta-steps as they are measured", None if tried else "none could be taken", kinds=tried)
+        yield skipped("figures", lab.no_figures)
+
+
+def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
+    """List work, engine, captured and TF32, the fastest ways first: the time may not be enough for all."""
+    works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
+    ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
+    for engine in ENGINES[:1] if lab.tiny else ENGINES:
+        for captured, tf32 in ways:
+            for title in works:
+                waves, name = title.startswith("waves"), str(WORKS[title].get("algorithm.name", "maml"))
+                if captured and not (name in CAPTURED_ALGORITHMS and engine in CAPTURED_ENGINES):
+                    continue
+                if tf32 and (waves or not lab.on_cuda or lab.tiny):
+                    continue
+                if not (waves and engine in OF_CONVOLUTIONS):
+                    yield title, engine, captured, tf32
+
+
+def _rates(device: torch.device) -> dict[str, float]:
+    """Measure the best rates of matrix products, in TFLOP/s, and of copies, in GB/s."""
+    rates = {}
+    for tf32 in (False, True) if device.type == "cuda" else (False,):
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        rates["tf32_tflops" if tf32 else "float32_tflops"] = matmul_rate(device, torch.float32) / 1e12
+    return {**rates, "copy_gb_per_s": copy_rate(device) / 1e9}
+
+
+def kernels(lab: Lab) -> Iterator[Finding]:
+    """List the kernels that take the most time of an eager meta-step."""
+    if lab.simulated:
+        yield skipped("kernels", "a simulated device has no kernels to profile")
+        return
+    if reason := lab.no_cuda:
+        yield skipped("kernels", reason)
+        return
+    from torch.profiler import ProfilerActivity, profile
+
+    for title in ("images, maml", "waves, maml"):
+        experiment = set_up_given(lab.settings(WORKS[title], {"compute.engine": "batched"}))
+        algorithm, knobs = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
+        algorithm.captures = None
+        tasks = range(knobs.meta_batch)
+        for _ in range(3):
+            algorithm.meta_step(tasks, knobs, 1e-6)
+        torch.cuda.synchronize(lab.torch_device)
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            algorithm.meta_step(tasks, knobs, 1e-6)
+            torch.cuda.synchronize(lab.torch_device)
+        busy = [row for row in profiled.key_averages() if row.device_time_total > 0]
+        rows = sorted(busy, key=lambda row: -row.device_time_total)
+        yield found(
+            title, launches=sum(row.count for row in rows), busy_ms=sum(row.device_time_total for row in rows) / 1e3
+        )
+        for row in rows[:TOP]:
+            share = {"launches": row.count, "ms": row.device_time_total / 1e3}
+            yield found(f"{title}: {row.key[:100]}", **share)
+
+
+def overhead(lab: Lab) -> Iterator[Finding]:
+    """Compare the meta-steps of a run as `metatui run` makes it with bare ones on given tasks."""
+    titles = ("waves, maml",) if lab.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
+    for number, title in enumerate(titles):
+        more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if lab.tiny else 300}
+        settings = lab.settings(WORKS[title], more)
+        until = time.monotonic() + lab.seconds_left() / (len(titles) - number)
+        session, problem = Session.start(settings, runs_dir=lab.scratch), None
+        seen: list[tuple[int, float]] = []
+        for event in session:
+            match event:
+                case Progress():
+                    seen.append((event.iteration, time.perf_counter()))
+                    if time.monotonic() > until:
+                        session.submit(Stop())
+                case Failed():
+                    problem = event.sentence
+        # The figures of so many meta-steps come together: from the first of one group to the first of another.
+        firsts = [each for each in seen[len(seen) // 3 :] if each[0] % SEEN_EVERY == 1]
+        if problem or len(firsts) < 2:
+            yield judged(title, problem or f"only {len(seen)} meta-steps were made in its time")
+        elif lab.no_figures:
+            yield skipped(title, lab.no_figures)
+        else:
+            (a, began), (b, ended) = firsts[0], firsts[-1]
+            run_ms = 1000 * (ended - began) / (b - a)
+            bare = measure(settings, SECONDS, captured=lab.on_cuda)
+            yield found(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
+
+
+def evaluation(lab: Lab) -> Iterator[Finding]:
+    """Evaluate 600 tasks at 10 inner steps, as at the end of a run, twice."""
+    tasks, steps = (3, 1) if lab.tiny else (600, 10)
+    settings = lab.settings(IMAGES, {"compute.engine": "batched"})
+    experiment = set_up(settings)
+    results = []
+    for number in (1, 2):
+        if lab.on_cuda:
+            torch.cuda.reset_peak_memory_stats(lab.torch_device)
+        began = time.perf_counter()
+        run = evaluate(experiment, experiment.theta(), iteration=0, split="test", tasks=tasks, steps=steps, shots=1)
+        while True:
+            try:
+                next(run)
+            except StopIteration as ended:
+                results.append(ended.value)
+                break
+        if lab.no_figures:
+            continue
+        peak = torch.cuda.max_memory_allocated(lab.torch_device) >> 20 if lab.on_cuda else None
+        yield found(f"pass {number}", seconds=round(time.perf_counter() - began, 3), peak_mib=peak, tasks=tasks)
+    first, again = (result.loss.mean for result in results)
+    finite = all(abs(value) < float("inf") for value in first)
+    yield judged("result", None if finite else "a mean loss is not finite", tasks=tasks, repeatable=first == again)
+    if lab.no_figures:
+        yield skipped("figures", lab.no_figures)

@@ -1,0 +1,291 @@
+"""Steps about whole runs: their numbers, their memory, other devices, and what they survive."""
+
+from __future__ import annotations
+
+import gc
+import math
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metatui import paths, presets
+from metatui.errors import SettingsError
+from metatui.knobs import change
+from metatui.learning.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
+from metatui.learning.experiment import set_up
+from metatui.learning.state import TrainerState, part
+from metatui.learning.trainer import Trainer
+from metatui.runs.checkpoints import newest_checkpoint
+from metatui.runs.folder import RunFolder
+from metatui.runs.session import Session
+from metatui.settings import Settings
+from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, first_line, found, judged, skipped
+
+AGREEMENT = 1e-6
+"""Largest relative difference between a short run in float64 on the device and on the CPU."""
+
+ALGORITHMS = ("maml", "fomaml", "reptile", "scratch", "pretrained")
+ENGINES = ("batched", "unfolded", "loop", "higher")
+
+ENOUGH = 0.95
+"""Validation accuracy at which `learning` ends."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """The outcome of a run."""
+
+    losses: list[float]
+    """Meta-loss of each meta-step, then the test losses at each inner step."""
+    theta: Tensor
+    """All meta-parameters, on the CPU."""
+    notes: list[str]
+    state: TrainerState
+
+
+def train(settings: Settings, state: TrainerState | None = None) -> Trained:
+    """Train to the end. Raises AssertionError where the run fails."""
+    trainer = Trainer(settings, state=state)
+    losses, notes = [], []
+    for event in trainer.events():
+        match event:
+            case Progress():
+                losses.append(event.meta_loss)
+            case Noted():
+                notes.append(event.text)
+            case Failed():
+                raise AssertionError(event.sentence)
+            case Finished(test=test) if test:
+                losses += test.loss.mean
+    return Trained(losses, trainer.algorithm.flat.vector.cpu(), notes, trainer.state())
+
+
+def _apart(a: Trained, b: Trained) -> float:
+    """Return the largest relative difference of losses and parameters."""
+    if len(a.losses) != len(b.losses):
+        return math.inf
+    return max(difference(torch.tensor(a.losses), torch.tensor(b.losses)), difference(a.theta, b.theta))
+
+
+def runs(lab: Lab) -> Iterator[Finding]:
+    """Compare short runs in float64 with the CPU's: each source, algorithm and engine."""
+    short: Values = {
+        **SHORT, "training.iterations": 2 if lab.tiny else 5, "compute.precision": "float64",
+        "model.filters": 4 if lab.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
+        "algorithm.inner_steps": 2,
+    }  # fmt: skip
+    sources = {"sinusoid": WAVES, "glyphs": IMAGES}
+    if paths.omniglot_cache().is_file():
+        sources["omniglot"] = {**IMAGES, "task.source": "omniglot"}
+    for source, work in sources.items():
+        for name in ALGORITHMS:
+            reference: Trained | None = None
+            for engine in ENGINES[:1] if lab.tiny else ENGINES:
+                title = f"{source}, {name}, {engine}"
+                try:
+                    settings = lab.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
+                except SettingsError:  # the algorithm has no use for this engine
+                    continue
+                try:
+                    reference = reference or train(
+                        change(settings, {"compute.device": "cpu", "compute.engine": "batched"})
+                    )
+                    apart = _apart(train(settings), reference)
+                except Exception as error:
+                    yield judged(title, first_line(error))
+                    continue
+                problem = None if apart <= AGREEMENT else f"differs from the CPU by {apart:.1e}"
+                yield judged(title, problem, difference=apart)
+    yield _default_run(lab)
+
+
+def _default_run(lab: Lab) -> Finding:
+    """Train the default network in float32 with the engine that `auto` takes, as most users do first."""
+    engine, iterations = ("batched", 2) if lab.tiny else ("auto", 12)
+    more: Values = {**SHORT, "training.iterations": iterations, "compute.engine": engine}
+    settings = lab.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
+    began = time.monotonic()
+    trained = train(settings)
+    problem = None if all(map(math.isfinite, trained.losses)) else "a loss is not finite"
+    return judged("default network", problem, notes=trained.notes, seconds=round(time.monotonic() - began, 1))
+
+
+def memory(lab: Lab) -> Iterator[Finding]:
+    """Let a run need more memory than it may have: it survives with fewer tasks at once, and computes the same."""
+    if lab.simulated:
+        yield skipped("memory limit", "a simulated device has no memory of its own")
+        return
+    if reason := lab.no_cuda:
+        yield skipped("memory limit", reason)
+        return
+    device = lab.torch_device
+    whole = torch.cuda.get_device_properties(device).total_memory
+    settings = lab.settings(
+        {**IMAGES, "algorithm.meta_batch": 64},
+        {**SHORT, "training.iterations": 3, "compute.engine": "batched", "compute.precision": "float64"},
+    )
+    free = train(settings)
+    needed = torch.cuda.max_memory_reserved(device)
+    gc.collect()
+    torch.cuda.empty_cache()
+    held = torch.cuda.memory_reserved(device)
+    limit = held + (needed - held) // 2
+    torch.cuda.set_per_process_memory_fraction(limit / whole, device)
+    try:
+        limited = train(settings)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device)
+    halved = [note for note in limited.notes if "out of memory" in note]
+    apart = _apart(limited, free)
+    problem = "the limit was never met" if not halved else None
+    if apart > AGREEMENT:
+        problem = f"with fewer tasks at once the run differs by {apart:.1e}"
+    mib = {"needed_mib": needed >> 20, "limit_mib": limit >> 20}
+    yield judged("memory limit", problem, notes=limited.notes, difference=apart, **mib)
+
+
+def second(lab: Lab) -> Iterator[Finding]:
+    """Train on the second device as on the first, and go on with the run on the other one."""
+    if reason := lab.no_cuda:
+        yield skipped("second device", reason)
+        return
+    if torch.cuda.device_count() < 2:
+        yield skipped("second device", "there is one CUDA device")
+        return
+    short: Values = {**SHORT, "training.iterations": 10, "compute.engine": "batched", "compute.precision": "float64"}
+    first, other = (lab.settings(WAVES, {**short, "compute.device": name}) for name in ("cuda:0", "cuda:1"))
+    a, b = train(first), train(other)
+    apart = _apart(b, a)
+    problem = None if apart <= AGREEMENT else f"differs from cuda:0 by {apart:.1e}"
+    yield judged("cuda:1", problem, difference=apart, notes=b.notes)
+    longer = {"training.iterations": 15}
+    a, b = train(change(first, longer)), train(change(first, longer), b.state)
+    apart = difference(b.theta, a.theta)
+    problem = None if apart <= AGREEMENT else f"differs from a run on cuda:0 alone by {apart:.1e}"
+    yield judged("from cuda:1 to cuda:0", problem, difference=apart)
+
+
+def auto(lab: Lab) -> Iterator[Finding]:
+    """Find out what `auto` takes in a process that has computed nothing yet and remembers nothing."""
+    os.environ["XDG_CACHE_HOME"] = str(lab.scratch)
+    works = {"waves": WAVES} if lab.tiny else {"waves": WAVES, "images": IMAGES}
+    for title, work in works.items():
+        began = time.monotonic()
+        experiment = set_up(lab.settings(work, {"compute.device": "auto" if lab.on_cuda else lab.device}))
+        device = experiment.device.name
+        problem = f"auto took {device}" if lab.on_cuda and not device.startswith("cuda") else None
+        # The reason has milliseconds, which mean nothing where there is no speed.
+        reason = None if lab.no_figures else experiment.engine_reason
+        took = None if lab.no_figures else round(time.monotonic() - began, 2)
+        engine = experiment.settings.compute.engine
+        yield judged(title, problem, device=device, engine=engine, reason=reason, seconds=took)
+
+
+def resume(lab: Lab) -> Iterator[Finding]:
+    """Kill a run with SIGKILL and resume it: it ends where a run that was left alone ends."""
+    ends = 30 if lab.tiny else 200
+    settings = lab.settings(
+        WAVES,
+        {
+            **SHORT, "training.iterations": ends, "compute.engine": "batched", "compute.precision": "float64",
+            "evaluation.every": ends // 3,
+        },
+    )  # fmt: skip
+    # Each in a process of its own; this one does not touch the device before they are forked.
+    whole = _in_child(_whole_run, settings, lab.scratch / "whole")
+    _in_child(_killed_run, settings, lab.scratch / "killed")
+    (folder,) = map(RunFolder, (lab.scratch / "killed").iterdir())
+    resumed = _in_child(_resumed_run, settings, folder.path)
+    if not whole or not resumed:
+        yield judged("kill and resume", f"the {'resumed run' if whole else 'run that was left alone'} died")
+        return
+    apart = difference(torch.tensor(resumed), torch.tensor(whole))
+    problem = None if apart <= AGREEMENT else f"differs from a run left alone by {apart:.1e}"
+    yield judged("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
+
+
+def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings, folder: Path) -> list[float]:
+    """Call `work` in a forked process. Returns what it returns; nothing where the process dies."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(work(settings, folder)))
+    child.start()
+    sender.close()
+    try:
+        result: list[float] = receiver.recv()
+    except EOFError:
+        result = []
+    child.join()
+    return result
+
+
+def _whole_run(settings: Settings, folder: Path) -> list[float]:
+    return _ended(Session.start(settings, runs_dir=folder))
+
+
+def _killed_run(settings: Settings, folder: Path) -> list[float]:
+    """Die at the first meta-step after a checkpoint."""
+    saved = False
+    for event in Session.start(settings, runs_dir=folder):
+        saved = saved or isinstance(event, Checkpointed)
+        if saved and isinstance(event, Progress):
+            os.kill(os.getpid(), signal.SIGKILL)
+    return []
+
+
+def _resumed_run(settings: Settings, folder: Path) -> list[float]:
+    return _ended(Session.resume(RunFolder(folder)))
+
+
+def _ended(session: Session) -> list[float]:
+    """Train to the end. Returns the parameters after the last meta-step."""
+    for _ in session:
+        pass
+    state, _ = newest_checkpoint(session.run.checkpoints_path)
+    assert state is not None
+    return [value for _, p in sorted(part(state.tensors, "theta").items()) for value in p.flatten().tolist()]
+
+
+def learning(lab: Lab) -> Iterator[Finding]:
+    """Learn until the validation accuracy is 95 %: Omniglot where it is packed, else glyphs."""
+    real = paths.omniglot_cache().is_file()
+    name = "omniglot-5way-1shot-finn" if real else "glyphs"
+    every, tasks = (5, 2) if lab.tiny else (250, 200)
+    more: dict[str, str | int] = {
+        "compute.device": lab.device, "evaluation.every": every, "evaluation.tasks": tasks, "evaluation.test_tasks": 2,
+    }  # fmt: skip
+    if lab.tiny:
+        more |= {"model.filters": 4, "training.iterations": 5, "compute.engine": "batched", "compute.threads": 1}
+    trainer = Trainer(change(presets.load(name).settings, more))
+    title = f"{'Omniglot' if real else 'glyphs, not Omniglot, which is not packed here'} ({name})"
+    began, best = time.monotonic(), None
+    for event in trainer.events():
+        if isinstance(event, Failed):
+            yield judged(title, event.sentence)
+            return
+        if isinstance(event, Evaluated):
+            accuracy, interval = event.evaluation.final
+            best = max(best or 0.0, accuracy)
+            took = round(time.monotonic() - began, 1)
+            if not lab.no_figures:
+                yield found(
+                    title, meta_steps=event.iteration, validation_accuracy=accuracy, ci95=interval, tasks=tasks,
+                    seconds=took,
+                )  # fmt: skip
+            if accuracy >= ENOUGH or lab.seconds_left() <= 0:
+                trainer.submit(Stop())
+    reached = best is not None and best >= ENOUGH
+    if lab.tiny:
+        problem = None if best is not None else "nothing was validated"
+        yield judged("a few meta-steps and a validation", problem)
+        yield skipped(title, "a tiny network does not learn to 95 %")
+    else:
+        problem = None if reached else f"the best validation accuracy in its time was {best}, below {ENOUGH}"
+        yield judged(title, problem, best_validation_accuracy=best, seconds=round(time.monotonic() - began, 1))

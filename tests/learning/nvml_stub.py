@@ -1,0 +1,77 @@
+"""A stand-in for pynvml with GPUs, drivers and processes as a test wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+
+class NVMLError(Exception):
+    pass
+
+
+@dataclass(eq=False)
+class FakeGpu:
+    """A GPU, or with `parts` one that is divided by MIG."""
+
+    uuid: str
+    name: str = "NVIDIA H100"
+    capability: tuple[int, int] = (9, 0)
+    parts: tuple[FakeGpu, ...] = ()
+    pids: tuple[int, ...] = ()
+    has_load: bool = True
+
+
+@dataclass
+class FakeNvml:
+    """As much of pynvml as metatui calls."""
+
+    gpus: list[FakeGpu] = field(default_factory=list)
+    cuda: int = 13000
+    error: str | None = None
+    NVMLError: type[Exception] = NVMLError
+
+    def nvmlInit(self) -> None:
+        if self.error:
+            raise NVMLError(self.error)
+
+    def nvmlSystemGetDriverVersion(self) -> str:
+        return "580.65"
+
+    def nvmlSystemGetCudaDriverVersion_v2(self) -> int:
+        return self.cuda
+
+    def nvmlDeviceGetCount(self) -> int:
+        return len(self.gpus)
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeGpu:
+        return self.gpus[index]
+
+    def nvmlDeviceGetName(self, gpu: FakeGpu) -> str:
+        return gpu.name
+
+    def nvmlDeviceGetUUID(self, gpu: FakeGpu) -> str:
+        return gpu.uuid
+
+    def nvmlDeviceGetCudaComputeCapability(self, gpu: FakeGpu) -> list[int]:
+        return list(gpu.capability)
+
+    def nvmlDeviceGetMaxMigDeviceCount(self, gpu: FakeGpu) -> int:
+        return 7
+
+    def nvmlDeviceGetMigDeviceHandleByIndex(self, gpu: FakeGpu, index: int) -> FakeGpu:
+        if index >= len(gpu.parts):
+            raise NVMLError("Not Found")
+        return gpu.parts[index]
+
+    def nvmlDeviceGetComputeRunningProcesses(self, gpu: FakeGpu) -> list[Any]:
+        return [SimpleNamespace(pid=pid) for pid in gpu.pids]
+
+    def nvmlDeviceGetMemoryInfo(self, gpu: FakeGpu) -> Any:
+        return SimpleNamespace(used=2**30, total=80 * 2**30)
+
+    def nvmlDeviceGetUtilizationRates(self, gpu: FakeGpu) -> Any:
+        if not gpu.has_load:
+            raise NVMLError("Not Supported")
+        return SimpleNamespace(gpu=50)
