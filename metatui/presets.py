@@ -21,9 +21,10 @@ from metatui.errors import BadInput, MetatuiError, shown
 from metatui.files import reason, write_atomically
 from metatui.settings import Settings
 from metatui.text import plain
-from metatui.toml import parse_tables, read_tables, settings_toml
+from metatui.toml import names_file, parse_tables, read_tables, settings_toml, toml_files
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names that presets are saved under. Files that others have put there may have any printable name."""
 ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
 """The keys of a file's `[preset]` table."""
 
@@ -57,27 +58,34 @@ def bundled_dir() -> Path:
 
 def bundled() -> list[Preset]:
     """The presets that come with metatui, by name."""
-    return [read(path) for path in _files(bundled_dir())]
+    return [read(path) for path in toml_files(bundled_dir())]
 
 
 def user() -> list[Preset]:
     """The user's own presets that can be read, by name; `problems` says what is wrong with the others."""
-    found = []
-    for path in _files(paths.user_presets_dir()):
-        with suppress(BadInput):
-            found.append(read(path))
-    return found
+    return _user()[0]
 
 
 def problems() -> list[str]:
     """One sentence for each of the user's own presets that cannot be used."""
+    return _user()[1]
+
+
+def _user() -> tuple[list[Preset], list[str]]:
+    """The user's own presets, and what is wrong with files that are none."""
+    found: dict[str, Preset] = {}
     said = []
-    for path in _files(paths.user_presets_dir()):
+    for path in toml_files(paths.user_presets_dir()):
+        name = shown(str(path), 200)
         try:
-            read(path)
+            if plain(path.stem, limit=64) != path.stem:
+                raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters, rename the file")
+            if path.stem in found:
+                raise BadInput(f"{name} is not read: {found[path.stem].path.name} beside it has the same name")
+            found[path.stem] = read(path)
         except BadInput as error:
             said.append(str(error))
-    return said
+    return list(found.values()), said
 
 
 def all_presets() -> list[Preset]:
@@ -87,7 +95,7 @@ def all_presets() -> list[Preset]:
 
 def names() -> list[str]:
     """Names that `load` knows, without opening a file."""
-    return sorted({path.stem for folder in (bundled_dir(), paths.user_presets_dir()) for path in _files(folder)})
+    return sorted({path.stem for folder in (bundled_dir(), paths.user_presets_dir()) for path in toml_files(folder)})
 
 
 def load(name_or_path: str | Path) -> Preset:
@@ -97,16 +105,15 @@ def load(name_or_path: str | Path) -> Preset:
         BadInput: there is none, with the nearest name; or the file cannot be used, with the field and its value.
     """
     text = str(name_or_path)
-    if isinstance(name_or_path, Path) or os.sep in text or text.endswith(".toml"):
+    if names_file(name_or_path):
         path = paths.expanded(text)
         with suppress(OSError, ValueError):
             if path.is_dir():
                 raise BadInput(f"{shown(text, 200)} is a folder, but must be a preset's name or a TOML file")
         return read(path)
     for folder in (paths.user_presets_dir(), bundled_dir()):
-        path = folder / f"{text}.toml"
-        if NAME.fullmatch(text) and path.is_file():
-            return read(path)
+        if found := _named(text, folder):
+            return read(found)
     near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else "metatui presets lists them"
     raise BadInput(f"{shown(text)} is neither a preset nor a TOML file: {hint}")
@@ -155,8 +162,9 @@ def save(
             change cannot be made.
         MetatuiError: the file cannot be written.
     """
-    path = _own_path(name)
-    if (bundled_dir() / path.name).exists():
+    check_name(name)
+    path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
+    if _named(name, bundled_dir()):
         raise BadInput(f"{shown(name)} is a bundled preset: choose another name")
     if path.exists() and not overwrite:
         raise BadInput(f"{shown(name)} is already a preset of yours: choose another name, or ask to overwrite it")
@@ -168,12 +176,14 @@ def save(
 
 def delete(name: str) -> None:
     """Deletes the user's own preset `name`. Raises BadInput where there is none; bundled ones stay."""
-    path = _own_path(name)
+    path = _named(name, paths.user_presets_dir())
+    if path is None:
+        if _named(name, bundled_dir()):
+            raise BadInput(f"{shown(name)} is a bundled preset and cannot be deleted")
+        raise BadInput(f"{shown(name)} is not a preset of yours")
     try:
         path.unlink()
     except FileNotFoundError:
-        if (bundled_dir() / path.name).exists():
-            raise BadInput(f"{shown(name)} is a bundled preset and cannot be deleted") from None
         raise BadInput(f"{shown(name)} is not a preset of yours") from None
     except OSError as error:
         raise MetatuiError(f"{shown(str(path), 200)} cannot be deleted: {reason(error)}") from None
@@ -185,16 +195,8 @@ def check_name(name: str) -> None:
         raise BadInput(f"preset name is {shown(name)}, but must be 1 to 64 letters, digits, '-' or '_'")
 
 
-def _own_path(name: str) -> Path:
-    check_name(name)
-    return paths.user_presets_dir() / f"{name}.toml"
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix == ".toml" and NAME.fullmatch(path.stem))
-    except OSError:
-        return []
+def _named(name: str, folder: Path) -> Path | None:
+    return next((path for path in toml_files(folder) if path.stem == name and os.path.isfile(path)), None)
 
 
 def _changes(items: Any, settings: Settings, path: Path) -> tuple[Planned, ...]:

@@ -6,6 +6,8 @@ A `[preset]` table of strings about the experiment, then one table for each grou
 
 from __future__ import annotations
 
+import codecs
+import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,11 +24,37 @@ LARGEST = 256 * 1024
 """Bytes that a settings file may have; ours have about two thousand."""
 
 
+def names_file(given: str | Path) -> bool:
+    """Whether `given` is the path of a TOML file, rather than the name of a preset or suite."""
+    return isinstance(given, Path) or os.sep in given or given.lower().endswith(".toml")
+
+
+def toml_files(folder: Path) -> list[Path]:
+    """The TOML files in `folder` by name, apart from hidden ones; none where it cannot be read."""
+    try:
+        found = [path for path in folder.iterdir() if path.suffix.lower() == ".toml"]
+    except OSError:
+        return []
+    return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: (path.stem, path.suffix))
+
+
+def parse_text(data: bytes) -> dict[str, Any]:
+    """The tables in the content of a TOML file. A byte-order mark, which some editors write, is skipped.
+
+    Raises:
+        ValueError: it is not TOML, or not UTF-8.
+        RecursionError: it is nested too deeply.
+    """
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
+        raise ValueError("it looks like UTF-16 text, save it as UTF-8")
+    return tomllib.loads(data.decode("utf-8-sig"))
+
+
 def read_tables(path: Path) -> dict[str, Any]:
     """The tables of a TOML file. Raises BadInput, which names the file and, where it can, the line."""
     data = read_bounded(path, LARGEST)
     try:
-        tables = tomllib.loads(data.decode())
+        tables = parse_text(data)
     except RecursionError:
         raise BadInput(f"{shown(str(path), 200)} is nested too deeply for a settings file") from None
     except ValueError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from metatui import paths
 from metatui.errors import BadInput
@@ -17,6 +19,8 @@ from metatui.knobs import change, parse
 from metatui.learning import random
 from metatui.learning.episodes import SPLITS, Split
 from metatui.learning.events import Evaluated, Finished, ImageView, Progress, Warned
+from metatui.learning.experiment import set_up
+from metatui.learning.state import TrainerState, check_data
 from metatui.learning.tasks.folder import FolderSource, load_folder, shuffled
 from metatui.learning.tasks.images import nearest_neighbour_accuracy
 from metatui.runs.evaluating import evaluate, views
@@ -180,6 +184,83 @@ def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path
     write_class(copy / "class31", 31, 6)
     fingerprints.add(source_of(copy).fingerprint)
     assert len(fingerprints) == 4
+
+
+def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> None:
+    """Renamed in the same order, touched, stored otherwise: the tasks are the same."""
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    for file in (copy / "class03").iterdir():
+        Image.open(file).save(file.with_name(f"z{file.stem}.PNG"), compress_level=1)
+        file.unlink()
+    os.utime(copy / "class04" / "000.png", (0, 0))
+    assert source_of(copy).fingerprint == source_of(root).fingerprint
+    assert source_of(copy).former_fingerprints != source_of(root).former_fingerprints
+
+
+def test_the_order_of_images_is_in_the_fingerprint(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    first, second = sorted((copy / "class03").iterdir())[:2]
+    content = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(content)
+    assert source_of(copy).fingerprint != source_of(root).fingerprint
+
+
+@pytest.mark.parametrize("replaced", ["all", "one"])
+def test_replaced_pixels_are_refused(root: Path, tmp_path: Path, replaced: str) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    session = Session.start(settings_for(copy), runs_dir=tmp_path / "runs")
+    for event in session:
+        if isinstance(event, Progress):
+            session.interrupt()
+    files = sorted(copy.glob("*/*.*"))
+    for file in files if replaced == "all" else files[7:8]:
+        inverted = Image.eval(Image.open(file), lambda value: 255 - value)
+        inverted.save(file)
+    for refused in (lambda: evaluate(session.run), lambda: Session.resume(session.run)):
+        with pytest.raises(BadInput, match="its classes or images are no longer those of the run"):
+            refused()
+
+
+def test_runs_of_earlier_versions_are_compared_by_names(root: Path) -> None:
+    experiment = set_up(settings_for(root))
+    names_alone = experiment.source.former_fingerprints[0]
+    assert len(names_alone) == 64
+    check_data(experiment, TrainerState({}, {"data": names_alone}))
+    check_data(experiment, TrainerState({}, {}))
+    with pytest.raises(BadInput):
+        check_data(experiment, TrainerState({}, {"data": names_alone[::-1]}))
+
+
+def test_an_empty_class_folder_is_no_class(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    (copy / "empty").mkdir()
+    (copy / "notes").mkdir()
+    (copy / "notes" / "read.txt").write_text("x")
+    source = source_of(copy)
+    assert source.fingerprint == source_of(root).fingerprint
+    (notice,) = source.notices
+    assert "empty has no PNG or JPEG images" in notice
+    assert "notes has no PNG or JPEG images" in notice
+
+
+def test_images_in_several_classes_are_said(root: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(root, tmp_path / "copy"))
+    splits = {split: [source_of(root).class_name(split, n) for n in range(2)] for split in SPLITS}
+    (train, other), (test, _) = splits["train"], splits["test"]
+    images = sorted((copy / train).iterdir())
+    shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class: a matter of taste
+    assert source_of(copy).notices == ()
+    shutil.copy(images[1], copy / other / "zz.png")
+    (notice,) = source_of(copy).notices
+    assert notice.startswith(f"1 image is in several classes of a split ({train}/{images[1].name} and {other}/zz.png)")
+    for n in range(3):
+        shutil.copy(images[n + 2], copy / test / f"zz{n}.png")
+    leak, notice = source_of(copy).notices
+    assert leak.startswith("3 images are in several splits (such as ")
+    assert f"{train}/{images[2].name}" in leak
+    assert f"{test}/zz0.png" in leak
+    assert "several classes" in notice
 
 
 def test_what_is_left_out_is_noticed(root: Path, tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "garbage": lambda data: b"\xff" * 200,
     "a pickle": lambda data: b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n(S'true'\ntR.",
     "no metadata": header_changed(lambda header: header.pop("__metadata__")),
-    "another format": header_changed(lambda header: header["__metadata__"].update(format="metatui folder 2")),
+    "another format": header_changed(lambda header: header["__metadata__"].update(format="metatui folder 1")),
     "another listing": header_changed(lambda header: header["__metadata__"].update(listing="x")),
     "no list of what is left out": header_changed(lambda header: header["__metadata__"].pop("left_out")),
     "another list of what is left out": header_changed(lambda header: header["__metadata__"].update(left_out="[[1]]")),

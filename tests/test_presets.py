@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from metatui import paths, presets
 from metatui.changes import MOST, PlannedChange, PlannedValidation
+from metatui.cli.main import main
 from metatui.errors import BadInput, SettingsError
 from metatui.impossible import impossible
 from metatui.knobs import KNOBS, Knob, change
@@ -215,3 +216,60 @@ def test_texts_from_files_are_harmless_to_show(tmp_path: Path) -> None:
     path = tmp_path / "x.toml"
     path.write_text('[preset]\ntitle = "\\u001b[31mred\\nnext"')
     assert presets.load(path).title == "�[31mred next"
+
+
+SETTINGS = b"[training]\niterations = 5\n"
+
+
+def test_a_byte_order_mark_is_skipped(own_folder: Path) -> None:
+    own_folder.mkdir(parents=True)
+    (own_folder / "bom.toml").write_bytes(b"\xef\xbb\xbf" + SETTINGS)
+    assert presets.load("bom").settings.training.iterations == 5
+    assert presets.load(own_folder / "bom.toml").settings.training.iterations == 5
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_other_encodings_are_named(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "wide.toml"
+    path.write_bytes(SETTINGS.decode().encode(encoding))
+    with pytest.raises(BadInput, match="is not TOML: it looks like UTF-16 text, save it as UTF-8"):
+        presets.read(path)
+
+
+@pytest.mark.parametrize("file", ["UP.TOML", "my preset.toml", "v1.2.Toml", "déjà vu.toml"])
+def test_presets_by_any_printable_file_name(
+    file: str, own_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own_folder.mkdir(parents=True)
+    (own_folder / file).write_bytes(SETTINGS)
+    name = Path(file).stem
+    assert [preset.name for preset in presets.user()] == [name]
+    assert name in presets.names()
+    assert presets.load(name).settings.training.iterations == 5
+    monkeypatch.chdir(own_folder)
+    assert presets.load(file).settings.training.iterations == 5
+    assert main(["presets"]) == 0
+    assert f"{name} (own)" in capsys.readouterr().out
+    presets.delete(name)
+    assert presets.user() == []
+
+
+def test_preset_files_that_are_not_read_are_said(own_folder: Path) -> None:
+    own_folder.mkdir(parents=True)
+    for file in ("a.TOML", "a.toml", "b\x1b.toml", f"{'c' * 65}.toml", ".hidden.toml", "d.txt"):
+        (own_folder / file).write_bytes(SETTINGS)
+    assert [preset.name for preset in presets.user()] == ["a"]
+    said = presets.problems()
+    assert len(said) == 3
+    assert "a.toml' is not read: a.TOML beside it has the same name" in said[0]
+    assert "is not read: a preset's name is up to 64 printable characters" in said[1]
+
+
+def test_saving_replaces_a_file_of_the_same_name(own_folder: Path) -> None:
+    own_folder.mkdir(parents=True)
+    (own_folder / "UP.TOML").write_bytes(SETTINGS)
+    with pytest.raises(BadInput, match="already a preset of yours"):
+        presets.save("UP", Settings())
+    presets.save("UP", Settings(), overwrite=True)
+    assert [path.name for path in own_folder.iterdir()] == ["UP.TOML"]
+    assert presets.load("UP").settings == Settings()

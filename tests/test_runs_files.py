@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 from dataclasses import replace
+from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,27 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     assert [(e.event, e.iteration) for e in entries] == [("started", 0), ("paused", 7)]
     assert entries[1].details == {"odd": None}
     assert entries[1].time.utcoffset() is not None
+
+
+@pytest.mark.parametrize(
+    "time",
+    ["1970-01-01T00:00:07.000Z", "1969-12-31T23:59:59.999Z", "2106-02-07T06:28:16.000Z", "0001-01-01T00:00:00+14:00",
+     "9999-12-31T23:59:59-14:00", "1980-01-06T00:00:00.000+01:00"],
+)  # fmt: skip
+def test_journal_entries_count_whatever_the_clock_says(time: str, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps({"time": time, "event": "finished", "iteration": 3}) + "\n")
+    (entry,) = read_journal(path)
+    assert last_status([entry]) == "finished"
+    for zone in (timezone(timedelta(hours=14)), timezone(timedelta(hours=-14)), UTC):  # every face can show it
+        assert entry.time.astimezone(zone).year
+
+
+@pytest.mark.parametrize("time", [None, "", "yesterday", "1970-01-01T00:00:00", 7, ["1970"]])
+def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    path.write_text(json.dumps({"time": time, "event": "finished", "iteration": 3}) + "\n")
+    assert read_journal(path) == []
 
 
 def test_a_journal_of_many_megabytes_remembers_what_the_run_was_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 import threading
 from collections.abc import Iterator
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,30 @@ def test_a_run_interrupted_in_its_test_knows_what_it_had_reached(tmp_path: Path)
     assert again.outcome.test
     assert again.outcome.meta_loss == pytest.approx(session.outcome.meta_loss)
     assert again.outcome.tasks_per_second == pytest.approx(session.outcome.tasks_per_second)
+
+
+def test_a_clock_in_1970_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[RunFolder, list[Event]]
+) -> None:
+    class Clock(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Clock:
+            return cls(1970, 1, 1, 0, 0, 7, tzinfo=tz)
+
+    monkeypatch.setattr("metatui.runs.journal.datetime", Clock)
+    session = Session.start(SMALL, runs_dir=tmp_path)
+    for event in session:
+        match event:
+            case Progress(iteration=15):
+                session.submit(Change("algorithm.inner_lr", 0.02))
+            case Progress(iteration=20):
+                session.interrupt()
+    assert session.run.status() == "interrupted"
+    resumed = Session.resume(session.run)
+    assert resumed.settings.algorithm.inner_lr == 0.02
+    train(resumed)
+    assert session.run.status() == "finished"
+    assert measured(session.run) == measured(whole[0])
 
 
 def test_a_resumed_run_forgets_validations_it_has_not_come_to(tmp_path: Path) -> None:
@@ -428,3 +453,11 @@ def test_the_library_raises_what_ended_the_training(tmp_path: Path) -> None:
     wild = change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200})
     with pytest.raises(MetatuiError, match=r"lower algorithm\.inner_lr"):
         metatui.train(wild, runs_dir=tmp_path)
+
+
+def test_train_refuses_what_are_no_valid_settings() -> None:
+    invalid = SMALL.model_copy(update={"algorithm": SMALL.algorithm.model_copy(update={"inner_steps": 0})})
+    with pytest.raises(BadInput, match=r"algorithm\.inner_steps is 0, but must be"):
+        metatui.train(invalid, record=False)
+    with pytest.raises(BadInput, match=r"settings is a Preset, but must be metatui\.Settings"):
+        metatui.train(metatui.load_preset("quick"), record=False)  # type: ignore[arg-type]

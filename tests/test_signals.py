@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import faulthandler
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -14,12 +17,15 @@ from click.testing import CliRunner, Result
 
 from metatui.cli.main import main
 from metatui.cli.run import run as run_command
+from metatui.end_signals import SIGNALS
 from metatui.knobs import change
 from metatui.learning.events import Evaluating, Progress
+from metatui.learning.packing import tell, told_of_packing
+from metatui.python import module
 from metatui.runs.folder import RunFolder
 from metatui.runs.journal import JournalWriter
 from metatui.runs.session import Session
-from metatui.runs.signals import ending_softly
+from metatui.runs.signals import EndedEarly, ending_softly
 from metatui.runs.store import RunStore
 from metatui.settings import Settings
 
@@ -78,6 +84,7 @@ def started() -> Iterator[Started]:
         (signal.SIGINT, None, 130),
         (signal.SIGTERM, None, 143),
         (signal.SIGHUP, None, 129),
+        (signal.SIGXCPU, None, 152),
         (signal.SIGTERM, "7", 75),
         (signal.SIGUSR1, "7", 75),
         (signal.SIGINT, "7", 130),
@@ -136,6 +143,102 @@ def test_only_a_second_ctrl_c_ends_at_once() -> None:
     assert asked == ["SIGTERM"]
     assert ending.exit_code == 143
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+@pytest.mark.parametrize("number", sorted(set(SIGNALS) - {signal.SIGINT}))
+def test_every_signal_that_asks_for_the_end_is_heard(number: signal.Signals) -> None:
+    asked: list[str] = []
+    with ending_softly(asked.append) as ending:
+        signal.raise_signal(number)
+    assert asked == [number.name]
+    assert ending.exit_code == 128 + number
+    assert signal.getsignal(number) is signal.SIG_DFL
+
+
+def test_a_signal_that_somebody_else_handles_stays_theirs() -> None:
+    heard: list[int] = []
+    before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
+    faulthandler.register(signal.SIGUSR2)  # in C: Python has no handler to give back
+    try:
+        asked: list[str] = []
+        with ending_softly(asked.append):
+            signal.raise_signal(signal.SIGUSR1)
+        assert (heard, asked) == ([signal.SIGUSR1], [])
+    finally:
+        faulthandler.unregister(signal.SIGUSR2)
+        signal.signal(signal.SIGUSR1, before)
+
+
+@pytest.mark.parametrize(("number", "job", "code"), [(signal.SIGUSR1, None, 138), (signal.SIGTERM, "7", 75)])
+def test_a_run_is_saved_on_a_signal_while_libraries_load(
+    number: signal.Signals, job: str | None, code: int, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(number))
+    assert main(["run", *options()]) == code
+    assert "Traceback" not in capsys.readouterr().err
+    assert last_entry() == ("interrupted", number.name)
+    (run,) = RunStore().runs()
+    assert (run.checkpoints_path / "last.safetensors").is_file()
+
+
+def test_ctrl_c_while_libraries_load_leaves_no_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(signal.SIGINT))
+    assert main(["run", *options()]) == 130
+    assert capsys.readouterr().err == "metatui: interrupted by SIGINT before training began\n"
+    assert RunStore().runs() == []
+
+
+def test_packing_ends_at_once_on_a_signal() -> None:
+    seen: list[int] = []
+
+    def pack() -> None:
+        with ending_softly() as ending, told_of_packing(lambda done, total: seen.append(done)):
+            ending.defer()
+            tell(0, 9)
+            signal.raise_signal(signal.SIGTERM)
+            tell(1, 9)
+
+    with pytest.raises(EndedEarly):
+        pack()
+    assert seen == [0]
+
+
+def test_a_signal_that_is_swallowed_while_loading_still_ends_the_run() -> None:
+    asked: list[str] = []
+    with ending_softly() as ending:
+        with suppress(KeyboardInterrupt):  # as in a callback from C
+            signal.raise_signal(signal.SIGUSR2)
+        ending.then(asked.append)
+    assert asked == ["SIGUSR2"]
+
+
+def test_the_run_of_a_suite_is_saved_on_a_signal(tmp_path: Path, tiny: Settings) -> None:
+    settings = change(tiny, {"training.iterations": 100_000_000, "evaluation.every": 0})
+    child = subprocess.Popen(
+        module("metatui.runs.suite.child"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )  # fmt: skip
+    assert child.stdin
+    assert child.stdout
+    request = {
+        "resume": None, "changes": {}, "settings": settings.model_dump(mode="json"), "runs_dir": str(tmp_path),
+        "origin": None,
+    }  # fmt: skip
+    print(json.dumps(request), file=child.stdin, flush=True)
+    assert any('"progress"' in line for line in child.stdout)
+    child.send_signal(signal.SIGUSR1)
+    *_, last = child.stdout
+    child.stdin.close()
+    child.stdout.close()
+    assert child.wait() == 0
+    assert json.loads(last)["status"] == "interrupted"
+    (run,) = RunStore(tmp_path).runs()
+    assert run.status() == "interrupted"
+    assert (run.checkpoints_path / "last.safetensors").is_file()
 
 
 def test_what_nohup_ignores_stays_ignored() -> None:

@@ -124,6 +124,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                     for split, numbers in splits.items()
                 },
                 "left_out": [{"path": each.path, "why": each.why} for each in source.left_out],
+                "repeated": list(source.repeated),
                 "sha256": packed.sha256,
                 "seconds": seconds,
             }
@@ -138,6 +139,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"{min(counts):,} to {max(counts):,} of a class: shots and queries together up to {min(counts):,}",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"ways up to {ways:,}" if ways > 1 else "too few for two ways"),
+        *source.repeated,
         f"Left out: {len(source.left_out):,}",
     ):
         console().print(line, soft_wrap=True)

@@ -35,22 +35,26 @@ def rerun(
     The numbers are the same, bit for bit on the CPU. --set gives it another start; changes on the way are still made.
     """
     again = rerun_of(RunStore(runs_dir).find(run), changes(assignments, device))
-    if detach:
-        from metatui.cli.run import say_detached
-        from metatui.runs.control import start_detached
+    from metatui.runs.signals import ending_softly
 
+    with ending_softly() as ending:
+        if detach:
+            from metatui.cli.run import say_detached
+            from metatui.runs.control import start_detached
+
+            with images_shown():
+                live = start_detached(
+                    again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
+                )
+            with closing(live):
+                say_detached(live, as_json=as_json)
+            return
+        from metatui.cli.run import train
+        from metatui.runs.session import Session
+
+        ending.defer()
         with images_shown():
-            live = start_detached(
+            session = Session.start(
                 again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
             )
-        with closing(live):
-            say_detached(live, as_json=as_json)
-        return
-    from metatui.cli.run import train
-    from metatui.runs.session import Session
-
-    with images_shown():
-        session = Session.start(
-            again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
-        )
-    train(session, context, as_json=as_json)
+        train(session, ending, context, as_json=as_json)

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from metatui.runs.control import LiveRun
     from metatui.runs.folder import RunFolder
     from metatui.runs.session import Session
+    from metatui.runs.signals import Ending
     from metatui.runs.store import RunStore
 
 S = TypeVar("S", "Session", "LiveRun")
@@ -67,8 +68,9 @@ def run(
     once. With --detach, the run goes on whatever happens to the terminal: metatui attach shows it, metatui stop ends
     it.
 
-    A signal to end (SIGTERM, SIGHUP) saves as well; the exit code is 128 and the signal's number. In a job of Slurm it
-    is 75, which asks to be queued again: with --resume auto, the same command then goes on with the same run.
+    A signal to end saves as well: SIGTERM, SIGHUP, and what schedulers send ahead of time (SIGUSR1, SIGUSR2, SIGXCPU).
+    The exit code is 128 and the signal's number. In a job of Slurm it is 75, which asks to be queued again: with
+    --resume auto, the same command then goes on with the same run.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
@@ -95,16 +97,20 @@ def run(
                 return found
             return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
 
-    if detach:
-        from metatui.runs.control import resume_detached, start_detached
+    from metatui.runs.signals import ending_softly
 
-        with closing(opened(start_detached, resume_detached)) as live:
-            say_detached(live, as_json=as_json)
-        return
+    with ending_softly() as ending:
+        if detach:
+            from metatui.runs.control import resume_detached, start_detached
 
-    from metatui.runs.session import Session
+            with closing(opened(start_detached, resume_detached)) as live:
+                say_detached(live, as_json=as_json)
+            return
 
-    train(opened(Session.start, Session.resume), context, as_json=as_json)
+        from metatui.runs.session import Session
+
+        ending.defer()
+        train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
 
 
 def _unfinished(
@@ -120,17 +126,13 @@ def _unfinished(
     return None
 
 
-def train(session: Session, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end, shown in the terminal. Raises MetatuiError where the run failed."""
+def train(session: Session, ending: Ending, context: click.Context, *, as_json: bool) -> None:
+    """Train to the end, or until a signal asks for it, shown in the terminal. Raises MetatuiError where it failed."""
     from metatui.cli.progress import display
-    from metatui.runs.signals import ending_softly
 
+    ending.then(session.interrupt)
     try:
-        with (
-            ending_softly(session.interrupt) as ending,
-            display(session.run) as shown,
-            closing(iter(session)) as events,
-        ):
+        with display(session.run) as shown, closing(iter(session)) as events:
             for event in events:
                 shown.see(event)
     finally:  # however it ended, a script wants to know which run it was and how far it got

@@ -141,7 +141,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
     from metatui.runs.signals import ending_softly
     from metatui.runs.suite import Conductor, Ledger, RunEnded
 
-    failed = []
+    failed, whole = [], True
     with Ledger(suite, store) as ledger:
         waiting = ledger.missing()
         conductor = Conductor(ledger, waiting, runs_dir=store.root, devices=devices)
@@ -154,7 +154,9 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
                 shown.see(event)
                 if isinstance(event, RunEnded) and event.status == "failed":
                     failed.append(f"{event.planned.name}: {event.sentence}")
-    return failed, not conductor.interrupted
+                # A run's own process can be told to end as well, by its limit on CPU time.
+                whole &= not (isinstance(event, RunEnded) and event.status == "interrupted")
+    return failed, whole and not conductor.interrupted
 
 
 def _compared(suite: Suite, store: RunStore, device: str | None) -> Comparisons:

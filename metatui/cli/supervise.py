@@ -15,6 +15,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+from metatui.end_signals import SIGNALS
+
 if TYPE_CHECKING:
     from metatui.tui.last_words import LastWords
 
@@ -75,7 +77,7 @@ def _waited(child: int) -> int:
     # What the terminal's keys send, the child gets as well, and knows what to do with it.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
-    for number in (signal.SIGHUP, signal.SIGTERM):
+    for number in set(SIGNALS) - {signal.SIGINT, signal.SIGALRM}:
         signal.signal(number, end)
     signal.signal(signal.SIGALRM, kill)
     while True:

@@ -81,6 +81,11 @@ class TaskSource(Protocol):
         ...
 
     @property
+    def former_fingerprints(self) -> Sequence[str]:
+        """Fingerprints that earlier versions gave to the same data, as far as they told data apart."""
+        ...
+
+    @property
     def notices(self) -> Sequence[str]:
         """What a person is to know of the data, such as what was left out; a sentence each."""
         ...

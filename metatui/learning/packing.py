@@ -18,8 +18,16 @@ _listening: ContextVar[OnPacked | None] = ContextVar("listening to packing", def
 
 @contextmanager
 def told_of_packing(listener: OnPacked) -> Iterator[None]:
-    """Within this thread and context, `listener` is told of all packing; of none where everything is packed before."""
-    token = _listening.set(listener)
+    """Within this thread and context, `listener` is told of all packing, after those that listen already; of none where
+    everything is packed before."""
+    before = _listening.get()
+
+    def both(done: int, total: int) -> None:
+        if before is not None:
+            before(done, total)
+        listener(done, total)
+
+    token = _listening.set(both)
     try:
         yield
     finally:

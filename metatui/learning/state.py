@@ -13,6 +13,7 @@ from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Evaluation, TaskView
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.inner import Params
+from metatui.learning.torch_state import isolated
 from metatui.learning.views import task_views
 from metatui.settings import Settings
 
@@ -67,14 +68,17 @@ def write_theta(theta: Params, saved: Params) -> None:
 def check_data(experiment: Experiment, state: TrainerState) -> None:
     """Raises BadInput where the data are not those that `state` was trained on: its held-out tasks would be others, and
     might be of classes that it was trained on."""
-    data = experiment.source.fingerprint
-    if state.values.get("data", data) != data:
+    source, task = experiment.source, experiment.settings.task
+    saved = state.values.get("data", source.fingerprint)
+    if saved not in (source.fingerprint, *source.former_fingerprints):
+        data = f"task.folder is {shown(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
         raise BadInput(
-            f"task.folder is {shown(experiment.settings.task.folder, 200)}, but its classes or images are no longer "
-            "those of the run: put them back as they were, or start a new run"
+            f"{data}, but its classes or images are no longer those of the run: put them back as they were, or start a "
+            "new run"
         )
 
 
+@isolated
 def evaluate_state(
     settings: Settings,
     state: TrainerState,
@@ -111,6 +115,7 @@ def evaluate_state(
     return result, drawn
 
 
+@isolated
 def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
 from metatui.smoothing import ExponentialAverage
@@ -183,14 +184,10 @@ def _deviation(values: Floats) -> float:
 
 
 def _t_quantile(degrees: float) -> float:
-    from scipy.special import stdtrit
-
     return float(stdtrit(degrees, 0.975))
 
 
 def _two_sided(t: float, degrees: float) -> float:
-    from scipy.special import stdtr
-
     return 2 * float(stdtr(degrees, -abs(t)))
 
 

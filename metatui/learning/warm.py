@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 
+from metatui.end_signals import SIGNALS
 from metatui.knobs import parse
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.experiment import set_up
@@ -32,6 +33,8 @@ def command() -> list[str]:
 def main() -> int:
     """0 where it is compiled; else 1, and a sentence on standard output."""
     os.nice(10)
+    for number in SIGNALS:  # a scheduler signals every process of a job, but the run decides when its compiler ends
+        signal.signal(number, signal.SIG_IGN)
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
     threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()

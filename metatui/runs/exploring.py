@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metatui.learning.experiment import Experiment
     from metatui.learning.inner import Params
     from metatui.learning.state import TrainerState
+    from metatui.learning.torch_state import TorchState
 
 FIRST_STEPS = 10
 """Inner steps that are shown before the rest, where they take a while."""
@@ -66,9 +67,10 @@ def exploring(
     early = min(FIRST_STEPS, steps)
     for reach in (early, steps) if settings[0].is_classification and early < steps else (steps,):
         for number, run in enumerate(runs):
-            experiment, theta = _ready(run, seen[number], agreed.settings[number])
+            torch_state, experiment, theta = _ready(run, seen[number], agreed.settings[number])
             own = agreed.settings[number].algorithm.inner_lr
-            view = explore(experiment, theta, task=task, drawn=drawn, steps=reach, inner_lr=own * rate)
+            with torch_state:
+                view = explore(experiment, theta, task=task, drawn=drawn, steps=reach, inner_lr=own * rate)
             ways = settings[number].task.ways if settings[number].is_classification else None
             yield Explored(number, names[number], own * rate, own, ways, view)
 
@@ -80,11 +82,13 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 
 
 @lru_cache(maxsize=8)
-def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[Experiment, Params]:
-    """The run's parts, kept for the next task."""
+def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
+    """The run's parts, with the settings of torch that they compute under, kept for the next task."""
     from metatui.learning.state import best_of, set_up_again
+    from metatui.learning.torch_state import TorchState
 
-    state = _saved(run, checkpoints)[1]
-    experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
-    theta, *_ = best_of(experiment, state)
-    return experiment, theta
+    state, torch_state = _saved(run, checkpoints)[1], TorchState()
+    with torch_state:
+        experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
+        theta, *_ = best_of(experiment, state)
+    return torch_state, experiment, theta

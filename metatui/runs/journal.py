@@ -27,6 +27,9 @@ REGULAR = b'"regular":true'
 MOST_REMEMBERED = 20_000
 """Lines, none of them longer than `LONGEST_LINE`."""
 
+EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
+"""Times that every time zone can show. A clock may be wrong by any number of years."""
+
 _STATUS: Mapping[str, Status] = {
     "started": "running",
     "resumed": "running",
@@ -132,8 +135,9 @@ def _entry(item: Mapping[str, Any]) -> Entry | None:
         when = datetime.fromisoformat(time)
     except ValueError:
         return None
-    if when.tzinfo is None or not (1970 < when.year < 9999 and 0 <= iteration <= MOST):
+    if when.tzinfo is None or not 0 <= iteration <= MOST:
         return None
+    when = min(max(when, EARLIEST), LATEST).astimezone(UTC)
     details = {key: value for key, value in item.items() if key not in ("time", "event", "iteration")}
     if any(type(value) is int and abs(value) > MOST for value in details.values()):
         return None

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metatui.changes import Planned, checked
-from metatui.errors import MetatuiError
+from metatui.errors import BadInput, MetatuiError
+from metatui.knobs import change
 from metatui.learning.events import Evaluation, Event
+from metatui.presets import Preset
 from metatui.runs.evaluating import evaluate as evaluate_run
 from metatui.runs.folder import RunFolder
 from metatui.runs.outcome import Outcome
@@ -58,6 +60,9 @@ def train(
 ) -> Result:
     """Train one experiment in this thread, to its end.
 
+    The caller's settings of torch (default dtype, autocast, grad mode, threads, precision and the like) do not change
+    what it computes, and are the caller's again whenever `on_event` is called and afterwards.
+
     Args:
         on_event: called with each event of `metatui.learning.events` as it happens.
         runs_dir: where run folders go; METATUI_RUNS or the user's data directory where None.
@@ -65,23 +70,32 @@ def train(
         changes: what is to be changed on the way (`Preset.changes`).
 
     Raises:
-        BadInput: the device or the data set is not there.
+        BadInput: `settings` are none or cannot be used, or the device or the data set is not there.
         MetatuiError: the training could not go on; the sentence says which setting to change.
     """
+    if not isinstance(settings, Settings):
+        hint = ": pass preset.settings and changes=preset.changes" if isinstance(settings, Preset) else ""
+        raise BadInput(f"settings is a {type(settings).__name__}, but must be metatui.Settings{hint}")
+    settings = change(settings, {})  # pydantic's model_copy validates nothing
+
+    from metatui.learning.torch_state import TorchState
+
     run, outcome = None, Outcome()
     events: Generator[Event, None, None]
-    if record:
-        session = Session.start(settings, runs_dir=runs_dir, changes=changes)
-        run, events = session.run, iter(session)
-    else:
-        from metatui.learning.trainer import Trainer
+    with TorchState() as torch_state:
+        if record:
+            session = Session.start(settings, runs_dir=runs_dir, changes=changes)
+            run, events = session.run, iter(session)
+        else:
+            from metatui.learning.trainer import Trainer
 
-        events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
-    with closing(events):  # lets the run go at once when on_event raises
-        for event in events:
-            outcome.see(event)
-            if on_event is not None:
-                on_event(event)
+            events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
+        with closing(events):  # lets the run go at once when on_event raises
+            for event in events:
+                outcome.see(event)
+                if on_event is not None:
+                    with torch_state.outside():
+                        on_event(event)
     if outcome.sentence is not None:
         raise MetatuiError(outcome.sentence)
     return Result(

@@ -52,6 +52,12 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, P
 
     Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
     """
+    from metatui.learning.torch_state import isolated
+
+    return isolated(_walking)(run, tasks)
+
+
+def _walking(run: RunFolder, tasks: int) -> Generator[Walking, None, ParameterSpace]:
     from metatui.learning.parameter_space import cloud
     from metatui.learning.state import best_of, set_up_again
 

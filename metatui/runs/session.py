@@ -15,6 +15,7 @@ from metatui.errors import BadInput, MetatuiError, Problem, SettingsError, shown
 from metatui.files import WriteRefused
 from metatui.knobs import KNOBS, change
 from metatui.learning.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
+from metatui.learning.loading import load_libraries
 from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.control.server import ControlServer
 from metatui.runs.folder import RunFolder
@@ -110,6 +111,7 @@ class Session:
             BadInput: the device or the data set is not there, or a change is not possible; no folder is left behind.
             MetatuiError: the folder cannot be written.
         """
+        load_libraries()
         changes = checked(changes, settings)
         run = RunStore(runs_dir).create(settings, preset=preset, changes=changes, origin=origin)
         with _locked(run) as lock:
@@ -134,6 +136,7 @@ class Session:
             BadInput: the run is over or being written by a process, a change is not possible, no checkpoint is whole,
                 or the device or the data set is not there.
         """
+        load_libraries()
         with _locked(run) as lock:
             return cls._resumed(run, lock, changes or {})
 
@@ -319,6 +322,7 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
     Raises:
         BadInput: there is no whole checkpoint.
     """
+    load_libraries()
     from metatui.learning.state import as_validated
 
     first, journal = run.settings(), run.journal()

@@ -1,4 +1,4 @@
-"""Ending a run softly: a signal lets it finish its meta-step and save; a second Ctrl-C ends it at once."""
+"""Ending a run on a signal: it finishes its meta-step and saves. A second Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from metatui.end_signals import SIGNALS, USUAL
+from metatui.errors import MetatuiError
+from metatui.learning.packing import told_of_packing
 from metatui.runs import slurm
-
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a scheduler's end of time, a lost connection."""
-
-WARNINGS = (signal.SIGUSR1, signal.SIGUSR2)
-"""What `sbatch --signal` is mostly asked to send before the end of time."""
 
 REQUEUE = 75
 """EX_TEMPFAIL: saved and not over, the same command goes on."""
@@ -24,6 +21,10 @@ class Ending:
 
     signal: signal.Signals | None = None
 
+    def __init__(self) -> None:
+        self._interrupt: Callable[[str], object] | None = None
+        self._deferred = False
+
     @property
     def exit_code(self) -> int:
         """Of a run that ended for it: 128 and its number, as shells count, but `REQUEUE` in a job of Slurm, whose end
@@ -33,30 +34,73 @@ class Ending:
         assert self.signal is not None
         return REQUEUE if slurm.job() else 128 + self.signal
 
+    def defer(self) -> None:
+        """Keep a signal, other than Ctrl-C, until `then`: the run that is being opened is saved and can be resumed.
+        Packing images, which may take minutes, still ends at once."""
+        self._deferred = True
 
-@contextmanager
-def ending_softly(interrupt: Callable[[str], object]) -> Iterator[Ending]:
-    """Calls `interrupt` with the name of the first signal. What nohup has set to be ignored stays ignored.
+    def then(self, interrupt: Callable[[str], object]) -> None:
+        """Call `interrupt` with the name of the first signal, at once where it has come."""
+        self._interrupt = interrupt
+        if self.signal is not None:
+            interrupt(self.signal.name)
 
-    A scheduler may send its signal to the job and to each step, and a lost terminal comes as SIGHUP of the kernel and
-    of the shell, so what follows the first signal changes nothing. Only Ctrl-C does, which then ends the run at once.
-    """
-    watched = SIGNALS + WARNINGS if slurm.job() else SIGNALS
-    before = {each: signal.getsignal(each) for each in watched}
-    ending = Ending()
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if ending.signal is None:
-            ending.signal = signal.Signals(number)
-            interrupt(ending.signal.name)
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            if self._interrupt is not None:
+                self._interrupt(self.signal.name)
+            elif number == signal.SIGINT or not self._deferred:
+                raise KeyboardInterrupt
         elif number == signal.SIGINT:
             raise KeyboardInterrupt
 
-    for each, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(each, ask)
+    def see_packed(self, done: int, total: int) -> None:
+        """End packing where a signal has come."""
+        if self.signal is not None and self._interrupt is None:
+            raise KeyboardInterrupt
+
+
+class EndedEarly(MetatuiError):
+    """A signal asked for the end before there was anything to save."""
+
+    def __init__(self, ending: Ending) -> None:
+        assert ending.signal is not None
+        super().__init__(f"interrupted by {ending.signal.name} before training began")
+        self.exit_code = ending.exit_code
+
+
+@contextmanager
+def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[Ending]:
+    """Call `interrupt` with the name of the first signal. Without it, until `Ending.then` names it, the first signal
+    raises KeyboardInterrupt, so that loading libraries and data ends at once.
+
+    A scheduler may send its signal to the job and to each step, and a lost terminal comes as SIGHUP of the kernel and
+    of the shell, so what follows the first signal changes nothing. Only Ctrl-C does, which then ends the run at once.
+    A signal that is ignored, as by nohup, stays ignored, and one that somebody else handles stays theirs.
+
+    Raises:
+        EndedEarly: a signal came before `interrupt` was known.
+    """
+    ending = Ending()
+    if interrupt is not None:
+        ending.then(interrupt)
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    ours = {
+        each: handler
+        for each, handler in before.items()
+        if handler == signal.SIG_DFL or (each in USUAL and handler not in (signal.SIG_IGN, None))
+    }
     try:
-        yield ending
+        for each in ours:
+            signal.signal(each, ending.handle)
+        with told_of_packing(ending.see_packed):
+            yield ending
+    except KeyboardInterrupt:
+        if ending.signal is None or ending._interrupt is not None:
+            raise
+        raise EndedEarly(ending) from None
     finally:
-        for each, handler in before.items():
+        for each, handler in ours.items():
             signal.signal(each, handler)

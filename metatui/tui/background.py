@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
+from metatui.end_signals import SIGNALS
 from metatui.errors import MetatuiError
 from metatui.tui.actions import Phase
 from metatui.tui.bench import Bench
@@ -37,7 +38,7 @@ class Background(Bench):
         if self.is_headless:
             return
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGHUP, signal.SIGTERM):
+        for number in set(SIGNALS) - {signal.SIGINT}:  # ctrl+C is a key here
             loop.add_signal_handler(number, self.hang_up, 128 + number)
         continue_only_what_was_stopped()
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import tomllib
 
 from metatui import paths
 from metatui.errors import BadInput, MetatuiError, shown
 from metatui.files import read_bounded, write_atomically
+from metatui.toml import parse_text
 
 LARGEST = 64 * 1024
 
@@ -18,7 +18,7 @@ def load_theme() -> str | None:
     if not os.path.lexists(path):
         return None
     try:
-        theme = tomllib.loads(read_bounded(path, LARGEST).decode()).get("theme")
+        theme = parse_text(read_bounded(path, LARGEST)).get("theme")
     except (ValueError, RecursionError):  # not TOML, not UTF-8, a number or a nesting beyond all bounds
         raise BadInput(f"{shown(str(path), 200)} is not a TOML file and is ignored") from None
     if theme is not None and not isinstance(theme, str):

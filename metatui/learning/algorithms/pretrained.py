@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning import random
 from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
 from metatui.learning.devices import moved
 from metatui.learning.experiment import Experiment
@@ -58,8 +59,7 @@ class Pretrained(Algorithm):
     def _wide_head(self) -> Params:
         """The last linear layer, for all training classes."""
         *_, (name, last) = [(n, m) for n, m in self.experiment.model.named_modules() if isinstance(m, nn.Linear)]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(self.experiment.settings.training.seed)
+        with random.seeded(self.experiment.settings.training.seed):
             wide = nn.Linear(last.in_features, self.experiment.source.pooled_classes)
         wide.to(self.experiment.torch_device, self.experiment.dtype)
         return {f"{name}.{key}": p.detach() for key, p in wide.named_parameters()}

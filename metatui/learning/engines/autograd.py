@@ -122,14 +122,20 @@ def copied(model: nn.Module) -> nn.Module:
 def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `model`, with the parameters `new` in the places of `old`. All other tensors are shared.
 
-    torch.func.functional_call takes the parameters away after the call, but torch.utils.checkpoint runs parts of the
-    forward pass again during the backward pass, and then needs the parameters of that inner step.
+    Like torch.func.functional_call, this replaces a parameter where modules have registered it, and not in a list or
+    another attribute. functional_call takes the parameters away after the call, but torch.utils.checkpoint runs parts
+    of the forward pass again during the backward pass, and then needs the parameters of that inner step.
     """
     memo = _empty_containers(model)
     memo.update({id(p): p for p in model.parameters()})
-    memo.update({id(p): new[name] for name, p in old.items()})
     with _SharedTensors(), _explained("model cannot be copied, but must support copy.deepcopy"):
-        return deepcopy(model, memo)
+        copy = deepcopy(model, memo)
+    names = {id(p): name for name, p in old.items()}
+    for module in copy.modules():
+        for key, p in module._parameters.items():
+            if id(p) in names:
+                module._parameters[key] = new[names[id(p)]]  # type: ignore[assignment]
+    return copy
 
 
 def _empty_containers(model: nn.Module) -> dict[int, object]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import nn
 
+from metatui.learning import random
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.mlp import mlp
 from metatui.settings import Settings
@@ -14,8 +14,7 @@ __all__ = ["conv4", "make_model", "mlp"]
 
 def make_model(settings: Settings, input_shape: tuple[int, ...]) -> nn.Sequential:
     """The model that `settings` describe, float32 on the CPU, initialised from the seed alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(settings.training.seed)
+    with random.seeded(settings.training.seed):
         if not settings.is_classification:
             return mlp(settings.model.hidden)
         channels, height, width = input_shape

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -12,7 +12,7 @@ from metatui.errors import BadInput, shown
 from metatui.learning import random
 from metatui.learning.devices import moved
 from metatui.learning.episodes import SPLITS, Split
-from metatui.learning.tasks.folder_data import Packed, load
+from metatui.learning.tasks.folder_data import DIGEST, Packed, load
 from metatui.learning.tasks.folder_listing import LeftOut, Listing, list_folder
 from metatui.learning.tasks.folder_splits import Splits, check_images, check_ways, split_classes, too_few
 from metatui.learning.tasks.images import ImageSource
@@ -57,9 +57,13 @@ class FolderSource(ImageSource):
         self._count = torch.tensor(self.counts, dtype=torch.int64)
         self._first = self._count.cumsum(0) - self._count
         self.input_shape = tuple(packed.pixels.shape[1:])
+        self._digests = packed.digests
         self.fingerprint = self._fingerprint()
+        self.former_fingerprints = (self._fingerprint_of_names(),)
         self.left_out = (*listing.left_out, *packed.unusable(listing))
-        self.notices = tuple(filter(None, (_summary(listing, self.left_out), packed.problem)))
+        self.repeated = tuple(self._repeated())
+        """Sentences about images that are in several classes."""
+        self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
     def class_count(self, split: Split) -> int:
         return len(self._splits[split])
@@ -85,13 +89,58 @@ class FolderSource(ImageSource):
         return images.to(torch.float32).mul_(1 / 255)
 
     def _fingerprint(self) -> str:
-        """Of what decides the tasks: which images each class of each split has. A folder that was copied, with other
-        times and in another place, has the same."""
+        """Digest of what decides the tasks: the classes of each split, and the pixels of their images in order.
+
+        A copy of the folder has the same one, and so has one whose files were touched, stored in another format, or
+        renamed so that their order stays. Another order makes other tasks.
+        """
+        digest = hashlib.sha256(repr(self.input_shape).encode())
+        for split in SPLITS:
+            for number in self._splits[split]:
+                first, count = int(self._first[number]), self.counts[number]
+                digest.update(repr((split, self._listing.classes[number].name, count)).encode())
+                digest.update(self._digests[DIGEST * first : DIGEST * (first + count)])
+        return f"pixels {digest.hexdigest()}"
+
+    def _fingerprint_of_names(self) -> str:
+        """The fingerprint in checkpoints of earlier versions, which compared the names of files alone."""
         digest = hashlib.sha256(repr(self.input_shape).encode())
         for split in SPLITS:
             for number in self._splits[split]:
                 digest.update(repr((split, self._listing.classes[number].name, self._kept[number])).encode())
         return digest.hexdigest()
+
+    def _repeated(self) -> Iterator[str]:
+        """A sentence about images that are in several splits, and one about those in several classes of a split."""
+        seen: dict[bytes, list[tuple[int, str]]] = {}
+        names = [(number, path) for number, paths in enumerate(self._kept) for path in paths]
+        for n, named in enumerate(names):
+            seen.setdefault(self._digests[DIGEST * n : DIGEST * (n + 1)], []).append(named)
+        split_of = {number: split for split in SPLITS for number in self._splits[split]}
+        leaks, repeats = [], []
+        for same in (each for each in seen.values() if len(each) > 1):
+            first, path = same[0]
+            if other := next((p for number, p in same if split_of[number] != split_of[first]), None):
+                leaks.append((path, other))
+            elif other := next((p for number, p in same if number != first), None):
+                repeats.append((path, other))
+        if leaks:
+            yield (
+                f"{_images(leaks, 'in several splits')}: held-out tasks show what training or another split has shown, "
+                "so their results may be too good. Keep each image in one class"
+            )
+        if repeats:
+            yield (
+                f"{_images(repeats, 'in several classes of a split')}: no learner can tell these classes apart by it. "
+                "Keep each image in one class"
+            )
+
+
+def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
+    """Say how many images are repeated, with the first of them."""
+    (a, b), count = repeated[0], len(repeated)
+    example = f"{plain(a)} and {plain(b)}"
+    return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
 def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:

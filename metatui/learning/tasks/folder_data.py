@@ -2,7 +2,7 @@
 
 A safetensors file in the user's cache: `images` uint8 [images, channels, size, size] with bright as 255, class by class
 in the order of the listing, and in its header the format, the listing's digest, the images that are left out, and a
-SHA-256 over these and the pixels.
+SHA-256 over these and the digest of each image.
 """
 
 from __future__ import annotations
@@ -32,11 +32,14 @@ from metatui.learning import packing
 from metatui.learning.tasks.folder_images import Unusable, decoded
 from metatui.learning.tasks.folder_listing import ImageFile, LeftOut, Listing
 
-_FORMAT = "metatui folder 1"
+_FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
 """Bytes of an image file that is still read."""
 _CHUNK = 256
 """Images between two looks at whether to go on."""
+
+DIGEST = 16
+"""Bytes of the BLAKE2b digest of an image's pixels."""
 
 _one_at_a_time = threading.Lock()
 
@@ -49,6 +52,8 @@ class Packed:
     """uint8 [images, channels, size, size], bright as 255."""
     left_out: tuple[tuple[int, str], ...]
     """Numbers of the listing's files that are not among the images, in order, and why."""
+    digests: bytes
+    """`DIGEST` bytes for each image, of its pixels."""
     sha256: str
     path: Path
     """Where it is packed."""
@@ -107,7 +112,8 @@ def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...]) -> 
     left_out = _decode_into(pixels, listing)
     pixels = _without(pixels, [number for number, _ in left_out])
     said = json.dumps(left_out)
-    checksum = _checksum(said, pixels)
+    digests = _digests(pixels)
+    checksum = _checksum(said, digests)
     metadata = {"format": _FORMAT, "listing": digest, "left_out": said, "sha256": checksum}
     problem = ""
     try:
@@ -116,7 +122,7 @@ def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...]) -> 
             file.write(pixels.data)
     except MetatuiError as error:  # a full disk is no reason not to train
         problem = f"The packed images are not kept, so they will be decoded again next time: {error}"
-    return Packed(torch.from_numpy(pixels), tuple(left_out), checksum, path, True, problem)
+    return Packed(torch.from_numpy(pixels), tuple(left_out), digests, checksum, path, True, problem)
 
 
 def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> list[tuple[int, str]]:
@@ -192,13 +198,16 @@ def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Packed | None:
     numbers = [number for number, _ in left_out]
     if numbers != sorted(set(numbers) & set(range(shape[0]))):
         return None
-    checksum = _checksum(metadata["left_out"], pixels.numpy())
+    digests = _digests(pixels.numpy())
+    checksum = _checksum(metadata["left_out"], digests)
     if checksum != metadata.get("sha256"):
         return None
-    return Packed(pixels, left_out, checksum, path, packed_now=False, problem="")
+    return Packed(pixels, left_out, digests, checksum, path, packed_now=False, problem="")
 
 
-def _checksum(left_out: str, pixels: NDArray[np.uint8]) -> str:
-    digest = hashlib.sha256(left_out.encode())
-    digest.update(pixels.data)
-    return digest.hexdigest()
+def _digests(pixels: NDArray[np.uint8]) -> bytes:
+    return b"".join(hashlib.blake2b(image.data, digest_size=DIGEST).digest() for image in pixels)
+
+
+def _checksum(left_out: str, digests: bytes) -> str:
+    return hashlib.sha256(left_out.encode() + digests).hexdigest()

@@ -113,6 +113,8 @@ class _Walk:
         self._name = name
         self._left_out: list[LeftOut] = []
         self._counted = 0
+        self._empty = 0
+        """Class folders without an image."""
         self._seen = {str(root): "the whole"}
         """Class folders, links followed, and the paths by which they were found."""
 
@@ -127,8 +129,8 @@ class _Walk:
             _refuse_shared(classes, self._name)
         else:
             classes = self._classes(folders, None)
-        if not any(each.files for each in classes):
-            raise BadInput(f"{self._name}, {self._what_is_missing(classes)}")
+        if not classes:
+            raise BadInput(f"{self._name}, {self._what_is_missing()}")
         return Listing(self._root, tuple(classes), tuple(self._left_out))
 
     def _parts(self, names: set[str]) -> list[Split]:
@@ -158,6 +160,10 @@ class _Walk:
                 files = tuple(self._images(path))
             except OSError as error:
                 self._leave_out(path, f"cannot be read: {reason(error)}")
+                continue
+            if not files:
+                self._empty += 1
+                self._leave_out(path, "has no PNG or JPEG images")
                 continue
             classes.append(ClassFolder(part, os.path.basename(path), files))
         return sorted(classes, key=lambda each: each.name)
@@ -219,16 +225,16 @@ class _Walk:
     def _below_root(self, path: str) -> str:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
-    def _what_is_missing(self, classes: list[ClassFolder]) -> str:
+    def _what_is_missing(self) -> str:
         """Why there are no images; goes on after a comma."""
         whys = {each.why for each in self._left_out}
-        if not classes:
+        if not self._empty:
             if "is in no class folder" in whys:
                 return "which has images, but no class folders: put the images of each class into a folder of its own"
             return "which has no class folders"
         if "is a folder inside a class folder" in whys:
             return "whose folders hold folders but no images: the class folders must be directly in it"
-        return f"whose {len(classes)} class folders hold no PNG or JPEG images"
+        return f"whose {self._empty} class folders hold no PNG or JPEG images"
 
 
 def _is_image(name: str) -> bool:

@@ -64,6 +64,7 @@ class ImageSource(ABC):
     kind: Literal["classification"] = "classification"
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
     fingerprint: str = ""
+    former_fingerprints: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     turns: int = 1
     """How many classes in a row are one character, the first one upright."""

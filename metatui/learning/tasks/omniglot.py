@@ -21,7 +21,11 @@ _TURNED = ("", " ↻90", " ↻180", " ↻270")
 
 def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) -> OmniglotSource:
     """The tasks of the packed Omniglot. Raises BadInput where it is not packed, or damaged, or `split` is no split."""
-    return OmniglotSource(load().pixels, characters(), split, rotations=rotations, device=device)
+    found = load()
+    source = OmniglotSource(found.pixels, characters(), split, rotations=rotations, device=device)
+    source.fingerprint = f"pixels {found.sha256}"
+    source.former_fingerprints = ("",)
+    return source
 
 
 class OmniglotSource(ImageSource):

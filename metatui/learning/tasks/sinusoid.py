@@ -30,6 +30,7 @@ class SinusoidSource:
     input_shape = (1,)
     pooled_classes = 0
     fingerprint = ""
+    former_fingerprints: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:

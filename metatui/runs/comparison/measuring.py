@@ -51,7 +51,9 @@ def measure(
         if key in _known and checkpoints:
             _known.move_to_end(key)
             return _known[key]
-    found = yield from _measured(settings, state, split)
+    from metatui.learning.torch_state import isolated
+
+    found = yield from isolated(_measured)(settings, state, split)
     with _lock:
         _known[key] = found
         while len(_known) > REMEMBERED:

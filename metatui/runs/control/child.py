@@ -40,12 +40,14 @@ def main(handle: int) -> None:
         signal.signal(number, signal.default_int_handler)
     connection = socket.socket(fileno=handle)
     connection.set_inheritable(False)
-    session = _opened(connection)
-    if session is None:
-        return
-    with ending_softly(session.interrupt), suppress(MetatuiError), closing(iter(session)) as training:
-        for _ in training:
-            pass
+    with suppress(MetatuiError), ending_softly() as ending:
+        session = _opened(connection)
+        if session is None:
+            return
+        ending.then(session.interrupt)
+        with closing(iter(session)) as training:
+            for _ in training:
+                pass
 
 
 def _opened(connection: socket.socket) -> Session | None:
@@ -57,7 +59,8 @@ def _opened(connection: socket.socket) -> Session | None:
         os.nice(asked["niceness"])
         with told_of_packing(lambda done, total: _answer(connection, packed=[done, total])):
             session = _session(asked)
-    except KeyboardInterrupt:  # who asked does not want it any more
+    except KeyboardInterrupt:  # who asked may not want it any more, or does not know of the signal
+        _answer(connection, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
         return None
     except MetatuiError as error:
         problems = error.problems if isinstance(error, SettingsError) else ()

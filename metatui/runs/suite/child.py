@@ -25,6 +25,7 @@ from metatui.learning.packing import told_of_packing
 from metatui.runs.folder import RunFolder
 from metatui.runs.lines import finite
 from metatui.runs.session import Session
+from metatui.runs.signals import EndedEarly, ending_softly
 from metatui.settings import Settings
 
 EVERY_SECONDS = 0.25
@@ -44,11 +45,16 @@ def main() -> None:
     if not request:  # the suite was ended before it had said what to train
         return
     try:
-        with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
-            session = _session(json.loads(request))
-        say("created", run=str(session.run.path))
-        Thread(target=_interrupted, args=(session,), daemon=True).start()
-        _train(session, say)
+        with ending_softly() as ending:
+            ending.defer()
+            with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
+                session = _session(json.loads(request))
+            say("created", run=str(session.run.path))
+            Thread(target=_interrupted, args=(session,), daemon=True).start()
+            ending.then(session.interrupt)
+            _train(session, say)
+    except EndedEarly:
+        say("ended", status="interrupted", sentence=None)
     except MetatuiError as error:
         say("ended", status="failed", sentence=str(error))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -20,6 +19,7 @@ from metatui.runs.folder import RunFolder
 from metatui.runs.suite.fields import Origin, by_path, known, number, several, tables, text, whole
 from metatui.runs.suite.values import MOST_RUNS, PlannedComparison, PlannedRun, makes_a_run
 from metatui.settings import Scalar, Settings
+from metatui.toml import names_file
 
 COMPARE = ("name", "preset", "set", "grid", "seeds", "runs", "tasks", "steps", "shots", "target")
 RUN = ("preset", "set")
@@ -127,7 +127,7 @@ def _base(preset: Any, file: Path, origin: Origin) -> Settings:
     if preset is None:
         return Settings()
     name = text(preset, origin, "preset")
-    where = file.parent / name if os.sep in name or name.endswith(".toml") else name
+    where = file.parent / name if names_file(name) else name
     try:
         found = presets.load(where)
     except BadInput as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +16,7 @@ from metatui.runs.suite.fields import Origin, known, text
 from metatui.runs.suite.values import MOST_RUNS, PlannedRun, Suite
 from metatui.settings import Scalar
 from metatui.text import plain
-from metatui.toml import read_tables
+from metatui.toml import names_file, read_tables, toml_files
 
 ABOUT = ("title", "source", "measured", "notes")
 """The keys of a file's `[suite]` table."""
@@ -37,18 +36,18 @@ def user_dir() -> Path:
 
 def names() -> list[str]:
     """Of the bundled suites and the user's own, without opening a file."""
-    return sorted({path.stem for folder in (user_dir(), bundled_dir()) for path in _files(folder)})
+    return sorted({path.stem for folder in (user_dir(), bundled_dir()) for path in toml_files(folder)})
 
 
 def bundled() -> list[Suite]:
     """The suites that come with metatui, by name."""
-    return [read(path) for path in _files(bundled_dir())]
+    return [read(path) for path in toml_files(bundled_dir())]
 
 
 def user() -> list[Suite]:
     """The user's own suites that can be read, by name; `problems` says what is wrong with the others."""
     found = []
-    for path in _files(user_dir()):
+    for path in toml_files(user_dir()):
         with suppress(BadInput):
             found.append(read(path))
     return found
@@ -57,7 +56,7 @@ def user() -> list[Suite]:
 def problems() -> list[str]:
     """One sentence for each of the user's own suites that cannot be used."""
     said = []
-    for path in _files(user_dir()):
+    for path in toml_files(user_dir()):
         try:
             read(path)
         except BadInput as error:
@@ -100,21 +99,14 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
     return _suite(read_tables(path), path, changes or {})
 
 
-def _files(folder: Path) -> list[Path]:
-    try:
-        found = [path for path in folder.iterdir() if path.suffix == ".toml" and NAME.fullmatch(path.stem)]
-        return sorted(found, key=lambda path: path.stem)
-    except OSError:
-        return []
-
-
 def _file(given: str | Path) -> Path | None:
     """Where the suite or preset is, but for presets that are given by name. The user's own suites come first."""
     text = str(given)
-    if isinstance(given, Path) or os.sep in text or text.endswith(".toml"):
+    if names_file(given):
         return paths.expanded(text)
-    places = (folder / f"{text}.toml" for folder in (user_dir(), bundled_dir()))
-    return next((path for path in places if NAME.fullmatch(text) and path.is_file()), None)
+    return next(
+        (path for folder in (user_dir(), bundled_dir()) for path in toml_files(folder) if path.stem == text), None
+    )
 
 
 def _preset(name: str) -> Preset:

@@ -1,0 +1,58 @@
+"""Importing the libraries that a run computes with, before it starts."""
+
+from __future__ import annotations
+
+import mmap
+import os
+import resource
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from metatui.errors import MetatuiError
+
+MIB = 2**20
+
+BESIDE_TORCH = 256 * MIB
+"""Address space for everything but torch's own libraries."""
+
+PER_CORE = 64 * MIB
+"""Address space for one of the threads that OpenBLAS starts on each core: its stack and its buffers."""
+
+
+@cache
+def load_libraries() -> None:
+    """Import everything that training and evaluation need.
+
+    A library that is first imported in the middle of a run can fail there. OpenBLAS, which scipy loads, even retries
+    for ever where a limit on address space leaves it no memory, and no signal handler runs meanwhile.
+
+    Raises:
+        MetatuiError: the process is limited to too little address space (`ulimit -v`).
+    """
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    limited = limit != resource.RLIM_INFINITY
+    needed = _address_space() if limited else 0
+    too_little = MetatuiError(
+        f"the libraries that compute do not fit into the {limit / MIB:,.0f} MiB of address space that this process may "
+        f"use (ulimit -v), because they need about {needed / MIB:,.0f} MiB more: raise the limit"
+    )
+    try:
+        if limited:
+            mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
+        for name in ("safetensors.torch", "metatui.learning.trainer"):
+            import_module(name)
+    except (ImportError, MemoryError, OSError):
+        if not limited:
+            raise
+        raise too_little from None
+
+
+def _address_space() -> int:
+    """About how many bytes of address space the libraries take: mostly the size of torch's files."""
+    spec = find_spec("torch")
+    folders = spec.submodule_search_locations if spec else None
+    files = [file for folder in folders or () for file in Path(folder, "lib").glob("*.so*")]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return sum(file.stat().st_size for file in files) + BESIDE_TORCH + cores * PER_CORE

@@ -1,0 +1,201 @@
+"""The global settings of torch that a computation runs under, apart from those of the caller.
+
+A caller of the library may have another default dtype, autocast, grad mode or thread count. None of them may change a
+run's numbers, and a run may change none of them. `TorchState` is the one place that exchanges them.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from inspect import isgeneratorfunction
+from typing import Any, ParamSpec, Self, TypeVar, cast
+
+import torch
+
+P = ParamSpec("P")
+R = TypeVar("R")
+Y = TypeVar("Y")
+
+AUTOCAST_DEVICES = ("cpu", "cuda", "mps")
+
+PRECISIONS = (
+    ("cuda", "matmul"), ("cuda", "conv"), ("cuda", "rnn"),
+    ("mkldnn", "matmul"), ("mkldnn", "conv"), ("mkldnn", "rnn"),
+)  # fmt: skip
+"""Backends and operators that have a float32 precision of their own."""
+
+CUDNN = (("cuda", "conv"), ("cuda", "rnn"))
+
+COMPUTING: dict[str, Any] = {
+    "default_dtype": torch.float32,
+    "grad": True,
+    **{f"autocast_{device}": False for device in AUTOCAST_DEVICES},
+    "deterministic": (False, False),
+    "anomaly": (False, True),
+    "flush_denormal": False,
+    "mkldnn": (True, False),
+    "cudnn": (True, False, False),
+    "matmul_precision": "highest",
+    "cudnn_tf32": True,
+    **{f"{backend}_{operator}": "tf32" if (backend, operator) in CUDNN else "ieee" for backend, operator in PRECISIONS},
+}
+"""Values at the start of a computation: torch's own defaults. What is not here starts as the caller has it."""
+
+
+class TorchState:
+    """A reusable context: torch's global settings are a computation's inside, and the caller's outside.
+
+    What the computation sets (threads, precision) is kept and set again at the next `with`, so one object stands for
+    one computation. Global settings belong to the process, so two threads cannot each have their own.
+    """
+
+    def __init__(self) -> None:
+        self._inside = dict(COMPUTING)
+        self._outside: dict[str, Any] = {}
+        self._modes = ExitStack()
+
+    def __enter__(self) -> Self:
+        # Both are modes of the thread, which only the caller can leave.
+        if torch.is_inference_mode_enabled():
+            self._modes.enter_context(cast(AbstractContextManager[object], torch.inference_mode(False)))
+        if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
+            self._modes.enter_context(torch.device("cpu"))
+        self._outside = _current()
+        _apply(self._inside, self._outside)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._inside = _current()
+        _apply(self._outside, self._inside)
+        self._modes.close()
+
+    @contextmanager
+    def outside(self) -> Iterator[None]:
+        """Have the caller's settings again for a while, to call the caller back."""
+        self.__exit__()
+        try:
+            yield
+        finally:
+            self.__enter__()
+
+    def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
+        """Run `generator` inside, and whoever iterates it outside."""
+        step: Callable[[], Y] = functools.partial(next, generator)
+        while True:
+            with self:
+                try:
+                    value = step()
+                except StopIteration as finished:
+                    return cast(R, finished.value)
+            try:
+                yield value
+            except GeneratorExit:
+                with self:
+                    generator.close()
+                raise
+            except BaseException as error:
+                step = functools.partial(generator.throw, error)
+            else:
+                step = functools.partial(next, generator)
+
+
+def isolated(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorate a function, or a generator function, to compute in a `TorchState` of its own."""
+
+    @functools.wraps(function)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
+        state = TorchState()
+        if isgeneratorfunction(function):
+            return cast(R, state.steps(cast(Generator[Any, None, Any], function(*args, **kwargs))))
+        with state:
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def _current() -> dict[str, Any]:
+    return {name: getter() for name, (getter, _) in _SETTINGS.items()}
+
+
+def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
+    """Set what differs from `present`. What is None could not be read, and stays."""
+    for name, value in wanted.items():
+        if value != present[name] and value is not None:
+            _SETTINGS[name][1](value)
+            if name in ("matmul_precision", "cudnn_tf32"):
+                present = _current()  # they set the precisions of single backends too
+
+
+def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
+    """None where torch refuses to tell, because the caller has set the precision of a single backend."""
+
+    def get() -> Any:
+        try:
+            return getter()
+        except RuntimeError:
+            return None
+
+    return get
+
+
+def _precision(backend: str, operator: str) -> Any:
+    found = torch._C._get_fp32_precision_getter(backend, operator)
+    return "ieee" if found == "none" else found
+
+
+def _set_mkldnn(values: tuple[bool, bool]) -> None:
+    torch._C._set_mkldnn_enabled(values[0])
+    torch._C._set_mkldnn_deterministic(values[1])
+
+
+def _set_cudnn(values: tuple[bool, bool, bool]) -> None:
+    cudnn = torch.backends.cudnn
+    cudnn.enabled, cudnn.benchmark, cudnn.deterministic = values
+
+
+def _set_cudnn_tf32(value: bool) -> None:
+    torch.backends.cudnn.allow_tf32 = value
+
+
+# Single precisions come after the settings that set several of them.
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
+    "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
+    "grad": (torch.is_grad_enabled, torch._C._set_grad_enabled),
+    **{
+        f"autocast_{device}": (
+            functools.partial(torch.is_autocast_enabled, device),
+            functools.partial(torch.set_autocast_enabled, device),
+        )
+        for device in AUTOCAST_DEVICES
+    },
+    "deterministic": (
+        lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
+        lambda values: torch.use_deterministic_algorithms(values[0], warn_only=values[1]),
+    ),
+    "anomaly": (
+        lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
+        lambda values: torch.autograd.set_detect_anomaly(*values),
+    ),
+    "flush_denormal": (lambda: sys.float_info.min * 0.5 == 0, torch.set_flush_denormal),  # torch has no getter
+    "mkldnn": (lambda: (torch._C._get_mkldnn_enabled(), torch._C._get_mkldnn_deterministic()), _set_mkldnn),
+    "cudnn": (
+        lambda: (torch._C._get_cudnn_enabled(), torch._C._get_cudnn_benchmark(), torch._C._get_cudnn_deterministic()),
+        _set_cudnn,
+    ),
+    "threads": (torch.get_num_threads, torch.set_num_threads),
+    "matmul_precision": (
+        _unless_refused(torch.get_float32_matmul_precision),
+        torch.set_float32_matmul_precision,
+    ),
+    "cudnn_tf32": (_unless_refused(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
+    **{
+        f"{backend}_{operator}": (
+            functools.partial(_precision, backend, operator),
+            functools.partial(torch._C._set_fp32_precision_setter, backend, operator),
+        )
+        for backend, operator in PRECISIONS
+    },
+}

@@ -1,0 +1,185 @@
+"""The caller's global settings of torch and a run leave each other alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import metatui
+from metatui.knobs import change
+from metatui.learning import torch_state
+from metatui.learning.torch_state import TorchState, isolated
+from metatui.runs import exploring as exploring_module
+from metatui.runs.comparison import compare, measuring
+from metatui.runs.exploring import exploring
+from metatui.runs.folder import RunFolder
+from metatui.runs.parameters import walking
+from metatui.settings import Settings
+
+TINY = change(
+    Settings(),
+    {
+        "training.iterations": 4, "evaluation.every": 2, "evaluation.tasks": 3, "evaluation.test_tasks": 3,
+        "evaluation.inner_steps": 2, "model.hidden": (8,), "algorithm.meta_batch": 2, "compute.device": "cpu",
+        "compute.engine": "batched", "compute.threads": 1,
+    },
+)  # fmt: skip
+
+
+@contextmanager
+def restored(getter: Callable[[], Any], setter: Callable[[Any], object], value: Any) -> Iterator[None]:
+    before = getter()
+    setter(value)
+    try:
+        yield
+    finally:
+        setter(before)
+
+
+def _set_mkldnn(enabled: bool) -> None:
+    torch._C._set_mkldnn_enabled(enabled)
+
+
+def _set_cudnn_benchmark(enabled: bool) -> None:
+    torch.backends.cudnn.benchmark = enabled
+
+
+def _precision(backend: str, operator: str) -> Any:
+    return restored(
+        lambda: torch._C._get_fp32_precision_getter(backend, operator),
+        lambda value: torch._C._set_fp32_precision_setter(backend, operator, value),
+        "tf32",
+    )
+
+
+CALLERS: dict[str, Callable[[], Any]] = {
+    "float64": lambda: restored(torch.get_default_dtype, torch.set_default_dtype, torch.float64),
+    "bfloat16": lambda: restored(torch.get_default_dtype, torch.set_default_dtype, torch.bfloat16),
+    "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
+    "no_grad": torch.no_grad,
+    "inference_mode": torch.inference_mode,
+    "device": lambda: torch.device("meta"),
+    "threads": lambda: restored(torch.get_num_threads, torch.set_num_threads, 2),
+    "precision": lambda: restored(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "medium"),
+    "single_precision": lambda: _precision("mkldnn", "matmul"),
+    "deterministic": lambda: restored(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms, True
+    ),
+    "denormals": lambda: restored(lambda: False, torch.set_flush_denormal, True),
+    "anomaly": lambda: torch.autograd.set_detect_anomaly(True),
+    "mkldnn": lambda: restored(lambda: torch.backends.mkldnn.enabled, _set_mkldnn, False),
+    "cudnn": lambda: restored(lambda: torch.backends.cudnn.benchmark, _set_cudnn_benchmark, True),
+    "seed": lambda: torch.random.fork_rng(devices=[]),
+}
+
+
+def snapshot() -> list[object]:
+    numpy_state = np.random.get_state(legacy=False)
+    assert isinstance(numpy_state, dict)
+    return [
+        torch_state._current(), torch.is_inference_mode_enabled(), torch.get_default_device(),
+        torch.get_rng_state().tolist(), torch.initial_seed(), numpy_state["state"]["key"].tolist(), np.geterr(),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
+    return metatui.train(TINY, runs_dir=tmp_path_factory.mktemp("runs"))
+
+
+def numbers(run: RunFolder) -> list[object]:
+    """Everything that the library computes from a saved run, computed anew."""
+    measuring._known.clear()
+    exploring_module._ready.cache_clear()
+    evaluation = metatui.evaluate(run)
+    comparison = compare(run, tasks=3)
+    (explored,) = exploring([run], task=0, steps=2)
+    work = walking(run, tasks=3)
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            cloud = done.value.learned.cloud
+            break
+    return [evaluation.loss, comparison.runs[0].evaluation.loss, explored.view, cloud]
+
+
+@pytest.fixture(scope="module")
+def usual_numbers(usual: metatui.Result) -> list[object]:
+    assert usual.run
+    return numbers(usual.run)
+
+
+@pytest.mark.parametrize("caller", CALLERS)
+def test_the_caller_and_a_run_leave_each_other_alone(
+    caller: str, usual: metatui.Result, usual_numbers: list[object], tmp_path: Path
+) -> None:
+    assert usual.test
+    assert usual.run
+    with ExitStack() as stack:
+        stack.enter_context(CALLERS[caller]())
+        if caller == "seed":
+            torch.manual_seed(12345)
+        before = snapshot()
+        called: list[bool] = []
+        result = metatui.train(TINY, runs_dir=tmp_path, on_event=lambda event: called.append(snapshot() == before))
+        assert all(called)
+        assert snapshot() == before
+        found = numbers(usual.run)
+        assert snapshot() == before
+    assert result.test
+    assert result.test.loss == usual.test.loss
+    assert result.meta_loss == usual.meta_loss
+    assert found == usual_numbers
+
+
+def test_the_caller_state_is_restored_after_an_error(tmp_path: Path) -> None:
+    def fail(event: object) -> None:
+        raise ZeroDivisionError
+
+    with torch.autocast("cpu"), torch.no_grad(), restored(torch.get_num_threads, torch.set_num_threads, 2):
+        before = snapshot()
+        with pytest.raises(ZeroDivisionError):
+            metatui.train(TINY, runs_dir=tmp_path, on_event=fail)
+        assert snapshot() == before
+        with pytest.raises(metatui.BadInput):
+            metatui.train(change(TINY, {"compute.device": "cuda:63"}), runs_dir=tmp_path)
+        assert snapshot() == before
+
+
+def test_a_generator_leaves_the_caller_state_alone_between_its_values() -> None:
+    @isolated
+    def working() -> Iterator[torch.dtype]:
+        torch.set_default_dtype(torch.float64)
+        yield torch.get_default_dtype()
+        yield torch.get_default_dtype()
+
+    seen = [(dtype, torch.get_default_dtype()) for dtype in working()]
+    assert seen == [(torch.float64, torch.float32)] * 2
+
+
+def test_a_generator_hears_of_exceptions_and_of_its_end() -> None:
+    heard: list[object] = []
+
+    def working() -> Any:
+        try:
+            yield 1
+        except KeyError as error:
+            heard.append(error.args)
+        try:
+            yield 2
+        finally:
+            heard.append(torch.is_grad_enabled())
+
+    work = TorchState().steps(working())
+    assert next(work) == 1
+    assert work.throw(KeyError("said")) == 2
+    with torch.no_grad():
+        work.close()
+    assert heard == [("said",), True]

@@ -1,0 +1,63 @@
+"""What a run needs is imported before it starts, or it says why it cannot be."""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from metatui.learning import loading
+
+CHILD = """
+import json, resource, sys
+from metatui.errors import MetatuiError
+from metatui.knobs import change
+from metatui.runs.session import Session
+from metatui.settings import Settings
+tiny = {"training.iterations": 2, "evaluation.every": 1, "evaluation.tasks": 2, "evaluation.test_tasks": 2,
+        "model.hidden": (4,), "compute.engine": "batched", "compute.device": "cpu"}
+limit = int(sys.argv[2])
+if limit:
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+try:
+    session = Session.start(change(Settings(), tiny), runs_dir=sys.argv[1])
+except MetatuiError as error:
+    print(json.dumps({"error": str(error)}))
+else:
+    before = set(sys.modules)
+    events = [type(event).__name__ for event in session]
+    imported = [name for name in set(sys.modules) - before if not name.startswith("torch.")]
+    print(json.dumps({"last": events[-1], "imported": imported}))
+"""
+
+
+def run_child(runs: Path, limit: int) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, str(runs), str(limit)], capture_output=True, text=True, timeout=120, check=True
+    )
+    found: dict[str, object] = json.loads(done.stdout)
+    return found
+
+
+def test_a_run_imports_nothing_more_once_it_has_started(tmp_path: Path) -> None:
+    assert run_child(tmp_path, 0) == {"last": "Finished", "imported": []}
+
+
+def test_too_little_address_space_is_said_before_a_run_starts(tmp_path: Path) -> None:
+    said = str(run_child(tmp_path / "runs", 400 * loading.MIB)["error"])
+    assert "do not fit into the 400 MiB of address space that this process may use (ulimit -v)" in said
+    assert not (tmp_path / "runs").exists()
+
+
+def test_an_import_that_fails_without_a_limit_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(name: str) -> None:
+        raise ImportError(name)
+
+    monkeypatch.setattr(loading, "import_module", fail)
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (resource.RLIM_INFINITY,) * 2)
+    with pytest.raises(ImportError):
+        loading.load_libraries.__wrapped__()
