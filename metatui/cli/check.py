@@ -63,8 +63,8 @@ def _summary(results: list[AwkwardCheck]) -> list[str]:
     modules, engines = len({r.name for r in results}), len({r.engine for r in results})
     counts = Counter(r.outcome if r.ok else "failed" for r in results)
     lines = [
-        f"Awkward modules and losses: {modules} on {engines} engines, first and second order: {counts['agrees']} agree "
-        f"with plain autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
+        f"Awkward modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
+        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
     ]
     for r in results:
         if not r.ok:
