@@ -30,9 +30,12 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     """
     where = changed(Settings(), (), device).compute.device
 
+    import torch
+
     from metatui.learning.awkward import run_awkward_checks
     from metatui.learning.check import run_checks
 
+    torch.set_num_threads(1)  # everything is so small that threads would mostly wait for each other
     checks = []
     for result in run_checks(where):
         checks.append(result)

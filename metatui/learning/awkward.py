@@ -303,13 +303,8 @@ AWKWARD: tuple[Awkward, ...] = (
 
 def run_awkward_checks() -> Iterator[AwkwardCheck]:
     """Compare every engine with plain autograd on every module, in float64 on the CPU."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the modules are so small that threads would mostly wait for each other
-    try:
-        for case in AWKWARD:
-            yield from check_awkward(case)
-    finally:
-        torch.set_num_threads(threads)
+    for case in AWKWARD:
+        yield from check_awkward(case)
 
 
 def check_awkward(case: Awkward) -> Iterator[AwkwardCheck]:
