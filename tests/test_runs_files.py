@@ -308,11 +308,14 @@ def test_summaries_are_newest_first_and_survive_broken_runs(tmp_path: Path) -> N
         run.journal_path.write_bytes(line(entry))
         write_metrics(run.metrics_path, steps(1, number + 1))
     write_record(runs[0].evaluation_path, EvaluationRecord(test=EVALUATION))
+    finished = {"time": "2026-01-01T01:00:00Z", "event": "finished", "iteration": EVALUATION.iteration}
+    with runs[0].journal_path.open("ab") as journal:
+        journal.write(line(finished))
     runs[1].settings_path.write_text("[task")
     found = store.summaries()
     assert [summary.run for summary in found] == runs[::-1]
     assert [summary.iteration for summary in found] == [3, 2, 1]
-    assert {summary.status for summary in found} == {"interrupted"}
+    assert [summary.status for summary in found] == ["interrupted", "interrupted", "finished"]
     assert found[2].test == EVALUATION
     assert found[1].settings is None
     assert "is not TOML" in (found[1].problem or "")
