@@ -136,7 +136,7 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     ["1970-01-01T00:00:07.000Z", "1969-12-31T23:59:59.999Z", "2106-02-07T06:28:16.000Z", "0001-01-01T00:00:00+14:00",
      "9999-12-31T23:59:59-14:00", "1980-01-06T00:00:00.000+01:00"],
 )  # fmt: skip
-def test_journal_entries_count_whatever_the_clock_says(time: str, tmp_path: Path) -> None:
+def test_journal_entries_with_wrong_clock_count(time: str, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(json.dumps({"time": time, "event": "finished", "iteration": 3}) + "\n")
     (entry,) = read_journal(path)

@@ -8,6 +8,8 @@ from functools import cache
 
 import torch
 
+from metatui.errors import first_line
+
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
@@ -64,10 +66,8 @@ def free_unused_memory(device: torch.device) -> None:
 
 
 def out_of_memory_sentence(error: BaseException) -> str | None:
-    """What to tell the user about an error that ended an evaluation; None unless memory ran out."""
+    """A sentence for the user about an error that ended an evaluation; None unless memory ran out."""
     if not is_out_of_memory(error):
         return None
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return (
-        f"there is not enough memory, even for one task at a time: free some, or use another device ({lines[0][:200]})"
-    )
+    line = first_line(error)[:200]
+    return f"there is not enough memory, even for one task at a time: free some, or use another device ({line})"

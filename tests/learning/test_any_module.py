@@ -184,7 +184,7 @@ def test_broadcast_targets_never_mix_tasks(loss: LossFn, targets: tuple[int, ...
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_the_older_weight_norm() -> None:
+def test_old_weight_norm() -> None:
     """It leaves a tensor with a graph in the module, which has no deep copy."""
     model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     same = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()

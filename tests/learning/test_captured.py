@@ -154,7 +154,7 @@ def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     return given
 
 
-def test_a_graph_takes_tasks_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", compute__tasks_at_once=2, algorithm__meta_batch=5)
     expected = steps(list(Trainer(settings).events()))
     trainer, given = captured(settings), tasks_given(monkeypatch, most=2)
@@ -176,7 +176,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
     ]
 
 
-def test_a_larger_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_larger_meta_batch_is_split_when_out_of_memory(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks_given(monkeypatch, most=3)
     trainer, events = captured(tiny(training__iterations=30)), []
     for event in trainer.events():
@@ -191,7 +191,7 @@ def test_a_larger_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, mon
     assert [e.iteration for e in steps(events)] == list(range(1, 31))
 
 
-def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
+def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
     def no_memory(function: Callable[[], None]) -> Callable[[], None]:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -225,7 +225,7 @@ def test_an_empty_graph_is_refused(tiny: Make) -> None:
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
 
-def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
+def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
     trainer = captured(settings := tiny())
     algorithm = trainer.algorithm
     assert isinstance(algorithm, MAML)
@@ -246,7 +246,7 @@ def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
         step.capture(algorithm.sample(range(3)), settings.algorithm)
 
 
-def test_captures_not_used_for_longest_are_dropped(tiny: Make) -> None:
+def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
     algorithm = captured(settings := tiny()).algorithm
     sizes = range(1, KEPT + 1)
     assert all(algorithm.capture(range(size), settings.algorithm) for size in sizes)
@@ -259,7 +259,7 @@ def test_captures_not_used_for_longest_are_dropped(tiny: Make) -> None:
     assert kept == [1, *range(3, KEPT + 2)]
 
 
-def test_what_is_captured(tiny: Make) -> None:
+def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
 
     def asked(device: torch.device, **changes: str | bool) -> bool:

@@ -44,7 +44,7 @@ def small(values: dict[str, Scalar], **changes: Scalar) -> Settings:
         (STRIDE, "unfolded", "fomaml", "unrolled"),
     ],
 )
-def test_captured_runs_say_what_eager_ones_say(
+def test_captured_runs_match_eager_ones(
     values: dict[str, Scalar], engine: str, algorithm: str, second_order: str
 ) -> None:
     settings = small(

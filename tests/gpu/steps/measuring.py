@@ -1,4 +1,4 @@
-"""Steps that measure: speed, kernels, what a run adds to its meta-steps, and evaluation."""
+"""Steps that measure speed, kernels, the overhead of a run, and evaluation."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def speed(lab: Lab) -> Iterator[Finding]:
 
 
 def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
-    """List work, engine, captured and TF32, the fastest ways first: the time may not be enough for all."""
+    """List work, engine, captured and TF32, the fastest first, in case time runs out."""
     works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
     ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
     for engine in ENGINES[:1] if lab.tiny else ENGINES:
