@@ -187,7 +187,7 @@ def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path
 
 
 def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> None:
-    """Renamed in the same order, touched, stored otherwise: the tasks are the same."""
+    """Renamed in the same order, touched, stored in another format: the tasks are the same."""
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for file in (copy / "class03").iterdir():
         Image.open(file).save(file.with_name(f"z{file.stem}.PNG"), compress_level=1)
@@ -249,7 +249,7 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
     splits = {split: [source_of(root).class_name(split, n) for n in range(2)] for split in SPLITS}
     (train, other), (test, _) = splits["train"], splits["test"]
     images = sorted((copy / train).iterdir())
-    shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class: a matter of taste
+    shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class is allowed
     assert source_of(copy).notices == ()
     shutil.copy(images[1], copy / other / "zz.png")
     (notice,) = source_of(copy).notices

@@ -1,4 +1,4 @@
-"""`python -m tests.gpu`: its steps on a simulated device, and that it survives them."""
+"""`python -m tests.gpu`: its steps on a simulated device, and steps that fail or hang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.gpu.steps import STEPS
 
 @pytest.fixture(autouse=True)
 def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The steps here have no use for it."""
+    """Unused by these steps."""
     monkeypatch.setattr(runner, "IMPORTED", ())
 
 

@@ -195,7 +195,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run of which no validation is finite."""
+    """A run without a finite validation."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 

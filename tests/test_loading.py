@@ -1,4 +1,4 @@
-"""What a run needs is imported before it starts, or it says why it cannot be."""
+"""A run imports everything before it starts, or reports why it cannot."""
 
 from __future__ import annotations
 

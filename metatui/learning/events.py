@@ -213,8 +213,7 @@ class Finished:
     """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """On the test split with the best parameters and the settings that they were validated with; None for a run that
-    was stopped."""
+    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Why there is no good result, and which setting to change; None where there is one."""

@@ -40,8 +40,7 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """On the test split with the best parameters and the settings that they were validated with; None for a run that
-    was stopped."""
+    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
     best: Evaluation | None
     """The best validation; None where none was finite."""
     validation: Evaluation | None

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
-    """The checks of one module where `meta_gradient` returns what `answer` makes of its result."""
+    """The checks of one module, with the result of `meta_gradient` replaced by `answer` of it."""
     monkeypatch.setattr(
         "metatui.learning.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )

@@ -141,7 +141,7 @@ def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
 
 
 def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """How many tasks the batched engine is given at each call, on a device with memory for so many."""
+    """The number of tasks in each call of the batched engine, on a device with memory for a given number."""
     real, given = BatchedEngine.meta_gradient, []
 
     def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
@@ -275,7 +275,7 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
 
 
 class Graph:
-    """A CUDA graph whose methods are noted, and fail as told."""
+    """A CUDA graph that records calls, one of which can fail."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[str] = []

@@ -1,4 +1,4 @@
-"""Which engine `auto` takes: what it measures, and what it does where an engine fails."""
+"""The choice of `auto`: its measurements, and engines that fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Sample = Callable[[int], Episodes]
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
-    """Let each engine take so many milliseconds, or raise."""
+    """Let each engine take the given milliseconds, or raise."""
 
     def milliseconds(engine: Engine, settings: Settings, sample: Sample, *, limit: float | None) -> float:
         found = times[engine.name]
@@ -55,7 +55,7 @@ def test_bad_input_is_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> tuple[Engine, list[int], Sample]:
-    """An engine that seems to be on CUDA, where so many tasks take `timed` milliseconds."""
+    """An engine that seems to be on CUDA, where tasks take `timed` milliseconds."""
     engine, asked = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), []
 
     def sample(tasks: int) -> Episodes:

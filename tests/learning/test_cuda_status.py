@@ -1,4 +1,4 @@
-"""NVIDIA GPUs that are there but cannot be used, and which GPU a process means by cuda:N."""
+"""NVIDIA GPUs that cannot be used, and the physical GPU behind a cuda:N."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Devices: which one a setting means, what is out of memory, and how tensors get there."""
+"""Devices: resolution of names, out-of-memory errors, and copies of tensors."""
 
 from __future__ import annotations
 

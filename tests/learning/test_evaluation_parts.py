@@ -1,4 +1,4 @@
-"""Held-out tasks on a GPU in parts, so that every tensor stays small enough to be indexed."""
+"""Held-out tasks on a GPU are split, so that every tensor can be indexed with 32 bits."""
 
 from __future__ import annotations
 

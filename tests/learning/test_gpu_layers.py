@@ -1,4 +1,4 @@
-"""Layers off the CPU, which need no GPU to be tested: what they compute, and that they never wait for the device."""
+"""The code of layers for GPUs, tested without one: results, and that it never waits for the device."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 @pytest.mark.parametrize("native_code", [False, True])
 def test_fused_layers_read_no_values_on_gpu(native_code: bool) -> None:
-    # Tensors on the meta device have no values: a look at one raises.
+    # Tensors on the meta device have no values: reading one raises.
     model = fuse_pooling(deepcopy(conv4(5)), native_code=native_code).to("meta")
     images = torch.empty(300, 1, 28, 28, device="meta")
     assert 300 * 64 * 14 * 14 > 2**21  # the second layer, and so the first, is large enough to be fused on a CPU
@@ -74,7 +74,7 @@ LAYERS: dict[str, nn.Module] = {
 
 
 def second_order(layer: nn.Module, tasks: int, mode: AbstractContextManager[Any]) -> tuple[Tensor, Counter[str]]:
-    """The gradient through a gradient of `layer`, in float64 for so many tasks, and what it took."""
+    """The second derivative of `layer` in float64 for a number of tasks, and the convolutions it took."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tasks, 4, 2, 7, 6, dtype=torch.float64, generator=generator)
     start = {

@@ -1,4 +1,4 @@
-"""When meta_gradient trusts an engine, what it keeps of the caller's state, and how it refuses.
+"""The verification of engines in meta_gradient, the caller's state, and refusals.
 
 Which modules it computes is tested in test_any_module.py.
 """
@@ -27,7 +27,7 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """MAML task by task in ordinary autograd, with nothing of metatui in it."""
+    """MAML task by task in ordinary autograd, without any code of metatui."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     total, losses = dict.fromkeys(names, torch.zeros(())), []
     for x, y, query_x, query_y in zip(*data, strict=True):

@@ -369,8 +369,8 @@ def test_diverged_gradients_leave_theta_alone(tiny: Make) -> None:
 def validated(
     make: Make, monkeypatch: pytest.MonkeyPatch, results: list[tuple[float, int]], *commands: Command, **changes: Any
 ) -> list[Event]:
-    """Events of a run in which each evaluation in turn has this loss and so many diverged tasks of 4; the last of them
-    is the test. `commands` come after the first validation."""
+    """Events of a run whose evaluations have the given losses and numbers of diverged tasks of 4. The last one is the
+    test. `commands` are submitted after the first validation."""
     left = iter(results)
 
     def evaluate(

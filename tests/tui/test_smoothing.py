@@ -1,4 +1,4 @@
-"""A smoothed training curve is the same live, reopened and compared: the exponential moving average over meta-steps."""
+"""Smoothed training curves are exponential moving averages, the same live, reopened and compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
 
 
 class Told:
-    """A run that tells some of its meta-steps."""
+    """A run that sends only some of its meta-steps."""
 
     pid = 0
 
@@ -68,7 +68,7 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
 
 
 def follow(run: RunFolder, events: Sequence[Event], monitor: Monitor | None = None) -> Monitor:
-    """What the app shows of `events`."""
+    """The curve that the app shows for `events`."""
     conductor, monitor = Conductor(), monitor or Monitor(Settings())
     training = conductor.begin(lambda: Told(run, events), monitor)
     training.over.wait()
@@ -113,7 +113,7 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
-    # More than the mailbox keeps, and with parts that the run's process left out.
+    # More than the mailbox keeps, with gaps left by the process of the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss

@@ -58,7 +58,7 @@ def _convolve(
 
 
 class GroupedConvolutions(TorchFunctionMode):
-    """In this context, convolutions under torch.vmap over tasks have their second derivative written out."""
+    """A context in which convolutions under torch.vmap over tasks have a second derivative that is written out."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_convolve if func is torch.conv2d else func)(*args, **(kwargs or {}))

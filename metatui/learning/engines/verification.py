@@ -136,7 +136,7 @@ def _verified(
         except Exception as error:
             return Verdict("differs", f"it raised {class_and_message(error)}")
         if not kept or _rng_state(gpus) != before:
-            return Verdict("differs", "the forward pass changes state, which must start anew for each task")
+            return Verdict("differs", "the forward pass changes state, which must be reset for each task")
         if not _close(got.loss, losses):
             return Verdict("differs", "its loss differs from plain autograd's")
         if not _close(_flat(got.gradients), gradients):

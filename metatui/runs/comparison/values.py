@@ -154,8 +154,7 @@ class RunResult:
     label: str
     """Short, and of no other run in the comparison."""
     settings: Settings
-    """What the run was trained with, live changes included; its inner learning rate is the one that its best parameters
-    were validated with."""
+    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
     evaluation: Evaluation
     """The adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
@@ -185,7 +184,7 @@ class Pair:
     step: int
     """The inner step compared at."""
     test: PairedTest
-    """Of a minus b, over the tasks on which neither diverged: fractions for accuracy, the loss's own unit for loss."""
+    """Test of a minus b over the tasks on which neither diverged. Accuracies are fractions."""
     p_holm: float
     """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where at least half
     of the tasks were left out."""
@@ -213,8 +212,8 @@ class SeedPair:
     metric: Metric
     step: int
     test: WelchTest
-    """Of a minus b, over the means of the runs, each over the tasks on which that run did not diverge. A run that
-    diverged on most tasks is left out."""
+    """Test of a minus b over the means of the runs. A mean is over the tasks on which the run did not diverge. Runs that
+    diverged on most tasks are left out."""
     p_holm: float
     family: int
     verdict: str

@@ -1,4 +1,4 @@
-"""Memory that runs out in training, captures and evaluation."""
+"""Out of memory in training, captures and evaluation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
 
 
 def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list[Event]:
-    """What a run says where kernels can fail as soon as it has started."""
+    """The events of a run whose kernels may fail after its start."""
     events = []
     try:
         for event in Trainer(settings).events():
@@ -45,7 +45,7 @@ def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list
 
 @functools.cache
 def undisturbed(meta_batch: int = MANY) -> tuple[list[float], list[float], int, int]:
-    """Losses in training and in the final test, kernels launched one by one, and the most bytes that one allocates."""
+    """Losses in training and the final test, the number of kernels, and the most bytes that one kernel allocates."""
     most, count = 0, 0
 
     def note(name: str, allocated: int) -> None:

@@ -32,7 +32,7 @@ ALGORITHMS = ("maml", "fomaml", "reptile", "pretrained", "scratch")
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Noise in place of Omniglot, and nothing of the user's own folders."""
+    """Noise instead of Omniglot, and none of the user's own folders."""
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")

@@ -1,4 +1,4 @@
-"""What is done with a run that was trained on CUDA: evaluation, explorer, parameter space, comparison, check."""
+"""Everything after training on CUDA: evaluation, explorer, parameter space, comparison, check."""
 
 from __future__ import annotations
 
