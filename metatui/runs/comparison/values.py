@@ -212,8 +212,8 @@ class SeedPair:
     metric: Metric
     step: int
     test: WelchTest
-    """Test of a minus b over the means of the runs. A mean is over the tasks on which the run did not diverge. Runs that
-    diverged on most tasks are left out."""
+    """Test of a minus b over the means of the runs. A mean is over the tasks on which the run did not diverge. Runs
+    that diverged on most tasks are left out."""
     p_holm: float
     family: int
     verdict: str
