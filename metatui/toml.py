@@ -35,7 +35,7 @@ def toml_files(folder: Path) -> list[Path]:
         found = [path for path in folder.iterdir() if path.suffix.lower() == ".toml"]
     except OSError:
         return []
-    return sorted((path for path in found if not path.name.startswith(".")), key=lambda path: (path.stem, path.suffix))
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def parse_text(data: bytes) -> dict[str, Any]:

@@ -30,9 +30,12 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     """
     where = changed(Settings(), (), device).compute.device
 
+    import torch
+
     from metatui.learning.awkward import run_awkward_checks
     from metatui.learning.check import run_checks
 
+    torch.set_num_threads(1)  # everything is so small that threads would mostly wait for each other
     checks = []
     for result in run_checks(where):
         checks.append(result)
@@ -63,8 +66,8 @@ def _summary(results: list[AwkwardCheck]) -> list[str]:
     modules, engines = len({r.name for r in results}), len({r.engine for r in results})
     counts = Counter(r.outcome if r.ok else "failed" for r in results)
     lines = [
-        f"Awkward modules and losses: {modules} on {engines} engines, first and second order: {counts['agrees']} agree "
-        f"with plain autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
+        f"Awkward modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
+        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
     ]
     for r in results:
         if not r.ok:

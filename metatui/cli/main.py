@@ -108,7 +108,7 @@ def _code(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:  # whoever read us has gone
         return FAILED
     except Exception as error:
-        return _say(_unexpected(error), FAILED)
+        return _say(_out_of_memory(error) or _unexpected(error), FAILED)
     return result if isinstance(result, int) else 0
 
 
@@ -130,6 +130,14 @@ def _say(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
         click.echo(f"metatui: {plain(sentence, limit=2000)}", err=True)
     return code
+
+
+def _out_of_memory(error: Exception) -> str | None:
+    if "torch" not in sys.modules:  # nothing has been computed
+        return None
+    from metatui.learning.allocation import out_of_memory_sentence
+
+    return out_of_memory_sentence(error)
 
 
 def _unexpected(error: Exception) -> str:

@@ -61,3 +61,13 @@ def free_unused_memory(device: torch.device) -> None:
             torch.cuda.empty_cache()
     elif device.type == "mps":
         torch.mps.empty_cache()
+
+
+def out_of_memory_sentence(error: BaseException) -> str | None:
+    """What to tell the user about an error that ended an evaluation; None unless memory ran out."""
+    if not is_out_of_memory(error):
+        return None
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return (
+        f"there is not enough memory, even for one task at a time: free some, or use another device ({lines[0][:200]})"
+    )

@@ -351,7 +351,7 @@ class PreHook:
     """A forward pre-hook that scales the input."""
 
     def __call__(self, module: nn.Module, inputs: Any) -> Any:
-        first = inputs[0]
+        first = inputs[0] if inputs else None
         return (0.5 * first, *inputs[1:]) if isinstance(first, Tensor) and first.is_floating_point() else None
 
 

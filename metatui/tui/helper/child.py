@@ -38,6 +38,11 @@ def answer(number: int, call: Call, requests: Requests, say: Callable[[Reply], N
     except MetatuiError as error:
         say(Broken(number, str(error)))
     except Exception as error:
+        from metatui.learning.allocation import out_of_memory_sentence
+
+        if sentence := out_of_memory_sentence(error):
+            say(Broken(number, sentence))
+            return
         sentence = f"an error in metatui itself ({type(error).__name__}); it is in {paths.log_file()}"
         say(Broken(number, sentence, traceback.format_exc()))
 

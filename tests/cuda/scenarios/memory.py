@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from pathlib import Path
+from queue import Queue
 
 import pytest
 import torch
 
+from metatui.cli.main import main
 from metatui.learning.events import Event, Failed, Finished, Progress
 from metatui.learning.trainer import VIEWS, Trainer
 from metatui.settings import Scalar, Settings
+from metatui.tui.helper.child import answer
+from metatui.tui.helper.replies import Broken
 from tests.cuda.device import simulator
-from tests.cuda.training import final_losses, losses, notes, short, train
+from tests.cuda.training import final_losses, losses, notes, saved_run, short, train
 
 STEPS = 6
 
@@ -76,7 +81,7 @@ def test_tasks_that_do_not_fit_are_taken_a_few_at_a_time(error: Exception, graph
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.15, 0.3, 0.45, 0.6, 0.75, 0.9])
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8])
 def test_memory_that_runs_out_once_loses_nothing(share: float) -> None:
     expected, test, kernels, _ = undisturbed()
     seen = 0
@@ -139,3 +144,27 @@ def test_memory_that_is_never_there_ends_the_run_with_a_sentence() -> None:
     assert isinstance(events[-1], Failed)
     assert "out of memory" in events[-1].sentence
     assert saved == ["last"]
+
+
+def test_commands_say_that_memory_ran_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = saved_run(short({"task.shots": 5}), tmp_path)
+
+    def refuse(name: str, allocated: int) -> None:
+        raise OUT_OF_MEMORY[0]
+
+    monkeypatch.setattr(simulator, "before_kernel", refuse)
+    assert main(["evaluate", str(run.path), "--tasks", "3"]) == 1
+    assert "there is not enough memory" in capsys.readouterr().err
+
+
+def test_views_of_the_app_say_that_memory_ran_out() -> None:
+    def work() -> Generator[object, None, None]:
+        yield None
+        raise OUT_OF_MEMORY[0]
+
+    replies: list[object] = []
+    answer(1, work, Queue(), replies.append)
+    assert isinstance(replies[-1], Broken)
+    assert "there is not enough memory" in replies[-1].sentence
