@@ -102,7 +102,7 @@ def test_validations_of_a_comparison_count_diverged_tasks(live: tuple[RunFolder,
     assert dict(zip(curve.iterations, curve.diverged, strict=True)) == counts
     table = validations(comparison)
     assert table is not None
-    cells = dict(table.rows)
+    cells = {row[0]: row[1] for row in table.rows}
     assert "diverged" not in cells["10"]
     assert cells["15"].endswith(f"({counts[15]} diverged)")
 
