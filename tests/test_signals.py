@@ -226,7 +226,7 @@ def test_the_run_of_a_suite_is_saved_on_a_signal(tmp_path: Path, tiny: Settings)
     assert child.stdout
     request = {
         "resume": None, "changes": {}, "settings": settings.model_dump(mode="json"), "runs_dir": str(tmp_path),
-        "origin": None,
+        "origin": None, "side_by_side": 1,
     }  # fmt: skip
     print(json.dumps(request), file=child.stdin, flush=True)
     assert any('"progress"' in line for line in child.stdout)
