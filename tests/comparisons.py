@@ -76,7 +76,7 @@ def result(
         same_tasks=(),
         diverged=diverged,
         training=None,
-        validation=ValidationCurve((), (), (), (), ()),
+        validation=ValidationCurve((), (), (), (), (), ()),
         costs=costs or Costs(20, 1.0, 0.05, 40.0, 2**28, "cpu", "a CPU", "here"),
         to_target=None,
     )  # fmt: skip

@@ -178,6 +178,7 @@ def test_a_signal_saves_and_ends(number: signal.Signals) -> None:
     assert "Traceback" not in err
     run = RunStore().find(report["run"])
     assert run.status() == "interrupted"
+    assert f"to continue: metatui run --resume {run.path}\n" in err
     assert run.metrics().read_all()[-1].iteration == report["iterations"]
     assert main(["evaluate", report["run"], "--tasks", "5", "--json"]) == 0
 

@@ -139,6 +139,13 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert not (folder / "runs").exists()
 
 
+def test_a_folder_of_runs_that_is_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs"
+    file.touch()
+    said = assert_refused(["runs", "--runs-dir", str(file)])
+    assert said == f"metatui: '{file}' is a file, but runs need a folder\n"
+
+
 @settings(max_examples=200, deadline=None)
 @given(arguments=calls)
 @example(arguments=["run", "\0"])

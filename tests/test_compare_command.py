@@ -145,6 +145,20 @@ def test_runs_that_do_not_fit_beside_each_other_are_shown_below(
     assert [name for heading in headings for name in heading[2:]] == ["MAML", "Reptile", "scratch"]
 
 
+def test_long_names_fold_to_two_lines_at_most(
+    waves: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    pair = waves.pairs[0]
+    a, b = (replace(run, label=f"maml-sinusoid-20261129-01505{i}") for i, run in enumerate((pair.a, pair.b)))
+    command.show(replace(waves, pairs=(replace(pair, a=a, b=b),)))
+    parts = capsys.readouterr().out.split("Pairs, on the same tasks\n")[1:]
+    assert len(parts) == 2
+    for part in parts:
+        rows = part.split("\n\n")[0].splitlines()[2:]
+        assert 1 <= len(rows) <= 2
+
+
 def test_a_terminal_without_the_signs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr(command, "console", lambda **_: Console(file=screen, width=80, highlight=False))

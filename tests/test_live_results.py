@@ -21,6 +21,7 @@ from metatui.learning.events import Change, Evaluated, Evaluation, Event, Finish
 from metatui.learning.state import ADAPTATION
 from metatui.runs.checkpoints import read_checkpoint, save_checkpoint
 from metatui.runs.comparison import compare
+from metatui.runs.comparison.tables import validations
 from metatui.runs.evaluating import evaluate
 from metatui.runs.exploring import exploring
 from metatui.runs.export import VALIDATION, validation_rows
@@ -81,12 +82,29 @@ def test_final_test_is_the_same_everywhere(
     assert (said["inner_lr"], said["diverged"], said["checkpoint"], said["iteration"]) == (0.01, 0, "best", 10)
     assert main(["evaluate", run.id, *where]) == 0
     assert "α = 0.01, best at meta-step 10" in capsys.readouterr().out
+    assert main(["evaluate", run.id, *where, "--inner-lr", "0.02"]) == 0
+    assert "α = 0.02 (--inner-lr), best at meta-step 10" in capsys.readouterr().out
 
     assert main(["report", run.id, *where, "--to", str(tmp_path / "report.md")]) == 0
     (row,) = re.findall(r"\| MAML \| .* \|", (tmp_path / "report.md").read_text())[:1]
     mean = row.split("|")[-2].split("±")[0].strip()
     assert float(mean) == pytest.approx(test.final[0], rel=0.01)
     assert row.split("|")[3:5] == [" 10 ", " 0.01 "]
+
+
+def test_validations_of_a_comparison_count_diverged_tasks(live: tuple[RunFolder, list[Event]]) -> None:
+    run, events = live
+    counts = {
+        e.evaluation.iteration: e.evaluation.diverged for e in events if isinstance(e, Evaluated) and e.evaluation
+    }
+    comparison = compare(run)
+    curve = comparison.runs[0].validation
+    assert dict(zip(curve.iterations, curve.diverged, strict=True)) == counts
+    table = validations(comparison)
+    assert table is not None
+    cells = {row[0]: row[1] for row in table.rows}
+    assert "diverged" not in cells["10"]
+    assert cells["15"].endswith(f"({counts[15]} diverged)")
 
 
 def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:

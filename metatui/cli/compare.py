@@ -31,6 +31,9 @@ LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 PADDING = 3
 """Between two columns of a table."""
 
+NARROWEST_NAME = 15
+"""Characters that a column of names folds to before the table is split."""
+
 
 def _target(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
     if given is None:
@@ -178,12 +181,14 @@ def _say(screen: Console, *sentences: str) -> None:
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """The table, in parts of some columns each where it has one for each run and they do not fit beside each other."""
-    if whole.names > 1:  # names can be folded
-        yield whole
-        return
+    """Split the table into parts of some columns each where they do not fit beside each other.
+
+    Where several columns hold names, these fold, but not to less than `NARROWEST_NAME` characters.
+    """
     widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
     names, start = whole.names, whole.names
+    if names > 1:
+        widths[:names] = [min(width, NARROWEST_NAME + PADDING) for width in widths[:names]]
     room = max(width - sum(widths[:names]), 1)
     while start < len(widths):
         stop = start + 1

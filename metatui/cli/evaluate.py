@@ -60,13 +60,14 @@ def evaluate(
         assert report is not None
         emit(report)
     else:
-        _show(folder.id, evaluation)
+        _show(folder.id, evaluation, inner_lr_given=inner_lr is not None)
 
 
-def _show(run: str, evaluation: Evaluation) -> None:
+def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     screen = console()
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
-    screen.print(spelled(screen, f"{run}, {adapted(evaluation)}: {protocol(evaluation)}"), soft_wrap=True)
+    how = adapted(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
+    screen.print(spelled(screen, f"{run}, {how}: {protocol(evaluation)}"), soft_wrap=True)
     if evaluation.diverged:
         left = "means are over the others" if evaluation.is_finite else "the others are too few for a mean"
         lost = numbers.diverged(evaluation.diverged, evaluation.tasks)

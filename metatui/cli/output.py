@@ -158,9 +158,13 @@ def headline(evaluation: Evaluation) -> str:
     return f"{name} {number} {after}" + (f", {lost}" if lost else "")
 
 
-def adapted(evaluation: Evaluation) -> str:
-    """The inner learning rate, and which parameters were adapted: `α = 0.01, best at meta-step 2,100`."""
-    rate = "" if evaluation.inner_lr is None else f"α = {evaluation.inner_lr:g}, "
+def adapted(evaluation: Evaluation, rate_source: str = "") -> str:
+    """The inner learning rate, and which parameters were adapted: `α = 0.01, best at meta-step 2,100`.
+
+    Args:
+        rate_source: follows the rate where it is not that of the best validation, such as ` (--inner-lr)`.
+    """
+    rate = "" if evaluation.inner_lr is None else f"α = {evaluation.inner_lr:g}{rate_source}, "
     which = f"{evaluation.checkpoint} at " if evaluation.checkpoint else ""
     return f"{rate}{which}meta-step {evaluation.iteration:,}"
 

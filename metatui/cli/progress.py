@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -142,7 +143,10 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             test = event.test
             tested = f": {headline(test)} ({protocol(test)}), with {adapted(test)}" if test else ""
             warning = f"; warning: {event.warning}" if event.warning else ""
-            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}{warning}"
+            resume = ""
+            if event.reason == "interrupted":
+                resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"
+            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}{warning}{resume}"
         case _:
             return None
     return plain(text, limit=2000)

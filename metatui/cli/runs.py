@@ -75,6 +75,7 @@ def _free(name: str, force: bool) -> Path:
 
 def _list(runs_dir: Path | None, as_json: bool) -> None:
     store = RunStore(runs_dir)
+    store.check_root()
     summaries = store.summaries()
     if as_json:
         emit({"dir": str(store.root), "runs": [_report(summary) for summary in summaries]})

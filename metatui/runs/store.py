@@ -48,8 +48,7 @@ class RunStore:
 
     def _fresh_folder(self, stem: str) -> Path:
         with writing(self.root):
-            if self.root.is_file():
-                raise BadInput(f"{shown(str(self.root), 200)} is a file, but runs need a folder")
+            self.check_root()
             self.root.mkdir(parents=True, exist_ok=True)
             number = 1
             while True:
@@ -62,6 +61,11 @@ class RunStore:
                 (path / "checkpoints").mkdir()
                 sync_directory(self.root)
                 return path
+
+    def check_root(self) -> None:
+        """Check that the folder of runs is not a file. Raises BadInput."""
+        if self.root.is_file():
+            raise BadInput(f"{shown(str(self.root), 200)} is a file, but runs need a folder")
 
     def runs(self) -> list[RunFolder]:
         """Every run, in no particular order."""

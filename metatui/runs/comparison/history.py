@@ -118,10 +118,10 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
 
 def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> ValidationCurve:
     """The validations that still hold, in order; each counts once, by what was said last."""
-    found: dict[int, tuple[float, float]] = {}
+    found: dict[int, tuple[float, float, int]] = {}
     for entry in run.validations():
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
-        found[entry.iteration] = mean, half
+        found[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
     when = [steps.until(iteration) for iteration in sorted(found)]
     return ValidationCurve(
         iterations=tuple(each.iterations for each in when),
@@ -129,6 +129,7 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
         seconds=tuple(each.seconds for each in when),
         mean=tuple(found[each.iterations][0] for each in when),
         ci95=tuple(found[each.iterations][1] for each in when),
+        diverged=tuple(found[each.iterations][2] for each in when),
     )
 
 
@@ -167,6 +168,10 @@ def costs(run: RunFolder, steps: Steps) -> Costs:
         device_name=device_name,
         host=host,
     )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
 
 
 def _number(value: object) -> float:

@@ -64,9 +64,15 @@ def adaptation(comparison: Comparison) -> TextTable:
 
 
 def validations(comparison: Comparison) -> TextTable | None:
-    """The metric on validation tasks while the runs trained; None where none was made."""
+    """Tabulate the metric on validation tasks while the runs trained, with the number of tasks that diverged, if any.
+
+    Returns None where no run has a validation.
+    """
     curves = [run.validation for run in comparison.runs]
-    made = [dict(zip(curve.iterations, zip(curve.mean, curve.ci95, strict=True), strict=True)) for curve in curves]
+    made = [
+        dict(zip(curve.iterations, zip(curve.mean, curve.ci95, curve.diverged, strict=True), strict=True))
+        for curve in curves
+    ]
     iterations = sorted({iteration for each in made for iteration in each})
     if not iterations:
         return None
@@ -75,11 +81,15 @@ def validations(comparison: Comparison) -> TextTable | None:
     rows = tuple(
         (
             f"{iteration:,}",
-            *(_amount(comparison, *each[iteration]) if iteration in each else NONE for each in made),
+            *(_validated(comparison, *each[iteration]) if iteration in each else NONE for each in made),
         )
         for iteration in shown
     )
     return TextTable("Validations while training", ("meta-step", *(run.label for run in comparison.runs)), rows)
+
+
+def _validated(comparison: Comparison, mean: float, half: float, diverged: int) -> str:
+    return _amount(comparison, mean, half) + (f" ({diverged:,} diverged)" if diverged else "")
 
 
 def paired(comparison: Comparison) -> TextTable | None:

@@ -126,6 +126,8 @@ class ValidationCurve:
     seconds: tuple[float, ...]
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
+    diverged: tuple[int, ...]
+    """Validation tasks that diverged, which the means leave out; 0 in journals that do not count them."""
 
 
 @dataclass(frozen=True)
