@@ -98,7 +98,7 @@ def in_words(planned: Planned) -> str:
 
 
 def brief(path: str, value: Scalar) -> str:
-    """Name a change in a few characters, for a chart: `inner_lr 0.1`."""
+    """Describe a change in a few characters, for a chart: `inner_lr 0.1`."""
     return f"{path.rpartition('.')[2]} {text_of(value)}"
 
 

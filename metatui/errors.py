@@ -33,6 +33,21 @@ class SettingsError(BadInput):
         super().__init__(f"{origin}: {said}" if origin else said)
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message, or the name of its class where there is no message."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
+
+
+def class_and_message(error: BaseException, limit: int | None = None) -> str:
+    """The class of an error and the first line of its message, cut at `limit` characters: `RuntimeError: no such file`.
+
+    The class alone where there is no message.
+    """
+    name, line = type(error).__name__, first_line(error)
+    return name if line == name else f"{name}: {line[:limit]}"
+
+
 def shown(value: object, limit: int = 60) -> str:
     """`value` as it may stand in a sentence: on one line, printable, and not longer than `limit`."""
     text = value if isinstance(value, str) else repr(value)

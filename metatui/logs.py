@@ -1,4 +1,4 @@
-"""The log file, opened for appending by whatever process needs it."""
+"""The log file, which several processes append to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.errors import shown
 from metatui.files import reason
 
 LARGEST = 4 * 1024 * 1024
-"""Bytes from which on the log is started anew and the old one is renamed."""
+"""Bytes beyond which the log is renamed and a new one is started."""
 
 
 @contextmanager
@@ -20,8 +20,8 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
     """Open the log for appending.
 
     Yields:
-        The file, and an empty string. Where the log cannot be written (a read-only or full home directory), the null
-        device and one sentence that says so: nothing depends on a log.
+        The file and an empty string. If the log cannot be written (a read-only or full home directory), the null device
+        and a sentence that says so, because nothing depends on a log.
     """
     path, problem = paths.log_file(), ""
     try:

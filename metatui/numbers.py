@@ -1,20 +1,21 @@
-"""Means with their intervals as text, alike on the command line, in the app and in reports."""
+"""Means and intervals as text, the same on the command line, in the app and in reports."""
 
 from __future__ import annotations
 
 import math
 
 LARGE = 1e6
-"""Numbers from here on have an exponent."""
+"""Numbers of at least this size are written with an exponent."""
 
 
 def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
     """Write a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
 
     Args:
-        mean: `not finite` where it is not.
-        half: `± unknown` where it is not finite, as that of a single value.
-        decimals: of both numbers; where None, the half-width gets two significant digits and the mean as many decimals.
+        mean: if not finite, the text is `not finite`.
+        half: if not finite, as for a single value, it is written as `± unknown`.
+        decimals: decimals of both numbers. If None, the half-width gets two significant digits, and the mean as many
+            decimals.
     """
     if not math.isfinite(mean):
         return "not finite"

@@ -24,7 +24,7 @@ from metatui.text import plain
 from metatui.toml import names_file, parse_tables, read_tables, settings_toml, toml_files
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Names that presets are saved under. Files that others have put there may have any printable name."""
+"""Names that presets can be saved under. Files from elsewhere may have any printable name."""
 ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
 """The keys of a file's `[preset]` table."""
 
@@ -72,14 +72,14 @@ def problems() -> list[str]:
 
 
 def _user() -> tuple[list[Preset], list[str]]:
-    """The user's own presets, and what is wrong with files that are none."""
+    """The user's own presets, and a sentence for each file that cannot be used."""
     found: dict[str, Preset] = {}
     said = []
     for path in toml_files(paths.user_presets_dir()):
         name = shown(str(path), 200)
         try:
             if plain(path.stem, limit=64) != path.stem:
-                raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters, rename the file")
+                raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters: rename the file")
             if path.stem in found:
                 raise BadInput(f"{name} is not read: {found[path.stem].path.name} beside it has the same name")
             found[path.stem] = read(path)

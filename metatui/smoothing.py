@@ -1,4 +1,4 @@
-"""The smoothing of training curves: live, reopened, compared and reported curves all use this definition."""
+"""The smoothing of training curves, the same in live, reopened and compared runs and in reports."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ class ExponentialAverage:
     decay: float
     """Weight of the past, from 0 (no smoothing) to below 1."""
     value: float = math.nan
-    """NaN before the first finite value."""
+    """The average; NaN before the first finite value."""
     weight: float = 0.0
-    """Sum of the weights of all values so far; that of the newest is 1."""
+    """Sum of the weights of all values so far. The newest value has weight 1."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.decay < 1:

@@ -30,7 +30,7 @@ def names_file(given: str | Path) -> bool:
 
 
 def toml_files(folder: Path) -> list[Path]:
-    """The TOML files in `folder` by name, apart from hidden ones; none where it cannot be read."""
+    """The TOML files in `folder` sorted by name, without hidden ones; none if the folder cannot be read."""
     try:
         found = [path for path in folder.iterdir() if path.suffix.lower() == ".toml"]
     except OSError:
@@ -42,8 +42,8 @@ def parse_text(data: bytes) -> dict[str, Any]:
     """The tables in the content of a TOML file. A byte-order mark, which some editors write, is skipped.
 
     Raises:
-        ValueError: it is not TOML, or not UTF-8.
-        RecursionError: it is nested too deeply.
+        ValueError: the content is not TOML, or not UTF-8.
+        RecursionError: the content is nested too deeply.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise ValueError("it looks like UTF-16 text, save it as UTF-8")

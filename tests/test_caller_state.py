@@ -1,4 +1,4 @@
-"""The caller's global settings of torch and a run leave each other alone."""
+"""The caller's global settings of torch do not affect a run, and a run does not change them."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
 
 
 def numbers(run: RunFolder) -> list[object]:
-    """Everything that the library computes from a saved run, computed anew."""
+    """Everything that the library computes from a saved run, without caches."""
     measuring._known.clear()
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)
@@ -117,7 +117,7 @@ def usual_numbers(usual: metatui.Result) -> list[object]:
 
 
 @pytest.mark.parametrize("caller", CALLERS)
-def test_the_caller_and_a_run_leave_each_other_alone(
+def test_caller_state_and_run_are_independent(
     caller: str, usual: metatui.Result, usual_numbers: list[object], tmp_path: Path
 ) -> None:
     assert usual.test
@@ -153,7 +153,7 @@ def test_the_caller_state_is_restored_after_an_error(tmp_path: Path) -> None:
         assert snapshot() == before
 
 
-def test_a_generator_leaves_the_caller_state_alone_between_its_values() -> None:
+def test_generator_restores_caller_state_at_each_yield() -> None:
     @isolated
     def working() -> Iterator[torch.dtype]:
         torch.set_default_dtype(torch.float64)
@@ -164,7 +164,7 @@ def test_a_generator_leaves_the_caller_state_alone_between_its_values() -> None:
     assert seen == [(torch.float64, torch.float32)] * 2
 
 
-def test_a_generator_hears_of_exceptions_and_of_its_end() -> None:
+def test_generator_receives_exceptions_and_close() -> None:
     heard: list[object] = []
 
     def working() -> Any:

@@ -248,7 +248,7 @@ def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize(
     ("device", "said"), [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")]
 )
-def test_check_on_a_device_that_is_not_there(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
+def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
     assert main(["check", "--device", device]) == 2
     out, err = capsys.readouterr()
     assert out == ""

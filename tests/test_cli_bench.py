@@ -129,7 +129,7 @@ def test_people_get_a_table_and_a_plot(capsys: pytest.CaptureFixture[str]) -> No
     assert "sinusoid, MAML, 1 step, higher was not measured: it failed" in err
 
 
-def test_captured_meta_steps_have_rows_and_marks(
+def test_captured_meta_steps_in_table_and_plot(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: with_captured(cells(["sinusoid"], ["maml"], ["batched"])))

@@ -287,7 +287,7 @@ def test_times_of_different_machines_are_told() -> None:
 
 
 @given(st.floats(), st.floats(min_value=0), st.sampled_from([None, 1, 2, 4]))
-def test_intervals_are_short_whatever_the_numbers(mean: float, half: float, decimals: int | None) -> None:
+def test_intervals_are_short(mean: float, half: float, decimals: int | None) -> None:
     assert len(interval(mean, half, decimals=decimals)) <= 27
     assert "nan" not in interval(mean, half, decimals=decimals)
 

@@ -187,7 +187,7 @@ def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path
 
 
 def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> None:
-    """Renamed in the same order, touched, stored otherwise: the tasks are the same."""
+    """Renamed in the same order, touched, stored in another format: the tasks are the same."""
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for file in (copy / "class03").iterdir():
         Image.open(file).save(file.with_name(f"z{file.stem}.PNG"), compress_level=1)
@@ -222,7 +222,7 @@ def test_replaced_pixels_are_refused(root: Path, tmp_path: Path, replaced: str) 
             refused()
 
 
-def test_runs_of_earlier_versions_are_compared_by_names(root: Path) -> None:
+def test_old_runs_are_compared_by_file_names(root: Path) -> None:
     experiment = set_up(settings_for(root))
     names_alone = experiment.source.former_fingerprints[0]
     assert len(names_alone) == 64
@@ -232,7 +232,7 @@ def test_runs_of_earlier_versions_are_compared_by_names(root: Path) -> None:
         check_data(experiment, TrainerState({}, {"data": names_alone[::-1]}))
 
 
-def test_an_empty_class_folder_is_no_class(root: Path, tmp_path: Path) -> None:
+def test_empty_class_folder_is_left_out(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     (copy / "empty").mkdir()
     (copy / "notes").mkdir()
@@ -244,12 +244,12 @@ def test_an_empty_class_folder_is_no_class(root: Path, tmp_path: Path) -> None:
     assert "notes has no PNG or JPEG images" in notice
 
 
-def test_images_in_several_classes_are_said(root: Path, tmp_path: Path) -> None:
+def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     splits = {split: [source_of(root).class_name(split, n) for n in range(2)] for split in SPLITS}
     (train, other), (test, _) = splits["train"], splits["test"]
     images = sorted((copy / train).iterdir())
-    shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class: a matter of taste
+    shutil.copy(images[0], copy / train / f"zz{images[0].suffix}")  # twice in one class is allowed
     assert source_of(copy).notices == ()
     shutil.copy(images[1], copy / other / "zz.png")
     (notice,) = source_of(copy).notices

@@ -1,4 +1,4 @@
-"""`python -m tests.gpu`: its steps on a simulated device, and that it survives them."""
+"""`python -m tests.gpu`: its steps on a simulated device, and steps that fail or hang."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.gpu.steps import STEPS
 
 @pytest.fixture(autouse=True)
 def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The steps here have no use for it."""
+    """Unused by these steps."""
     monkeypatch.setattr(runner, "IMPORTED", ())
 
 
@@ -58,7 +58,7 @@ def hangs(lab: Lab) -> Iterator[Finding]:
     time.sleep(1000)
 
 
-def test_steps_that_fail_harm_no_others(lab: Lab) -> None:
+def test_failing_steps_do_not_affect_others(lab: Lab) -> None:
     lines: list[Mapping[str, Any]] = []
     steps = [Planned(step.__name__, step, 1) for step in (wrong, raises, dies, good)]
     assert run_all(steps, lab, 600, lines.append) == ["wrong", "raises", "dies"]
@@ -79,7 +79,7 @@ def test_steps_that_fail_harm_no_others(lab: Lab) -> None:
     ]
 
 
-def test_a_step_that_hangs_is_cut_off_with_all_it_has_started(lab: Lab) -> None:
+def test_hanging_step_is_killed_with_its_children(lab: Lab) -> None:
     lines: list[Mapping[str, Any]] = []
     assert not run_one(Planned("hangs", hangs, 1), lab, 0.5, lines.append, runner._context())
     before, end = lines
@@ -88,7 +88,7 @@ def test_a_step_that_hangs_is_cut_off_with_all_it_has_started(lab: Lab) -> None:
     assert not stat.exists() or ") Z " in stat.read_text()
 
 
-def test_steps_without_time_are_not_begun(lab: Lab) -> None:
+def test_steps_without_time_are_skipped(lab: Lab) -> None:
     lines: list[Mapping[str, Any]] = []
     assert run_all([Planned("good", good, 1)], lab, 0.5, lines.append) == ["good"]
     assert lines == [{"step": "good", "status": "not begun", "problem": "no time was left for it"}]
@@ -109,9 +109,7 @@ def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
     assert {"memory", "speed", "kernels", "overhead", "evaluation", "learning"} <= unmeasured
 
 
-def test_the_cpu_takes_the_steps_that_apply(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_steps_on_cpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     only = "machine,episodes,captures,second"
     monkeypatch.setattr(sys, "argv", ["", "--device", "cpu", "--tiny", "--only", only, "--out", str(tmp_path)])
     assert main() == 0
@@ -121,7 +119,7 @@ def test_the_cpu_takes_the_steps_that_apply(
     ]  # fmt: skip
 
 
-def test_a_step_that_does_not_exist_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unknown_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["", "--device", "cpu", "--only", "speeed"])
     with pytest.raises(SystemExit, match="--only names speeed, but the steps are machine, episodes"):
         main()

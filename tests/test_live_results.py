@@ -60,7 +60,7 @@ def timeless(evaluation: Evaluation | None) -> Evaluation:
     return replace(evaluation, seconds=0.0)
 
 
-def test_the_final_test_is_the_evaluation_of_the_best_checkpoint_at_every_face(
+def test_final_test_is_the_same_everywhere(
     live: tuple[RunFolder, list[Event]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, events = live
@@ -107,7 +107,7 @@ def test_validations_of_a_comparison_count_diverged_tasks(live: tuple[RunFolder,
     assert cells["15"].endswith(f"({counts[15]} diverged)")
 
 
-def test_the_explorer_and_the_parameter_space_use_the_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:
+def test_explorer_and_parameter_space_use_validated_rate(live: tuple[RunFolder, list[Event]]) -> None:
     run, _ = live
     (explored,) = exploring([run], task=0, steps=8)
     assert (explored.own_lr, explored.inner_lr) == (0.01, 0.01)
@@ -120,9 +120,7 @@ def test_the_explorer_and_the_parameter_space_use_the_validated_rate(live: tuple
     assert (space.settings.algorithm.inner_lr, space.iteration) == (0.01, 10)
 
 
-def test_evaluation_by_hand_takes_another_rate(
-    live: tuple[RunFolder, list[Event]], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_evaluate_with_another_rate(live: tuple[RunFolder, list[Event]], capsys: pytest.CaptureFixture[str]) -> None:
     run, _ = live
     where = ("--runs-dir", str(run.path.parent))
     assert main(["evaluate", run.id, *where, "--inner-lr", "2", "--split", "val", "--tasks", "5", "--json"]) == 0
@@ -135,7 +133,7 @@ def test_evaluation_by_hand_takes_another_rate(
     assert "algorithm.inner_lr is 0.0, but must be a number above 0" in capsys.readouterr().err
 
 
-def test_diverged_validations_are_counted_and_warned_of_once(live: tuple[RunFolder, list[Event]]) -> None:
+def test_diverged_validations_are_counted_and_warn_once(live: tuple[RunFolder, list[Event]]) -> None:
     run, events = live
     validations = [event for event in events if isinstance(event, Evaluated)]
     assert [event.best for event in validations] == [True, True, False, False]
@@ -157,9 +155,7 @@ def test_diverged_validations_are_counted_and_warned_of_once(live: tuple[RunFold
     assert (summary.best.iteration, summary.validation.iteration) == (10, 20)
 
 
-def test_a_checkpoint_of_an_earlier_version_takes_the_rate_from_the_journal(
-    live: tuple[RunFolder, list[Event]], tmp_path: Path
-) -> None:
+def test_old_checkpoint_takes_rate_from_journal(live: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
     run, events = live
     old = RunFolder(tmp_path / run.id)
     old.checkpoints_path.mkdir(parents=True)
@@ -177,7 +173,7 @@ def test_a_checkpoint_of_an_earlier_version_takes_the_rate_from_the_journal(
 
 
 @pytest.mark.parametrize("settings", [{"algorithm.inner_lr": "0.1"}, {"task.shots": 1}, {"nothing": 1}, [1]])
-def test_a_checkpoint_with_impossible_settings_is_refused(
+def test_checkpoint_with_invalid_settings_is_refused(
     settings: object, live: tuple[RunFolder, list[Event]], tmp_path: Path
 ) -> None:
     state = read_checkpoint(live[0].checkpoints_path / "last.safetensors")
@@ -187,7 +183,7 @@ def test_a_checkpoint_with_impossible_settings_is_refused(
         read_checkpoint(tmp_path / "last.safetensors")
 
 
-def test_a_run_resumed_after_the_change_keeps_the_validated_rate(tmp_path: Path) -> None:
+def test_resumed_run_keeps_validated_rate(tmp_path: Path) -> None:
     settings = change(LIVE, {"training.iterations": 15})
     session = Session.start(settings, runs_dir=tmp_path, changes=[PlannedChange(10, RATE, 2.0)])
     for event in session:
@@ -200,7 +196,7 @@ def test_a_run_resumed_after_the_change_keeps_the_validated_rate(tmp_path: Path)
     assert timeless(finished.test) == timeless(metatui.evaluate(session.run))
 
 
-def test_live_settings_besides_those_of_adaptation_do_not_change_an_evaluation(
+def test_other_live_settings_do_not_change_evaluation(
     live: tuple[RunFolder, list[Event]],
 ) -> None:
     from metatui.learning.state import evaluate_state
@@ -217,12 +213,12 @@ def test_live_settings_besides_those_of_adaptation_do_not_change_an_evaluation(
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run of which no validation is finite."""
+    """A run without a finite validation."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 
 
-def test_a_run_without_a_finite_validation_says_that_there_is_no_result(
+def test_no_result_without_finite_validation(
     hopeless: tuple[RunFolder, list[Event]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     run, _ = hopeless
@@ -243,9 +239,7 @@ def test_a_run_without_a_finite_validation_says_that_there_is_no_result(
     assert "warning: No validation was finite" in listed
 
 
-def test_a_report_of_a_diverged_run_counts_and_has_no_endless_digits(
-    hopeless: tuple[RunFolder, list[Event]], tmp_path: Path
-) -> None:
+def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
     run, _ = hopeless
     main(["report", str(run.path), "--to", str(tmp_path / "report.md")])
     text = (tmp_path / "report.md").read_text()
@@ -254,7 +248,7 @@ def test_a_report_of_a_diverged_run_counts_and_has_no_endless_digits(
     assert not re.search(r"[0-9]{10}|nan|inf\b", text.replace(run.id, ""))
 
 
-def test_what_diverged_has_the_warning_colour(hopeless: tuple[RunFolder, list[Event]]) -> None:
+def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, list[Event]]) -> None:
     run, events = hopeless
     file = io.StringIO()
     screen = Console(file=file, force_terminal=True, color_system="standard", highlight=False, width=500)

@@ -1,4 +1,4 @@
-"""What a run needs is imported before it starts, or it says why it cannot be."""
+"""A run imports everything before it starts, or reports why it cannot."""
 
 from __future__ import annotations
 
@@ -43,17 +43,17 @@ def run_child(runs: Path, limit: int) -> dict[str, object]:
     return found
 
 
-def test_a_run_imports_nothing_more_once_it_has_started(tmp_path: Path) -> None:
+def test_run_imports_nothing_after_its_start(tmp_path: Path) -> None:
     assert run_child(tmp_path, 0) == {"last": "Finished", "imported": []}
 
 
-def test_too_little_address_space_is_said_before_a_run_starts(tmp_path: Path) -> None:
+def test_too_little_address_space_is_reported_before_start(tmp_path: Path) -> None:
     said = str(run_child(tmp_path / "runs", 400 * loading.MIB)["error"])
     assert "do not fit into the 400 MiB of address space that this process may use (ulimit -v)" in said
     assert not (tmp_path / "runs").exists()
 
 
-def test_an_import_that_fails_without_a_limit_is_not_blamed_on_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_import_error_without_limit_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(name: str) -> None:
         raise ImportError(name)
 

@@ -254,7 +254,7 @@ def test_presets_by_any_printable_file_name(
     assert presets.user() == []
 
 
-def test_preset_files_that_are_not_read_are_said(own_folder: Path) -> None:
+def test_unreadable_preset_files_are_reported(own_folder: Path) -> None:
     own_folder.mkdir(parents=True)
     for file in ("a.TOML", "a.toml", "b\x1b.toml", f"{'c' * 65}.toml", ".hidden.toml", "d.txt"):
         (own_folder / file).write_bytes(SETTINGS)

@@ -136,7 +136,7 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     ["1970-01-01T00:00:07.000Z", "1969-12-31T23:59:59.999Z", "2106-02-07T06:28:16.000Z", "0001-01-01T00:00:00+14:00",
      "9999-12-31T23:59:59-14:00", "1980-01-06T00:00:00.000+01:00"],
 )  # fmt: skip
-def test_journal_entries_count_whatever_the_clock_says(time: str, tmp_path: Path) -> None:
+def test_journal_entries_with_wrong_clock_count(time: str, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(json.dumps({"time": time, "event": "finished", "iteration": 3}) + "\n")
     (entry,) = read_journal(path)
@@ -308,11 +308,14 @@ def test_summaries_are_newest_first_and_survive_broken_runs(tmp_path: Path) -> N
         run.journal_path.write_bytes(line(entry))
         write_metrics(run.metrics_path, steps(1, number + 1))
     write_record(runs[0].evaluation_path, EvaluationRecord(test=EVALUATION))
+    finished = {"time": "2026-01-01T01:00:00Z", "event": "finished", "iteration": EVALUATION.iteration}
+    with runs[0].journal_path.open("ab") as journal:
+        journal.write(line(finished))
     runs[1].settings_path.write_text("[task")
     found = store.summaries()
     assert [summary.run for summary in found] == runs[::-1]
     assert [summary.iteration for summary in found] == [3, 2, 1]
-    assert {summary.status for summary in found} == {"interrupted"}
+    assert [summary.status for summary in found] == ["interrupted", "interrupted", "finished"]
     assert found[2].test == EVALUATION
     assert found[1].settings is None
     assert "is not TOML" in (found[1].problem or "")

@@ -455,7 +455,7 @@ def test_the_library_raises_what_ended_the_training(tmp_path: Path) -> None:
         metatui.train(wild, runs_dir=tmp_path)
 
 
-def test_train_refuses_what_are_no_valid_settings() -> None:
+def test_train_refuses_invalid_settings() -> None:
     invalid = SMALL.model_copy(update={"algorithm": SMALL.algorithm.model_copy(update={"inner_steps": 0})})
     with pytest.raises(BadInput, match=r"algorithm\.inner_steps is 0, but must be"):
         metatui.train(invalid, record=False)

@@ -146,7 +146,7 @@ def test_only_a_second_ctrl_c_ends_at_once() -> None:
 
 
 @pytest.mark.parametrize("number", sorted(set(SIGNALS) - {signal.SIGINT}))
-def test_every_signal_that_asks_for_the_end_is_heard(number: signal.Signals) -> None:
+def test_every_end_signal_is_handled(number: signal.Signals) -> None:
     asked: list[str] = []
     with ending_softly(asked.append) as ending:
         signal.raise_signal(number)
@@ -155,7 +155,7 @@ def test_every_signal_that_asks_for_the_end_is_heard(number: signal.Signals) -> 
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_a_signal_that_somebody_else_handles_stays_theirs() -> None:
+def test_signals_of_other_handlers_are_left_alone() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
     faulthandler.register(signal.SIGUSR2)  # in C: Python has no handler to give back
@@ -170,7 +170,7 @@ def test_a_signal_that_somebody_else_handles_stays_theirs() -> None:
 
 
 @pytest.mark.parametrize(("number", "job", "code"), [(signal.SIGUSR1, None, 138), (signal.SIGTERM, "7", 75)])
-def test_a_run_is_saved_on_a_signal_while_libraries_load(
+def test_signal_while_loading_saves_the_run(
     number: signal.Signals, job: str | None, code: int, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -184,7 +184,7 @@ def test_a_run_is_saved_on_a_signal_while_libraries_load(
     assert (run.checkpoints_path / "last.safetensors").is_file()
 
 
-def test_ctrl_c_while_libraries_load_leaves_no_run(
+def test_ctrl_c_while_loading_leaves_no_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(signal.SIGINT))
@@ -208,7 +208,7 @@ def test_packing_ends_at_once_on_a_signal() -> None:
     assert seen == [0]
 
 
-def test_a_signal_that_is_swallowed_while_loading_still_ends_the_run() -> None:
+def test_swallowed_signal_still_ends_the_run() -> None:
     asked: list[str] = []
     with ending_softly() as ending:
         with suppress(KeyboardInterrupt):  # as in a callback from C
@@ -217,7 +217,7 @@ def test_a_signal_that_is_swallowed_while_loading_still_ends_the_run() -> None:
     assert asked == ["SIGUSR2"]
 
 
-def test_the_run_of_a_suite_is_saved_on_a_signal(tmp_path: Path, tiny: Settings) -> None:
+def test_signal_saves_the_run_of_a_suite(tmp_path: Path, tiny: Settings) -> None:
     settings = change(tiny, {"training.iterations": 100_000_000, "evaluation.every": 0})
     child = subprocess.Popen(
         module("metatui.runs.suite.child"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

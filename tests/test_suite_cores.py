@@ -19,6 +19,6 @@ def test_cores_are_shared(runs: int, threads: int, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("settings", [Settings(), change(Settings(), {**IMAGES, "compute.threads": 8})])
-def test_one_thread_and_a_number_as_set_stay(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_explicit_threads_are_kept(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "physical_cores", lambda: 8)
     assert sharing_cores(settings, 2) == settings

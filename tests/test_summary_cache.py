@@ -1,4 +1,4 @@
-"""Summaries of runs that are kept between listings."""
+"""The cache of run summaries."""
 
 from __future__ import annotations
 

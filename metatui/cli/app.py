@@ -37,7 +37,7 @@ COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
 
 
 def prepare_process() -> None:
-    """Set up this process for the app, before Textual and everything else that is heavy is imported.
+    """Set up this process for the app. Call it before importing Textual and other large libraries.
 
     Raises:
         BadInput: TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
@@ -45,7 +45,7 @@ def prepare_process() -> None:
     chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
     if chosen not in COLOR_SYSTEMS:
         raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {shown(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
-    # Exported COLUMNS and LINES would fix the size of the drawing, whatever the size of the terminal is.
+    # If exported, COLUMNS and LINES would override the size of the terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
     # Collecting garbage during imports only takes time; the app enables the collector after its first frame.

@@ -55,7 +55,7 @@ def bench(
 ) -> None:
     """Measure engines by algorithms by tasks on this machine: speed, memory, and how near they come to its limits.
 
-    On CUDA each is measured twice: eager, and with each meta-step captured as one CUDA graph, as in training.
+    On CUDA, each engine is measured twice: eager, and with each meta-step captured as one CUDA graph, as in training.
 
     Ctrl-C ends it and shows what has been measured until then.
     """

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 def check(context: click.Context, device: str, as_json: bool) -> None:
     """Prove the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
 
-    Modules and losses that fast code easily gets wrong are also compared with plain autograd. On a GPU, networks of
-    full size are compared too.
+    Modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, networks
+    of full size are checked too.
     """
     where = changed(Settings(), (), device).compute.device
 
@@ -62,7 +62,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
 
 
 def _summary(results: list[AwkwardCheck]) -> list[str]:
-    """One line for all modules together, and one for each failure."""
+    """One line that summarises all modules, and one for each failure."""
     modules, engines = len({r.name for r in results}), len({r.engine for r in results})
     counts = Counter(r.outcome if r.ok else "failed" for r in results)
     lines = [

@@ -20,7 +20,7 @@ from metatui.runs.store import RunStore
 @click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the run's settings say.")
 @click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the settings say.")
 @click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
-@click.option("--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; else that of the best validation.")
+@click.option("--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; else as in the best validation.")
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
 @click.option(
     "--batch-norm",

@@ -26,7 +26,7 @@ from metatui.runs.lines import finite
 from metatui.text import plain
 
 STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha"}
-"""Characters for terminals that lack the usual ones."""
+"""Substitutes for characters that a terminal may lack."""
 
 
 def emit(item: Mapping[str, Any]) -> None:
@@ -170,7 +170,7 @@ def adapted(evaluation: Evaluation, rate_source: str = "") -> str:
 
 
 def spelled(screen: Console, text: str) -> str:
-    """`text` with what stands for the signs that the terminal does not have."""
+    """`text` with substitutes for characters that the terminal lacks."""
     for sign, instead in STAND_INS.items():
         try:
             sign.encode(screen.encoding)

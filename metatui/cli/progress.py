@@ -103,7 +103,7 @@ def metrics(event: events.Progress) -> str:
 
 
 def style(event: events.Event) -> str:
-    """The style of a sentence: yellow is for warnings and for what diverged."""
+    """The style of a sentence: yellow for warnings and for evaluations with diverged tasks."""
     match event:
         case events.Warned() | events.Finished(warning=str()):
             return "yellow"

@@ -68,9 +68,9 @@ def run(
     once. With --detach, the run goes on whatever happens to the terminal: metatui attach shows it, metatui stop ends
     it.
 
-    A signal to end saves as well: SIGTERM, SIGHUP, and what schedulers send ahead of time (SIGUSR1, SIGUSR2, SIGXCPU).
-    The exit code is 128 and the signal's number. In a job of Slurm it is 75, which asks to be queued again: with
-    --resume auto, the same command then goes on with the same run.
+    Other signals also end and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
+    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal's number. In a Slurm job it is 75, which
+    requeues the job: with --resume auto, the same command then continues the same run.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
@@ -127,7 +127,7 @@ def _unfinished(
 
 
 def train(session: Session, ending: Ending, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end, or until a signal asks for it, shown in the terminal. Raises MetatuiError where it failed."""
+    """Train to the end or until a signal, with progress in the terminal. Raises MetatuiError if the run failed."""
     from metatui.cli.progress import display
 
     ending.then(session.interrupt)
@@ -168,7 +168,7 @@ def say_detached(live: LiveRun, *, as_json: bool) -> None:
 def _report(session: Session) -> dict[str, Any]:
     from metatui.runs.summary import summarise
 
-    outcome, summary = session.outcome, summarise(session.run)  # a resumed run has validations from before
+    outcome, summary = session.outcome, summarise(session.run)  # includes validations from before a resumption
     return {
         "run": session.run.id,
         "dir": str(session.run.path),

@@ -85,7 +85,7 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         screen.print(f"No runs in {store.root} yet: metatui run quick makes one.", soft_wrap=True)
         return
     width = max(len(summary.id) for summary in summaries)
-    lines = Text()  # printed at once: a call for each of ten thousand runs takes seconds
+    lines = Text()  # printed in one call: ten thousand calls take seconds
     for summary in summaries:
         lines.append(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
@@ -102,7 +102,7 @@ def _reached(summary: RunSummary) -> str:
 
 
 def _measured(summary: RunSummary) -> Iterator[str]:
-    """The test, or the best validation and the last where that is another."""
+    """Describe the test; without one, the best validation and the last one if it is a different one."""
     best, last = summary.best, summary.validation
     if summary.test:
         yield _said("test", summary.test)

@@ -154,7 +154,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
                 shown.see(event)
                 if isinstance(event, RunEnded) and event.status == "failed":
                     failed.append(f"{event.planned.name}: {event.sentence}")
-                # A run's own process can be told to end as well, by its limit on CPU time.
+                # A signal can also end the process of a single run, such as SIGXCPU.
                 whole &= not (isinstance(event, RunEnded) and event.status == "interrupted")
     return failed, whole and not conductor.interrupted
 

@@ -8,6 +8,8 @@ from functools import cache
 
 import torch
 
+from metatui.errors import first_line
+
 M_TRIM_THRESHOLD = -1
 M_MMAP_THRESHOLD = -3
 
@@ -41,21 +43,21 @@ OUT_OF_MEMORY = (
     "unable to find a valid cudnn algorithm",
     "canuse32bitindexmath",  # more than 2^31 numbers in one tensor
 )
-"""Parts of messages, in lower case."""
+"""Parts of error messages, in lower case, that mean out of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that a computation was too large for its device, so that a smaller one may succeed.
+    """Whether `error` means that a computation was too large for its device, so that a smaller one may succeed.
 
-    Torch has a class for what its own allocator of a GPU cannot give. The CPU's allocator and libraries that allocate
-    by themselves raise RuntimeError, with a message that differs by library and platform.
+    Only torch's GPU allocator has an exception class of its own. The CPU allocator, and libraries that allocate memory
+    themselves, raise RuntimeError with a message that depends on the library and the platform.
     """
     message = str(error).lower()
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in message for part in OUT_OF_MEMORY)
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Give the memory that torch keeps for later tensors back to `device`."""
+    """Return the memory that torch caches for later tensors to `device`."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()
@@ -64,10 +66,8 @@ def free_unused_memory(device: torch.device) -> None:
 
 
 def out_of_memory_sentence(error: BaseException) -> str | None:
-    """What to tell the user about an error that ended an evaluation; None unless memory ran out."""
+    """A sentence for the user about an error that ended an evaluation; None unless memory ran out."""
     if not is_out_of_memory(error):
         return None
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return (
-        f"there is not enough memory, even for one task at a time: free some, or use another device ({lines[0][:200]})"
-    )
+    line = first_line(error)[:200]
+    return f"there is not enough memory, even for one task at a time: free some, or use another device ({line})"

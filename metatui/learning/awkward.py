@@ -1,7 +1,7 @@
-"""Modules and losses that break the assumptions of fast gradient code, each held against plain autograd.
+"""Modules and losses that break the assumptions of fast gradient code, each compared with plain autograd.
 
-A module may share layers, keep state, draw random numbers or decide by its data; a loss may broadcast or leave targets
-out. An engine either agrees with plain autograd or refuses with a reason.
+A module may share layers, keep state, draw random numbers or branch on its data; a loss may broadcast or ignore
+targets. An engine either agrees with plain autograd or refuses with a reason.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Awkward:
 
 @dataclass(frozen=True)
 class AwkwardCheck:
-    """How one engine did on one module. `reason` says why it refused, or how it failed."""
+    """The result of one engine on one module. `reason` says why the engine refused, or how it failed."""
 
     name: str
     algorithm: Algorithm
@@ -70,7 +70,7 @@ class AwkwardCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the engine kept the promise."""
+        """Whether the engine agrees with plain autograd or refuses with a reason."""
         return self.outcome in ("agrees", "refused")
 
 
@@ -346,7 +346,7 @@ def _check(
 ) -> AwkwardCheck:
     result = partial(AwkwardCheck, case.name, algorithm, engine)
     try:
-        with warnings.catch_warnings():  # `auto` says when it falls back, which it often does here
+        with warnings.catch_warnings():  # `auto` warns when it falls back, which is often here
             warnings.simplefilter("ignore")
             _, found = meta_gradient(
                 model, case.loss, episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y,
@@ -354,7 +354,7 @@ def _check(
             )  # fmt: skip
     except BadInput as refusal:
         return result("refused", None, str(refusal))
-    except Exception as error:  # a fault of metatui's own, which this is here to find
+    except Exception as error:  # a bug in metatui, which this check is meant to find
         return result("error", None, f"{type(error).__name__}: {error}")
     off = _size({name: found[name] - g for name, g in expected.items()}) / _size(expected)
     return result("agrees" if off <= AGREEMENT else "wrong", off, "")

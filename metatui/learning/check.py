@@ -59,19 +59,19 @@ class Case:
 
 
 def run_checks(device: str = "cpu") -> Iterator[Check]:
-    """Compare everything with everything that it must agree with, yielding each result as it is there.
+    """Compare all algorithms and engines with their references, yielding each result as soon as it is known.
 
-    Off the CPU, networks of full size follow: kernels are chosen by size there.
+    On a GPU, networks of full size follow, because its libraries choose kernels by size.
 
     Args:
-        device: as `compute.device`.
+        device: name of the device, as in the setting `compute.device`.
 
     Raises:
-        BadInput: where the device is not there, or has no float64.
+        BadInput: the device is not available or has no float64.
     """
     where = torch.device(resolve(device).name)
     if where.type == "mps":
-        raise BadInput("the device is mps, which has no float64, but must be one that has: cpu or cuda")
+        raise BadInput("the device is mps, which has no float64: use cpu or cuda")
     for case in cases(where):
         yield from compare(case)
     if where.type != "cpu":
@@ -92,7 +92,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """The same without finite differences of single parameters, which would take a forward pass for each of them."""
+    """Compare as `compare` does, but not with finite differences: these need a forward pass for each parameter."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -102,7 +102,7 @@ def compare_full_size(case: Case) -> Iterator[Check]:
 
 
 def _engines(case: Case) -> dict[str, Engine]:
-    """The engines by name; `native` only on the CPU, which its code is for."""
+    """Engines by name. `native` is compiled for the CPU and only included there."""
     on_cpu = case.episodes.support_x.device.type == "cpu"
     return {name: make_engine(name, case.model, case.loss) for name in ENGINES if on_cpu or name != "native"}
 
@@ -121,8 +121,10 @@ def cases(device: torch.device) -> list[Case]:
 
 
 def full_size_cases(device: torch.device) -> Iterator[Case]:
-    """The conv nets of the papers at their size, with so many query images that layers take their way of computing
-    large inputs. One by one, so that only one is in memory."""
+    """The convolutional networks of the papers at full size, one at a time to save memory.
+
+    There are enough query images for layers to switch to their code for large inputs.
+    """
     ways, queries, side = 5, 15, 28
     images = 2 * ways * (1 + queries)
     u = uniform(keys(0, "check/full-size", torch.arange(images)), side * side).view(2, -1, 1, side, side)

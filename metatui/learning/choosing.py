@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from metatui import paths
-from metatui.errors import MetatuiError
+from metatui.errors import MetatuiError, class_and_message
 from metatui.files import read_bounded, replacing
 from metatui.impossible import compiles
 from metatui.learning.allocation import free_unused_memory, is_out_of_memory
@@ -48,8 +48,8 @@ SECONDS = 0.4
 """Spent on measuring one engine, if a single meta-gradient does not take longer."""
 
 CAPTURE_GAIN = 10.0
-"""How many times faster a captured meta-step may be than an eager one: an engine that is slower than the fastest by
-more is not captured for the measurement, which takes several meta-steps."""
+"""Largest speed-up that is expected from a capture. An engine that is slower than the fastest by more is measured
+without one, because a capture takes as long as several meta-steps."""
 
 
 class Measured:
@@ -92,7 +92,7 @@ def choose(
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
-    """The engine for what `settings` describe, and why. An engine that raises is passed over.
+    """The engine for what `settings` describe, and why. Engines that raise are skipped.
 
     Args:
         measured: what is known; what is measured here is added to it.
@@ -100,7 +100,7 @@ def choose(
         sample: so many tasks, to measure on.
 
     Raises:
-        Exception: as the usual engine does, where none can compute it.
+        Exception: the usual engine's own error, where every engine fails.
     """
     usual = usual_engine(model, torch.device(device.name))
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
@@ -127,7 +127,7 @@ def choose(
     if not working:
         raise failed[usual]
     fastest = min(working, key=lambda name: measured.ms[name])
-    without = "".join(f"; {name} failed: {_first_line(error)}" for name, error in failed.items())
+    without = "".join(f"; {name} failed: {class_and_message(error, 100)}" for name, error in failed.items())
     if _worth_compiling(settings, device, measured, fastest):
         which = "compiled" if "compiled" in measured.ms else fastest
         after = f"after {settings.compute.compile_after:,} meta-steps"
@@ -154,11 +154,6 @@ def has_compiler() -> bool:
     return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
 
 
-def _first_line(error: Exception) -> str:
-    line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line[:100]}"
-
-
 def _against(measured: Measured, chosen: str) -> str:
     others = ", ".join(f"{ms:.3g} ({name})" for name, ms in sorted(measured.ms.items()) if name != chosen)
     return f"{measured.ms[chosen]:.3g} ms a meta-step" + (f" against {others}" if others else "")
@@ -167,11 +162,11 @@ def _against(measured: Measured, chosen: str) -> str:
 def _milliseconds(
     engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """How long a meta-gradient takes (an adaptation, for Reptile), or a whole captured meta-step where a run captures
-    them: the shortest of several, or the first one where that has already taken twice `limit`.
+    """Measure a meta-gradient (an adaptation for Reptile), or a captured meta-step where runs capture them.
 
-    On a CPU, images are measured on a few tasks, which is as good: they are computed one by one or cost what their
-    arithmetic costs. On a GPU the time depends on how many tasks fill it, so there it is all that fit into memory.
+    The result is the shortest of several times, or the first time if it is already twice `limit`. On a CPU, images are
+    measured on two tasks, as the time grows in proportion to the number of tasks. On a GPU it does not, so all tasks
+    that fit into memory are used.
     """
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
     if on_cpu:
@@ -189,7 +184,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: float | None) -> float:
-    """Milliseconds on these tasks together."""
+    """Milliseconds that these tasks take together."""
     algorithm, device = settings.algorithm, _device(engine)
     theta, inner, first_order = meta_parameters(engine.model), inner_loop(algorithm), algorithm.name == "fomaml"
     limit = math.inf if limit is None else limit * len(episodes) / algorithm.meta_batch
@@ -224,7 +219,7 @@ def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: flo
     try:
         captured.capture(episodes, algorithm)
         return shortest(lambda: captured(episodes, algorithm, algorithm.outer_lr))
-    except CaptureFailed:  # training goes on without a graph, too
+    except CaptureFailed:  # training continues without a graph too
         return shortest(eager)
     finally:
         captured.release()

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
+from metatui.errors import first_line
 from metatui.learning import nvml
 from metatui.learning.nvml import Driver
 from metatui.text import plain
@@ -19,7 +20,7 @@ INSTALL = "https://pytorch.org/get-started/locally"
 
 @dataclass(frozen=True)
 class Cuda:
-    """All versions that decide whether a GPU can be used."""
+    """Everything that decides whether torch can use a GPU."""
 
     build: str | None
     """CUDA version that torch was built with; None for a build without CUDA."""
@@ -31,7 +32,7 @@ class Cuda:
 
 
 def cuda_status() -> Cuda:
-    """Find out about torch's build, the driver and the GPUs. Every visible GPU is tried."""
+    """Describe torch's build, the driver and the GPUs. Every visible GPU is tried."""
     driver = nvml.read_driver()
     problem = _problem(driver)
     return Cuda(torch.version.cuda, _architectures(), driver, problem)
@@ -55,12 +56,12 @@ def visible_gpus() -> int:
 
 
 def failure(index: int) -> str | None:
-    """Compute something on device `index`. Returns the first line of the error; None where it went well."""
+    """Try to compute on device `index`. Returns the first line of the error; None on success."""
     try:
-        # A kernel and a copy: a GPU may be listed that torch has no code for, that is broken, or that is not free.
+        # A kernel and a copy: a listed GPU may be broken, in use, or of an architecture that torch has no code for.
         torch.ones(1, device=f"cuda:{index}").add(1).item()
     except (RuntimeError, AssertionError) as error:
-        return plain((str(error).strip().splitlines() or [type(error).__name__])[0], limit=300)
+        return plain(first_line(error), limit=300)
     return None
 
 
@@ -104,8 +105,8 @@ def _of_device(index: int, error: str) -> str:
 def is_built_for(capability: tuple[int, int], architectures: Sequence[str]) -> bool:
     """Whether code for any of `architectures` runs on a GPU of this compute capability.
 
-    Compiled code (`sm_`) runs on the same major version from its own minor version on, or on exactly one GPU where it
-    ends in a letter; intermediate code (`compute_`) on everything from its version on.
+    Compiled code (`sm_`) runs on GPUs of the same major and the same or a later minor version, intermediate code
+    (`compute_`) on GPUs of the same or any later version. Code that ends in `a` runs on exactly its own version.
     """
     for architecture in architectures:
         found = re.fullmatch(r"(sm|compute)_(\d+)(\d)([af]?)", architecture)
@@ -142,7 +143,7 @@ def _of_machine(driver: Driver) -> str:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        said = plain((str(error).strip().splitlines() or [""])[0], limit=300)
+        said = plain(first_line(error), limit=300)
     else:
         said = "CUDA finds no device"
     return f"{said}; nvidia-smi shows its state"

@@ -30,7 +30,7 @@ def available() -> list[Device]:
     """The devices of this machine, the one that `auto` takes first."""
     found = []
     for i in range(cuda.visible_gpus()):
-        with suppress(RuntimeError):  # a GPU that fails; `cuda_problem` names it
+        with suppress(RuntimeError):  # a broken GPU, which `cuda_problem` reports
             properties = torch.cuda.get_device_properties(i)
             found.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
     if torch.backends.mps.is_available():
@@ -39,7 +39,7 @@ def available() -> list[Device]:
 
 
 def cpu() -> Device:
-    """The CPU, found without a call to the driver of any other device."""
+    """The CPU. Calls no driver of another device."""
     return Device("cpu", _processor(), _memory_bytes())
 
 
@@ -47,9 +47,9 @@ def resolve(name: str) -> Device:
     """The device that `compute.device` means; for `auto`, the first one that computes.
 
     Raises:
-        SettingsError: it is not on this machine; the message lists the devices that are.
+        SettingsError: it is not on this machine. The message lists the available devices.
     """
-    if name == "cpu":  # works where a GPU or its driver does not
+    if name == "cpu":  # works even if a GPU or its driver is broken
         return cpu()
     devices = available()
     if name == "auto":
@@ -71,7 +71,7 @@ def _fails(device: Device) -> bool:
 
 
 def use(device: torch.device) -> None:
-    """Make a CUDA device the current one of this thread, where streams and contexts are made by default."""
+    """Make a CUDA device the current one of this thread, on which torch creates streams by default."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
@@ -85,7 +85,7 @@ def synchronize(device: torch.device) -> None:
 
 
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
-    """`tensor` on `device`, as `dtype` where one is given.
+    """Copy `tensor` to `device`, converted to `dtype` if one is given.
 
     A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
     pinned memory until the copy is done.

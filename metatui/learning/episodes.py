@@ -82,7 +82,7 @@ class TaskSource(Protocol):
 
     @property
     def former_fingerprints(self) -> Sequence[str]:
-        """Fingerprints that earlier versions gave to the same data, as far as they told data apart."""
+        """Fingerprints that earlier versions of metatui computed for the same data."""
         ...
 
     @property

@@ -29,7 +29,7 @@ CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
 
 DIVERGED = 1000.0
-"""A regression task diverged where its loss after adaptation is more than this many times that before."""
+"""A regression task diverged if its loss after adaptation is more than this many times the loss before."""
 
 
 def predictions(
@@ -110,7 +110,7 @@ def measure(
             done = numbers.stop
             yield done
             continue
-        free_unused_memory(experiment.torch_device)  # not above, where the error still holds on to some of it
+        free_unused_memory(experiment.torch_device)  # outside of the except block, where the error keeps tensors alive
     return Measured(
         split=split,
         shots=shots,
@@ -122,7 +122,7 @@ def measure(
 
 
 LARGEST = 2**31 - 1
-"""Numbers in one tensor on a GPU, many of whose kernels have 32 bits for an index."""
+"""Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
@@ -135,7 +135,7 @@ def _chunk(experiment: Experiment, shots: int) -> int:
 
 
 def largest_activation(settings: Settings, input_shape: tuple[int, ...]) -> int:
-    """Numbers in the largest tensor that the forward pass of the network makes for one example. Computes nothing."""
+    """Count the elements of the largest tensor in a forward pass of one example. Allocates and computes nothing."""
     found = []
 
     def see(module: nn.Module, _: Any, output: Tensor) -> None:
@@ -144,7 +144,7 @@ def largest_activation(settings: Settings, input_shape: tuple[int, ...]) -> int:
             filters, *kernel = module.weight.shape
             found.append(output.numel() // filters * math.prod(kernel))
 
-    examples = 2  # batch norm takes no statistics of a single number
+    examples = 2  # batch norm refuses statistics of a single value
     with torch.device("meta"), torch.no_grad():
         model = make_model(settings, input_shape)
         for module in model.modules():
@@ -183,10 +183,10 @@ def evaluate(
 def diverged(loss: Tensor, *, regression: bool) -> Tensor:
     """Find the tasks on which adaptation diverged.
 
-    A task diverged where its query loss after the last inner step is not finite. A regression loss has no upper bound
-    and usually grows beyond any meaning before it overflows, so there a task also diverged where that loss is more
-    than `DIVERGED` times the loss before adaptation. The loss before is that of the task, or the median over tasks
-    where that is larger: a task that the initial parameters happen to fit has a loss near zero.
+    A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
+    is usually meaningless long before it overflows, so a regression task also diverged if that loss is more than
+    `DIVERGED` times the loss before adaptation. The latter is that of the task or the median over tasks, whichever is
+    larger, because a task that the initial parameters happen to fit has a loss near zero.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step from 0.
@@ -204,7 +204,7 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
     """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`.
 
-    Where most tasks diverged there is no mean: the others are the ones that suit these parameters.
+    Where most tasks diverged there is no mean: the remaining tasks would be a biased sample.
     """
     tasks, values = measured.loss.shape
     kept = ~measured.diverged

@@ -51,7 +51,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the headline is a number: it is none where most tasks diverged."""
+        """Whether the headline value is a finite number; it is not where most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -213,11 +213,10 @@ class Finished:
     """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """On the test split with the best parameters and the settings that they were validated with; None for a run that
-    was stopped."""
+    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Why the result is none or not a good one, and which setting to change; None where all is well."""
+    """Why there is no good result, and which setting to change; None where there is one."""
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Experiment:
     measured: Measured
     """What engines were measured to take, here."""
     notices: tuple[str, ...]
-    """Sentences that the user should read before the training starts."""
+    """Sentences to show to the user before the training starts."""
     _ahead: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression, by the numbers of their tasks."""
 

@@ -15,7 +15,7 @@ from metatui.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Address space for everything but torch's own libraries."""
+"""Address space for everything except torch's own libraries."""
 
 PER_CORE = 64 * MIB
 """Address space for one of the threads that OpenBLAS starts on each core: its stack and its buffers."""
@@ -26,17 +26,17 @@ def load_libraries() -> None:
     """Import everything that training and evaluation need.
 
     A library that is first imported in the middle of a run can fail there. OpenBLAS, which scipy loads, even retries
-    for ever where a limit on address space leaves it no memory, and no signal handler runs meanwhile.
+    for ever if a limit on address space leaves it no memory, and no signal handler runs while it does.
 
     Raises:
-        MetatuiError: the process is limited to too little address space (`ulimit -v`).
+        MetatuiError: the process may use too little address space (`ulimit -v`).
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     limited = limit != resource.RLIM_INFINITY
     needed = _address_space() if limited else 0
     too_little = MetatuiError(
-        f"the libraries that compute do not fit into the {limit / MIB:,.0f} MiB of address space that this process may "
-        f"use (ulimit -v), because they need about {needed / MIB:,.0f} MiB more: raise the limit"
+        f"torch and the libraries that it needs do not fit into the {limit / MIB:,.0f} MiB of address space that this "
+        f"process may use (ulimit -v): they need about {needed / MIB:,.0f} MiB more; raise the limit"
     )
     try:
         if limited:
@@ -50,7 +50,7 @@ def load_libraries() -> None:
 
 
 def _address_space() -> int:
-    """About how many bytes of address space the libraries take: mostly the size of torch's files."""
+    """Estimate the bytes of address space that the libraries take: mostly the size of torch's files."""
     spec = find_spec("torch")
     folders = spec.submodule_search_locations if spec else None
     files = [file for folder in folders or () for file in Path(folder, "lib").glob("*.so*")]

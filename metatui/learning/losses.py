@@ -35,10 +35,10 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 
 
 def as_loss(loss_fn: LossFn) -> Loss:
-    """A caller's loss of one task, made to serve many at once.
+    """Vectorise a caller's loss of one task over many tasks.
 
-    It is vectorised as it is. Only F.mse_loss and F.cross_entropy are replaced by the forms above, which take a third
-    of the time, and only on shapes and labels for which these compute the same.
+    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, on those shapes
+    and labels for which the results are the same.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 

@@ -11,10 +11,10 @@ from typing import Any
 
 PCI = Path("/sys/bus/pci/devices")
 NVIDIA = "0x10de"
-"""Vendor of a PCI device."""
+"""PCI vendor ID."""
 
 DISPLAY = "0x03"
-"""First digits of the class of a PCI device that is a display or 3D controller."""
+"""First digits of the PCI class of display and 3D controllers."""
 
 
 @dataclass(frozen=True)
@@ -28,14 +28,14 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Driver:
-    """What NVML reports about the whole machine, whatever `CUDA_VISIBLE_DEVICES` hides from this process."""
+    """NVML's view of the whole machine, including GPUs that `CUDA_VISIBLE_DEVICES` hides from this process."""
 
     version: str | None = None
     cuda: tuple[int, int] | None = None
     """Latest CUDA version that the driver supports."""
     gpus: tuple[Gpu, ...] = ()
     error: str | None = None
-    """NVML's own message where it does not answer."""
+    """NVML's own error message; None where the driver answers."""
 
 
 def read_driver() -> Driver:
@@ -66,19 +66,19 @@ def pci_gpus() -> int:
 def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
     """Find NVML's handle of CUDA device `index` of a process. `nvmlInit` must have been called.
 
-    CUDA numbers only what `CUDA_VISIBLE_DEVICES` lists, and in an order of its own unless `CUDA_DEVICE_ORDER` is
-    `PCI_BUS_ID`; NVML numbers all GPUs by their place on the bus. Where the GPUs differ and CUDA's order is not known,
-    the GPU that the process computes on is looked up.
+    CUDA numbers only the GPUs in `CUDA_VISIBLE_DEVICES`, and in its own order unless `CUDA_DEVICE_ORDER` is
+    `PCI_BUS_ID`; NVML numbers all GPUs in the order of the bus. If the GPUs differ and CUDA's order is unknown, this
+    looks for the GPU that the process computes on.
 
     Args:
         environ: environment variables of the process.
-        pid: its number, for the look-up.
+        pid: ID of that process.
 
     Returns:
-        None where the device is hidden, or where nothing tells which GPU it is.
+        The handle; None where the device is hidden, or where its GPU cannot be determined.
 
     Raises:
-        pynvml.NVMLError: where the driver does not answer.
+        pynvml.NVMLError: the driver does not answer.
     """
     import pynvml
 
@@ -96,11 +96,12 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 
 
 def visible_words(value: str, count: int) -> list[str]:
-    """Split a `CUDA_VISIBLE_DEVICES` as CUDA does: the first entry that names no device ends it, and a device named
-    twice voids it.
+    """Split the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
+
+    The list ends before the first entry that names no device, and is empty if a device is named twice.
 
     Args:
-        count: physical GPUs of the machine.
+        count: number of physical GPUs of the machine.
 
     Returns:
         Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, perhaps abbreviated.
@@ -141,9 +142,9 @@ def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
 
 def _mig_parts(pynvml: Any, gpu: Any) -> list[Any]:
     parts = []
-    with suppress(pynvml.NVMLError):  # this GPU cannot be divided
+    with suppress(pynvml.NVMLError):  # this GPU has no MIG devices
         for i in range(pynvml.nvmlDeviceGetMaxMigDeviceCount(gpu)):
-            with suppress(pynvml.NVMLError):  # nothing has this number
+            with suppress(pynvml.NVMLError):  # no MIG device has this index
                 parts.append(pynvml.nvmlDeviceGetMigDeviceHandleByIndex(gpu, i))
     return parts
 

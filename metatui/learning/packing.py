@@ -18,8 +18,7 @@ _listening: ContextVar[OnPacked | None] = ContextVar("listening to packing", def
 
 @contextmanager
 def told_of_packing(listener: OnPacked) -> Iterator[None]:
-    """Within this thread and context, `listener` is told of all packing, after those that listen already; of none where
-    everything is packed before."""
+    """Call `listener` about all packing in this thread and context, after the listeners that are already there."""
     before = _listening.get()
 
     def both(done: int, total: int) -> None:

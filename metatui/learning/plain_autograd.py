@@ -19,8 +19,8 @@ def plain_meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module, task by task (Finn et al. 2017, Algorithm 1).
 
-    Each task starts from a fresh deep copy of `model`, so buffers and Python state never pass from task to task. It
-    also has a copy of its data, which a layer may change in place.
+    Each task starts from a fresh deep copy of `model`, so buffers and Python state never pass from task to task, and
+    from a copy of its data, which a layer may change in place.
 
     Args:
         model: left unchanged. Its parameters that require gradients are adapted.
@@ -57,7 +57,7 @@ def plain_meta_gradient(
 def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `module`, with the parameters `new` in place of `old`. All other tensors are shared.
 
-    torch.func.functional_call is not enough: it takes the parameters away after the call, but torch.utils.checkpoint
+    torch.func.functional_call is not enough: it removes the parameters after the call, but torch.utils.checkpoint
     runs parts of the forward pass again during the backward pass and then needs the parameters of that inner step.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in _tensors(module)}

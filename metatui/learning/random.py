@@ -21,9 +21,9 @@ _MIX_2 = -7723592293110705685  # 0x94D049BB133111EB
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Seed torch's CPU generator, which initialises layers, and leave it afterwards as it was.
+    """Seed torch's CPU generator, which initialises layers, and restore its state afterwards.
 
-    `torch.manual_seed` would seed the generators of all devices, which `torch.random.fork_rng` keeps at a cost each.
+    Unlike `torch.manual_seed`, this leaves the generators of GPUs alone, which would take time to save and restore.
     """
     before = torch.default_generator.get_state()
     torch.default_generator.manual_seed(seed)

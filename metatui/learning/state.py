@@ -18,7 +18,7 @@ from metatui.learning.views import task_views
 from metatui.settings import Settings
 
 ADAPTATION = ("algorithm.inner_lr",)
-"""Live settings that decide how held-out tasks are adapted to."""
+"""Live settings that decide how the model adapts to held-out tasks."""
 
 
 @dataclass(frozen=True)
@@ -36,18 +36,18 @@ class TrainerState:
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """The live settings, all of them numbers, by path."""
+    """The values of the live settings, all of them numbers, by path."""
     return {path: settings.value(path) for path, knob in KNOBS.items() if knob.live}
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """`settings` with what decides adaptation as it was at the best validation.
+    """`settings`, but with the adaptation settings of the best validation.
 
     Args:
         validated: the live settings of that validation by path; None where there was none.
 
     Raises:
-        SettingsError: for a value that cannot be.
+        SettingsError: a value is not allowed.
     """
     return change(settings, {path: value for path, value in (validated or {}).items() if path in ADAPTATION})
 
@@ -134,13 +134,23 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
-    """Get ready to evaluate `state` with threads used as in its training. Raises BadInput as `set_up` does."""
+    """Set up an experiment to evaluate `state`, with the same use of threads as its training.
+
+    Raises:
+        BadInput: as `set_up` does.
+    """
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
 
 
 def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, str]:
-    """The best parameters in `state`, or the last where there are none; the meta-step they are from; and which of the
-    two they are, `best` or `last`."""
+    """The parameters in `state` to evaluate: the best, or the last where there are none.
+
+    Returns:
+        The parameters, the meta-step they are from, and `best` or `last`.
+
+    Raises:
+        BadInput: the data have changed since the training.
+    """
     check_data(experiment, state)
     theta = experiment.theta()
     best = part(state.tensors, "best")

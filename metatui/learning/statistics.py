@@ -32,7 +32,7 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
         values: [T, S], one row a task.
 
     Returns:
-        S means and S half-widths; nan where there are too few rows: no mean of none, no interval of one.
+        S means and S half-widths; nan where there are too few rows: a mean needs one row, an interval two.
     """
     tasks = len(values)
     if tasks < 2:
@@ -67,7 +67,7 @@ class PairedTest:
 
     @property
     def most_are_there(self) -> bool:
-        """Whether most differences are finite. The few that are left of many are no sample of them."""
+        """Whether most differences are finite. A minority of them would be a biased sample."""
         return self.left_out < self.tasks
 
     @property

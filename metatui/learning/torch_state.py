@@ -1,7 +1,7 @@
-"""The global settings of torch that a computation runs under, apart from those of the caller.
+"""Separates the global settings of torch that a computation needs from those of the caller.
 
-A caller of the library may have another default dtype, autocast, grad mode or thread count. None of them may change a
-run's numbers, and a run may change none of them. `TorchState` is the one place that exchanges them.
+A caller of the library may have set another default dtype, autocast, grad mode or thread count. These must not change
+the numbers of a run, and a run must not change them. `TorchState` is the only place that exchanges them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ PRECISIONS = (
     ("cuda", "matmul"), ("cuda", "conv"), ("cuda", "rnn"),
     ("mkldnn", "matmul"), ("mkldnn", "conv"), ("mkldnn", "rnn"),
 )  # fmt: skip
-"""Backends and operators that have a float32 precision of their own."""
+"""Backends and operators with their own float32 precision."""
 
 CUDNN = (("cuda", "conv"), ("cuda", "rnn"))
 
@@ -42,14 +42,14 @@ COMPUTING: dict[str, Any] = {
     "cudnn_tf32": True,
     **{f"{backend}_{operator}": "tf32" if (backend, operator) in CUDNN else "ieee" for backend, operator in PRECISIONS},
 }
-"""Values at the start of a computation: torch's own defaults. What is not here starts as the caller has it."""
+"""Values at the start of a computation: torch's defaults. Settings not listed start with the caller's value."""
 
 
 class TorchState:
-    """A reusable context: torch's global settings are a computation's inside, and the caller's outside.
+    """A reusable context with the global settings of one computation. The caller's are restored at its end.
 
-    What the computation sets (threads, precision) is kept and set again at the next `with`, so one object stands for
-    one computation. Global settings belong to the process, so two threads cannot each have their own.
+    Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
+    it is entered the next time. They belong to the process, so two threads cannot use different ones at once.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class TorchState:
         self._modes = ExitStack()
 
     def __enter__(self) -> Self:
-        # Both are modes of the thread, which only the caller can leave.
+        # These two are modes of the thread, which code inside can only override.
         if torch.is_inference_mode_enabled():
             self._modes.enter_context(cast(AbstractContextManager[object], torch.inference_mode(False)))
         if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
@@ -74,7 +74,7 @@ class TorchState:
 
     @contextmanager
     def outside(self) -> Iterator[None]:
-        """Have the caller's settings again for a while, to call the caller back."""
+        """Restore the caller's settings temporarily, to call the caller's code."""
         self.__exit__()
         try:
             yield
@@ -82,7 +82,7 @@ class TorchState:
             self.__enter__()
 
     def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
-        """Run `generator` inside, and whoever iterates it outside."""
+        """Iterate `generator`, whose code runs inside this context, while the caller's code runs outside."""
         step: Callable[[], Y] = functools.partial(next, generator)
         while True:
             with self:
@@ -103,7 +103,7 @@ class TorchState:
 
 
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
-    """Decorate a function, or a generator function, to compute in a `TorchState` of its own."""
+    """Decorate a function or a generator function to run in its own `TorchState`."""
 
     @functools.wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -121,16 +121,16 @@ def _current() -> dict[str, Any]:
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Set what differs from `present`. What is None could not be read, and stays."""
+    """Set the values that differ from `present`, except None: that setting could not be read."""
     for name, value in wanted.items():
         if value != present[name] and value is not None:
             _SETTINGS[name][1](value)
             if name in ("matmul_precision", "cudnn_tf32"):
-                present = _current()  # they set the precisions of single backends too
+                present = _current()  # these also set the precisions of single backends
 
 
 def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
-    """None where torch refuses to tell, because the caller has set the precision of a single backend."""
+    """Make `getter` return None where torch raises, because the caller has set the precision of a single backend."""
 
     def get() -> Any:
         try:
@@ -160,7 +160,7 @@ def _set_cudnn_tf32(value: bool) -> None:
     torch.backends.cudnn.allow_tf32 = value
 
 
-# Single precisions come after the settings that set several of them.
+# Precisions of single backends come after the settings that set several of them.
 _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
     "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
     "grad": (torch.is_grad_enabled, torch._C._set_grad_enabled),

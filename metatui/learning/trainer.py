@@ -119,7 +119,7 @@ class Trainer:
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
         self._captured: object = None
-        """The kind of meta-steps that was captured last, or could not be."""
+        """The kind of meta-steps for which a capture was last tried."""
         self._waiting: list[tuple[Done, MetaStep | OnDevice]] = []
         self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
@@ -200,7 +200,7 @@ class Trainer:
         self.best, self.best_iteration = values["best"], values["best_iteration"]
         self.since_best, self._validated_at = values["since_best"], values["validated_at"]
         self.best_settings = values.get("best_settings")
-        as_validated(self.settings, self.best_settings)  # refused here rather than when training is done
+        as_validated(self.settings, self.best_settings)  # raises here rather than at the end of training
         self._best_diverged, self._diverging = values.get("best_diverged", 0), values.get("diverging", 0)
         if self._upgrade:
             self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))
@@ -245,7 +245,7 @@ class Trainer:
         yield from self._finish()
 
     def _improve(self) -> Iterator[Event]:
-        """Change over to compiled meta-steps where it is time for it."""
+        """Switch to compiled meta-steps when they are ready."""
         if self._upgrade:
             outcome = self._upgrade.outcome
             for said in self._upgrade.before(
@@ -257,7 +257,7 @@ class Trainer:
                 yield from self._checkpoint("last")
 
     def _capture(self) -> Iterator[Event]:
-        """Capture meta-steps of the kind that comes next, where the device has graphs for them."""
+        """Capture the kind of meta-step that comes next, where the device has graphs."""
         algorithm, at_once = self.settings.algorithm, self.settings.compute.tasks_at_once
         kind = algorithm.inner_steps, algorithm.meta_batch, at_once
         if self.algorithm.captures is None or self._captured == kind:
@@ -287,7 +287,7 @@ class Trainer:
                 at_once = min(self.settings.compute.tasks_at_once or meta_batch, meta_batch)
                 if not is_out_of_memory(error) or (at_once == 1 and self.algorithm.captures is None):
                     raise
-            # Not above, where the error still holds on to what was being computed.
+            # Outside of the except block, where the error keeps tensors alive.
             yield from self._caught_up()
             self.algorithm.free_memory()
             self._captured = None
@@ -296,7 +296,7 @@ class Trainer:
                 self.algorithm.captures = None
                 yield Noted(
                     self.iteration,
-                    f"The {engine} engine goes on without CUDA graphs: {device} is out of memory with one task at once",
+                    f"{device} is out of memory with one task at once: {engine} continues without CUDA graphs",
                 )
             else:
                 yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
@@ -426,7 +426,7 @@ class Trainer:
         if result is None:
             return
         value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
-        # The mean is over the other tasks, so one that leaves more of them out does not compare with one that does not.
+        # Means leave diverged tasks out, so they only compare between validations with equally many of those.
         score = -diverged, value
         best = result.is_finite and (self.best is None or score > (-self._best_diverged, self.best))
         again = self._validated_at == self.iteration
@@ -516,7 +516,7 @@ class Trainer:
         return f"{said[0].upper()}{said[1:]}: lower {self._to_lower()} and train again"
 
     def _to_lower(self) -> str:
-        """The learning rates to lower: those raised since the best validation, else both."""
+        """The learning rates to lower: those that were raised after the best validation, else both."""
         algorithm, best = self.settings.algorithm, self.best_settings or {}
         now = {"algorithm.inner_lr": algorithm.inner_lr, "algorithm.outer_lr": algorithm.outer_lr}
         raised = [

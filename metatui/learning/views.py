@@ -44,7 +44,7 @@ def task_views(
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
-    free_unused_memory(experiment.torch_device)  # not above, where the error still holds on to some of it
+    free_unused_memory(experiment.torch_device)  # outside of the except block, where the error keeps tensors alive
     half = len(tasks) // 2
     parts = (tasks[:half], tasks[half:])
     return tuple(

@@ -33,7 +33,7 @@ def command() -> list[str]:
 def main() -> int:
     """0 where it is compiled; else 1, and a sentence on standard output."""
     os.nice(10)
-    for number in SIGNALS:  # a scheduler signals every process of a job, but the run decides when its compiler ends
+    for number in SIGNALS:  # sent to every process of a job, but the run decides when its compiler ends
         signal.signal(number, signal.SIG_IGN)
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)

@@ -133,7 +133,7 @@ def _wrong_value(values: Any) -> str:
 
 
 def _are_live(values: object) -> bool:
-    """Whether `values` are numbers by the path of a live setting, as all live settings are."""
+    """Whether `values` maps paths of live settings to numbers: no live setting has another type."""
     return isinstance(values, dict) and all(
         path in KNOBS and KNOBS[path].live and type(value) in (int, float) for path, value in values.items()
     )

@@ -30,7 +30,7 @@ def evaluate(
     Args:
         split: `val` or `test`.
         tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
-        inner_lr: the inner learning rate; that of the best validation where None.
+        inner_lr: inner learning rate; that of the best validation if None.
 
     Raises:
         BadInput: a value that cannot be, no whole checkpoint, or no such device or data.

@@ -37,7 +37,7 @@ class Explored:
     inner_lr: float
     """That it was adapted with."""
     own_lr: float
-    """That its best parameters were validated with."""
+    """Inner learning rate that its best parameters were validated with."""
     ways: int | None
     """Classes that it tells apart; None for regression."""
     view: TaskView
@@ -83,7 +83,7 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
-    """The run's parts, with the settings of torch that they compute under, kept for the next task."""
+    """The run's experiment and parameters, and the torch settings that they need, cached for the next task."""
     from metatui.learning.state import best_of, set_up_again
     from metatui.learning.torch_state import TorchState
 

@@ -28,7 +28,7 @@ MOST_REMEMBERED = 20_000
 """Lines, none of them longer than `LONGEST_LINE`."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Times that every time zone can show. A clock may be wrong by any number of years."""
+"""Limits of times that every time zone can represent. A wrong clock may give any year."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",

@@ -40,14 +40,13 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """On the test split with the best parameters and the settings that they were validated with; None for a run that
-    was stopped."""
+    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
     best: Evaluation | None
     """The best validation; None where none was finite."""
     validation: Evaluation | None
     """The last validation, which may not be the best."""
     warning: str | None
-    """Why there is no good result, and which setting to change; None where there is one."""
+    """Why there is no good result, and which setting to change; None if the result is good."""
 
 
 def train(
@@ -60,8 +59,8 @@ def train(
 ) -> Result:
     """Train one experiment in this thread, to its end.
 
-    The caller's settings of torch (default dtype, autocast, grad mode, threads, precision and the like) do not change
-    what it computes, and are the caller's again whenever `on_event` is called and afterwards.
+    The caller's global settings of torch (default dtype, autocast, grad mode, threads, precision) do not change the
+    result. They are restored at the end and during each call of `on_event`.
 
     Args:
         on_event: called with each event of `metatui.learning.events` as it happens.
@@ -70,7 +69,7 @@ def train(
         changes: what is to be changed on the way (`Preset.changes`).
 
     Raises:
-        BadInput: `settings` are none or cannot be used, or the device or the data set is not there.
+        BadInput: `settings` are no Settings or are invalid, or the device or the data set is not available.
         MetatuiError: the training could not go on; the sentence says which setting to change.
     """
     if not isinstance(settings, Settings):
@@ -125,7 +124,7 @@ def evaluate(
         split: `val` or `test`.
         tasks: how many; as in the run's settings where None. So are `steps`, `shots`, `batch_norm` and
             `device`.
-        inner_lr: the inner learning rate; that of the best validation where None.
+        inner_lr: inner learning rate; that of the best validation if None.
 
     Raises:
         BadInput: no such run, no whole checkpoint, or a value that cannot be.

@@ -45,9 +45,14 @@ class EvaluationRecord(_Record):
     test: Evaluation | None = None
 
     def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
-        """Return what holds of a run that has reached meta-step `iteration`, and is finished or not.
+        """Return the evaluations that are valid for a run at meta-step `iteration`.
 
-        A run that was resumed from an earlier checkpoint writes its file anew only at the next evaluation.
+        A run that was resumed from an earlier checkpoint rewrites its file only at the next evaluation, so the file may
+        have evaluations of later meta-steps.
+
+        Args:
+            iteration: meta-step that the run has reached.
+            finished: whether the run has finished; otherwise there is no test.
         """
 
         def held(evaluation: Evaluation | None) -> Evaluation | None:
@@ -65,7 +70,7 @@ class EvaluationRecord(_Record):
             if not evaluation.steps or lengths != {len(evaluation.steps)}:
                 raise ValueError("every curve must have one value for each inner step, and at least one")
             if not 0 <= (evaluation.diverged or 0) <= evaluation.tasks:
-                raise ValueError("no more tasks can diverge than there are")
+                raise ValueError("the number of diverged tasks must be between 0 and the number of tasks")
         return evaluation
 
 

@@ -316,11 +316,11 @@ def _locked(run: RunFolder) -> Iterator[RunLock]:
 def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
     """The newest good checkpoint, and the settings to evaluate it with.
 
-    Those are the settings that it was trained with, live changes included, and what decides adaptation as it was when
-    the best parameters were validated.
+    These are the settings of its training, including live changes, but with the adaptation settings of the best
+    validation.
 
     Raises:
-        BadInput: there is no whole checkpoint.
+        BadInput: there is no complete checkpoint.
     """
     load_libraries()
     from metatui.learning.state import as_validated
@@ -336,7 +336,7 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
 
 
 def _add_best_settings(state: TrainerState, first: Settings, journal: Sequence[Entry], items: Sequence[Told]) -> None:
-    """Adds the live settings of the best validation to a checkpoint of a version that did not keep them."""
+    """Add the live settings of the best validation to a checkpoint of a version that did not save them."""
     from metatui.learning.state import live_values
 
     if state.values.get("best") is None:

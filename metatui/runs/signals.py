@@ -35,18 +35,20 @@ class Ending:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Keep a signal, other than Ctrl-C, until `then`: the run that is being opened is saved and can be resumed.
-        Packing images, which may take minutes, still ends at once."""
+        """Hold back signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
+
+        Packing images, which may take minutes, still ends at once.
+        """
         self._deferred = True
 
     def then(self, interrupt: Callable[[str], object]) -> None:
-        """Call `interrupt` with the name of the first signal, at once where it has come."""
+        """Call `interrupt` with the name of the first signal; at once if it has already arrived."""
         self._interrupt = interrupt
         if self.signal is not None:
             interrupt(self.signal.name)
 
     def handle(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal."""
+        """Handle a signal, as `signal.signal` calls it."""
         if self.signal is None:
             self.signal = signal.Signals(number)
             if self._interrupt is not None:
@@ -57,13 +59,13 @@ class Ending:
             raise KeyboardInterrupt
 
     def see_packed(self, done: int, total: int) -> None:
-        """End packing where a signal has come."""
+        """Stop packing if a signal has arrived."""
         if self.signal is not None and self._interrupt is None:
             raise KeyboardInterrupt
 
 
 class EndedEarly(MetatuiError):
-    """A signal asked for the end before there was anything to save."""
+    """A signal ended the process before there was anything to save."""
 
     def __init__(self, ending: Ending) -> None:
         assert ending.signal is not None
@@ -73,15 +75,17 @@ class EndedEarly(MetatuiError):
 
 @contextmanager
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[Ending]:
-    """Call `interrupt` with the name of the first signal. Without it, until `Ending.then` names it, the first signal
-    raises KeyboardInterrupt, so that loading libraries and data ends at once.
+    """Call `interrupt` with the name of the first signal.
+
+    Without `interrupt`, the first signal raises KeyboardInterrupt until `Ending.then` sets one, so that loading
+    libraries and data ends at once.
 
     A scheduler may send its signal to the job and to each step, and a lost terminal comes as SIGHUP of the kernel and
     of the shell, so what follows the first signal changes nothing. Only Ctrl-C does, which then ends the run at once.
-    A signal that is ignored, as by nohup, stays ignored, and one that somebody else handles stays theirs.
+    A signal that is ignored (nohup), or that other code handles, is left alone.
 
     Raises:
-        EndedEarly: a signal came before `interrupt` was known.
+        EndedEarly: a signal arrived before `interrupt` was set.
     """
     ending = Ending()
     if interrupt is not None:

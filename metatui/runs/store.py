@@ -76,7 +76,7 @@ class RunStore:
         return [run for run in found if run.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Summarise every run, newest first. What is known of runs that are over is kept on disk."""
+        """Summarise every run, newest first. Summaries of runs that are over are cached on disk."""
         found = self._summaries.summaries(self.runs())
         return sorted(found, key=lambda summary: (summary.started, summary.id), reverse=True)
 

@@ -42,7 +42,7 @@ class RunSummary:
     validation: Evaluation | None = None
     """The last validation, which may not be the best."""
     warning: str | None = None
-    """Why the run finished without a good result."""
+    """Why the run finished without a good result; None where it has one."""
 
     @property
     def id(self) -> str:

@@ -1,4 +1,4 @@
-"""Summaries of runs that are over, kept on disk: reading ten thousand run folders again takes ten times as long."""
+"""A cache on disk of summaries of runs that are over. Listing ten thousand runs without it takes ten times as long."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ _SUMMARY = TypeAdapter(RunSummary)
 class SummaryCache:
     """Summaries of the runs in one folder.
 
-    A summary is used again while the files that it was made from are the same by time, size and inode. Without a
-    database (a read-only cache folder, a broken file) every run is summarised anew.
+    A cached summary is used as long as time, size and inode of the files it was made from are the same. Without a
+    database (a read-only cache folder, a broken file), every run is read.
     """
 
     def __init__(self, root: Path) -> None:

@@ -127,8 +127,8 @@ class TensorBoardLog:
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:
-    """The metrics after the last inner step, the inner learning rate, how many tasks diverged, and for a test the
-    meta-step that its parameters are from."""
+    """The metrics after the last inner step, the inner learning rate, the number of diverged tasks, and for a test the
+    meta-step of its parameters."""
     named = {}
     for name, curve in (("loss", evaluation.loss), ("accuracy", evaluation.accuracy)):
         if curve is not None:

@@ -46,7 +46,7 @@ class Situation:
     own_preset: bool = False
     """Whether that row is a preset of the user's own."""
     undoable: bool = False
-    """Whether a setting of the run that is followed was changed while it trained, and not changed back."""
+    """Whether the followed run has a live change that can be undone."""
     classification: bool = False
     """Whether the run that is shown classifies images."""
     marked: int = 0

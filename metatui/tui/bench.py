@@ -95,7 +95,7 @@ class Bench(Window):
         """Whether the user asked for a checkpoint that is not written yet."""
 
     def warn_at_start(self, sentence: str) -> None:
-        """Show `sentence` once when the app has started, after any other warning."""
+        """Show `sentence` when the app has started, after any other warning."""
         self._warning = f"{self._warning} {sentence}".strip()
 
     @property
@@ -199,7 +199,9 @@ class Bench(Window):
     def action_undo(self) -> None:
         if change := self.conductor.undo():
             label = KNOBS[change.path].label
-            self.notify(f"{label} goes back from {text_of(change.new)} to {text_of(change.old)} after this meta-step.")
+            self.notify(
+                f"{label} changes back from {text_of(change.new)} to {text_of(change.old)} after this meta-step."
+            )
             self.update_bars()
 
     @on(SettingsForm.LiveChange)

@@ -40,7 +40,7 @@ class Conductor:
     def __init__(self) -> None:
         self.phase = Phase.IDLE
         self._undoing: list[tuple[str, Scalar]] = []
-        """Changes back that the trainer has yet to make."""
+        """Undo changes that the trainer has not made yet, as path and value."""
         self.training: Training | None = None
         self.monitor: Monitor | None = None
         """Of the run, also after its end; None before the first."""
@@ -87,14 +87,13 @@ class Conductor:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change that is neither undone nor about to be."""
+        """The newest live change that is not undone and has no undo pending."""
         holding = self.monitor.undoable if self.monitor and self.phase.active else []
         at = len(holding) - 1 - len(self._undoing)
         return holding[at] if at >= 0 else None
 
     def undo(self) -> LiveChange | None:
-        """Set what the newest live change set back to its value before. Returns that change; None where there is
-        none."""
+        """Undo the newest live change. Returns it; None if there is none."""
         change = self.undoable
         if change is not None:
             self._undoing.append((change.path, change.old))
@@ -141,5 +140,5 @@ class Conductor:
                 self.phase = Phase.PAUSED
             case Tweaked(path=path, new=new) if (path, new) in self._undoing:
                 self._undoing.remove((path, new))
-            case Warned():  # it may be why a change was refused
+            case Warned():  # a change may have been refused
                 self._undoing.clear()

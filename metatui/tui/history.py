@@ -14,7 +14,7 @@ from metatui.learning.events import Progress
 from metatui.smoothing import DECAYS
 
 Averages = tuple[float, ...]
-"""One average for each of DECAYS; empty where they are not known."""
+"""One average for each of DECAYS; empty if unknown."""
 
 Direction = Literal["falling", "rising", "flat"]
 
@@ -29,7 +29,7 @@ class Point(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A meta-step with the averages over all meta-steps until then."""
+    """A meta-step with the averages over all meta-steps up to it."""
 
     progress: Progress
     meta_loss: Averages = ()
@@ -118,7 +118,7 @@ class History:
         return len(self._buckets)
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:
-        """The value at a meta-step, `seconds` into the training, with the averages until then.
+        """Add the value at a meta-step, `seconds` into the training, and the averages up to it.
 
         A meta-step that was there before means that the run went back to a checkpoint: what is known from there on
         is forgotten.
@@ -218,7 +218,9 @@ class History:
                 meta-step (`metatui.smoothing`). Bounds stay those of the values.
         """
         if width < 1 or smoothing not in (0, *DECAYS):
-            raise ValueError(f"width is {width} and smoothing {smoothing}, but must be from 1 and 0 or of {DECAYS}")
+            raise ValueError(
+                f"width is {width} and smoothing {smoothing}, but must be at least 1 and one of {(0, *DECAYS)}"
+            )
         buckets = self._buckets
         # Joined by index: stretches that are over stay as they are while the run goes on.
         size = max(1, -(-len(buckets) // width))
@@ -227,7 +229,7 @@ class History:
         for stretch in stretches:
             end, mean = stretch[-1], _mean(stretch)
             if smoothing and not end.averages:
-                continue  # meta-steps before it are not known yet
+                continue  # earlier meta-steps are not known yet
             if smoothing and not math.isnan(mean):
                 mean = end.averages[DECAYS.index(smoothing)]
             x = float(end.iteration) if against == "iteration" else end.seconds

@@ -31,7 +31,7 @@ class Keyboard(LinuxDriver):
     of some other key. Here it is looked at when the time for that (`ESCDELAY`, in milliseconds) is over."""
 
     def run_input_thread(self) -> None:
-        # Not all that a terminal sends is UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
+        # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
         parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
         waiting = False
         with selectors.SelectSelector() as selector:
@@ -49,7 +49,7 @@ class Keyboard(LinuxDriver):
                             for event in parser.feed(sequence):
                                 self.process_message(event)
                         except (ValueError, OverflowError):
-                            # Textual's parser raises for an escape sequence with impossible numbers, and is then dead.
+                            # Textual's parser raises for sequences with invalid numbers, and is then unusable.
                             parser = XTermParser(self._debug)
                 for event in parser.tick():
                     waiting = False

@@ -209,7 +209,7 @@ class MetatuiApp(Studies):
     def _save(self, wanted: PresetName, settings: Settings) -> Preset:
         title = f"{settings.algorithm.name} on {settings.task.source}"
         shown, test = self.shown, None
-        if shown and shown.settings == settings and not shown.changes:  # else the preset would not make it again
+        if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
             test = shown.test
         return presets.save(
             wanted.name, settings, title=wanted.title or title, source="saved from metatui",

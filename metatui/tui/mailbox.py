@@ -8,7 +8,7 @@ from metatui.learning.events import Event
 from metatui.tui.history import Step
 
 News = Event | Step
-"""Every meta-step comes as a `Step`."""
+"""Every event except Progress, which is replaced by a `Step`."""
 
 MOST_PROGRESS = 4096
 """Meta-steps kept between two drains. A frozen terminal makes them fewer, never the training slower."""

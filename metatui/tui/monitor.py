@@ -50,9 +50,9 @@ class LiveChange:
     """A setting that was changed while the run trained."""
 
     iteration: int
-    """Meta-steps done when it was made."""
+    """Meta-steps done before the change."""
     seconds: float
-    """Seconds of training until then."""
+    """Seconds of training before the change."""
     path: str
     old: Scalar
     new: Scalar
@@ -90,12 +90,12 @@ class Monitor:
         self.test: Evaluation | None = None
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
         self.changes: list[LiveChange] = []
-        """Every change in order, also those that were undone."""
+        """Every live change in order, including undone ones."""
         self.evaluating: Evaluating | None = None
         """The validation or test that is under way."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
-        """Smoother that has seen the meta-steps read from disk; None for a new run."""
+        """The smoother that has averaged the meta-steps read from disk; None for a new run."""
         self._recent: deque[Progress] = deque()
 
     def trained_alike(self, run_id: str, status: str) -> Monitor:
@@ -233,15 +233,15 @@ class Monitor:
         self._say(event.iteration, CHECKPOINT_SAVED)
 
     def forget_changes(self, iteration: int) -> None:
-        """Forget the changes from `iteration` on, where the run was resumed: they are made again, or are undone."""
+        """Forget the changes from `iteration` on, at which the run was resumed."""
         self.changes = [made for made in self.changes if made.iteration < iteration]
 
     @property
     def undoable(self) -> list[LiveChange]:
-        """The user's changes that hold, in order: a change back to the value before takes its predecessor away.
+        """The user's changes that are still in effect, in order. A change back to the previous value cancels both.
 
-        The number of tasks in memory at once is not among them. It changes no result, and the trainer lowers it by
-        itself where memory runs out.
+        Changes of the number of tasks in memory at once are not included: the trainer itself lowers it if memory runs
+        out, and it does not affect results.
         """
         holding: list[LiveChange] = []
         for made in self.changes:
@@ -254,7 +254,7 @@ class Monitor:
         return holding
 
     def _tweak(self, event: Tweaked) -> None:
-        if KNOBS[event.path].live and event.old != event.new:  # others are how a resumed run is computed
+        if KNOBS[event.path].live and event.old != event.new:  # other settings change only when a run is resumed
             self.changes.append(LiveChange(event.iteration, self.seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
         label = KNOBS[event.path].label
@@ -289,7 +289,7 @@ def result_line(iteration: int, test: Evaluation, best: Evaluation | None) -> Jo
     """Return the journal's line for a test.
 
     Args:
-        iteration: meta-steps of the whole run.
+        iteration: number of meta-steps of the run.
         best: the best validation.
     """
     tone: Tone = "warning" if test.diverged or not test.is_finite else "good"

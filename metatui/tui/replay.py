@@ -31,7 +31,7 @@ class Replay:
         self._trained = Monitor(run.settings())
         """Has seen the metrics, and nothing else."""
         self._seconds: dict[int, float] = {}
-        """Of training until a validation or a change, by its meta-step."""
+        """Seconds of training before a validation or a change, by meta-step."""
 
     def read(self) -> Monitor:
         """All that the folder tells now. Reads files, so it is called in a thread. Raises BadInput."""
@@ -164,7 +164,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """A detail that is a number; JSON has null for one that is not finite. None where there is none."""
+    """A detail that is a number; None if there is none. JSON has null for a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan

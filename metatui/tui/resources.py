@@ -51,7 +51,7 @@ class Sampler:
     def __init__(self) -> None:
         self._clock: tuple[int, float, float] | None = None
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML's handle of the GPU that was sampled last, by device and process."""
+        """NVML's handle of the last sampled GPU, by device and process."""
 
     def sample(self, pid: int, device: str) -> Load:
         """The load now, for a run that process `pid` of this machine trains on `device` (`cpu`, `mps` or `cuda:N`)."""
@@ -74,13 +74,13 @@ class Sampler:
             if handle is None:
                 pynvml.nvmlInit()
                 handle = nvml.handle_of(int(device.partition(":")[2] or 0), _environment(pid), pid)
-                if handle is None:  # not known, perhaps not yet
+                if handle is None:  # the GPU is not known, perhaps not yet
                     return None
                 self._gpus = {(device, pid): handle}
         except pynvml.NVMLError:
             return None
         memory = percent = None
-        # A part of a GPU (MIG) has no load of its own; a GPU that shares the CPU's memory has none of its own.
+        # A MIG device reports no utilisation, and a GPU that shares the memory of the CPU reports no memory.
         with suppress(pynvml.NVMLError):
             found = pynvml.nvmlDeviceGetMemoryInfo(handle)
             memory = int(found.used), int(found.total)
@@ -90,7 +90,7 @@ class Sampler:
 
 
 def _environment(pid: int) -> Mapping[str, str]:
-    """Environment variables that process `pid` was started with; this process's own where it cannot be read."""
+    """Environment variables that process `pid` was started with; those of this process if they cannot be read."""
     try:
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:

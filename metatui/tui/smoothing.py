@@ -1,4 +1,4 @@
-"""Averages of the training metrics, exact also where this process did not receive every meta-step."""
+"""Averages of the training metrics, exact even if this process did not receive every meta-step."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from metatui.tui.history import Averages, Step
 
 
 class Smoother:
-    """Adds to each meta-step of a run the averages of its meta-loss and accuracy over all meta-steps until then.
+    """Adds to each meta-step of a run the averages of meta-loss and accuracy over all meta-steps up to it.
 
-    Meta-steps can be missing from what it is given: a live run sends none that were made before the connection, and
-    leaves some out where the receiver does not keep up. Those are read from the run's metrics file.
+    Meta-steps can be missing from the input: a live run sends none from before the connection, and drops some if the
+    receiver is too slow. Missing ones are read from the run's metrics file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -27,7 +27,7 @@ class Smoother:
     def _start(self) -> None:
         self._reader = MetricsReader(self._path)
         self._ahead: deque[Progress] = deque()
-        """Read from the file, and not yet averaged."""
+        """Meta-steps read from the file, but not averaged yet."""
         self._forget()
 
     def _forget(self) -> None:
@@ -44,7 +44,7 @@ class Smoother:
         return other
 
     def step(self, progress: Progress) -> Step:
-        """Return a meta-step with its averages, or without while the meta-steps before it are not in the file yet."""
+        """Return a meta-step with its averages, or without them if earlier meta-steps are not in the file yet."""
         if progress.iteration <= self._iteration:  # the run went back to a checkpoint
             self._start()
         if progress.iteration != self._iteration + 1 and not self._catch_up(progress.iteration):
@@ -52,11 +52,11 @@ class Smoother:
         return self._average([progress])[0]
 
     def read(self) -> tuple[list[Step], bool]:
-        """Read about a megabyte of what is new in the file.
+        """Read up to about a megabyte of new meta-steps from the file.
 
         Returns:
-            The meta-steps, and whether the file was replaced: then they are from its start, and what was read before no
-            longer holds.
+            The meta-steps, and whether the file was replaced. If it was, they are from its start, and those read before
+            are no longer valid.
         """
         new = self._reader.read_new()
         if self._reader.restarted:
@@ -64,7 +64,7 @@ class Smoother:
         return self._average(new), self._reader.restarted
 
     def _catch_up(self, before: int) -> bool:
-        """Average what the file has before meta-step `before`. Returns whether nothing is missing."""
+        """Average the meta-steps in the file before meta-step `before`. Returns whether none is missing."""
         while True:
             skipped = []
             while self._ahead and self._ahead[0].iteration < before:
@@ -78,7 +78,7 @@ class Smoother:
             if self._reader.restarted:
                 self._forget()
             if not new:
-                return not self._path.exists()  # where there is no file, there is nothing to wait for
+                return not self._path.exists()  # without a file there is nothing to wait for
             self._ahead.extend(new)
 
     def _average(self, steps: Sequence[Progress]) -> list[Step]:

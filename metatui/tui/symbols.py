@@ -50,7 +50,7 @@ class Glyphs:
     todo: str
     vertical: str
     dashed: str
-    """A vertical line that stands back."""
+    """A vertical line for marks, less prominent than `vertical`."""
     thumb: str
     """The part of a scroll bar that says where one is."""
     horizontal: str

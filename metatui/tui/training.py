@@ -48,7 +48,11 @@ class Training:
     """One run that is followed, from the moment it is asked for; commands given before it is ready wait for it."""
 
     def __init__(self, opening: Callable[[], SessionLike], smoother: Smoother | None = None) -> None:
-        """`smoother` has seen the meta-steps that are known already, where there are any."""
+        """
+        Args:
+            opening: starts, resumes or connects to the run.
+            smoother: one that has averaged the meta-steps known so far; None if there are none.
+        """
         self.mailbox = Mailbox()
         self.opened = threading.Event()
         """Set when the run trains, or cannot."""
@@ -117,7 +121,7 @@ class Training:
         self.opened.set()
         smoother = self._smoother or Smoother(session.run.metrics_path)
         for event in session:
-            # Averaged here, as the mailbox leaves meta-steps out where the app does not keep up.
+            # Averaged before the mailbox, which drops meta-steps if the app is too slow.
             self.mailbox.put(smoother.step(event) if isinstance(event, Progress) else event)
 
     def _see_packed(self, done: int, total: int) -> None:

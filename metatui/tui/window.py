@@ -123,7 +123,7 @@ class Window(App[None], inherit_bindings=False):
         raise NotImplementedError
 
     def panic(self, *renderables: RenderableType) -> None:
-        """Exit with code 1, also where Textual gives up outside of its message loop."""
+        """Exit with code 1, even if Textual fails outside of its message loop."""
         self._return_code = 1
         super().panic(*renderables)
 

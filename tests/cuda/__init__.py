@@ -16,7 +16,7 @@ from tests.cuda import guard
 
 
 def install(devices: int = 2) -> None:
-    """Give this process simulated CUDA devices. Raises RuntimeError where torch is imported or nothing can compile."""
+    """Give this process simulated CUDA devices. Raises RuntimeError if torch is imported or there is no compiler."""
     library = guard.load(devices)
     from tests.cuda import runtime
 

@@ -1,4 +1,4 @@
-"""Tensors that report a CUDA device and are computed on the CPU, and what a real device would object to.
+"""Tensors that report a CUDA device and are computed on the CPU, with the checks of a real device.
 
 Factory functions reach the kernels registered at the end of this file; every other operation on such a tensor reaches
 `_run`, which checks it, counts it, and records it where a graph is being captured.
@@ -22,7 +22,7 @@ WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount",
     "equal", "_linalg_check_errors",
 }  # fmt: skip
-"""Operations whose result, or its shape, the CPU has to know before it can go on."""
+"""Operations for which the CPU has to wait: it needs their result, or its shape."""
 
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 """Operations that accept indices on the CPU and copy them to the device."""
@@ -31,7 +31,7 @@ WITHOUT_SCALARS = {"cat", "stack"}
 """Operations that refuse a CPU tensor even where it has no dimension."""
 
 WITHOUT_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
-"""Operations that launch nothing, besides views; as prefixes of their names."""
+"""Prefixes of the names of operations, other than views, that launch no kernel."""
 
 
 class CaptureError(RuntimeError):
@@ -47,10 +47,10 @@ class Recorded:
     keywords: Mapping[str, Any]
     results: Sequence[Tensor]
     allocated: Sequence[Tensor]
-    """Those of the results that are in memory of the graph's pool."""
+    """The results that are in memory of the graph's pool."""
 
     def replay(self) -> None:
-        """Compute anew, into the same memory."""
+        """Compute again, into the same memory."""
         again = self.function(*self.arguments, **self.keywords)
         for old, new in zip(self.results, _tensors([again]), strict=True):
             if old.data_ptr() != new.data_ptr():
@@ -65,14 +65,14 @@ class Capture:
     stream: int
     kernels: list[Recorded] = field(default_factory=list)
     scalars: Counter[str] = field(default_factory=Counter)
-    """CPU scalars that were read, by place: each replay uses the value that they had during the capture."""
+    """CPU scalars that were read, by position: each replay uses their value during the capture."""
     elsewhere: Counter[str] = field(default_factory=Counter)
     """Kernels on other devices, which are not part of the graph, by device."""
     broken: bool = False
 
 
 class Simulator:
-    """The state of the simulated devices, and a count of what was done on them."""
+    """The state of the simulated devices, and counts of their operations."""
 
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
@@ -90,7 +90,7 @@ class Simulator:
         self._arriving: list[tuple[Tensor, Tensor]] = []
 
     def reset(self) -> None:
-        """Count from zero."""
+        """Reset all counts."""
         self.waits.clear()
         self.kernels.clear()
         self.captured.clear()
@@ -115,7 +115,7 @@ class Simulator:
         raise CaptureError(message)
 
     def send(self, host: Tensor, *, non_blocking: bool) -> None:
-        """Note a copy from the CPU's memory to the device."""
+        """Record a copy from the CPU's memory to the device."""
         pinned = host.is_pinned()
         if self.capture is not None and not pinned:
             self.refuse(
@@ -128,7 +128,7 @@ class Simulator:
             self._in_flight = [*self._in_flight[-99:], (host, host.clone())]
 
     def receive(self, host: Tensor, value: Tensor) -> None:
-        """Copy to the CPU's memory without waiting: the value is there after the next wait, and rubbish until then."""
+        """Copy to the CPU's memory without waiting: the value is there after the next wait, and NaN until then."""
         if self.capture is not None:
             self.refuse(f"the simulated device cannot capture a copy to the CPU ({_place()})")
         self._arriving.append((host, value.clone()))
@@ -218,7 +218,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among an operation's arguments or results, those in lists of them included."""
+    """The tensors among an operation's arguments or results, including those in lists."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -252,7 +252,7 @@ def _device_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], ours: l
 
 
 def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor], others: list[Tensor]) -> None:
-    """Raise RuntimeError, as torch does, where an operation is given tensors of several devices."""
+    """Raise RuntimeError, as torch does, if an operation gets tensors of several devices."""
     devices = {str(tensor.device) for tensor in ours}
     if name in INDEXING:
         for index in filter(lambda i: isinstance(i, Tensor), args[1]):
@@ -300,11 +300,11 @@ FACTORIES = (
     "empty.memory_format", "empty_strided", "arange", "arange.start", "arange.start_step", "linspace", "eye", "eye.m",
     "randperm", "randperm.generator", "tril_indices", "triu_indices",
 )  # fmt: skip
-"""Functions that make tensors from none; all others are made of these and of operations on their results."""
+"""Functions that create tensors; all others are composed of these and of operations on their results."""
 
 
 def register_factories() -> torch.library.Library:
-    """Make tensors on CUDA simulated ones. The registration lasts as long as what is returned."""
+    """Make tensors on CUDA simulated ones. The registration lasts as long as the returned object."""
     library = torch.library.Library("aten", "IMPL", "CUDA")  # type: ignore[no-untyped-call]
     for name in FACTORIES:
         packet, _, overload = name.partition(".")

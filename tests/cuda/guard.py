@@ -19,7 +19,7 @@ SOURCE = Path(__file__).with_name("guard.cpp")
 
 
 def reason_unavailable() -> str | None:
-    """Why there can be no simulated device here; None where there can be one."""
+    """The reason why devices cannot be simulated here; None if they can."""
     if not sys.platform.startswith("linux"):
         return "the simulated CUDA device is for Linux"
     if _compiler() is None:
@@ -48,7 +48,7 @@ def load(devices: int) -> ctypes.CDLL:
 
 
 def build() -> Path:
-    """Compile the guard into the cache folder where it is not there yet. Returns the shared library."""
+    """Compile the guard into the cache folder if it is not there yet. Returns the path of the shared library."""
     torch, compiler = _torch(), _compiler()
     assert compiler is not None
     options = [f"-std={_standard(torch)}", "-O1", "-shared", "-fPIC"]
@@ -61,7 +61,7 @@ def build() -> Path:
         raise RuntimeError(f"{folder} belongs to another user")
     library = folder / f"guard-{hashlib.sha256(key.encode()).hexdigest()[:16]}.so"
     if not library.exists():
-        # Each process compiles into a file of its own and moves it into place, so that none ever loads half a library.
+        # Each process compiles into its own file and renames it, so that none loads an incomplete library.
         part = library.with_suffix(f".{os.getpid()}")
         try:
             subprocess.run([*compiler, *options, *include, str(SOURCE), "-o", str(part), *link], check=True)
@@ -87,6 +87,6 @@ def _compiler() -> list[str] | None:
 
 
 def _standard(torch: Path) -> str:
-    """The C++ standard that this release of torch compiles its own extensions with."""
+    """The C++ standard that this release of torch uses for extensions."""
     found = re.search(r"-std=(c\+\+\d\d)", (torch / "utils" / "cpp_extension.py").read_text())
     return found[1] if found else "c++20"

@@ -18,10 +18,10 @@ import torch
 from tests.cuda.device import Capture, Recorded, register_factories, simulator
 
 MEMORY = 80 * 2**30
-"""Bytes that each device says it has."""
+"""Memory that each device reports, in bytes."""
 
 CUDA = 1
-"""torch's number for the type of device."""
+"""torch's number for the device type CUDA."""
 
 _numbers = itertools.count(1)
 
@@ -37,7 +37,7 @@ _streams = _Streams()
 
 
 class Stream:
-    """An order in which a device works. All streams are one here: everything is done at once, in the order given."""
+    """A stream. All streams are the same here: everything is computed at once, in the order of the calls."""
 
     device_type = CUDA
 

@@ -1,4 +1,4 @@
-"""Runs the scenarios in processes of their own, because torch must find the devices when it is imported."""
+"""Runs the scenarios in child processes, because torch must find the devices when it is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.cuda.guard import build, reason_unavailable
 from tests.cuda.run import environment
 
 SCENARIOS = (("device", "captures", "memory", "views"), ("runs",))
-"""Files of one process each: to import torch takes seconds."""
+"""Files that share a process, because importing torch takes seconds."""
 
 FOLDER = Path(__file__).parent / "scenarios"
 

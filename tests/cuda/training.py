@@ -33,7 +33,7 @@ def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Setting
 
 
 def of_preset(name: str, **changes: Scalar) -> Settings:
-    """The network and the tasks of a bundled preset, but as few meta-steps and tasks as there can be."""
+    """The network and the tasks of a bundled preset, with the fewest possible meta-steps and tasks."""
     fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "evaluation.tasks": 2}
     fewest["evaluation.test_tasks"] = 2
     return change(
@@ -42,7 +42,7 @@ def of_preset(name: str, **changes: Scalar) -> Settings:
 
 
 def train(settings: Settings, changes: Sequence[Planned] = ()) -> list[Event]:
-    """Everything that a run says."""
+    """All events of a run."""
     return list(Trainer(settings, changes=changes).events())
 
 

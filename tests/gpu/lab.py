@@ -70,7 +70,7 @@ def found(name: str, /, **values: Any) -> Finding:
 
 
 def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
-    """Report figures that are right unless there is a `problem`."""
+    """Report figures, and the `problem` that makes the step fail, if any."""
     return Finding(name, values, problem)
 
 
@@ -84,13 +84,13 @@ class Lab:
     """The device and the sizes that a step computes with."""
 
     device: str
-    """As in `compute.device`."""
+    """Name of the device, as in `compute.device`."""
     tiny: bool
-    """Whether everything is as small as it can be, to test the steps themselves."""
+    """Whether all sizes are minimal, to test the steps themselves."""
     simulated: bool
     """Whether the CUDA device is one of `tests.cuda`."""
     scratch: Path
-    """A folder of the step's own, which is deleted afterwards."""
+    """A folder for this step alone, which is deleted afterwards."""
     until: float
     """`time.monotonic` at which the step should have ended by itself."""
 
@@ -104,12 +104,12 @@ class Lab:
 
     @property
     def no_cuda(self) -> str | None:
-        """The reason why there are no CUDA graphs, memory limits or kernels; None where there are."""
+        """The reason why there are no CUDA graphs, memory limits or kernels; None if there are."""
         return None if self.on_cuda else f"{self.device} is not a CUDA device"
 
     @property
     def no_figures(self) -> str | None:
-        """The reason why speed and memory say nothing here; None where they count."""
+        """The reason why speed and memory are meaningless here; None if they are not."""
         if self.simulated:
             return "a simulated device has no speed and no memory of its own"
         return "the sizes of --tiny are too small to measure" if self.tiny else None
@@ -136,9 +136,3 @@ def difference(a: torch.Tensor, b: torch.Tensor) -> float:
     """The norm of the difference, relative to the norm of `b`."""
     a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))
-
-
-def first_line(error: BaseException) -> str:
-    """An exception in one line."""
-    line = (str(error).strip().splitlines() or [""])[0]
-    return f"{type(error).__name__}: {line[:300]}"

@@ -26,13 +26,14 @@ from typing import Any
 
 import torch
 
-from tests.gpu.lab import Finding, Lab, Step, first_line
+from metatui.errors import class_and_message
+from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
 """Share of a step's time between the moment at which it should end by itself and the one at which it is killed."""
 
 FEWEST_SECONDS = 1.0
-"""A step that would have less is not begun."""
+"""A step with less time than this is skipped."""
 
 IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.session", "metatui.learning.check")
 """Modules that the steps import late and that take seconds."""
@@ -70,7 +71,7 @@ class Report:
 
 
 def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> list[str]:
-    """Run `steps` in their order within `seconds`. Time that one leaves goes to those after it.
+    """Run `steps` in order within `seconds`. Time that a step does not use is shared by the later ones.
 
     Returns:
         The names of the steps that failed, were cut off or were not begun.
@@ -89,7 +90,7 @@ def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> lis
 
 
 def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context) -> bool:
-    """Run one step, saying each of its findings and then how it ended. Returns whether all is well."""
+    """Run one step, and report its findings and its outcome. Returns whether it passed."""
     receiver, sender = context.Pipe(duplex=False)
     began, well = time.monotonic(), True
     with tempfile.TemporaryDirectory(prefix=f"metatui-gpu-{step.name}-", ignore_cleanup_errors=True) as scratch:
@@ -164,14 +165,14 @@ def _work(step: Planned, lab: Lab, sender: Connection) -> None:
     except Exception as error:
         traceback.print_exc()
         where = traceback.extract_tb(error.__traceback__)[-1]
-        problem = f"{first_line(error)} ({Path(where.filename).name}:{where.lineno})"
+        problem = f"{class_and_message(error, 300)} ({Path(where.filename).name}:{where.lineno})"
         sender.send(Finding("unexpected error", problem=problem))
     sender.send(None)
     sys.stderr.flush()
 
 
 def _kill(process: multiprocessing.process.BaseProcess) -> None:
-    """End a step's process and all that it has started."""
+    """End the process of a step and all processes that it has started."""
     assert process.pid is not None
     process.join(timeout=None if not process.is_alive() else 1.0)
     with suppress(ProcessLookupError, PermissionError):

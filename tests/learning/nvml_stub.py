@@ -1,4 +1,4 @@
-"""A stand-in for pynvml with GPUs, drivers and processes as a test wants them."""
+"""A replacement of pynvml with the GPUs, driver and processes that a test chooses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class NVMLError(Exception):
 
 @dataclass(eq=False)
 class FakeGpu:
-    """A GPU, or with `parts` one that is divided by MIG."""
+    """A GPU, divided into `parts` by MIG if there are any."""
 
     uuid: str
     name: str = "NVIDIA H100"
@@ -25,7 +25,7 @@ class FakeGpu:
 
 @dataclass
 class FakeNvml:
-    """As much of pynvml as metatui calls."""
+    """The part of pynvml that metatui uses."""
 
     gpus: list[FakeGpu] = field(default_factory=list)
     cuda: int = 13000

@@ -70,14 +70,14 @@ def ask(
 
 
 def off(found: Params, expected: Params) -> float:
-    """The norm of the difference, relative to the norm of what is expected."""
+    """The norm of the difference, relative to the norm of the expected gradient."""
     assert found.keys() == expected.keys()
     difference = torch.cat([(found[name] - g).flatten() for name, g in expected.items()])
     return float(difference.norm() / torch.cat([g.flatten() for g in expected.values()]).norm())
 
 
 def agree_or_refuse(model: nn.Module, loss: LossFn, e: Episodes, steps: int = 3) -> None:
-    """Hold every engine against plain autograd, `auto` also in first order; `auto` and `loop` must not refuse."""
+    """Compare every engine with plain autograd, `auto` also in first order; `auto` and `loop` must not refuse."""
     for first_order, engines in ((False, ENGINES), (True, ENGINES[:1])):
         expected_loss, expected = plain_meta_gradient(model, loss, e, 0.1, steps, first_order=first_order)
         for engine in engines:
@@ -184,8 +184,8 @@ def test_broadcast_targets_never_mix_tasks(loss: LossFn, targets: tuple[int, ...
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
-def test_the_older_weight_norm() -> None:
-    """It leaves a tensor with a graph in the module, which has no deep copy."""
+def test_old_weight_norm() -> None:
+    """The old weight_norm stores a tensor with a graph in the module, which cannot be deep-copied."""
     model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     same = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_grad_mode_of_the_caller(mode: Callable[[], AbstractContextManager[None]
 
 
 def test_nothing_of_the_caller_changes() -> None:
-    """Each random case is also held to this."""
+    """Random cases check this too."""
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
     e = points()
     before = Snapshot(model, F.mse_loss, e)

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
-    """The checks of one module where `meta_gradient` returns what `answer` makes of its result."""
+    """The checks of one module, with the result of `meta_gradient` replaced by `answer` of it."""
     monkeypatch.setattr(
         "metatui.learning.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )
@@ -48,9 +48,7 @@ def test_a_wrong_gradient_is_found(factor: float, monkeypatch: pytest.MonkeyPatc
     ("error", "outcome", "reason"),
     [(BadInput("no such layer"), "refused", "no such layer"), (RuntimeError("vmap"), "error", "RuntimeError: vmap")],
 )
-def test_errors_are_told_from_refusals(
-    error: Exception, outcome: str, reason: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_errors_are_not_refusals(error: Exception, outcome: str, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise error
 
@@ -58,7 +56,7 @@ def test_errors_are_told_from_refusals(
     assert {(r.outcome, r.reason) for r in results} == {(outcome, reason)}
 
 
-def test_the_random_generator_of_the_caller_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_random_state_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = torch.get_rng_state()
     with_answer(monkeypatch, lambda loss, found: (loss, found))
     assert torch.equal(before, torch.get_rng_state())

@@ -79,7 +79,7 @@ def test_cells_can_be_chosen_and_keep_their_order() -> None:
     assert cells(tasks=["sinusoid"], engines=[]) == []
 
 
-def test_captured_meta_steps_stand_below_eager_ones() -> None:
+def test_captured_cells_follow_eager_ones() -> None:
     eager = cells(tasks=["images"], engines=["batched", "higher", "native"])
     both = with_captured(eager)
     assert [cell for cell in both if not cell.captured] == eager
@@ -276,7 +276,7 @@ def test_the_child_answers_with_a_cell() -> None:
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
 
 
-def test_meta_steps_are_captured_where_the_device_can() -> None:
+def test_captured_cells_need_cuda() -> None:
     found = child.answer({**REQUEST, "algorithm": "maml", "captured": True})
     assert found == {"error": "maml has no CUDA graphs on cpu", "bad_input": False}
 

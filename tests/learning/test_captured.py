@@ -141,7 +141,7 @@ def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
 
 
 def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """How many tasks the batched engine is given at each call, on a device with memory for so many."""
+    """The number of tasks in each call of the batched engine, on a device with memory for a given number."""
     real, given = BatchedEngine.meta_gradient, []
 
     def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
@@ -154,7 +154,7 @@ def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
     return given
 
 
-def test_a_graph_takes_tasks_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", compute__tasks_at_once=2, algorithm__meta_batch=5)
     expected = steps(list(Trainer(settings).events()))
     trainer, given = captured(settings), tasks_given(monkeypatch, most=2)
@@ -176,7 +176,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
     ]
 
 
-def test_a_larger_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_larger_meta_batch_is_split_when_out_of_memory(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     tasks_given(monkeypatch, most=3)
     trainer, events = captured(tiny(training__iterations=30)), []
     for event in trainer.events():
@@ -191,7 +191,7 @@ def test_a_larger_meta_batch_that_does_not_fit_is_taken_in_parts(tiny: Make, mon
     assert [e.iteration for e in steps(events)] == list(range(1, 31))
 
 
-def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
+def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
     def no_memory(function: Callable[[], None]) -> Callable[[], None]:
         raise torch.OutOfMemoryError("CUDA out of memory.")
 
@@ -199,7 +199,7 @@ def test_a_graph_that_fits_with_no_task_is_given_up(tiny: Make) -> None:
     events = list(captured(settings, no_memory).events())
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 2 tasks at once",
-        "The batched engine goes on without CUDA graphs: cpu is out of memory with one task at once",
+        "cpu is out of memory with one task at once: batched continues without CUDA graphs",
     ]
     assert len(steps(events)) == 20
 
@@ -220,12 +220,12 @@ def test_an_empty_graph_is_refused(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (a replay")
+    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (its replay")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
 
-def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
+def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
     trainer = captured(settings := tiny())
     algorithm = trainer.algorithm
     assert isinstance(algorithm, MAML)
@@ -242,11 +242,11 @@ def test_a_graph_that_moves_nothing_is_refused(tiny: Make) -> None:
         return replay
 
     step = CapturedStep(algorithm.engine, algorithm.flat, algorithm.outer, first_order=False, record=elsewhere)
-    with pytest.raises(CaptureFailed, match="leaves the parameters unmoved"):
+    with pytest.raises(CaptureFailed, match="does not change the parameters"):
         step.capture(algorithm.sample(range(3)), settings.algorithm)
 
 
-def test_captures_not_used_for_longest_are_dropped(tiny: Make) -> None:
+def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
     algorithm = captured(settings := tiny()).algorithm
     sizes = range(1, KEPT + 1)
     assert all(algorithm.capture(range(size), settings.algorithm) for size in sizes)
@@ -259,7 +259,7 @@ def test_captures_not_used_for_longest_are_dropped(tiny: Make) -> None:
     assert kept == [1, *range(3, KEPT + 2)]
 
 
-def test_what_is_captured(tiny: Make) -> None:
+def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
 
     def asked(device: torch.device, **changes: str | bool) -> bool:
@@ -275,7 +275,7 @@ def test_what_is_captured(tiny: Make) -> None:
 
 
 class Graph:
-    """A CUDA graph whose methods are noted, and fail as told."""
+    """A CUDA graph that records calls, one of which can fail."""
 
     def __init__(self, fails: str = "") -> None:
         self.calls: list[str] = []

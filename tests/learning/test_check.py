@@ -33,7 +33,7 @@ def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) ->
         next(run_checks("auto"))
 
 
-def test_networks_of_full_size_reach_the_layers_for_large_inputs() -> None:
+def test_full_size_networks_use_layers_for_large_inputs() -> None:
     for case in check.full_size_cases(torch.device("cpu")):
         queries, filters = case.episodes.query_x[0], next(p for p in case.model.parameters() if p.ndim == 4)
         assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT

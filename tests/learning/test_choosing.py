@@ -1,4 +1,4 @@
-"""Which engine `auto` takes: what it measures, and what it does where an engine fails."""
+"""The choice of `auto`: its measurements, and engines that fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Sample = Callable[[int], Episodes]
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
-    """Let each engine take so many milliseconds, or raise."""
+    """Let each engine take the given milliseconds, or raise."""
 
     def milliseconds(engine: Engine, settings: Settings, sample: Sample, *, limit: float | None) -> float:
         found = times[engine.name]
@@ -34,7 +34,7 @@ def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Excepti
     monkeypatch.setattr(choosing, "_milliseconds", milliseconds)
 
 
-def test_an_engine_that_fails_is_passed_over(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failing_engine_is_skipped(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_as(monkeypatch, {"batched": RuntimeError("no kernel image\nis available"), "loop": 3.0})
     experiment = set_up(tiny())
     assert experiment.settings.compute.engine == "loop"
@@ -42,20 +42,20 @@ def test_an_engine_that_fails_is_passed_over(tiny: Make, monkeypatch: pytest.Mon
     assert set(experiment.measured.ms) == {"loop"}
 
 
-def test_the_error_of_the_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_of_usual_engine_is_raised_if_all_fail(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_as(monkeypatch, {"batched": RuntimeError("first"), "loop": RuntimeError("second")})
     with pytest.raises(RuntimeError, match="first"):
         set_up(tiny())
 
 
-def test_bad_input_is_not_blamed_on_an_engine(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_input_is_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     measure_as(monkeypatch, {"batched": BadInput("too few classes"), "loop": 1.0})
     with pytest.raises(BadInput, match="too few classes"):
         set_up(tiny())
 
 
 def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> tuple[Engine, list[int], Sample]:
-    """An engine that seems to be on CUDA, where so many tasks take `timed` milliseconds."""
+    """An engine that seems to be on CUDA, where tasks take `timed` milliseconds."""
     engine, asked = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), []
 
     def sample(tasks: int) -> Episodes:
@@ -68,14 +68,14 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> t
     return engine, asked, sample
 
 
-def test_a_gpu_is_measured_on_all_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_is_measured_on_all_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, asked, sample = on_cuda(monkeypatch, lambda tasks: 5.0)
     settings = tiny(task__source="glyphs", task__shots=1, algorithm__meta_batch=32)
     assert _milliseconds(engine, settings, sample, limit=None) == 5.0
     assert asked == [32]
 
 
-def test_a_gpu_is_measured_on_the_tasks_that_fit(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_is_measured_on_tasks_that_fit(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     def timed(tasks: int) -> float:
         if tasks > 8:
             raise torch.OutOfMemoryError
@@ -89,7 +89,7 @@ def test_a_gpu_is_measured_on_the_tasks_that_fit(tiny: Make, monkeypatch: pytest
     assert asked[3:] == [4]
 
 
-def test_a_gpu_is_warm_before_it_is_timed(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_is_warmed_up_before_timing(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, clock = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), [0.0]
 
     def meta_gradient(*_: object, **__: object) -> None:
@@ -104,7 +104,7 @@ def test_a_gpu_is_warm_before_it_is_timed(tiny: Make, monkeypatch: pytest.Monkey
     assert choosing._timed(engine, tiny(compute__cuda_graphs=False), episodes, limit=None) == pytest.approx(250)
 
 
-def test_measurements_on_a_gpu_depend_on_what_is_captured(tiny: Make) -> None:
+def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:
     gpu, model = Device("cuda:0", "A GPU", 2**30), mlp((4,))
 
     def key(device: Device, **changes: bool | int) -> str:

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs that are there but cannot be used, and which GPU a process means by cuda:N."""
+"""NVIDIA GPUs that cannot be used, and the physical GPU behind a cuda:N."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ def seen_by_torch(monkeypatch: pytest.MonkeyPatch, *, error: str | None, built: 
     monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: properties)
 
 
-def test_without_a_gpu_there_is_nothing_to_say(driver: FakeNvml) -> None:
+def test_no_problem_without_gpu(driver: FakeNvml) -> None:
     driver.gpus = []
     assert cuda.cuda_problem() is None
     driver.error = "NVML Shared Library Not Found"
     assert cuda.cuda_problem() is None
 
 
-def test_a_gpu_that_computes_has_no_problem(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_problem_with_working_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     seen_by_torch(monkeypatch, error=None)
     assert cuda.cuda_problem() is None
     assert devices.resolve("auto").name == "cuda:0"
@@ -79,7 +79,7 @@ def test_a_build_without_cuda(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch)
     )
 
 
-def test_a_driver_that_does_not_answer(driver: FakeNvml) -> None:
+def test_silent_driver(driver: FakeNvml) -> None:
     driver.error = "Driver/library version mismatch"
     assert cuda.cuda_problem() == (
         "The NVIDIA GPU cannot be used: its driver does not answer (Driver/library version mismatch); install or "
@@ -95,7 +95,7 @@ def test_a_hidden_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch, value: 
     )
 
 
-def test_a_gpu_that_torch_cannot_initialize(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_that_torch_cannot_initialize(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     def init() -> None:
         raise RuntimeError("Error 802: system not yet initialized\nmore")
 
@@ -105,7 +105,7 @@ def test_a_gpu_that_torch_cannot_initialize(driver: FakeNvml, monkeypatch: pytes
     )
 
 
-def test_a_gpu_that_torch_is_not_built_for(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_that_torch_is_not_built_for(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     seen_by_torch(monkeypatch, error="CUDA error: no kernel image is available", built=("sm_70", "sm_80"))
     assert cuda.cuda_problem() == (
         f"cuda:0 (NVIDIA H100) cannot be used: its compute capability is 9.0, but torch {torch.__version__} is built "
@@ -113,7 +113,7 @@ def test_a_gpu_that_torch_is_not_built_for(driver: FakeNvml, monkeypatch: pytest
     )
 
 
-def test_auto_leaves_out_a_gpu_that_fails(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_skips_failing_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     seen_by_torch(monkeypatch, error="CUDA error: uncorrectable ECC error encountered")
     said = (
         "cuda:0 (NVIDIA H100) cannot be used: CUDA error: uncorrectable ECC error encountered; nvidia-smi shows its "
@@ -131,7 +131,7 @@ def test_auto_leaves_out_a_gpu_that_fails(driver: FakeNvml, monkeypatch: pytest.
     assert [event.text for event in events if isinstance(event, Warned)] == [said]
 
 
-def test_a_gpu_that_does_not_answer_hides_no_other(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silent_gpu_does_not_hide_others(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = "CUDA error: the GPU is lost"
 
     def properties(index: int) -> SimpleNamespace:
@@ -147,7 +147,7 @@ def test_a_gpu_that_does_not_answer_hides_no_other(driver: FakeNvml, monkeypatch
     assert cuda.cuda_problem() == f"cuda:0 cannot be used: {lost}; nvidia-smi shows its state"
 
 
-def test_a_device_asked_for_by_name_says_why_it_is_not_there(driver: FakeNvml) -> None:
+def test_missing_device_error_names_the_problem(driver: FakeNvml) -> None:
     driver.cuda = 12020
     with pytest.raises(
         SettingsError, match=r"the devices here are cpu \(.*\)\. The NVIDIA H100 cannot be used: driver"
@@ -155,7 +155,7 @@ def test_a_device_asked_for_by_name_says_why_it_is_not_there(driver: FakeNvml) -
         devices.resolve("cuda")
 
 
-def test_doctor_says_it(driver: FakeNvml, capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_reports_the_problem(driver: FakeNvml, capsys: pytest.CaptureFixture[str]) -> None:
     driver.cuda = 12020
     assert main(["doctor", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["cuda"]
@@ -200,7 +200,7 @@ def test_architectures_of_a_build(capability: tuple[int, int], architectures: li
         ("GPU-3f,MIG-11", ["GPU-3f", "MIG-11"]),
     ],
 )
-def test_visible_devices_are_read_as_cuda_reads_them(value: str, words: list[str]) -> None:
+def test_visible_devices_are_parsed_like_cuda(value: str, words: list[str]) -> None:
     assert nvml.visible_words(value, 2) == words
 
 
@@ -221,7 +221,7 @@ def test_visible_devices_are_read_as_cuda_reads_them(value: str, words: list[str
         ([ONE, DIVIDED], 0, {"CUDA_VISIBLE_DEVICES": "MIG-1"}, None),
     ],
 )
-def test_the_gpu_that_a_process_means(
+def test_handle_of_process_gpu(
     driver: FakeNvml, gpus: list[FakeGpu], index: int, environ: dict[str, str], expected: FakeGpu | None
 ) -> None:
     driver.gpus = gpus
@@ -241,7 +241,7 @@ def test_gpus_on_the_bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the environment of processes is in /proc")
-def test_the_load_is_of_the_gpu_that_the_runs_process_sees(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_is_of_the_gpu_of_the_run(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     driver.gpus = [ONE, DIVIDED]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of the app, which does not matter
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": "MIG-11,0"}
@@ -260,6 +260,6 @@ def test_the_load_is_of_the_gpu_that_the_runs_process_sees(driver: FakeNvml, mon
     assert hidden.process == child.pid
 
 
-def test_a_driver_that_dies_leaves_the_load_of_the_process(driver: FakeNvml) -> None:
+def test_process_load_without_driver(driver: FakeNvml) -> None:
     driver.error = "GPU is lost"
     assert Sampler().sample(os.getpid(), "cuda:0").process == os.getpid()

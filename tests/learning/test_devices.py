@@ -1,4 +1,4 @@
-"""Devices: which one a setting means, what is out of memory, and how tensors get there."""
+"""Devices: resolution of names, out-of-memory errors, and copies of tensors."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_moved_converts_once() -> None:
     assert torch.equal(moved(values, torch.device("cpu"), torch.float32), values.float())
 
 
-def test_moved_pins_what_goes_to_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moved_pins_memory_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     pinned, copied = [], []
 
     def pin_memory(self: torch.Tensor) -> torch.Tensor:

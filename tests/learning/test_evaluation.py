@@ -136,14 +136,14 @@ def losses(before: Sequence[float], after: Sequence[float]) -> torch.Tensor:
     return torch.tensor([before, after], dtype=torch.float64).T
 
 
-def test_a_regression_task_diverges_far_above_its_loss_before_adaptation() -> None:
+def test_regression_task_diverges_far_above_initial_loss() -> None:
     far, near = 2.0 * DIVERGED * 1.01, 2.0 * DIVERGED * 0.99
     after = [0.1, near, far, math.inf, math.nan, -math.inf]
     assert diverged(losses([2.0] * 6, after), regression=True).tolist() == [False, False, True, True, True, True]
     assert diverged(losses([2.0] * 6, after), regression=False).tolist() == [False, False, False, True, True, True]
 
 
-def test_a_task_that_fits_before_adaptation_is_held_against_the_median() -> None:
+def test_small_initial_loss_is_compared_with_median() -> None:
     assert diverged(losses([1e-9, 2.0, 2.0], [0.5, 0.5, 0.5]), regression=True).tolist() == [False] * 3
     assert diverged(losses([1e9, 2.0, 2.0], [1e10, 1e10, 0.5]), regression=True).tolist() == [False, True, False]
     assert diverged(losses([math.nan] * 2, [math.nan, 1.0]), regression=True).tolist() == [True, False]
@@ -163,7 +163,7 @@ def measured(loss: torch.Tensor, accuracy: torch.Tensor | None = None) -> Measur
     return Measured("test", 10, loss, accuracy, 1.0)
 
 
-def test_means_are_over_the_tasks_that_did_not_diverge(tiny: Make) -> None:
+def test_means_leave_out_diverged_tasks(tiny: Make) -> None:
     kept = losses([2.0, 3.0, 4.0], [0.1, 0.2, 0.3])
     whole = summary(measured(kept), tiny(), iteration=5)
     assert (whole.diverged, whole.inner_lr) == (0, 0.01)
@@ -172,7 +172,7 @@ def test_means_are_over_the_tasks_that_did_not_diverge(tiny: Make) -> None:
     assert (with_one.loss, with_one.steps) == (whole.loss, whole.steps)
 
 
-def test_there_is_no_mean_where_most_tasks_diverged(tiny: Make) -> None:
+def test_no_mean_if_most_tasks_diverged(tiny: Make) -> None:
     lost = summary(measured(losses([2.0] * 4, [0.1, 0.2, 1e30, math.nan])), tiny(), iteration=5)
     assert (lost.diverged, lost.is_finite) == (2, False)
     assert all(math.isnan(value) for value in (*lost.loss.mean, *lost.loss.ci95))

@@ -1,4 +1,4 @@
-"""Held-out tasks on a GPU in parts, so that every tensor stays small enough to be indexed."""
+"""Held-out tasks on a GPU are split, so that every tensor can be indexed with 32 bits."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
 
 
 @pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
-def test_views_that_do_not_fit_are_drawn_in_parts(source: str, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_views_are_split_when_out_of_memory(source: str, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     images = {"task__ways": 2, "task__queries": 2, "model__filters": 2} if source == "glyphs" else {}
     experiment = set_up(tiny(task__source=source, task__shots=1, compute__precision="float64", **images))
     theta, real, given = experiment.theta(), experiment.engine.adapt, []

@@ -1,4 +1,4 @@
-"""Layers off the CPU, which need no GPU to be tested: what they compute, and that they never wait for the device."""
+"""The code of layers for GPUs, tested without one: results, and that it never waits for the device."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 
 
 @pytest.mark.parametrize("native_code", [False, True])
-def test_fused_layers_read_no_value_off_the_cpu(native_code: bool) -> None:
-    # Tensors on the meta device have no values: a look at one raises.
+def test_fused_layers_read_no_values_on_gpu(native_code: bool) -> None:
+    # Tensors on the meta device have no values: reading one raises.
     model = fuse_pooling(deepcopy(conv4(5)), native_code=native_code).to("meta")
     images = torch.empty(300, 1, 28, 28, device="meta")
     assert 300 * 64 * 14 * 14 > 2**21  # the second layer, and so the first, is large enough to be fused on a CPU
@@ -34,7 +34,7 @@ def test_fused_layers_read_no_value_off_the_cpu(native_code: bool) -> None:
 
 
 @given(kernel=pairs, dilation=pairs, padding=pairs, stride=pairs, seed=st.integers(0, 9))
-def test_columns_by_slices_are_those_of_unfold(
+def test_columns_by_slices_match_unfold(
     kernel: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, int], stride: tuple[int, int], seed: int
 ) -> None:
     x = torch.randn(2, 3, 9, 8, generator=torch.Generator().manual_seed(seed))
@@ -42,7 +42,7 @@ def test_columns_by_slices_are_those_of_unfold(
     assert torch.equal(columns_by_slices(x, kernel, dilation, padding, stride), expected)
 
 
-def test_unfolded_convolution_makes_its_columns_by_slices_off_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unfolded_convolution_uses_slices_on_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def unfold(*_: object) -> None:
         raise AssertionError("one kernel for every image")
 
@@ -74,7 +74,7 @@ LAYERS: dict[str, nn.Module] = {
 
 
 def second_order(layer: nn.Module, tasks: int, mode: AbstractContextManager[Any]) -> tuple[Tensor, Counter[str]]:
-    """The gradient through a gradient of `layer`, in float64 for so many tasks, and what it took."""
+    """The second derivative of `layer` in float64 for a number of tasks, and the convolutions it took."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tasks, 4, 2, 7, 6, dtype=torch.float64, generator=generator)
     start = {
@@ -101,14 +101,14 @@ def test_grouped_convolutions_agree_with_torch(layer: nn.Module) -> None:
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
 
 
-def test_grouped_convolutions_do_not_grow_in_number_with_the_tasks() -> None:
+def test_number_of_grouped_convolutions_is_constant() -> None:
     few, many = (second_order(LAYERS["two"], tasks, GroupedConvolutions())[1] for tasks in (2, 6))
     assert few == many
     few, many = (second_order(LAYERS["two"], tasks, nullcontext())[1] for tasks in (2, 6))
     assert few.total() + 4 <= many.total()
 
 
-def test_grouped_convolutions_leave_others_alone() -> None:
+def test_other_convolutions_are_unchanged() -> None:
     x, layer = torch.randn(2, 2, 7, 6), LAYERS["plain"]
     with GroupedConvolutions():
         assert torch.equal(layer(x), layer.forward(x.clone()))

@@ -1,4 +1,4 @@
-"""When meta_gradient trusts an engine, what it keeps of the caller's state, and how it refuses.
+"""The verification of engines in meta_gradient, the caller's state, and refusals.
 
 Which modules it computes is tested in test_any_module.py.
 """
@@ -27,7 +27,7 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """MAML task by task in ordinary autograd, with nothing of metatui in it."""
+    """MAML task by task in ordinary autograd, without any code of metatui."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     total, losses = dict.fromkeys(names, torch.zeros(())), []
     for x, y, query_x, query_y in zip(*data, strict=True):
@@ -132,19 +132,19 @@ perceptron_0 = perceptron()
         (lambda m: m[0].requires_grad_(False), True),
     ],
 )
-def test_chains_are_told_from_other_modules(change: Callable[[nn.Sequential], object], is_one: bool) -> None:
+def test_is_chain(change: Callable[[nn.Sequential], object], is_one: bool) -> None:
     model = convolutional(track_running_stats=False)
     change(model)
     assert is_chain(model) == is_one
 
 
-def test_running_averages_are_no_chain_while_they_are_updated() -> None:
+def test_updated_running_averages_are_no_chain() -> None:
     assert not is_chain(convolutional())
     assert is_chain(convolutional().eval())
     assert not is_chain(Branching())
 
 
-def test_auto_says_once_when_it_falls_back(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
+def test_auto_warns_once_about_fallback(monkeypatch: pytest.MonkeyPatch, recwarn: pytest.WarningsRecorder) -> None:
     monkeypatch.setattr(verification, "_verdicts", {})
     for _ in range(2):
         meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1)
@@ -153,7 +153,7 @@ def test_auto_says_once_when_it_falls_back(monkeypatch: pytest.MonkeyPatch, recw
     assert warning.filename == __file__
 
 
-def test_a_verdict_is_kept_for_a_structure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_verdicts_are_cached_by_structure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verification, "_verdicts", {})
     verified: list[str] = []
     real = verification._verified
@@ -175,7 +175,7 @@ def test_a_verdict_is_kept_for_a_structure(monkeypatch: pytest.MonkeyPatch) -> N
     assert compute(perceptron().train(False)) == 4
 
 
-def test_autocast_is_the_callers() -> None:
+def test_autocast_of_caller_is_kept() -> None:
     model, data = perceptron().float(), points()
     single = data[0].float(), data[1].float(), data[2].float(), data[3].float()
     with torch.autocast("cpu", torch.bfloat16):
@@ -227,7 +227,7 @@ def test_bad_input_names_the_argument(change: dict[str, object], sentence: str) 
         meta_gradient(**(given | change))  # type: ignore[arg-type]
 
 
-def test_a_refusal_says_why_and_what_to_do() -> None:
+def test_refusal_names_reason_and_remedy() -> None:
     with pytest.raises(BadInput, match=r"cannot compute .* RuntimeError: .*; use engine='auto' or engine='loop'"):
         meta_gradient(Branching().double(), F.mse_loss, *points(), inner_lr=0.1, inner_steps=1, engine="batched")
 

@@ -369,8 +369,8 @@ def test_diverged_gradients_leave_theta_alone(tiny: Make) -> None:
 def validated(
     make: Make, monkeypatch: pytest.MonkeyPatch, results: list[tuple[float, int]], *commands: Command, **changes: Any
 ) -> list[Event]:
-    """Events of a run in which each evaluation in turn has this loss and so many diverged tasks of 4; the last of them
-    is the test. `commands` come after the first validation."""
+    """Events of a run whose evaluations have the given losses and numbers of diverged tasks of 4. The last one is the
+    test. `commands` are submitted after the first validation."""
     left = iter(results)
 
     def evaluate(
@@ -387,7 +387,7 @@ def validated(
     return list(when(trainer, 4, *commands))
 
 
-def test_the_first_validation_that_is_finite_is_the_best(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_first_finite_validation_is_best(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     events = validated(tiny, monkeypatch, [(math.nan, 4), (9.0, 0), (math.nan, 3), (math.inf, 4), (9.0, 0)])
     assert [event.best for event in of(Evaluated, events)] == [False, True, False, False]
     (finished,) = of(Finished, events)
@@ -395,14 +395,12 @@ def test_the_first_validation_that_is_finite_is_the_best(tiny: Make, monkeypatch
     assert (finished.test.iteration, finished.test.checkpoint, finished.warning) == (8, "best", None)
 
 
-def test_fewer_diverged_tasks_are_better_than_a_better_mean_of_the_others(
-    tiny: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fewer_diverged_tasks_beat_a_better_mean(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     events = validated(tiny, monkeypatch, [(0.1, 1), (5.0, 0), (0.2, 1), (4.0, 0), (4.0, 0)])
     assert [event.best for event in of(Evaluated, events)] == [True, True, False, True]
 
 
-def test_two_diverged_validations_in_a_row_are_warned_of_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_diverged_validations_warn_once(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     nan = (math.nan, 4)
     results = [(1.0, 0), nan, (1.0, 0), nan, nan, nan, (1.0, 0)]
     events = validated(tiny, monkeypatch, results, Change("algorithm.outer_lr", 0.01))
@@ -414,7 +412,7 @@ def test_two_diverged_validations_in_a_row_are_warned_of_once(tiny: Make, monkey
     )
 
 
-def test_a_test_in_which_tasks_diverged_is_not_a_plain_success(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_diverged_test_tasks_are_reported(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     (finished,) = of(Finished, validated(tiny, monkeypatch, [(1.0, 0), (2.0, 1)]))
     assert finished.warning == (
         "1 of 4 test tasks diverged: lower algorithm.inner_lr (now 0.01) or algorithm.outer_lr (now 0.001) and train "

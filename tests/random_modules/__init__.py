@@ -1,1 +1,1 @@
-"""Random modules and losses, to hold `metatui.meta_gradient` against plain autograd."""
+"""Random modules and losses, to compare `metatui.meta_gradient` with plain autograd."""

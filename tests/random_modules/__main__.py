@@ -1,4 +1,4 @@
-"""Hold `metatui.meta_gradient` against plain autograd on random modules and losses, in float64."""
+"""Compare `metatui.meta_gradient` with plain autograd on random modules and losses, in float64."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _width(kind: str) -> int:
 
 
 def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[Verdict, str]]:
-    """The verdicts on all seeds, from a process of their own: a kernel that crashes ends one case, not all."""
+    """The verdicts on all seeds, computed in child processes, so that a crash ends only one case."""
     context = multiprocessing.get_context("fork")
     while seeds:
         receiver, sender = context.Pipe(duplex=False)
@@ -78,7 +78,7 @@ def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[
 
 
 def _judge_all(seeds: range, engines: tuple[EngineChoice, ...], sender: Connection) -> None:
-    """Send what a case is in words, its verdicts, and None where it ends."""
+    """Send the description of each case, then its verdicts, then None."""
     torch.set_num_threads(1)
     for seed in seeds:
         case = make_case(seed)

@@ -1,4 +1,4 @@
-"""One random case: a module, a loss, tasks, and how the inner loop and the caller are set up."""
+"""One random case: a module, a loss, tasks, and the settings of the inner loop and the caller."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from tests.random_modules.modules import Made, make_module
 
 @dataclass(frozen=True)
 class Case:
-    """Everything that one call of `meta_gradient` takes."""
+    """The arguments and the circumstances of one call of `meta_gradient`."""
 
     seed: int
     words: str
-    """What is in it, for a person."""
+    """A description of the case."""
     module: nn.Module
     loss: LossFn
     episodes: Episodes
     lr: float
     steps: int
     caller: Callable[[], AbstractContextManager[object]]
-    """The grad mode in which the caller calls."""
+    """The grad mode of the caller."""
 
 
 def make_case(seed: int) -> Case:
@@ -64,8 +64,10 @@ def make_case(seed: int) -> Case:
 
 
 def _well_defined(made: Made) -> bool:
-    """Whether the module runs, and a checkpointed layer computes the same when it is run again: if it does not, plain
-    autograd's gradient is wrong too."""
+    """Whether the module runs, and its checkpointed layers compute the same when they are run again.
+
+    If they do not, the gradient of plain autograd is wrong too.
+    """
     try:
         _outputs(made)
     except RuntimeError:  # a hook and an activation in place do not go together, for example

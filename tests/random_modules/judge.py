@@ -1,4 +1,4 @@
-"""Holds one engine's answer to one case against plain autograd."""
+"""Compares the answer of one engine to one case with plain autograd."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ GOOD: tuple[Kind, ...] = ("agrees", "refused", "unchecked")
 
 @dataclass(frozen=True)
 class Verdict:
-    """How one call went."""
+    """The outcome of one call."""
 
     seed: int
     engine: str
@@ -48,7 +48,7 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether this is what metatui promises."""
+        """Whether the outcome shows no fault of metatui."""
         return self.kind in GOOD
 
 
@@ -60,7 +60,7 @@ class Answer:
     gradients: Params = field(default_factory=dict)
     error: Exception | None = None
     random: bool = False
-    """Whether a random generator has moved."""
+    """Whether the call drew random numbers."""
 
 
 def judge(
@@ -134,7 +134,7 @@ def _verdict(case: Case, engine: EngineChoice, first_order: bool, expected: Answ
 
 
 def _disagreement(found: Answer, expected: Answer) -> str:
-    """What is different, or nothing."""
+    """The difference, or an empty string."""
     if found.gradients.keys() != expected.gradients.keys():
         return f"gradients of {sorted(found.gradients)} for {sorted(expected.gradients)}"
     for name, g in found.gradients.items():
@@ -156,7 +156,7 @@ def _disagreement(found: Answer, expected: Answer) -> str:
 def _by_differences(
     case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Callable[..., Verdict]
 ) -> Verdict:
-    """The engine draws in another order, so its gradient must be the slope of its own loss at the same seed."""
+    """For an engine that draws in another order: its gradient must be the slope of its own loss at the same seed."""
     names = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
     direction = {
         name: torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(i))
@@ -189,7 +189,7 @@ def _by_differences(
 
 
 class Snapshot:
-    """Everything of the caller's that a call must leave alone."""
+    """A snapshot of everything of the caller that a call must not change."""
 
     def __init__(self, module: nn.Module, loss: LossFn, episodes: Episodes) -> None:
         self._of = module, loss, episodes
@@ -198,7 +198,7 @@ class Snapshot:
         self._process = _process()
 
     def changes(self) -> list[str]:
-        """The names of what is different now."""
+        """The names of the values that differ now."""
         now, attributes, process = dict(self._now()), _attributes(self._of[0]), _process()
         tensors = {
             name for name in self._tensors.keys() | now.keys()
@@ -210,7 +210,7 @@ class Snapshot:
         return sorted(tensors | {key for key, value in self._process.items() if process[key] != value})
 
     def restore(self) -> None:
-        """Put values back, so that one fault is not seen as many."""
+        """Restore the values, so that one fault is not reported again."""
         with torch.no_grad():
             for t, value in self._tensors.values():
                 if t.shape == value.shape and not _equal(t, value):

@@ -1,4 +1,4 @@
-"""Hand-written layers of the kinds that people write: state, randomness, control flow, sharing."""
+"""Hand-written layers like those of users: with state, randomness, control flow and sharing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Scale(nn.Module):
 
 
 class TransposedReuse(nn.Module):
-    """Uses one weight twice, the second time transposed, as an autoencoder with tied weights does."""
+    """Uses one weight twice, the second time transposed, like an autoencoder with tied weights."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ class Skip(nn.Module):
 
 
 class Tap(nn.Module):
-    """Runs a Sequential layer by layer and reads what is inside of it, as a skip connection does."""
+    """Runs a Sequential layer by layer and uses an inner result, like a skip connection."""
 
     def __init__(self, body: nn.Sequential, tapped: int) -> None:
         super().__init__()
@@ -257,7 +257,7 @@ class Branch(nn.Module):
 
 
 class DataLoop(nn.Module):
-    """Halves as often as the data says."""
+    """Halves its input a number of times that depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
         times = 0
@@ -297,14 +297,14 @@ class Noise(nn.Module):
 
 
 class FunctionalDropout(nn.Module):
-    """Dropout by a function that no module shows."""
+    """Dropout by a function call rather than a module."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, 0.3, training=True)
 
 
 class PythonRandom(nn.Module):
-    """Draws from Python's own generator, as stochastic depth often does."""
+    """Draws from Python's own generator, like stochastic depth."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x if random.random() < 0.5 else 1.5 * x
@@ -364,7 +364,7 @@ def custom(r: random.Random) -> Custom:
 
 
 class Recurrent(nn.Module):
-    """A recurrent layer over a sequence [B, L, D], of which all outputs or the last one count."""
+    """A recurrent layer over a sequence [B, L, D] that returns all outputs or the last one."""
 
     def __init__(self, cells: nn.Module, last: bool) -> None:
         super().__init__()

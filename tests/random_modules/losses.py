@@ -44,7 +44,7 @@ def _focal(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def _hard_examples(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The mean over the examples that are classified wrongly, or over all where none is."""
+    """The mean over the misclassified examples, or over all if there are none."""
     each = F.cross_entropy(predictions, targets, reduction="none")
     wrong = predictions.argmax(1) != targets
     return each[wrong].mean() if wrong.any() else each.mean()

@@ -83,7 +83,7 @@ def _pooling(r: Random, shape: Shape) -> nn.Module:
 
 
 def _block(r: Random, shape: Shape) -> nn.Module:
-    """The block of the networks in few-shot papers, for which metatui has written-out derivatives."""
+    """The block of networks in few-shot papers, for which metatui has hand-written derivatives."""
     channels = r.choice([2, 3, 8])
     norm = nn.BatchNorm2d(channels, **(_norm_options(r) if r.random() < 0.4 else {"track_running_stats": False}))
     tail = [nn.ReLU(inplace=r.random() < 0.3), nn.MaxPool2d(2)]
@@ -180,7 +180,7 @@ _PIECES: dict[int, list[Piece]] = {
 
 
 def _piece(r: Random, shape: Shape) -> nn.Module:
-    """A piece that works on `shape` and whose output is neither empty nor large."""
+    """A piece that accepts `shape` and whose output is neither empty nor large."""
     while True:
         try:
             module = r.choice(_PIECES[len(shape)])(r, shape)
@@ -226,7 +226,7 @@ def _fits(layer: nn.Module, shape: Shape) -> bool:
 
 
 def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
-    """One of the ways to call layers one after the other."""
+    """A module that calls layers in sequence, in one of several ways."""
     kind = r.random()
     if kind < 0.5 or not layers:
         return nn.Sequential(*layers)
@@ -242,18 +242,18 @@ def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
 
 @dataclass
 class Made:
-    """A module, and what it takes and gives."""
+    """A module with its input and output shapes."""
 
     module: nn.Module
     inputs: Shape
-    """One example's."""
+    """The shape of one example."""
     outputs: int
     tokens: int = 0
     """Inputs are integers below this number; 0 for numbers."""
     pixels: bool = False
     """Whether the output has one more axis or two, of positions."""
     changes: list[str] = field(default_factory=list)
-    """What was done to the finished module."""
+    """Changes that were made to the finished module."""
 
 
 def make_module(r: Random) -> Made:
@@ -411,7 +411,7 @@ def _gradient_hook(r: Random, module: nn.Module) -> str:
 
 
 def _tied(r: Random, module: nn.Module) -> str:
-    """Two parameters of one shape become one."""
+    """Tie two parameters of the same shape."""
     places = [(part, key, p) for part in module.modules() for key, p in part._parameters.items() if p is not None]
     pairs = [(a, b) for a in places for b in places if a[2] is not b[2] and a[2].shape == b[2].shape]
     if not pairs:
@@ -455,7 +455,7 @@ def _parametrized(r: Random, module: nn.Module) -> str:
 
 
 def _has_grad(r: Random, module: nn.Module) -> str:
-    """A gradient that was there before, and must be there after."""
+    """A gradient from before the call, which the call must keep."""
     p = r.choice(list(module.parameters()))
     p.grad = torch.ones_like(p, dtype=p.dtype)
     return "grad"

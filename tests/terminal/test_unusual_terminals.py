@@ -1,4 +1,4 @@
-"""Terminals and environments that send or say something unusual."""
+"""Unusual input from terminals, and unusual environments."""
 
 from __future__ import annotations
 

@@ -154,7 +154,7 @@ async def test_the_table_fills_row_by_row(make: Make) -> None:
         assert chart.border_title == " sinusoid: MLP 1-40-40-1, 25 tasks, K = 10, Q = 10 "
 
 
-async def test_captured_meta_steps_have_rows_of_their_own(make: Make) -> None:
+async def test_captured_meta_steps_have_rows(make: Make) -> None:
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)

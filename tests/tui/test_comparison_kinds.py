@@ -56,7 +56,7 @@ def test_the_legend_names_each_kind_once() -> None:
         assert [series.colour for series in lines] == ["hue-blue"] * 3 + ["hue-orange", "hue-green"]
 
 
-def test_training_curves_are_smoothed_as_in_the_work_tab_and_marked() -> None:
+def test_training_curves_are_smoothed_and_marked() -> None:
     change = LiveChange(Reached(1, 4, 0.1), "inner_lr 0.1")
     averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)
     curve = replace(CURVE, changes=(change,), averages=averages)

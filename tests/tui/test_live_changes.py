@@ -64,14 +64,14 @@ async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, pat
     session.settings = app.shown.settings
 
 
-def test_undo_leaves_what_the_trainer_changed_by_itself() -> None:
+def test_undo_ignores_changes_by_the_trainer() -> None:
     monitor = Monitor(Settings())
     monitor.take(Tweaked(5, INNER, 0.01, 0.1))
     monitor.take(Tweaked(6, "compute.tasks_at_once", 0, 12))
     assert [made.path for made in monitor.undoable] == [INNER]
 
 
-async def test_key_undoes_live_changes_one_after_the_other(make: Make, sessions: FakeSessions) -> None:
+async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         session = await started(app, pilot, sessions)
@@ -85,7 +85,7 @@ async def test_key_undoes_live_changes_one_after_the_other(make: Make, sessions:
         assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).situation)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is made
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
-        assert notes(app)[-1] == "Inner learning rate goes back from 0.1 to 0.01 after this meta-step."
+        assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
         assert app.shown is not None
         assert app.shown.settings == Settings()
@@ -169,7 +169,7 @@ def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
     assert [c.iteration for c in monitor.changes] == [10, 30]
 
 
-async def test_validation_that_is_not_finite_does_not_hide_behind_the_best(make: Make, sessions: FakeSessions) -> None:
+async def test_nonfinite_validation_is_shown_beside_the_best(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         session = await started(app, pilot, sessions)
@@ -198,7 +198,7 @@ async def test_validation_that_is_not_finite_does_not_hide_behind_the_best(make:
         assert "The test diverged: lower it" in note.message
 
 
-def test_test_says_the_settings_it_used() -> None:
+def test_result_names_its_settings() -> None:
     best = evaluation(NO_SETTINGS, 2100)
     test = replace(evaluation(NO_SETTINGS, 2100, "test"), inner_lr=0.01, checkpoint="best")
     assert result_words(test, best).endswith("test tasks); α = 0.01, best at meta-step 2,100")
@@ -206,7 +206,7 @@ def test_test_says_the_settings_it_used() -> None:
     assert result_words(replace(test, inner_lr=None, checkpoint=None), best).endswith("; best at meta-step 2,100")
 
 
-def test_best_and_last_validation_are_told_apart() -> None:
+def test_best_and_last_validation() -> None:
     best = evaluation(NO_SETTINGS, 2000)
     assert standing(best, best) == "best 0.500 at 2,000"
     assert standing(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
@@ -223,7 +223,7 @@ def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -
     return run
 
 
-def test_run_list_tells_best_from_last_and_shows_no_test_that_was_replaced(runs_dir: Path) -> None:
+def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
     run = saved(runs_dir, lost(50), None, name="maml-sinusoid-20260102-030405")
     stopped = summarise(run)
     assert result(stopped) == "best 0.500 at 20 · last nan"
@@ -258,7 +258,7 @@ def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
     assert record.holding(200, finished=True) == record
 
 
-def test_reopened_journal_has_validations_that_are_not_finite(runs_dir: Path) -> None:
+def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260102-030405", steps=50, test=False)
     journal = JournalWriter(run.journal_path)
     journal.write("evaluated", 40, best=False, regular=True, **details_of(lost(40)))

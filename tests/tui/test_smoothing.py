@@ -1,4 +1,4 @@
-"""A smoothed training curve is the same live, reopened and compared: the exponential moving average over meta-steps."""
+"""Smoothed training curves are exponential moving averages, the same live, reopened and compared."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
 
 
 class Told:
-    """A run that tells some of its meta-steps."""
+    """A run that sends only some of its meta-steps."""
 
     pid = 0
 
@@ -68,7 +68,7 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
 
 
 def follow(run: RunFolder, events: Sequence[Event], monitor: Monitor | None = None) -> Monitor:
-    """What the app shows of `events`."""
+    """The curve that the app shows for `events`."""
     conductor, monitor = Conductor(), monitor or Monitor(Settings())
     training = conductor.begin(lambda: Told(run, events), monitor)
     training.over.wait()
@@ -92,7 +92,7 @@ def agrees(history: History, values: Sequence[float]) -> None:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=60), st.sampled_from(DECAYS), st.integers(0, 60))
-def test_average_is_the_definition_however_the_values_come(values: list[float], decay: float, cut: int) -> None:
+def test_average_matches_definition(values: list[float], decay: float, cut: int) -> None:
     average = ExponentialAverage(decay)
     found = average.extend(values[:cut]) + average.extend(values[cut:])
     assert found == pytest.approx(definition(values, decay), rel=1e-9, abs=1e-6)
@@ -100,7 +100,7 @@ def test_average_is_the_definition_however_the_values_come(values: list[float], 
     assert smoothed(values, span) == pytest.approx(found, rel=1e-9, abs=1e-6)
 
 
-def test_values_that_are_not_finite_have_no_weight_but_count_as_meta_steps() -> None:
+def test_nonfinite_values_have_no_weight() -> None:
     nan, inf = math.nan, math.inf
     found = ExponentialAverage(0.5).extend([nan, 1.0, inf, 4.0, *[nan] * 5000, 7.0])
     assert math.isnan(found[0])
@@ -109,11 +109,11 @@ def test_values_that_are_not_finite_have_no_weight_but_count_as_meta_steps() -> 
     assert found[-1] == pytest.approx(7.0)
 
 
-def test_live_reopened_and_compared_are_the_definition(run: RunFolder) -> None:
+def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
-    # More than the mailbox keeps, and with parts that the run's process left out.
+    # More than the mailbox keeps, with gaps left by the process of the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss
@@ -129,7 +129,7 @@ def test_live_reopened_and_compared_are_the_definition(run: RunFolder) -> None:
     assert curve.meta_loss == pytest.approx([expected[i - 1] for i in curve.iterations], rel=1e-9)
 
 
-def test_attached_run_goes_on_from_its_file(run: RunFolder) -> None:
+def test_attached_run_continues_from_file(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 301)]
     write(run, steps[:200])
     monitor = Replay(run).read()
@@ -149,7 +149,7 @@ def test_resumed_run_is_averaged_from_its_checkpoint(run: RunFolder) -> None:
     agrees(Replay(run).read().meta_loss, losses)
 
 
-def test_nothing_is_shown_while_meta_steps_before_it_are_not_known(run: RunFolder) -> None:
+def test_nothing_is_shown_while_earlier_meta_steps_are_missing(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 101)]
     write(run, steps[:50])
     live = follow(run, [started(Settings()), *steps[60:]]).meta_loss

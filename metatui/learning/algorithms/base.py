@@ -89,13 +89,13 @@ class Algorithm(ABC):
         return MetaStep(seen.meta_loss, None, seen.support_loss, seen.grad_norm)
 
     def capture(self, tasks: range, algorithm: AlgorithmSettings) -> bool:
-        """Capture meta-steps of this kind, where the device has graphs and there is none of this kind yet.
+        """Capture the kind of meta-step that comes next, if the device has graphs and none of this kind is captured.
 
         Returns:
             Whether a graph was captured.
 
         Raises:
-            CaptureFailed: there will be none; meta-steps stay eager.
+            CaptureFailed: no graph can be captured; meta-steps stay eager from then on.
             RuntimeError: the device is out of memory, see `is_out_of_memory`.
         """
         if self.captures is None:
@@ -112,7 +112,7 @@ class Algorithm(ABC):
         return True
 
     def free_memory(self) -> None:
-        """Give the memory that no tensor needs back to the device, that of the captures included."""
+        """Return unused memory, including that of captured graphs, to the device."""
         if self.captures is not None:
             self.captures.release()
         free_unused_memory(self.experiment.torch_device)
@@ -175,7 +175,7 @@ class Algorithm(ABC):
         """The figures of a meta-step, brought to the CPU together."""
         classifies = self.experiment.source.kind == "classification"
         hits = accuracy(outputs, episodes.query_y) if classifies else torch.zeros_like(grad_norm)
-        # Without rounding, and mps has no float64.
+        # float64 adds no rounding error, but mps does not have it.
         precision = torch.float32 if loss.device.type == "mps" else torch.float64
         seen = [t.mean().to(precision) for t in (loss, hits, support_loss, grad_norm)]
         meta_loss, hit, support, norm = torch.stack(seen).tolist()

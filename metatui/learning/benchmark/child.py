@@ -14,7 +14,7 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from metatui.errors import BadInput, MetatuiError
+from metatui.errors import BadInput, MetatuiError, class_and_message
 from metatui.learning.benchmark.counting import Counts, count
 from metatui.learning.benchmark.measuring import machine, measure
 from metatui.learning.benchmark.report import Measured
@@ -36,8 +36,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:
-        first = (str(error).strip().splitlines() or [""])[0]
-        return {"error": plain(f"it failed ({type(error).__name__}: {first})")}
+        return {"error": plain(f"it failed ({class_and_message(error)})")}
 
 
 @cache

@@ -35,7 +35,7 @@ def measure(settings: Settings, seconds: float, *, captured: bool = False) -> To
     """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
 
     Args:
-        captured: measure meta-steps that are one CUDA graph each. The memory of the graph counts.
+        captured: measure meta-steps that are one CUDA graph each. Peak memory includes that of the graph.
 
     Raises:
         MetatuiError: where it cannot be computed here, with a sentence that says why.

@@ -38,7 +38,7 @@ class Benchmark:
             niceness: by how much the child process makes way for others.
         """
         self.cells = cells
-        """Captured meta-steps are added just before `Ready`: the device is not known earlier."""
+        """Cells to measure. Captured meta-steps are added just before `Ready`, when the device becomes known."""
         self._device, self._seconds, self._niceness = device, seconds, niceness
         self._child: subprocess.Popen[str] | None = None
         self.stopped = False

@@ -71,7 +71,7 @@ class Cell:
     work: Work
     engine: str
     captured: bool = False
-    """Whether each meta-step is one CUDA graph, as in training on CUDA; else its kernels are launched one by one."""
+    """Whether each meta-step is one CUDA graph, as in training on CUDA, rather than many kernel launches."""
 
 
 def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Work]:
@@ -90,7 +90,7 @@ def cells(
 
 
 def with_captured(cells: Sequence[Cell]) -> list[Cell]:
-    """Put the captured meta-steps after the eager ones of the same engine, where they can be captured."""
+    """Add captured meta-steps after the eager ones of the same engine, where they can be captured."""
     return [
         each
         for cell in cells

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metatui.errors import BadInput, shown
+from metatui.errors import BadInput, class_and_message, shown
 from metatui.learning.allocation import is_out_of_memory
-from metatui.learning.engines.autograd import AutogradEngine, first_line, mean_gradients
+from metatui.learning.engines.autograd import AutogradEngine, mean_gradients
 from metatui.learning.engines.base import SecondOrder, meta_parameters
 from metatui.learning.engines.chain import has_hooks
 from metatui.learning.engines.registry import ENGINES, usual_engine
@@ -38,30 +38,31 @@ def meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 
-    The result is that of a loop over tasks in plain autograd, each on a deep copy of `model`: buffers and other state
-    start from the caller's for every task. A faster engine is used after it agreed with that loop on a few of these
-    examples in float64, which is checked once for each structure of module and loss. `loop` computes everything that
-    plain autograd can; `auto` falls back to it with a warning.
+    The result is that of a loop over tasks in plain autograd, each on a deep copy of `model`: for every task, buffers
+    and other state start from the caller's. A faster engine is used only after it agreed with that loop on a few of
+    these examples in float64, which is checked once for each structure of module and loss. `loop` computes everything
+    that plain autograd can; `auto` falls back to it with a warning.
 
-    Nothing of the caller's changes, except generators from which the module draws random numbers. With those, tasks are
-    computed one after another by every engine, so that the same seed gives the same numbers. Gradients are enabled
-    inside, whatever the caller's mode. Under autocast the plain loop runs under the same autocast.
+    The caller's objects and settings do not change, except the random generators that the module draws from. If it
+    draws, every engine computes the tasks one after another, so that the same seed gives the same numbers. Gradients
+    are enabled inside, whatever the caller's mode. Under autocast, the plain loop runs under the same autocast.
 
     Args:
         model: its parameters that require gradients are the meta-parameters.
-        loss_fn: what `model` returns for one task and the task's targets to a scalar, a mean over examples.
+        loss_fn: maps what `model` returns for one task, and the targets of that task, to a scalar: a mean over
+            examples.
         support_x, support_y: [T, B, ...], the examples that each task adapts to.
         query_x, query_y: [T, B', ...], the examples that each task is judged by.
         inner_lr: step size of adaptation, at least 0.
         inner_steps: steps of adaptation, at least 1.
-        engine: how it is computed.
+        engine: the implementation; `auto` takes the usual one for the module and the device.
 
     Returns:
         The mean query loss over tasks (a scalar), and its gradient with respect to each parameter by name.
 
     Raises:
-        BadInput: an argument cannot be used, the module or the loss failed (the cause is the error), or the engine
-            asked for cannot compute them.
+        BadInput: an argument cannot be used, the module or the loss raised (its error is the cause), or the chosen
+            engine cannot compute them.
     """
     with torch.inference_mode(False), torch.enable_grad():
         if engine != "auto" and engine not in ENGINES:
@@ -94,7 +95,7 @@ def meta_gradient(
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                found, is_new = Verdict("differs", f"it raised {first_line(error)}"), True
+                found, is_new = Verdict("differs", f"it raised {class_and_message(error)}"), True
         answer = plain()
         if found.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(

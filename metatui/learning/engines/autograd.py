@@ -1,4 +1,4 @@
-"""The plain path: one task after another in ordinary autograd, for any module and any loss."""
+"""The plain engine: one task after another in ordinary autograd, for any module and any loss."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch.autograd import grad
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from metatui.errors import BadInput, MetatuiError, shown
+from metatui.errors import BadInput, MetatuiError, class_and_message, shown
 from metatui.learning.allocation import is_out_of_memory
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
 from metatui.learning.engines.differentiation import Found
@@ -25,9 +25,9 @@ from metatui.learning.inner import InnerLoop, Params
 class AutogradEngine(Engine):
     """Each task on a fresh copy of the module, with second order through the graph of all inner steps.
 
-    Nothing is assumed about the module: state that a forward pass changes starts from the caller's for every task, and
-    random numbers are drawn in the order in which a loop over tasks draws them. Whatever the module, the loss or
-    autograd raises becomes a BadInput with the error as its cause, except running out of memory.
+    Nothing is assumed about the module: for every task, state that a forward pass changes starts from the caller's, and
+    random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd becomes
+    a BadInput with that exception as its cause, unless the device is out of memory.
     """
 
     name = "loop"
@@ -42,12 +42,12 @@ class AutogradEngine(Engine):
         )
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[Found]:
-        """What is found for each task. `outputs` is whatever the module returned."""
+        """Compute each task. `outputs` is whatever the module returned."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> Found:
         model, start = self._start(theta)
-        x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # which the module may change
+        x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # the module may change them
         fast, update, losses = start, inner.start(), []
         for _ in range(inner.steps):
             loss, _ = self._loss(model, fast, x, y, f"the support set of task {t}")
@@ -84,7 +84,7 @@ class AutogradEngine(Engine):
         return predicted
 
     def _start(self, theta: Params) -> tuple[nn.Module, Params]:
-        """A copy of the module for one task, and the leaves of a graph that are its parameters."""
+        """A copy of the module for one task, and its parameters, which are leaves of a new graph."""
         model, start = copied(self.model), _leaves(theta)
         own: Params = {name: p for name, p in model.named_parameters() if name in theta}
         return with_parameters(model, own, start), start
@@ -110,7 +110,7 @@ class AutogradEngine(Engine):
 def copied(model: nn.Module) -> nn.Module:
     """A deep copy of `model`. Raises BadInput where it cannot be copied.
 
-    Tensors that a forward pass left behind, as `torch.nn.utils.weight_norm` does, are copied without their graph.
+    Tensors that a forward pass has stored, as `torch.nn.utils.weight_norm` does, are copied without their graph.
     """
     kept = [value for module in model.modules() for value in (*vars(module).values(), *module._buffers.values())]
     memo = _empty_containers(model)
@@ -122,8 +122,8 @@ def copied(model: nn.Module) -> nn.Module:
 def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `model`, with the parameters `new` in the places of `old`. All other tensors are shared.
 
-    Like torch.func.functional_call, this replaces a parameter where modules have registered it, and not in a list or
-    another attribute. functional_call takes the parameters away after the call, but torch.utils.checkpoint runs parts
+    Like torch.func.functional_call, this replaces parameters only where modules have registered them, not in lists or
+    other attributes. functional_call removes the new parameters after the call, but torch.utils.checkpoint runs parts
     of the forward pass again during the backward pass, and then needs the parameters of that inner step.
     """
     memo = _empty_containers(model)
@@ -155,17 +155,11 @@ class _SharedTensors(TorchFunctionMode):
 
 
 def mean_gradients(found: list[Found]) -> Params:
-    """The mean over tasks."""
+    """The mean gradient over tasks."""
     total = {name: g / len(found) for name, g in found[0].gradients.items()}
     for task in found[1:]:
         total = {name: g + task.gradients[name] / len(found) for name, g in total.items()}
     return total
-
-
-def first_line(error: BaseException) -> str:
-    """The type and the first line of an error's message."""
-    lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__
 
 
 @contextmanager
@@ -177,11 +171,11 @@ def _explained(what: str, remedy: str = "") -> Iterator[None]:
     except Exception as error:
         if is_out_of_memory(error):
             raise
-        raise BadInput(f"{what}: {first_line(error)}{remedy}") from error
+        raise BadInput(f"{what}: {class_and_message(error)}{remedy}") from error
 
 
 def _leaves(params: Params) -> Params:
-    """Copies of the same values as the start of a graph, which the module may change in place."""
+    """Copies of the parameters as leaves of a new graph, which the module may change in place."""
     return {name: p.detach().clone().requires_grad_() for name, p in params.items()}
 
 

@@ -60,8 +60,8 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capturable: ClassVar[bool] = True
-    """Whether a CUDA graph can be made of `meta_gradient`: it never waits for the device, and reads a learning rate
-    that is a tensor on the device."""
+    """Whether `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
+    rate that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
         self.model = model
@@ -107,9 +107,12 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Whether second order goes by Hessian-vector products, which evaluate each inner step twice and so are only
-        right where a forward pass has neither state nor randomness: in plain chains. Left to choose, the graph of the
-        inner steps is kept while it takes no more memory than the query set's, which is there in any case."""
+        """Whether second-order gradients are computed by Hessian-vector products instead of through a stored graph.
+
+        The products evaluate each inner step twice, so they are only right for plain chains, whose forward pass has
+        neither state nor randomness. With `auto`, the graph of the inner steps is stored if it takes no more memory
+        than that of the query set, which is stored in any case.
+        """
         if not self.is_chain:
             return False
         if self.second_order != "auto":

@@ -1,7 +1,7 @@
 """The structure that rewritten layers rely on: a plain chain of known layers.
 
-Rewritten layers compute the same as torch's, but they call no hooks, keep no state, and are only right where nothing
-else reads the layers that they replace. A plain chain guarantees that.
+Rewritten layers compute the same as torch's, but call no hooks and keep no state, and nothing else may read the layers
+that they replace. In a plain chain, this makes no difference.
 """
 
 from __future__ import annotations
@@ -19,13 +19,11 @@ ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyR
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
 LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
 
-HOOKS = (
-    "_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks",
-)  # fmt: skip
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def is_chain(model: nn.Module) -> bool:
-    """Whether `model` is an `nn.Sequential` of known layers, nested or not, that nobody changed.
+    """Whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
 
     Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
     dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
@@ -64,7 +62,7 @@ def has_hooks(model: nn.Module) -> bool:
 
 
 def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    """`module` and, where it is an `nn.Sequential`, all that is in it, repeats included."""
+    """`module` and, if it is an `nn.Sequential`, everything inside it, including repetitions."""
     yield module
     if type(module) is nn.Sequential:
         for child in module:
@@ -76,7 +74,7 @@ def _is_known(layer: nn.Module) -> bool:
     if type(layer) not in LAYERS or set(layer._parameters) != expected:
         return False
     if isinstance(layer, nn.BatchNorm2d):
-        # Statistics of the batch or constants, but no averages that the forward pass updates.
+        # Either statistics of the batch or constants: no averages that the forward pass updates.
         return layer.running_mean is None or not layer.training
     return not layer._buffers and not (isinstance(layer, nn.MaxPool2d) and layer.return_indices)
 

@@ -90,7 +90,7 @@ class _DirectBackward(Function):
 
 
 def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """The convolution of x with w, with its second derivative written out."""
+    """Convolve x with w, by a function whose second derivative is written out."""
     y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
     return y
 

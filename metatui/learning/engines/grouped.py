@@ -1,8 +1,8 @@
 """Convolutions of many tasks at once on CUDA, each with its own kernels, differentiated twice.
 
-Torch makes a grouped convolution of them. The second derivative of a grouped convolution runs one ungrouped convolution
-for each group for one of its terms: hundreds in a meta-step. Written out as in convolution.py, that term is one grouped
-convolution as well.
+torch.vmap turns them into one grouped convolution. For one term of its second derivative, torch runs a separate
+convolution for each group: hundreds in a meta-step. Written out as in convolution.py, that term is a single grouped
+convolution too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from metatui.learning.engines.convolution import Geometry, convolve_directly
 
 
 class _EachTask(Function):
-    """x [B, C, H, W] and w [D, C / groups, ...] of one task to their convolution. Only for use under torch.vmap."""
+    """The convolution of x [B, C, H, W] with w [D, C / groups, ...] for one task. Only for use under torch.vmap."""
 
     @staticmethod
     def forward(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
@@ -27,7 +27,7 @@ class _EachTask(Function):
 
     @staticmethod
     def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
-        pass  # it is differentiated through what `vmap` does
+        pass  # autograd differentiates the operations in `vmap`
 
     @staticmethod
     def vmap(info: Any, in_dims: Any, x: Tensor, w: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
@@ -47,7 +47,7 @@ def _convolve(
     x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
     groups: int = 1,
 ) -> Tensor:  # fmt: skip
-    """As torch.conv2d."""
+    """A replacement for torch.conv2d."""
     functorch: Any = torch._C._functorch
     batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
     if not batched or isinstance(padding, str) or x.dim() != 4:
@@ -58,7 +58,7 @@ def _convolve(
 
 
 class GroupedConvolutions(TorchFunctionMode):
-    """In this context, convolutions under torch.vmap over tasks have their second derivative written out."""
+    """A context in which convolutions under torch.vmap over tasks have a second derivative that is written out."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return (_convolve if func is torch.conv2d else func)(*args, **(kwargs or {}))

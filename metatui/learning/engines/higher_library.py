@@ -26,7 +26,7 @@ class HigherEngine(Engine):
     """Tasks in a Python loop, each adapted by `higher.innerloop_ctx` with SGD."""
 
     name = "higher"
-    capturable = False  # its optimiser reads the learning rate as a number, which a graph would keep for ever
+    capturable = False  # its optimiser reads the learning rate as a number, which a graph would never update
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         # higher reads the meta-parameters out of a module, so it gets one of its own to write them into.

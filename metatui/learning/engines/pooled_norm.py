@@ -67,7 +67,7 @@ class PooledNorm(nn.Module):
 
     def forward(self, y: Tensor) -> Tensor:
         worth_it = y.device.type == "cpu" and y.numel() >= WORTH_IT and torch.is_grad_enabled()
-        # On any other device, the look at γ would wait for the device and break a capture.
+        # On a GPU, reading γ would wait for the device and break a capture.
         if not worth_it or (self.weight < 0).any():
             normed = F.batch_norm(y, None, None, self.weight, self.bias, True, 0.0, self.eps)
             return F.relu(F.max_pool2d(normed, 2))
@@ -95,7 +95,7 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
         names = [name for name, _ in chain.named_children()]
         for at in range(len(names) - 2):
             norm, *others = (chain.get_submodule(name) for name in names[at : at + 3])
-            if not (_normalises(norm) and sorted(map(_kind, others)) == ["pool", "relu"]):
+            if not (takes_batch_statistics(norm) and sorted(map(_kind, others)) == ["pool", "relu"]):
                 continue
             assert isinstance(norm, nn.BatchNorm2d)
             before = chain.get_submodule(names[at - 1]) if at else norm
@@ -108,10 +108,6 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
             if not is_thin(before):
                 setattr(chain, names[at], (CompiledPooledNorm if native_code else PooledNorm)(norm))
     return with_products(model) if native_code else model
-
-
-def _normalises(module: nn.Module) -> bool:
-    return takes_batch_statistics(module)
 
 
 def _kind(module: nn.Module) -> str:

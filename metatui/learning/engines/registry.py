@@ -19,7 +19,7 @@ EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compile
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
     "loop", "native", "batched", "unfolded", "higher",
 )  # fmt: skip
-"""The engines that compute any module. `compiled` is `batched` but for whole meta-steps, of which a graph is made."""
+"""The engines that compute any module. `compiled` is `batched`, with whole meta-steps compiled to one graph."""
 
 
 def make_engine(
@@ -27,11 +27,11 @@ def make_engine(
 ) -> Engine:
     """The engine called `name`, computing on `model`.
 
-    `loop` and `native` compute a module that is not a plain chain by AutogradEngine.
+    `loop` and `native` become an AutogradEngine for a module that is not a plain chain.
 
     Args:
         workers: threads that the loop engine spreads tasks over, whatever its convolutions.
-        second_order: how second-order meta-gradients of plain chains are taken; all else is unrolled.
+        second_order: how second-order meta-gradients of plain chains are computed; those of other modules are unrolled.
 
     Raises:
         BadInput: there is no such engine.

@@ -105,7 +105,7 @@ class ThinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, gamma, beta = self.conv.weight, self.norm.weight, self.norm.bias
         large = len(x) * len(weight) * x.shape[-2] * x.shape[-1] >= WORTH_IT
-        # Only a CPU gains from it. On any other device, the look at γ would wait for the device and break a capture.
+        # Only faster on a CPU. On a GPU, reading γ would also wait for the device and break a capture.
         if x.device.type != "cpu" or not large or x.requires_grad or (gamma < 0).any():
             y = F.conv2d(x, weight, padding=self.conv.padding)
             normed = F.batch_norm(y, None, None, gamma, beta, True, 0.0, self.norm.eps)

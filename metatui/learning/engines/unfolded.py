@@ -38,13 +38,14 @@ class UnfoldedConv2d(nn.Module):
 
 
 Pair = tuple[int, ...]
-"""For height and width."""
+"""Height and width."""
 
 
 def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
-    """The pixels that each output pixel of a convolution sees, as F.unfold does: [..., C, H, W] to [..., C·K, pixels].
+    """Gather the pixels that each output pixel of a convolution sees: [..., C, H, W] to [..., C·K, pixels].
 
-    On CUDA, F.unfold starts a kernel for every image, and so does its derivative. This takes K slices of all images.
+    Equal to F.unfold, which launches a kernel for every image on CUDA, as does its derivative. This takes K slices of
+    all images.
     """
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     reach = [dilation[axis] * (kernel_size[axis] - 1) for axis in (0, 1)]

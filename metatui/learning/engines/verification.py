@@ -1,7 +1,7 @@
-"""Whether an engine computes a caller's module and loss: compared with plain autograd on a few of their own examples.
+"""Verifies that an engine computes a caller's module and loss correctly, on a few of the caller's own examples.
 
-Engines other than the plain path evaluate the module for all tasks at once, on one copy, or with other layers. What
-that does to a module that nobody has seen is found out here, in float64, once for each structure.
+Fast engines evaluate the module for all tasks at once, on a single copy, or with rewritten layers. Whether that is
+right for a given module is checked against plain autograd in float64, once for each structure.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from torch.func import replace_all_batch_norm_modules_
 from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metatui.errors import BadInput
-from metatui.learning.engines.autograd import AutogradEngine, copied, first_line, mean_gradients
+from metatui.errors import BadInput, class_and_message
+from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import Found
 from metatui.learning.engines.registry import EngineName, make_engine
@@ -36,7 +36,7 @@ from metatui.learning.losses import LossFn, as_loss
 TASKS = 2
 STEPS = 2
 EXAMPLES = 32
-"""Support and query examples of a task, where there are more."""
+"""Largest number of support and of query examples of a task."""
 
 AGREEMENT = 1e-8
 """Largest relative error of losses and gradients."""
@@ -50,7 +50,7 @@ class Verdict:
     """Whether an engine may be used. If not, `reason` is a clause that says why."""
 
     kind: Literal["agrees", "differs", "unclear"]
-    """`unclear` where there is no single right answer to compare with: the plain path is used, and nothing is wrong."""
+    """`unclear` where there is no single right answer to compare with: plain autograd is used without a complaint."""
     reason: str = ""
     lasting: bool = True
     """Whether it holds for all data of these shapes."""
@@ -70,7 +70,7 @@ def verdict(
     *,
     first_order: bool,
 ) -> tuple[Verdict, bool]:
-    """Whether the engine called `name` computes `model` and `loss_fn`, and whether this was found out just now."""
+    """Whether the engine called `name` computes `model` and `loss_fn`, and whether this verdict is new."""
     kept: list[object] = []
     key = (
         name, second_order, first_order, min(inner.steps, STEPS), min(len(episodes), TASKS), inner.optimizer,
@@ -81,7 +81,7 @@ def verdict(
         return _verdicts[key][0], False
     found = _verified(name, second_order, model, loss_fn, episodes, inner, first_order)
     if found.lasting:
-        # Objects that the key knows by their identity are kept, so that no other gets the same one.
+        # Objects that are in the key by identity are kept alive, so that no other object gets the same identity.
         _verdicts[key] = found, kept
         if len(_verdicts) > REMEMBERED:
             del _verdicts[next(iter(_verdicts))]
@@ -89,7 +89,7 @@ def verdict(
 
 
 def engine_for(name: EngineName, model: nn.Module, loss_fn: LossFn, second_order: SecondOrder = "auto") -> Engine:
-    """The engine called `name` on a copy of `model` of its own."""
+    """The engine called `name` on its own copy of `model`."""
     return make_engine(name, _without_averages(copied(model)), as_loss(loss_fn), second_order=second_order)
 
 
@@ -117,7 +117,7 @@ def _verified(
                 _plain(model, _own_loss(loss_fn), _few(episodes, convert=False), inner, first_order)
             except Exception:
                 return Verdict("unclear", "the model or loss_fn failed", lasting=False)
-            why = str(error) if isinstance(error, BadInput) else first_line(error)
+            why = str(error) if isinstance(error, BadInput) else class_and_message(error)
             return Verdict("differs", f"it cannot be verified in float64, where {why}")
         if _rng_state(gpus) != before:
             return Verdict("unclear", "random numbers would be drawn in another order than task by task")
@@ -134,9 +134,9 @@ def _verified(
             got = engine.meta_gradient(theta, few, inner, first_order=first_order)
             kept = _same(state, _state(engine.model, theta, few))
         except Exception as error:
-            return Verdict("differs", f"it raised {first_line(error)}")
+            return Verdict("differs", f"it raised {class_and_message(error)}")
         if not kept or _rng_state(gpus) != before:
-            return Verdict("differs", "the forward pass changes state, which must start anew for each task")
+            return Verdict("differs", "the forward pass changes state, which must be reset for each task")
         if not _close(got.loss, losses):
             return Verdict("differs", "its loss differs from plain autograd's")
         if not _close(_flat(got.gradients), gradients):
@@ -163,7 +163,7 @@ def _plain(model: nn.Module, loss_fn: LossFn, few: Episodes, inner: InnerLoop, f
 
 
 def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
-    """A few tasks and examples, in float64 if `convert`, in memory of their own."""
+    """Copies of a few tasks and examples, in float64 if `convert`."""
 
     def pair(x: Tensor, y: Tensor) -> Iterator[Tensor]:
         examples = EXAMPLES if x.shape[1] == y.shape[1] else None
@@ -181,7 +181,7 @@ def _double(loss_fn: LossFn) -> LossFn:
 
 
 def _own_loss(loss_fn: LossFn) -> LossFn:
-    """A loss that is an object is copied, because it may keep state."""
+    """A copy of the loss, which may keep state; the loss itself if it cannot be copied."""
     try:
         return deepcopy(loss_fn)
     except Exception:
@@ -189,8 +189,10 @@ def _own_loss(loss_fn: LossFn) -> LossFn:
 
 
 def _without_averages(model: nn.Module) -> nn.Module:
-    """`model` itself, without the running averages of batch norms in training mode: nothing reads them there, but
-    every forward pass would write to them, which torch.vmap cannot."""
+    """Remove the running averages of batch norms in training mode from `model`, and return it.
+
+    Nothing reads them in training mode, but every forward pass writes to them, which torch.vmap cannot.
+    """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
             replace_all_batch_norm_modules_(module)
@@ -198,7 +200,7 @@ def _without_averages(model: nn.Module) -> nn.Module:
 
 
 def _structure(model: nn.Module, kept: list[object]) -> Hashable:
-    """What tells `model` from a module that may compute otherwise, but for the values of its tensors."""
+    """A key of everything that decides what `model` computes, except the values of its tensors."""
     numbers: dict[int, int] = {}
 
     def tensor(t: Tensor | None) -> Hashable:
@@ -224,7 +226,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
 
 
 def _of(value: Any, kept: list[object]) -> Hashable:
-    """A plain value itself; a function's code if that is all of it; any other object by its identity."""
+    """A key of `value`: a plain value itself, a function's code if it has no other state, else the identity."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:
@@ -240,7 +242,7 @@ def _of(value: Any, kept: list[object]) -> Hashable:
 
 
 def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
-    """Everything that a forward pass may write to: buffers, attributes, parameters, data."""
+    """A snapshot of everything that a forward pass may write to: buffers, attributes, parameters, data."""
     found: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
     for name, module in model.named_modules():
         found.update({(name, key): value for key, value in module._buffers.items()})
@@ -252,7 +254,7 @@ def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable
 
 
 def _loss_state(loss_fn: LossFn) -> dict[Hashable, object]:
-    """What a loss may write to that is its own: its attributes, or the variables that a function closes over."""
+    """A snapshot of the state that a loss may keep: its attributes, or the variables that a function closes over."""
     cells = getattr(loss_fn, "__closure__", None) or ()
     return {i: _snapshot(value) for i, value in enumerate((loss_fn, *(cell.cell_contents for cell in cells)))}
 

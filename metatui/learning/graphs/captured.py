@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metatui.errors import MetatuiError
+from metatui.errors import MetatuiError, class_and_message
 from metatui.learning.allocation import free_unused_memory, is_out_of_memory
 from metatui.learning.engines.base import Engine
 from metatui.learning.episodes import Episodes
@@ -31,7 +31,7 @@ WARM_UP = 3
 """Meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Captures that are kept, those used last: each holds device memory."""
+"""Number of captures kept, the most recently used ones: each holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Runs a function at least once, and returns a function that repeats its work on the same tensors."""
@@ -44,8 +44,8 @@ class CaptureFailed(MetatuiError):
 class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
-    A graph keeps the memory of its intermediate results for ever, and no result of one graph is read after another has
-    begun, so all of them may use the same memory. They have to be captured on the same stream for that.
+    A graph reserves the memory of its intermediate results as long as it exists. No result of one graph is read after
+    another has started, so they can share that memory, which requires that they are captured on the same stream.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -57,7 +57,7 @@ class CudaGraphs:
         """Capture `function` as a CUDA graph, after a few ordinary calls. Returns what replays the graph.
 
         Raises:
-            CaptureFailed: CUDA does not let us capture the function.
+            CaptureFailed: CUDA cannot capture the function.
             RuntimeError: the device is out of memory, see `is_out_of_memory`.
         """
         with torch.cuda.device(self._device):
@@ -66,8 +66,7 @@ class CudaGraphs:
             except Exception as error:  # CUDA and its libraries raise exceptions of any class
                 if is_out_of_memory(error):
                     raise
-                line = (str(error).strip().splitlines() or [""])[0][:200]
-                raise CaptureFailed(f"no CUDA graph could be captured ({type(error).__name__}: {line})") from error
+                raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
 
     def pool(self) -> Any:
         """The handle of the memory pool."""
@@ -75,9 +74,9 @@ class CudaGraphs:
         return self._pool
 
     def release(self) -> None:
-        """Give the pool's memory back to the device. No graph that uses it may be left.
+        """Return the pool's memory to the device. All graphs that use it must have been deleted.
 
-        Torch takes no pool again whose last graph is gone, so later graphs get another one.
+        Torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
         """
         self._pool = None
         free_unused_memory(self._device)
@@ -87,12 +86,12 @@ class CudaGraphs:
         graph, stream = torch.cuda.CUDAGraph(), self._stream
         stream.wait_stream(torch.cuda.current_stream())
         try:
-            # This context puts the caller's stream back, which torch.cuda.graph does not where the capture fails.
+            # This context restores the caller's stream even if the capture fails, unlike torch.cuda.graph.
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     function()
                 torch.cuda.synchronize()
-                free_unused_memory(self._device)  # the pool cannot use what the warm-up left behind
+                free_unused_memory(self._device)  # the pool cannot use what the warm-up has cached
                 with capturing(graph, self.pool()):
                     function()
         finally:  # the warm-up may still write to tensors that the caller is about to restore
@@ -102,23 +101,23 @@ class CudaGraphs:
 
 @contextmanager
 def capturing(graph: torch.cuda.CUDAGraph, pool: Any) -> Iterator[None]:
-    """Capture what is done on the current stream as `graph`, with its memory from `pool`.
+    """Capture the work on the current stream as `graph`, with memory from `pool`.
 
-    Where that fails, by an exception in the context or afterwards, the stream no longer captures and torch's allocator
-    no longer takes memory from the pool. (torch.cuda.graph promises neither; its own error also hides the first one.)
+    If the capture fails, in the context or at its end, it is ended, and torch's allocator stops using the pool.
+    torch.cuda.graph guarantees neither, and its own error hides the first one.
     """
     device = torch.cuda.current_device()
     ended = False
     try:
         graph.capture_begin(pool=pool)
         yield
-        ended = True  # before the call: a capture ends only once, even where its end fails
+        ended = True  # set before the call, because a capture ends only once, even if ending it fails
         graph.capture_end()
     except BaseException:
         with suppress(RuntimeError):
             if not ended:
                 graph.capture_end()
-        # Before 2.12, torch omits this where the end of the capture fails (pytorch#180395). Otherwise it raises.
+        # Before 2.12, torch omits this if ending the capture fails (pytorch#180395). In all other cases it raises.
         with suppress(RuntimeError, AttributeError):
             torch._C._cuda_endAllocateToPool(device, pool)
         graph.reset()
@@ -147,7 +146,7 @@ class CapturedStep:
     ) -> None:
         """
         Args:
-            record: makes the graphs; None captures CUDA graphs.
+            record: creates the graphs; None captures CUDA graphs.
         """
         self._engine = engine
         self._flat = flat
@@ -157,7 +156,7 @@ class CapturedStep:
         self._graphs = CudaGraphs(vector.device)
         self._record = record or self._graphs.record
         self._captures: dict[object, _Capture] = {}
-        """By their kind, the one used last at the end."""
+        """By kind, the most recently used one last."""
         self._rates = torch.zeros(5, dtype=vector.dtype, device=vector.device)
         self._fine = torch.ones((), dtype=torch.bool, device=vector.device)
 
@@ -166,10 +165,10 @@ class CapturedStep:
         return _kind(episodes, algorithm, at_once) in self._captures
 
     def capture(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> None:
-        """Capture meta-steps like this one. Neither the parameters nor the optimiser have moved afterwards.
+        """Capture meta-steps like this one. The parameters and the optimiser are unchanged afterwards.
 
         Raises:
-            CaptureFailed: there is no graph, or a replay of it does not do what was captured.
+            CaptureFailed: no graph could be captured, or its replay does not do what was captured.
             RuntimeError: the device is out of memory, see `is_out_of_memory`.
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
@@ -185,12 +184,12 @@ class CapturedStep:
         try:
             replay = self._record(lambda: self._meta_step(static, algorithm, figures, at_once))
             restore()
-            figures.fill_(-math.inf)  # which no figure ever is
+            figures.fill_(-math.inf)  # a value that no figure has
             replay()
             moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
             _, _, _, norm = figures.tolist()
             if norm == -math.inf or (norm > 0 and not moved):
-                raise CaptureFailed("no CUDA graph could be captured (a replay of it leaves the parameters unmoved)")
+                raise CaptureFailed("no CUDA graph could be captured (its replay does not change the parameters)")
         finally:
             restore()
         self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, figures)
@@ -198,7 +197,7 @@ class CapturedStep:
             del self._captures[oldest]
 
     def release(self) -> None:
-        """Forget all captures, and give their memory back to the device."""
+        """Delete all captures, and return their memory to the device."""
         self._captures.clear()
         self._graphs.release()
 

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from metatui import paths
-from metatui.errors import MetatuiError
+from metatui.errors import MetatuiError, class_and_message
 from metatui.learning.engines import stacked_layers
 from metatui.learning.graphs import functions
 from metatui.learning.graphs.threads import Run
@@ -81,8 +81,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
             made.chmod(0o600)
             made.replace(path)
     except Exception as error:  # the compiler raises whatever its backends raise
-        line = (str(error).strip().splitlines() or [""])[0]
-        raise CompileFailed(f"the compiler failed ({type(error).__name__}: {line[:200]})") from error
+        raise CompileFailed(f"the compiler failed ({class_and_message(error, 200)})") from error
 
 
 def load(path: Path) -> Run:

@@ -62,7 +62,7 @@ class FolderSource(ImageSource):
         self.former_fingerprints = (self._fingerprint_of_names(),)
         self.left_out = (*listing.left_out, *packed.unusable(listing))
         self.repeated = tuple(self._repeated())
-        """Sentences about images that are in several classes."""
+        """Sentences about images that occur in several classes."""
         self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
     def class_count(self, split: Split) -> int:
@@ -91,8 +91,8 @@ class FolderSource(ImageSource):
     def _fingerprint(self) -> str:
         """Digest of what decides the tasks: the classes of each split, and the pixels of their images in order.
 
-        A copy of the folder has the same one, and so has one whose files were touched, stored in another format, or
-        renamed so that their order stays. Another order makes other tasks.
+        It stays the same if the folder is copied, or if files are touched, stored in another lossless format or renamed
+        in the same order. Another order of the files makes other tasks.
         """
         digest = hashlib.sha256(repr(self.input_shape).encode())
         for split in SPLITS:
@@ -103,7 +103,7 @@ class FolderSource(ImageSource):
         return f"pixels {digest.hexdigest()}"
 
     def _fingerprint_of_names(self) -> str:
-        """The fingerprint in checkpoints of earlier versions, which compared the names of files alone."""
+        """The fingerprint in checkpoints of earlier versions, which depends only on the names of files."""
         digest = hashlib.sha256(repr(self.input_shape).encode())
         for split in SPLITS:
             for number in self._splits[split]:
@@ -111,7 +111,7 @@ class FolderSource(ImageSource):
         return digest.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """A sentence about images that are in several splits, and one about those in several classes of a split."""
+        """A sentence about images in several splits, and one about images in several classes of a split."""
         seen: dict[bytes, list[tuple[int, str]]] = {}
         names = [(number, path) for number, paths in enumerate(self._kept) for path in paths]
         for n, named in enumerate(names):
@@ -126,13 +126,13 @@ class FolderSource(ImageSource):
                 repeats.append((path, other))
         if leaks:
             yield (
-                f"{_images(leaks, 'in several splits')}: held-out tasks show what training or another split has shown, "
-                "so their results may be too good. Keep each image in one class"
+                f"{_images(leaks, 'in several splits')}: held-out tasks contain images of another split, so results "
+                "may be too good. Keep each image in one class"
             )
         if repeats:
             yield (
-                f"{_images(repeats, 'in several classes of a split')}: no learner can tell these classes apart by it. "
-                "Keep each image in one class"
+                f"{_images(repeats, 'in several classes of a split')}: no learner can tell these classes apart by "
+                "such an image. Keep each image in one class"
             )
 
 

@@ -53,7 +53,7 @@ class Packed:
     left_out: tuple[tuple[int, str], ...]
     """Numbers of the listing's files that are not among the images, in order, and why."""
     digests: bytes
-    """`DIGEST` bytes for each image, of its pixels."""
+    """A digest of the pixels of each image, `DIGEST` bytes long."""
     sha256: str
     path: Path
     """Where it is packed."""

@@ -75,7 +75,7 @@ def smoothing_span(runs: Sequence[RunFolder]) -> int:
 
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
-    """Return the changes made while `run` trained, without those undone by resuming it from before."""
+    """Return the changes made while `run` trained, without those that a resumption from an earlier step undid."""
     items = (item.planned for item in told(run.changes(), run.journal()) if item.made)
     made = (planned for planned in items if isinstance(planned, PlannedChange))
     return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)
@@ -95,7 +95,7 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
         known = np.isfinite(values).cumsum()[shown]
         if not known[-1]:
             return None
-        # A gap where no value since the point before was finite, as in the app: a run that diverged has no flat tail.
+        # A gap where no value since the last point was finite, as in the app: a diverged run gets no flat tail.
         return tuple(np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan).tolist())
 
     def both(decay: float) -> Averages:

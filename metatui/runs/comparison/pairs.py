@@ -35,7 +35,7 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Of a minus b at inner step `step`, [T]; nan where either diverged.
+    """The differences a minus b at inner step `step`, [T]; nan where either run diverged.
 
     Those of accuracies are formed from counts of right answers: equal ones are then equal to the last bit, as ranking
     them needs.
@@ -67,7 +67,7 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
 
 
 def _mean(run: RunResult, metric: Metric, step: int) -> float:
-    """Over the tasks that did not diverge; nan where most did."""
+    """The mean over the tasks that did not diverge; nan where most did."""
     kept = ~run.values.diverged
     return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
 

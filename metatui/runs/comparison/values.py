@@ -57,7 +57,7 @@ class TaskValues:
 
         from metatui.learning.evaluation import diverged
 
-        # Copied, as torch warns about arrays that nobody may write into.
+        # Copied, because torch warns about read-only arrays.
         lost: NDArray[np.bool_] = diverged(torch.tensor(self.loss), regression=self.accuracy is None).numpy()
         return lost
 
@@ -69,7 +69,7 @@ class Reached:
     iterations: int
     tasks: int
     seconds: float
-    """Spent training, without pauses, validations and checkpoints."""
+    """Training time without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class LiveChange:
 
 @dataclass(frozen=True)
 class Averages:
-    """A training curve smoothed as the app smooths the curves of a single run."""
+    """A training curve, smoothed like the curves of a single run in the app."""
 
     decay: float
     """One of `metatui.smoothing.DECAYS`."""
@@ -156,8 +156,7 @@ class RunResult:
     label: str
     """Short, and of no other run in the comparison."""
     settings: Settings
-    """What the run was trained with, live changes included; its inner learning rate is the one that its best parameters
-    were validated with."""
+    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
     evaluation: Evaluation
     """The adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
@@ -187,10 +186,10 @@ class Pair:
     step: int
     """The inner step compared at."""
     test: PairedTest
-    """Of a minus b, over the tasks on which neither diverged: fractions for accuracy, the loss's own unit for loss."""
+    """Test of a minus b over the tasks on which neither diverged. Accuracies are fractions."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where a task was left out for each
-    that was not."""
+    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where at least half
+    of the tasks were left out."""
     wilcoxon_p_holm: float
     family: int
     """Pairs that were corrected for."""
@@ -215,8 +214,8 @@ class SeedPair:
     metric: Metric
     step: int
     test: WelchTest
-    """Of a minus b, over the means of the runs, each over the tasks on which that run did not diverge. A run that
-    diverged on most tasks is left out."""
+    """Test of a minus b over the means of the runs. A mean is over the tasks on which the run did not diverge. Runs
+    that diverged on most tasks are left out."""
     p_holm: float
     family: int
     verdict: str

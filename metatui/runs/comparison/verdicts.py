@@ -18,7 +18,7 @@ def of_pair(pair: Pair) -> str:
     count = test.tasks + test.left_out
     tasks, lost = f"on the same {count:,} tasks", ""
     if test.left_out:
-        # First, as it is a difference by itself; and the tasks that are left are those that suit both runs.
+        # Said first: it is a difference by itself, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_some(pair.a)} of the same {count:,} tasks and {b} on {_some(pair.b)}"
         if test.tasks < 2 or not test.most_are_there:
             return f"{lost}: the others are too few to compare them"

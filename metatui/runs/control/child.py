@@ -59,7 +59,7 @@ def _opened(connection: socket.socket) -> Session | None:
         os.nice(asked["niceness"])
         with told_of_packing(lambda done, total: _answer(connection, packed=[done, total])):
             session = _session(asked)
-    except KeyboardInterrupt:  # who asked may not want it any more, or does not know of the signal
+    except KeyboardInterrupt:  # sent by the requester, or by somebody else without its knowledge
         _answer(connection, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
         return None
     except MetatuiError as error:

@@ -67,7 +67,7 @@ def _session(request: Mapping[str, Any]) -> Session:
 
 
 def sharing_cores(settings: Settings, runs: int) -> Settings:
-    """`settings` for one of so many runs side by side: where it would take all CPU cores, it takes its share."""
+    """`settings` for one of `runs` simultaneous runs: a share of the CPU cores for a run that would use all of them."""
     if runs == 1 or settings.compute.threads or not settings.is_classification:
         return settings
     return change(settings, {"compute.threads": max(1, physical_cores() // runs)})

@@ -38,7 +38,7 @@ def marks() -> dict[str, str]:
 
 
 def mark(cell: Cell) -> str:
-    """The letter of its engine, small where meta-steps are captured."""
+    """The letter of its engine, lower case where meta-steps are captured."""
     letter = marks()[cell.engine]
     return letter.lower() if cell.captured else letter
 

@@ -18,7 +18,7 @@ NOTES = (
 )
 
 
-GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; else its kernels are launched one by one."
+GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; otherwise many kernel launches."
 
 DOUBT = (
     "Some meta-steps were faster than the floor: the machine was busier when its rates were measured. Measure again "
@@ -35,7 +35,7 @@ def name(work: Work) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """An engine in the table; captured meta-steps stand below its eager ones."""
+    """The name of an engine in the table. The row of captured meta-steps is below that of the eager ones."""
     return "+ graph" if cell.captured else cell.engine
 
 
@@ -72,7 +72,7 @@ def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
 
 
 def graph_note(found: Iterable[Measurement]) -> str:
-    """Explain captured meta-steps where there are some; empty where there are none."""
+    """The explanation of captured meta-steps; empty if there are none."""
     return GRAPH_NOTE if any(each.cell.captured for each in found) else ""
 
 

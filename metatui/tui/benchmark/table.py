@@ -48,7 +48,7 @@ class BenchmarkTable(DataTable[Text]):
         """The row that the cursor was last put on; the user has moved it where it is on another."""
 
     def show(self, cells: Sequence[Cell]) -> None:
-        """Show other cells than before; nothing has been measured yet."""
+        """Replace the cells before anything is measured."""
         if cells != self._cells:
             self._cells, self._lines = cells, _lines(cells)
             if self.columns:
@@ -155,7 +155,7 @@ class BenchmarkTable(DataTable[Text]):
 
 
 def _lines(cells: Sequence[Cell]) -> list[str | Cell]:
-    """What each row is about: a task above its cells, or a cell."""
+    """The rows: each task is followed by its cells."""
     lines: list[str | Cell] = []
     for cell in cells:
         if cell.work.task not in lines:

@@ -49,8 +49,8 @@ class LineChart(RowsWidget):
             y_limits: Exact ends of the y axis; without, round numbers around the values.
             legend: Whether the header names the curves.
             empty: A sentence for a chart without anything to draw: what to do next.
-            marks: Moments to mark by a vertical line.
-            faults: Where a value is not finite: a cross on the x axis.
+            marks: Vertical lines with labels.
+            faults: Positions of values that are not finite, drawn as crosses on the x axis.
         """
         self._picture = Picture(
             tuple(series),

@@ -26,7 +26,7 @@ class Look:
     key: Style
     """Of a key that can be pressed, as the key bar writes it."""
     warning: Style
-    """Style of a value that is not finite."""
+    """Style of values that are not finite."""
 
     @property
     def glyphs(self) -> Glyphs:

@@ -21,7 +21,7 @@ from metatui.tui.charts.rows import Row, block, centred, fitted, merged
 from metatui.tui.charts.series import Mark, Series, placed, thinned
 
 LABEL_ROWS: Final = 3
-"""Rows at the top of a chart in which the label of a mark may stand."""
+"""Rows at the top of a chart that can hold the labels of marks."""
 
 NARROWEST: Final = 8
 """Cells of canvas that a chart gives up its last values and its y labels for."""
@@ -39,7 +39,7 @@ class Picture:
     series: tuple[Series, ...] = ()
     marks: tuple[Mark, ...] = ()
     faults: tuple[float, ...] = ()
-    """Positions at which a value is not finite: crosses on the x axis."""
+    """Positions of values that are not finite, drawn as crosses on the x axis."""
     title: str = ""
     x_label: str = ""
     y_label: str = ""
@@ -99,7 +99,7 @@ def _readings(drawn: Sequence[_Drawn], width: int, look: Look) -> list[Row]:
 
 
 def _last(series: Series) -> float:
-    """The last value, also where it is not finite and so has no place in the chart."""
+    """The last value, even if it is not finite and so not drawn."""
     return next(y for x, y in reversed(series.points) if math.isfinite(x))
 
 
@@ -117,7 +117,7 @@ def _cell(position: float, cells: int, dots_each: int) -> int:
 
 
 def _over(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Blank cells from column `start` on, with the marks behind them."""
+    """Blank cells from column `start` on, with the marks in them."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(at, Segment(" ")) for at in range(start, start + len(blank))])
@@ -225,13 +225,13 @@ class _Plot:
         return _cell(across, self.width, min(2, self._dots)) if 0 <= across <= 1 else None
 
     def _behind(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """The marks in each row by column, to be seen where no curve is."""
+        """The marks in each row by column, which show where there is no curve."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         for column, mark in self._marks:
             style = self._look.colour(mark.colour) if mark.colour else self._look.muted
             for row in rows:
                 row[column] = Segment(self._look.glyphs.dashed, style)
-        for column, mark in reversed(self._marks):  # the newest first, as it explains what is seen now
+        for column, mark in reversed(self._marks):  # the newest first, which explains the current values
             style = self._look.colour(mark.colour) if mark.colour else self._look.muted
             label = self._look.say(mark.label)
             for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False):

@@ -25,12 +25,12 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment at which something changed: a vertical line behind the curves, with its label where there is room."""
+    """A vertical line behind the curves at which something changed, with a label where there is room."""
 
     x: float
     label: str
     colour: str = ""
-    """As of a series; empty for a muted one."""
+    """A colour as for a series; empty for a muted line."""
 
 
 def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:

@@ -31,7 +31,7 @@ class View:
     log: bool = True
     """Of losses only: accuracies always have a linear axis."""
     smoothing: int = 0
-    """0 is the comparison's own, which goes by the length of its runs; then the decays of a single run's curves."""
+    """0 for the smoothing that depends on the length of the runs, then 1 to 3 for the decays in `DECAYS`."""
     metric: Metric | None = None
     """None is the one that decides."""
 

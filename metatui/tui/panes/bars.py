@@ -49,7 +49,7 @@ class TopBar(Widget):
     """What it is doing, or how it ended, the most important first: what there is no room for is left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
-    """Whether its last result is not finite."""
+    """Whether the last result is not finite."""
 
     def watch_warned(self) -> None:
         self._refresh_state()

@@ -16,7 +16,7 @@ from metatui.tui.history import History
 from metatui.tui.monitor import Monitor
 
 CHOICES = (0.0, *DECAYS)
-"""Decays in the order in which the key goes through them."""
+"""Decays in the order in which the key cycles through them."""
 EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
 
 

@@ -115,7 +115,7 @@ def _bar(monitor: Monitor, width: int, look: Look) -> str:
 
 
 def _result(monitor: Monitor) -> str:
-    """The test, or how the validations stand."""
+    """The test result, or the best and the last validation."""
     if monitor.test:
         return f"Test: {result_words(monitor.test, monitor.best)}"
     best, last = monitor.best, monitor.evaluation
@@ -128,7 +128,7 @@ def _result(monitor: Monitor) -> str:
 
 
 def _with_warning(row: str, warned: str, look: Look) -> Row:
-    """`row` with what of it is `warned`, which may go over several rows, in the warning colour."""
+    """`row`, with the part that belongs to `warned` in the warning colour. `warned` may span several rows."""
     if warned and row in warned:
         return [Segment(row, look.warning)]
     before, found, after = row.partition(warned) if warned else (row, "", "")

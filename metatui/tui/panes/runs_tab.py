@@ -36,7 +36,7 @@ LOOK_EVERY = 2.0
 """Seconds between looks at the live runs in the list."""
 
 MOST_LISTED = 500
-"""Rows of the table: filling one with ten thousand takes seconds, in which the app answers no key."""
+"""Largest number of rows: filling a table with ten thousand blocks the app for seconds."""
 
 BESIDE = 3
 """Marked runs, the first ones, whose adaptation is shown beside each other."""
@@ -58,7 +58,7 @@ class RunsTab(Vertical):
         self._all: Sequence[RunSummary] = ()
         self._shown: list[RunSummary] = []
         self._older = 0
-        """Runs that contain the words of the filter, but are not among the newest `MOST_LISTED`."""
+        """Number of runs that match the filter, but are not among the newest `MOST_LISTED`."""
         self._narrow: bool | None = None
         self._reading = asyncio.Lock()
         """One reading at a time, so that the last one to be asked for is the last to be shown."""
@@ -268,7 +268,7 @@ def _again(runs: Sequence[RunSummary]) -> Sequence[RunSummary]:
 
 
 def result(run: RunSummary) -> str:
-    """The metric of the test with its interval, or how the validations stand."""
+    """The metric of the test with its interval, or the best and the last validation."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return standing(run.best, last) if last else "no validation yet"
@@ -280,7 +280,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Whether the test, or the last validation where there is no test, is not finite."""
+    """Whether the test, or without one the last validation, is not finite."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 

@@ -1,4 +1,4 @@
-"""CUDA graphs of whole meta-steps against eager meta-steps."""
+"""CUDA graphs of whole meta-steps compared with eager meta-steps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PLAN = (
     PlannedChange(4, "algorithm.inner_lr", 0.05),
     PlannedChange(5, "algorithm.meta_batch", 2),
 )
-"""Live changes of rates, which need no other graph, and of shapes, which do, there and back."""
+"""Live changes of rates, which keep the graph, and of shapes, which need another one, and back."""
 
 WAVES: dict[str, Scalar] = {"model.hidden": (8, 8), "task.shots": 5, "task.queries": 5}
 STRIDE: dict[str, Scalar] = {**SMALL_IMAGES, "model.downsample": "stride", "model.features": "mean"}
@@ -44,7 +44,7 @@ def small(values: dict[str, Scalar], **changes: Scalar) -> Settings:
         (STRIDE, "unfolded", "fomaml", "unrolled"),
     ],
 )
-def test_captured_runs_say_what_eager_ones_say(
+def test_captured_runs_match_eager_ones(
     values: dict[str, Scalar], engine: str, algorithm: str, second_order: str
 ) -> None:
     settings = small(

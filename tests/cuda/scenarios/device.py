@@ -107,7 +107,7 @@ def test_waits_are_counted_and_refused_in_a_capture(action: object, waits: int) 
     torch.cuda.set_stream(torch.cuda.default_stream())
 
 
-def test_copies_that_nobody_waited_for() -> None:
+def test_copies_without_a_wait_hold_nan() -> None:
     x, pinned = torch.zeros(2, device="cuda"), torch.ones(2).pin_memory()
     x.copy_(pinned, non_blocking=True)
     arriving = x.to("cpu", non_blocking=True)

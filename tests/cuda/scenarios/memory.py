@@ -1,4 +1,4 @@
-"""Memory that runs out in training, captures and evaluation."""
+"""Out of memory in training, captures and evaluation."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
 
 
 def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list[Event]:
-    """What a run says where kernels can fail as soon as it has started."""
+    """The events of a run whose kernels may fail after its start."""
     events = []
     try:
         for event in Trainer(settings).events():
@@ -45,7 +45,7 @@ def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list
 
 @functools.cache
 def undisturbed(meta_batch: int = MANY) -> tuple[list[float], list[float], int, int]:
-    """Losses in training and in the final test, kernels launched one by one, and the most bytes that one allocates."""
+    """Losses in training and the final test, the number of kernels, and the most bytes that one kernel allocates."""
     most, count = 0, 0
 
     def note(name: str, allocated: int) -> None:
@@ -65,7 +65,7 @@ def of_memory(**changes: Scalar) -> Settings:
 
 @pytest.mark.parametrize("graphs", [True, False])
 @pytest.mark.parametrize("error", OUT_OF_MEMORY, ids=lambda error: str(error).split()[1])
-def test_tasks_that_do_not_fit_are_taken_a_few_at_a_time(error: Exception, graphs: bool) -> None:
+def test_tasks_are_split_when_out_of_memory(error: Exception, graphs: bool) -> None:
     expected, test, _, most = undisturbed()
     half = undisturbed(meta_batch=MANY // 2)[3]
     assert half < most
@@ -82,7 +82,7 @@ def test_tasks_that_do_not_fit_are_taken_a_few_at_a_time(error: Exception, graph
 
 
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.4, 0.6, 0.8])
-def test_memory_that_runs_out_once_loses_nothing(share: float) -> None:
+def test_one_out_of_memory_loses_nothing(share: float) -> None:
     expected, test, kernels, _ = undisturbed()
     seen = 0
 
@@ -100,7 +100,7 @@ def test_memory_that_runs_out_once_loses_nothing(share: float) -> None:
     assert final_losses(events) == pytest.approx(test, rel=1e-9)
 
 
-def test_memory_that_runs_out_in_every_capture_leaves_eager_meta_steps() -> None:
+def test_out_of_memory_in_every_capture_falls_back_to_eager() -> None:
     expected, _, _, _ = undisturbed()
 
     def refuse(name: str, allocated: int) -> None:
@@ -112,7 +112,7 @@ def test_memory_that_runs_out_in_every_capture_leaves_eager_meta_steps() -> None
     assert losses(events) == pytest.approx(expected, rel=1e-9)
 
 
-def test_an_evaluation_that_does_not_fit_is_made_in_parts() -> None:
+def test_evaluation_is_split_when_out_of_memory() -> None:
     settings = of_memory(evaluation__test_tasks=12, evaluation__tasks=12)
     expected = final_losses(train(settings))
     half = undisturbed(meta_batch=MANY // 2)[3]
@@ -127,7 +127,7 @@ def test_an_evaluation_that_does_not_fit_is_made_in_parts() -> None:
     assert len(events[-1].views) == VIEWS
 
 
-def test_memory_that_is_never_there_ends_the_run_with_a_sentence() -> None:
+def test_permanent_out_of_memory_ends_the_run() -> None:
     def refuse(name: str, allocated: int) -> None:
         if allocated:
             raise OUT_OF_MEMORY[0]

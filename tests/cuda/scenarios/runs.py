@@ -32,12 +32,12 @@ ALGORITHMS = ("maml", "fomaml", "reptile", "pretrained", "scratch")
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Noise in place of Omniglot, and nothing of the user's own folders."""
+    """Noise instead of Omniglot, and none of the user's own folders."""
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(omniglot, "load", lambda: SimpleNamespace(pixels=pixels))
+        patch.setattr(omniglot, "load", lambda: SimpleNamespace(pixels=pixels, sha256="0"))
         patch.setattr(trainer, "VIEWS", 1)
         patch.setattr(paths, "packed_folders_dir", lambda: cache)
         yield
@@ -66,9 +66,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Sca
         ("sinusoid", "reptile", "higher"),
     ],
 )
-def test_a_run_computes_what_the_cpu_computes(
-    source: str, algorithm: str, engine: str, sources: dict[str, dict[str, Scalar]]
-) -> None:
+def test_runs_match_cpu(source: str, algorithm: str, engine: str, sources: dict[str, dict[str, Scalar]]) -> None:
     settings = short(sources[source], algorithm__name=algorithm, compute__engine=engine, compute__precision="float64")
     simulator.reset()
     events = train(settings)
@@ -103,13 +101,13 @@ def test_engines_for_the_cpu_are_refused(engine: str) -> None:
         Trainer(short(compute__engine=engine))
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_missing_cuda_device_is_refused() -> None:
     with pytest.raises(BadInput, match=r"compute.device is 'cuda:2', but the devices here are cuda:0"):
         Trainer(short(compute__device="cuda:2"))
 
 
 @pytest.mark.parametrize("graphs", [True, False])
-def test_the_second_device_trains_and_the_first_is_not_touched(graphs: bool) -> None:
+def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     settings = short(compute__device="cuda:1", compute__cuda_graphs=graphs, training__iterations=4)
     training = Trainer(settings)
     before = training.algorithm.flat.vector.clone()
@@ -142,9 +140,7 @@ def test_resume_on_another_device_and_back(tmp_path: Path) -> None:
     ("source", "algorithm"),
     [("sinusoid", "maml"), ("omniglot", "fomaml"), ("glyphs", "fomaml"), ("folder", "fomaml")],
 )
-def test_a_captured_meta_step_never_waits_for_the_device(
-    source: str, algorithm: str, sources: dict[str, dict[str, Scalar]]
-) -> None:
+def test_captured_meta_step_never_waits(source: str, algorithm: str, sources: dict[str, dict[str, Scalar]]) -> None:
     settings = short(
         sources[source], algorithm__name=algorithm, training__iterations=3 * SEEN_EVERY, evaluation__every=0
     )
@@ -157,7 +153,7 @@ def test_a_captured_meta_step_never_waits_for_the_device(
     assert waits[1:] == [1, 1], simulator.waits
 
 
-def test_auto_chooses_in_a_cold_process(tmp_path: Path) -> None:
+def test_auto_chooses_in_a_new_process(tmp_path: Path) -> None:
     arguments = ["-m", "metatui", "run", "quick", "--json", "--runs-dir", str(tmp_path)]
     for name, value in {"training.iterations": 2, "evaluation.test_tasks": 2, "compute.device": "cuda"}.items():
         arguments += ["--set", f"{name}={value}"]
@@ -166,5 +162,5 @@ def test_auto_chooses_in_a_cold_process(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["status"] == "finished"
 
 
-def test_a_run_says_once_that_it_is_captured() -> None:
+def test_capture_is_reported_once() -> None:
     assert notes(train(short())) == ["Meta-steps are one CUDA graph each from here on"]

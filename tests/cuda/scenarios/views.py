@@ -1,4 +1,4 @@
-"""What is done with a run that was trained on CUDA: evaluation, explorer, parameter space, comparison, check."""
+"""Everything after training on CUDA: evaluation, explorer, parameter space, comparison, check."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 @pytest.mark.parametrize("kind", ["waves", "images", "images per example"])
-def test_evaluation_says_the_same_on_each_device(kind: str, waves: RunFolder, images: RunFolder) -> None:
+def test_evaluation_is_equal_on_each_device(kind: str, waves: RunFolder, images: RunFolder) -> None:
     run = waves if kind == "waves" else images
     batch_norm = "per_example" if kind == "images per example" else None
     simulator.reset()

@@ -1,4 +1,4 @@
-"""The steps of `tests.gpu`, in the order in which an answer is worth most."""
+"""The steps of `tests.gpu`, the most important first."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from metatui import paths
-from metatui.errors import BadInput
+from metatui.errors import BadInput, class_and_message
 from metatui.learning.algorithms import MetaStep, OnDevice
 from metatui.learning.algorithms.base import Algorithm
 from metatui.learning.benchmark.works import CAPTURED_ENGINES
@@ -20,7 +20,7 @@ from metatui.learning.cuda import cuda_status
 from metatui.learning.devices import available
 from metatui.learning.tasks import make_source
 from metatui.settings import AlgorithmSettings
-from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, first_line, found, judged, skipped
+from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-9
 """Largest relative difference between captured and eager meta-steps in float64."""
@@ -98,7 +98,7 @@ def captures(lab: Lab) -> Iterator[Finding]:
                 try:
                     figures = _captured_against_eager(lab, values)
                 except Exception as error:
-                    yield judged(f"{title}, {name}, {engine}", first_line(error))
+                    yield judged(f"{title}, {name}, {engine}", class_and_message(error, 300))
                     continue
                 worst = max(figures.values())
                 problem = None if worst <= AGREEMENT else f"captured and eager meta-steps differ by {worst:.1e}"

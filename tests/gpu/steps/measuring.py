@@ -1,4 +1,4 @@
-"""Steps that measure: speed, kernels, what a run adds to its meta-steps, and evaluation."""
+"""Steps that measure speed, kernels, the overhead of a run, and evaluation."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import asdict
 
 import torch
 
+from metatui.errors import class_and_message
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.given import set_up_given
 from metatui.learning.benchmark.measuring import measure
@@ -18,7 +19,7 @@ from metatui.learning.events import Failed, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.trainer import SEEN_EVERY
 from metatui.runs.session import Session
-from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, first_line, found, judged, skipped
+from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5
 """Spent on the meta-steps of each figure, after their warm-up."""
@@ -50,7 +51,7 @@ def speed(lab: Lab) -> Iterator[Finding]:
         try:
             took = measure(settings, 0.001 if lab.no_figures else SECONDS, captured=captured)
         except Exception as error:
-            yield judged(name, first_line(error))
+            yield judged(name, class_and_message(error, 300))
             continue
         tried += 1
         if not lab.no_figures:
@@ -62,7 +63,7 @@ def speed(lab: Lab) -> Iterator[Finding]:
 
 
 def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
-    """List work, engine, captured and TF32, the fastest ways first: the time may not be enough for all."""
+    """List work, engine, captured and TF32, the fastest first, in case time runs out."""
     works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
     ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
     for engine in ENGINES[:1] if lab.tiny else ENGINES:

@@ -1,4 +1,4 @@
-"""Steps about whole runs: their numbers, their memory, other devices, and what they survive."""
+"""Steps about whole runs: numbers, memory, several devices, and resumption."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from metatui import paths, presets
-from metatui.errors import SettingsError
+from metatui.errors import SettingsError, class_and_message
 from metatui.knobs import change
 from metatui.learning.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
 from metatui.learning.experiment import set_up
@@ -26,7 +26,7 @@ from metatui.runs.checkpoints import newest_checkpoint
 from metatui.runs.folder import RunFolder
 from metatui.runs.session import Session
 from metatui.settings import Settings
-from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, first_line, found, judged, skipped
+from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-6
 """Largest relative difference between a short run in float64 on the device and on the CPU."""
@@ -99,7 +99,7 @@ def runs(lab: Lab) -> Iterator[Finding]:
                     )
                     apart = _apart(train(settings), reference)
                 except Exception as error:
-                    yield judged(title, first_line(error))
+                    yield judged(title, class_and_message(error, 300))
                     continue
                 problem = None if apart <= AGREEMENT else f"differs from the CPU by {apart:.1e}"
                 yield judged(title, problem, difference=apart)
@@ -107,7 +107,7 @@ def runs(lab: Lab) -> Iterator[Finding]:
 
 
 def _default_run(lab: Lab) -> Finding:
-    """Train the default network in float32 with the engine that `auto` takes, as most users do first."""
+    """Train the default network in float32 with `auto`, like most users."""
     engine, iterations = ("batched", 2) if lab.tiny else ("auto", 12)
     more: Values = {**SHORT, "training.iterations": iterations, "compute.engine": engine}
     settings = lab.settings({**IMAGES, "algorithm.meta_batch": 4}, more)
@@ -118,7 +118,7 @@ def _default_run(lab: Lab) -> Finding:
 
 
 def memory(lab: Lab) -> Iterator[Finding]:
-    """Let a run need more memory than it may have: it survives with fewer tasks at once, and computes the same."""
+    """Give a run too little memory: it must continue with fewer tasks at once, and compute the same."""
     if lab.simulated:
         yield skipped("memory limit", "a simulated device has no memory of its own")
         return
@@ -152,7 +152,7 @@ def memory(lab: Lab) -> Iterator[Finding]:
 
 
 def second(lab: Lab) -> Iterator[Finding]:
-    """Train on the second device as on the first, and go on with the run on the other one."""
+    """Train on the first and the second device, and resume a run on the other one."""
     if reason := lab.no_cuda:
         yield skipped("second device", reason)
         return
@@ -173,7 +173,7 @@ def second(lab: Lab) -> Iterator[Finding]:
 
 
 def auto(lab: Lab) -> Iterator[Finding]:
-    """Find out what `auto` takes in a process that has computed nothing yet and remembers nothing."""
+    """Report the engine that `auto` chooses in a new process without cached measurements."""
     os.environ["XDG_CACHE_HOME"] = str(lab.scratch)
     works = {"waves": WAVES} if lab.tiny else {"waves": WAVES, "images": IMAGES}
     for title, work in works.items():
@@ -189,7 +189,7 @@ def auto(lab: Lab) -> Iterator[Finding]:
 
 
 def resume(lab: Lab) -> Iterator[Finding]:
-    """Kill a run with SIGKILL and resume it: it ends where a run that was left alone ends."""
+    """Kill a run with SIGKILL and resume it: the result must be that of an uninterrupted run."""
     ends = 30 if lab.tiny else 200
     settings = lab.settings(
         WAVES,
@@ -212,7 +212,7 @@ def resume(lab: Lab) -> Iterator[Finding]:
 
 
 def _in_child(work: Callable[[Settings, Path], list[float]], settings: Settings, folder: Path) -> list[float]:
-    """Call `work` in a forked process. Returns what it returns; nothing where the process dies."""
+    """Call `work` in a forked process. Returns its result; an empty list if the process dies."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=lambda: sender.send(work(settings, folder)))

@@ -15,9 +15,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
     `runs` has the adaptation curve of each as lists over `steps`, from step 0; `curves.training` is the smoothed
     training curve and `curves.validation` the metric after the last inner step at each validation, both against
-    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` is the training curve with other smoothing,
-    and `curves.training.changes` are the live changes. Accuracies are fractions, and a difference is that of a minus b.
-    A value that is unknown or not a number is null.
+    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` has the training curve with other
+    smoothing, and `curves.training.changes` the live changes. Accuracies are fractions, and a difference is that of a
+    minus b. A value that is unknown or not a number is null.
     """
     described: dict[str, Any] = finite(
         {

@@ -21,7 +21,7 @@ LEFT, RIGHT, TOP, BOTTOM = 62, 14, 30, 42
 """Room around the axes of a panel."""
 
 MARK_ROWS = 4
-"""Rows that the words of marks take turns in, so that those close together stay apart."""
+"""Rows for the labels of marks, used in turn so that labels of adjacent marks do not overlap."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A moment at which something changed in the series `number`."""
+    """A point on the x axis at which something changed in the series `number`."""
 
     x: float
     words: str
@@ -204,7 +204,7 @@ def _axes(x: Scale, y: Scale, title: str, x_label: str, y_label: str, width: int
 
 
 def _marked(mark: Mark, at: float, baseline: float, width: int, height: int) -> list[str]:
-    """A vertical line with its words beside it, on the side where there is more room."""
+    """A vertical line with its label, on the side with more room."""
     colour, _ = style(mark.number)
     after = at < width / 2
     words = text(at + 4 if after else at - 4, baseline, mark.words, anchor="start" if after else "end", size=SIZE - 2)

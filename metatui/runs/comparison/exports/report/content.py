@@ -133,7 +133,7 @@ def _protocol(comparison: Comparison) -> TextTable:
         "batch norm": protocol.batch_norm,
         "rotations as classes": yes_or_no[protocol.rotations],
         "parameters": "of the best validation, with the inner learning rate of that validation; each task starts from "
-        "them anew",
+        "them",
         "tasks that diverged": "those whose loss after the last inner step is not finite"
         + ("" if comparison.metric == "accuracy" else f", or over {DIVERGED:,.0f} times that before adaptation")
         + "; they are counted, and means, intervals and tests are over the others",
