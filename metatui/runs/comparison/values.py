@@ -57,8 +57,9 @@ class TaskValues:
 
         from metatui.learning.evaluation import diverged
 
-        # Copied, because torch warns about read-only arrays.
-        lost: NDArray[np.bool_] = diverged(torch.tensor(self.loss), regression=self.accuracy is None).numpy()
+        # Copied, because torch warns about read-only arrays; from_numpy ignores the caller's default device.
+        loss = torch.from_numpy(self.loss.copy())
+        lost: NDArray[np.bool_] = diverged(loss, regression=self.accuracy is None).numpy()
         return lost
 
 
