@@ -88,12 +88,13 @@ def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None
     """Copy `tensor` to `device`, converted to `dtype` if one is given.
 
     A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
-    pinned memory until the copy is done.
+    pinned memory until the copy is done. Where the system has no memory to pin, the copy is an ordinary one.
     """
     tensor = tensor.to(dtype=dtype)
     if device.type == "cuda" and tensor.device.type == "cpu":
-        return tensor.pin_memory().to(device, non_blocking=True)
-    return tensor.to(device)
+        with suppress(RuntimeError):
+            tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=tensor.is_pinned())
 
 
 def physical_cores() -> int:

@@ -40,11 +40,12 @@ from metatui.learning.benchmark import (
     with_captured,
 )
 from metatui.learning.benchmark.counting import count
-from metatui.learning.benchmark.measuring import measure
+from metatui.learning.benchmark.measuring import Took, measure
 from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.works import OF_CONVOLUTIONS
 from metatui.learning.episodes import Episodes, Split
 from metatui.learning.tasks.glyphs import GlyphSource
+from metatui.settings import Settings
 
 CPU = torch.device("cpu")
 MACHINE = Machine(
@@ -276,9 +277,17 @@ def test_the_child_answers_with_a_cell() -> None:
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
 
 
-def test_captured_cells_need_cuda() -> None:
-    found = child.answer({**REQUEST, "algorithm": "maml", "captured": True})
-    assert found == {"error": "maml has no CUDA graphs on cpu", "bad_input": False}
+@pytest.mark.parametrize("captured", [False, True])
+def test_captured_cells_are_measured_with_cuda_graphs(captured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[bool] = []
+
+    def measured(settings: Settings, seconds: float) -> Took:
+        asked.append(settings.compute.cuda_graphs)
+        return Took(1.0, None)
+
+    monkeypatch.setattr(child, "measure", measured)
+    assert "error" not in child.answer({**REQUEST, "algorithm": "maml", "captured": captured})
+    assert asked == [captured]
 
 
 def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,7 +295,7 @@ def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) 
     assert nowhere["bad_input"]
     assert "compute.device is 'cuda:999'" in nowhere["error"]
 
-    def broken(*_: object, captured: bool) -> None:
+    def broken(*_: object) -> None:
         raise RuntimeError("no room\n  in line 3")
 
     monkeypatch.setattr(child, "measure", broken)

@@ -30,8 +30,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
         work = Work(request["task"], request["algorithm"], request["inner_steps"])
         # First, because a crash costs the least here, and because it warms up what all engines stand on.
         counts = _counted(work)
-        settings = work.settings(request["engine"], request["device"])
-        took = measure(settings, request["seconds"], captured=request["captured"])
+        settings = work.settings(request["engine"], request["device"], captured=request["captured"])
+        took = measure(settings, request["seconds"])
         return asdict(Measured(took.ms, took.peak_memory_bytes, counts.flops, counts.bytes))
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}

@@ -31,14 +31,13 @@ class Took:
     peak_memory_bytes: int | None
 
 
-def measure(settings: Settings, seconds: float, *, captured: bool = False) -> Took:
-    """Meta-steps of what `settings` describe, for about `seconds` after a warm-up.
+def measure(settings: Settings, seconds: float) -> Took:
+    """Measure meta-steps of what `settings` describe, for about `seconds` after a warm-up.
 
-    Args:
-        captured: measure meta-steps that are one CUDA graph each. Peak memory includes that of the graph.
+    They are captured as CUDA graphs where training would do so. Peak memory then includes that of the graph.
 
     Raises:
-        MetatuiError: where it cannot be computed here, with a sentence that says why.
+        MetatuiError: it cannot be computed here; the sentence says why.
     """
     experiment = set_up_given(settings)
     algorithm, knobs = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
@@ -48,9 +47,7 @@ def measure(settings: Settings, seconds: float, *, captured: bool = False) -> To
         algorithm.graphs.use(experiment.given, knobs)
     tasks = range(knobs.meta_batch)
     peak = Peak(experiment.torch_device)
-    if captured:
-        if algorithm.captures is None:
-            raise MetatuiError(f"{settings.algorithm.name} has no CUDA graphs on {experiment.device.name}")
+    if algorithm.captures:
         algorithm.captures.capture(experiment.given, knobs)
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds

@@ -43,11 +43,18 @@ class Work:
     algorithm: str
     inner_steps: int
 
-    def settings(self, engine: str, device: str = "auto") -> Settings:
-        """The experiment whose meta-step this is. Raises SettingsError where the engine cannot compute it."""
+    def settings(self, engine: str, device: str = "auto", *, captured: bool = False) -> Settings:
+        """Return the experiment whose meta-step this is.
+
+        Args:
+            captured: whether meta-steps are CUDA graphs where the device has them.
+
+        Raises:
+            SettingsError: the engine cannot compute it.
+        """
         named: Mapping[str, Scalar] = {
             "algorithm.name": self.algorithm, "algorithm.inner_steps": self.inner_steps,
-            "compute.engine": engine, "compute.device": device,
+            "compute.engine": engine, "compute.device": device, "compute.cuda_graphs": captured,
         }  # fmt: skip
         return change(Settings(), {**_TASKS[self.task], **named})
 

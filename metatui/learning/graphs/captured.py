@@ -69,8 +69,10 @@ class CudaGraphs:
                 raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
 
     def pool(self) -> Any:
-        """The handle of the memory pool."""
-        self._pool = self._pool or torch.cuda.graph_pool_handle()
+        """The handle of the memory pool; None, for a pool of each graph's own, where torch was built without CUDA."""
+        if self._pool is None:
+            with suppress(RuntimeError):
+                self._pool = torch.cuda.graph_pool_handle()
         return self._pool
 
     def release(self) -> None:
@@ -90,9 +92,7 @@ class CudaGraphs:
             with torch.cuda.stream(stream):
                 for _ in range(WARM_UP):
                     function()
-                torch.cuda.synchronize()
-                free_unused_memory(self._device)  # the pool cannot use what the warm-up has cached
-                with capturing(graph, self.pool()):
+                with capturing(graph, self.pool(), stream):
                     function()
         finally:  # the warm-up may still write to tensors that the caller is about to restore
             torch.cuda.current_stream().wait_stream(stream)
@@ -100,27 +100,27 @@ class CudaGraphs:
 
 
 @contextmanager
-def capturing(graph: torch.cuda.CUDAGraph, pool: Any) -> Iterator[None]:
-    """Capture the work on the current stream as `graph`, with memory from `pool`.
+def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
+    """Capture the work on `stream` as `graph`, with memory from `pool`.
 
-    If the capture fails, in the context or at its end, it is ended, and torch's allocator stops using the pool.
-    torch.cuda.graph guarantees neither, and its own error hides the first one.
+    If the capture fails, torch's allocator stops using the pool and the first error is raised, which torch.cuda.graph
+    hides behind its own.
     """
-    device = torch.cuda.current_device()
-    ended = False
+    first: BaseException | None = None
     try:
-        graph.capture_begin(pool=pool)
-        yield
-        ended = True  # set before the call, because a capture ends only once, even if ending it fails
-        graph.capture_end()
-    except BaseException:
-        with suppress(RuntimeError):
-            if not ended:
-                graph.capture_end()
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            try:
+                yield
+            except BaseException as error:
+                first = error
+                raise
+    except BaseException as error:
         # Before 2.12, torch omits this if ending the capture fails (pytorch#180395). In all other cases it raises.
-        with suppress(RuntimeError, AttributeError):
-            torch._C._cuda_endAllocateToPool(device, pool)
+        with suppress(RuntimeError, AttributeError, TypeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
         graph.reset()
+        if first not in (None, error):
+            raise first from error
         raise
 
 

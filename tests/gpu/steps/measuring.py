@@ -18,6 +18,7 @@ from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Failed, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.trainer import SEEN_EVERY
+from metatui.settings import Scalar
 from metatui.runs.session import Session
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
@@ -47,9 +48,10 @@ def speed(lab: Lab) -> Iterator[Finding]:
         if lab.seconds_left() <= 0:
             yield skipped(name, "no time was left for it")
             continue
-        settings = lab.settings(WORKS[title], {"compute.engine": engine, "compute.tf32": tf32})
+        more: dict[str, Scalar] = {"compute.engine": engine, "compute.tf32": tf32, "compute.cuda_graphs": captured}
+        settings = lab.settings(WORKS[title], more)
         try:
-            took = measure(settings, 0.001 if lab.no_figures else SECONDS, captured=captured)
+            took = measure(settings, 0.001 if lab.no_figures else SECONDS)
         except Exception as error:
             yield judged(name, class_and_message(error, 300))
             continue
@@ -144,7 +146,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
         else:
             (a, began), (b, ended) = firsts[0], firsts[-1]
             run_ms = 1000 * (ended - began) / (b - a)
-            bare = measure(settings, SECONDS, captured=lab.on_cuda)
+            bare = measure(settings, SECONDS)
             yield found(title, run_ms=run_ms, bare_ms=bare.ms, overhead=run_ms / bare.ms - 1)
 
 
