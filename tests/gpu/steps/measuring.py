@@ -18,8 +18,8 @@ from metatui.learning.evaluation import evaluate
 from metatui.learning.events import Failed, Progress, Stop
 from metatui.learning.experiment import set_up
 from metatui.learning.trainer import SEEN_EVERY
-from metatui.settings import Scalar
 from metatui.runs.session import Session
+from metatui.settings import Scalar
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5
