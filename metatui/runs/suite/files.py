@@ -41,16 +41,21 @@ def names() -> list[str]:
 
 def bundled() -> list[Suite]:
     """The suites that come with metatui, by name."""
-    return [read(path) for path in toml_files(bundled_dir())]
+    return [read(path) for path in _files(bundled_dir())]
 
 
 def user() -> list[Suite]:
     """The user's own suites that can be read, by name; `problems` says what is wrong with the others."""
     found = []
-    for path in toml_files(user_dir()):
+    for path in _files(user_dir()):
         with suppress(BadInput):
             found.append(read(path))
     return found
+
+
+def _files(folder: Path) -> list[Path]:
+    """The TOML files in `folder`, by name."""
+    return sorted(toml_files(folder), key=lambda path: path.stem)
 
 
 def problems() -> list[str]:
