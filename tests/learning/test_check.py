@@ -39,6 +39,14 @@ def test_full_size_networks_use_layers_for_large_inputs() -> None:
         assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT
 
 
+@pytest.fixture
+def perceptron_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Check the smallest network alone, where a fault of an engine shows as well."""
+    first, *_ = check.cases(torch.device("cpu"))
+    monkeypatch.setattr(check, "cases", lambda device: [first])
+
+
+@pytest.mark.usefixtures("perceptron_only")
 @pytest.mark.parametrize("engine", [LoopEngine, BatchedEngine])
 def test_first_order_passed_off_as_second_is_found_out(
     engine: type[LoopEngine | BatchedEngine], monkeypatch: pytest.MonkeyPatch
@@ -49,6 +57,7 @@ def test_first_order_passed_off_as_second_is_found_out(
     assert ("maml", "finite differences") in failed
 
 
+@pytest.mark.usefixtures("perceptron_only")
 def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
     real = BatchedEngine.meta_gradient
 
@@ -61,6 +70,7 @@ def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.
     assert ("batched", "higher") in failed
 
 
+@pytest.mark.usefixtures("perceptron_only")
 @pytest.mark.parametrize("wrong", [float("nan"), 0.0])
 def test_gradients_of_nothing_are_found_out(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
     real = BatchedEngine.meta_gradient
