@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 import torch
 
 from tests.random_modules.case import make_case
-from tests.random_modules.judge import ENGINES, EngineChoice, Kind, Verdict, judge
+from tests.random_modules.judge import ENGINES, EngineChoice, Kind, Verdict, judge, reference
 
 COLUMNS: tuple[Kind, ...] = (
     "agrees", "refused", "unchecked", "wrong", "refused without need", "raw error", "changed", "crashed",
@@ -72,9 +72,19 @@ def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[
         except EOFError:
             process.join()
             engine, first_order = engines[done % len(engines)], done >= len(engines)
-            yield Verdict(seeds[0], engine, first_order, "crashed", f"exit code {process.exitcode}"), words
+            crashes = context.Process(target=_reference, args=(seeds[0], first_order))
+            crashes.start()
+            crashes.join()
+            kind: Kind = "unchecked" if crashes.exitcode else "crashed"
+            detail = f"exit code {process.exitcode}{', and plain autograd crashes too' if crashes.exitcode else ''}"
+            yield Verdict(seeds[0], engine, first_order, kind, detail), words
             seeds = seeds[1:]
         process.join()
+
+
+def _reference(seed: int, first_order: bool) -> None:
+    torch.set_num_threads(1)
+    reference(make_case(seed), first_order)
 
 
 def _judge_all(seeds: range, engines: tuple[EngineChoice, ...], sender: Connection) -> None:

@@ -33,7 +33,8 @@ STEP = 1e-6
 
 Kind = Literal["agrees", "refused", "unchecked", "wrong", "refused without need", "raw error", "changed", "crashed"]
 GOOD: tuple[Kind, ...] = ("agrees", "refused", "unchecked")
-"""`unchecked`: plain autograd raises too, or an engine draws in another order where no finite difference applies."""
+"""`unchecked`: plain autograd raises or crashes too, or an engine draws in another order where no finite difference
+applies."""
 
 
 @dataclass(frozen=True)
