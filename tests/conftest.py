@@ -24,8 +24,8 @@ hypothesis.settings.load_profile("metatui")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: much of the time, a test waits for a program that it has started."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: much of the time, a test waits for a program that it has started."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -67,19 +67,28 @@ def test_moved_converts_once() -> None:
     assert torch.equal(moved(values, torch.device("cpu"), torch.float32), values.float())
 
 
-def test_moved_pins_memory_for_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
-    pinned, copied = [], []
+@pytest.mark.parametrize("can_pin", [True, False])
+def test_moved_pins_memory_for_cuda(can_pin: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    copied: list[tuple[object, ...]] = []
 
-    def pin_memory(self: torch.Tensor) -> torch.Tensor:
-        pinned.append(self.dtype)
-        return self.clone().as_subclass(Pinned)
+    class Source(torch.Tensor):
+        def pin_memory(self, device: object = None) -> torch.Tensor:
+            if not can_pin:
+                raise RuntimeError("no memory to pin")
+            return Pinned(self)
 
-    class Pinned(torch.Tensor):
         def to(self, *arguments: object, **options: object) -> torch.Tensor:
-            copied.append((arguments, options))
+            copied.append((type(self), arguments, options))
             return self
 
-    monkeypatch.setattr(torch.Tensor, "pin_memory", pin_memory)
-    moved(torch.zeros(2, dtype=torch.float64), torch.device("cuda:1"), torch.float32)
-    assert pinned == [torch.float32]
-    assert copied == [((torch.device("cuda:1"),), {"non_blocking": True})]
+    class Pinned(Source):
+        def is_pinned(self, device: object = None) -> bool:
+            return True
+
+    device = torch.device("cuda:1")
+    moved(Source(torch.zeros(2)), device, torch.float32)
+    kind = Pinned if can_pin else Source
+    assert copied == [
+        (Source, (), {"dtype": torch.float32}),
+        (kind, (device,), {"non_blocking": can_pin}),
+    ]

@@ -89,6 +89,7 @@ def test_check(monkeypatch: pytest.MonkeyPatch) -> None:
     # One network and one direction: the whole command computes hundreds of thousands of small operations.
     monkeypatch.setattr(check, "DIRECTIONS", 1)
     monkeypatch.setattr(check, "cases", lambda device: every(device)[:1])
+    monkeypatch.setattr(check, "full_size_cases", lambda device: [])
     simulator.reset()
     results = list(check.run_checks("cuda:1"))
     assert results
