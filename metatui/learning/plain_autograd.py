@@ -57,12 +57,18 @@ def plain_meta_gradient(
 def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `module`, with the parameters `new` in place of `old`. All other tensors are shared.
 
+    Like functional_call, this replaces a parameter where modules have registered it, and not in a list or attribute.
     torch.func.functional_call is not enough: it removes the parameters after the call, but torch.utils.checkpoint
     runs parts of the forward pass again during the backward pass and then needs the parameters of that inner step.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in _tensors(module)}
-    memo.update({id(p): new[name] for name, p in old.items()})
-    return deepcopy(module, memo)
+    copy = deepcopy(module, memo)
+    names = {id(p): name for name, p in old.items()}
+    for part in copy.modules():
+        for key, p in part._parameters.items():
+            if id(p) in names:
+                part._parameters[key] = new[names[id(p)]]  # type: ignore[assignment]
+    return copy
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

@@ -19,8 +19,10 @@ from torch.func import functional_call
 from metatui.errors import BadInput
 from metatui.learning.engines import ENGINES, EngineName, meta_gradient, verification
 from metatui.learning.engines.chain import is_chain
+from metatui.learning.episodes import Episodes
 from metatui.learning.inner import Params
 from metatui.learning.losses import LossFn
+from metatui.learning.plain_autograd import plain_meta_gradient
 
 EngineChoice = Literal["auto", "batched", "unfolded", "loop", "native", "higher"]
 Data = tuple[Tensor, Tensor, Tensor, Tensor]
@@ -268,3 +270,33 @@ def test_scripted_modules_are_refused() -> None:
     model = torch.jit.script(perceptron())
     with pytest.raises(BadInput, match="Jitted"):
         meta_gradient(model, F.mse_loss, *points(), inner_lr=0.1, inner_steps=2)
+
+
+class ListedParameter(nn.Module):
+    """A module that reads its parameter by name and from a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(4, 1, dtype=torch.float64))
+        self.listed = [self.weight]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(x @ self.listed[0]) + x @ self.weight
+
+
+@pytest.mark.parametrize("engine", ["auto", "loop"])
+def test_parameters_in_lists_are_constant(engine: Literal["auto", "loop"]) -> None:
+    torch.manual_seed(0)
+    model = ListedParameter()
+    x, y = torch.randn(2, 5, 4, dtype=torch.float64), torch.randn(2, 5, 1, dtype=torch.float64)
+    loss, gradients = meta_gradient(model, F.mse_loss, x, y, x, y, inner_lr=0.1, inner_steps=2, engine=engine)
+    expected, by_autograd = plain_meta_gradient(model, F.mse_loss, Episodes(x, y, x, y), 0.1, 2, first_order=False)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradients, by_autograd)
+    constant = model.weight.detach()
+    fast = [model.weight.detach().clone().requires_grad_()] * 2
+    for _ in range(2):
+        losses = [F.mse_loss(torch.tanh(x[t] @ constant) + x[t] @ fast[t], y[t]) for t in range(2)]
+        fast = [w - 0.1 * torch.autograd.grad(each, w)[0] for w, each in zip(fast, losses, strict=True)]
+    final = [F.mse_loss(torch.tanh(x[t] @ constant) + x[t] @ fast[t], y[t]) for t in range(2)]
+    torch.testing.assert_close(loss, torch.stack(final).mean().detach())
