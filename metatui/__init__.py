@@ -16,13 +16,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from metatui.errors import BadInput, MetatuiError, SettingsError
-    from metatui.learning.engines import meta_gradient
-    from metatui.presets import Preset
-    from metatui.presets import load as load_preset
-    from metatui.runs.comparison import compare
-    from metatui.runs.library import Result, evaluate, train
-    from metatui.settings import Settings
+    from metatui.config.presets import Preset
+    from metatui.config.presets import load as load_preset
+    from metatui.config.settings import Settings
+    from metatui.learning.engines.any_module import meta_gradient
+    from metatui.runs.analysis.comparison import compare
+    from metatui.runs.api import Result, evaluate, train
+    from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 __version__ = "0.1.0"
 
@@ -42,17 +42,17 @@ __all__ = [
 ]
 
 _WHERE = {
-    "BadInput": ("metatui.errors", "BadInput"),
-    "MetatuiError": ("metatui.errors", "MetatuiError"),
-    "Preset": ("metatui.presets", "Preset"),
-    "Result": ("metatui.runs.library", "Result"),
-    "Settings": ("metatui.settings", "Settings"),
-    "SettingsError": ("metatui.errors", "SettingsError"),
-    "compare": ("metatui.runs.comparison", "compare"),
-    "evaluate": ("metatui.runs.library", "evaluate"),
-    "load_preset": ("metatui.presets", "load"),
-    "meta_gradient": ("metatui.learning.engines", "meta_gradient"),
-    "train": ("metatui.runs.library", "train"),
+    "BadInput": ("metatui.utils.errors", "BadInput"),
+    "MetatuiError": ("metatui.utils.errors", "MetatuiError"),
+    "Preset": ("metatui.config.presets", "Preset"),
+    "Result": ("metatui.runs.api", "Result"),
+    "Settings": ("metatui.config.settings", "Settings"),
+    "SettingsError": ("metatui.utils.errors", "SettingsError"),
+    "compare": ("metatui.runs.analysis.comparison", "compare"),
+    "evaluate": ("metatui.runs.api", "evaluate"),
+    "load_preset": ("metatui.config.presets", "load"),
+    "meta_gradient": ("metatui.learning.engines.any_module", "meta_gradient"),
+    "train": ("metatui.runs.api", "train"),
 }
 
 

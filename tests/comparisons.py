@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from metatui.knobs import change, parse
-from metatui.learning.events import Curve, Evaluation
-from metatui.learning.statistics import mean_ci95
-from metatui.runs.comparison import Costs, RunResult, TaskValues, ValidationCurve
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change, parse
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Curve, Evaluation
+from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.runs.analysis.comparison import Costs, RunResult, TaskValues, ValidationCurve
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.run_folder import RunFolder
 
 SINUSOID = parse(
     {

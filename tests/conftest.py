@@ -11,7 +11,7 @@ import hypothesis
 import pytest
 
 if TYPE_CHECKING:
-    from metatui.learning.choosing import Measured
+    from metatui.learning.engines.autotune import Measured
 
 # Tests run side by side, so each keeps to one core; torch reads this when it is first imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -39,16 +39,18 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(autouse=True)
 def engines_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
     """`compute.engine = "auto"` finds the usual engine the faster one, whatever else this machine is doing."""
-    monkeypatch.setattr("metatui.learning.choosing._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0)
-    monkeypatch.setattr("metatui.learning.choosing.WORTH_COMPILING", float("inf"))
-    monkeypatch.setattr("metatui.learning.choosing._read", dict)
-    monkeypatch.setattr("metatui.learning.choosing.Measured.add", _remember)
+    monkeypatch.setattr(
+        "metatui.learning.engines.autotune._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0
+    )
+    monkeypatch.setattr("metatui.learning.engines.autotune.WORTH_COMPILING", float("inf"))
+    monkeypatch.setattr("metatui.learning.engines.autotune._read", dict)
+    monkeypatch.setattr("metatui.learning.engines.autotune.Measured.add", _remember)
 
 
 @pytest.fixture(autouse=True)
 def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Keep summaries of runs with the test, not in the user's cache."""
-    monkeypatch.setattr("metatui.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
+    monkeypatch.setattr("metatui.utils.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
 
 
 def _remember(measured: Measured, engine: str, ms: float) -> None:

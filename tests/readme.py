@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from metatui import presets
-from metatui.knobs import KNOBS, text_of
+from metatui.config import presets
+from metatui.config.fields import KNOBS, text_of
 from tests.benchmarks import finn_table, memory, product, report
 
 README = Path(__file__).parent.parent / "README.md"

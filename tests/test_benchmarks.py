@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 import torch
 
-from metatui import paths
-from metatui.learning.tasks.omniglot_data import packed
-from metatui.learning.tasks.omniglot_layout import DRAWINGS, characters
-from metatui.presets import load
-from metatui.settings import Scalar
+from metatui.config.presets import load
+from metatui.config.settings import Scalar
+from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.packed_file import packed
+from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing
 from tests.benchmarks.report import figure

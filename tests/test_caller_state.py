@@ -12,15 +12,15 @@ import pytest
 import torch
 
 import metatui
-from metatui.knobs import change
+from metatui.config.fields import change
+from metatui.config.settings import Settings
 from metatui.learning import torch_state
 from metatui.learning.torch_state import TorchState, isolated
-from metatui.runs import exploring as exploring_module
-from metatui.runs.comparison import compare, measuring
-from metatui.runs.exploring import exploring
-from metatui.runs.folder import RunFolder
-from metatui.runs.parameters import walking
-from metatui.settings import Settings
+from metatui.runs.analysis import explore as exploring_module
+from metatui.runs.analysis.comparison import compare, task_metrics
+from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.storage.run_folder import RunFolder
 
 TINY = change(
     Settings(),
@@ -95,7 +95,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
 
 def numbers(run: RunFolder) -> list[object]:
     """Everything that the library computes from a saved run, without caches."""
-    measuring._known.clear()
+    task_metrics._known.clear()
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)
     comparison = compare(run, tasks=3)

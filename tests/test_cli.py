@@ -16,15 +16,17 @@ import pytest
 from rich.console import Console
 
 import metatui
-from metatui import paths
-from metatui.cli import main, progress
-from metatui.errors import MetatuiError
-from metatui.files import WriteRefused
-from metatui.learning import awkward
-from metatui.learning import check as checks
-from metatui.runs import session, writer
-from metatui.runs.checkpoints import save_checkpoint
-from metatui.runs.store import RunStore
+from metatui.cli import main
+from metatui.cli.console import progress
+from metatui.learning.checks import awkward
+from metatui.learning.checks import check as checks
+from metatui.runs.execution import session
+from metatui.runs.storage import writer
+from metatui.runs.storage.checkpoints import save_checkpoint
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError
+from metatui.utils.files import WriteRefused
 
 SMALL = [
     "--set", "training.iterations=20", "--set", "evaluation.every=10", "--set", "evaluation.tasks=5",

@@ -14,12 +14,13 @@ import tomlkit
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from metatui import paths, presets
 from metatui.cli import main
-from metatui.errors import SettingsError
-from metatui.knobs import KNOBS, Knob, change
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config import presets
+from metatui.config.fields import KNOBS, Knob, change
+from metatui.config.settings import Settings
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from metatui.utils.errors import SettingsError
 
 text = st.text(st.characters(), max_size=30)
 """Any text, control characters, lone surrogates and markup included."""

@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 import pytest
 from rich.console import Console
 
-from metatui import paths
-from metatui.cli import bench, bench_table, main
-from metatui.errors import BadInput
+from metatui.cli import main
+from metatui.cli.commands import bench
+from metatui.cli.console import bench_table
 from metatui.learning.benchmark import (
     Cell,
     Machine,
@@ -31,8 +31,10 @@ from metatui.learning.benchmark import (
     cells,
     with_captured,
 )
-from metatui.tui.benchmark import plot, rows
-from metatui.tui.symbols import GLYPHS, Symbols
+from metatui.tui.screens.benchmark import plot, rows
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",

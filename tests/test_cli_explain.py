@@ -7,8 +7,8 @@ import json
 import pytest
 
 from metatui.cli import main
+from metatui.config.settings import Settings
 from metatui.learning.explanations import explanation
-from metatui.settings import Settings
 
 
 def test_it_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 from metatui.cli.main import main
-from metatui.learning.events import Progress
-from metatui.runs import metrics
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import JournalWriter
-from metatui.runs.metrics import MetricsWriter
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config.settings import Settings
+from metatui.events import Progress
+from metatui.runs.storage import metrics
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.metrics import MetricsWriter
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
 
 STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
 HEADER = "iteration,meta_loss,accuracy,support_loss,grad_norm,outer_lr,tasks_seen,seconds\n"

@@ -13,13 +13,13 @@ import torch
 from scipy import stats
 
 import metatui
-from metatui.errors import BadInput
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import Experiment
-from metatui.runs.comparison import Comparing, compare, comparing, measuring
-from metatui.runs.evaluating import evaluate
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.training.experiment import Experiment
+from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import BadInput
 from tests.comparisons import GLYPHS, train
 
 
@@ -50,7 +50,7 @@ def scratch(store: Path) -> RunFolder:
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a new process."""
-    measuring._known.clear()
+    task_metrics._known.clear()
 
 
 @pytest.fixture
@@ -166,10 +166,10 @@ def test_what_was_measured_is_remembered_until_the_run_goes_on(
 def test_no_more_is_remembered_than_there_is_room_for(
     maml: RunFolder, forgotten: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(measuring, "REMEMBERED", 2)
+    monkeypatch.setattr(task_metrics, "REMEMBERED", 2)
     for tasks in (2, 3, 4):
         compare(maml, tasks=tasks)
-    assert [evaluation.tasks for evaluation, _ in measuring._known.values()] == [3, 4]
+    assert [evaluation.tasks for evaluation, _ in task_metrics._known.values()] == [3, 4]
 
 
 def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
@@ -184,7 +184,7 @@ def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile
     next(working)
     next(working)
     working.close()
-    assert len(measuring._known) == 2, "what was not measured whole is not remembered"
+    assert len(task_metrics._known) == 2, "what was not measured whole is not remembered"
 
 
 def test_the_target_is_that_of_validations(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:

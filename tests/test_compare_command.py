@@ -15,17 +15,17 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from metatui import paths
-from metatui.cli import compare as command
 from metatui.cli import main
-from metatui.errors import BadInput
-from metatui.runs.comparison import Comparison, compare
-from metatui.runs.comparison.exports import EXPORTS, export
-from metatui.runs.comparison.exports.plot import Scale, Series, label, lines, scale_of
-from metatui.runs.comparison.exports.svg import panels
-from metatui.runs.comparison.tables import tables
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
+from metatui.cli.commands import compare as command
+from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.comparison.tables import tables
+from metatui.runs.analysis.exports import EXPORTS, export
+from metatui.runs.analysis.exports.svg import panels
+from metatui.runs.analysis.exports.svg_plot import Scale, Series, label, lines, scale_of
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.comparisons import GLYPHS, train
 
 RUN_KEYS = {

@@ -10,17 +10,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.numbers import interval
-from metatui.runs.comparison.cautions import cautions
-from metatui.runs.comparison.labels import labels
-from metatui.runs.comparison.pairs import pairs, seed_pairs
-from metatui.runs.comparison.protocol import Agreement, agree, listed
-from metatui.runs.comparison.values import Costs, RunResult
-from metatui.runs.comparison.words import memory, points, probability, seconds
-from metatui.runs.folder import RunFolder
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change
+from metatui.config.settings import Scalar, Settings
+from metatui.runs.analysis.comparison.formatting import memory, points, probability, seconds
+from metatui.runs.analysis.comparison.labels import labels
+from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
+from metatui.runs.analysis.comparison.shared_protocol import Agreement, agree, listed
+from metatui.runs.analysis.comparison.values import Costs, RunResult
+from metatui.runs.analysis.comparison.warnings import cautions
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import BadInput
+from metatui.utils.numbers import interval
 from tests.comparisons import SINUSOID, result
 
 OMNIGLOT = change(Settings(), {"task.source": "omniglot", "task.shots": 1, "task.queries": 5})

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from metatui.errors import MetatuiError
-from metatui.knobs import change
-from metatui.learning import events
-from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
-from metatui.runs import writer
-from metatui.runs.control import LiveRun
-from metatui.runs.control.sockets import socket_path
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
-from metatui.settings import Settings
+from metatui import events
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.runs.execution.control import LiveRun
+from metatui.runs.execution.control.sockets import socket_path
+from metatui.runs.execution.session import Session
+from metatui.runs.storage import writer
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import MetatuiError
 
 ENDLESS = change(
     Settings(),

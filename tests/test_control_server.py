@@ -13,18 +13,18 @@ from typing import Any
 
 import pytest
 
-from metatui.errors import BadInput
-from metatui.learning import events
-from metatui.learning.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
-from metatui.runs.control import live, sockets, viewer
-from metatui.runs.control.live import LiveRun
-from metatui.runs.control.messages import LONGEST_COMMAND, read_report, report
-from metatui.runs.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
-from metatui.runs.control.sockets import listen, socket_path
-from metatui.runs.folder import RunFolder
-from metatui.runs.lock import RunLock
-from metatui.runs.outcome import Outcome
-from metatui.settings import Settings
+from metatui import events
+from metatui.config.settings import Settings
+from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
+from metatui.runs.execution.control import client, connection, sockets
+from metatui.runs.execution.control.client import LiveRun
+from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
+from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
+from metatui.runs.execution.control.sockets import listen, socket_path
+from metatui.runs.execution.run_state import Outcome
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import BadInput
 
 STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
 
@@ -282,7 +282,7 @@ def test_what_cannot_be_written_out_is_left_out(server: ControlServer, peer: Pee
 def test_images_beyond_all_bounds_are_left_out(
     server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(viewer, "LONGEST_REPORT", 1000)
+    monkeypatch.setattr(connection, "LONGEST_REPORT", 1000)
     peer.read()
     view = events.RegressionView(0, "t", (1.0,), (1.0,), tuple(map(float, range(1000))), (), (), ())
     curve = Curve((0.5,), (0.1,))
@@ -431,7 +431,7 @@ class TestAttaching:
     def test_what_greets_otherwise_is_no_run(
         self, said: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(live, "LONGEST_REPORT", 100_000)
+        monkeypatch.setattr(client, "LONGEST_REPORT", 100_000)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
@@ -439,7 +439,7 @@ class TestAttaching:
             ours.send(said or b"x")
             ours.shutdown(socket.SHUT_WR)
             lock = RunLock(session.run.lock_path)
-            monkeypatch.setattr(live, "connect", lambda run, timeout: theirs)
+            monkeypatch.setattr(client, "connect", lambda run, timeout: theirs)
             with pytest.raises(BadInput, match=why):
                 LiveRun.attach(session.run)
             lock.release()

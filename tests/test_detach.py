@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from metatui import paths
+from metatui import events
 from metatui.cli import main
-from metatui.errors import BadInput, MetatuiError, SettingsError
-from metatui.knobs import change
-from metatui.learning import events
-from metatui.learning.events import Event, Progress, Stop
-from metatui.runs.control import LiveRun, detached, resume_detached, start_detached
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Event, Progress, Stop
+from metatui.runs.execution.control import LiveRun, launcher, resume_detached, start_detached
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 SMALL = change(
     Settings(),
@@ -102,7 +102,8 @@ def test_what_it_prints_is_kept_and_signals_end_it_softly(tmp_path: Path) -> Non
 
 def test_it_goes_on_when_whoever_started_it_is_killed(tmp_path: Path) -> None:
     code = (
-        "import json, sys; from metatui.runs.control import start_detached; from metatui.knobs import parse\n"
+        "import json, sys; from metatui.runs.execution.control import start_detached\n"
+        "from metatui.config.fields import parse\n"
         "live = start_detached(parse(json.loads(sys.argv[1]))); print(live.run.path, flush=True)\n"
         "for event in live: pass"
     )
@@ -157,7 +158,7 @@ def test_what_cannot_be_trained_is_said_as_if_it_were_here(tmp_path: Path) -> No
 def test_a_process_that_dies_before_it_trains_is_told_of(
     code: str, sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detached, "CHILD", (sys.executable, "-c", code))
+    monkeypatch.setattr(launcher, "CHILD", (sys.executable, "-c", code))
     with pytest.raises(MetatuiError, match=sentence):
         start_detached(SMALL)
     if "nowhere" in code:
@@ -210,7 +211,7 @@ def test_the_shell_is_given_back_and_the_run_stopped_from_anywhere(
 def test_a_slip_is_answered_before_anything_is_started(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(detached, "_train", lambda request: pytest.fail("a process was started"))
+    monkeypatch.setattr(launcher, "_train", lambda request: pytest.fail("a process was started"))
     assert main(["run", "quick", "--set", "task.shots=0", "--detach"]) == 2
     assert "task.shots is 0" in capsys.readouterr().err
     assert main(["run", "--resume", "nosuch", "--detach"]) == 2
@@ -222,7 +223,7 @@ def test_a_run_that_does_not_stop_in_time_is_said(
 ) -> None:
     live = start_detached(ENDLESS)
     with monkeypatch.context() as patched:
-        patched.setattr("metatui.cli.stop.WAIT_SECONDS", 0.1)
+        patched.setattr("metatui.cli.commands.stop.WAIT_SECONDS", 0.1)
         patched.setattr(LiveRun, "submit", lambda live, command: None)  # a meta-step that takes its time
         assert main(["stop", live.run_id]) == 1
     assert "was told to stop, but has not yet after 0.1 seconds" in capsys.readouterr().err

@@ -16,16 +16,16 @@ from typing import Any
 import pytest
 import torch
 
-from metatui.files import WriteRefused
-from metatui.knobs import change
-from metatui.learning.events import Checkpoint, Event, Progress
-from metatui.runs import metrics
-from metatui.runs import session as sessions
-from metatui.runs.checkpoints import newest_checkpoint, read_checkpoint
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Checkpoint, Event, Progress
+from metatui.runs.execution import session as sessions
+from metatui.runs.execution.session import Session
+from metatui.runs.storage import metrics
+from metatui.runs.storage.checkpoints import newest_checkpoint, read_checkpoint
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils.files import WriteRefused
 
 TINY = change(
     Settings(),

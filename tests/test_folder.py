@@ -13,19 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from metatui import paths
-from metatui.errors import BadInput
-from metatui.knobs import change, parse
-from metatui.learning import random
-from metatui.learning.episodes import SPLITS, Split
-from metatui.learning.events import Evaluated, Finished, ImageView, Progress, Warned
-from metatui.learning.experiment import set_up
-from metatui.learning.state import TrainerState, check_data
-from metatui.learning.tasks.folder import FolderSource, load_folder, shuffled
-from metatui.learning.tasks.images import nearest_neighbour_accuracy
-from metatui.runs.evaluating import evaluate, views
-from metatui.runs.session import Session
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change, parse
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
+from metatui.learning.data import random
+from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.image_folder.source import FolderSource, load_folder, shuffled
+from metatui.learning.data.image_source import nearest_neighbour_accuracy
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer_state import TrainerState, check_data
+from metatui.runs.analysis.evaluate import evaluate, views
+from metatui.runs.execution.session import Session
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class
 
 SIZES = [6, 9, 7, 6, 12, 8] * 5

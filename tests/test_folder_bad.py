@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from metatui import paths
 from metatui.cli.main import main
-from metatui.learning.tasks import folder_data, folder_listing
+from metatui.learning.data.image_folder import packed_file, scan
+from metatui.utils import paths
 from tests.folder_files import names, pattern, stored, write_class, write_classes
 
 MANY = names(30)
@@ -164,12 +164,12 @@ def the_same_classes_in_both(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(folder_data, "largest", lambda: 100_000)
+    patch.setattr(packed_file, "largest", lambda: 100_000)
 
 
 def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(folder_listing, "MOST_FILES", 100)
+    patch.setattr(scan, "MOST_FILES", 100)
 
 
 def too_small_images(root: Path, patch: pytest.MonkeyPatch) -> Sets:

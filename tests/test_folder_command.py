@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from metatui import paths
 from metatui.cli.main import main
+from metatui.utils import paths
 from tests.folder_files import names, write_class, write_classes
 
 

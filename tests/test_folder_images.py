@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps, PngImagePlugin
 
-from metatui.learning.tasks.folder_images import MOST_PIXELS, Unusable, decoded
+from metatui.learning.data.image_folder.images import MOST_PIXELS, Unusable, decoded
 from tests.folder_files import chunk, pattern, png, stored
 
 RED = (200, 10, 30)

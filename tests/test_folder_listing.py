@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metatui.errors import BadInput
-from metatui.learning.tasks.folder_listing import Listing, list_folder
-from metatui.learning.tasks.folder_splits import split_classes
+from metatui.learning.data.image_folder.scan import Listing, list_folder
+from metatui.learning.data.image_folder.splits import split_classes
+from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class, write_classes
 
 
@@ -174,7 +174,7 @@ def test_names_that_are_no_text_are_names(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_end_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.tasks.folder_listing.MOST_FILES", 6)
+    monkeypatch.setattr("metatui.learning.data.image_folder.scan.MOST_FILES", 6)
     write_classes(tmp_path, ["cat"], 5)
     assert len(list_folder(str(tmp_path)).files) == 5
     write_classes(tmp_path, ["dog"], 1)

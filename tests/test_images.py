@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metatui.errors import BadInput
-from metatui.learning import random
-from metatui.learning.episodes import Episodes, Split
-from metatui.learning.tasks.images import SIDE, ImageSource, distinct, nearest_neighbour_accuracy
+from metatui.learning.data import random
+from metatui.learning.data.episodes import Episodes, Split
+from metatui.learning.data.image_source import SIDE, ImageSource, distinct, nearest_neighbour_accuracy
+from metatui.utils.errors import BadInput
 
 
 @given(st.integers(0, 60), st.integers(0, 2**40), st.integers(0, 2**31 - 1))

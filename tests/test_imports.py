@@ -26,7 +26,7 @@ HEAVY = ("torch", "torchvision", "textual", "scipy", "plotext", "higher", "numpy
         "from metatui.cli import main; main(['runs', '--runs-dir', '/nowhere'])",
         "from metatui.cli import main; main(['run', '--help'])",
         "from metatui.cli import main; main(['run', 'quick', '--set', 'task.shots=0'])",
-        "import metatui.runs.store, metatui.runs.summary, metatui.runs.session",
+        "import metatui.runs.storage.store, metatui.runs.storage.summary, metatui.runs.execution.session",
     ],
 )
 def test_imports_nothing_heavy(code: str) -> None:

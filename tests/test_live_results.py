@@ -12,25 +12,25 @@ import pytest
 from rich.console import Console
 
 import metatui
-from metatui.changes import PlannedChange
 from metatui.cli import main
-from metatui.cli.progress import PlainDisplay
-from metatui.errors import BadInput
-from metatui.knobs import KNOBS, change
-from metatui.learning.events import Change, Evaluated, Evaluation, Event, Finished, Progress, Warned
-from metatui.learning.state import ADAPTATION
-from metatui.runs.checkpoints import read_checkpoint, save_checkpoint
-from metatui.runs.comparison import compare
-from metatui.runs.comparison.tables import validations
-from metatui.runs.evaluating import evaluate
-from metatui.runs.exploring import exploring
-from metatui.runs.export import VALIDATION, validation_rows
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import read_journal
-from metatui.runs.parameters import walking
-from metatui.runs.session import Session, saved_state
-from metatui.runs.summary import summarise
-from metatui.settings import Settings
+from metatui.cli.console.progress import PlainDisplay
+from metatui.config.fields import KNOBS, change
+from metatui.config.schedule import PlannedChange
+from metatui.config.settings import Settings
+from metatui.events import Change, Evaluated, Evaluation, Event, Finished, Progress, Warned
+from metatui.learning.training.trainer_state import ADAPTATION
+from metatui.runs.analysis.comparison import compare
+from metatui.runs.analysis.comparison.tables import validations
+from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.export import VALIDATION, validation_rows
+from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.execution.session import Session, saved_state
+from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
+from metatui.runs.storage.journal import read_journal
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.summary import summarise
+from metatui.utils.errors import BadInput
 from tests.comparisons import SINUSOID
 
 RATE = "algorithm.inner_lr"
@@ -199,7 +199,7 @@ def test_resumed_run_keeps_validated_rate(tmp_path: Path) -> None:
 def test_other_live_settings_do_not_change_evaluation(
     live: tuple[RunFolder, list[Event]],
 ) -> None:
-    from metatui.learning.state import evaluate_state
+    from metatui.learning.training.trainer_state import evaluate_state
 
     settings, state = saved_state(live[0])
     before = timeless(evaluate_state(settings, state)[0])

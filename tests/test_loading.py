@@ -14,10 +14,10 @@ from metatui.learning import loading
 
 CHILD = """
 import json, resource, sys
-from metatui.errors import MetatuiError
-from metatui.knobs import change
-from metatui.runs.session import Session
-from metatui.settings import Settings
+from metatui.utils.errors import MetatuiError
+from metatui.config.fields import change
+from metatui.runs.execution.session import Session
+from metatui.config.settings import Settings
 tiny = {"training.iterations": 2, "evaluation.every": 1, "evaluation.tasks": 2, "evaluation.test_tasks": 2,
         "model.hidden": (4,), "compute.engine": "batched", "compute.device": "cpu"}
 limit = int(sys.argv[2])

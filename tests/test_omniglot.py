@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metatui.errors import BadInput
-from metatui.impossible import OMNIGLOT_CHARACTERS, OMNIGLOT_DRAWINGS
-from metatui.learning.episodes import SPLITS, Split
-from metatui.learning.tasks.omniglot import OmniglotSource
-from metatui.learning.tasks.omniglot_layout import DRAWINGS, characters
-from metatui.learning.tasks.omniglot_splits import LAKE_VALIDATION, split_characters
+from metatui.config.constraints import OMNIGLOT_CHARACTERS, OMNIGLOT_DRAWINGS
+from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.source import OmniglotSource
+from metatui.learning.data.omniglot.splits import LAKE_VALIDATION, split_characters
+from metatui.utils.errors import BadInput
 
 NAMES = ("chapter", "finn", "lake")
 

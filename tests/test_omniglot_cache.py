@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from metatui import paths
-from metatui.errors import BadInput
-from metatui.learning.tasks.omniglot_data import load, packed
-from metatui.learning.tasks.omniglot_layout import Layout
+from metatui.learning.data.omniglot.manifest import Layout
+from metatui.learning.data.omniglot.packed_file import load, packed
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.omniglot_files import SMALL
 
 IMAGES = torch.arange(5 * 20 * 28 * 28, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(5, 20, 28, 28)

@@ -15,11 +15,11 @@ from typing import IO
 
 import pytest
 
-from metatui.errors import MetatuiError
-from metatui.learning.tasks import omniglot_download
-from metatui.learning.tasks.omniglot_data import load, pack
-from metatui.learning.tasks.omniglot_download import download
-from metatui.learning.tasks.torchvision_import import torchvision_datasets
+from metatui.learning.data.omniglot import downloader
+from metatui.learning.data.omniglot.downloader import download
+from metatui.learning.data.omniglot.packed_file import load, pack
+from metatui.learning.data.torchvision_import import torchvision_datasets
+from metatui.utils.errors import MetatuiError
 from tests.omniglot_files import SMALL, archive, published
 
 PARTS = ("images_background", "images_evaluation")
@@ -130,7 +130,7 @@ def test_whatever_goes_wrong_is_one_sentence_with_a_way_out(
     def fails(part: str, folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr(omniglot_download, "fetch", fails)
+    monkeypatch.setattr(downloader, "fetch", fails)
     with pytest.raises(MetatuiError) as caught:
         download(tmp_path / "here")
     sentence = str(caught.value)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 import torch
 
-from metatui.errors import BadInput, MetatuiError
-from metatui.learning.tasks import omniglot_files
-from metatui.learning.tasks.omniglot_data import load, pack
-from metatui.learning.tasks.omniglot_layout import OMNIGLOT, characters
+from metatui.learning.data.omniglot import files
+from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
+from metatui.learning.data.omniglot.packed_file import load, pack
+from metatui.utils.errors import BadInput, MetatuiError
 from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
 
 FIRST = "images_background/Greek/character01/0000_01.png"
@@ -73,7 +73,7 @@ def test_a_zip_goes_before_a_folder_that_an_interrupted_unpacking_left(tmp_path:
 
 
 def test_drawings_are_small_grey_and_ink_is_255() -> None:
-    image = omniglot_files.decoded("test", png(0))
+    image = files.decoded("test", png(0))
     assert image.shape == (28, 28)
     assert image.dtype == np.uint8
     assert image[4, 4] == 255  # the black square, 10 to 22 of 105 pixels
@@ -267,7 +267,7 @@ def test_a_folder_name_that_cannot_be(tmp_path: Path) -> None:
 
 def test_the_second_part_is_missed_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = archive({"images_background": published()["images_background"]}, tmp_path / "data")
-    monkeypatch.setattr(omniglot_files, "_member", None)
+    monkeypatch.setattr(files, "_member", None)
     assert "must hold images_evaluation.zip" in refused(folder, tmp_path)
 
 

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from metatui.knobs import parse
-from metatui.learning.events import Finished
-from metatui.runs import peak_memory
-from metatui.runs.library import train
-from metatui.runs.peak_memory import PeakMemory
-from metatui.settings import Settings
+from metatui.config.fields import parse
+from metatui.config.settings import Settings
+from metatui.events import Finished
+from metatui.runs.api import train
+from metatui.runs.execution import peak_memory
+from metatui.runs.execution.peak_memory import PeakMemory
 
 MIB = 1024 * 1024
 

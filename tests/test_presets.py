@@ -10,14 +10,15 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from metatui import paths, presets
-from metatui.changes import MOST, PlannedChange, PlannedValidation
 from metatui.cli.main import main
-from metatui.errors import BadInput, SettingsError
-from metatui.impossible import impossible
-from metatui.knobs import KNOBS, Knob, change
-from metatui.settings import Settings
-from metatui.toml import LARGEST, parse_tables, settings_toml
+from metatui.config import presets
+from metatui.config.constraints import impossible
+from metatui.config.fields import KNOBS, Knob, change
+from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
+from metatui.config.settings import Settings
+from metatui.config.toml import LARGEST, parse_tables, settings_toml
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, SettingsError
 
 
 @pytest.fixture(autouse=True)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
-from metatui import presets
 from metatui.cli.main import COMMANDS
-from metatui.knobs import KNOBS
+from metatui.config import presets
+from metatui.config.fields import KNOBS
 from tests.readme import README, with_tables
 
 TEXT = README.read_text(encoding="utf-8")

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-from metatui import paths
 from metatui.cli import main
-from metatui.learning.events import Change, Progress
-from metatui.runs.comparison import Comparison, compare
-from metatui.runs.comparison.exports import export
-from metatui.runs.comparison.exports.plot import COLOURS
-from metatui.runs.comparison.exports.report import as_html, as_markdown
-from metatui.runs.comparison.exports.report.record import MOST
-from metatui.runs.comparison.exports.report.style import ON_DARK
-from metatui.runs.journal import JournalWriter
-from metatui.runs.session import Session
-from metatui.runs.store import RunStore
+from metatui.events import Change, Progress
+from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.exports import export
+from metatui.runs.analysis.exports.svg_plot import COLOURS
+from metatui.runs.analysis.report import as_html, as_markdown
+from metatui.runs.analysis.report.provenance import MOST
+from metatui.runs.analysis.report.style import ON_DARK
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
 from tests.comparisons import GLYPHS, SINUSOID, train
 
 EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(2)>\"'&\x1b[31m\x00"

@@ -11,16 +11,17 @@ from typing import Any
 import pytest
 import torch
 
-from metatui import paths, presets
-from metatui.changes import PlannedChange, PlannedValidation
 from metatui.cli.main import main
-from metatui.knobs import change
-from metatui.learning.events import Change, Checkpoint, Evaluate, Pause, Progress, Resume
-from metatui.runs.checkpoints import newest_checkpoint
-from metatui.runs.folder import RunFolder
-from metatui.runs.rerunning import rerun_of, schedule_of
-from metatui.runs.session import Session
-from metatui.settings import Scalar, Settings
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.schedule import PlannedChange, PlannedValidation
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Change, Checkpoint, Evaluate, Pause, Progress, Resume
+from metatui.runs.execution.rerun import rerun_of, schedule_of
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils import paths
 
 SMALL = change(
     Settings(),
@@ -150,7 +151,7 @@ def test_what_a_command_did_before_the_first_meta_step_is_done_again(tmp_path: P
 
 def test_auto_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured anew, it could be another engine: a run's numbers are not to hang on how busy the machine was."""
-    from metatui.learning import experiment
+    from metatui.learning.training import experiment
 
     chosen = iter(["loop", "batched"])
     monkeypatch.setattr(experiment, "choose", lambda *_: (next(chosen), "measured"))

@@ -12,10 +12,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.errors import BadInput, MetatuiError
-from metatui.learning.state import TrainerState
-from metatui.runs import checkpoints
-from metatui.runs.checkpoints import newest_checkpoint, read_checkpoint, save_checkpoint
+from metatui.learning.training.trainer_state import TrainerState
+from metatui.runs.storage import checkpoints
+from metatui.runs.storage.checkpoints import newest_checkpoint, read_checkpoint, save_checkpoint
+from metatui.utils.errors import BadInput, MetatuiError
 
 
 def state(iteration: int) -> TrainerState:

@@ -16,18 +16,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.errors import BadInput, MetatuiError
-from metatui.files import WriteRefused
-from metatui.learning.events import Curve, Evaluation, ImageView, Progress, RegressionView
-from metatui.runs.folder import RunFolder, run_folder
-from metatui.runs.journal import LARGEST, JournalWriter, in_force, last_status, read_journal
-from metatui.runs.lines import line, parse_lines
-from metatui.runs.lock import RunLock, is_held
-from metatui.runs.metrics import MetricsReader, MetricsWriter, last_progress
-from metatui.runs.records import AdaptationRecord, EvaluationRecord, read_record, write_record
-from metatui.runs.session import Session
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config.settings import Settings
+from metatui.events import Curve, Evaluation, ImageView, Progress, RegressionView
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.journal import LARGEST, JournalWriter, in_force, last_status, read_journal
+from metatui.runs.storage.jsonl import line, parse_lines
+from metatui.runs.storage.lock import RunLock, is_held
+from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress
+from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record, write_record
+from metatui.runs.storage.run_folder import RunFolder, run_folder
+from metatui.runs.storage.store import RunStore
+from metatui.utils.errors import BadInput, MetatuiError
+from metatui.utils.files import WriteRefused
 
 STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
 EVALUATION = Evaluation("test", 600, 5, 10, None, None, 70, (0, 1), Curve((3.0, 0.5), (0.25, 0.125)), None, seconds=1.5)
@@ -196,7 +196,8 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
 
 def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     path = tmp_path / "lock"
-    code = f"from pathlib import Path; from metatui.runs.lock import RunLock; lock = RunLock(Path({str(path)!r})); "
+    code = "from pathlib import Path; from metatui.runs.storage.lock import RunLock; "
+    code += f"lock = RunLock(Path({str(path)!r})); "
     holder = subprocess.Popen(
         [sys.executable, "-c", code + "print('held', flush=True); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,

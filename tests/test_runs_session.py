@@ -13,21 +13,22 @@ from pathlib import Path
 import pytest
 
 import metatui
-from metatui.errors import BadInput, MetatuiError, SettingsError
-from metatui.files import WriteRefused
-from metatui.knobs import change, parse
-from metatui.learning import events, trainer
-from metatui.learning.events import Change, Event, Pause, Progress, Resume, Stop
-from metatui.learning.state import TrainerState
-from metatui.runs import session as session_module
-from metatui.runs import writer
-from metatui.runs.checkpoints import save_checkpoint
-from metatui.runs.evaluating import evaluate, views
-from metatui.runs.folder import RunFolder
-from metatui.runs.lock import is_held
-from metatui.runs.session import Session
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui import events
+from metatui.config.fields import change, parse
+from metatui.config.settings import Settings
+from metatui.events import Change, Event, Pause, Progress, Resume, Stop
+from metatui.learning.training import trainer
+from metatui.learning.training.trainer_state import TrainerState
+from metatui.runs.analysis.evaluate import evaluate, views
+from metatui.runs.execution import session as session_module
+from metatui.runs.execution.session import Session
+from metatui.runs.storage import writer
+from metatui.runs.storage.checkpoints import save_checkpoint
+from metatui.runs.storage.lock import is_held
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError
+from metatui.utils.files import WriteRefused
 
 SMALL = change(
     Settings(),
@@ -204,7 +205,7 @@ def test_a_clock_in_1970_loses_nothing(
         def now(cls, tz: tzinfo | None = None) -> Clock:
             return cls(1970, 1, 1, 0, 0, 7, tzinfo=tz)
 
-    monkeypatch.setattr("metatui.runs.journal.datetime", Clock)
+    monkeypatch.setattr("metatui.runs.storage.journal.datetime", Clock)
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         match event:

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.errors import Problem, SettingsError, shown
-from metatui.impossible import OMNIGLOT_CHARACTERS
-from metatui.knobs import KNOBS, assignment, change, knob_of, parse, text_of
-from metatui.settings import Settings
+from metatui.config.constraints import OMNIGLOT_CHARACTERS
+from metatui.config.fields import KNOBS, assignment, change, knob_of, parse, text_of
+from metatui.config.settings import Settings
+from metatui.utils.errors import Problem, SettingsError, shown
 
 T = TypeVar("T")
 

@@ -15,19 +15,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
+from metatui.cli.commands.run import run as run_command
 from metatui.cli.main import main
-from metatui.cli.run import run as run_command
-from metatui.end_signals import SIGNALS
-from metatui.knobs import change
-from metatui.learning.events import Evaluating, Progress
-from metatui.learning.packing import tell, told_of_packing
-from metatui.python import module
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import JournalWriter
-from metatui.runs.session import Session
-from metatui.runs.signals import EndedEarly, ending_softly
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Evaluating, Progress
+from metatui.learning.data.packing import tell, told_of_packing
+from metatui.runs.execution.session import Session
+from metatui.runs.execution.signals import EndedEarly, ending_softly
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils.end_signals import SIGNALS
+from metatui.utils.subprocesses import module
 
 TINY = {
     "training.iterations": "4", "evaluation.every": "2", "evaluation.tasks": "3", "evaluation.test_tasks": "3",
@@ -176,7 +176,7 @@ def test_signal_while_loading_saves_the_run(
 ) -> None:  # fmt: skip
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)
-    monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(number))
+    monkeypatch.setattr("metatui.runs.execution.session.load_libraries", lambda: signal.raise_signal(number))
     assert main(["run", *options()]) == code
     assert "Traceback" not in capsys.readouterr().err
     assert last_entry() == ("interrupted", number.name)
@@ -187,7 +187,7 @@ def test_signal_while_loading_saves_the_run(
 def test_ctrl_c_while_loading_leaves_no_run(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("metatui.runs.session.load_libraries", lambda: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr("metatui.runs.execution.session.load_libraries", lambda: signal.raise_signal(signal.SIGINT))
     assert main(["run", *options()]) == 130
     assert capsys.readouterr().err == "metatui: interrupted by SIGINT before training began\n"
     assert RunStore().runs() == []
@@ -220,7 +220,7 @@ def test_swallowed_signal_still_ends_the_run() -> None:
 def test_signal_saves_the_run_of_a_suite(tmp_path: Path, tiny: Settings) -> None:
     settings = change(tiny, {"training.iterations": 100_000_000, "evaluation.every": 0})
     child = subprocess.Popen(
-        module("metatui.runs.suite.child"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        module("metatui.runs.suites.worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )  # fmt: skip
     assert child.stdin
     assert child.stdout

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from metatui import presets
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
-from metatui.runs.suite import MOST_RUNS, Ledger, PlannedRun, Suite, bundled, load, read
-from metatui.runs.suite.files import names
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import MOST_RUNS, Ledger, PlannedRun, Suite, bundled, load, read
+from metatui.runs.suites.files import names
+from metatui.utils.errors import BadInput
 from tests.comparisons import SINUSOID
 
 WHOLE = """

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from metatui import paths
 from metatui.cli import main
-from metatui.errors import BadInput
-from metatui.runs.lock import RunLock
-from metatui.runs.store import RunStore
-from metatui.runs.suite import Ledger, Suite, SuiteStanding, Watch, background, problems, read, user, user_dir
-from metatui.runs.suite.standing import comparable, words
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import Ledger, Suite, SuiteStanding, Watch, background, problems, read, user, user_dir
+from metatui.runs.suites.status import comparable, words
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.test_suite_command import ENDLESS, TINY
 
 PATIENCE = 120.0

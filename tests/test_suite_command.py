@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from metatui import paths
 from metatui.cli import main
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
-from metatui.runs.suite import Conductor, Ledger, RunEnded, RunProgress, RunStarted, read
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import Conductor, Ledger, RunEnded, RunProgress, RunStarted, read
+from metatui.utils import paths
 
 TINY = """
 [suite]

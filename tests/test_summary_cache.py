@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from metatui import paths
-from metatui.runs import summary_cache
-from metatui.runs.folder import RunFolder
-from metatui.runs.lock import RunLock
-from metatui.runs.store import RunStore
-from metatui.runs.summary import RunSummary, summarise
-from metatui.runs.summary_cache import SummaryCache
-from metatui.settings import Settings
+from metatui.config.settings import Settings
+from metatui.runs.storage import summary_cache
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.summary import RunSummary, summarise
+from metatui.runs.storage.summary_cache import SummaryCache
+from metatui.utils import paths
 from tests.tui.fakes import saved_run
 
 

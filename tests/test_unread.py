@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
 from tests.terminal.checks import assert_nothing_lost
 from tests.terminal.program import METATUI, Program
 from tests.test_signals import options

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from metatui.cli.options import changed
-from metatui.cli.supervise import supervised
-from metatui.errors import BadInput, shown
-from metatui.tui.last_words import LastWords
+from metatui.cli.terminal_guard import supervised
+from metatui.tui.terminal.crash_info import LastWords
+from metatui.utils.errors import BadInput, shown
 
 
 def open_app(
@@ -67,15 +67,16 @@ def _run(
     words: LastWords,
 ) -> int:
     prepare_process()
-    from metatui import paths, presets
-    from metatui.settings import Settings
+    from metatui.config import presets
+    from metatui.config.settings import Settings
+    from metatui.utils import paths
 
     loaded = presets.load(preset) if preset is not None else None
     settings = loaded.settings if loaded else None
     if assignments:
         settings = changed(settings or Settings(), assignments)
 
-    from metatui.tui.app import run_app
+    from metatui.tui.launch import run_app
 
     return run_app(
         settings=settings,

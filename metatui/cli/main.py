@@ -14,8 +14,8 @@ import click
 import metatui
 from metatui.cli.lazy import LazyGroup
 from metatui.cli.options import runs_dir_option, set_option
-from metatui.errors import MetatuiError
-from metatui.text import plain
+from metatui.utils.errors import MetatuiError
+from metatui.utils.text import plain
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes; 0 is done."""
@@ -43,7 +43,7 @@ COMMANDS = {
 
 @click.group(
     cls=LazyGroup,
-    package="metatui.cli",
+    package="metatui.cli.commands",
     summaries=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -135,7 +135,7 @@ def _say(sentence: str, code: int) -> int:
 def _out_of_memory(error: Exception) -> str | None:
     if "torch" not in sys.modules:  # nothing has been computed
         return None
-    from metatui.learning.allocation import out_of_memory_sentence
+    from metatui.learning.hardware.memory import out_of_memory_sentence
 
     return out_of_memory_sentence(error)
 
@@ -144,7 +144,7 @@ def _unexpected(error: Exception) -> str:
     import traceback
     from datetime import UTC, datetime
 
-    from metatui import paths
+    from metatui.utils import paths
 
     what = f"an error in metatui itself ({type(error).__name__})"
     log = paths.log_file()

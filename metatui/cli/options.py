@@ -12,13 +12,13 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from metatui.settings import Scalar, Settings
+    from metatui.config.settings import Scalar, Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from metatui.knobs import KNOBS
+    from metatui.config.fields import KNOBS
 
     return [CompletionItem(f"{p}=", help=k.help) for p, k in KNOBS.items() if p.startswith(incomplete)]
 
@@ -26,7 +26,7 @@ def _settings(context: click.Context, parameter: click.Parameter, incomplete: st
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from metatui import presets
+    from metatui.config import presets
 
     names = [CompletionItem(name) for name in presets.names() if name.startswith(incomplete)]
     return names or [CompletionItem(incomplete, type="file")]
@@ -35,7 +35,7 @@ def complete_presets(context: click.Context, parameter: click.Parameter, incompl
 def complete_runs(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from metatui.runs.store import RunStore
+    from metatui.runs.storage.store import RunStore
 
     names = sorted(run.path.name for run in RunStore(context.params.get("runs_dir")).runs())
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
@@ -58,7 +58,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """The settings that `--set` and `--device` name. Raises SettingsError."""
-    from metatui.knobs import KNOBS, assignment
+    from metatui.config.fields import KNOBS, assignment
 
     given = dict(map(assignment, assignments))
     if device is not None:
@@ -68,6 +68,6 @@ def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, 
 
 def changed(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
     """`settings` with what `--set` and `--device` say. Raises SettingsError."""
-    from metatui.knobs import change
+    from metatui.config.fields import change
 
     return change(settings, changes(assignments, device))

@@ -10,7 +10,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
-from metatui.errors import MetatuiError
+from metatui.utils.errors import MetatuiError
 
 MIB = 2**20
 
@@ -41,7 +41,7 @@ def load_libraries() -> None:
     try:
         if limited:
             mmap.mmap(-1, needed, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS).close()
-        for name in ("safetensors.torch", "metatui.learning.trainer"):
+        for name in ("safetensors.torch", "metatui.learning.training.trainer"):
             import_module(name)
     except (ImportError, MemoryError, OSError):
         if not limited:

@@ -9,7 +9,7 @@ from textual.color import Color
 from textual.filter import LineFilter
 from textual.theme import BUILTIN_THEMES
 
-from metatui.tui import symbols
+from metatui.tui.terminal import symbols
 
 DARK, LIGHT, ANSI_DARK, ANSI_LIGHT = "textual-dark", "textual-light", "ansi-dark", "ansi-light"
 CYCLE = (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT)

@@ -16,15 +16,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from metatui.learning.events import Progress
-from metatui.runs.folder import RunFolder
-from metatui.runs.metrics import MetricsWriter
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
-from metatui.tui.app import make_app
-from metatui.tui.conductor import Conductor
-from metatui.tui.monitor import Monitor
-from metatui.tui.replay import Replay
+from metatui.config.settings import Settings
+from metatui.events import Progress
+from metatui.runs.storage.metrics import MetricsWriter
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.tui.controllers.replay import Replay
+from metatui.tui.controllers.run_client import Conductor
+from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.launch import make_app
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 

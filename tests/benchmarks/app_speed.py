@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from metatui.runs.store import RunStore
+from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import COMMAND, Watched, new_home, settings, surroundings
 

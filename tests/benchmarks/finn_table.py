@@ -15,12 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from metatui import presets
-from metatui.errors import MetatuiError
-from metatui.knobs import change
-from metatui.presets import Preset
-from metatui.runs.library import train
-from metatui.settings import Scalar, Settings
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.presets import Preset
+from metatui.config.settings import Scalar, Settings
+from metatui.runs.api import train
+from metatui.utils.errors import MetatuiError
 from tests.benchmarks.report import machine, written
 
 CELLS = (

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from metatui.learning.benchmark import works as bench
-from metatui.learning.benchmark.counting import count
-from metatui.learning.benchmark.rates import copy_rate, matmul_rate
+from metatui.learning.benchmark import workloads as bench
+from metatui.learning.benchmark.flops import count
+from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
 from tests.benchmarks.works import Work
 
 

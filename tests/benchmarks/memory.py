@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from metatui.knobs import change
+from metatui.config.fields import change
 from metatui.learning.benchmark.memory import Peak
 from tests.benchmarks.report import machine, written
 from tests.benchmarks.side import Unavailable

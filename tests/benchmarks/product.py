@@ -20,10 +20,10 @@ from typing import Any
 
 import torch
 
-from metatui.cli.progress import Display, display
-from metatui.knobs import change
-from metatui.learning.events import Event, Noted, Progress, Started
-from metatui.runs.session import Session
+from metatui.cli.console.progress import Display, display
+from metatui.config.fields import change
+from metatui.events import Event, Noted, Progress, Started
+from metatui.runs.execution.session import Session
 from tests.benchmarks.report import figure, machine, written
 from tests.benchmarks.side import Side
 from tests.benchmarks.sides_metatui import metatui_side

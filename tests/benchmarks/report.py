@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from metatui.learning.devices import physical_cores, resolve
+from metatui.learning.hardware.devices import physical_cores, resolve
 from tests.benchmarks.timing import Timed
 from tests.benchmarks.works import Work
 

@@ -6,13 +6,13 @@ import subprocess
 
 import torch
 
-from metatui.errors import MetatuiError
-from metatui.knobs import KNOBS, change
+from metatui.config.fields import KNOBS, change
+from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.given import set_up_given
-from metatui.learning.outer import Diverged
-from metatui.learning.warm import command
-from metatui.settings import Settings
+from metatui.learning.benchmark.fixed_tasks import set_up_given
+from metatui.learning.optim.outer import Diverged
+from metatui.learning.training.compile_worker import command
+from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from metatui.learning.devices import physical_cores
+from metatui.learning.hardware.devices import physical_cores
 from tests.benchmarks.side import Make, Side
 from tests.benchmarks.works import Work
 

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatui import paths
-from metatui.knobs import change
-from metatui.learning.episodes import Episodes
-from metatui.learning.losses import LossFn
+from metatui.config.fields import change
+from metatui.config.settings import AlgorithmSettings, Scalar, Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.data.registry import make_source
 from metatui.learning.models import make_model
-from metatui.learning.tasks import make_source
-from metatui.settings import AlgorithmSettings, Scalar, Settings
+from metatui.learning.optim.losses import LossFn
+from metatui.utils import paths
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from metatui.changes import Planned
-from metatui.knobs import change
-from metatui.learning.events import Event, Finished, Noted, Progress
-from metatui.learning.trainer import Trainer
-from metatui.presets import load
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change
+from metatui.config.presets import load
+from metatui.config.schedule import Planned
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Event, Finished, Noted, Progress
+from metatui.learning.training.trainer import Trainer
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.run_folder import RunFolder
 
 SHORT: dict[str, Scalar] = {
     "training.iterations": 2, "algorithm.meta_batch": 2, "algorithm.inner_steps": 1, "evaluation.every": 0,

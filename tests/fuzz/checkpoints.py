@@ -17,8 +17,8 @@ def of_checkpoint(path: Path, chance: Random) -> None:
     """Other values or other tensors, sealed by metatui's own hand."""
     import torch
 
-    from metatui.learning.state import TrainerState
-    from metatui.runs.checkpoints import read_checkpoint, save_checkpoint
+    from metatui.learning.training.trainer_state import TrainerState
+    from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
 
     before = read_checkpoint(path)
     values, tensors = before.values, dict(before.tensors)

@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any, TextIO
 
-from metatui.errors import MetatuiError
+from metatui.utils.errors import MetatuiError
 from tests.fuzz import mutations, readers, samples
 from tests.fuzz.targets import TARGETS, target_of
 from tests.fuzz.watch import TooLong, Watch, forget_peak, limit_memory, peak
@@ -97,8 +97,8 @@ def _warm_up() -> None:
     """Import what cases import, so that the limit of memory is about the cases."""
     import torch
 
-    import metatui.runs.session
-    import metatui.tui.laboratory  # noqa: F401
+    import metatui.runs.execution.session
+    import metatui.tui.app  # noqa: F401
 
     torch.set_num_threads(1)
     torch.ones(2, requires_grad=True).sum().backward()  # type: ignore[no-untyped-call] # starts the thread that computes gradients

@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from random import Random
 
-from metatui.errors import MetatuiError
+from metatui.utils.errors import MetatuiError
 from tests.fuzz.samples import CACHE, DATA, IMAGES, OTHER, REGRESSION, RUNS
 from tests.fuzz.values import TEXTS
 from tests.omniglot_files import SMALL
@@ -56,7 +56,7 @@ def _encodable(name: str) -> str:
 
 
 def preset(home: Path, chance: Random) -> None:
-    from metatui import presets
+    from metatui.config import presets
 
     for found in presets.user():
         printable(found.name)
@@ -68,9 +68,9 @@ def preset(home: Path, chance: Random) -> None:
 
 
 def suite(home: Path, chance: Random) -> None:
-    from metatui.runs.store import RunStore
-    from metatui.runs.suite.files import load
-    from metatui.runs.suite.ledger import Ledger
+    from metatui.runs.storage.store import RunStore
+    from metatui.runs.suites.files import load
+    from metatui.runs.suites.manifest import Ledger
 
     for each in load([home / "suites/own.toml"]):
         for text in (each.title, each.source, each.notes, *(run.name for run in each.runs)):
@@ -81,8 +81,8 @@ def suite(home: Path, chance: Random) -> None:
 
 def run(home: Path, chance: Random) -> None:
     """Runs as they are listed, exported, and opened in the app."""
-    from metatui.runs.store import RunStore
-    from metatui.tui.replay import Replay
+    from metatui.runs.storage.store import RunStore
+    from metatui.tui.controllers.replay import Replay
 
     own = renamed(home / RUNS / REGRESSION, chance).name
     match chance.randrange(3):
@@ -101,8 +101,8 @@ def run(home: Path, chance: Random) -> None:
 
 
 def checkpoint(home: Path, chance: Random) -> None:
-    from metatui.runs.evaluating import evaluate, views
-    from metatui.runs.store import RunStore
+    from metatui.runs.analysis.evaluate import evaluate, views
+    from metatui.runs.storage.store import RunStore
 
     folder = RunStore().find(REGRESSION)
     evaluate(folder, tasks=2, steps=1)
@@ -110,8 +110,8 @@ def checkpoint(home: Path, chance: Random) -> None:
 
 
 def resume(home: Path, chance: Random) -> None:
-    from metatui.runs.session import Session
-    from metatui.runs.store import RunStore
+    from metatui.runs.execution.session import Session
+    from metatui.runs.storage.store import RunStore
 
     session = Session.resume(RunStore().find(REGRESSION), {"training.iterations": 6})
     with contextlib.closing(iter(session)) as events:
@@ -120,8 +120,8 @@ def resume(home: Path, chance: Random) -> None:
 
 
 def report(home: Path, chance: Random) -> None:
-    from metatui.runs.comparison.comparing import compare
-    from metatui.runs.comparison.exports import EXPORTS
+    from metatui.runs.analysis.comparison.compare_runs import compare
+    from metatui.runs.analysis.exports import EXPORTS
 
     own = renamed(home / RUNS / REGRESSION, chance)
     compared = compare(own, OTHER, tasks=2, steps=1)
@@ -147,7 +147,7 @@ class Markup(HTMLParser):
 
 
 def omniglot(home: Path, chance: Random) -> None:
-    from metatui.learning.tasks.omniglot_data import load, pack
+    from metatui.learning.data.omniglot.packed_file import load, pack
 
     packed = home / "tmp/packed.safetensors"
     pack(home / "omniglot", to=packed, layout=SMALL)
@@ -155,14 +155,14 @@ def omniglot(home: Path, chance: Random) -> None:
 
 
 def omniglot_cache(home: Path, chance: Random) -> None:
-    from metatui.learning.tasks.omniglot_data import load
+    from metatui.learning.data.omniglot.packed_file import load
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 
 
 def pictures(home: Path, chance: Random) -> None:
-    from metatui.learning.tasks.folder_data import load
-    from metatui.learning.tasks.folder_listing import list_folder
+    from metatui.learning.data.image_folder.packed_file import load
+    from metatui.learning.data.image_folder.scan import list_folder
 
     renamed(home / "pictures/class00", chance)
     listing = list_folder(str(home / "pictures"))
@@ -172,7 +172,7 @@ def pictures(home: Path, chance: Random) -> None:
 
 
 def engines(home: Path, chance: Random) -> None:
-    from metatui.learning.choosing import Measured
+    from metatui.learning.engines.autotune import Measured
 
     for number in range(3):
         measured = Measured(key=f"{number:024x}")
@@ -181,14 +181,14 @@ def engines(home: Path, chance: Random) -> None:
 
 
 def theme(home: Path, chance: Random) -> None:
-    from metatui.tui.app import chosen_theme
+    from metatui.tui.launch import chosen_theme
 
     name, warning = chosen_theme(None)
     printable(name + warning, lines=False)
 
 
 def package(home: Path, chance: Random) -> None:
-    from metatui.learning.graphs.package import load
+    from metatui.learning.engines.compiled.aot_package import load
 
     for path in (home / CACHE / "compiled").iterdir():
         load(path)
@@ -196,7 +196,7 @@ def package(home: Path, chance: Random) -> None:
 
 def app(home: Path, chance: Random) -> None:
     """Looks at everything that is listed."""
-    from metatui.tui.app import make_app
+    from metatui.tui.launch import make_app
 
     renamed(home / RUNS / REGRESSION, chance)
     size = chance.choice(((80, 24), (120, 40), (200, 60), (40, 10)))

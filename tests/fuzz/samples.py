@@ -8,8 +8,8 @@ import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from metatui.knobs import parse
-from metatui.settings import Settings
+from metatui.config.fields import parse
+from metatui.config.settings import Settings
 from tests.folder_files import names, write_classes
 from tests.omniglot_files import SMALL, archive, published
 
@@ -44,9 +44,10 @@ def environment(home: Path) -> Mapping[str, str]:
 
 def make(home: Path) -> None:
     """Fill `home`; the environment has to be that of `environment`."""
-    from metatui import presets
-    from metatui.learning.tasks import folder_data, folder_listing, omniglot_data
-    from metatui.tui.remembered import save_theme
+    from metatui.config import presets
+    from metatui.learning.data.image_folder import packed_file, scan
+    from metatui.learning.data.omniglot import packed_file as packed_omniglot
+    from metatui.tui.preferences import save_theme
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
         (home / name).mkdir(parents=True)
@@ -59,9 +60,9 @@ def make(home: Path) -> None:
     ledger.parent.mkdir(parents=True)
     ledger.write_text(json.dumps({"suite": "own", "runs": [REGRESSION, OTHER]}))
     archive(published(), home / "omniglot")
-    omniglot_data.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
+    packed_omniglot.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
-    folder_data.load(folder_listing.list_folder(str(home / "pictures")), size=16, rgb=True)
+    packed_file.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
     measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
     (home / CACHE / "engines.json").write_text(json.dumps(measured))
     compiled = home / CACHE / "compiled"
@@ -87,8 +88,8 @@ def _settings(source: str, seed: int) -> Settings:
 
 def _train(folder: Path, settings: Settings) -> None:
     """A run with all that a run can have: a change on the way, checkpoints of every kind, a test."""
-    from metatui.learning.events import Change, Progress
-    from metatui.runs.session import Session
+    from metatui.events import Change, Progress
+    from metatui.runs.execution.session import Session
 
     session = Session.start(settings, runs_dir=folder.parent, preset="own")
     for event in session:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from metatui.errors import MetatuiError
+from metatui.utils.errors import MetatuiError
 from tests.fuzz import archives, checkpoints, readers
 from tests.fuzz.mutations import Mutation, of_bytes, of_json, of_kind, of_lines, of_safetensors, of_toml
 from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from metatui.tui.helper.parent import CHILD
+from metatui.tui.helper.client import CHILD
 
 SECONDS = 30
 """Of CPU time that a case may take: it takes a tenth of one where all is well."""

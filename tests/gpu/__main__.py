@@ -10,7 +10,7 @@ from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
-from metatui.learning import nvml
+from metatui.learning.hardware import nvml
 from tests.cuda.guard import reason_unavailable
 from tests.cuda.run import environment
 

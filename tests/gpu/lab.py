@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 
-from metatui.knobs import change
+from metatui.config.fields import change
+from metatui.config.settings import Scalar, Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.algorithms.base import Algorithm
-from metatui.learning.experiment import set_up
-from metatui.settings import Scalar, Settings
+from metatui.learning.training.experiment import set_up
 
 Values = Mapping[str, Scalar]
 

@@ -26,7 +26,7 @@ from typing import Any
 
 import torch
 
-from metatui.errors import class_and_message
+from metatui.utils.errors import class_and_message
 from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
@@ -35,7 +35,7 @@ GRACE = 0.15
 FEWEST_SECONDS = 1.0
 """A step with less time than this is skipped."""
 
-IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.session", "metatui.learning.check")
+IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.execution.session", "metatui.learning.checks.check")
 """Modules that the steps import late and that take seconds."""
 
 STDERR = 2

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
-from metatui.knobs import change, parse
-from metatui.learning.events import Event
-from metatui.learning.trainer import Trainer
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change, parse
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Event
+from metatui.learning.training.trainer import Trainer
 
 Collect = Callable[[Trainer], list[Event]]
 

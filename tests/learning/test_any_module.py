@@ -1,6 +1,6 @@
 """Any module and any loss: plain autograd is a right reference, and engines agree with it or refuse.
 
-Most kinds of modules are in `metatui.learning.awkward`, which tests/learning/test_awkward.py runs.
+Most kinds of modules are in `metatui.learning.checks.awkward`, which tests/learning/test_awkward.py runs.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 import metatui
-from metatui.errors import BadInput
-from metatui.learning.awkward import Written
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import Params
-from metatui.learning.losses import LossFn
-from metatui.learning.plain_autograd import plain_meta_gradient
+from metatui.learning.checks.awkward import Written
+from metatui.learning.checks.plain_autograd import plain_meta_gradient
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.optim.inner import Params
+from metatui.learning.optim.losses import LossFn
+from metatui.utils.errors import BadInput
 from tests.random_modules.judge import ENGINES, MAY_NOT_REFUSE, EngineChoice, Snapshot
 
 AGREEMENT = 1e-8

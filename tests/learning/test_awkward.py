@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import metatui
-from metatui.errors import BadInput
-from metatui.learning.awkward import AWKWARD, CHOICES, Awkward, AwkwardCheck, check_awkward, run_awkward_checks
+from metatui.learning.checks.awkward import AWKWARD, CHOICES, Awkward, AwkwardCheck, check_awkward, run_awkward_checks
+from metatui.utils.errors import BadInput
 
 pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
@@ -17,9 +17,11 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
     """The checks of one module, with the result of `meta_gradient` replaced by `answer` of it."""
     monkeypatch.setattr(
-        "metatui.learning.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
+        "metatui.learning.checks.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )
-    monkeypatch.setattr("metatui.learning.awkward.AWKWARD", [case for case in AWKWARD if case.name == "layer norm"])
+    monkeypatch.setattr(
+        "metatui.learning.checks.awkward.AWKWARD", [case for case in AWKWARD if case.name == "layer norm"]
+    )
     return list(run_awkward_checks())
 
 

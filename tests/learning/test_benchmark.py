@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from metatui import paths
-from metatui.errors import BadInput, MetatuiError, SettingsError
+from metatui.config.settings import Settings
 from metatui.learning.algorithms.base import JUDGED
 from metatui.learning.benchmark import (
     ALGORITHMS,
@@ -32,20 +31,21 @@ from metatui.learning.benchmark import (
     Work,
     cells,
     child,
-    clock,
     described,
-    measuring,
+    measurement,
     memory,
-    rates,
+    roofline,
+    timing,
     with_captured,
 )
-from metatui.learning.benchmark.counting import count
-from metatui.learning.benchmark.measuring import Took, measure
+from metatui.learning.benchmark.flops import count
+from metatui.learning.benchmark.measurement import Took, measure
 from metatui.learning.benchmark.memory import Peak
-from metatui.learning.benchmark.works import OF_CONVOLUTIONS
-from metatui.learning.episodes import Episodes, Split
-from metatui.learning.tasks.glyphs import GlyphSource
-from metatui.settings import Settings
+from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
+from metatui.learning.data.episodes import Episodes, Split
+from metatui.learning.data.glyphs.glyph_source import GlyphSource
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 CPU = torch.device("cpu")
 MACHINE = Machine(
@@ -215,8 +215,8 @@ def test_the_clock_is_read_often_enough_and_not_too_often(
         calls += 1
         fake.now += takes
 
-    monkeypatch.setattr(clock, "time", fake)
-    found = clock.seconds_of(call, CPU, spend=1.0)
+    monkeypatch.setattr(timing, "time", fake)
+    found = timing.seconds_of(call, CPU, spend=1.0)
     assert found == pytest.approx([takes] * len(found))
     assert readings <= len(found) <= 1.3 * readings
     assert calls * takes <= max(0.3 + 1.0 + 3 * takes, 4 * takes) + 0.02
@@ -229,19 +229,19 @@ def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) ->
         sizes.append(call().nbytes)
         return [0.5, 0.001 * len(sizes)]
 
-    monkeypatch.setattr(rates, "seconds_of", seconds_of)
-    monkeypatch.setattr(rates, "MATRICES", (256, 512))
-    assert rates.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
+    monkeypatch.setattr(roofline, "seconds_of", seconds_of)
+    monkeypatch.setattr(roofline, "MATRICES", (256, 512))
+    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
     assert sizes == [4 * 256**2, 4 * 512**2]
     sizes.clear()
-    monkeypatch.setattr(rates, "COPIES", (1024, 1536))
-    assert rates.copy_rate(CPU) == 2 * 1024 / 0.001
+    monkeypatch.setattr(roofline, "COPIES", (1024, 1536))
+    assert roofline.copy_rate(CPU) == 2 * 1024 / 0.001
     assert sizes == [1024, 1536]
 
 
 def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rates, "seconds_of", lambda call, device, spend: [spend])
-    assert rates.matmul_rate(CPU, torch.float32) == 2 * 256**3 / rates.SPEND
+    monkeypatch.setattr(roofline, "seconds_of", lambda call, device, spend: [spend])
+    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
 
 
 @pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux can forget a peak")
@@ -416,7 +416,7 @@ def test_a_machine_that_cannot_be_measured_is_an_error(monkeypatch: pytest.Monke
 
 
 def test_machine_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measuring, "matmul_rate", lambda device, dtype: 5e9)
-    monkeypatch.setattr(measuring, "copy_rate", lambda device: 6e9)
-    found = measuring.machine("cpu")
+    monkeypatch.setattr(measurement, "matmul_rate", lambda device, dtype: 5e9)
+    monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
+    found = measurement.machine("cpu")
     assert (found.device, found.torch, found.matmul_gflops, found.copy_gb_per_s) == ("cpu", torch.__version__, 5.0, 6.0)

@@ -9,16 +9,16 @@ from typing import Any
 import pytest
 import torch
 
+from metatui.config.settings import Settings
+from metatui.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
-from metatui.learning.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
-from metatui.learning.experiment import set_up
-from metatui.learning.graphs import captured as graphs
-from metatui.learning.graphs.captured import KEPT, CapturedStep, CaptureFailed, captures, capturing
-from metatui.learning.trainer import SEEN_EVERY, Trainer
-from metatui.settings import Settings
+from metatui.learning.engines.compiled import cuda_graph as graphs
+from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer import SEEN_EVERY, Trainer
 
 Make = Callable[..., Settings]
 

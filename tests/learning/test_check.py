@@ -8,13 +8,13 @@ from itertools import product
 import pytest
 import torch
 
-from metatui.errors import BadInput
-from metatui.learning import check
-from metatui.learning.check import run_checks
-from metatui.learning.devices import Device
+from metatui.learning.checks import check
+from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.engines.layers.fused_first_block import WORTH_IT
 from metatui.learning.engines.loop import LoopEngine
-from metatui.learning.engines.thin_block import WORTH_IT
+from metatui.learning.hardware.devices import Device
+from metatui.utils.errors import BadInput
 
 
 def test_everything_agrees() -> None:

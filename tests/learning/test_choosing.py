@@ -7,16 +7,17 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from metatui.errors import BadInput
-from metatui.learning import choosing
-from metatui.learning.choosing import _milliseconds
-from metatui.learning.devices import Device, cpu
-from metatui.learning.engines import Engine, make_engine
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import set_up
-from metatui.learning.losses import MEAN_SQUARED_ERROR
+from metatui.config.settings import Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines import autotune
+from metatui.learning.engines.autotune import _milliseconds
+from metatui.learning.engines.base import Engine
+from metatui.learning.engines.registry import make_engine
+from metatui.learning.hardware.devices import Device, cpu
 from metatui.learning.models import mlp
-from metatui.settings import Settings
+from metatui.learning.optim.losses import MEAN_SQUARED_ERROR
+from metatui.learning.training.experiment import set_up
+from metatui.utils.errors import BadInput
 
 Make = Callable[..., Settings]
 Sample = Callable[[int], Episodes]
@@ -31,7 +32,7 @@ def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Excepti
             raise found
         return found
 
-    monkeypatch.setattr(choosing, "_milliseconds", milliseconds)
+    monkeypatch.setattr(autotune, "_milliseconds", milliseconds)
 
 
 def test_failing_engine_is_skipped(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,9 +63,9 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> t
         asked.append(tasks)
         return Episodes(*(torch.zeros(tasks, 2, 1) for _ in range(4)))
 
-    monkeypatch.setattr(choosing, "_device", lambda engine: torch.device("cuda"))
-    monkeypatch.setattr(choosing, "free_unused_memory", lambda device: None)
-    monkeypatch.setattr(choosing, "_timed", lambda engine, settings, episodes, limit: timed(len(episodes)))
+    monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cuda"))
+    monkeypatch.setattr(autotune, "free_unused_memory", lambda device: None)
+    monkeypatch.setattr(autotune, "_timed", lambda engine, settings, episodes, limit: timed(len(episodes)))
     return engine, asked, sample
 
 
@@ -95,20 +96,20 @@ def test_gpu_is_warmed_up_before_timing(tiny: Make, monkeypatch: pytest.MonkeyPa
     def meta_gradient(*_: object, **__: object) -> None:
         clock.append(clock[-1] + (2.0 if len(clock) == 1 else 0.25))
 
-    monkeypatch.setattr(choosing, "_device", lambda engine: torch.device("cuda"))
-    monkeypatch.setattr(choosing, "synchronize", lambda device: None)
-    monkeypatch.setattr(choosing, "SECONDS", 0.0)
-    monkeypatch.setattr("metatui.learning.choosing.time.perf_counter", lambda: clock[-1])
+    monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cuda"))
+    monkeypatch.setattr(autotune, "synchronize", lambda device: None)
+    monkeypatch.setattr(autotune, "SECONDS", 0.0)
+    monkeypatch.setattr("metatui.learning.engines.autotune.time.perf_counter", lambda: clock[-1])
     monkeypatch.setattr(engine, "meta_gradient", meta_gradient)
     episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
-    assert choosing._timed(engine, tiny(compute__cuda_graphs=False), episodes, limit=None) == pytest.approx(250)
+    assert autotune._timed(engine, tiny(compute__cuda_graphs=False), episodes, limit=None) == pytest.approx(250)
 
 
 def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:
     gpu, model = Device("cuda:0", "A GPU", 2**30), mlp((4,))
 
     def key(device: Device, **changes: bool | int) -> str:
-        return choosing.measured_for(tiny(**changes), device, model, 1)._key
+        return autotune.measured_for(tiny(**changes), device, model, 1)._key
 
     assert len({key(gpu), key(gpu, compute__cuda_graphs=False), key(gpu, compute__tasks_at_once=2)}) == 3
     assert key(cpu()) == key(cpu(), compute__cuda_graphs=False) == key(cpu(), compute__tasks_at_once=2)

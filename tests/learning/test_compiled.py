@@ -13,18 +13,18 @@ from typing import TypeVar
 import pytest
 import torch
 
-from metatui.errors import SettingsError
-from metatui.knobs import change, parse
-from metatui.learning import upgrade
+from metatui.config.fields import change, parse
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.events import Change, Checkpointed, Event, Noted, Progress, Stop
-from metatui.learning.experiment import set_up
-from metatui.learning.graphs import step
-from metatui.learning.graphs.threads import Run
-from metatui.learning.outer import Diverged
-from metatui.learning.state import TrainerState
-from metatui.learning.trainer import Trainer
-from metatui.settings import Scalar, Settings
+from metatui.learning.engines.compiled import compiled_step
+from metatui.learning.engines.compiled.thread_tuner import Run
+from metatui.learning.optim.outer import Diverged
+from metatui.learning.training import compile_switch
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import TrainerState
+from metatui.utils.errors import SettingsError
 
 Make = Callable[..., Settings]
 E = TypeVar("E")
@@ -70,9 +70,9 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
         return Compiler()
 
-    monkeypatch.setattr(step, "compile_to", compile_to)
-    monkeypatch.setattr(step, "load", load)
-    monkeypatch.setattr(upgrade, "_start", start)
+    monkeypatch.setattr(compiled_step, "compile_to", compile_to)
+    monkeypatch.setattr(compiled_step, "load", load)
+    monkeypatch.setattr(compile_switch, "_start", start)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return functions
 
@@ -169,7 +169,7 @@ def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, trac
 def test_a_failed_compilation_leaves_the_batched_engine(
     compiler: Compiler, words: str, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
+    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
     assert note.text.startswith("The batched engine goes on: ")
@@ -181,13 +181,13 @@ def test_a_failed_compilation_leaves_the_batched_engine(
 def test_a_failed_compilation_is_repeated_by_a_resumed_run(
     at: int, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = upgrade._start
-    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1))
+    working = compile_switch._start
+    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
     settings = compiled(tiny)
     saved: dict[str, TrainerState] = {}
     expected = losses(list(Trainer(settings).events()))
     told(Trainer(settings, save=saved.__setitem__), at, Stop())
-    monkeypatch.setattr(upgrade, "_start", working)
+    monkeypatch.setattr(compile_switch, "_start", working)
     events = list(Trainer(settings, state=saved["last"]).events())
     assert [note.text.split(":")[0] for note in of(Noted, events)] == [
         "The batched engine goes on, as before the run was resumed"
@@ -196,7 +196,7 @@ def test_a_failed_compilation_is_repeated_by_a_resumed_run(
 
 
 def test_the_change_is_saved_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1))
+    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
     events = list(Trainer(compiled(tiny), save=lambda kind, state: None).events())
     assert ("last", 6) in [(event.kind, event.iteration) for event in of(Checkpointed, events)]
 
@@ -208,7 +208,7 @@ def test_a_compilation_that_fails_only_when_a_run_is_resumed_is_said(
     saved: dict[str, TrainerState] = {}
     told(Trainer(settings, save=saved.__setitem__), 9, Stop())
     traced.clear()
-    monkeypatch.setattr(upgrade, "_start", lambda settings: Compiler(1, "no C++ compiler\n"))
+    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1, "no C++ compiler\n"))
     (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
     assert "no C++ compiler; meta-steps were compiled until here" in note.text
 
@@ -219,7 +219,7 @@ def test_a_function_that_computes_something_else_is_refused(
     def load(path: Path) -> Run:
         return lambda inputs: traced[path](*[t.mul_(0.5) if t.shape == (5,) else t for t in inputs])
 
-    monkeypatch.setattr(step, "load", load)
+    monkeypatch.setattr(compiled_step, "load", load)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
     assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
@@ -228,7 +228,7 @@ def test_a_function_that_computes_something_else_is_refused(
 
 def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler(returncode=None)
-    monkeypatch.setattr(upgrade, "_start", lambda settings: compiler)
+    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
     events = told(Trainer(compiled(tiny)), 6, Stop())
     assert events[-1].iteration == 6
     assert compiler.killed
@@ -256,7 +256,7 @@ def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pyte
 
 DIES_AT_ONCE = """
 import os, subprocess
-from metatui.learning.warm import command
+from metatui.learning.training.compile_worker import command
 subprocess.Popen(command())
 os._exit(0)
 """

@@ -13,13 +13,13 @@ import pytest
 import torch
 
 from metatui.cli import main
-from metatui.errors import SettingsError
-from metatui.knobs import change
-from metatui.learning import cuda, devices, nvml
-from metatui.learning.events import Warned
-from metatui.learning.trainer import Trainer
-from metatui.settings import Scalar, Settings
-from metatui.tui.resources import Load, Sampler
+from metatui.config.fields import change
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Warned
+from metatui.learning.hardware import cuda, devices, nvml
+from metatui.learning.training.trainer import Trainer
+from metatui.tui.system_monitor import Load, Sampler
+from metatui.utils.errors import SettingsError
 from tests.learning.nvml_stub import FakeGpu, FakeNvml
 
 H100, A100 = "NVIDIA H100", "NVIDIA A100"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metatui.learning.allocation import free_unused_memory, is_out_of_memory
-from metatui.learning.devices import cpu, moved, resolve, synchronize, use
+from metatui.learning.hardware.devices import cpu, moved, resolve, synchronize, use
+from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 
 
 def broken(*_: object) -> None:

@@ -12,25 +12,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from metatui.errors import BadInput
-from metatui.learning.engines import (
-    ENGINES,
-    EngineName,
-    make_engine,
-    meta_gradient,
-    meta_parameters,
-    pooled_norm,
-    thin_block,
-)
-from metatui.learning.engines.batch_norm import BatchNorm
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.layers import fused_bn_pool, fused_first_block
+from metatui.learning.engines.layers.batch_norm import BatchNorm
+from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
+from metatui.learning.engines.layers.memory_format import channels_last
+from metatui.learning.engines.layers.pooling import MaxPool, takes_maxima_only
 from metatui.learning.engines.loop import LoopEngine
-from metatui.learning.engines.memory_format import channels_last
-from metatui.learning.engines.pooled_norm import fuse_pooling
-from metatui.learning.engines.pooling import MaxPool, takes_maxima_only
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
+from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
 from metatui.learning.models import conv4, mlp
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
+from metatui.utils.errors import BadInput
 
 AGREEMENT = 1e-8
 
@@ -348,7 +343,7 @@ def test_norm_pooling_and_relu_in_one_are_the_three(
     model = nn.Sequential(nn.BatchNorm2d(3, track_running_stats=False), *last).double()
     generator = torch.Generator().manual_seed(0)
     x, g = (torch.randn(4, 3, size, size, generator=generator, dtype=torch.float64) for size in (7, 3))
-    monkeypatch.setattr(pooled_norm, "WORTH_IT", 0)
+    monkeypatch.setattr(fused_bn_pool, "WORTH_IT", 0)
     weight = model.get_parameter("0.weight").data
     weight.copy_(torch.tensor([0.7, -0.4 if negative else 0.0, 1.2]))
     one = fuse_pooling(deepcopy(model))
@@ -373,8 +368,8 @@ def test_what_is_not_those_three_is_left_alone() -> None:
 def test_a_thin_block_is_its_four_layers_whatever_is_computed_together(
     channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(thin_block, "WORTH_IT", 0)
-    monkeypatch.setattr(thin_block, "AT_ONCE", 2 * 3 * 7 * 7)
+    monkeypatch.setattr(fused_first_block, "WORTH_IT", 0)
+    monkeypatch.setattr(fused_first_block, "AT_ONCE", 2 * 3 * 7 * 7)
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = nn.Sequential(

@@ -13,16 +13,16 @@ from hypothesis import strategies as st
 from scipy.stats import t as student
 from torch.func import functional_call
 
-from metatui.errors import BadInput
-from metatui.knobs import parse
-from metatui.learning.evaluation import DIVERGED, Measured, diverged, predictions, summary
-from metatui.learning.events import RegressionView
-from metatui.learning.experiment import set_up
-from metatui.learning.inner import InnerLoop
-from metatui.learning.state import evaluate_state
-from metatui.learning.statistics import mean_ci95
-from metatui.learning.trainer import Trainer
-from metatui.settings import Settings
+from metatui.config.fields import parse
+from metatui.config.settings import Settings
+from metatui.events import RegressionView
+from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
+from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.optim.inner import InnerLoop
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import evaluate_state
+from metatui.utils.errors import BadInput
 
 Make = Callable[..., Settings]
 

@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from metatui.knobs import parse
-from metatui.learning import evaluation
-from metatui.learning.devices import Device
-from metatui.learning.engines import Adaptation
-from metatui.learning.episodes import Episodes, Split
-from metatui.learning.evaluation import LARGEST, largest_activation, measure
-from metatui.learning.experiment import set_up
-from metatui.learning.inner import Params
-from metatui.learning.views import task_views
-from metatui.settings import Settings
+from metatui.config.fields import parse
+from metatui.config.settings import Settings
+from metatui.learning.data.episodes import Episodes, Split
+from metatui.learning.engines.base import Adaptation
+from metatui.learning.evaluation import evaluate
+from metatui.learning.evaluation.evaluate import LARGEST, largest_activation, measure
+from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.hardware.devices import Device
+from metatui.learning.optim.inner import Params
+from metatui.learning.training.experiment import set_up
 
 Make = Callable[..., Settings]
 
@@ -59,7 +59,7 @@ def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
     expected = losses()
     monkeypatch.setattr(experiment, "device", Device("cuda:0", "A GPU", 2**30))
     monkeypatch.setattr(experiment, "episodes", episodes)
-    monkeypatch.setattr(evaluation, "LARGEST", most)
+    monkeypatch.setattr(evaluate, "LARGEST", most)
     torch.testing.assert_close(losses(), expected)
     assert split_into == parts
 

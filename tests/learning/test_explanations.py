@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from metatui.knobs import change
+from metatui.config.fields import change
+from metatui.config.settings import Scalar, Settings
 from metatui.learning import algorithms
 from metatui.learning.engines import differentiation
-from metatui.learning.experiment import set_up
 from metatui.learning.explanations import ALGORITHMS, explanation
-from metatui.settings import Scalar, Settings
+from metatui.learning.training.experiment import set_up
 from tests.comparisons import GLYPHS, SINUSOID
 
 STEPS: dict[str, Scalar] = {

@@ -8,15 +8,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.learning.events import ImageView, RegressionView
-from metatui.learning.experiment import Experiment, set_up
-from metatui.learning.explorer import classes_of, explore
-from metatui.learning.explorer_tasks import AMPLITUDE, PHASE, Classes, Wave
-from metatui.learning.tasks import sinusoid
-from metatui.learning.tasks.images import SIDE, ImageSource
-from metatui.learning.views import task_views
+from metatui.config.fields import change
+from metatui.events import ImageView, RegressionView
+from metatui.learning.data import sinusoid
+from metatui.learning.data.image_source import SIDE, ImageSource
+from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, Classes, Wave
+from metatui.learning.evaluation.explorer import classes_of, explore
+from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.training.experiment import Experiment, set_up
+from metatui.utils.errors import BadInput
 from tests.comparisons import GLYPHS, SINUSOID
 
 NAMES = ("Greek/character01", "Greek/character02", "Greek/character03", "Latin/character01", "Latin/character02")

@@ -16,13 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metatui.errors import BadInput
-from metatui.learning.engines import ENGINES, EngineName, meta_gradient, verification
+from metatui.learning.checks.plain_autograd import plain_meta_gradient
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines import verification
+from metatui.learning.engines.any_module import meta_gradient
 from metatui.learning.engines.chain import is_chain
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import Params
-from metatui.learning.losses import LossFn
-from metatui.learning.plain_autograd import plain_meta_gradient
+from metatui.learning.engines.registry import ENGINES, EngineName
+from metatui.learning.optim.inner import Params
+from metatui.learning.optim.losses import LossFn
+from metatui.utils.errors import BadInput
 
 EngineChoice = Literal["auto", "batched", "unfolded", "loop", "native", "higher"]
 Data = tuple[Tensor, Tensor, Tensor, Tensor]

@@ -13,24 +13,27 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from metatui import paths
-from metatui.errors import SettingsError
-from metatui.knobs import change
-from metatui.learning import choosing
-from metatui.learning.engines import convolution, make_engine, meta_gradient, meta_parameters
-from metatui.learning.engines.convolution import Convolution
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines import autotune
+from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.layers import convolution
+from metatui.learning.engines.layers.convolution import Convolution
+from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
-from metatui.learning.engines.pooled_norm import fuse_pooling
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import set_up
-from metatui.learning.inner import InnerLoop
-from metatui.learning.losses import CROSS_ENTROPY
+from metatui.learning.engines.native import build as native
+from metatui.learning.engines.native import winograd_transforms as winograd
+from metatui.learning.engines.native.first_block import FirstBlock
+from metatui.learning.engines.native.pooled_norm import PooledNorm
+from metatui.learning.engines.registry import make_engine
 from metatui.learning.models import conv4
-from metatui.learning.native import library as native
-from metatui.learning.native import transforms as winograd
-from metatui.learning.native.first_block import FirstBlock
-from metatui.learning.native.pooled_norm import PooledNorm
-from metatui.settings import Settings
+from metatui.learning.optim.inner import InnerLoop
+from metatui.learning.optim.losses import CROSS_ENTROPY
+from metatui.learning.training.experiment import set_up
+from metatui.utils import paths
+from metatui.utils.errors import SettingsError
 
 EXACT = 1e-12
 """Largest relative error in double precision."""
@@ -53,7 +56,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(convolution, "MANY", 0)
     monkeypatch.setattr(convolution, "FULL", 0)
     if request.param == "written out":
-        monkeypatch.setattr("metatui.learning.native.products.transforms", lambda dtype: winograd.WRITTEN_OUT)
+        monkeypatch.setattr("metatui.learning.engines.native.winograd.transforms", lambda dtype: winograd.WRITTEN_OUT)
     elif native.library(torch.float64) is None:
         pytest.skip("there is no C compiler")
 
@@ -263,7 +266,7 @@ def test_auto_takes_it_only_where_there_is_a_compiler(
 ) -> None:
     monkeypatch.setenv("CC", "false")
     monkeypatch.setattr(paths, "measured_engines_file", lambda: tmp_path / "engines.json")
-    monkeypatch.setattr(choosing, "SECONDS", 0.0)
+    monkeypatch.setattr(autotune, "SECONDS", 0.0)
     images = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "model.filters": 16})
     assert "native" not in set_up(images).measured.ms
     monkeypatch.delenv("CC")
@@ -293,7 +296,7 @@ def test_it_is_compiled_once_and_loaded_from_where_only_its_owner_writes(elsewhe
 def test_it_is_for_the_cpu() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metatui.learning.experiment.resolve", lambda name: Elsewhere())
+        patch.setattr("metatui.learning.training.experiment.resolve", lambda name: Elsewhere())
         with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another on cuda"):
             set_up(settings)
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from metatui.knobs import change
-from metatui.learning.experiment import set_up
-from metatui.learning.inner import InnerLoop
-from metatui.learning.parameter_paths import Cloud
-from metatui.learning.parameter_space import cloud, flattened, principal_plane
-from metatui.runs.parameters import Walking, walking
-from metatui.settings import Settings
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning.evaluation.parameter_space import cloud, flattened, principal_plane
+from metatui.learning.evaluation.trajectories import Cloud
+from metatui.learning.optim.inner import InnerLoop
+from metatui.learning.training.experiment import set_up
+from metatui.runs.analysis.parameter_space import Walking, walking
 from tests.comparisons import GLYPHS, SINUSOID, train
 
 Y = TypeVar("Y")
@@ -94,7 +94,7 @@ def test_losses_are_those_of_the_query_set() -> None:
 def test_chunks_change_nothing_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, seen = walked(GLYPHS, tasks=4, steps=1)
     assert seen == [4, 8]
-    monkeypatch.setattr("metatui.learning.parameter_space.CHUNK", {"classification": 3})
+    monkeypatch.setattr("metatui.learning.evaluation.parameter_space.CHUNK", {"classification": 3})
     parts, seen = walked(GLYPHS, tasks=4, steps=1)
     assert seen == [3, 4, 7, 8]
     assert np.array(parts.paths) == pytest.approx(np.array(whole.paths), abs=1e-9)

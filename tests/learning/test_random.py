@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.learning.random import bits, choose, keys, normal, uniform
+from metatui.learning.data.random import bits, choose, keys, normal, uniform
 
 SEEDS = st.integers(0, 2**31 - 1)
 

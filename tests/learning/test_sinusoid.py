@@ -7,8 +7,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.learning.episodes import SPLITS, Split
-from metatui.learning.tasks.sinusoid import SinusoidSource
+from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.sinusoid import SinusoidSource
 
 SOURCE = SinusoidSource()
 

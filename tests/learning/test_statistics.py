@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from metatui.learning.statistics import FEW, holm, mean_ci95, paired_test, smoothed, welch_test
+from metatui.learning.evaluation.statistics import FEW, holm, mean_ci95, paired_test, smoothed, welch_test
 
 Floats = NDArray[np.float64]
 

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metatui.learning.graphs.functions import length
-from metatui.learning.graphs.threads import AGAIN, TRIED, FreeThreads, Run
+from metatui.learning.engines.compiled.step_functions import length
+from metatui.learning.engines.compiled.thread_tuner import AGAIN, TRIED, FreeThreads, Run
 
 
 class Function:
@@ -37,7 +37,7 @@ def repeats(run: Run) -> Sequence[Tensor]:
 
 
 def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> FreeThreads:
-    monkeypatch.setattr("metatui.learning.graphs.threads.time.perf_counter", function.clock)
+    monkeypatch.setattr("metatui.learning.engines.compiled.thread_tuner.time.perf_counter", function.clock)
     free = FreeThreads(function, most, repeats)
     function.threads.clear()
     return free

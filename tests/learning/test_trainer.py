@@ -10,9 +10,8 @@ from typing import Any, TypeVar
 import pytest
 import torch
 
-from metatui.errors import BadInput, SettingsError
-from metatui.learning.episodes import Episodes
-from metatui.learning.events import (
+from metatui.config.settings import Settings
+from metatui.events import (
     Change,
     Checkpoint,
     Checkpointed,
@@ -34,11 +33,12 @@ from metatui.learning.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.inner import Params
-from metatui.learning.outer import Diverged
-from metatui.learning.state import TrainerState, evaluate_state
-from metatui.learning.trainer import Trainer
-from metatui.settings import Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.optim.inner import Params
+from metatui.learning.optim.outer import Diverged
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import TrainerState, evaluate_state
+from metatui.utils.errors import BadInput, SettingsError
 
 Make = Callable[..., Settings]
 E = TypeVar("E")
@@ -382,7 +382,7 @@ def validated(
         curve = Curve((loss,), (0.1,))
         return Evaluation(split, 4, 10, 10, None, None, iteration, (0,), curve, None, 1.0, rate, diverged)
 
-    monkeypatch.setattr("metatui.learning.trainer.evaluate", evaluate)
+    monkeypatch.setattr("metatui.learning.training.trainer.evaluate", evaluate)
     trainer = Trainer(make(evaluation__every=4, training__iterations=4 * (len(results) - 1), **changes))
     return list(when(trainer, 4, *commands))
 

@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from metatui.tui.app import make_app
+from metatui.tui.launch import make_app
 from tests.monkey.actor import Monkey, still_answers
 from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
 

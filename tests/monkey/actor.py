@@ -9,8 +9,8 @@ from textual import events
 from textual.pilot import Pilot
 
 from metatui.tui.actions import ACTIONS
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.help import HelpScreen
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.help import HelpScreen
 
 HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})
 """Actions that start a process which computes for a while: a tenth as often as the others."""

@@ -8,19 +8,19 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from unittest.mock import patch
 
-from metatui.changes import Planned
-from metatui.errors import BadInput, MetatuiError
-from metatui.knobs import parse
-from metatui.learning.events import Command, Stop
-from metatui.runs.checkpoints import newest_checkpoint
-from metatui.runs.control import LiveRun
-from metatui.runs.folder import RunFolder
-from metatui.runs.live import live_runs
-from metatui.runs.store import RunStore
-from metatui.runs.suite import Ledger, background, files
-from metatui.settings import Settings
-from metatui.tui.sessions import RealSessions
-from metatui.tui.training import SessionLike
+from metatui.config.fields import parse
+from metatui.config.schedule import Planned
+from metatui.config.settings import Settings
+from metatui.events import Command, Stop
+from metatui.runs.execution.control import LiveRun
+from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.live_runs import live_runs
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import Ledger, background, files
+from metatui.tui.controllers.event_thread import SessionLike
+from metatui.tui.controllers.sessions import RealSessions
+from metatui.utils.errors import BadInput, MetatuiError
 
 AT_ONCE = 2
 """Runs that are live together: each is a process with torch."""

@@ -13,8 +13,8 @@ from random import Random
 import torch
 from torch import Tensor, nn
 
-from metatui.learning.episodes import Episodes
-from metatui.learning.losses import LossFn
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.optim.losses import LossFn
 from tests.random_modules.layers import Checkpointed
 from tests.random_modules.losses import classification, regression
 from tests.random_modules.modules import Made, make_module

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor, nn
 
 import metatui
-from metatui.errors import BadInput
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import Params
-from metatui.learning.losses import LossFn
-from metatui.learning.plain_autograd import plain_meta_gradient
+from metatui.learning.checks.plain_autograd import plain_meta_gradient
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.optim.inner import Params
+from metatui.learning.optim.losses import LossFn
+from metatui.utils.errors import BadInput
 from tests.random_modules.case import Case
 
 EngineChoice = Literal["auto", "loop", "batched", "unfolded", "native", "higher"]

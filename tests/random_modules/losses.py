@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatui.learning.losses import LossFn
+from metatui.learning.optim.losses import LossFn
 
 Targets = Callable[[int], Tensor]
 """Targets [n, ...] of n examples."""

@@ -7,7 +7,7 @@ import statistics
 import time
 from pathlib import Path
 
-from metatui.runs.store import RunStore
+from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_terminal import Watched, new_home, settings
 from tests.survival.memory import FLAT, Resident, resident
 from tests.terminal.checks import trainer

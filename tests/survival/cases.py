@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from metatui.changes import Planned, PlannedChange, PlannedValidation
-from metatui.knobs import change
-from metatui.settings import Scalar, Settings
+from metatui.config.fields import change
+from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
+from metatui.config.settings import Scalar, Settings
 
 Commands = Mapping[int, Sequence[Sequence[Any]]]
 """After which meta-step which commands are given, as `process.command_of` reads them."""

@@ -11,14 +11,14 @@ from typing import Any
 
 import torch
 
-from metatui.changes import Planned, PlannedChange, PlannedValidation
-from metatui.learning.events import Progress
-from metatui.runs.checkpoints import newest_checkpoint
-from metatui.runs.folder import RunFolder
-from metatui.runs.records import EvaluationRecord
-from metatui.runs.store import RunStore
-from metatui.runs.told import told
-from metatui.toml import settings_toml
+from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
+from metatui.config.toml import settings_toml
+from metatui.events import Progress
+from metatui.runs.execution.replay_log import told
+from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.result_files import EvaluationRecord
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
 from tests.survival.cases import Case, Commands
 from tests.survival.nursery import Counted, Nursery, log_of
 from tests.survival.process import Kind

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from metatui.settings import Scalar
-from metatui.toml import settings_toml
+from metatui.config.settings import Scalar
+from metatui.config.toml import settings_toml
 from tests.survival.cases import CASES
 from tests.survival.nursery import Nursery
 

@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from metatui.cli.main import main
-from metatui.learning.events import Change, Command, Evaluate, Event, Pause, Progress, Resume, Started
-from metatui.learning.trainer import Trainer
-from metatui.runs.session import Session
+from metatui.events import Change, Command, Evaluate, Event, Pause, Progress, Resume, Started
+from metatui.learning.training.trainer import Trainer
+from metatui.runs.execution.session import Session
 
 Kind = Literal["step", "write"]
 

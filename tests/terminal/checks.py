@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
 from tests.terminal.program import Program
 from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
 from tests.terminal.watching import PATIENCE

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metatui.runs.store import RunStore
+from metatui.runs.storage.store import RunStore
 from tests.terminal.checks import SMALL, trainer
 from tests.terminal.program import Program
 

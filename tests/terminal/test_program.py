@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from metatui import presets
-from metatui.knobs import change
-from metatui.runs.folder import RunFolder
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.runs.storage.run_folder import RunFolder
 from tests.terminal.checks import LARGE, SMALL, assert_nothing_lost, assert_usable, happened, runs
 from tests.terminal.conftest import ENDLESS, Open
 from tests.terminal.journey import INNER_LR, PRESET, journey

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from metatui.runs.folder import RunFolder
+from metatui.runs.storage.run_folder import RunFolder
 from tests.terminal.checks import (
     SMALL,
     assert_nothing_lost,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from metatui.settings import Settings
-from metatui.tui.app import make_app
-from metatui.tui.laboratory import MetatuiApp
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.launch import make_app
 from tests.tui.fakes import FakeSessions
 
 
@@ -25,7 +25,7 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.ticker.PERIOD", 3600.0)
+    monkeypatch.setattr("metatui.tui.terminal.refresh_timer.PERIOD", 3600.0)
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from textual.app import App, ComposeResult
 from textual.widget import Widget
 
-from metatui.learning.events import ImageView, RegressionView
+from metatui.events import ImageView, RegressionView
 from metatui.tui import palette
-from metatui.tui.adaptation import RunViews
-from metatui.tui.charts import Series
-from metatui.tui.history import History
-from metatui.tui.symbols import Symbols
+from metatui.tui.controllers.history import History
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.adaptation import RunViews
+from metatui.tui.widgets.charts import Series
 
 
 class Stage(App[None]):

@@ -12,9 +12,9 @@ from queue import Queue
 
 from textual.pilot import Pilot
 
-from metatui.changes import Planned
-from metatui.learning import packing
-from metatui.learning.events import (
+from metatui.config.schedule import Planned
+from metatui.config.settings import Settings
+from metatui.events import (
     Change,
     Checkpoint,
     Checkpointed,
@@ -37,15 +37,15 @@ from metatui.learning.events import (
     TaskView,
     Tweaked,
 )
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import JournalWriter
-from metatui.runs.metrics import MetricsWriter
-from metatui.runs.records import AdaptationRecord, EvaluationRecord, write_record
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.replay import Replay
-from metatui.tui.sessions import Attached
+from metatui.learning.data import packing
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.metrics import MetricsWriter
+from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, write_record
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.tui.app import MetatuiApp
+from metatui.tui.controllers.replay import Replay
+from metatui.tui.controllers.sessions import Attached
 
 
 class FakeSession:

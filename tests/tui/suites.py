@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
-from metatui.runs.suite import Ledger, Suite, read, user_dir
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import Ledger, Suite, read, user_dir
 from tests.tui.fakes import saved_run
 
 TEXT = """

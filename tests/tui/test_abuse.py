@@ -8,12 +8,12 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
-from metatui.learning.events import Failed
+from metatui.events import Failed
 from metatui.tui.actions import Phase
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.confirm import ConfirmScreen
-from metatui.tui.screens.failure import FailureScreen
-from metatui.tui.words import Words
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.dialogs.failure import FailureScreen
+from metatui.tui.widgets.static_text import Words
 from tests.monkey.actor import still_answers
 from tests.terminal.program import Program
 from tests.tui.fakes import FakeSessions, progress

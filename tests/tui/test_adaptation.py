@@ -8,16 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from metatui.learning.events import ImageView, RegressionView
-from metatui.tui.adaptation import AdaptationPanel, RunViews
-from metatui.tui.adaptation.bitmap import drawn
-from metatui.tui.adaptation.images import episode as drawn_episode
-from metatui.tui.adaptation.images import layout
-from metatui.tui.adaptation.views import captions
-from metatui.tui.charts.canvas import Canvas
-from metatui.tui.charts.look import Look
-from metatui.tui.charts.rows import width_of
-from metatui.tui.symbols import Symbols
+from metatui.events import ImageView, RegressionView
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
+from metatui.tui.widgets.adaptation.bitmap import drawn
+from metatui.tui.widgets.adaptation.images import episode as drawn_episode
+from metatui.tui.widgets.adaptation.images import layout
+from metatui.tui.widgets.adaptation.views import captions
+from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.row_widget import width_of
 from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_runs
 
 EMPTY = "Start a run, or mark up to three in the runs tab."

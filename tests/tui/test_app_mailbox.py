@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from metatui.learning.events import Finished, Paused, Warned
-from metatui.settings import Settings
-from metatui.tui.history import Step
-from metatui.tui.mailbox import MOST_OTHERS, MOST_PROGRESS, Mailbox, News
-from metatui.tui.monitor import Monitor
+from metatui.config.settings import Settings
+from metatui.events import Finished, Paused, Warned
+from metatui.tui.controllers.history import Step
+from metatui.tui.controllers.mailbox import MOST_OTHERS, MOST_PROGRESS, Mailbox, News
+from metatui.tui.controllers.run_model import Monitor
 from tests.tui.fakes import progress
 
 

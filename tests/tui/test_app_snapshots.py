@@ -11,10 +11,10 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.knobs import change
-from metatui.learning.events import Curve, Evaluated, Finished, Tweaked, Warned
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
+from metatui.tui.app import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -26,7 +26,7 @@ Compare = Callable[..., bool]
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory and load differ from machine to machine."""
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
 
 
 def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:
@@ -135,8 +135,8 @@ def test_dialogs(make: Make, sessions: FakeSessions, snap_compare: Compare, size
 def test_runs(
     make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
 ) -> None:
-    monkeypatch.setattr("metatui.tui.panes.runs_tab.place", lambda run: "/runs")
-    monkeypatch.setattr("metatui.tui.panes.runs_tab.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
+    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
     saved_run(runs_dir, GLYPHS, name="reptile-glyphs-20260102-030405", steps=40)
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-020304", steps=30, test=False)
 

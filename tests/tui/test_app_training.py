@@ -9,15 +9,15 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.learning.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Resume, Stop, Warned
-from metatui.settings import Settings
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Change, Checkpoint, Evaluate, Failed, Finished, Pause, Resume, Stop, Warned
 from metatui.tui.actions import Phase
-from metatui.tui.form.choice import Choice
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.panes.bars import TopBar
-from metatui.tui.screens.live import LiveScreen
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.live_settings import LiveScreen
+from metatui.tui.screens.main.header_footer import TopBar
+from metatui.tui.widgets.form.choice import Choice
+from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
 
 SIZE = (120, 40)

@@ -12,23 +12,24 @@ from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui import paths, presets
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.runs.metrics import MetricsWriter
-from metatui.settings import Settings
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.runs.storage.metrics import MetricsWriter
 from metatui.tui.actions import ACTIONS, Phase, Situation
-from metatui.tui.app import make_app, opening_settings
-from metatui.tui.charts import MetricSparkline
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.panes.bars import KeyBar, offered
-from metatui.tui.panes.presets_tab import PresetsTab
-from metatui.tui.panes.runs_tab import RunsTab
-from metatui.tui.panes.work import PANES
-from metatui.tui.screens.confirm import ConfirmScreen
-from metatui.tui.screens.help import HelpScreen
-from metatui.tui.screens.save_preset import SavePresetScreen
-from metatui.tui.words import Words
+from metatui.tui.app import MetatuiApp
+from metatui.tui.launch import make_app, opening_settings
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.dialogs.help import HelpScreen
+from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
+from metatui.tui.screens.main.header_footer import KeyBar, offered
+from metatui.tui.screens.main.presets_tab import PresetsTab
+from metatui.tui.screens.main.runs_tab import RunsTab
+from metatui.tui.screens.main.work import PANES
+from metatui.tui.widgets.charts import MetricSparkline
+from metatui.tui.widgets.static_text import Words
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, progress, saved_run
 
 SIZE = (120, 40)
@@ -182,7 +183,7 @@ async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: 
 
 
 async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.panes.runs_tab.MOST_LISTED", 2)
+    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.MOST_LISTED", 2)
     for day in (1, 2, 3):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{day}-000000", steps=1)
     app = make()

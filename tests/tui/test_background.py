@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
-from metatui.errors import BadInput
-from metatui.learning.events import Failed, Pause, Stop
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import JournalWriter
-from metatui.runs.lock import RunLock
-from metatui.settings import Settings
+from metatui.config.settings import Settings
+from metatui.events import Failed, Pause, Stop
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.actions import Phase
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.confirm import ConfirmScreen
-from metatui.tui.screens.quit import QuitScreen
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.dialogs.quit import QuitScreen
+from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, progress, saved_run
 
 SMALL, LARGE = (80, 24), (120, 40)

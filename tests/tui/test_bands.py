@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from metatui.tui.charts.bands import Band, laid_under
-from metatui.tui.charts.canvas import Run
+from metatui.tui.widgets.charts.bands import Band, laid_under
+from metatui.tui.widgets.charts.canvas import Run
 
 BLANK = [[Run(" " * 4, None)] for _ in range(4)]
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from metatui.errors import MetatuiError
+from metatui.config.settings import Settings
 from metatui.learning.benchmark import (
     Cell,
     Machine,
@@ -23,13 +23,12 @@ from metatui.learning.benchmark import (
     Work,
     with_captured,
 )
-from metatui.settings import Settings
-from metatui.tui.benchmark import chart, plot, rows, table
-from metatui.tui.benchmark.chart import BenchmarkChart
-from metatui.tui.benchmark.table import BenchmarkTable
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens import benchmark
-from metatui.tui.screens.benchmark import BenchmarkScreen
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.benchmark import chart, plot, rows, screen, table
+from metatui.tui.screens.benchmark.chart import BenchmarkChart
+from metatui.tui.screens.benchmark.screen import BenchmarkScreen
+from metatui.tui.screens.benchmark.table import BenchmarkTable
+from metatui.utils.errors import MetatuiError
 from tests.tui.fakes import FakeSessions, started
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
@@ -107,12 +106,12 @@ class FakeBenchmark:
 @pytest.fixture(autouse=True)
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeBenchmark.made.clear()
-    monkeypatch.setattr(benchmark, "Benchmark", FakeBenchmark)
-    monkeypatch.setattr(benchmark, "cells", lambda: CELLS)
+    monkeypatch.setattr(screen, "Benchmark", FakeBenchmark)
+    monkeypatch.setattr(screen, "cells", lambda: CELLS)
     for module in (plot, table, chart):
         monkeypatch.setattr(module, "ENGINES", ENGINES)
-    monkeypatch.setattr(benchmark, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr(screen, "LOOK_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
 
 
 async def opened(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:

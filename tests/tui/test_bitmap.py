@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from metatui.tui.adaptation.bitmap import drawn
-from metatui.tui.symbols import Symbols
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.adaptation.bitmap import drawn
 
 SIDE = 16
 

@@ -15,16 +15,16 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from metatui.tui import palette
-from metatui.tui.charts import Series, number, percent
-from metatui.tui.charts.axis import Axis, axis_for, fixed_axis
-from metatui.tui.charts.canvas import Canvas, Run, Signal
-from metatui.tui.charts.format import tick_labels
-from metatui.tui.charts.look import Look
-from metatui.tui.charts.picture import Picture, paint
-from metatui.tui.charts.rows import Row, centred, fitted, width_of
-from metatui.tui.charts.series import thinned
-from metatui.tui.charts.sparkline import bars
-from metatui.tui.symbols import Symbols
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.charts import Series, number, percent
+from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
+from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
+from metatui.tui.widgets.charts.chart_renderer import Picture, paint
+from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.format import tick_labels
+from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, width_of
+from metatui.tui.widgets.charts.series import thinned
+from metatui.tui.widgets.charts.sparkline import bars
 
 EDGES = [0.0, 1.0, -1.0, 1e300, -1e300, 1e-290, 2e-290, 1e-320, 1e308, math.nan, math.inf, -math.inf]
 HOSTILE = st.floats() | st.sampled_from(EDGES)
@@ -204,12 +204,12 @@ def test_nothing_brings_a_chart_down(
 FUZZ = """
 import itertools, math, random
 from rich.style import Style
-from metatui.tui.charts.canvas import Canvas
-from metatui.tui.charts.look import Look
-from metatui.tui.charts.picture import Picture, paint
-from metatui.tui.charts.rows import width_of
-from metatui.tui.charts.series import Series
-from metatui.tui.symbols import Symbols
+from metatui.tui.widgets.charts.canvas import Canvas
+from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_renderer import Picture, paint
+from metatui.tui.widgets.charts.row_widget import width_of
+from metatui.tui.widgets.charts.series import Series
+from metatui.tui.terminal.symbols import Symbols
 
 random.seed(0)
 VALUES = [math.nan, math.inf, -math.inf, 1e300, -1e300, 1.7e308, 1e-320, 5e-324, 0.0, -0.0, 1.0, 1 + 1e-15, -3.0, 1e-13]

@@ -17,10 +17,10 @@ from textual.strip import Strip
 from textual.widgets import TabbedContent, TabPane
 
 from metatui.tui import palette
-from metatui.tui.charts import LineChart, MetricSparkline, Series
-from metatui.tui.charts.canvas import Canvas
-from metatui.tui.history import History
-from metatui.tui.symbols import Symbols
+from metatui.tui.controllers.history import History
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.charts import LineChart, MetricSparkline, Series
+from metatui.tui.widgets.charts.canvas import Canvas
 from tests.tui.drawing import Stage, curves, falling, rising
 
 
@@ -240,7 +240,10 @@ async def test_a_sparkline_survives_any_last_value() -> None:
 
 
 def test_the_charts_import_neither_plotext_nor_torch_before_they_draw() -> None:
-    code = "import sys, metatui.tui.charts, metatui.tui.adaptation as a; print({'torch', 'plotext'} & set(sys.modules))"
+    code = (
+        "import sys, metatui.tui.widgets.charts, metatui.tui.widgets.adaptation as a; "
+        "print({'torch', 'plotext'} & set(sys.modules))"
+    )
     root = PurePath(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "set()"

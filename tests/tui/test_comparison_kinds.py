@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from metatui.knobs import change
-from metatui.runs.comparison import Comparison, Protocol, RunResult, TrainingCurve
-from metatui.runs.comparison.pairs import pairs
-from metatui.runs.comparison.values import Averages, LiveChange, Reached
-from metatui.smoothing import DECAYS
-from metatui.tui.comparing.curves import View, adaptation, training
-from metatui.tui.comparing.kinds import colours, kinds
+from metatui.config.fields import change
+from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison.pairwise_tests import pairs
+from metatui.runs.analysis.comparison.values import Averages, LiveChange, Reached
+from metatui.tui.screens.compare.curves import View, adaptation, training
+from metatui.tui.screens.compare.seed_groups import colours, kinds
+from metatui.utils.smoothing import DECAYS
 from tests.comparisons import SINUSOID, result
 
 CURVE = TrainingCurve(1, (1, 2), (4, 8), (0.1, 0.2), (3.0, 2.0), None)

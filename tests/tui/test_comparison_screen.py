@@ -13,19 +13,19 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.knobs import change
-from metatui.learning.events import Curve
-from metatui.runs.comparison import Comparing, Comparison, Costs, Protocol, RunResult, TrainingCurve
-from metatui.runs.comparison.pairs import pairs
-from metatui.settings import Settings
-from metatui.tui.comparing import screen as screens
-from metatui.tui.comparing.curves import View, adaptation, training
-from metatui.tui.comparing.export import ExportScreen
-from metatui.tui.comparing.screen import CompareScreen
-from metatui.tui.comparing.sections import SECTIONS
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Curve
+from metatui.runs.analysis.comparison import Comparing, Comparison, Costs, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison.pairwise_tests import pairs
+from metatui.tui.app import MetatuiApp
 from metatui.tui.helper import Helper
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.ask import AskScreen
+from metatui.tui.screens.compare import screen as screens
+from metatui.tui.screens.compare.curves import View, adaptation, training
+from metatui.tui.screens.compare.export import ExportScreen
+from metatui.tui.screens.compare.screen import CompareScreen
+from metatui.tui.screens.compare.sections import SECTIONS
+from metatui.tui.screens.dialogs.prompt import AskScreen
 from tests.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
@@ -75,7 +75,7 @@ def _run(number: int, name: str, images: bool) -> RunResult:
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
 
 
 @pytest.fixture

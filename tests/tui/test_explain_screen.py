@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from metatui.knobs import change
-from metatui.settings import Settings
-from metatui.tui.explain.screen import ExplainScreen
-from metatui.tui.laboratory import MetatuiApp
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.explain import ExplainScreen
 
 SIZES = [(80, 24), (120, 40), (200, 60)]
 Make = Callable[..., MetatuiApp]

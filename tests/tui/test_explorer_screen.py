@@ -12,16 +12,16 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.knobs import change
-from metatui.learning.explorer_tasks import Classes, Wave
-from metatui.runs.exploring import Explored, exploring
-from metatui.settings import Settings
-from metatui.tui.explorer import screen as screens
-from metatui.tui.explorer.asking import STEPS, Asking, wave_of
-from metatui.tui.explorer.screen import ExplorerPanel, ExplorerScreen
-from metatui.tui.explorer.words import Head
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.ask import AskScreen
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning.evaluation.custom_tasks import Classes, Wave
+from metatui.runs.analysis.explore import Explored, exploring
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.dialogs.prompt import AskScreen
+from metatui.tui.screens.explorer import screen as screens
+from metatui.tui.screens.explorer.header import Head
+from metatui.tui.screens.explorer.query import STEPS, Asking, wave_of
+from metatui.tui.screens.explorer.screen import ExplorerPanel, ExplorerScreen
 from tests.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, wave
 from tests.tui.fakes import saved_run
@@ -41,7 +41,7 @@ def explored(number: int, *, task: int = 0, images: bool = False, steps: int = S
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
     for number in range(2):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.knobs import KNOBS, change, text_of
-from metatui.settings import Settings
-from metatui.tui.form.model import assess, texts_of
+from metatui.config.fields import KNOBS, change, text_of
+from metatui.config.settings import Settings
+from metatui.tui.widgets.form.model import assess, texts_of
 
 
 def test_what_is_shown_is_what_is_read() -> None:

@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from metatui.errors import BadInput
 from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.utils.errors import BadInput
 
 
 def counting(to: int) -> Generator[int, None, str]:

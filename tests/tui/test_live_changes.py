@@ -9,22 +9,22 @@ from pathlib import Path
 
 from textual.pilot import Pilot
 
-from metatui.knobs import change
-from metatui.learning.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
-from metatui.runs.comparison.exports.plot import Mark, Series, lines
-from metatui.runs.comparison.history import live_changes, read_steps
-from metatui.runs.folder import RunFolder
-from metatui.runs.journal import JournalWriter
-from metatui.runs.records import EvaluationRecord, write_record
-from metatui.runs.summary import summarise
-from metatui.runs.writer import headline as details_of
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.monitor import Monitor
-from metatui.tui.panes.bars import KeyBar, TopBar, offered
-from metatui.tui.panes.runs_tab import details, has_no_result, result
-from metatui.tui.protocol import result_words, standing
-from metatui.tui.replay import Replay
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
+from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
+from metatui.runs.analysis.exports.svg_plot import Mark, Series, lines
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.result_files import EvaluationRecord, write_record
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.summary import summarise
+from metatui.runs.storage.writer import headline as details_of
+from metatui.tui.app import MetatuiApp
+from metatui.tui.controllers.replay import Replay
+from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.formatting import result_words, standing
+from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
+from metatui.tui.screens.main.runs_tab import details, has_no_result, result
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
 
 SIZE = (120, 40)

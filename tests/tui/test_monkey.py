@@ -8,8 +8,8 @@ from random import Random
 
 import pytest
 
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
 from tests.monkey.actor import HEAVY_KEYS, KEYS, Monkey, still_answers
 from tests.tui.fakes import FakeSessions, progress, saved_run
 

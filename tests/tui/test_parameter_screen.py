@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 from textual.pilot import Pilot
 
-from metatui.knobs import change
-from metatui.learning.parameter_paths import Cloud, mean
-from metatui.runs.parameters import ParameterSpace, Start, Walking
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.parameters import screen as screens
-from metatui.tui.parameters.pictures import pictures, sentences
-from metatui.tui.parameters.screen import ParameterScreen
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning.evaluation.trajectories import Cloud, mean
+from metatui.runs.analysis.parameter_space import ParameterSpace, Start, Walking
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.parameter_space import screen as screens
+from metatui.tui.screens.parameter_space.pictures import pictures, sentences
+from metatui.tui.screens.parameter_space.screen import ParameterScreen
 from tests.comparisons import train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
@@ -51,7 +51,7 @@ def space() -> ParameterSpace:
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metatui import presets
-from metatui.changes import PlannedChange
-from metatui.settings import Settings
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.panes.messages import PresetChosen
+from metatui.config import presets
+from metatui.config.schedule import PlannedChange
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.main.messages import PresetChosen
 from tests.tui.fakes import FakeSessions
 
 Make = Callable[..., MetatuiApp]

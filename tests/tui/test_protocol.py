@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from metatui.numbers import interval
+from metatui.utils.numbers import interval
 
 
 @pytest.mark.parametrize(

@@ -10,11 +10,11 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.runs.comparison import Comparing
-from metatui.settings import Settings
-from metatui.tui.comparing import report
-from metatui.tui.comparing.report import ReportScreen
-from metatui.tui.laboratory import MetatuiApp
+from metatui.config.settings import Settings
+from metatui.runs.analysis.comparison import Comparing
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.compare import report
+from metatui.tui.screens.compare.report import ReportScreen
 from tests.tui.fakes import saved_run
 from tests.tui.helping import FakeHelper
 from tests.tui.test_comparison_screen import compared
@@ -28,7 +28,7 @@ NAMES = ("maml-sinusoid-20260101-000000", "maml-sinusoid-20260100-000000")
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(report, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
     for name in NAMES:
         saved_run(runs_dir, Settings(), name=name, steps=3)
 
@@ -118,9 +118,9 @@ async def test_what_went_wrong_is_said_and_it_can_be_tried_again(make: Make) -> 
 def test_pictures(
     make: Make, snap_compare: Compare, size: tuple[int, int], plain: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("metatui.tui.comparing.report.paths.short", lambda path: f"/runs/{path.name}")
-    monkeypatch.setattr("metatui.tui.panes.runs_tab.place", lambda run: "/runs")
-    monkeypatch.setattr("metatui.tui.panes.runs_tab.when", lambda run: "2026-01-02 03:04")
+    monkeypatch.setattr("metatui.tui.screens.compare.report.paths.short", lambda path: f"/runs/{path.name}")
+    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
+    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
 
     async def seen(pilot: Pilot[Any]) -> None:
         await opened(pilot)

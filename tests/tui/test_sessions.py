@@ -13,18 +13,18 @@ from typing import cast
 
 import pytest
 
-from metatui import paths
-from metatui.errors import BadInput, MetatuiError
-from metatui.knobs import change
-from metatui.learning.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
-from metatui.runs.control import LiveRun
-from metatui.runs.folder import RunFolder
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
-from metatui.tui.attaching import Followed
-from metatui.tui.last_words import LastWords, goes_on
-from metatui.tui.resources import Sampler
-from metatui.tui.sessions import RealSessions
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
+from metatui.runs.execution.control import LiveRun
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.tui.controllers.attached_run import Followed
+from metatui.tui.controllers.sessions import RealSessions
+from metatui.tui.system_monitor import Sampler
+from metatui.tui.terminal.crash_info import LastWords, goes_on
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError
 from tests.tui.fakes import evaluation, progress, views
 
 TINY = change(

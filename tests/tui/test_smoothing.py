@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.learning.events import Command, Event, Progress, Started
-from metatui.learning.statistics import smoothed
-from metatui.runs.comparison.history import read_steps, training_curve
-from metatui.runs.folder import RunFolder
-from metatui.runs.metrics import MetricsWriter
-from metatui.runs.store import RunStore
-from metatui.settings import Settings
-from metatui.smoothing import DECAYS, ExponentialAverage
-from metatui.tui.conductor import Conductor
-from metatui.tui.history import History
-from metatui.tui.monitor import Monitor
-from metatui.tui.replay import Replay
+from metatui.config.settings import Settings
+from metatui.events import Command, Event, Progress, Started
+from metatui.learning.evaluation.statistics import smoothed
+from metatui.runs.analysis.comparison.training_curves import read_steps, training_curve
+from metatui.runs.storage.metrics import MetricsWriter
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.tui.controllers.history import History
+from metatui.tui.controllers.replay import Replay
+from metatui.tui.controllers.run_client import Conductor
+from metatui.tui.controllers.run_model import Monitor
+from metatui.utils.smoothing import DECAYS, ExponentialAverage
 from tests.tui.fakes import progress, started
 
 

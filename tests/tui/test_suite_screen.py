@@ -10,20 +10,20 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from metatui.errors import BadInput
-from metatui.runs.lock import RunLock
-from metatui.runs.store import RunStore
-from metatui.runs.suite import Ledger, Suite, background, user_dir
-from metatui.tui.comparing import screen as comparing
-from metatui.tui.comparing.screen import CompareScreen
-from metatui.tui.key_line import KeyLine
-from metatui.tui.laboratory import MetatuiApp
-from metatui.tui.screens.ask import AskScreen
-from metatui.tui.screens.confirm import ConfirmScreen
-from metatui.tui.suite import cells
-from metatui.tui.suite.screen import BUSY, SuiteScreen
-from metatui.tui.suite.tables import LiveTable
-from metatui.tui.symbols import GLYPHS, Symbols
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import Ledger, Suite, background, user_dir
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.compare import screen as comparing
+from metatui.tui.screens.compare.screen import CompareScreen
+from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+from metatui.tui.screens.dialogs.prompt import AskScreen
+from metatui.tui.screens.suite import cells
+from metatui.tui.screens.suite.diff_table import LiveTable
+from metatui.tui.screens.suite.screen import BUSY, SuiteScreen
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
+from metatui.tui.widgets.key_line import KeyLine
+from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, saved_run
 from tests.tui.helping import FakeHelper
 from tests.tui.suites import TEXT, made, written
@@ -39,8 +39,8 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
     found: list[Suite] = []
     FakeHelper.made.clear()
     monkeypatch.setattr(comparing, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.suite.screen.LOOK_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.bench.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.screens.suite.screen.LOOK_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
     monkeypatch.setattr(background, "start", lambda suite, store: found.append(suite))
     return found
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from textual._border import BORDER_CHARS  # the names that a `border:` rule may have
 
-from metatui.tui import palette, symbols
-from metatui.tui.symbols import GLYPHS, Symbols, detect
+from metatui.tui import palette
+from metatui.tui.terminal import symbols
+from metatui.tui.terminal.symbols import GLYPHS, Symbols, detect
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.tui import wire
-from metatui.tui.wire import Screen
+from metatui.tui.terminal import screen_diff
+from metatui.tui.terminal.screen_diff import Screen
 
 WIDTH, HEIGHT = 24, 3  # wide enough for the widest pieces: what runs over the edge, Textual never sends
 STYLES = ("", "1", "38;2;1;2;3;48;2;9;9;9", "31")
@@ -85,7 +85,7 @@ def test_another_screen_is_not_known() -> None:
 def test_after_a_while_it_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     screen, drawn = Screen(), frame((1, 1, [("", "words")]))
     screen.news(drawn)
-    monkeypatch.setattr(wire, "KEPT", 0.0)
+    monkeypatch.setattr(screen_diff, "KEPT", 0.0)
     assert screen.news(drawn) == drawn.replace("\n", "")
 
 

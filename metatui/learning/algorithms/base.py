@@ -11,17 +11,17 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from metatui.learning.allocation import free_unused_memory
+from metatui.config.settings import AlgorithmSettings
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient, in_parts
-from metatui.learning.episodes import Episodes
-from metatui.learning.experiment import Experiment
-from metatui.learning.flat import FlatParams
-from metatui.learning.graphs.captured import CapturedStep, CaptureFailed
-from metatui.learning.graphs.step import GraphedStep
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import accuracy
-from metatui.learning.outer import Diverged, OuterAdam
-from metatui.settings import AlgorithmSettings
+from metatui.learning.engines.compiled.compiled_step import GraphedStep
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed
+from metatui.learning.hardware.memory import free_unused_memory
+from metatui.learning.optim.flat_params import FlatParams
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import accuracy
+from metatui.learning.optim.outer import Diverged, OuterAdam
+from metatui.learning.training.experiment import Experiment
 
 JUDGED = 2
 """Query images of each class that an algorithm is judged by while it trains, if it does not train on them."""

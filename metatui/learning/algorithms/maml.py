@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
-from metatui.learning.experiment import Experiment
-from metatui.learning.graphs.captured import CapturedStep, captures
-from metatui.learning.inner import Params, inner_loop
-from metatui.learning.outer import OuterAdam
-from metatui.settings import AlgorithmSettings
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, captures
+from metatui.learning.optim.inner import Params, inner_loop
+from metatui.learning.optim.outer import OuterAdam
+from metatui.learning.training.experiment import Experiment
 
 
 class MAML(Algorithm):

@@ -12,14 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from metatui.learning import random
+from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
-from metatui.learning.devices import moved
-from metatui.learning.experiment import Experiment
-from metatui.learning.flat import FlatParams
-from metatui.learning.inner import Params, inner_loop
-from metatui.learning.outer import OuterAdam
-from metatui.settings import AlgorithmSettings
+from metatui.learning.data import random
+from metatui.learning.hardware.devices import moved
+from metatui.learning.optim.flat_params import FlatParams
+from metatui.learning.optim.inner import Params, inner_loop
+from metatui.learning.optim.outer import OuterAdam
+from metatui.learning.training.experiment import Experiment
 
 
 class Pretrained(Algorithm):

@@ -6,8 +6,8 @@ gains over it is what was learned.
 
 from __future__ import annotations
 
+from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep
-from metatui.settings import AlgorithmSettings
 
 
 class Scratch(Algorithm):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.runner import SECONDS, Benchmark
-from metatui.learning.benchmark.works import ALGORITHMS, ENGINES, TASKS, Cell, Work, cells, described, with_captured
+from metatui.learning.benchmark.workloads import ALGORITHMS, ENGINES, TASKS, Cell, Work, cells, described, with_captured
 
 __all__ = [
     "ALGORITHMS",

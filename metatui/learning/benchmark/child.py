@@ -14,12 +14,12 @@ from dataclasses import asdict
 from functools import cache
 from typing import Any
 
-from metatui.errors import BadInput, MetatuiError, class_and_message
-from metatui.learning.benchmark.counting import Counts, count
-from metatui.learning.benchmark.measuring import machine, measure
+from metatui.learning.benchmark.flops import Counts, count
+from metatui.learning.benchmark.measurement import machine, measure
 from metatui.learning.benchmark.report import Measured
-from metatui.learning.benchmark.works import Work
-from metatui.text import plain
+from metatui.learning.benchmark.workloads import Work
+from metatui.utils.errors import BadInput, MetatuiError, class_and_message
+from metatui.utils.text import plain
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metatui.learning.benchmark.works import Cell
+from metatui.learning.benchmark.workloads import Cell
 
 
 @dataclass(frozen=True)

@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 from contextlib import suppress
 from typing import Any
 
-from metatui.errors import BadInput, MetatuiError
 from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
-from metatui.learning.benchmark.works import Cell, with_captured
-from metatui.python import module
+from metatui.learning.benchmark.workloads import Cell, with_captured
+from metatui.utils.errors import BadInput, MetatuiError
+from metatui.utils.subprocesses import module
 
 SECONDS = 1.5
 """Spent on the meta-steps of each cell, about, after its warm-up."""

@@ -11,16 +11,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
-from metatui.errors import BadInput, class_and_message, shown
-from metatui.learning.allocation import is_out_of_memory
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine, mean_gradients
 from metatui.learning.engines.base import SecondOrder, meta_parameters
 from metatui.learning.engines.chain import has_hooks
 from metatui.learning.engines.registry import ENGINES, usual_engine
 from metatui.learning.engines.verification import AGREES, Verdict, engine_for, verdict
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import LossFn, as_loss
+from metatui.learning.hardware.memory import is_out_of_memory
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import LossFn, as_loss
+from metatui.utils.errors import BadInput, class_and_message, shown
 
 
 def meta_gradient(

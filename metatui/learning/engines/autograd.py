@@ -14,12 +14,12 @@ from torch.autograd import grad
 from torch.func import functional_call
 from torch.overrides import TorchFunctionMode
 
-from metatui.errors import BadInput, MetatuiError, class_and_message, shown
-from metatui.learning.allocation import is_out_of_memory
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
 from metatui.learning.engines.differentiation import Found
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
+from metatui.learning.hardware.memory import is_out_of_memory
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.utils.errors import BadInput, MetatuiError, class_and_message, shown
 
 
 class AutogradEngine(Engine):

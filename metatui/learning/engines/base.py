@@ -15,12 +15,12 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.batched_forward import is_perceptron
 from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.differentiation import Found, Objective, first_order, recomputed, unrolled
-from metatui.learning.engines.stacked_layers import is_perceptron
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import Loss
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import Loss
 
 R = TypeVar("R")
 

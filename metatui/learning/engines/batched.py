@@ -12,13 +12,13 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, repeated, step_batch
+from metatui.learning.engines.batched_forward import stacked_forward
 from metatui.learning.engines.differentiation import Objective, gradients_of, leaves
-from metatui.learning.engines.stacked_layers import stacked_forward
-from metatui.learning.engines.unfolded import with_unfolded_convolutions
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import Loss
+from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import Loss
 
 
 class BatchedEngine(Engine):

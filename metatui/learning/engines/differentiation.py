@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.autograd import grad
 
-from metatui.learning.inner import InnerLoop, Params, descended
+from metatui.learning.optim.inner import InnerLoop, Params, descended
 
 
 @dataclass(frozen=True)

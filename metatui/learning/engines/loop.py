@@ -10,6 +10,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import (
     Adaptation,
     Engine,
@@ -21,14 +22,13 @@ from metatui.learning.engines.base import (
     step_batch,
     task_of,
 )
-from metatui.learning.engines.bound import Bound
 from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
-from metatui.learning.engines.memory_format import channels_last
-from metatui.learning.engines.pooled_norm import fuse_pooling
-from metatui.learning.engines.second_derivatives import write_out_second_derivatives
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import Loss
+from metatui.learning.engines.functional_module import Bound
+from metatui.learning.engines.layers.double_backward import write_out_second_derivatives
+from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
+from metatui.learning.engines.layers.memory_format import channels_last
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import Loss
 
 
 class LoopEngine(Engine):

@@ -7,13 +7,13 @@ from typing import Literal
 import torch
 from torch import nn
 
-from metatui.errors import BadInput, shown
 from metatui.learning.engines.autograd import AutogradEngine
 from metatui.learning.engines.base import Engine, SecondOrder
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.loop import LoopEngine
-from metatui.learning.losses import Loss
+from metatui.learning.optim.losses import Loss
+from metatui.utils.errors import BadInput, shown
 
 EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compiled"]
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
@@ -46,7 +46,7 @@ def make_engine(
         case "unfolded":
             return BatchedEngine(model, loss, second_order, unfold=True)
         case "higher":
-            from metatui.learning.engines.higher_library import HigherEngine
+            from metatui.learning.engines.higher_engine import HigherEngine
 
             return HigherEngine(model, loss)
     raise BadInput(f"engine is {shown(name)}, but must be one of auto, {', '.join(ENGINES)}")

@@ -24,14 +24,14 @@ from torch.func import replace_all_batch_norm_modules_
 from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from metatui.errors import BadInput, class_and_message
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import Found
 from metatui.learning.engines.registry import EngineName, make_engine
-from metatui.learning.episodes import Episodes
-from metatui.learning.inner import InnerLoop, Params
-from metatui.learning.losses import LossFn, as_loss
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import LossFn, as_loss
+from metatui.utils.errors import BadInput, class_and_message
 
 TASKS = 2
 STEPS = 2

@@ -5,9 +5,9 @@ One file for each file of `metatui.learning.algorithms`; these need no torch, so
 
 from __future__ import annotations
 
+from metatui.config.settings import Settings
 from metatui.learning.explanations import fomaml, maml, pretrained, reptile, scratch
-from metatui.learning.explanations.value import Explanation
-from metatui.settings import Settings
+from metatui.learning.explanations.explanation import Explanation
 
 __all__ = ["ALGORITHMS", "Explanation", "explanation"]
 

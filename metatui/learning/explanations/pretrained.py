@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from metatui.learning.explanations.value import Explanation, clipped, count, initialisation, loss, step_size, times
-from metatui.settings import Settings
+from metatui.config.settings import Settings
+from metatui.learning.explanations.explanation import (
+    Explanation,
+    clipped,
+    count,
+    initialisation,
+    loss,
+    step_size,
+    times,
+)
 
 
 def explanation(settings: Settings) -> Explanation:

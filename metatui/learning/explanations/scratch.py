@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from metatui.learning.explanations.value import (
+from metatui.config.settings import Settings
+from metatui.learning.explanations.explanation import (
     Explanation,
     count,
     initialisation,
@@ -11,7 +12,6 @@ from metatui.learning.explanations.value import (
     support,
     times,
 )
-from metatui.settings import Settings
 
 
 def explanation(settings: Settings) -> Explanation:

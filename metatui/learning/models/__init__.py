@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from metatui.learning import random
+from metatui.config.settings import Settings
+from metatui.learning.data import random
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.mlp import mlp
-from metatui.settings import Settings
 
 __all__ = ["conv4", "make_model", "mlp"]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from metatui.changes import PlannedChange
-from metatui.knobs import change
+from metatui.config.fields import change
+from metatui.config.schedule import PlannedChange
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Finished
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
-from metatui.learning.events import Finished
-from metatui.learning.experiment import set_up
-from metatui.settings import Scalar, Settings
+from metatui.learning.training.experiment import set_up
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, short, train
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from metatui.cli.main import main
-from metatui.learning.events import Event, Failed, Finished, Progress
-from metatui.learning.trainer import VIEWS, Trainer
-from metatui.settings import Scalar, Settings
-from metatui.tui.helper.child import answer
-from metatui.tui.helper.replies import Broken
+from metatui.config.settings import Scalar, Settings
+from metatui.events import Event, Failed, Finished, Progress
+from metatui.learning.training.trainer import VIEWS, Trainer
+from metatui.tui.helper.messages import Broken
+from metatui.tui.helper.worker import answer
 from tests.cuda.device import simulator
 from tests.cuda.training import final_losses, losses, notes, saved_run, short, train
 

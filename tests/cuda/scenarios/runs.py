@@ -13,16 +13,16 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from metatui import paths
-from metatui.errors import BadInput
-from metatui.knobs import change
-from metatui.learning import trainer
-from metatui.learning.events import Progress
-from metatui.learning.tasks import omniglot
-from metatui.learning.tasks.omniglot_layout import DRAWINGS, characters
-from metatui.learning.trainer import SEEN_EVERY, Trainer
-from metatui.runs.session import Session
-from metatui.settings import Scalar
+from metatui.config.fields import change
+from metatui.config.settings import Scalar
+from metatui.events import Progress
+from metatui.learning.data.omniglot import source
+from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.training import trainer
+from metatui.learning.training.trainer import SEEN_EVERY, Trainer
+from metatui.runs.execution.session import Session
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, of_preset, saved_run, short, train
 from tests.folder_files import names, write_classes
@@ -37,7 +37,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(omniglot, "load", lambda: SimpleNamespace(pixels=pixels, sha256="0"))
+        patch.setattr(source, "load", lambda: SimpleNamespace(pixels=pixels, sha256="0"))
         patch.setattr(trainer, "VIEWS", 1)
         patch.setattr(paths, "packed_folders_dir", lambda: cache)
         yield

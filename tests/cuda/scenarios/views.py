@@ -8,13 +8,13 @@ import pytest
 import torch
 
 import metatui
-from metatui.learning import check
-from metatui.learning.explorer_tasks import Classes, Wave
-from metatui.runs.comparison import compare
-from metatui.runs.evaluating import evaluate
-from metatui.runs.exploring import exploring
-from metatui.runs.folder import RunFolder
-from metatui.runs.parameters import walking
+from metatui.learning.checks import check
+from metatui.learning.evaluation.custom_tasks import Classes, Wave
+from metatui.runs.analysis.comparison import compare
+from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.parameter_space import walking
+from metatui.runs.storage.run_folder import RunFolder
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, saved_run, short
 

@@ -10,16 +10,16 @@ from typing import Any
 
 import torch
 
-from metatui import paths
-from metatui.errors import BadInput, class_and_message
+from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms import MetaStep, OnDevice
 from metatui.learning.algorithms.base import Algorithm
-from metatui.learning.benchmark.works import CAPTURED_ENGINES
-from metatui.learning.check import Check, cases, compare_full_size, run_checks
-from metatui.learning.cuda import cuda_status
-from metatui.learning.devices import available
-from metatui.learning.tasks import make_source
-from metatui.settings import AlgorithmSettings
+from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
+from metatui.learning.checks.check import Check, cases, compare_full_size, run_checks
+from metatui.learning.data.registry import make_source
+from metatui.learning.hardware.cuda import cuda_status
+from metatui.learning.hardware.devices import available
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, class_and_message
 from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-9

@@ -8,18 +8,18 @@ from dataclasses import asdict
 
 import torch
 
-from metatui.errors import class_and_message
+from metatui.config.settings import Scalar
+from metatui.events import Failed, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.given import set_up_given
-from metatui.learning.benchmark.measuring import measure
-from metatui.learning.benchmark.rates import copy_rate, matmul_rate
-from metatui.learning.benchmark.works import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
-from metatui.learning.evaluation import evaluate
-from metatui.learning.events import Failed, Progress, Stop
-from metatui.learning.experiment import set_up
-from metatui.learning.trainer import SEEN_EVERY
-from metatui.runs.session import Session
-from metatui.settings import Scalar
+from metatui.learning.benchmark.fixed_tasks import set_up_given
+from metatui.learning.benchmark.measurement import measure
+from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
+from metatui.learning.benchmark.workloads import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
+from metatui.learning.evaluation.evaluate import evaluate
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer import SEEN_EVERY
+from metatui.runs.execution.session import Session
+from metatui.utils.errors import class_and_message
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5

@@ -15,17 +15,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from metatui import paths, presets
-from metatui.errors import SettingsError, class_and_message
-from metatui.knobs import change
-from metatui.learning.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
-from metatui.learning.experiment import set_up
-from metatui.learning.state import TrainerState, part
-from metatui.learning.trainer import Trainer
-from metatui.runs.checkpoints import newest_checkpoint
-from metatui.runs.folder import RunFolder
-from metatui.runs.session import Session
-from metatui.settings import Settings
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
+from metatui.learning.training.experiment import set_up
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import TrainerState, part
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.checkpoints import newest_checkpoint
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils import paths
+from metatui.utils.errors import SettingsError, class_and_message
 from tests.gpu.lab import IMAGES, SHORT, WAVES, Finding, Lab, Values, difference, found, judged, skipped
 
 AGREEMENT = 1e-6

@@ -1,0 +1,58 @@
+"""`metatui attach`: the app on a run that trains in another process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from metatui.cli.app import prepare_process
+from metatui.cli.options import complete_runs, runs_dir_option
+from metatui.cli.terminal_guard import supervised
+from metatui.tui.terminal.crash_info import LastWords
+
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+
+
+@click.command()
+@click.argument("run", required=False, shell_complete=complete_runs)
+@runs_dir_option
+@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII only.")
+@click.option("--theme", metavar="NAME", help="Colour theme of the app.")
+def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
+    """Follow a live RUN in the app: watch it, pause it, change its rates, stop it.
+
+    RUN is a run's name, the start of it, or its folder; without it, the newest run that is live. Quitting the app can
+    leave the run to go on.
+    """
+    return supervised(lambda words: _attach(run, runs_dir, ascii_only=ascii_only, theme=theme, words=words))
+
+
+def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: LastWords) -> int:
+    prepare_process()
+    from metatui.utils import paths
+
+    root = paths.runs_dir(runs_dir)
+    run = _live(name, root)
+    from metatui.tui.launch import run_app
+
+    return run_app(runs_dir=root, attach=run, ascii=ascii_only, theme=theme, words=words)
+
+
+def _live(name: str | None, root: Path) -> RunFolder:
+    """The live run called `name`, or the newest. Raises BadInput where there is none."""
+    from metatui.runs.storage.live_runs import live_runs
+    from metatui.runs.storage.store import RunStore
+    from metatui.utils.errors import BadInput, shown
+
+    store = RunStore(root)
+    if name is None:
+        if live := live_runs(store):
+            return live[0].run
+        raise BadInput(f"no run in {shown(str(root), 200)} is live: metatui runs lists those that are over")
+    run = store.find(name)
+    if not run.is_live():
+        raise BadInput(f"run {shown(run.id)} is not live: it is {run.status()}")
+    return run

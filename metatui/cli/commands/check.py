@@ -1,0 +1,76 @@
+"""`metatui check`: the proof that second order means second order."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from metatui.cli.console.output import cell, console, emit, table
+from metatui.cli.options import changed, json_option
+from metatui.config.settings import Settings
+
+if TYPE_CHECKING:
+    from metatui.learning.checks.awkward import AwkwardCheck
+
+
+@click.command()
+@click.option(
+    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:N."
+)
+@json_option
+@click.pass_context
+def check(context: click.Context, device: str, as_json: bool) -> None:
+    """Prove the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
+
+    Modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, networks
+    of full size are checked too.
+    """
+    where = changed(Settings(), (), device).compute.device
+
+    import torch
+
+    from metatui.learning.checks.awkward import run_awkward_checks
+    from metatui.learning.checks.check import run_checks
+
+    torch.set_num_threads(1)  # everything is so small that threads would mostly wait for each other
+    checks = []
+    for result in run_checks(where):
+        checks.append(result)
+        if not as_json:
+            console(stderr=True).print(f"{'ok' if result.ok else 'WRONG'}  {result.name}", soft_wrap=True)
+    awkward = list(run_awkward_checks())
+    ok = all(result.ok for result in checks) and all(result.ok for result in awkward)
+    if as_json:
+        emit({"ok": ok, "checks": [asdict(r) for r in checks], "modules": [asdict(r) for r in awkward]})
+    else:
+        rows = table(
+            "check", "algorithm", "engine", "reference", "relative error", "tolerance", "",
+            numbers=("relative error", "tolerance"),
+        )  # fmt: skip
+        for result in checks:
+            error, tolerance = f"{result.relative_error:.1e}", f"{result.tolerance:.0e}"
+            texts = (result.name, result.algorithm, result.engine, result.reference, error, tolerance)
+            rows.add_row(*map(cell, texts), "ok" if result.ok else "WRONG")
+        console().print(rows)
+        for line in _summary(awkward):
+            console().print(line, soft_wrap=True, markup=False)
+    if not ok:
+        context.exit(1)
+
+
+def _summary(results: list[AwkwardCheck]) -> list[str]:
+    """One line that summarises all modules, and one for each failure."""
+    modules, engines = len({r.name for r in results}), len({r.engine for r in results})
+    counts = Counter(r.outcome if r.ok else "failed" for r in results)
+    lines = [
+        f"Awkward modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
+        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
+    ]
+    for r in results:
+        if not r.ok:
+            found = r.reason or f"relative error {r.relative_error:.1e}"
+            lines.append(f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {found}")
+    return lines

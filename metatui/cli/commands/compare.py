@@ -1,0 +1,203 @@
+"""`metatui compare`: runs on identical held-out tasks, and what can be said of their differences."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from rich.console import Console
+
+from metatui.cli.console.output import below, cell, console, emit, spelled, table
+from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.learning.data.packing import told_of_packing
+from metatui.runs.storage.store import RunStore
+from metatui.utils.errors import BadInput, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from metatui.runs.analysis.comparison import Comparing, Comparison
+    from metatui.runs.analysis.comparison.tables import TextTable
+    from metatui.runs.storage.run_folder import RunFolder
+
+LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
+"""The newest run, or the one so many before it."""
+
+PADDING = 3
+"""Between two columns of a table."""
+
+NARROWEST_NAME = 15
+"""Characters that a column of names folds to before the table is split."""
+
+
+def _target(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
+    if given is None:
+        return None
+    try:
+        return float(given[:-1]) / 100 if given.endswith("%") else float(given)
+    except ValueError:
+        raise BadInput(f"--target is {shown(given)}, but must be a number, such as 0.95, 95% or a loss") from None
+
+
+target_option = click.option(
+    "--target", metavar="X", callback=_target,
+    help="Say when each run's validations first had this accuracy (0.95 or 95%) or loss.",
+)  # fmt: skip
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
+@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
+@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
+@click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
+@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@target_option
+@click.option("--device", metavar="DEVICE", help="Where to compute; else as each run's settings say.")
+@runs_dir_option
+@json_option
+@click.option(
+    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    help="Write it to a .md, .html, .csv, .json or .svg file; may be given often.",
+)  # fmt: skip
+def compare(
+    runs: tuple[str, ...],
+    tasks: int | None,
+    steps: int | None,
+    shots: int | None,
+    split: str,
+    target: float | None,
+    device: str | None,
+    runs_dir: Path | None,
+    as_json: bool,
+    exports: tuple[Path, ...],
+) -> None:
+    """Compare runs on identical held-out tasks: adaptation, paired tests, costs.
+
+    Each RUN is a run's name, the start of it, its folder, or latest, latest~1 and so on for the newest run and those
+    before it. All are measured by the first run's protocol; nothing in their folders changes.
+    """
+    if len(runs) < 2:
+        raise click.UsageError(
+            "two runs or more are needed to compare: metatui runs lists them; latest is the newest run, latest~1 the "
+            "one before it"
+        )
+    folders = found(RunStore(runs_dir), runs)
+
+    from metatui.runs.analysis.comparison import compare as compare_runs
+    from metatui.runs.analysis.exports import as_json as report
+    from metatui.runs.analysis.exports import check, export, written
+
+    for path in exports:
+        check(path)
+    with watching() as see:
+        comparison = compare_runs(
+            *folders,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            target=target,
+            device=device,
+            on_progress=see,
+        )
+    for path in exports:
+        console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
+    if as_json:
+        emit(report(comparison))
+    else:
+        show(comparison)
+
+
+def found(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
+    """The runs that are meant. Raises BadInput."""
+    newest: list[RunFolder] = []
+    runs = []
+    for reference in references:
+        if not (back := LATEST.fullmatch(reference)):
+            runs.append(store.find(reference))
+            continue
+        newest = newest or [summary.run for summary in store.summaries()]
+        number = int(back[1] or 0)
+        if number >= len(newest):
+            count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
+            raise BadInput(f"{shown(reference)} is not there: {shown(str(store.root), 200)} has {count}")
+        runs.append(newest[number])
+    return runs
+
+
+@contextmanager
+def watching() -> Iterator[Callable[[Comparing], object] | None]:
+    """A bar on standard error where a person watches."""
+    screen = console(stderr=True)
+    if not screen.is_terminal or screen.is_dumb_terminal:
+        yield None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[of]}")
+    )  # fmt: skip
+    with Progress(*columns, console=screen, transient=True, refresh_per_second=4) as bar:
+        task = bar.add_task("reading", total=None, of="tasks")
+
+        def show(description: str, done: int, total: int, of: str) -> None:
+            bar.update(task, description=description, completed=done, total=total, of=of)
+
+        with told_of_packing(lambda done, total: show("packing", done, total, "images")):
+            yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")
+
+
+def show(comparison: Comparison) -> None:
+    """Protocol, tables, verdicts and warnings on standard output."""
+    from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
+    from metatui.runs.analysis.comparison.tables import tables
+
+    screen = console()
+    _say(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
+    for each in tables(comparison):
+        for part in _fitting(each, screen.width):
+            headings = (spelled(screen, word) for word in part.headings)
+            rows = table(*headings, numbers=part.headings[part.names :], edge=False)
+            for row in part.rows:
+                rows.add_row(*(cell(spelled(screen, word)) for word in row))
+            _say(screen, part.title)
+            screen.print(rows)
+            screen.line()
+    _say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
+    if note := note_on_seeds(comparison):
+        below(screen, [note])
+    _say(screen, *(f"warning: {warning}" for warning in comparison.warnings))
+
+
+def _say(screen: Console, *sentences: str) -> None:
+    """A line each; wrapped between words where a person reads, and whole where a program may."""
+    for sentence in sentences:
+        screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
+
+
+def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
+    """Split the table into parts of some columns each where they do not fit beside each other.
+
+    Where several columns hold names, these fold, but not to less than `NARROWEST_NAME` characters.
+    """
+    widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
+    names, start = whole.names, whole.names
+    if names > 1:
+        widths[:names] = [min(width, NARROWEST_NAME + PADDING) for width in widths[:names]]
+    room = max(width - sum(widths[:names]), 1)
+    while start < len(widths):
+        stop = start + 1
+        while stop < len(widths) and sum(widths[start : stop + 1]) <= room:
+            stop += 1
+        columns = [*range(names), *range(start, stop)]
+        yield replace(
+            whole,
+            headings=tuple(whole.headings[i] for i in columns),
+            rows=tuple(tuple(row[i] for i in columns) for row in whole.rows),
+        )
+        start = stop

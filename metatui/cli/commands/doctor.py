@@ -1,0 +1,155 @@
+"""`metatui doctor`: what there is to work with, and where everything is."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+import metatui
+from metatui.cli.console.output import cell, console, emit, table
+from metatui.cli.options import json_option, runs_dir_option
+from metatui.config import presets
+from metatui.utils import paths
+
+if TYPE_CHECKING:
+    from metatui.learning.hardware.nvml import Gpu
+
+LIBRARIES = (
+    "torch",
+    "torchvision",
+    "higher",
+    "textual",
+    "rich",
+    "plotext",
+    "numpy",
+    "scipy",
+    "safetensors",
+    "pydantic",
+)
+
+
+@click.command()
+@runs_dir_option
+@json_option
+def doctor(runs_dir: Path | None, as_json: bool) -> None:
+    """Show versions, devices, CUDA, data, what the terminal can do, and where files are."""
+    screen = console()
+    report: dict[str, Any] = {
+        "versions": _versions(),
+        "devices": _devices(),
+        "cuda": _cuda(),
+        "compilers": _compilers(),
+        "data": _data(),
+        "terminal": _terminal(screen),
+        "files": _files(runs_dir),
+    }
+    if as_json:
+        emit(report)
+        return
+    for name, items in report.items():
+        rows = table(name, "")
+        for item in items if isinstance(items, list) else [items]:
+            for key, value in item.items():
+                rows.add_row(cell(key), cell(_words(value)))
+        screen.print(rows)
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"metatui": metatui.__version__, "python": platform.python_version()}
+    for name in LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return {**found, "system": platform.platform()}
+
+
+def _devices() -> list[dict[str, Any]]:
+    from metatui.learning.hardware.devices import available
+
+    return [{"device": d.name, "title": d.title, "memory_bytes": d.memory_bytes} for d in available()]
+
+
+def _cuda() -> dict[str, Any]:
+    from metatui.learning.hardware.cuda import cuda_status, is_built_for
+
+    found = cuda_status()
+
+    def described(gpu: Gpu) -> str:
+        if gpu.capability is None:
+            return gpu.name
+        capability = f"compute capability {gpu.capability[0]}.{gpu.capability[1]}"
+        missing = found.architectures and not is_built_for(gpu.capability, found.architectures)
+        return f"{gpu.name}, {capability}{', which torch is not built for' if missing else ''}"
+
+    return {
+        "torch_cuda": found.build,
+        "architectures": list(found.architectures),
+        "driver": found.driver.version,
+        "driver_cuda": found.driver.cuda and "{}.{}".format(*found.driver.cuda),
+        "gpus": [described(gpu) for gpu in found.driver.gpus],
+        "problem": found.problem,
+    }
+
+
+def _compilers() -> dict[str, Any]:
+    from metatui.learning.engines.autotune import has_compiler
+    from metatui.learning.engines.native.build import compiler
+
+    return {"C (engine native)": compiler(), "C++ (engine compiled)": has_compiler()}
+
+
+def _data() -> dict[str, Any]:
+    packed = paths.omniglot_cache()
+    there = packed.is_file()
+    return {"omniglot": there, "omniglot_path": str(packed), "omniglot_bytes": packed.stat().st_size if there else None}
+
+
+def _terminal(screen: Console) -> dict[str, Any]:
+    encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
+    try:
+        "⣿▁█─±".encode(encoding)
+        unicode = True
+    except (UnicodeError, LookupError):
+        unicode = False
+    size = shutil.get_terminal_size()
+    return {
+        "is_terminal": screen.is_terminal,
+        "TERM": os.environ.get("TERM"),
+        "COLORTERM": os.environ.get("COLORTERM"),
+        "colours": screen.color_system,
+        "NO_COLOR": "NO_COLOR" in os.environ,
+        "encoding": encoding,
+        "unicode": unicode,
+        "columns": size.columns,
+        "rows": size.lines,
+        "tmux": "TMUX" in os.environ,
+        "ssh": "SSH_CONNECTION" in os.environ,
+    }
+
+
+def _files(runs_dir: Path | None) -> dict[str, str]:
+    return {
+        "runs": str(paths.runs_dir(runs_dir)),
+        "own presets": str(paths.user_presets_dir()),
+        "bundled presets": str(presets.bundled_dir()),
+        "data": str(paths.omniglot_cache().parent),
+        "packed folders": str(paths.packed_folders_dir()),
+        "downloads": str(paths.downloads_dir()),
+        "compiled code": str(paths.compiled_dir()),
+        "log": str(paths.log_file()),
+    }
+
+
+def _words(value: object) -> object:
+    if isinstance(value, list):
+        return ", ".join(value) or "-"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "-" if value is None else value

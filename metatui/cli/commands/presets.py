@@ -1,0 +1,187 @@
+"""`metatui presets`: named experiments, bundled and own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from metatui.cli.console.output import below, cell, console, emit, table
+from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
+from metatui.config import presets as stored
+from metatui.config.fields import KNOBS, text_of
+from metatui.config.presets import Preset
+from metatui.config.schedule import Planned, as_tables, in_words
+from metatui.config.settings import Settings
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
+
+
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def presets(context: click.Context, as_json: bool) -> None:
+    """List, show, save and delete presets. Without a command, lists them."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+    elif as_json:
+        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
+
+
+@presets.command("list")
+@json_option
+def list_presets(as_json: bool) -> None:
+    """List bundled presets and your own."""
+    _list(as_json)
+
+
+@presets.command()
+@click.argument("preset", shell_complete=complete_presets)
+@json_option
+def show(preset: str, as_json: bool) -> None:
+    """Show a preset's source, protocol, numbers and the settings that matter in it."""
+    found = stored.load(preset)
+    if as_json:
+        emit(_report(found))
+        return
+    screen = console()
+    about = table("preset", found.name)
+    for name in stored.ABOUT:
+        if value := getattr(found, name):
+            about.add_row(name, cell(value))
+    about.add_row("file", cell(found.path))
+    screen.print(about)
+    rows = table("setting", "value", "unit", "help", numbers=("value",))
+    for path, knob in KNOBS.items():
+        if knob.matters(found.settings):
+            value = found.settings.value(path)
+            rows.add_row(*map(cell, (path, text_of(value), knob.unit, knob.help)))
+    screen.print(rows)
+    if found.changes:
+        planned = table("after meta-step", "change", numbers=("after meta-step",))
+        for each in found.changes:
+            planned.add_row(f"{each.iteration:,}", cell(in_words(each)))
+        screen.print(planned)
+
+
+@presets.command()
+@click.argument("name")
+@click.option(
+    "--from",
+    "origin",
+    metavar="PRESET|FILE|RUN",
+    shell_complete=complete_presets,
+    help="What to save; of a run, its settings and every change made to them on the way.",
+)
+@set_option
+@click.option("--title", default="", help="One line about it.")
+@click.option("--overwrite", is_flag=True, help="Replace an own preset of this name.")
+@runs_dir_option
+@json_option
+def save(
+    name: str,
+    origin: str | None,
+    assignments: tuple[str, ...],
+    title: str,
+    overwrite: bool,
+    runs_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Save settings as your own preset NAME."""
+    stored.check_name(name)
+    base = _Base(Settings(), "own settings") if origin is None else _base(origin, runs_dir)
+    saved = stored.save(
+        name,
+        changed(base.settings, assignments),
+        title=title or base.title,
+        source=base.source,
+        protocol=base.protocol,
+        changes=base.changes,
+        overwrite=overwrite,
+    )
+    if as_json:
+        emit(_report(saved))
+    else:
+        console().print(f"Saved as {saved.path}", soft_wrap=True)
+
+
+@presets.command()
+@click.argument("preset", required=False, shell_complete=complete_presets)
+@json_option
+def path(preset: str | None, as_json: bool) -> None:
+    """Print where PRESET is, or where your own presets are."""
+    where = stored.load(preset).path if preset is not None else paths.user_presets_dir()
+    if as_json:
+        emit({"path": str(where)})
+    else:
+        click.echo(where)
+
+
+@presets.command()
+@click.argument("name", shell_complete=complete_presets)
+@json_option
+def delete(name: str, as_json: bool) -> None:
+    """Delete your own preset NAME."""
+    stored.delete(name)
+    if as_json:
+        emit({"deleted": name})
+    else:
+        console().print(f"Deleted {name}", soft_wrap=True)
+
+
+def _list(as_json: bool) -> None:
+    found = stored.all_presets()
+    problems = stored.problems()
+    if as_json:
+        emit({"presets": [_report(preset) for preset in found], "problems": problems})
+        return
+    screen = console()
+    for preset in found:
+        own = "" if preset.bundled else " (own)"
+        screen.print(Text.assemble((preset.name, "bold"), own, "  ", cell(preset.title)), soft_wrap=True)
+        numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
+        below(screen, filter(None, (preset.protocol, *numbers)))
+    for problem in problems:
+        console(stderr=True).print(f"warning: {problem}", soft_wrap=True)
+
+
+@dataclass(frozen=True)
+class _Base:
+    """What a preset is saved from."""
+
+    settings: Settings
+    source: str
+    title: str = ""
+    protocol: str = ""
+    changes: tuple[Planned, ...] = ()
+
+
+def _base(origin: str, runs_dir: Path | None) -> _Base:
+    """A preset, a file or a run. Raises BadInput where it is none of them."""
+    from metatui.runs.execution.rerun import schedule_of
+    from metatui.runs.storage.store import RunStore
+
+    try:
+        base = stored.load(origin)
+    except BadInput as error:
+        try:
+            run = RunStore(runs_dir).find(origin)
+        except BadInput:
+            raise error from None
+        return _Base(run.settings(), f"run {run.id}", changes=schedule_of(run))
+    return _Base(base.settings, f"preset {base.name}", base.title, base.protocol, base.changes)
+
+
+def _report(preset: Preset) -> dict[str, Any]:
+    about = {key: getattr(preset, key) for key in stored.ABOUT}
+    return {
+        "name": preset.name,
+        **about,
+        "bundled": preset.bundled,
+        "path": str(preset.path),
+        "settings": preset.settings.model_dump(mode="json"),
+        "changes": as_tables(preset.changes),
+    }

@@ -1,0 +1,1 @@
+"""Settings and everything about them: fields, constraints, TOML, presets, scheduled changes."""

@@ -1,0 +1,220 @@
+"""Presets: named experiments, bundled with metatui or saved by the user, one TOML file each.
+
+A preset says where it comes from, by which protocol it is measured, the published number where there is one, and
+what we measured, beside the settings themselves.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from metatui.config.schedule import Planned, checked, read_changes
+from metatui.config.settings import Settings
+from metatui.config.toml import names_file, parse_tables, read_tables, settings_toml, toml_files
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.files import reason, write_atomically
+from metatui.utils.text import plain
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+"""Names that presets can be saved under. Files from elsewhere may have any printable name."""
+ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
+"""The keys of a file's `[preset]` table."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """A named experiment. Texts that a file does not give are empty, or None for the two numbers."""
+
+    name: str
+    title: str
+    source: str
+    """Where the settings come from: a paper, a repository, a run."""
+    protocol: str
+    """How it is measured: split, tasks, shots, inner steps, batch-norm mode."""
+    published: str | None
+    measured: str | None
+    notes: str
+    settings: Settings
+    path: Path
+    bundled: bool
+    changes: tuple[Planned, ...] = ()
+    """What is changed while it trains, in the order of meta-steps."""
+
+
+def bundled_dir() -> Path:
+    """The presets that come with metatui: beside the modules in a wheel, at the top of a checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "_presets"
+    return installed if installed.is_dir() else package.parent / "presets"
+
+
+def bundled() -> list[Preset]:
+    """The presets that come with metatui, by name."""
+    return [read(path) for path in toml_files(bundled_dir())]
+
+
+def user() -> list[Preset]:
+    """The user's own presets that can be read, by name; `problems` says what is wrong with the others."""
+    return _user()[0]
+
+
+def problems() -> list[str]:
+    """One sentence for each of the user's own presets that cannot be used."""
+    return _user()[1]
+
+
+def _user() -> tuple[list[Preset], list[str]]:
+    """The user's own presets, and a sentence for each file that cannot be used."""
+    found: dict[str, Preset] = {}
+    said = []
+    for path in toml_files(paths.user_presets_dir()):
+        name = shown(str(path), 200)
+        try:
+            if plain(path.stem, limit=64) != path.stem:
+                raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters: rename the file")
+            if path.stem in found:
+                raise BadInput(f"{name} is not read: {found[path.stem].path.name} beside it has the same name")
+            found[path.stem] = read(path)
+        except BadInput as error:
+            said.append(str(error))
+    return list(found.values()), said
+
+
+def all_presets() -> list[Preset]:
+    """Bundled presets, then the user's own."""
+    return bundled() + user()
+
+
+def names() -> list[str]:
+    """Names that `load` knows, without opening a file."""
+    return sorted({path.stem for folder in (bundled_dir(), paths.user_presets_dir()) for path in toml_files(folder)})
+
+
+def load(name_or_path: str | Path) -> Preset:
+    """A preset by its name, or by the path of a TOML file. The user's own come before bundled ones.
+
+    Raises:
+        BadInput: there is none, with the nearest name; or the file cannot be used, with the field and its value.
+    """
+    text = str(name_or_path)
+    if names_file(name_or_path):
+        path = paths.expanded(text)
+        with suppress(OSError, ValueError):
+            if path.is_dir():
+                raise BadInput(f"{shown(text, 200)} is a folder, but must be a preset's name or a TOML file")
+        return read(path)
+    for folder in (paths.user_presets_dir(), bundled_dir()):
+        if found := _named(text, folder):
+            return read(found)
+    near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else "metatui presets lists them"
+    raise BadInput(f"{shown(text)} is neither a preset nor a TOML file: {hint}")
+
+
+def read(path: Path) -> Preset:
+    """The preset in the file `path`. Raises BadInput, which names the file, the field and the value."""
+    tables = read_tables(path)
+    about = _about(tables.pop("preset", {}), path)
+    changes = tables.pop("changes", [])
+    settings = parse_tables(tables, path)
+    return Preset(
+        name=plain(path.stem, limit=64),
+        title=about.get("title", ""),
+        source=about.get("source", ""),
+        protocol=about.get("protocol", ""),
+        published=about.get("published"),
+        measured=about.get("measured"),
+        notes=about.get("notes", ""),
+        settings=settings,
+        path=path,
+        bundled=path.parent == bundled_dir(),
+        changes=_changes(changes, settings, path),
+    )
+
+
+def save(
+    name: str,
+    settings: Settings,
+    *,
+    title: str = "",
+    source: str = "",
+    protocol: str = "",
+    measured: str = "",
+    notes: str = "",
+    changes: Sequence[Planned] = (),
+    overwrite: bool = False,
+) -> Preset:
+    """Saves `settings` as the user's own preset `name` and returns it.
+
+    Args:
+        changes: what is to be changed while it trains.
+
+    Raises:
+        BadInput: the name cannot be used, or is taken by a bundled preset, or by an own one without `overwrite`; or a
+            change cannot be made.
+        MetatuiError: the file cannot be written.
+    """
+    check_name(name)
+    path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
+    if _named(name, bundled_dir()):
+        raise BadInput(f"{shown(name)} is a bundled preset: choose another name")
+    if path.exists() and not overwrite:
+        raise BadInput(f"{shown(name)} is already a preset of yours: choose another name, or ask to overwrite it")
+    given = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
+    about = {key: plain(text, limit=2000) for key, text in given.items() if text}
+    write_atomically(path, settings_toml(settings, about, checked(changes, settings), whole=False).encode())
+    return read(path)
+
+
+def delete(name: str) -> None:
+    """Deletes the user's own preset `name`. Raises BadInput where there is none; bundled ones stay."""
+    path = _named(name, paths.user_presets_dir())
+    if path is None:
+        if _named(name, bundled_dir()):
+            raise BadInput(f"{shown(name)} is a bundled preset and cannot be deleted")
+        raise BadInput(f"{shown(name)} is not a preset of yours")
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        raise BadInput(f"{shown(name)} is not a preset of yours") from None
+    except OSError as error:
+        raise MetatuiError(f"{shown(str(path), 200)} cannot be deleted: {reason(error)}") from None
+
+
+def check_name(name: str) -> None:
+    """Raises BadInput where `name` cannot be a preset's name."""
+    if not NAME.fullmatch(name):
+        raise BadInput(f"preset name is {shown(name)}, but must be 1 to 64 letters, digits, '-' or '_'")
+
+
+def _named(name: str, folder: Path) -> Path | None:
+    return next((path for path in toml_files(folder) if path.stem == name and os.path.isfile(path)), None)
+
+
+def _changes(items: Any, settings: Settings, path: Path) -> tuple[Planned, ...]:
+    try:
+        return read_changes(items, settings)
+    except BadInput as error:
+        raise BadInput(f"{shown(str(path), 200)}: {error}") from None
+
+
+def _about(table: Any, path: Path) -> Mapping[str, str]:
+    origin = shown(str(path), 200)
+    if not isinstance(table, dict):
+        raise BadInput(f"{origin}: preset is {shown(table)}, but must be a table of texts")
+    for key, value in table.items():
+        if key not in ABOUT:
+            near = difflib.get_close_matches(key, ABOUT, n=1)
+            hint = f"did you mean preset.{near[0]}?" if near else "there are " + ", ".join(ABOUT)
+            raise BadInput(f"{origin}: {shown(f'preset.{key}')} is not known: {hint}")
+        if not isinstance(value, str):
+            raise BadInput(f"{origin}: preset.{key} is {shown(value)}, but must be text")
+    return {key: plain(value, limit=2000) for key, value in table.items()}

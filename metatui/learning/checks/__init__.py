@@ -1,0 +1,1 @@
+"""Proofs of the meta-gradients, which `metatui check` runs."""

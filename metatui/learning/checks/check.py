@@ -1,0 +1,331 @@
+"""The proof that gradients are what they claim to be, in float64, on the user's own machine.
+
+Every algorithm and engine is held against central finite differences, which know nothing of autograd, and against
+the `higher` library. Second order must differ from first order, or it is not second order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.data.random import keys, normal, uniform
+from metatui.learning.data.sinusoid import SinusoidSource
+from metatui.learning.engines.base import Engine, meta_parameters
+from metatui.learning.engines.registry import ENGINES, make_engine
+from metatui.learning.hardware.devices import resolve
+from metatui.learning.models import conv4, mlp
+from metatui.learning.optim.inner import ADAM_BETA2, InnerLoop, Params
+from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
+from metatui.utils.errors import BadInput
+
+AGREEMENT = 1e-8
+"""Largest relative error between engines, and between an engine and `higher`."""
+
+DIFFERENCES = 1e-6
+"""Largest relative error against central finite differences, whose own error is about 1e-8 at STEP."""
+
+STEP = 1e-6
+DIRECTIONS = 5
+"""Random directions along which derivatives are compared."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One comparison. For `second order` the relative error is the difference that must be there."""
+
+    name: str
+    algorithm: str
+    engine: str
+    reference: str
+    relative_error: float
+    tolerance: float
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Case:
+    """A small problem with every kind of layer that is adapted."""
+
+    name: str
+    model: nn.Module
+    loss: Loss
+    episodes: Episodes
+    inner: InnerLoop
+
+
+def run_checks(device: str = "cpu") -> Iterator[Check]:
+    """Compare all algorithms and engines with their references, yielding each result as soon as it is known.
+
+    On a GPU, networks of full size follow, because its libraries choose kernels by size.
+
+    Args:
+        device: name of the device, as in the setting `compute.device`.
+
+    Raises:
+        BadInput: the device is not available or has no float64.
+    """
+    where = torch.device(resolve(device).name)
+    if where.type == "mps":
+        raise BadInput("the device is mps, which has no float64: use cpu or cuda")
+    for case in cases(where):
+        yield from compare(case)
+    if where.type != "cpu":
+        for case in full_size_cases(where):
+            yield from compare_full_size(case)
+
+
+def compare(case: Case) -> Iterator[Check]:
+    """Compare every algorithm and engine with finite differences, and with `higher` or torch's own optimisers."""
+    engines = _engines(case)
+    for algorithm in ("maml", "fomaml"):
+        yield from _meta_gradients(case, engines, algorithm)
+    yield _second_order(case, engines)
+    yield from _reptile(case, engines)
+    yield from _reptile_adam(case, engines)
+    yield from _adaptation(case, engines)
+    yield _pretrained(case)
+
+
+def compare_full_size(case: Case) -> Iterator[Check]:
+    """Compare as `compare` does, but not with finite differences: these need a forward pass for each parameter."""
+    engines = _engines(case)
+    for algorithm in ("maml", "fomaml"):
+        yield from _meta_gradients(case, engines, algorithm)
+    yield _second_order(case, engines)
+    yield from _reptile_adam(case, engines)
+    yield from _adaptation(case, engines)
+
+
+def _engines(case: Case) -> dict[str, Engine]:
+    """Engines by name. `native` is compiled for the CPU and only included there."""
+    on_cpu = case.episodes.support_x.device.type == "cpu"
+    return {name: make_engine(name, case.model, case.loss) for name in ENGINES if on_cpu or name != "native"}
+
+
+def cases(device: torch.device) -> list[Case]:
+    """An MLP on sinusoids, and conv nets of both kinds whose batch norm is affine and adapted."""
+    waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
+    found = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
+    u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
+    labels = torch.arange(3).repeat(2, 1)
+    images = Episodes(u[:, :3], labels, u[:, 3:], labels.repeat_interleave(2, dim=1))
+    for downsample in ("max_pool", "stride"):
+        model = conv4(3, input_shape=(1, 16, 16), filters=4, downsample=downsample)
+        found.append(Case(f"conv4 {downsample}", model, CROSS_ENTROPY, images, InnerLoop(0.1, 2)))
+    return [_prepared(case, device) for case in found]
+
+
+def full_size_cases(device: torch.device) -> Iterator[Case]:
+    """The convolutional networks of the papers at full size, one at a time to save memory.
+
+    There are enough query images for layers to switch to their code for large inputs.
+    """
+    ways, queries, side = 5, 15, 28
+    images = 2 * ways * (1 + queries)
+    u = uniform(keys(0, "check/full-size", torch.arange(images)), side * side).view(2, -1, 1, side, side)
+    labels = torch.arange(ways).repeat(2, 1)
+    episodes = Episodes(u[:, :ways], labels, u[:, ways:], labels.repeat_interleave(queries, dim=1))
+    for downsample in ("max_pool", "stride"):
+        model = conv4(ways, input_shape=(1, side, side), filters=64, downsample=downsample)
+        case = Case(f"conv4-64 {downsample}", model, CROSS_ENTROPY, episodes, InnerLoop(0.1, 2))
+        yield _prepared(case, device)
+
+
+def _prepared(case: Case, device: torch.device) -> Case:
+    return replace(
+        case,
+        model=_scattered(case.model.to(device=device, dtype=torch.float64)),
+        episodes=case.episodes.to(device, torch.float64),
+    )
+
+
+def _scattered(model: nn.Module) -> nn.Module:
+    """`model` with parameters that are all random: norms at 1 and 0 would hide a wrong derivative."""
+    with torch.no_grad():
+        for i, (name, p) in enumerate(model.named_parameters()):
+            noise = normal(keys(i, "check/model", torch.zeros(1, dtype=torch.int64)), p.numel()).view_as(p)
+            spread = noise.to(p) * (0.2 if p.ndim == 1 else p[0].numel() ** -0.5)
+            p.copy_(spread + (1.0 if p.ndim == 1 and name.endswith("weight") else 0.0))
+    return model
+
+
+def _meta_gradients(case: Case, engines: dict[str, Engine], algorithm: str) -> Iterator[Check]:
+    first_order = algorithm == "fomaml"
+    theta = meta_parameters(case.model)
+    found = {
+        name: engine.meta_gradient(theta, case.episodes, case.inner, first_order=first_order).gradients
+        for name, engine in engines.items()
+    }
+    meta_loss = _first_order_loss(case, theta) if first_order else _meta_loss(case)
+    for name, gradients in found.items():
+        error = _against_differences(meta_loss, theta, gradients)
+        yield _check(f"{case.name}: meta-gradient", algorithm, name, "finite differences", error, DIFFERENCES)
+    for name in ("loop", "batched"):
+        error = _distance(found[name], found["higher"])
+        yield _check(f"{case.name}: meta-gradient", algorithm, name, "higher", error, AGREEMENT)
+
+
+def _second_order(case: Case, engines: dict[str, Engine]) -> Check:
+    theta = meta_parameters(case.model)
+    second, first = (
+        engines["loop"].meta_gradient(theta, case.episodes, case.inner, first_order=order).gradients
+        for order in (False, True)
+    )
+    error, least = _distance(second, first), 1e-3
+    return Check(f"{case.name}: second order is not first order", "maml", "loop", "fomaml", error, least, error > least)
+
+
+def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
+    theta = meta_parameters(case.model)
+    found = {name: _reptile_change(case, engine, theta, case.inner) for name, engine in engines.items()}
+    expected = _reptile_by_differences(case, theta)
+    for name, change in found.items():
+        error = _distance(change, expected)
+        yield _check(f"{case.name}: change of one step", "reptile", name, "finite differences", error, DIFFERENCES)
+    for name in ("loop", "batched"):
+        error = _distance(found[name], found["higher"])
+        yield _check(f"{case.name}: change of one step", "reptile", name, "higher", error, AGREEMENT)
+
+
+def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
+    """(1/n) Σ (W_i - θ)"""
+    *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
+    return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
+
+
+def _reptile_by_differences(case: Case, theta: Params) -> Params:
+    """The same with every inner gradient from finite differences, parameter by parameter."""
+    total = {name: torch.zeros_like(p) for name, p in theta.items()}
+    for t in range(len(case.episodes)):
+        fast = {name: p.detach().clone() for name, p in theta.items()}
+        for _ in range(case.inner.steps):
+            gradients = _all_differences(case, fast, t)
+            fast = {name: p - case.inner.lr * gradients[name] for name, p in fast.items()}
+        for name, p in theta.items():
+            total[name] += fast[name] - p.detach()
+    return {name: change / len(case.episodes) for name, change in total.items()}
+
+
+def _all_differences(case: Case, params: Params, t: int) -> Params:
+    """The support gradient of task t: all parameters moved up and down, as one batch of networks."""
+    sizes = [p.numel() for p in params.values()]
+    flat = torch.cat([p.flatten() for p in params.values()])
+    moves = STEP * torch.eye(len(flat), dtype=flat.dtype, device=flat.device)
+
+    def loss(vector: Tensor) -> Tensor:
+        parts = zip(params, torch.split(vector, sizes), strict=True)
+        moved = {name: part.view_as(params[name]) for name, part in parts}
+        predicted = functional_call(case.model, moved, (case.episodes.support_x[t],))
+        return case.loss.one(predicted, case.episodes.support_y[t])
+
+    with torch.no_grad():
+        up, down = (torch.vmap(loss, chunk_size=256)(flat + sign * moves) for sign in (1, -1))
+    slopes = torch.split((up - down) / (2 * STEP), sizes)
+    return {name: part.view_as(params[name]) for name, part in zip(params, slopes, strict=True)}
+
+
+def _reptile_adam(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
+    theta = meta_parameters(case.model)
+    inner = replace(case.inner, optimizer="adam", lr=0.001)
+    expected = {name: torch.zeros_like(p) for name, p in theta.items()}
+    for t in range(len(case.episodes)):
+        fast = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
+        adam = torch.optim.Adam(fast.values(), lr=inner.lr, betas=(0.0, ADAM_BETA2))
+        _descend(case, fast, adam, t, inner.steps)
+        for name, p in theta.items():
+            expected[name] += (fast[name] - p).detach() / len(case.episodes)
+    for name in ("loop", "batched"):
+        error = _distance(_reptile_change(case, engines[name], theta, inner), expected)
+        yield _check(f"{case.name}: change with Adam inside", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
+
+
+def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
+    """What scratch and pretrained adapt with, and what every evaluation adapts with."""
+    theta = meta_parameters(case.model)
+    fast = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
+    _descend(case, fast, torch.optim.SGD(fast.values(), lr=case.inner.lr), 0, case.inner.steps)
+    expected = {name: p.detach() for name, p in fast.items()}
+    for name, engine in engines.items():
+        *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
+        error = _distance({key: p[0] for key, p in last.params.items()}, expected)
+        yield _check(f"{case.name}: adapted parameters", "scratch", name, "torch.optim.SGD", error, AGREEMENT)
+
+
+def _descend(case: Case, fast: Params, optimizer: torch.optim.Optimizer, t: int, steps: int) -> None:
+    for _ in range(steps):
+        optimizer.zero_grad()
+        predicted = functional_call(case.model, fast, (case.episodes.support_x[t],))
+        case.loss.one(predicted, case.episodes.support_y[t]).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def _pretrained(case: Case) -> Check:
+    theta = meta_parameters(case.model)
+    x, y = case.episodes.query_x.flatten(0, 1), case.episodes.query_y.flatten(0, 1)
+
+    def loss(params: Params) -> Tensor:
+        return case.loss.one(functional_call(case.model, params, (x,)), y)
+
+    found = torch.autograd.grad(loss(theta), list(theta.values()))
+    error = _against_differences(loss, theta, dict(zip(theta, found, strict=True)))
+    return _check(f"{case.name}: gradient", "pretrained", "autograd", "finite differences", error, DIFFERENCES)
+
+
+def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
+    """The meta-loss as a function of θ, by forward passes and inner gradients only."""
+    engine = make_engine("loop", case.model, case.loss)
+
+    def loss(theta: Params) -> Tensor:
+        *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
+        return case.loss.each(engine.outputs(last.params, case.episodes.query_x), case.episodes.query_y).mean()
+
+    return loss
+
+
+def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
+    """The query loss where all adapted parameters move with θ as one: its slope is the first-order meta-gradient."""
+    engine = make_engine("loop", case.model, case.loss)
+    *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
+
+    def loss(moved: Params) -> Tensor:
+        stack = {name: p + (moved[name] - theta[name]).detach() for name, p in last.params.items()}
+        return case.loss.each(engine.outputs(stack, case.episodes.query_x), case.episodes.query_y).mean()
+
+    return loss
+
+
+def _against_differences(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
+    """The largest relative error of directional derivatives along random unit directions."""
+    errors = []
+    total = sum(p.numel() for p in theta.values())
+    scale = _size(gradients) / total**0.5
+    for d in range(DIRECTIONS):
+        raw = normal(keys(d, "check/direction", torch.zeros(1, dtype=torch.int64)), total)[0]
+        unit = (raw / raw.norm()).to(next(iter(theta.values())))
+        parts = torch.split(unit, [p.numel() for p in theta.values()])
+        direction = {n: part.view_as(p) for (n, p), part in zip(theta.items(), parts, strict=True)}
+        up, down = (loss({n: (p + sign * STEP * direction[n]).detach() for n, p in theta.items()}) for sign in (1, -1))
+        slope = (up - down) / (2 * STEP)
+        expected = sum((gradients[n] * direction[n]).sum() for n in theta)
+        errors.append((slope - expected).abs() / scale)
+    return float(torch.stack(errors).max())  # NaN where one is, which Python's max may pass over
+
+
+def _size(tensors: Params) -> Tensor:
+    size: Tensor = torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()]))
+    return size
+
+
+def _distance(found: Params, expected: Params) -> float:
+    """The norm of the difference, relative to the norm of what is expected."""
+    return float(_size({name: found[name] - expected[name] for name in expected}) / _size(expected))
+
+
+def _check(name: str, algorithm: str, engine: str, reference: str, error: float, tolerance: float) -> Check:
+    return Check(name, algorithm, engine, reference, error, tolerance, error <= tolerance)

@@ -1,0 +1,1 @@
+"""Endless handwriting-like characters."""

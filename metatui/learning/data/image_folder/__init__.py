@@ -1,0 +1,1 @@
+"""The user's own images, one folder for each class."""

@@ -1,0 +1,87 @@
+"""`omniglot`: 1,623 handwritten characters of 50 alphabets, drawn by 20 people each (Lake et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metatui.learning.data import random
+from metatui.learning.data.episodes import Split
+from metatui.learning.data.image_source import SIDE, ImageSource
+from metatui.learning.data.omniglot.manifest import DRAWINGS, Character, characters
+from metatui.learning.data.omniglot.packed_file import load
+from metatui.learning.data.omniglot.splits import split_characters
+from metatui.learning.hardware.devices import moved
+from metatui.utils.errors import BadInput
+
+_TURNED = ("", " ↻90", " ↻180", " ↻270")
+
+
+def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) -> OmniglotSource:
+    """The tasks of the packed Omniglot. Raises BadInput where it is not packed, or damaged, or `split` is no split."""
+    found = load()
+    source = OmniglotSource(found.pixels, characters(), split, rotations=rotations, device=device)
+    source.fingerprint = f"pixels {found.sha256}"
+    source.former_fingerprints = ("",)
+    return source
+
+
+class OmniglotSource(ImageSource):
+    """Tasks of Omniglot's characters, all of whose drawings are on the device.
+
+    With rotations every character turned clockwise by 90, 180 and 270 degrees is a class of its own, in each
+    split (as Finn et al. 2017): class number = 4 * position of the character in its split + quarter turns.
+    """
+
+    name = "omniglot"
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        characters: Sequence[Character],
+        split: str,
+        *,
+        rotations: bool,
+        device: torch.device | str,
+    ) -> None:
+        """
+        Args:
+            pixels: uint8 [1623, 20, 28, 28], ink as 255.
+            characters: what each row of `pixels` shows.
+            split: `chapter`, `finn` or `lake`.
+        """
+        super().__init__(device)
+        self._characters = characters
+        self._numbers = split_characters(split)
+        self.turns = 4 if rotations else 1
+        # Turned once for ever: 100 MB, and an episode is one look-up.
+        turned = torch.stack([pixels.rot90(-turn, (2, 3)) for turn in range(self.turns)], 1)
+        self._images = turned.flatten(0, 2).to(self.device)  # [character * turns * drawings, SIDE, SIDE]
+
+    def class_count(self, split: Split) -> int:
+        return self.turns * len(self._numbers[split])
+
+    def class_name(self, split: Split, number: int) -> str:
+        position, turns = divmod(number, self.turns)
+        return f"{self._characters[int(self._numbers[split][position])]}{_TURNED[turns]}"
+
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
+        if shots + queries > DRAWINGS:
+            raise BadInput(
+                f"task.shots is {shots} and task.queries is {queries}, but together they must be at most {DRAWINGS}, "
+                "the drawings of an Omniglot character"
+            )
+
+    @property
+    def pooled_classes(self) -> int:
+        return self.class_count("train")
+
+    def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
+        position, turns = classes // self.turns, classes % self.turns
+        first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
+        rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
+        images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
+        # Not divided by 255: devices round that differently.
+        return images.to(torch.float32).mul_(1 / 255)

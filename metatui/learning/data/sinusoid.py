@@ -1,0 +1,67 @@
+"""Sinusoid regression (Finn, Abbeel and Levine 2017, section 5.1).
+
+A task is y = A sin(x - φ) with amplitude A from U(0.1, 5) and phase φ from U(0, π); x is drawn from U(-5, 5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from metatui.learning.data.episodes import Episodes, Kind, Split
+from metatui.learning.data.random import keys, numbered, uniform
+
+AMPLITUDE = (0.1, 5.0)
+PHASE = (0.0, torch.pi)
+X = (-5.0, 5.0)
+
+
+def _between(limits: tuple[float, float], u: Tensor) -> Tensor:
+    low, high = limits
+    return low + (high - low) * u
+
+
+class SinusoidSource:
+    """Sine waves. Everything is drawn on the CPU in float64 and rounded once, so that every device sees the same."""
+
+    kind: Kind = "regression"
+    input_shape = (1,)
+    pooled_classes = 0
+    fingerprint = ""
+    former_fingerprints: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+    def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
+        """Amplitudes and phases of `tasks`, each float64 [T, 1]."""
+        u = uniform(keys(seed, f"sinusoid/{split}", numbered(tasks)), 2)
+        return _between(AMPLITUDE, u[:, :1]), _between(PHASE, u[:, 1:])
+
+    def episodes(
+        self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
+    ) -> Episodes:
+        """Episodes of `shots` support and `queries` query points, both from the same wave.
+
+        The points of the two sets come from streams of their own: the same task with other shots keeps its query
+        set, and its smaller support set is the beginning of the larger one.
+        """
+        amplitude, phase = self.wave(split, tasks, seed=seed)
+        numbers = numbered(tasks)
+
+        def points(name: str, count: int) -> tuple[Tensor, Tensor]:
+            x = _between(X, uniform(keys(seed, f"sinusoid/{split}/{name}", numbers), count))
+            y = amplitude * torch.sin(x - phase)
+            return x.float().unsqueeze(-1), y.float().unsqueeze(-1)
+
+        return Episodes(*points("support", shots), *points("query", queries))
+
+    def describe(self, split: Split, task: int, *, seed: int, ways: int = 1) -> str:
+        amplitude, phase = self.wave(split, [task], seed=seed)
+        return f"A = {amplitude.item():.2f}, φ = {phase.item():.2f}"
+
+    def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
+        """`size` points, each of a training wave of its own: float32 [size, 1] twice."""
+        tasks = range(batch * size, (batch + 1) * size)
+        points = self.episodes("train", tasks, seed=seed, shots=1, queries=1)
+        return points.support_x.squeeze(1), points.support_y.squeeze(1)

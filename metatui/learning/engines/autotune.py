@@ -1,0 +1,242 @@
+"""Which engine `auto` stands for: the fastest that was measured for this model, these tasks and this machine.
+
+Measured once, in a second or two, and remembered; what was chosen is in the run's settings, so that a rerun computes
+by the same.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import platform
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+import torch
+from torch import nn
+
+from metatui.config.constraints import compiles
+from metatui.config.settings import Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.base import Engine, meta_parameters
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
+from metatui.learning.engines.native.build import library
+from metatui.learning.engines.registry import EngineName, make_engine, usual_engine
+from metatui.learning.hardware.devices import Device, synchronize
+from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
+from metatui.learning.optim.flat_params import FlatParams
+from metatui.learning.optim.inner import inner_loop
+from metatui.learning.optim.losses import Loss
+from metatui.learning.optim.outer import OuterAdam
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError, class_and_message
+from metatui.utils.files import read_bounded, replacing
+
+WORTH_COMPILING = 30.0
+"""Seconds of training by the batched engine from which on compiling, which takes 20 on two cores, is worth it."""
+
+AT_MOST = 4 * 2**20
+"""Bytes of measurements that are read."""
+
+KEPT = 500
+"""Measurements remembered, the newest."""
+
+SECONDS = 0.4
+"""Spent on measuring one engine, if a single meta-gradient does not take longer."""
+
+CAPTURE_GAIN = 10.0
+"""Largest speed-up that is expected from a capture. An engine that is slower than the fastest by more is measured
+without one, because a capture takes as long as several meta-steps."""
+
+
+class Measured:
+    """Milliseconds of a meta-gradient by each engine, for one model, kind of tasks and machine."""
+
+    def __init__(self, *, key: str) -> None:
+        self._key = key
+        self.ms: dict[str, float] = _read().get(key, {})
+
+    def add(self, engine: str, ms: float) -> None:
+        """Remember a measurement, where the disk lets us."""
+        self.ms[engine] = ms
+        known = _read()
+        known.pop(self._key, None)
+        known[self._key] = self.ms
+        with suppress(MetatuiError), replacing(paths.measured_engines_file()) as file:
+            file.write(json.dumps(dict(list(known.items())[-KEPT:]), indent=1).encode())
+
+
+def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
+    """What is known of the meta-steps that `settings` describe, on this machine."""
+    task, algorithm = settings.task, settings.algorithm
+    what: tuple[object, ...] = (
+        torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
+        settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
+        task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
+    )  # fmt: skip
+    if device.name != "cpu":
+        compute = settings.compute
+        what = (*what, "captured" if compute.cuda_graphs else "eager", compute.tf32, compute.tasks_at_once)
+    return Measured(key=hashlib.sha256(repr(what).encode()).hexdigest()[:24])
+
+
+def choose(
+    settings: Settings,
+    device: Device,
+    model: nn.Module,
+    loss: Loss,
+    measured: Measured,
+    workers: int,
+    sample: Callable[[int], Episodes],
+) -> tuple[EngineName, str]:
+    """The engine for what `settings` describe, and why. Engines that raise are skipped.
+
+    Args:
+        measured: what is known; what is measured here is added to it.
+        workers: threads that the loop engine would spread tasks over.
+        sample: so many tasks, to measure on.
+
+    Raises:
+        Exception: the usual engine's own error, where every engine fails.
+    """
+    usual = usual_engine(model, torch.device(device.name))
+    if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
+        return usual, "the usual one for this model and device"
+    others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
+    if device.name != "cpu" and settings.is_classification:
+        others.append("unfolded")
+    if usual == "loop" and library(next(model.parameters()).dtype) is not None:
+        others.append("native")
+    failed: dict[EngineName, Exception] = {}
+    for name in (usual, *others):
+        if name in measured.ms:
+            continue
+        try:
+            engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
+            ms = _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None))
+        except MetatuiError:  # the tasks cannot be drawn, whatever the engine
+            raise
+        except Exception as error:  # a device's libraries raise exceptions of any class
+            failed[name] = error
+        else:
+            measured.add(name, ms)
+    working = [name for name in (usual, *others) if name not in failed]
+    if not working:
+        raise failed[usual]
+    fastest = min(working, key=lambda name: measured.ms[name])
+    without = "".join(f"; {name} failed: {class_and_message(error, 100)}" for name, error in failed.items())
+    if _worth_compiling(settings, device, measured, fastest):
+        which = "compiled" if "compiled" in measured.ms else fastest
+        after = f"after {settings.compute.compile_after:,} meta-steps"
+        return "compiled", f"{after}; {which} measured {_against(measured, which)}{without}"
+    return fastest, f"measured {_against(measured, fastest)}{without}"
+
+
+def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
+    """By what does not change from run to run, so that the same settings go on being computed the same way: not by
+    whether the compiler has been here before, nor by how fast what it made is."""
+    later = settings.training.iterations - settings.compute.compile_after
+    return (
+        device.name == "cpu"
+        and fastest == "batched"
+        and compiles(settings)
+        and later * measured.ms[fastest] / 1000 > WORTH_COMPILING
+        and has_compiler()
+    )
+
+
+def has_compiler() -> bool:
+    """Whether there is a C++ compiler that torch would find."""
+    named = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
+
+
+def _against(measured: Measured, chosen: str) -> str:
+    others = ", ".join(f"{ms:.3g} ({name})" for name, ms in sorted(measured.ms.items()) if name != chosen)
+    return f"{measured.ms[chosen]:.3g} ms a meta-step" + (f" against {others}" if others else "")
+
+
+def _milliseconds(
+    engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
+) -> float:
+    """Measure a meta-gradient (an adaptation for Reptile), or a captured meta-step where runs capture them.
+
+    The result is the shortest of several times, or the first time if it is already twice `limit`. On a CPU, images are
+    measured on two tasks, as the time grows in proportion to the number of tasks. On a GPU it does not, so all tasks
+    that fit into memory are used.
+    """
+    tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
+    if on_cpu:
+        some = min(tasks, 2) if settings.is_classification else tasks
+    else:
+        some = min(tasks, settings.compute.tasks_at_once or tasks)
+    while True:
+        try:
+            return _timed(engine, settings, sample(some), limit=limit) * tasks / some
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if on_cpu or some == 1 or not is_out_of_memory(error):
+                raise
+        free_unused_memory(_device(engine))
+        some //= 2
+
+
+def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: float | None) -> float:
+    """Milliseconds that these tasks take together."""
+    algorithm, device = settings.algorithm, _device(engine)
+    theta, inner, first_order = meta_parameters(engine.model), inner_loop(algorithm), algorithm.name == "fomaml"
+    limit = math.inf if limit is None else limit * len(episodes) / algorithm.meta_batch
+
+    def eager() -> None:
+        if algorithm.name == "reptile":
+            for _ in engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+                pass
+        else:
+            engine.meta_gradient(theta, episodes, inner, first_order=first_order)
+
+    def once(call: Callable[[], object]) -> float:
+        began = time.perf_counter()
+        call()
+        synchronize(device)
+        return 1000 * (time.perf_counter() - began)
+
+    def shortest(call: Callable[[], object]) -> float:
+        began, took = time.perf_counter(), [once(call)]
+        while time.perf_counter() - began < SECONDS and (min(took) < 2 * limit or len(took) < 3):
+            took.append(once(call))
+        return min(took)
+
+    if device.type == "cpu":
+        return shortest(eager)
+    eager()  # not timed: the first call loads and sets up libraries
+    synchronize(device)
+    if not captures(settings, engine, device) or once(eager) > CAPTURE_GAIN * limit:
+        return shortest(eager)
+    flat = FlatParams({name: p.detach().clone() for name, p in theta.items()})
+    captured = CapturedStep(engine, flat, OuterAdam(flat), first_order=first_order)
+    try:
+        captured.capture(episodes, algorithm)
+        return shortest(lambda: captured(episodes, algorithm, algorithm.outer_lr))
+    except CaptureFailed:  # training continues without a graph too
+        return shortest(eager)
+    finally:
+        captured.release()
+
+
+def _device(engine: Engine) -> torch.device:
+    return next(engine.model.parameters()).device
+
+
+def _read() -> dict[str, dict[str, float]]:
+    """All that is remembered; nothing where the file is not there, or is not what we wrote."""
+    try:
+        found = json.loads(read_bounded(paths.measured_engines_file(), AT_MOST))
+        known = {key: {name: float(ms) for name, ms in value.items()} for key, value in found.items()}
+    except (MetatuiError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
+        return {}
+    if not all(math.isfinite(ms) and ms > 0 for engines in known.values() for ms in engines.values()):
+        return {}
+    return known

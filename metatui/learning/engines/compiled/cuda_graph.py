@@ -1,0 +1,249 @@
+"""Whole meta-steps as CUDA graphs: thousands of kernel launches become one.
+
+Rates are tensors, so that turning a knob captures nothing anew; another shape, or another number of inner steps, does.
+Nothing waits for the device: the figures of a meta-step stay on it until somebody asks for them. A meta-step that is
+not finite moves nothing, and neither does any after it, so that it can be found out later.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from metatui.config.settings import AlgorithmSettings, Settings
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.base import Engine
+from metatui.learning.engines.compiled.step_functions import adam_update, guarded
+from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
+from metatui.learning.optim.flat_params import FlatParams
+from metatui.learning.optim.inner import InnerLoop
+from metatui.learning.optim.losses import accuracy
+from metatui.learning.optim.outer import OuterAdam
+from metatui.utils.errors import MetatuiError, class_and_message
+
+WARM_UP = 3
+"""Meta-steps before a capture, in which libraries choose and set up their kernels."""
+
+KEPT = 4
+"""Number of captures kept, the most recently used ones: each holds device memory."""
+
+Record = Callable[[Callable[[], None]], Callable[[], None]]
+"""Runs a function at least once, and returns a function that repeats its work on the same tensors."""
+
+
+class CaptureFailed(MetatuiError):
+    """There is no CUDA graph; the eager engine goes on."""
+
+
+class CudaGraphs:
+    """CUDA graphs on one device that share a memory pool.
+
+    A graph reserves the memory of its intermediate results as long as it exists. No result of one graph is read after
+    another has started, so they can share that memory, which requires that they are captured on the same stream.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream: torch.cuda.Stream | None = None
+        self._pool: Any = None
+
+    def record(self, function: Callable[[], None]) -> Callable[[], None]:
+        """Capture `function` as a CUDA graph, after a few ordinary calls. Returns what replays the graph.
+
+        Raises:
+            CaptureFailed: CUDA cannot capture the function.
+            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+        """
+        with torch.cuda.device(self._device):
+            try:
+                return self._recorded(function).replay
+            except Exception as error:  # CUDA and its libraries raise exceptions of any class
+                if is_out_of_memory(error):
+                    raise
+                raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
+
+    def pool(self) -> Any:
+        """The handle of the memory pool; None, for a pool of each graph's own, where torch was built without CUDA."""
+        if self._pool is None:
+            with suppress(RuntimeError):
+                self._pool = torch.cuda.graph_pool_handle()
+        return self._pool
+
+    def release(self) -> None:
+        """Return the pool's memory to the device. All graphs that use it must have been deleted.
+
+        Torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
+        """
+        self._pool = None
+        free_unused_memory(self._device)
+
+    def _recorded(self, function: Callable[[], None]) -> torch.cuda.CUDAGraph:
+        self._stream = self._stream or torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        graph, stream = torch.cuda.CUDAGraph(), self._stream
+        stream.wait_stream(torch.cuda.current_stream())
+        try:
+            # This context restores the caller's stream even if the capture fails, unlike torch.cuda.graph.
+            with torch.cuda.stream(stream):
+                for _ in range(WARM_UP):
+                    function()
+                with capturing(graph, self.pool(), stream):
+                    function()
+        finally:  # the warm-up may still write to tensors that the caller is about to restore
+            torch.cuda.current_stream().wait_stream(stream)
+        return graph
+
+
+@contextmanager
+def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
+    """Capture the work on `stream` as `graph`, with memory from `pool`.
+
+    If the capture fails, torch's allocator stops using the pool and the first error is raised, which torch.cuda.graph
+    hides behind its own.
+    """
+    first: BaseException | None = None
+    try:
+        with torch.cuda.graph(graph, pool=pool, stream=stream):
+            try:
+                yield
+            except BaseException as error:
+                first = error
+                raise
+    except BaseException as error:
+        # Before 2.12, torch omits this if ending the capture fails (pytorch#180395). In all other cases it raises.
+        with suppress(RuntimeError, AttributeError, TypeError):
+            torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
+        graph.reset()
+        if first not in (None, error):
+            raise first from error
+        raise
+
+
+@dataclass(frozen=True)
+class _Capture:
+    replay: Callable[[], None]
+    episodes: Episodes
+    """The graph reads its tasks from these tensors."""
+    figures: Tensor
+
+
+def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
+    """Whether a run captures its meta-steps."""
+    suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
+    return suits and settings.compute.cuda_graphs and device.type == "cuda"
+
+
+class CapturedStep:
+    """Meta-steps of MAML or FOMAML on one model, by a CUDA graph for each kind of them."""
+
+    def __init__(
+        self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, first_order: bool, record: Record | None = None
+    ) -> None:
+        """
+        Args:
+            record: creates the graphs; None captures CUDA graphs.
+        """
+        self._engine = engine
+        self._flat = flat
+        self._outer = outer
+        self._first_order = first_order
+        vector = flat.vector
+        self._graphs = CudaGraphs(vector.device)
+        self._record = record or self._graphs.record
+        self._captures: dict[object, _Capture] = {}
+        """By kind, the most recently used one last."""
+        self._rates = torch.zeros(5, dtype=vector.dtype, device=vector.device)
+        self._fine = torch.ones((), dtype=torch.bool, device=vector.device)
+
+    def has(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> bool:
+        """Whether meta-steps of this kind are captured, with at most `at_once` tasks in memory together (0: all)."""
+        return _kind(episodes, algorithm, at_once) in self._captures
+
+    def capture(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> None:
+        """Capture meta-steps like this one. The parameters and the optimiser are unchanged afterwards.
+
+        Raises:
+            CaptureFailed: no graph could be captured, or its replay does not do what was captured.
+            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+        """
+        static = Episodes(*(t.clone() for t in episodes.tensors()))
+        figures = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
+        state = (self._flat.vector, *self._outer.moments, self._fine)
+        before = [t.clone() for t in state]
+
+        def restore() -> None:
+            for tensor, kept in zip(state, before, strict=True):
+                tensor.copy_(kept)
+
+        self._set_rates(algorithm, algorithm.outer_lr)
+        try:
+            replay = self._record(lambda: self._meta_step(static, algorithm, figures, at_once))
+            restore()
+            figures.fill_(-math.inf)  # a value that no figure has
+            replay()
+            moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
+            _, _, _, norm = figures.tolist()
+            if norm == -math.inf or (norm > 0 and not moved):
+                raise CaptureFailed("no CUDA graph could be captured (its replay does not change the parameters)")
+        finally:
+            restore()
+        self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, figures)
+        for oldest in list(self._captures)[:-KEPT]:
+            del self._captures[oldest]
+
+    def release(self) -> None:
+        """Delete all captures, and return their memory to the device."""
+        self._captures.clear()
+        self._graphs.release()
+
+    def __call__(
+        self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float, *, at_once: int = 0
+    ) -> Tensor:
+        """Take a meta-step. Returns, without waiting for it, meta-loss, accuracy, support loss before adaptation and
+        norm of the gradient [4], on the device."""
+        kind = _kind(episodes, algorithm, at_once)
+        capture = self._captures[kind] = self._captures.pop(kind)
+        for static, new in zip(capture.episodes.tensors(), episodes.tensors(), strict=True):
+            static.copy_(new)
+        self._set_rates(algorithm, outer_lr)
+        capture.replay()
+        self._outer.count()
+        return capture.figures.clone()
+
+    def take_back(self, steps: int) -> None:
+        """The last `steps` meta-steps have moved nothing, and did not count."""
+        self._outer.count(-steps)
+        self._fine.fill_(True)
+
+    def _set_rates(self, algorithm: AlgorithmSettings, outer_lr: float) -> None:
+        rates = [algorithm.inner_lr, outer_lr, *self._outer.corrections(), algorithm.grad_clip or math.inf]
+        # From pinned memory the copy does not wait; the tensor is new each time, as an older one may still be read.
+        host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
+        self._rates.copy_(host, non_blocking=True)
+
+    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, figures: Tensor, at_once: int) -> None:
+        """Finn et al. 2017, Algorithm 2, in tensors alone."""
+        inner = InnerLoop(self._rates[0], algorithm.inner_steps, algorithm.inner_optimizer)
+        found = self._engine.meta_gradient_in_parts(
+            self._flat.views, episodes, inner, first_order=self._first_order, at_once=at_once
+        )
+        gradient = self._flat.gathered(found.gradients)
+        norm = torch.linalg.vector_norm(gradient)
+        state = (self._flat.vector, *self._outer.moments)
+        new = adam_update(*state, gradient, norm, self._rates, betas=self._outer.betas, epsilon=self._outer.epsilon)
+        self._fine.logical_and_(torch.isfinite(norm) & torch.isfinite(found.loss).all())
+        guarded(state, new, self._fine)
+        labels = not episodes.query_y.is_floating_point()
+        hits = accuracy(found.outputs, episodes.query_y).mean() if labels else torch.zeros_like(norm)
+        figures.copy_(torch.stack([t.double() for t in (found.loss.mean(), hits, found.support_loss.mean(), norm)]))
+
+
+def _kind(episodes: Episodes, algorithm: AlgorithmSettings, at_once: int) -> object:
+    shapes = tuple(t.shape for t in episodes.tensors())
+    together = min(at_once or len(episodes), len(episodes))
+    return shapes, algorithm.inner_steps, algorithm.inner_optimizer, together

@@ -1,0 +1,146 @@
+"""A meta-step as one function of tensors, to be compiled whole: inner loops, meta-gradient and outer update.
+
+The same mathematics as the algorithms' own files, with parameters as one vector and rates as inputs, so that turning
+a knob compiles nothing. Every function moves the parameters in place, unless a loss or the gradient is not finite,
+and returns the figures [2T + 1]: each task's query loss, its support loss before adaptation, norm of the gradient.
+
+Nothing is added up to a single number from all tasks or all parameters, because threads would divide such a sum between
+them, and its last bits would depend on how many there are. So each task's gradient is a row of a matrix [T, P], and
+each column is added up by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metatui.learning.optim.flat_params import FlatParams
+from metatui.learning.optim.inner import Params
+from metatui.learning.optim.losses import LossFn
+
+StackedForward = Callable[[Params, Tensor], Tensor]
+Function = Callable[..., Tensor]
+
+STRETCHES = 32
+"""That a norm is added up from."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a meta-step is made of, besides its inputs."""
+
+    flat: FlatParams
+    forward: StackedForward
+    """A stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
+    loss: LossFn
+    """Predictions and targets [T, B, ...] to one mean a task, [T]."""
+    steps: int
+
+    def adapted(self, stack: Params, x: Tensor, y: Tensor, lr: Tensor, *, constant: bool) -> tuple[Params, Tensor]:
+        """θ_i' after the inner steps, and each task's support loss [T] before them.
+
+        Args:
+            constant: whether inner gradients are not differentiated through.
+        """
+
+        def support_loss(fast: Params) -> tuple[Tensor, Tensor]:
+            losses = self.loss(self.forward(fast, x), y)
+            return losses.sum(), losses
+
+        before = x
+        for step in range(self.steps):
+            gradients, losses = torch.func.grad(support_loss, has_aux=True)(stack)
+            if step == 0:
+                before = losses.detach()
+            if constant:
+                gradients = {name: g.detach() for name, g in gradients.items()}
+            stack = {name: p - lr * gradients[name] for name, p in stack.items()}
+        return stack, before
+
+
+def length(vector: Tensor) -> Tensor:
+    """The Euclidean norm of a vector, by sums of fixed stretches of it."""
+    columns = -(-len(vector) // STRETCHES)
+    padded = F.pad(vector, (0, STRETCHES * columns - len(vector)))
+    total, *others = padded.view(STRETCHES, columns).square().sum(1).unbind()
+    for square in others:
+        total = total + square
+    return total.sqrt()
+
+
+def adam_update(
+    theta: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, norm: Tensor, rates: Tensor, *,
+    betas: tuple[float, float], epsilon: float,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """θ and Adam's two running means after a step along `gradient`, whose norm is `norm`, all [P].
+
+    Args:
+        rates: [5], the inner learning rate (not used here), the outer one, the corrections of the two means, and the
+            largest norm, to which the gradient is scaled down.
+    """
+    beta1, beta2 = betas
+    _, outer_lr, correction1, correction2, largest = rates.unbind()
+    gradient = gradient * torch.clamp(largest / norm, max=1.0)
+    mean = torch.lerp(mean, gradient, 1 - beta1)
+    square = square * beta2 + (1 - beta2) * gradient * gradient
+    theta = theta - outer_lr / correction1 * mean / ((square / correction2).sqrt() + epsilon)
+    return theta, mean, square
+
+
+def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
+    """Write `new` into `state`, where `fine` is true."""
+    for kept, value in zip(state, new, strict=True):
+        kept.copy_(torch.where(fine, value, kept))
+
+
+def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
+    """MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as torch.optim.Adam computes it.
+
+    The function's inputs: θ, Adam's two running means, support x and y, query x and y, and the rates [5]: inner, outer,
+    the two bias corrections, and the largest norm of the gradient.
+    """
+
+    def meta_step(
+        theta: Tensor, mean: Tensor, square: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor,
+        rates: Tensor,
+    ) -> Tensor:  # fmt: skip
+        inner_lr = rates[0]
+
+        def query_loss(rows: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+            stack, before = parts.adapted(parts.flat.scattered(rows), x, y, inner_lr, constant=first_order)
+            losses = parts.loss(parts.forward(stack, query_x), query_y)
+            return losses.sum(), (losses.detach(), before)
+
+        gradients, (losses, before) = torch.func.grad(query_loss, has_aux=True)(theta.expand(len(x), -1))
+        gradient = gradients.mean(0)
+        norm = length(gradient)
+        state = (theta, mean, square)
+        new = adam_update(*state, gradient, norm, rates, betas=betas, epsilon=epsilon)
+        guarded(state, new, torch.isfinite(norm) & torch.isfinite(losses).all())
+        return torch.cat([losses, before, norm.unsqueeze(0)])
+
+    return meta_step
+
+
+def reptile(parts: Parts) -> Function:
+    """Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+
+    The function's inputs: θ, support x and y, query x and y, and the rates [2]: inner and outer.
+    """
+
+    def meta_step(theta: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, rates: Tensor) -> Tensor:
+        inner_lr, outer_lr = rates.unbind()
+        start = parts.flat.scattered(theta.expand(len(x), -1))
+        stack, before = parts.adapted(start, x, y, inner_lr, constant=True)
+        losses = parts.loss(parts.forward(stack, query_x), query_y)
+        reached = torch.cat([stack[name].flatten(1) for name in parts.flat.shapes], dim=1)
+        change = reached.mean(0) - theta
+        norm = length(change)
+        guarded((theta,), (theta + outer_lr * change,), torch.isfinite(norm) & torch.isfinite(losses).all())
+        return torch.cat([losses, before, norm.unsqueeze(0)])
+
+    return meta_step

@@ -1,0 +1,98 @@
+"""The reference engine: the `higher` library (Grefenstette et al. 2019), as its own examples use it.
+
+Everything that is particular to `higher` stays in this file. It is here to check the others against and to compare
+with: its development ended in 2021.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+from typing import Any
+
+import higher
+import torch
+from torch import Tensor, nn
+from torch.autograd import grad
+
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import Loss
+from metatui.utils.errors import BadInput
+
+
+class HigherEngine(Engine):
+    """Tasks in a Python loop, each adapted by `higher.innerloop_ctx` with SGD."""
+
+    name = "higher"
+    capturable = False  # its optimiser reads the learning rate as a number, which a graph would never update
+
+    def __init__(self, model: nn.Module, loss: Loss) -> None:
+        # higher reads the meta-parameters out of a module, so it gets one of its own to write them into.
+        super().__init__(deepcopy(model), loss)
+
+    def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
+        self._write(theta)
+        total = {name: torch.zeros_like(p) for name, p in theta.items()}
+        losses, outputs, support_losses = [], [], []
+        for t in range(len(episodes)):
+            with self._inner_loop(inner, track=not first_order) as (fast, optimizer):
+                for step in range(inner.steps):
+                    loss = self.loss.one(fast(episodes.support_x[t]), episodes.support_y[t])
+                    if step == 0:
+                        support_losses.append(loss.detach())
+                    optimizer.step(loss)
+                predicted = fast(episodes.query_x[t])
+                query_loss = self.loss.one(predicted, episodes.query_y[t])
+                # Without tracking, the fast weights are leaves of their own and stand for the meta-parameters.
+                start = fast.parameters() if first_order else fast.parameters(time=0)
+                wanted = [p for p in start if p.requires_grad]
+                found = grad(query_loss, wanted, materialize_grads=True)
+            for name, g in zip(theta, found, strict=True):
+                total[name] += g.detach()
+            losses.append(query_loss.detach())
+            outputs.append(predicted.detach())
+        return MetaGradient(
+            loss=torch.stack(losses),
+            gradients={name: g / len(episodes) for name, g in total.items()},
+            outputs=torch.stack(outputs),
+            support_loss=torch.stack(support_losses),
+        )
+
+    def adapt(
+        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
+    ) -> Iterator[Adaptation]:
+        self._write(theta)
+        yield Adaptation(repeated(theta, len(x)), None)
+        paths = [self._path(theta, x[t : t + 1], y[t : t + 1], inner, order, t) for t in range(len(x))]
+        for tasks in zip(*paths, strict=True):
+            yield Adaptation(stacked([params for params, _ in tasks]), torch.stack([loss for _, loss in tasks]))
+
+    def _path(
+        self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
+    ) -> list[tuple[Params, Tensor]]:
+        """One task's parameters after each inner step, with the loss before it."""
+        mine, path = None if order is None else order[t : t + 1], []
+        with self._inner_loop(inner, track=False) as (fast, optimizer):
+            for step in range(inner.steps):
+                step_x, step_y = step_batch(x, y, mine, step)
+                loss = self.loss.one(fast(step_x[0]), step_y[0])
+                optimizer.step(loss)
+                moved = [p.detach().clone() for p in fast.parameters() if p.requires_grad]
+                path.append((dict(zip(theta, moved, strict=True)), loss.detach()))
+        return path
+
+    def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
+        if inner.optimizer != "sgd":
+            raise BadInput(
+                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another"
+            )
+        optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
+        return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
+
+    def _write(self, theta: Params) -> None:
+        with torch.no_grad():
+            own = dict(self.model.named_parameters())
+            for name, p in theta.items():
+                own[name].copy_(p)

@@ -1,0 +1,133 @@
+"""Our C functions, compiled by the system's compiler, once for each kind of machine: it takes a second."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import logging
+import os
+import platform
+import shutil
+import subprocess
+import tempfile
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metatui.learning.engines.code_cache import private_folder, untrusted
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError
+from metatui.utils.files import read_bounded, write_atomically
+
+TYPES = {torch.float32: "float", torch.float64: "double"}
+SOURCES = ("tiles.c", "first_block.c", "pooled_norm.c")
+HEADERS = ("vectors.h",)
+FUNCTIONS = (
+    "input_tiles", "input_tiles_back", "output_tiles", "output_tiles_back", "second_moments", "first_block",
+    "first_block_back", "pooled_norm", "pooled_norm_back",
+)  # fmt: skip
+
+# Instructions by what torch says the processor has. Multiply-adds are not fused, so that numbers do not depend on it.
+INSTRUCTIONS = {"AVX2": ["-march=x86-64-v3"], "AVX512": ["-march=x86-64-v4"]}
+FLAGS = ["-O3", "-ffp-contract=off", "-shared", "-fPIC"]
+
+LANES = 16
+"""Channels that are computed together: most functions are for multiples of it."""
+
+AT_MOST = 2**24
+"""Bytes of a library that are read."""
+
+PATIENCE = 60.0
+"""Seconds after which a compiler counts as stuck."""
+
+log = logging.getLogger(__name__)
+
+
+class Library:
+    """The functions for one type of numbers."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises OSError."""
+        library = ctypes.CDLL(str(path))
+        self._functions = {name: getattr(library, name) for name in FUNCTIONS}
+
+    def __call__(self, name: str, tensors: list[Tensor], *sizes: int) -> None:
+        """Call a function with tensors that lie in memory as they are indexed, and sizes. Other threads go on."""
+        assert all(t.is_contiguous() and t.is_cpu for t in tensors)
+        function = self._functions[name]
+        if function.argtypes is None:
+            function.restype = None
+            function.argtypes = [ctypes.c_void_p] * len(tensors) + [ctypes.c_longlong] * len(sizes)
+        function(*[t.data_ptr() for t in tensors], *sizes)
+
+
+@cache
+def library(dtype: torch.dtype) -> Library | None:
+    """The functions for numbers of this type; None where there is no compiler for them."""
+    if dtype not in TYPES:
+        return None
+    try:
+        return Library(_built(TYPES[dtype]))
+    except subprocess.CalledProcessError as error:
+        log.warning("our C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
+    except (OSError, MetatuiError, subprocess.SubprocessError) as error:
+        log.warning("our C functions could not be compiled: %s", error)
+    return None
+
+
+def call(name: str, tensors: list[Tensor], *sizes: int) -> None:
+    """Call the function of the first tensor's type, for which there is a library."""
+    run = library(tensors[0].dtype)
+    assert run is not None
+    run(name, tensors, *sizes)
+
+
+def compiler() -> str | None:
+    """The C compiler's command."""
+    return os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
+
+
+def _built(real: str) -> Path:
+    """The library for this processor, compiled if need be. Raises OSError, MetatuiError or SubprocessError."""
+    folder = files("metatui.learning.engines.native")
+    sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
+    flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]
+    digest = hashlib.sha256(repr((sources, flags, platform.machine(), platform.system())).encode()).hexdigest()
+    path = paths.compiled_dir() / f"{digest[:32]}.so"
+    if not _is_whole(path):
+        _build(sources, flags, path)
+    if reason := untrusted(path):
+        raise OSError(reason)
+    return path
+
+
+def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
+    command = compiler()
+    if command is None:
+        raise OSError("there is no C compiler")
+    with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
+        for name, source in sources.items():
+            (Path(folder) / name).write_bytes(source)
+        made = Path(folder) / "library.so"
+        arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
+        subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+        content = made.read_bytes()
+    for each, written in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
+        write_atomically(each, written)
+        each.chmod(0o600)
+
+
+def _checksum(path: Path) -> Path:
+    """The file beside a library that tells a torn one: to load it could end the process."""
+    return path.with_suffix(".sha256")
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        found = hashlib.sha256(read_bounded(path, AT_MOST)).hexdigest()
+        return read_bounded(_checksum(path), AT_MOST).decode(errors="replace") == found
+    except MetatuiError:
+        return False

@@ -1,0 +1,139 @@
+"""Held-out tasks drawn out for a person: what was given, and what is predicted at each inner step."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from metatui.events import ImageView, RegressionView, TaskView
+from metatui.learning.data.episodes import Split
+from metatui.learning.data.sinusoid import SinusoidSource, X
+from metatui.learning.evaluation.evaluate import predictions
+from metatui.learning.hardware.devices import moved
+from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
+from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.losses import accuracy
+from metatui.learning.training.experiment import Experiment
+
+GRID = 101
+"""Points of the curves that a regression view holds."""
+
+LARGEST_PICTURE = 64
+"""Pixels across the largest image in a view: more than a terminal shows, and a view is written to disk."""
+
+QUERIES_PER_CLASS = 2
+"""Query images of each class that an image view holds."""
+
+
+def task_views(
+    experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
+    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps.
+
+    Tasks that do not fit into memory together are computed in parts.
+    """
+    settings = experiment.settings
+    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    try:
+        if isinstance(experiment.source, SinusoidSource):
+            return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
+        return _images(experiment, theta, split, tasks, inner, shots)
+    except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error) or len(tasks) == 1:
+            raise
+    free_unused_memory(experiment.torch_device)  # outside of the except block, where the error keeps tensors alive
+    half = len(tasks) // 2
+    parts = (tasks[:half], tasks[half:])
+    return tuple(
+        v for part in parts for v in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
+    )
+
+
+def _titles(experiment: Experiment, split: Split, tasks: Sequence[int]) -> list[str]:
+    seed, ways = experiment.settings.evaluation.seed, experiment.settings.task.ways
+    return [experiment.source.describe(split, task, seed=seed, ways=ways) for task in tasks]
+
+
+def _waves(
+    experiment: Experiment,
+    source: SinusoidSource,
+    theta: Params,
+    split: Split,
+    tasks: Sequence[int],
+    inner: InnerLoop,
+    shots: int,
+) -> tuple[TaskView, ...]:
+    seed = experiment.settings.evaluation.seed
+    episodes = experiment.episodes(split, tasks, seed=seed, shots=shots)
+    amplitude, phase = source.wave(split, tasks, seed=seed)
+    grid = torch.linspace(*X, GRID, dtype=torch.float64)
+    truth = amplitude * torch.sin(grid - phase)
+    points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
+    curves, losses = [], []
+    for stack, outputs in predictions(experiment, theta, episodes, inner):
+        curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
+        losses.append(experiment.loss.each(outputs, episodes.query_y))
+    return tuple(
+        RegressionView(
+            task=task,
+            title=title,
+            support_x=_numbers(episodes.support_x[t]),
+            support_y=_numbers(episodes.support_y[t]),
+            grid=_numbers(grid),
+            truth=_numbers(truth[t]),
+            predictions=tuple(_numbers(curve[t]) for curve in curves),
+            loss=tuple(float(loss[t]) for loss in losses),
+        )
+        for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
+    )
+
+
+def _images(
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
+) -> tuple[TaskView, ...]:
+    settings = experiment.settings
+    episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
+    # Query images are ordered by class, so the first few of each class are evenly spread rows.
+    queries = settings.task.queries
+    rows = [n * queries + q for n in range(settings.task.ways) for q in range(min(queries, QUERIES_PER_CLASS))]
+    views = [
+        ImageView(
+            task=task,
+            title=title,
+            height=min(episodes.query_x.shape[-2], LARGEST_PICTURE),
+            width=min(episodes.query_x.shape[-1], LARGEST_PICTURE),
+            support=_pictures(episodes.support_x[t]),
+            support_labels=tuple(episodes.support_y[t].tolist()),
+            query=_pictures(episodes.query_x[t, rows]),
+            query_labels=tuple(episodes.query_y[t, rows].tolist()),
+            predictions=(),
+            accuracy=(),
+            loss=(),
+        )
+        for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
+    ]
+    for _, outputs in predictions(experiment, theta, episodes, inner):
+        hits, losses = accuracy(outputs, episodes.query_y), experiment.loss.each(outputs, episodes.query_y)
+        for t, view in enumerate(views):
+            views[t] = replace(
+                view,
+                predictions=(*view.predictions, tuple(outputs[t, rows].argmax(-1).tolist())),
+                accuracy=(*view.accuracy, float(hits[t])),
+                loss=(*view.loss, float(losses[t])),
+            )
+    return tuple(views)
+
+
+def _numbers(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.flatten().tolist())
+
+
+def _pictures(images: Tensor) -> tuple[bytes, ...]:
+    """Images [B, C, H, W] with ink as 1 to grey bytes with ink as 255, no larger than a view holds them."""
+    height, width = (min(side, LARGEST_PICTURE) for side in images.shape[-2:])
+    small = torch.nn.functional.adaptive_avg_pool2d(images.mean(dim=1), (height, width))
+    grey = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)
+    return tuple(bytes(image.flatten().tolist()) for image in grey)

@@ -1,0 +1,123 @@
+"""Which devices there are, and which one a setting means."""
+
+from __future__ import annotations
+
+import os
+import platform
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from metatui.learning.hardware import cuda
+from metatui.utils.errors import Problem, SettingsError
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device that tensors can be on."""
+
+    name: str
+    """As in `compute.device`: `cpu`, `cuda:0`, `mps`."""
+    title: str
+    """What the maker calls it."""
+    memory_bytes: int
+
+
+def available() -> list[Device]:
+    """The devices of this machine, the one that `auto` takes first."""
+    found = []
+    for i in range(cuda.visible_gpus()):
+        with suppress(RuntimeError):  # a broken GPU, which `cuda_problem` reports
+            properties = torch.cuda.get_device_properties(i)
+            found.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
+    if torch.backends.mps.is_available():
+        found.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
+    return [*found, cpu()]
+
+
+def cpu() -> Device:
+    """The CPU. Calls no driver of another device."""
+    return Device("cpu", _processor(), _memory_bytes())
+
+
+def resolve(name: str) -> Device:
+    """The device that `compute.device` means; for `auto`, the first one that computes.
+
+    Raises:
+        SettingsError: it is not on this machine. The message lists the available devices.
+    """
+    if name == "cpu":  # works even if a GPU or its driver is broken
+        return cpu()
+    devices = available()
+    if name == "auto":
+        return next(device for device in devices if not _fails(device))
+    wanted = "cuda:0" if name == "cuda" else name
+    for device in devices:
+        if device.name == wanted:
+            return device
+    there = ", ".join(f"{d.name} ({d.title})" for d in devices)
+    sentence = f"compute.device is '{name}', but the devices here are {there}"
+    if wanted.startswith("cuda") and (problem := cuda.cuda_problem()):
+        sentence = f"{sentence}. {problem}"
+    raise SettingsError([Problem("compute.device", sentence)])
+
+
+def _fails(device: Device) -> bool:
+    kind, _, index = device.name.partition(":")
+    return kind == "cuda" and cuda.failure(int(index)) is not None
+
+
+def use(device: torch.device) -> None:
+    """Make a CUDA device the current one of this thread, on which torch creates streams by default."""
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until `device` has done all the work it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    elif device.type == "mps":
+        torch.mps.synchronize()
+
+
+def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
+    """Copy `tensor` to `device`, converted to `dtype` if one is given.
+
+    A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
+    pinned memory until the copy is done. Where the system has no memory to pin, the copy is an ordinary one.
+    """
+    tensor = tensor.to(dtype=dtype)
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        with suppress(RuntimeError):
+            tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=tensor.is_pinned())
+
+
+def physical_cores() -> int:
+    """Cores this process may use, hyper-threads counted once where the system tells."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = set()
+    for package in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/core_cpus_list"):
+        try:
+            cores.add(package.read_text())
+        except OSError:
+            return allowed
+    return min(allowed, len(cores)) or allowed
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

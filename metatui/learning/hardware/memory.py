@@ -1,0 +1,73 @@
+"""Memory: what is given back to the operating system, and how to tell that there is none left."""
+
+from __future__ import annotations
+
+import ctypes
+import platform
+from functools import cache
+
+import torch
+
+from metatui.utils.errors import first_line
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+
+
+@cache
+def keep_freed_memory() -> None:
+    """From now on, memory that tensors free stays with the process, for the next tensors.
+
+    Activations of some MB come and go at every operation. By default glibc gives much of that back at once, and the
+    system clears every page of it when it is taken again. Does nothing with another C library.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return
+    library = ctypes.CDLL(None)
+    # Older releases take at most 32 MiB.
+    if not library.mallopt(M_MMAP_THRESHOLD, 2**30):
+        library.mallopt(M_MMAP_THRESHOLD, 2**25)
+    library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+OUT_OF_MEMORY = (
+    "out of memory",  # torch and the drivers of CUDA, ROCm and MPS
+    "not enough memory",  # torch's CPU allocator on Windows
+    "can't allocate memory",  # torch's CPU allocator on Linux
+    "cannot allocate memory",  # the C library
+    "failed to allocate",  # Metal
+    "invalid buffer size",  # MPS: larger than any buffer of the GPU
+    "alloc_failed",  # CUBLAS_STATUS_ALLOC_FAILED, and the same of cuDNN, cuSOLVER and cuSPARSE
+    "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED
+    "unable to find an engine to execute",  # cuDNN: no algorithm whose workspace fits
+    "unable to find a valid cudnn algorithm",
+    "canuse32bitindexmath",  # more than 2^31 numbers in one tensor
+)
+"""Parts of error messages, in lower case, that mean out of memory."""
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether `error` means that a computation was too large for its device, so that a smaller one may succeed.
+
+    Only torch's GPU allocator has an exception class of its own. The CPU allocator, and libraries that allocate memory
+    themselves, raise RuntimeError with a message that depends on the library and the platform.
+    """
+    message = str(error).lower()
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or any(part in message for part in OUT_OF_MEMORY)
+
+
+def free_unused_memory(device: torch.device) -> None:
+    """Return the memory that torch caches for later tensors to `device`."""
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
+def out_of_memory_sentence(error: BaseException) -> str | None:
+    """A sentence for the user about an error that ended an evaluation; None unless memory ran out."""
+    if not is_out_of_memory(error):
+        return None
+    line = first_line(error)[:200]
+    return f"there is not enough memory, even for one task at a time: free some, or use another device ({line})"

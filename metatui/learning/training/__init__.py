@@ -1,0 +1,1 @@
+"""The trainer, its state and the set-up of an experiment."""

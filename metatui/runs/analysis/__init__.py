@@ -1,0 +1,1 @@
+"""Evaluation, comparison, reports and export of saved runs."""

@@ -1,0 +1,150 @@
+"""The comparison itself: run after run adapted to the same held-out tasks, then held against each other."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from metatui.runs.analysis.comparison.labels import labels
+from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
+from metatui.runs.analysis.comparison.shared_protocol import agree
+from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
+from metatui.runs.analysis.comparison.training_curves import (
+    costs,
+    first_reaching,
+    live_changes,
+    read_steps,
+    smoothing_span,
+    training_curve,
+    validation_curve,
+)
+from metatui.runs.analysis.comparison.values import Comparing, Comparison, Metric, RunResult
+from metatui.runs.analysis.comparison.warnings import cautions
+from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.session import saved_state
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils.errors import BadInput, shown
+
+
+def compare(
+    *runs: RunFolder | str | Path,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    target: float | None = None,
+    device: str | None = None,
+    runs_dir: str | Path | None = None,
+    on_progress: Callable[[Comparing], object] | None = None,
+) -> Comparison:
+    """Adapt runs' best parameters to identical held-out tasks and say how they differ.
+
+    Args:
+        runs: each a run, its name, the start of its name, or the path of its folder.
+        split: `test` or `val`.
+        tasks, steps, shots: as in the first run's settings where None. So is the rest of the protocol: queries, the
+            seed of the held-out tasks, batch norm, rotations.
+        target: the accuracy (a fraction) or loss to say the time to.
+        device: where to compute; as in each run's settings where None.
+        on_progress: called as it goes on.
+
+    Raises:
+        BadInput: no such run, no whole checkpoint, runs on different data, or a value that cannot be.
+    """
+    store = RunStore(runs_dir)
+    folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
+    with closing(
+        comparing(folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device)
+    ) as working:
+        while True:
+            try:
+                progress = next(working)
+            except StopIteration as done:
+                result: Comparison = done.value
+                return result
+            if on_progress is not None:
+                on_progress(progress)
+
+
+def comparing(
+    runs: Sequence[RunFolder],
+    *,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    target: float | None = None,
+    device: str | None = None,
+) -> Generator[Comparing, None, Comparison]:
+    """`compare`, yielding how far it is before each chunk of tasks; closing it ends it there.
+
+    Nothing is written; what was measured is remembered in this process. Raises as `compare` does.
+    """
+    _check_runs(runs)
+    checkpoints = [checkpoints_of(run) for run in runs]
+    settings, states = zip(*(saved_state(run) for run in runs), strict=True)
+    names = labels(runs, settings)
+    agreed = agree(settings, names, split=split, tasks=tasks, steps=steps, shots=shots, device=device)
+    metric: Metric = "accuracy" if settings[0].is_classification else "loss"
+    check_target(target, metric)
+    span = smoothing_span(runs)
+    results = []
+    for i, run in enumerate(runs):
+        how = computed_alike(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
+        work = measure(run, checkpoints[i], how, states[i], split)
+        done = 0
+        while True:
+            yield Comparing(names[i], i + 1, len(runs), done, agreed.protocol.tasks)
+            try:
+                done = next(work)
+            except StopIteration as finished:
+                evaluation, values = finished.value
+                break
+        steps_made = read_steps(run)
+        validation = validation_curve(run, steps_made, metric)
+        results.append(
+            RunResult(
+                run=run,
+                label=names[i],
+                settings=settings[i],
+                evaluation=evaluation,
+                values=values,
+                same_tasks=agreed.same_tasks[i],
+                diverged=int(values.diverged.sum()),
+                training=training_curve(steps_made, span, live_changes(run, steps_made)),
+                validation=validation,
+                costs=costs(run, steps_made),
+                to_target=None if target is None else first_reaching(validation, target, metric),
+            )
+        )
+    last = agreed.protocol.steps
+    return Comparison(
+        protocol=agreed.protocol,
+        runs=tuple(results),
+        pairs=pairs(results, metric=metric, step=last),
+        seeds=seed_pairs(results, metric=metric, step=last),
+        target=target,
+        warnings=(*agreed.warnings, *cautions(results)),
+    )
+
+
+def _check_runs(runs: Sequence[RunFolder]) -> None:
+    if not runs:
+        raise BadInput("no run is given to compare")
+    seen = set()
+    for run in runs:
+        if (place := run.path.resolve()) in seen:
+            raise BadInput(f"run {shown(run.id)} is given twice: give each run once")
+        seen.add(place)
+
+
+def check_target(target: float | None, metric: Metric) -> None:
+    if target is None:
+        return
+    if metric == "accuracy" and not 0 < target <= 1:
+        raise BadInput(f"target is {target:g}, but must be an accuracy above 0 and up to 1 (95 % is 0.95)")
+    if metric == "loss" and not (math.isfinite(target) and target >= 0):
+        raise BadInput(f"target is {target:g}, but must be a loss from 0")

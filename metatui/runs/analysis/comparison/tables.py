@@ -1,0 +1,171 @@
+"""A comparison as tables of words, for the terminal and for Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metatui.runs.analysis.comparison.formatting import amount, memory, points, seconds, steps, target_words
+from metatui.runs.analysis.comparison.values import Comparison, Pair
+from metatui.utils.numbers import interval
+
+NONE = "–"
+"""What is not known, or was never made."""
+
+MOST_STEPS = 12
+"""Rows of inner steps; of more steps, only the rounder numbers are shown."""
+
+MOST_VALIDATIONS = 12
+"""Rows of validations; of more, every so many are shown."""
+
+
+@dataclass(frozen=True)
+class TextTable:
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    names: int = 1
+    """How many of the first columns hold names; the others hold numbers."""
+
+
+def tables(comparison: Comparison) -> list[TextTable]:
+    """Those that there is something to show in."""
+    found = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
+    return [table for table in found if table is not None]
+
+
+def results(comparison: Comparison) -> TextTable:
+    evaluations = [run.evaluation for run in comparison.runs]
+    counted = any(evaluation.diverged for evaluation in evaluations)
+    rows = tuple(
+        (
+            run.label,
+            run.id,
+            f"{evaluation.iteration:,}" + (" (last)" if evaluation.checkpoint == "last" else ""),
+            NONE if evaluation.inner_lr is None else f"{evaluation.inner_lr:g}",
+            _amount(comparison, *evaluation.final),
+            *([f"{evaluation.diverged or 0:,} of {evaluation.tasks:,}"] if counted else []),
+        )
+        for run, evaluation in zip(comparison.runs, evaluations, strict=True)
+    )
+    title = f"{comparison.metric.capitalize()} after {steps(comparison.protocol.steps)}"
+    headings = ("run", "name", "at meta-step", "inner lr", comparison.metric, *(["diverged"] if counted else []))
+    return TextTable(title, headings, rows, names=2)
+
+
+def adaptation(comparison: Comparison) -> TextTable:
+    shown = _shown_steps(comparison.protocol.steps)
+    curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
+    rows = tuple(
+        (str(step), *(_amount(comparison, curve.mean[step], curve.ci95[step]) for curve in curves)) for step in shown
+    )
+    return TextTable("Adaptation", ("inner step", *(run.label for run in comparison.runs)), rows)
+
+
+def validations(comparison: Comparison) -> TextTable | None:
+    """Tabulate the metric on validation tasks while the runs trained, with the number of tasks that diverged, if any.
+
+    Returns None where no run has a validation.
+    """
+    curves = [run.validation for run in comparison.runs]
+    made = [
+        dict(zip(curve.iterations, zip(curve.mean, curve.ci95, curve.diverged, strict=True), strict=True))
+        for curve in curves
+    ]
+    iterations = sorted({iteration for each in made for iteration in each})
+    if not iterations:
+        return None
+    apart = -(-len(iterations) // MOST_VALIDATIONS)
+    shown = iterations[::-apart][::-1]  # the last one always
+    rows = tuple(
+        (
+            f"{iteration:,}",
+            *(_validated(comparison, *each[iteration]) if iteration in each else NONE for each in made),
+        )
+        for iteration in shown
+    )
+    return TextTable("Validations while training", ("meta-step", *(run.label for run in comparison.runs)), rows)
+
+
+def _validated(comparison: Comparison, mean: float, half: float, diverged: int) -> str:
+    return _amount(comparison, mean, half) + (f" ({diverged:,} diverged)" if diverged else "")
+
+
+def paired(comparison: Comparison) -> TextTable | None:
+    if not comparison.pairs:
+        return None
+    counted = any(pair.test.left_out for pair in comparison.pairs)
+    points_or_loss = "points" if comparison.metric == "accuracy" else "loss"
+    rows = tuple(
+        (
+            pair.a.label,
+            pair.b.label,
+            *([f"{pair.test.tasks:,}"] if counted else []),
+            *(_tested(pair) if pair.test.most_are_there else [NONE] * 5),
+        )
+        for pair in comparison.pairs
+    )
+    tasks = ("tasks",) if counted else ()
+    headings = ("a", "b", *tasks, f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
+    return TextTable("Pairs, on the same tasks", headings, rows, names=2)
+
+
+def _tested(pair: Pair) -> list[str]:
+    test, said = pair.test, points if pair.metric == "accuracy" else interval
+    return [
+        f"{'+' if test.mean > 0 else ''}{said(test.mean, test.ci95)}",
+        _probability(test.p),
+        _probability(pair.p_holm),
+        _probability(test.wilcoxon_p),
+        f"{test.effect_size:+.2f}" if math.isfinite(test.effect_size) else NONE,
+    ]
+
+
+def costs(comparison: Comparison) -> TextTable:
+    rows = tuple(
+        (
+            run.label,
+            seconds(run.costs.seconds_per_step) if run.costs.seconds_per_step else NONE,
+            f"{ratio:.2f}x" if (ratio := comparison.speed_ratio(run)) else NONE,
+            f"{run.costs.tasks_per_second:,.0f}" if run.costs.tasks_per_second else NONE,
+            seconds(run.costs.seconds) if run.costs.seconds else NONE,
+            memory(run.costs.peak_memory_bytes) if run.costs.peak_memory_bytes else NONE,
+        )
+        for run in comparison.runs
+    )
+    against = f"; speed against {comparison.timed.label}" if comparison.timed else ""
+    return TextTable(
+        f"Costs of training{against}", ("run", "a meta-step", "speed", "tasks/s", "in all", "peak memory"), rows
+    )
+
+
+def to_target(comparison: Comparison) -> TextTable | None:
+    target = target_words(comparison)
+    if target is None:
+        return None
+    rows = tuple(
+        (run.label, f"{when.iterations:,}", f"{when.tasks:,}", seconds(when.seconds))
+        if (when := run.to_target)
+        else (run.label, "not reached", NONE, NONE)
+        for run in comparison.runs
+    )
+    return TextTable(f"First validation with {target} or better", ("run", "meta-steps", "tasks", "time"), rows)
+
+
+def _amount(comparison: Comparison, mean: float, half: float) -> str:
+    """A value of the metric; `NONE` where most tasks diverged."""
+    return amount(comparison.metric, mean, half) if math.isfinite(mean) else NONE
+
+
+def _shown_steps(last: int) -> Sequence[int]:
+    if last < MOST_STEPS:
+        return range(last + 1)
+    round_ones = (factor * 10**power for power in range(4) for factor in (1, 2, 3, 5))
+    return sorted({0, last, *(step for step in round_ones if step < last)})
+
+
+def _probability(p: float) -> str:
+    if math.isnan(p):
+        return NONE
+    return "<0.0001" if p < 0.0001 else f"{p:.2g}"

@@ -1,0 +1,186 @@
+"""What a run's files say of its training: smoothed curves, validations, costs, and when it had the target."""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from metatui.config.schedule import PlannedChange, brief
+from metatui.runs.analysis.comparison.values import (
+    Averages,
+    Costs,
+    LiveChange,
+    Metric,
+    Reached,
+    TrainingCurve,
+    ValidationCurve,
+)
+from metatui.runs.execution.replay_log import told
+from metatui.runs.storage.metrics import last_progress
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.smoothing import DECAYS, span_of
+
+POINTS = 500
+"""Points of a training curve at most: more than a screen or a page can show."""
+
+SHORTEST_SPAN = 50
+SPAN_SHARE = 0.02
+"""Curves are smoothed over this part of the longest run, but at least over SHORTEST_SPAN meta-steps."""
+
+
+@dataclass
+class Steps:
+    """Every meta-step of a run, in columns."""
+
+    iteration: array[int] = field(default_factory=lambda: array("q"))
+    tasks_seen: array[int] = field(default_factory=lambda: array("q"))
+    seconds: array[float] = field(default_factory=lambda: array("d"))
+    meta_loss: array[float] = field(default_factory=lambda: array("d"))
+    accuracy: array[float] = field(default_factory=lambda: array("d"))
+    """nan for regression."""
+
+    def __len__(self) -> int:
+        return len(self.iteration)
+
+    def until(self, iteration: int) -> Reached:
+        """What it took to make `iteration` meta-steps, as far as that is on disk."""
+        i = bisect_right(self.iteration, iteration) - 1
+        return Reached(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else Reached(iteration, 0, 0.0)
+
+
+def read_steps(run: RunFolder) -> Steps:
+    """The meta-steps that are on disk now."""
+    try:
+        about = run.metrics_path.stat()
+    except OSError:  # a run that trains nothing may have none
+        return Steps()
+    return _read(run, about.st_size, about.st_mtime_ns)
+
+
+@lru_cache(maxsize=8)
+def _read(run: RunFolder, size: int, modified: int) -> Steps:
+    """Long runs take seconds to read, and are compared again with other inner steps or shots."""
+    steps, reader = Steps(), run.metrics()
+    while new := reader.read_new():
+        if reader.restarted:
+            steps = Steps()
+        steps.iteration.extend(p.iteration for p in new)
+        steps.tasks_seen.extend(p.tasks_seen for p in new)
+        steps.seconds.extend(p.seconds for p in new)
+        steps.meta_loss.extend(p.meta_loss for p in new)
+        steps.accuracy.extend(math.nan if p.accuracy is None else p.accuracy for p in new)
+    return steps
+
+
+def smoothing_span(runs: Sequence[RunFolder]) -> int:
+    """Meta-steps to smooth over, the same for all of `runs`."""
+    last = [last_progress(run.metrics_path) for run in runs]
+    return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
+
+
+def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
+    """Return the changes made while `run` trained, without those that a resumption from an earlier step undid."""
+    items = (item.planned for item in told(run.changes(), run.journal()) if item.made)
+    made = (planned for planned in items if isinstance(planned, PlannedChange))
+    return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)
+
+
+def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()) -> TrainingCurve | None:
+    """None where there is no meta-step."""
+    import numpy as np
+
+    from metatui.learning.evaluation.statistics import smoothed
+
+    if not len(steps):
+        return None
+    shown = np.unique(np.linspace(0, len(steps) - 1, min(POINTS, len(steps))).round().astype(int))
+
+    def averaged(values: array[float], span: float) -> tuple[float, ...] | None:
+        known = np.isfinite(values).cumsum()[shown]
+        if not known[-1]:
+            return None
+        # A gap where no value since the last point was finite, as in the app: a diverged run gets no flat tail.
+        return tuple(np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan).tolist())
+
+    def both(decay: float) -> Averages:
+        return Averages(decay, losses(span_of(decay)), averaged(steps.accuracy, span_of(decay)))
+
+    def losses(span: float) -> tuple[float, ...]:
+        return averaged(steps.meta_loss, span) or (math.nan,) * len(shown)
+
+    return TrainingCurve(
+        span=span,
+        iterations=tuple(steps.iteration[i] for i in shown),
+        tasks=tuple(steps.tasks_seen[i] for i in shown),
+        seconds=tuple(steps.seconds[i] for i in shown),
+        meta_loss=losses(span),
+        accuracy=averaged(steps.accuracy, span),
+        changes=changes,
+        averages=tuple(map(both, DECAYS)),
+    )
+
+
+def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> ValidationCurve:
+    """The validations that still hold, in order; each counts once, by what was said last."""
+    found: dict[int, tuple[float, float, int]] = {}
+    for entry in run.validations():
+        mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
+        found[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
+    when = [steps.until(iteration) for iteration in sorted(found)]
+    return ValidationCurve(
+        iterations=tuple(each.iterations for each in when),
+        tasks=tuple(each.tasks for each in when),
+        seconds=tuple(each.seconds for each in when),
+        mean=tuple(found[each.iterations][0] for each in when),
+        ci95=tuple(found[each.iterations][1] for each in when),
+        diverged=tuple(found[each.iterations][2] for each in when),
+    )
+
+
+def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Reached | None:
+    """The first validation whose mean is at the target or beyond it.
+
+    Validations and not meta-steps: they are of held-out tasks and the same number of them each time, where the loss of
+    a meta-step is of a few training tasks, and the least of many noisy numbers is soon there. So it is told only to the
+    next validation (`evaluation.every`).
+    """
+    for i, mean in enumerate(curve.mean):
+        if mean >= target if metric == "accuracy" else mean <= target:
+            return Reached(curve.iterations[i], curve.tasks[i], curve.seconds[i])
+    return None
+
+
+def costs(run: RunFolder, steps: Steps) -> Costs:
+    started, peak = None, None
+    for entry in run.journal():
+        if entry.event == "started":
+            started = entry
+        elif type(taken := entry.details.get("peak_memory_bytes")) is int:
+            peak = max(peak or 0, taken)
+    about = {} if started is None else started.details
+    told = (about.get(name) for name in ("device", "device_name", "host"))
+    device, device_name, host = (value if isinstance(value, str) else None for value in told)
+    iterations = steps.iteration[-1] if steps else 0
+    seconds = steps.seconds[-1] if steps else None
+    return Costs(
+        iterations=iterations,
+        seconds=seconds,
+        seconds_per_step=seconds / iterations if seconds and iterations else None,
+        tasks_per_second=steps.tasks_seen[-1] / seconds if seconds else None,
+        peak_memory_bytes=peak,
+        device=device,
+        device_name=device_name,
+        host=host,
+    )
+
+
+def _count(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else 0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else math.nan

@@ -1,0 +1,81 @@
+"""Evaluating what a run has saved, by the run's own protocol or another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Evaluation, TaskView
+from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.session import saved_state
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import Problem, SettingsError, shown
+
+
+def evaluate(
+    run: RunFolder,
+    *,
+    split: str = "test",
+    tasks: int | None = None,
+    steps: int | None = None,
+    shots: int | None = None,
+    inner_lr: float | None = None,
+    batch_norm: str | None = None,
+    device: str | None = None,
+) -> Evaluation:
+    """Adapt the run's best parameters (the last, before any validation) to held-out tasks.
+
+    Args:
+        split: `val` or `test`.
+        tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
+        inner_lr: inner learning rate; that of the best validation if None.
+
+    Raises:
+        BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
+    """
+    from metatui.learning.training.trainer_state import evaluate_state
+
+    settings, state = saved_state(run)
+    settings = _with_protocol(
+        settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
+    )
+    settings = computed_alike(settings, run.journal(), but={"compute.device": device} if device else {})
+    evaluation, _ = evaluate_state(settings, state, split=split)
+    return evaluation
+
+
+def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple[TaskView, ...]:
+    """Held-out tasks drawn out before and after adaptation of the run's best parameters. Raises as `evaluate`."""
+    from metatui.learning.training.trainer_state import views_of_state
+
+    settings, state = saved_state(run)
+    settings = computed_alike(settings, run.journal(), but={})
+    steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
+    return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
+
+
+def _with_protocol(
+    settings: Settings,
+    *,
+    tasks: int | None,
+    steps: int | None,
+    shots: int | None,
+    inner_lr: float | None,
+    batch_norm: str | None,
+    device: str | None,
+) -> Settings:
+    """`settings` with another protocol, checked as any other settings are."""
+    if batch_norm is not None and not settings.is_classification:
+        sentence = f"evaluation.batch_norm is {shown(batch_norm)}, but the run's model has no batch norm"
+        raise SettingsError([Problem("evaluation.batch_norm", sentence)])
+    wanted: dict[str, Any] = {
+        "evaluation.test_tasks": tasks,
+        "evaluation.inner_steps": steps,
+        "evaluation.shots": shots,
+        "algorithm.inner_lr": inner_lr,
+        "evaluation.batch_norm": batch_norm,
+        "compute.device": device,
+    }
+    return change(settings, {path: value for path, value in wanted.items() if value is not None})

@@ -1,0 +1,79 @@
+"""A saved run's parameter space: its best parameters and where its training began, each adapted to the same tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from metatui.learning.evaluation.trajectories import Cloud
+from metatui.runs.analysis.comparison.labels import TITLES
+from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.session import saved_state
+from metatui.runs.storage.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from metatui.config.settings import Settings
+
+TASKS = 40
+"""Held-out tasks: enough to see a cloud, few enough to tell paths apart."""
+
+
+@dataclass(frozen=True)
+class Walking:
+    """How far it is."""
+
+    done: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """An initialisation, and where tasks move it."""
+
+    label: str
+    cloud: Cloud
+
+
+@dataclass(frozen=True)
+class ParameterSpace:
+    settings: Settings
+    iteration: int
+    """Meta-steps that the meta-learned initialisation was trained for."""
+    tasks: int
+    steps: int
+    learned: Start
+    ordinary: Start
+    """Where the run's training began: the model's random initialisation."""
+
+
+def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, ParameterSpace]:
+    """Adapt both initialisations to the first `tasks` test tasks by the run's own inner loop, yielding how far it is.
+
+    Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
+    """
+    from metatui.learning.torch_state import isolated
+
+    return isolated(_walking)(run, tasks)
+
+
+def _walking(run: RunFolder, tasks: int) -> Generator[Walking, None, ParameterSpace]:
+    from metatui.learning.evaluation.parameter_space import cloud
+    from metatui.learning.training.trainer_state import best_of, set_up_again
+
+    settings, state = saved_state(run)
+    experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
+    steps = settings.evaluation.inner_steps
+    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before the best ones take its place
+    theta, iteration, _ = best_of(experiment, state)
+    starts = []
+    names = (TITLES[settings.algorithm.name], "ordinary initialisation")
+    for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
+        work = cloud(experiment, start, tasks=tasks, steps=steps)
+        while True:
+            try:
+                yield Walking(2 * tasks * number + next(work), 4 * tasks)
+            except StopIteration as done:
+                starts.append(Start(label, done.value))
+                break
+    return ParameterSpace(settings, iteration, tasks, steps, starts[0], starts[1])

@@ -1,0 +1,1 @@
+"""Sessions, worker processes and the control socket."""

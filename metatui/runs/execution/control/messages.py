@@ -1,0 +1,164 @@
+"""What goes over a run's socket: JSON objects, one a line, each with one key that names its kind.
+
+    {"hello": {"protocol": 1, "run": "maml-sinusoid-20261123-093012", "phase": "running", "iteration": 1200, ...}}
+    {"progress": [{"iteration": 1201, ...}, {"iteration": 1202, ...}]}
+    {"paused": {"iteration": 1202}}
+
+and from a viewer
+
+    {"change": {"path": "algorithm.inner_lr", "value": 0.005}}
+    {"stop": {}}
+
+Plain values, validated on both sides: reading them runs no code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
+
+from metatui import events
+from metatui.config.settings import Settings
+from metatui.events import Command, Event, Progress
+from metatui.utils.errors import BadInput, shown
+
+PROTOCOL = 1
+
+LONGEST_COMMAND = 16 * 1024
+"""Bytes of a line from a viewer."""
+
+LONGEST_REPORT = 64 * 1024 * 1024
+"""Bytes of a line from a run: a validation comes with the images of its first episodes."""
+
+Phase = Literal["running", "paused", "evaluating"]
+
+
+class _Message(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+    )
+
+
+class Hello(_Message):
+    """What a viewer is told first."""
+
+    protocol: int
+    run: str
+    pid: int
+    host: str
+    phase: Phase
+    iteration: int
+    """Meta-steps done; progress that follows is of later ones."""
+    settings: Settings
+    """With every tweak so far."""
+
+
+class _OneOf(_Message):
+    @model_validator(mode="after")
+    def _one_kind(self) -> _OneOf:
+        if len(self.model_fields_set) != 1 or self.content is None:
+            raise ValueError("it must have one key, which names its kind")
+        return self
+
+    @property
+    def content(self) -> Any:
+        return getattr(self, next(iter(self.model_fields_set)))
+
+    def line(self) -> bytes:
+        return self.model_dump_json(exclude_unset=True).encode() + b"\n"
+
+
+class Report(_OneOf):
+    """A line from a run."""
+
+    hello: Hello | None = None
+    refused: str | None = None
+    """Why a line from this viewer was no command."""
+    progress: tuple[Progress, ...] | None = None
+    started: events.Started | None = None
+    evaluating: events.Evaluating | None = None
+    evaluated: events.Evaluated | None = None
+    checkpointed: events.Checkpointed | None = None
+    tweaked: events.Tweaked | None = None
+    paused: events.Paused | None = None
+    resumed: events.Resumed | None = None
+    warned: events.Warned | None = None
+    noted: events.Noted | None = None
+    finished: events.Finished | None = None
+    failed: events.Failed | None = None
+
+
+class Order(_OneOf):
+    """A line from a viewer."""
+
+    pause: events.Pause | None = None
+    resume: events.Resume | None = None
+    stop: events.Stop | None = None
+    checkpoint: events.Checkpoint | None = None
+    evaluate: events.Evaluate | None = None
+    change: events.Change | None = None
+
+    @field_validator("stop")
+    @classmethod
+    def _a_reason_that_a_viewer_may_give(cls, stop: events.Stop | None) -> events.Stop | None:
+        if stop is not None and stop.reason not in ("stopped", "interrupted"):
+            raise ValueError("a run is ended as stopped or as interrupted")
+        return stop
+
+
+def report(event: Event) -> Report:
+    return Report.model_validate({_kind(event): event})
+
+
+def progress_report(steps: Sequence[Progress]) -> Report:
+    return Report(progress=tuple(steps))
+
+
+def order(command: Command) -> Order:
+    return Order.model_validate({_kind(command): command})
+
+
+def read_report(line: bytes) -> Report | None:
+    """None where `line` is none of ours: what a later version may say besides is not for us."""
+    try:
+        return Report.model_validate_json(line)
+    except ValidationError:
+        return None
+
+
+def read_hello(line: bytes) -> Hello:
+    """Raises BadInput where `line` greets in another protocol, or not at all."""
+    try:
+        said = json.loads(line)
+        protocol = said["hello"]["protocol"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        raise BadInput("it does not greet as a run of metatui does") from None
+    if protocol != PROTOCOL:
+        raise BadInput(f"it speaks protocol {shown(protocol)} and this metatui {PROTOCOL}: use the version it runs")
+    report = read_report(line)
+    if report is None or report.hello is None:
+        raise BadInput("it does not greet as a run of metatui does")
+    return report.hello
+
+
+def read_command(line: bytes) -> Command:
+    """Raises BadInput, which says what a command is."""
+    try:
+        command: Command = Order.model_validate_json(line).content
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        kinds = ", ".join(Order.model_fields)
+        what = f"{shown(where)}: {first['msg']}" if where else first["msg"]
+        raise BadInput(
+            f"{shown(line[:60].decode(errors='replace'))} is not a command, one of {kinds} as a JSON object such as "
+            f'{{"pause": {{}}}} ({shown(what, 200)[1:-1]})'
+        ) from None
+    return command
+
+
+def _kind(value: object) -> str:
+    return type(value).__name__.lower()

@@ -1,0 +1,61 @@
+"""What a run came to, gathered from its events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from metatui.events import Evaluated, Evaluation, Event, Failed, Finished, Paused, Progress, Resumed, Started
+from metatui.runs.storage.journal import Status
+
+
+@dataclass
+class Outcome:
+    """Where a run stands after the events that `see` was told of."""
+
+    status: Status = "running"
+    iteration: int = 0
+    meta_loss: float | None = None
+    """Of the last meta-step; None before the first, and for `scratch`."""
+    accuracy: float | None = None
+    """Query accuracy of the last meta-step; None for regression."""
+    seconds: float = 0.0
+    """Spent training, without pauses, validations and checkpoints."""
+    tasks_seen: int = 0
+    device: str = ""
+    engine: str = ""
+    best: Evaluation | None = None
+    """The best validation that this process saw; None before the first that was finite."""
+    validation: Evaluation | None = None
+    """The last validation that this process saw, which may not be the best."""
+    test: Evaluation | None = None
+    warning: str | None = None
+    """Why the run has no good result, as `Finished` says it."""
+    sentence: str | None = None
+    """Why the run failed."""
+
+    @property
+    def tasks_per_second(self) -> float:
+        return self.tasks_seen / self.seconds if self.seconds > 0 else 0.0
+
+    def see(self, event: Event) -> None:
+        match event:
+            case Progress():
+                self.iteration, self.meta_loss, self.accuracy = event.iteration, event.meta_loss, event.accuracy
+                self.tasks_seen, self.seconds = event.tasks_seen, event.seconds
+            case Started():
+                self.iteration, self.device, self.engine = event.iteration, event.device, event.engine
+            case Evaluated():
+                self.validation = event.evaluation
+                self.best = event.evaluation if event.best else self.best
+            case Paused():
+                self.status = "paused"
+            case Resumed():
+                self.status = "running"
+            case Failed():
+                self.status, self.sentence = "failed", event.sentence
+            case Finished():
+                endings: dict[str, Status] = {"stopped": "stopped", "interrupted": "interrupted"}
+                self.status = endings.get(event.reason, "finished")
+                self.iteration, self.test, self.warning = event.iteration, event.test, event.warning
+            case _:
+                pass

@@ -1,0 +1,110 @@
+"""Ending a run on a signal: it finishes its meta-step and saves. A second Ctrl-C ends it at once."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from metatui.learning.data.packing import told_of_packing
+from metatui.runs.execution import slurm
+from metatui.utils.end_signals import SIGNALS, USUAL
+from metatui.utils.errors import MetatuiError
+
+REQUEUE = 75
+"""EX_TEMPFAIL: saved and not over, the same command goes on."""
+
+
+class Ending:
+    """Which signal asked for the end, if one did."""
+
+    signal: signal.Signals | None = None
+
+    def __init__(self) -> None:
+        self._interrupt: Callable[[str], object] | None = None
+        self._deferred = False
+
+    @property
+    def exit_code(self) -> int:
+        """Of a run that ended for it: 128 and its number, as shells count, but `REQUEUE` in a job of Slurm, whose end
+        of time and preemption are no reason to give up. Ctrl-C is a person's, also there."""
+        if self.signal in (None, signal.SIGINT):
+            return 128 + signal.SIGINT
+        assert self.signal is not None
+        return REQUEUE if slurm.job() else 128 + self.signal
+
+    def defer(self) -> None:
+        """Hold back signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
+
+        Packing images, which may take minutes, still ends at once.
+        """
+        self._deferred = True
+
+    def then(self, interrupt: Callable[[str], object]) -> None:
+        """Call `interrupt` with the name of the first signal; at once if it has already arrived."""
+        self._interrupt = interrupt
+        if self.signal is not None:
+            interrupt(self.signal.name)
+
+    def handle(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal, as `signal.signal` calls it."""
+        if self.signal is None:
+            self.signal = signal.Signals(number)
+            if self._interrupt is not None:
+                self._interrupt(self.signal.name)
+            elif number == signal.SIGINT or not self._deferred:
+                raise KeyboardInterrupt
+        elif number == signal.SIGINT:
+            raise KeyboardInterrupt
+
+    def see_packed(self, done: int, total: int) -> None:
+        """Stop packing if a signal has arrived."""
+        if self.signal is not None and self._interrupt is None:
+            raise KeyboardInterrupt
+
+
+class EndedEarly(MetatuiError):
+    """A signal ended the process before there was anything to save."""
+
+    def __init__(self, ending: Ending) -> None:
+        assert ending.signal is not None
+        super().__init__(f"interrupted by {ending.signal.name} before training began")
+        self.exit_code = ending.exit_code
+
+
+@contextmanager
+def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[Ending]:
+    """Call `interrupt` with the name of the first signal.
+
+    Without `interrupt`, the first signal raises KeyboardInterrupt until `Ending.then` sets one, so that loading
+    libraries and data ends at once.
+
+    A scheduler may send its signal to the job and to each step, and a lost terminal comes as SIGHUP of the kernel and
+    of the shell, so what follows the first signal changes nothing. Only Ctrl-C does, which then ends the run at once.
+    A signal that is ignored (nohup), or that other code handles, is left alone.
+
+    Raises:
+        EndedEarly: a signal arrived before `interrupt` was set.
+    """
+    ending = Ending()
+    if interrupt is not None:
+        ending.then(interrupt)
+    before = {each: signal.getsignal(each) for each in SIGNALS}
+    ours = {
+        each: handler
+        for each, handler in before.items()
+        if handler == signal.SIG_DFL or (each in USUAL and handler not in (signal.SIG_IGN, None))
+    }
+    try:
+        for each in ours:
+            signal.signal(each, ending.handle)
+        with told_of_packing(ending.see_packed):
+            yield ending
+    except KeyboardInterrupt:
+        if ending.signal is None or ending._interrupt is not None:
+            raise
+        raise EndedEarly(ending) from None
+    finally:
+        for each, handler in ours.items():
+            signal.signal(each, handler)

@@ -1,0 +1,94 @@
+"""One writer for a run: a lock that the operating system gives back however its holder dies.
+
+`flock` it is, which Linux carries over NFS (as a lock on all bytes of the file, since 2.6.12), so that writers on other
+machines are kept out as well. Relied upon for that: the mount does not say `nolock` or `local_lock=flock`, and the
+server gives the locks of a machine back when it is dead (NFSv4: when its lease is over). Where a file system has no
+locks at all, no run can be written.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import socket
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.files import read_bounded, write_whole, writing
+
+
+class RunLock:
+    """Held from construction to `release`. Raises BadInput where another writer, here or elsewhere, holds it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._mark = json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode()
+        with writing(path):
+            self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+            try:
+                self._acquire()
+                os.ftruncate(self._handle, 0)
+                write_whole(self._handle, self._mark)
+            except BaseException:
+                os.close(self._handle)
+                raise
+
+    def _acquire(self) -> None:
+        # `is_held` takes a shared lock for an instant. A shared lock that we get ourselves tells that instant from
+        # a writer, so only a writer is ever reported.
+        while not _try(self._handle, fcntl.LOCK_EX):
+            if not _try(self._handle, fcntl.LOCK_SH):
+                raise BadInput(f"run {shown(self._path.parent.name)} is being written by {holder(self._path)}")
+            fcntl.flock(self._handle, fcntl.LOCK_UN)
+
+    def confirm(self) -> None:
+        """Raises BadInput where another process has, or had, the lock since it was taken here: a file server that did
+        not hear of this machine for long may give it away."""
+        with writing(self._path):
+            self._acquire()
+            if os.pread(self._handle, 1000, 0) != self._mark:
+                raise BadInput(f"run {shown(self._path.parent.name)} was taken over by {holder(self._path)}")
+
+    def release(self) -> None:
+        """Lets go; a second call does nothing."""
+        if self._handle >= 0:
+            os.close(self._handle)
+            self._handle = -1
+
+
+def is_held(path: Path) -> bool:
+    """Whether a living process holds the lock file `path`."""
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return False
+    try:
+        return not _try(handle, fcntl.LOCK_SH)
+    except OSError:  # a file system without locks, where nobody can hold one
+        return False
+    finally:
+        os.close(handle)
+
+
+def holder(path: Path) -> str:
+    """Who holds, or last held, the lock file `path`, in words."""
+    owner: Any = None
+    with suppress(MetatuiError, ValueError, RecursionError):
+        owner = json.loads(read_bounded(path, 1000))
+    if not isinstance(owner, dict):
+        return "another process"
+    pid, host = owner.get("pid"), str(owner.get("host"))
+    if pid == os.getpid() and host == socket.gethostname():
+        return "this process"
+    return f"process {shown(pid)}" + ("" if host == socket.gethostname() else f" on {shown(host)}")
+
+
+def _try(handle: int, kind: int) -> bool:
+    try:
+        fcntl.flock(handle, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -1,0 +1,132 @@
+"""`evaluation.json` and `adaptation.json`: the last validation and the final test, whole, with their protocol."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, TypeVar
+
+from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_validator
+
+from metatui.config.format_version import FORMAT, check_format
+from metatui.events import Evaluation, RegressionView, TaskView
+from metatui.utils.errors import BadInput, shown
+from metatui.utils.files import read_bounded, write_atomically
+
+LARGEST = 64 * 1024 * 1024
+MOST_VALUES = 1_000_000
+"""Numbers and images in a file. Each may take half a kilobyte of memory while it is found out to be none."""
+MOST_PROBLEMS = 1000
+LARGEST_SIDE = 4096
+"""Pixels across an image."""
+
+R = TypeVar("R", bound="_Record")
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="strings"
+    )
+
+    format: int = FORMAT
+
+
+class _Formatted(BaseModel):
+    """Whatever says its format, of which nothing else is known."""
+
+    format: int = FORMAT
+
+
+class EvaluationRecord(_Record):
+    """`best` is the validation that the best checkpoint comes from."""
+
+    validation: Evaluation | None = None
+    best: Evaluation | None = None
+    test: Evaluation | None = None
+
+    def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
+        """Return the evaluations that are valid for a run at meta-step `iteration`.
+
+        A run that was resumed from an earlier checkpoint rewrites its file only at the next evaluation, so the file may
+        have evaluations of later meta-steps.
+
+        Args:
+            iteration: meta-step that the run has reached.
+            finished: whether the run has finished; otherwise there is no test.
+        """
+
+        def held(evaluation: Evaluation | None) -> Evaluation | None:
+            return evaluation if evaluation is not None and evaluation.iteration <= iteration else None
+
+        test = held(self.test) if finished else None
+        return self.model_copy(update={"validation": held(self.validation), "best": held(self.best), "test": test})
+
+    @field_validator("validation", "best", "test")
+    @classmethod
+    def _a_value_a_step(cls, evaluation: Evaluation | None) -> Evaluation | None:
+        if evaluation is not None:
+            curves = [curve for curve in (evaluation.loss, evaluation.accuracy) if curve is not None]
+            lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
+            if not evaluation.steps or lengths != {len(evaluation.steps)}:
+                raise ValueError("every curve must have one value for each inner step, and at least one")
+            if not 0 <= (evaluation.diverged or 0) <= evaluation.tasks:
+                raise ValueError("the number of diverged tasks must be between 0 and the number of tasks")
+        return evaluation
+
+
+class AdaptationRecord(_Record):
+    """Held-out tasks drawn out for a person, after `iteration` meta-steps."""
+
+    iteration: int
+    split: str
+    views: Annotated[tuple[TaskView, ...], FailFast()]
+
+    @field_validator("views")
+    @classmethod
+    def _drawable(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
+        if not all(_is_whole(view) for view in views):
+            raise ValueError("every task must have a value for each of its points and images")
+        return views
+
+
+def _is_whole(view: TaskView) -> bool:
+    """Whether the parts of `view` fit together, as whoever draws it relies upon."""
+    if isinstance(view, RegressionView):
+        rows = (view.truth, *view.predictions)
+        return len(view.support_x) == len(view.support_y) and all(len(row) == len(view.grid) for row in rows)
+    images = (*view.support, *view.query)
+    return (
+        0 < view.height <= LARGEST_SIDE
+        and 0 < view.width <= LARGEST_SIDE
+        and all(len(image) == view.height * view.width for image in images)
+        and len(view.support) == len(view.support_labels)
+        and all(len(row) == len(view.query) for row in (view.query_labels, *view.predictions))
+    )
+
+
+def write_record(path: Path, record: _Record) -> None:
+    """Raises MetatuiError where it cannot be written."""
+    write_atomically(path, record.model_dump_json().encode() + b"\n")
+
+
+def read_record(path: Path, kind: type[R]) -> R | None:
+    """None where there is none yet. Raises BadInput where the file holds anything else than a `kind`."""
+    if not path.exists():
+        return None
+    data = read_bounded(path, LARGEST)
+    if data.count(b",") > MOST_VALUES:
+        raise BadInput(f"{shown(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
+    try:
+        record = kind.model_validate_json(data)
+    except ValidationError as error:
+        with suppress(ValidationError):
+            check_format(_Formatted.model_validate_json(data).format, shown(str(path), 200))
+        if error.error_count() > MOST_PROBLEMS:  # each of them would be put into words
+            raise BadInput(
+                f"{shown(str(path), 200)} cannot be used: {error.error_count():,} values are wrong"
+            ) from None
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its start"
+        raise BadInput(f"{shown(str(path), 200)} cannot be used: {shown(first['msg'], 120)[1:-1]} at {where}") from None
+    check_format(record.format, shown(str(path), 200))
+    return record

@@ -1,0 +1,123 @@
+"""All runs under one folder: make, list, find and delete them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import shutil
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+from metatui.config.schedule import Planned
+from metatui.config.settings import Settings
+from metatui.config.toml import settings_toml
+from metatui.runs.storage.lock import RunLock
+from metatui.runs.storage.run_folder import RunFolder, run_folder
+from metatui.runs.storage.summary import RunSummary
+from metatui.runs.storage.summary_cache import SummaryCache
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, shown
+from metatui.utils.files import sync_directory, write_atomically, writing
+
+
+class RunStore:
+    """The runs under `root`: as given, else METATUI_RUNS, else the user's data directory."""
+
+    def __init__(self, root: str | Path | None = None) -> None:
+        self.root = paths.runs_dir(root)
+        self._summaries = SummaryCache(self.root)
+
+    def create(
+        self,
+        settings: Settings,
+        *,
+        preset: str | None = None,
+        changes: Sequence[Planned] = (),
+        origin: str | None = None,
+    ) -> RunFolder:
+        """A new folder with its settings.toml, called after algorithm, task and time. Raises MetatuiError, BadInput."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
+        run = RunFolder(self._fresh_folder(stem))
+        source = origin or (f"preset {preset}" if preset else "own settings")
+        about = {"title": f"Run {run.path.name}", "source": source}
+        write_atomically(run.settings_path, settings_toml(settings, about, changes, whole=True).encode())
+        return run
+
+    def _fresh_folder(self, stem: str) -> Path:
+        with writing(self.root):
+            self.check_root()
+            self.root.mkdir(parents=True, exist_ok=True)
+            number = 1
+            while True:
+                path = self.root / (stem if number == 1 else f"{stem}-{number}")
+                try:
+                    path.mkdir()
+                except FileExistsError:
+                    number += 1
+                    continue
+                (path / "checkpoints").mkdir()
+                sync_directory(self.root)
+                return path
+
+    def check_root(self) -> None:
+        """Check that the folder of runs is not a file. Raises BadInput."""
+        if self.root.is_file():
+            raise BadInput(f"{shown(str(self.root), 200)} is a file, but runs need a folder")
+
+    def runs(self) -> list[RunFolder]:
+        """Every run, in no particular order."""
+        try:
+            found = [RunFolder(path) for path in self.root.iterdir()]
+        except OSError:
+            return []
+        return [run for run in found if run.is_run()]
+
+    def summaries(self) -> list[RunSummary]:
+        """Summarise every run, newest first. Summaries of runs that are over are cached on disk."""
+        found = self._summaries.summaries(self.runs())
+        return sorted(found, key=lambda summary: (summary.started, summary.id), reverse=True)
+
+    def find(self, reference: str | Path) -> RunFolder:
+        """A run by its name, by the start of its name, or by the path of its folder.
+
+        Raises:
+            BadInput: there is none, with the nearest names; or the start fits several.
+        """
+        text = str(reference)
+        if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
+            return run_folder(paths.expanded(text))
+        named = {run.path.name: run for run in self.runs()}
+        if text in named:
+            return named[text]
+        starting = sorted(name for name in named if text and name.startswith(text))
+        if len(starting) == 1:
+            return named[starting[0]]
+        if starting:
+            some = ", ".join(shown(name)[1:-1] for name in starting[:3])
+            more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
+            raise BadInput(f"{shown(text)} is the start of {len(starting)} runs: {some}{more}")
+        near = ", ".join(shown(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.6))
+        hint = f"did you mean {near}?" if near else "metatui runs lists them"
+        raise BadInput(f"{shown(text)} is not a run in {shown(str(self.root), 200)}: {hint}")
+
+    def delete(self, run: RunFolder) -> None:
+        """Deletes the run's folder for good. Raises BadInput while a process writes it."""
+        if not run.is_run():
+            raise BadInput(f"{shown(str(run.path), 200)} is not a run: it has no settings.toml")
+        lock = RunLock(run.lock_path)
+        try:
+            discard(run)
+        finally:
+            lock.release()
+
+
+def discard(run: RunFolder) -> None:
+    """Removes the folder of a run whose lock the caller holds, or that nobody else can know of yet."""
+    with writing(run.path):
+        # settings.toml goes first: a folder without it is no run, so half a deletion shows nothing.
+        with suppress(FileNotFoundError):
+            run.settings_path.unlink()
+        shutil.rmtree(run.path)

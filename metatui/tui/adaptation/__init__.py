@@ -1,6 +1,0 @@
-"""How learned initialisations adapt to held-out tasks: the panel below the charts."""
-
-from metatui.tui.adaptation.panel import AdaptationPanel
-from metatui.tui.adaptation.views import RunViews
-
-__all__ = ["AdaptationPanel", "RunViews"]

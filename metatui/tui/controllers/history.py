@@ -1,0 +1,248 @@
+"""A metric over a run, of any length at a bounded size."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import operator
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from metatui.events import Progress
+from metatui.utils.smoothing import DECAYS
+
+Averages = tuple[float, ...]
+"""One average for each of DECAYS; empty if unknown."""
+
+Direction = Literal["falling", "rising", "flat"]
+
+
+class Point(NamedTuple):
+    """A stretch of a run: where it ends, and the smallest, mean and largest value in it; NaN where none was finite."""
+
+    x: float
+    low: float
+    mean: float
+    high: float
+
+
+class Step(NamedTuple):
+    """A meta-step with the averages over all meta-steps up to it."""
+
+    progress: Progress
+    meta_loss: Averages = ()
+    accuracy: Averages = ()
+
+
+class Trend(NamedTuple):
+    direction: Direction
+    change: float
+    """Between the means of the last two windows, relative to the larger of them in size: from -2 to 2."""
+
+
+@dataclass(slots=True)
+class _Bucket:
+    """Values added one after the other. `count` has the finite ones only, and the statistics are theirs."""
+
+    iteration: int
+    seconds: float
+    added: int = 0
+    count: int = 0
+    mean: float = math.nan
+    low: float = math.inf
+    high: float = -math.inf
+    averages: Averages = ()
+    """After the last value."""
+
+    def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
+        self.iteration, self.seconds, self.averages = iteration, seconds, averages
+        self.added += 1
+        if math.isfinite(value):
+            # Divided before subtracting, as the difference of two finite numbers can be infinite.
+            self.mean = (
+                value if not self.count else self.mean + (value / (self.count + 1) - self.mean / (self.count + 1))
+            )
+            self.count += 1
+            self.low, self.high = min(self.low, value), max(self.high, value)
+
+    def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
+        """Add several values, the last of which is of meta-step `iteration`."""
+        total = sum(values)
+        if not math.isfinite(total):  # of any value that is not finite, and of huge ones
+            for value in values:
+                self.add(iteration, seconds, value, averages)
+            return
+        self.iteration, self.seconds, self.averages = iteration, seconds, averages
+        self.added += len(values)
+        count = self.count + len(values)
+        self.mean = total / count + (self.mean * (self.count / count) if self.count else 0.0)
+        self.count = count
+        self.low, self.high = min(self.low, *values), max(self.high, *values)
+
+    def absorb(self, later: _Bucket) -> None:
+        self.mean = _mean((self, later))
+        self.iteration, self.seconds, self.averages = later.iteration, later.seconds, later.averages
+        self.added += later.added
+        self.count += later.count
+        self.low, self.high = min(self.low, later.low), max(self.high, later.high)
+
+
+def _mean(buckets: Sequence[_Bucket]) -> float:
+    """The mean of all finite values in `buckets`; NaN if there is none."""
+    if len(buckets) == 1:
+        return buckets[0].mean
+    count = sum(bucket.count for bucket in buckets)
+    return sum(bucket.mean * (bucket.count / count) for bucket in buckets if bucket.count) if count else math.nan
+
+
+class History:
+    """The values of one metric, in at most `capacity` buckets of as many values each.
+
+    When the buckets are full, neighbours are joined: a million values cost no more memory and time than a thousand.
+    Values that are not finite are gaps; they touch no mean and no bound.
+    """
+
+    def __init__(self, *, largest_is_best: bool = False, capacity: int = 1024) -> None:
+        if capacity < 2:
+            raise ValueError(f"capacity is {capacity}, but must be at least 2")
+        self._largest_is_best = largest_is_best
+        self._capacity = capacity
+        self._per_bucket = 1
+        self._buckets: list[_Bucket] = []
+        self._last: float | None = None
+
+    def __len__(self) -> int:
+        """The number of buckets."""
+        return len(self._buckets)
+
+    def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:
+        """Add the value at a meta-step, `seconds` into the training, and the averages up to it.
+
+        A meta-step that was there before means that the run went back to a checkpoint: what is known from there on
+        is forgotten.
+        """
+        buckets = self._buckets
+        while buckets and buckets[-1].iteration >= iteration:
+            buckets.pop()
+        self._last = value
+        if not buckets or buckets[-1].added >= self._per_bucket:
+            if len(buckets) == self._capacity:
+                self._halve()
+            if not buckets or buckets[-1].added >= self._per_bucket:
+                buckets.append(_Bucket(iteration, seconds))
+        buckets[-1].add(iteration, seconds, value, averages)
+
+    def extend(
+        self,
+        iterations: Sequence[int],
+        seconds: Sequence[float],
+        values: Sequence[float],
+        averages: Sequence[Averages] = (),
+    ) -> None:
+        """`add` each of some values, a bucket at a time: what a fast trainer leaves between two frames."""
+        averages = averages or [()] * len(values)
+        rising = all(map(operator.lt, iterations, itertools.islice(iterations, 1, None)))
+        if not iterations or not rising or (self._buckets and self._buckets[-1].iteration >= iterations[0]):
+            for one in zip(iterations, seconds, values, averages, strict=True):
+                self.add(*one)
+            return
+        start = 0
+        while start < len(values):
+            if not self._buckets or self._buckets[-1].added >= self._per_bucket:
+                self.add(iterations[start], seconds[start], values[start], averages[start])
+                start += 1
+                continue
+            end = min(len(values), start + self._per_bucket - self._buckets[-1].added)
+            self._buckets[-1].extend(iterations[end - 1], seconds[end - 1], values[start:end], averages[end - 1])
+            start = end
+        self._last = values[-1]
+
+    def copy(self) -> History:
+        """A history of its own with the same values."""
+        other = History(largest_is_best=self._largest_is_best, capacity=self._capacity)
+        other._per_bucket, other._last = self._per_bucket, self._last
+        other._buckets = [copy(bucket) for bucket in self._buckets]
+        return other
+
+    def _halve(self) -> None:
+        joined = self._buckets[::2]
+        for first, second in zip(joined, self._buckets[1::2], strict=False):
+            first.absorb(second)
+        self._buckets[:] = joined
+        self._per_bucket *= 2
+
+    @property
+    def last(self) -> float | None:
+        """The value added last, finite or not; None before the first."""
+        return self._last
+
+    @property
+    def best(self) -> float | None:
+        """The smallest finite value, or the largest if that is best; None if there is none."""
+        found = [bucket.high if self._largest_is_best else bucket.low for bucket in self._buckets if bucket.count]
+        if not found:
+            return None
+        return max(found) if self._largest_is_best else min(found)
+
+    def trend(self) -> Trend:
+        """Where the metric went between the last two windows, an eighth of the run each.
+
+        Flat if the difference of their means is under 1 % or under its own standard error, which keeps noise from
+        being read as news.
+        """
+        known = [bucket for bucket in self._buckets if bucket.count]
+        window = max(1, len(known) // 8)
+        before, after = known[-2 * window : -window], known[-window:]
+        if not before:
+            return Trend("flat", 0.0)
+        old, new = _mean(before), _mean(after)
+        scale = max(abs(old), abs(new))
+        if scale == 0:
+            return Trend("flat", 0.0)
+        change = new / scale - old / scale
+        error = math.hypot(_relative_error(before, old, scale), _relative_error(after, new, scale))
+        if abs(change) <= max(0.01, error):
+            return Trend("flat", change)
+        return Trend("rising" if change > 0 else "falling", change)
+
+    def points(
+        self, width: int, against: Literal["iteration", "seconds"] = "iteration", smoothing: float = 0.0
+    ) -> list[Point]:
+        """At most `width` stretches of the run, in order.
+
+        Args:
+            against: What `x` is: the meta-step, or seconds of training.
+            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the stretch's last
+                meta-step (`metatui.utils.smoothing`). Bounds stay those of the values.
+        """
+        if width < 1 or smoothing not in (0, *DECAYS):
+            raise ValueError(
+                f"width is {width} and smoothing {smoothing}, but must be at least 1 and one of {(0, *DECAYS)}"
+            )
+        buckets = self._buckets
+        # Joined by index: stretches that are over stay as they are while the run goes on.
+        size = max(1, -(-len(buckets) // width))
+        stretches = [buckets[start : start + size] for start in range(0, len(buckets), size)]
+        points = []
+        for stretch in stretches:
+            end, mean = stretch[-1], _mean(stretch)
+            if smoothing and not end.averages:
+                continue  # earlier meta-steps are not known yet
+            if smoothing and not math.isnan(mean):
+                mean = end.averages[DECAYS.index(smoothing)]
+            x = float(end.iteration) if against == "iteration" else end.seconds
+            if math.isnan(mean):
+                points.append(Point(x, math.nan, math.nan, math.nan))
+            else:
+                points.append(Point(x, min(b.low for b in stretch), mean, max(b.high for b in stretch)))
+        return points
+
+
+def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:
+    """The standard error of the mean of some buckets, relative to `scale`; 0 for a single one."""
+    if len(buckets) < 2:
+        return 0.0
+    squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)
+    return math.sqrt(squares / (len(buckets) - 1) / len(buckets))

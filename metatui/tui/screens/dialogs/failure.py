@@ -1,0 +1,49 @@
+"""What is known of a run that an unexpected error ended, for as long as it takes to read and to note down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical, VerticalScroll
+
+from metatui.runs.storage.jsonl import read_tail
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.widgets.static_text import Words
+from metatui.utils import paths
+from metatui.utils.text import plain
+
+LINES = 40
+"""Of the log, the last ones: the error stands at its end."""
+
+LONGEST = 64 * 1024
+"""Bytes of the log that are read."""
+
+
+class FailureScreen(Dialog[None]):
+    """Says `sentence`, where the log of `run` is, and how it ends; the app goes on behind it."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q,f1", "dismiss", "Close")]
+
+    def __init__(self, run: RunFolder, sentence: str, log: Sequence[str]) -> None:
+        super().__init__()
+        self._run, self._sentence, self._log = run, sentence, log
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog dialog-tall") as dialog:
+            dialog.border_title = "An error ended the run"
+            dialog.border_subtitle = "esc closes"
+            with VerticalScroll():
+                yield Words(f"{plain(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
+                yield Words(f"Log: {paths.short(self._run.crash_path)}")
+                yield Words(f"To go on from its last checkpoint: metatui run --resume {self._run.id}\n")
+                yield Words("\n".join(self._log), id="log")
+
+
+def last_lines(run: RunFolder) -> list[str]:
+    """The end of the run's crash.log, safe to show; empty where there is none."""
+    text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
+    return [plain(line, limit=400) for line in text.splitlines()[-LINES:]]

@@ -1,0 +1,76 @@
+"""Changing what may change while a run goes on, in one small dialog."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.widgets import Button
+
+from metatui.config.fields import KNOBS, text_of
+from metatui.config.settings import Scalar, Settings
+from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.widgets.form.fields import KnobField
+from metatui.tui.widgets.form.model import assess, texts_of
+from metatui.tui.widgets.static_text import Words
+
+Changes = Mapping[str, Scalar]
+
+
+class LiveScreen(Dialog[Changes]):
+    """The live settings of the running run; dismissed with those that changed, by path."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__()
+        self._settings = settings
+        self._texts = texts_of(settings)
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = "Change the running run"
+            yield Words("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
+            with VerticalScroll(can_focus=False, classes="dialog-fields"):
+                for path, knob in KNOBS.items():
+                    if knob.live and knob.matters(self._settings):
+                        yield KnobField(knob, self._texts[path])
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Apply (enter)", id="apply", variant="primary", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    def on_mount(self) -> None:
+        for field in self.query(KnobField):
+            field.say("")
+
+    def action_cancel(self) -> None:
+        self.dismiss({})
+
+    @on(KnobField.Edited)
+    def _edited(self, event: KnobField.Edited) -> None:
+        self._texts[event.field.knob.path] = event.field.text
+        problems = assess(self._texts).problems
+        for field in self.query(KnobField):
+            old = text_of(self._settings.value(field.knob.path))
+            field.say(problems.get(field.knob.path, ""), "" if field.text == old else f"It was {old}.")
+
+    @on(Button.Pressed, "#cancel")
+    def _cancelled(self) -> None:
+        self.dismiss({})
+
+    @on(Button.Pressed, "#apply")
+    @on(KnobField.Applied)
+    def _apply(self) -> None:
+        assessment = assess(self._texts)
+        if assessment.settings is None:
+            wrong = next((field for field in self.query(KnobField) if field.knob.path in assessment.problems), None)
+            if wrong:
+                wrong.control.focus()
+            return
+        fields = [field.knob.path for field in self.query(KnobField)]
+        now = {path: assessment.settings.value(path) for path in fields}
+        self.dismiss({path: value for path, value in now.items() if value != self._settings.value(path)})

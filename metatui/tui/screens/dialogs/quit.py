@@ -1,0 +1,51 @@
+"""What is to become of the run when the app ends."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, cast
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.widgets import Button
+
+from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.widgets.static_text import Words
+
+Answer = Literal["keep", "stop", "cancel"]
+
+
+class QuitScreen(Dialog[Answer]):
+    """Asks about the run called `run`; enter keeps it going."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,c", "answer('cancel')", "Cancel"),
+        ("k", "answer('keep')", "Keep"),
+        ("s", "answer('stop')", "Stop"),
+        ("down,right", "app.focus_next", "Next"),
+        ("up,left", "app.focus_previous", "Previous"),
+    ]
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = "Quit"
+            yield Words(
+                f"{self._run} is going on. In the background it trains to its end; metatui attach shows it again. "
+                "Stopped, it is saved after this meta-step and can be resumed."
+            )
+            with Vertical(classes="dialog-choices"):
+                yield Button("Keep it going in the background (k)", id="keep", variant="primary", compact=True)
+                yield Button("Stop, save and quit (s)", id="stop", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    def action_answer(self, answer: Answer) -> None:
+        self.dismiss(answer)
+
+    @on(Button.Pressed)
+    def _pressed(self, event: Button.Pressed) -> None:
+        self.dismiss(cast("Answer", event.button.id))

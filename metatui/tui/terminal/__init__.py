@@ -1,0 +1,1 @@
+"""The terminal: keyboard, drawing, suspend, refresh."""

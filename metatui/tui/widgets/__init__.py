@@ -1,0 +1,1 @@
+"""Widgets: charts, form, adaptation, text."""

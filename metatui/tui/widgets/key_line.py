@@ -1,0 +1,62 @@
+"""The keys of a screen of its own in one row, as many as fit; each can be clicked as well."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from textual.content import Content, Span
+from textual.reactive import reactive
+from textual.style import Style
+from textual.widget import Widget
+
+from metatui.tui.terminal import symbols
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.charts.chart_theme import symbols_of
+
+
+class Key(NamedTuple):
+    key: str
+    """As it is written for a person."""
+    label: str
+    action: str
+    """Of the screen; clicking does it."""
+
+
+class KeyLine(Widget):
+    """The likeliest keys first; the last one always."""
+
+    DEFAULT_CSS = """
+    KeyLine {
+        height: 1; width: 100%; background: $footer-background; color: $footer-foreground;
+        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
+    }
+    """
+
+    keys: reactive[tuple[Key, ...]] = reactive[tuple[Key, ...]](())
+
+    def __init__(self, keys: Sequence[Key] = ()) -> None:
+        super().__init__()
+        self.set_reactive(KeyLine.keys, tuple(keys))
+
+    def render(self) -> Content:
+        entries = [self._entry(key) for key in self.keys]
+        room = self.size.width - sum(entry.cell_length for entry in entries[-1:])
+        shown = []
+        for entry in entries[:-1]:
+            if entry.cell_length > room:
+                break
+            room -= entry.cell_length
+            shown.append(entry)
+        return Content("").join([*shown, *entries[-1:]])
+
+    def _entry(self, key: Key) -> Content:
+        name = symbols.ascii(key.key) if symbols_of(self) is Symbols.ASCII else key.key
+        return _link(f" {name} ", key.action, "$footer-key-foreground bold") + _link(
+            f"{key.label} ", key.action, "$footer-description-foreground"
+        )
+
+
+def _link(text: str, action: str, style: str) -> Content:
+    click = Style.from_meta({"@click": action if action.startswith("app.") else f"screen.{action}"})
+    return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])

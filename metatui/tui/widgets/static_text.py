@@ -1,0 +1,35 @@
+"""Text of the app's own making, in characters that the terminal shows."""
+
+from __future__ import annotations
+
+from textual.app import RenderResult
+from textual.content import Content
+from textual.widget import Widget
+
+from metatui.tui.terminal import symbols
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.charts.chart_theme import symbols_of
+
+
+def shown_in(widget: Widget, text: str) -> str:
+    """`text` as the terminal of `widget` can show it. May be longer than `text`, so it comes before wrapping."""
+    return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
+
+
+class Words(Widget):
+    """Plain text, never markup."""
+
+    DEFAULT_CSS = "Words { height: auto; }"
+
+    def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self._text = text
+
+    def render(self) -> RenderResult:
+        return Content(shown_in(self, self._text))
+
+    def say(self, text: str) -> None:
+        """Show `text`."""
+        if text != self._text:
+            self._text = text
+            self.refresh(layout=self.styles.auto_dimensions)  # of a fixed size, it moves nothing else

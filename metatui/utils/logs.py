@@ -1,0 +1,37 @@
+"""The log file, which several processes append to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
+
+from metatui.utils import paths
+from metatui.utils.errors import shown
+from metatui.utils.files import reason
+
+LARGEST = 4 * 1024 * 1024
+"""Bytes beyond which the log is renamed and a new one is started."""
+
+
+@contextmanager
+def open_log() -> Iterator[tuple[BinaryIO, str]]:
+    """Open the log for appending.
+
+    Yields:
+        The file and an empty string. If the log cannot be written (a read-only or full home directory), the null device
+        and a sentence that says so, because nothing depends on a log.
+    """
+    path, problem = paths.log_file(), ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(OSError):
+            if path.stat().st_size > LARGEST:
+                path.replace(path.with_suffix(".old.log"))
+        log = path.open("ab", buffering=0)
+    except OSError as error:
+        problem = f"There is no log: {shown(str(path), 200)} cannot be written ({reason(error)})"
+        log = open(os.devnull, "ab", buffering=0)  # noqa: SIM115 - closed below
+    with log:
+        yield log, problem
