@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.optim.flat_params import FlatParams
@@ -34,11 +35,17 @@ def norm_of(vector: Tensor) -> Tensor:
 
 
 class OuterAdam:
-    """Adam (Kingma and Ba 2015) on the meta-parameters, which it moves in place."""
+    """Adam (Kingma and Ba 2015) on the meta-parameters, updated in place.
+
+    `torch.optim.Adam` would import `torch._dynamo`, which takes longer than a short run trains; its functional form,
+    which computes the same bits, does not.
+    """
+
+    betas = (0.9, 0.999)
+    epsilon = 1e-8
 
     def __init__(self, flat: FlatParams) -> None:
         self.flat = flat
-        self._adam = torch.optim.Adam([flat.vector])
         self._steps = 0
         self._state = {
             # Adam reads its step count at every step: off the CPU, it would wait for the device.
@@ -46,7 +53,6 @@ class OuterAdam:
             "exp_avg": torch.zeros_like(flat.vector),
             "exp_avg_sq": torch.zeros_like(flat.vector),
         }
-        self._adam.state[flat.vector] = self._state
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
         """Move along `gradients`, their norm limited to `clip` (0 does not limit). Returns the norm before that.
@@ -58,28 +64,30 @@ class OuterAdam:
         norm = norm_of(gradient)
         if clip and norm > clip:
             gradient *= clip / norm
-        self.flat.vector.grad = gradient
         self._state["step"].fill_(self._steps)
         self._steps += 1
-        self._adam.param_groups[0]["lr"] = lr
-        self._adam.step()
+        with torch.no_grad():
+            adam(
+                [self.flat.vector],
+                [gradient],
+                [self._state["exp_avg"]],
+                [self._state["exp_avg_sq"]],
+                [],
+                [self._state["step"]],
+                amsgrad=False,
+                beta1=self.betas[0],
+                beta2=self.betas[1],
+                lr=lr,
+                weight_decay=0,
+                eps=self.epsilon,
+                maximize=False,
+            )
         return norm
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
         """Running means of the gradient and of its square, [P] each: for a graph that takes the step itself."""
         return self._state["exp_avg"], self._state["exp_avg_sq"]
-
-    @property
-    def betas(self) -> tuple[float, float]:
-        """How slowly the running means move."""
-        first, second = self._adam.param_groups[0]["betas"]
-        return first, second
-
-    @property
-    def epsilon(self) -> float:
-        """What keeps the update finite where the gradient is zero."""
-        return float(self._adam.param_groups[0]["eps"])
 
     def corrections(self) -> tuple[float, float]:
         """What the next step divides by to undo that the running means began at zero."""
