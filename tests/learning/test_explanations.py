@@ -15,7 +15,7 @@ from metatui.learning import algorithms
 from metatui.learning.engines import differentiation
 from metatui.learning.explanations import ALGORITHMS, explanation
 from metatui.learning.training.experiment import set_up
-from tests.comparisons import GLYPHS, SINUSOID
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 
 STEPS: dict[str, Scalar] = {
     "algorithm.inner_steps": 3,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.test_suite import TINY
 from tests.recording.__main__ import record_studies
 from tests.terminal.program import environment
-from tests.test_suite_command import TINY
 
 STEPS = 5
 

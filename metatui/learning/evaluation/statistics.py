@@ -1,8 +1,7 @@
 """Statistics over tasks and over seeds: intervals, paired tests, Welch's test, Holm's correction, smoothing.
 
-What decides is written out and agrees with scipy to 1e-12 (tests/learning/test_statistics.py); the distributions and
-the signed-rank test are scipy's. Nothing here warns or raises for values that are not finite: what cannot be said is
-nan.
+Statistics that decide a comparison are written out here and agree with scipy to 1e-12 (test_statistics.py);
+distributions and the signed-rank test are scipy's. Values that are not finite never warn or raise: the result is nan.
 """
 
 from __future__ import annotations

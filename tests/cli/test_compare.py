@@ -1,0 +1,327 @@
+"""`metatui compare` as scripts and people use it, and the files that it writes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from metatui.cli import main
+from metatui.cli.commands import compare as command
+from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.comparison.tables import tables
+from metatui.runs.analysis.exports import EXPORTS, export
+from metatui.runs.analysis.exports.svg import panels
+from metatui.runs.analysis.exports.svg_plot import Scale, Series, label, lines, scale_of
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from metatui.utils.errors import BadInput
+from tests.runs.analysis.comparisons import GLYPHS, train
+
+RUN_KEYS = {
+    "run", "algorithm", "tasks", "steps", "seconds_per_step", "tasks_per_second", "peak_memory_bytes", "to_target",
+}  # fmt: skip
+PAIR_KEYS = {
+    "a", "b", "metric", "step", "difference", "ci95", "t", "p", "p_holm", "wilcoxon_p", "effect_size", "verdict",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    for name in ("maml", "reptile", "scratch"):
+        train(runs, algorithm__name=name)
+    for name in ("fomaml", "pretrained"):
+        train(runs, GLYPHS, algorithm__name=name)
+    return runs
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(store))
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+
+
+@pytest.fixture
+def waves(store: Path) -> Comparison:
+    return compare("maml", "reptile", "scratch", runs_dir=store, target=1000.0)
+
+
+@pytest.fixture
+def images(store: Path) -> Comparison:
+    return compare("fomaml", "pretrained", runs_dir=store)
+
+
+Answer = Callable[..., Any]
+
+
+@pytest.fixture
+def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
+    """The JSON object on standard output, with nothing beside it."""
+
+    def run(*arguments: str) -> Any:
+        assert main(["compare", *arguments, "--json"]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return json.loads(out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
+
+    return run
+
+
+def test_json(answer: Answer, store: Path) -> None:
+    report = answer("maml", "reptile", "scratch", "--tasks", "7", "--target", "1000")
+    assert report.keys() == {"runs", "pairs", "seeds", "warnings", "protocol", "metric", "target"}
+    assert [run["algorithm"] for run in report["runs"]] == ["maml", "reptile", "scratch"]
+    for run in report["runs"]:
+        assert run.keys() >= RUN_KEYS
+        assert (run["tasks"], run["steps"], run["accuracy"]) == (7, [0, 1, 2], None)
+        assert len(run["loss"]["mean"]) == len(run["loss"]["ci95"]) == 3
+        assert run["to_target"].keys() == {"iterations", "tasks", "seconds"}
+        assert run["curves"].keys() == {"training", "validation"}
+        assert RunStore(store).find(run["run"]).path == Path(run["dir"])
+    trained, untrained = report["runs"][0], report["runs"][2]
+    assert len(trained["curves"]["training"]["meta_loss"]) == 20
+    assert trained["curves"]["validation"]["iterations"] == [10, 20]
+    assert (untrained["curves"]["training"], untrained["seconds_per_step"]) == (None, None)
+    assert [(pair["a"], pair["b"]) for pair in report["pairs"]] == [
+        (report["runs"][i]["run"], report["runs"][j]["run"]) for i, j in ((0, 1), (0, 2), (1, 2))
+    ]
+    for pair in report["pairs"]:
+        assert pair.keys() >= PAIR_KEYS
+        assert (pair["metric"], pair["step"]) == ("loss", 2)
+    assert (report["warnings"], report["target"]) == ([], 1000)
+    assert report["protocol"]["tasks"] == 7
+
+
+def test_json_of_images(answer: Answer) -> None:
+    report = answer("fomaml", "pretrained", "--steps", "1", "--shots", "2", "--split", "val", "--target", "100%")
+    run = report["runs"][0]
+    assert (report["metric"], run["steps"], run["to_target"]) == ("accuracy", [0, 1], None)
+    assert 0 <= run["accuracy"]["mean"][-1] <= 1
+    assert len(run["loss"]["mean"]) == 2
+    assert (report["protocol"]["split"], report["protocol"]["shots"]) == ("val", 2)
+    assert report["protocol"]["batch_norm"] == "transductive"
+    assert "has chosen the checkpoints" in report["warnings"][0]
+
+
+def test_tables_and_sentences_fit_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["compare", "maml", "reptile", "scratch", "--target", "1000"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    text = " ".join(out.split())
+    assert text.startswith("sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps; intervals are 95 %")
+    for title in (
+        "Loss after 2 inner steps", "Adaptation", "Pairs, on the same tasks", "Costs of training; speed against MAML",
+        "First validation with a loss of 1000 or better",
+    ):  # fmt: skip
+        assert title in text
+    in_tables = [line for line in out.splitlines() if not line.startswith(("No ", "The ", "MAML", "sinusoid"))]
+    assert max(map(len, in_tables)) <= 80
+    assert "on the same 6 tasks" in text
+    assert "only several seeds of each can say." in text
+
+
+def test_runs_that_do_not_fit_beside_each_other_are_shown_below(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    assert main(["compare", "maml", "reptile", "scratch"]) == 0
+    blocks = capsys.readouterr().out.split("Adaptation\n")[1:]
+    headings = [block.split("───")[0].split() for block in blocks]
+    assert [heading[:2] for heading in headings] == [["inner", "step"]] * 2
+    assert [name for heading in headings for name in heading[2:]] == ["MAML", "Reptile", "scratch"]
+
+
+def test_long_names_fold_to_two_lines_at_most(
+    waves: Comparison, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    pair = waves.pairs[0]
+    a, b = (replace(run, label=f"maml-sinusoid-20261129-01505{i}") for i, run in enumerate((pair.a, pair.b)))
+    command.show(replace(waves, pairs=(replace(pair, a=a, b=b),)))
+    parts = capsys.readouterr().out.split("Pairs, on the same tasks\n")[1:]
+    assert len(parts) == 2
+    for part in parts:
+        rows = part.split("\n\n")[0].splitlines()[2:]
+        assert 1 <= len(rows) <= 2
+
+
+def test_a_terminal_without_the_signs(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    monkeypatch.setattr(command, "console", lambda **_: Console(file=screen, width=80, highlight=False))
+    assert main(["compare", "maml", "scratch"]) == 0
+    screen.seek(0)
+    text = screen.read()
+    assert "+/-" in text
+    assert "a - b, loss" in text
+
+
+def test_progress_is_shown_to_a_person(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    watched = io.StringIO()
+
+    def console(*, stderr: bool = False) -> Console:
+        return Console(file=watched if stderr else io.StringIO(), force_terminal=stderr, width=80)
+
+    monkeypatch.setattr(command, "console", console)
+    assert main(["compare", "maml", "scratch", "--tasks", "201"]) == 0
+    assert "MAML (1 of 2)" in watched.getvalue() or "scratch (2 of 2)" in watched.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "two runs or more are needed to compare: metatui runs lists them"),
+        (["maml"], "two runs or more are needed to compare"),
+        (["maml", "nothing"], "'nothing' is not a run in "),
+        (["maml", "maml"], "is given twice"),
+        (["maml", "fomaml"], "runs on different data cannot be compared: task.source is sinusoid for MAML, glyphs for"),
+        (["maml", "scratch", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
+        (["maml", "scratch", "--steps", "0"], "evaluation.inner_steps is 0, but must be a whole number from 1"),
+        (["maml", "scratch", "--split", "train"], "'train' is not one of 'test', 'val'"),
+        (["maml", "scratch", "--target", "soon"], "--target is 'soon', but must be a number, such as 0.95, 95% or"),
+        (["maml", "scratch", "--target=-1"], "target is -1, but must be a loss from 0"),
+        (["fomaml", "pretrained", "--target", "95"], "target is 95, but must be an accuracy above 0 and up to 1"),
+        (["maml", "scratch", "--export", "x.docx"], "'x.docx' must end in one of .csv, .html, .json, .md, .svg"),
+        (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
+    ],
+)  # fmt: skip
+def test_bad_input(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_exports(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer) -> None:
+    files = [tmp_path / f"report{ending}" for ending in EXPORTS]
+    assert main(["compare", "maml", "reptile", *(f"--export={file}" for file in files)]) == 0
+    err = " ".join(capsys.readouterr().err.split())
+    assert all(f"Written to {file}" in err for file in files)
+    assert json.loads((tmp_path / "report.json").read_text()) == answer("maml", "reptile")
+    text = (tmp_path / "report.md").read_text()
+    assert text.startswith("# Comparison\n")
+    linked = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert linked == ["report-training.svg", "report-adaptation.svg", "report-result.svg", "report-time.svg"]
+    for name in linked:
+        drawn = ET.parse(tmp_path / name)
+        assert "Reptile" in "".join(drawn.getroot().itertext()), "each says which run is which"
+    assert f"{tmp_path / 'report.md'}, with 4 pictures beside it" in err
+    ET.parse(tmp_path / "report.svg")
+    assert (tmp_path / "report.csv").read_text().startswith("run,label,algorithm,seed,")
+    (tmp_path / "x.md").mkdir()
+    with pytest.raises(BadInput, match="is a folder, but must be a file"):
+        export(compare("maml", runs_dir=store), tmp_path / "x.md")
+
+
+def test_pictures_of_a_name_with_blanks_are_linked_as_it_has_to_be_written(waves: Comparison, tmp_path: Path) -> None:
+    files = export(waves, tmp_path / "my (first) report.md")
+    assert files[1] == tmp_path / "my (first) report-training.svg"
+    assert "](my%20%28first%29%20report-training.svg)" in files[0].read_text()
+
+
+def test_the_newest_runs_have_names(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+    newest = [summary.id for summary in RunStore(store).summaries()]
+    runs = answer("latest~1", "latest", "--tasks", "2")["runs"]
+    assert [run["run"] for run in runs] == [newest[1], newest[0]]
+    assert main(["compare", "latest", "latest~99"]) == 2
+    assert f"'latest~99' is not there: '{store}' has {len(newest)} runs" in capsys.readouterr().err
+
+
+def test_csv_has_a_row_for_each_step(waves: Comparison, images: Comparison) -> None:
+    rows = list(csv.DictReader(io.StringIO(EXPORTS[".csv"](waves))))
+    assert len(rows) == 3 * 3
+    assert [float(row["mean"]) for row in rows[:3]] == list(waves.runs[0].evaluation.loss.mean)
+    assert {row["ways"] for row in rows} == {""}
+    assert {row["metric"] for row in csv.DictReader(io.StringIO(EXPORTS[".csv"](images)))} == {"accuracy", "loss"}
+
+
+def test_markdown_takes_nothing_for_markup(waves: Comparison) -> None:
+    named = replace(waves.runs[0], run=RunFolder(Path("/runs/a_b|c*<d>")))
+    text = EXPORTS[".md"](replace(waves, runs=(named, *waves.runs[1:]), warnings=("some [thing]",)))
+    assert r"a\_b\|c\*\<d\>" in text
+    assert r"- some \[thing\]" in text
+    for table in text.split("\n\n"):
+        if table.startswith("| run | name"):
+            assert {line.replace("\\|", "").count("|") for line in table.splitlines()} == {6}
+
+
+def test_markdown_says_everything(waves: Comparison) -> None:
+    text = EXPORTS[".md"](waves).replace("\\", "")
+    assert "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 2 inner steps. Intervals are 95 %." in text
+    for table in tables(waves):
+        assert f"## {table.title}" in text
+    assert all(verdict in text for verdict in waves.verdicts)
+
+
+@pytest.mark.parametrize("what", ["waves", "images"])
+def test_pictures(what: str, request: pytest.FixtureRequest) -> None:
+    comparison: Comparison = request.getfixturevalue(what)
+    root = ET.fromstring(EXPORTS[".svg"](comparison))
+    text = " ".join(element.text or "" for element in root.iter() if element.tag.endswith("text"))
+    for run in comparison.runs:
+        assert run.label in text
+    assert "95 %" in text
+    assert "nan" not in EXPORTS[".svg"](comparison)
+    drawn = panels(comparison, against="seconds")
+    assert len(drawn) == 4
+    for panel in drawn:
+        ET.fromstring(panel.svg(comparison.runs))
+    assert "seconds of training" in drawn[0].svg(comparison.runs)
+
+
+def test_pictures_of_runs_that_never_trained_or_diverged(waves: Comparison) -> None:
+    untrained = replace(waves, runs=waves.runs[2:], pairs=())
+    assert [panel.title for panel in panels(untrained)] == [
+        "Adaptation on held-out tasks (test split)", "Loss after 2 inner steps",
+    ]  # fmt: skip
+    evaluation = waves.runs[0].evaluation
+    nan = float("nan")
+    lost = replace(evaluation, loss=replace(evaluation.loss, mean=(1.0, nan, nan), ci95=(0.1, nan, nan)))
+    diverged = replace(waves, runs=(replace(waves.runs[0], evaluation=lost), *waves.runs[1:]))
+    text = EXPORTS[".svg"](diverged)
+    ET.fromstring(text)
+    assert 'nan"' not in text
+    assert "nan," not in text
+
+
+def test_ticks_are_round_and_few() -> None:
+    for low, high in ((0, 1), (0.02, 0.031), (-3, 12), (1e5, 7e5), (99.2, 99.9)):
+        ticks = Scale(low, high, 0, 100).ticks()
+        assert 3 <= len(ticks) <= 11
+        assert all(low <= tick <= high for tick in ticks)
+        assert len({label(tick) for tick in ticks}) == len(ticks)
+    for low, high in ((0.1, 5), (1e-6, 1e3), (2, 9)):
+        ticks = Scale(low, high, 0, 100, log=True).ticks()
+        assert 3 <= len(ticks) <= 12
+        assert all(low <= tick <= high for tick in ticks)
+    assert [label(v) for v in (0, 0.3, 1500, 20000, 3e6, 70000)] == ["0", "0.3", "1500", "20k", "3M", "70k"]
+
+
+def test_scales_have_room_for_one_value_and_for_none() -> None:
+    for values in ([5.0], [0.0], [], [float("nan")], [-2.0, -2.0]):
+        scale = scale_of(values, 0, 100)
+        assert scale.low < scale.high
+    assert scale_of([0.5, 50.0], 0, 100, log=True).log
+    assert not scale_of([0.0, 50.0], 0, 100, log=True).log
+
+
+def test_a_band_below_zero_is_cut_where_the_axis_is_logarithmic() -> None:
+    drawn = lines([Series((0, 1, 2), (100.0, 1.0, 0.5), (10.0, 2.0, 0.1))], title="t", x_label="x", y_label="y",
+                  width=480, height=300, log=True)  # fmt: skip
+    (band,) = [element for element in drawn if element.startswith("<polygon")]
+    heights = [float(pair.split(",")[1]) for pair in band.split('"')[1].split()]
+    assert all(30 <= y <= 258 for y in heights)

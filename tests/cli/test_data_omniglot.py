@@ -1,0 +1,136 @@
+"""`metatui data omniglot`, as a person or a script runs it; and with the real data, where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from metatui.cli.main import main
+from metatui.learning.data.image_source import nearest_neighbour_accuracy
+from metatui.learning.data.omniglot import downloader, packed_file
+from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, characters
+from metatui.learning.data.omniglot.packed_file import load
+from metatui.learning.data.omniglot.source import load_omniglot
+from metatui.utils import paths
+
+SIBLING = Path(__file__).parents[3] / "shared" / "omniglot"
+SOURCE = Path(os.environ.get("METATUI_OMNIGLOT_SOURCE") or SIBLING)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    path = tmp_path / "data" / "omniglot.safetensors"
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: path)
+    monkeypatch.setattr(paths, "downloads_dir", lambda: tmp_path / "downloads")
+    return path
+
+
+@pytest.fixture(scope="module")
+def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Zips with every name of Omniglot, and nothing in the files."""
+    folder = tmp_path_factory.mktemp("published")
+    for part in OMNIGLOT:
+        with zipfile.ZipFile(folder / f"{part}.zip", "w") as opened:
+            for number, character in enumerate(characters()):
+                if character.part == part:
+                    for person in range(1, DRAWINGS + 1):
+                        opened.writestr(f"{character.folder}/{number:04d}_{person:02d}.png", f"{number} {person}")
+    return folder
+
+
+@pytest.fixture
+def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Takes a file of `all_names` for the drawing that it names: decoding 32,460 images takes its time."""
+
+    def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
+        number, person = map(int, data.split())
+        image = np.zeros((28, 28), np.uint8)
+        image[0, :3] = number // 200, number % 200, person
+        return image
+
+    monkeypatch.setattr(packed_file, "decoded", decoded)
+
+
+@pytest.mark.usefixtures("quick_decoding")
+def test_packing_then_finding_it_packed_then_forcing(
+    all_names: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["data", "omniglot", "--from", str(all_names), "--json"]) == 0
+    out, err = capsys.readouterr()
+    report = json.loads(out)
+    assert report["file"] == str(cache)
+    assert (report["alphabets"], report["characters"], report["drawings"]) == (50, 1623, 32460)
+    assert report["packed_now"] is True
+    assert report["sha256"] == load().sha256
+    assert "packed 32,460 of 32,460 drawings" in err
+    assert len(err.splitlines()) == 10
+    order = load().pixels[:, :, 0, :3].int()
+    assert (order[:, :, 0] * 200 + order[:, :, 1]).tolist() == [[number] * 20 for number in range(1623)]
+    assert order[:, :, 2].tolist() == [list(range(1, 21))] * 1623
+
+    before = cache.stat().st_mtime_ns
+    assert main(["data", "omniglot"]) == 0
+    out, err = capsys.readouterr()
+    assert out.startswith("Already packed, and good")
+    assert str(cache) in out
+    assert "1,623 characters of 50 alphabets, 32,460 drawings" in out
+    assert err == ""
+    assert cache.stat().st_mtime_ns == before
+
+    assert main(["data", "omniglot", "--from", str(all_names), "--force"]) == 0
+    assert capsys.readouterr().out.startswith("Packed in ")
+    assert cache.stat().st_mtime_ns > before
+
+
+@pytest.mark.usefixtures("quick_decoding")
+def test_a_damaged_cache_is_said_and_packed_anew_from_a_download(
+    all_names: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(part: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{part}.zip").write_bytes((all_names / f"{part}.zip").read_bytes())
+
+    monkeypatch.setattr(downloader, "fetch", fetch)
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"torn")
+    assert main(["data", "omniglot", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["packed_now"] is True
+    assert "is damaged" in err
+    assert len(load().pixels) == 1623
+
+
+def test_a_failed_download_exits_1_and_bad_data_2(
+    tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(part: str, folder: Path) -> None:
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(downloader, "fetch", fetch)
+    for arguments, code, said in (
+        (["data", "omniglot", "--json"], 1, "no route to host"),
+        (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),
+    ):
+        assert main(arguments) == code
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert said in err
+        assert len(err.splitlines()) == 1
+        assert not cache.exists()
+
+
+@pytest.mark.skipif(not SOURCE.is_dir(), reason="the real Omniglot is not at hand (METATUI_OMNIGLOT_SOURCE)")
+def test_the_real_omniglot(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "omniglot", "--from", str(SOURCE), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["characters"] == 1623
+    pixels = load().pixels
+    assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright, and the smaller part
+    source = load_omniglot("finn", rotations=True, device="cpu")
+    episodes = source.episodes("test", range(600), seed=0, ways=5, shots=1, queries=15)
+    assert 0.42 < nearest_neighbour_accuracy(episodes).mean() < 0.47

@@ -1,0 +1,130 @@
+"""`python -m tests.gpu`: its steps on a simulated device, and steps that fail or hang."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cuda.guard import reason_unavailable
+from tests.gpu import runner
+from tests.gpu.__main__ import main
+from tests.gpu.lab import Finding, Lab, found, judged, skipped
+from tests.gpu.runner import Planned, run_all, run_one
+from tests.gpu.steps import STEPS
+
+
+@pytest.fixture(autouse=True)
+def nothing_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unused by these steps."""
+    monkeypatch.setattr(runner, "IMPORTED", ())
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Lab:
+    return Lab("cpu", True, False, tmp_path, 0.0)
+
+
+def good(lab: Lab) -> Iterator[Finding]:
+    yield found("figure", ms=1.5, folder=lab.scratch.is_dir())
+    yield skipped("another", "there is none")
+
+
+def wrong(lab: Lab) -> Iterator[Finding]:
+    yield judged("comparison", "differs by 1")
+
+
+def raises(lab: Lab) -> Iterator[Finding]:
+    yield found("before")
+    raise ZeroDivisionError("a fault\nin two lines")
+
+
+def dies(lab: Lab) -> Iterator[Finding]:
+    yield found("before")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def hangs(lab: Lab) -> Iterator[Finding]:
+    child = subprocess.Popen(["sleep", "1000"])
+    yield found("before", pid=child.pid)
+    time.sleep(1000)
+
+
+def test_failing_steps_do_not_affect_others(lab: Lab) -> None:
+    lines: list[Mapping[str, Any]] = []
+    steps = [Planned(step.__name__, step, 1) for step in (wrong, raises, dies, good)]
+    assert run_all(steps, lab, 600, lines.append) == ["wrong", "raises", "dies"]
+    timeless = [{key: value for key, value in line.items() if key != "seconds"} for line in lines]
+    raised = timeless[3].pop("problem")
+    assert raised.startswith("ZeroDivisionError: a fault (test_gpu_command.py:")
+    assert timeless == [
+        {"step": "wrong", "name": "comparison", "status": "failed", "problem": "differs by 1"},
+        {"step": "wrong", "status": "failed"},
+        {"step": "raises", "name": "before", "status": "ok"},
+        {"step": "raises", "name": "unexpected error", "status": "failed"},
+        {"step": "raises", "status": "failed"},
+        {"step": "dies", "name": "before", "status": "ok"},
+        {"step": "dies", "status": "crashed", "problem": "its process died (signal 9)"},
+        {"step": "good", "name": "figure", "status": "ok", "ms": 1.5, "folder": True},
+        {"step": "good", "name": "another", "status": "skipped", "reason": "there is none"},
+        {"step": "good", "status": "ok"},
+    ]
+
+
+def test_hanging_step_is_killed_with_its_children(lab: Lab) -> None:
+    lines: list[Mapping[str, Any]] = []
+    assert not run_one(Planned("hangs", hangs, 1), lab, 0.5, lines.append, runner._context())
+    before, end = lines
+    assert end["status"] == "timeout"
+    stat = Path(f"/proc/{before['pid']}/stat")
+    assert not stat.exists() or ") Z " in stat.read_text()
+
+
+def test_steps_without_time_are_skipped(lab: Lab) -> None:
+    lines: list[Mapping[str, Any]] = []
+    assert run_all([Planned("good", good, 1)], lab, 0.5, lines.append) == ["good"]
+    assert lines == [{"step": "good", "status": "not begun", "problem": "no time was left for it"}]
+
+
+@pytest.mark.skipif(bool(reason_unavailable()), reason=str(reason_unavailable()))
+def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.gpu", "--tiny", "--out", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(command, cwd=root, stdout=subprocess.PIPE, text=True, timeout=300, check=False)
+    assert (tmp_path / "results.jsonl").read_text() == done.stdout
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line for line in lines if line.get("status") not in ("ok", "skipped", None)] == []
+    assert done.returncode == 0
+    ended = [line["step"] for line in lines if "seconds" in line and "name" not in line]
+    assert ended == [*(step.name for step in STEPS), "end"]
+    unmeasured = {line["step"] for line in lines if line.get("status") == "skipped"}
+    assert {"memory", "speed", "kernels", "overhead", "evaluation", "learning"} <= unmeasured
+
+
+def test_steps_on_cpu(tmp_path: Path) -> None:
+    # A process of its own: the steps are forked, and a pytest worker has threads that a fork does not copy.
+    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--tiny", "--out", str(tmp_path)]
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [*command, "--only", "machine,episodes,captures,second"],
+        cwd=root, stdout=subprocess.PIPE, text=True, timeout=300, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [line["step"] for line in lines if line.get("reason") == "cpu is not a CUDA device"] == [
+        "captures", "second",
+    ]  # fmt: skip
+
+
+def test_unknown_step_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["", "--device", "cpu", "--only", "speeed"])
+    with pytest.raises(SystemExit, match="--only names speeed, but the steps are machine, episodes"):
+        main()

@@ -1,0 +1,114 @@
+"""The plane against numpy's singular value decomposition, and the paths in it against plain gradient steps."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pytest
+import torch
+
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning.evaluation.parameter_space import cloud, flattened, principal_plane
+from metatui.learning.evaluation.trajectories import Cloud
+from metatui.learning.optim.inner import InnerLoop
+from metatui.learning.training.experiment import set_up
+from metatui.runs.analysis.parameter_space import Walking, walking
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
+
+Y = TypeVar("Y")
+R = TypeVar("R")
+
+
+def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
+    """What a generator returns, and what it yielded before."""
+    seen = []
+    while True:
+        try:
+            seen.append(next(work))
+        except StopIteration as done:
+            return done.value, seen
+
+
+def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[Cloud, list[int]]:
+    experiment = set_up(change(settings, {"compute.precision": "float64"}))
+    return ended(cloud(experiment, experiment.theta(), tasks=tasks, steps=steps))
+
+
+@pytest.mark.parametrize(("tasks", "dimensions"), [(3, 5), (20, 6), (12, 400), (40, 40)])
+def test_the_plane_is_that_of_the_singular_values(tasks: int, dimensions: int) -> None:
+    drawn = np.random.default_rng(tasks).normal(size=(tasks, dimensions)) @ np.diag(np.linspace(3, 1, dimensions)) + 5
+    plane = principal_plane(torch.from_numpy(drawn))
+    _, values, axes = np.linalg.svd(drawn - drawn.mean(0), full_matrices=False)
+    shares = values**2 / (values**2).sum()
+    assert plane.explained == pytest.approx(tuple(shares[:2]), abs=1e-12)
+    for found, wanted in zip(plane.axes.numpy(), axes[:2], strict=True):
+        assert abs(found @ wanted) == pytest.approx(1, abs=1e-9)
+        assert found[np.abs(found).argmax()] > 0
+
+
+def test_displacements_on_a_line_have_no_second_direction() -> None:
+    line = torch.linspace(0, 1, 7).double().unsqueeze(1) * torch.tensor([[3.0, 4.0, 0.0]]).double()
+    plane = principal_plane(line)
+    assert plane.explained == pytest.approx((1.0, 0.0))
+    assert plane.axes[0].tolist() == pytest.approx([0.6, 0.8, 0.0])
+    assert not plane.axes[1].any()
+
+
+def test_displacements_that_are_all_the_same_have_none() -> None:
+    assert principal_plane(torch.ones(4, 3)).explained == (0.0, 0.0)
+
+
+def test_paths_are_the_inner_steps_seen_in_the_plane() -> None:
+    found, _ = walked()
+    experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
+    theta = experiment.theta()
+    given = experiment.episodes("test", range(8), seed=0, shots=10)
+    inner = InnerLoop(0.01, 3)
+    start = flattened({name: p.unsqueeze(0) for name, p in theta.items()})
+    places = [
+        flattened(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
+    ]
+    ends = places[-1].numpy()
+    _, _, axes = np.linalg.svd(ends - ends.mean(0), full_matrices=False)
+    signs = np.sign([axis[np.abs(axis).argmax()] for axis in axes[:2]])
+    wanted = np.stack([place.numpy() @ axes[:2].T * signs for place in places], axis=1)
+    assert np.array(found.paths) == pytest.approx(wanted, abs=1e-9)
+    assert found.moved == pytest.approx(tuple(np.linalg.norm(ends, axis=1)), abs=1e-12)
+    assert found.parameters == ends.shape[1]
+    assert all(path[0] == (0.0, 0.0) for path in found.paths)
+
+
+def test_losses_are_those_of_the_query_set() -> None:
+    found, _ = walked(tasks=2, steps=1)
+    experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
+    given = experiment.episodes("test", range(2), seed=0, shots=10)
+    before = experiment.engine.outputs({n: torch.stack([p, p]) for n, p in experiment.theta().items()}, given.query_x)
+    assert found.before == pytest.approx((before - given.query_y).square().mean((1, 2)).tolist())
+    assert found.gained == tuple(b - a for b, a in zip(found.before, found.after, strict=True))
+
+
+def test_chunks_change_nothing_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, seen = walked(GLYPHS, tasks=4, steps=1)
+    assert seen == [4, 8]
+    monkeypatch.setattr("metatui.learning.evaluation.parameter_space.CHUNK", {"classification": 3})
+    parts, seen = walked(GLYPHS, tasks=4, steps=1)
+    assert seen == [3, 4, 7, 8]
+    assert np.array(parts.paths) == pytest.approx(np.array(whole.paths), abs=1e-9)
+    assert parts.moved == pytest.approx(whole.moved)
+
+
+def test_a_run_beside_where_its_training_began(tmp_path: Path) -> None:
+    run = train(tmp_path)
+    before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
+    space, seen = ended(walking(run, tasks=4))
+    assert seen == [Walking(done, 16) for done in (4, 8, 12, 16)]
+    experiment = set_up(change(SINUSOID, {}))
+    first, _ = ended(cloud(experiment, experiment.theta(), tasks=4, steps=2))
+    assert space.ordinary.cloud == first
+    assert space.learned.cloud.moved != space.ordinary.cloud.moved
+    assert (space.learned.label, space.steps) == ("MAML", 2)
+    assert {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()} == before

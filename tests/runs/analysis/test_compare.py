@@ -1,0 +1,339 @@
+"""Comparing runs: identical held-out tasks, nothing changed by it, and the tests that the values ask for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import metatui
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.training.experiment import Experiment
+from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
+from metatui.runs.analysis.evaluate import evaluate
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import BadInput
+from tests.runs.analysis.comparisons import GLYPHS, train
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def maml(store: Path) -> RunFolder:
+    return train(store)
+
+
+@pytest.fixture(scope="module")
+def reptile(store: Path) -> RunFolder:
+    """With a protocol of its own in every way that one can be."""
+    return train(
+        store, algorithm__name="reptile", task__shots=5, task__queries=7, evaluation__inner_steps=4,
+        evaluation__test_tasks=9, evaluation__seed=3, training__iterations=30,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def scratch(store: Path) -> RunFolder:
+    return train(store, algorithm__name="scratch")
+
+
+@pytest.fixture
+def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a new process."""
+    task_metrics._known.clear()
+
+
+@pytest.fixture
+def drawn(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], Episodes]]:
+    """The episodes that are drawn from here on, with their split and numbers."""
+    seen = []
+    draw = Experiment.episodes
+
+    def recorded(self: Experiment, split: Any, tasks: Any, **rest: Any) -> Episodes:
+        episodes = draw(self, split, tasks, **rest)
+        seen.append((split, tuple(tasks), episodes))
+        return episodes
+
+    monkeypatch.setattr(Experiment, "episodes", recorded)
+    return seen
+
+
+@pytest.mark.parametrize("split", ["test", "val"])
+def test_all_runs_see_identical_episodes(
+    maml: RunFolder,
+    reptile: RunFolder,
+    scratch: RunFolder,
+    drawn: list[tuple[str, tuple[int, ...], Episodes]],
+    split: str,
+) -> None:
+    comparison = compare(maml, reptile, scratch, split=split)
+    assert [(name, numbers) for name, numbers, _ in drawn] == [(split, tuple(range(6)))] * 3
+    first, *others = [episodes for *_, episodes in drawn]
+    for episodes in others:
+        for name in ("support_x", "support_y", "query_x", "query_y"):
+            assert torch.equal(getattr(first, name), getattr(episodes, name))
+    assert first.support_x.shape == (6, 10, 1)
+    assert len({run.same_tasks for run in comparison.runs}) == 1
+
+
+def test_the_first_run_is_measured_as_evaluate_measures_it(maml: RunFolder, reptile: RunFolder) -> None:
+    compared, alone = compare(maml, reptile).runs[0].evaluation, evaluate(maml)
+    assert (compared.loss, compared.steps, compared.iteration) == (alone.loss, alone.steps, alone.iteration)
+    other = compare(reptile, maml, tasks=7, steps=3, shots=2, split="val").runs[0].evaluation
+    assert other.loss == evaluate(reptile, tasks=7, steps=3, shots=2, split="val").loss
+
+
+def test_no_run_is_changed(store: Path, maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
+    def everything() -> dict[Path, tuple[int, bytes]]:
+        return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.rglob("*") if path.is_file()}
+
+    before, folders = everything(), sorted(store.rglob("*"))
+    assert any(path.suffix == ".safetensors" for path in before)
+    compare(maml, reptile, target=4.0)
+    assert everything() == before
+    assert sorted(store.rglob("*")) == folders
+
+
+def test_pairs_are_of_the_tasks_values(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
+    comparison = compare(maml, reptile, scratch, tasks=40)
+    assert [(pair.a.label, pair.b.label) for pair in comparison.pairs] == [
+        ("MAML", "Reptile"), ("MAML", "scratch"), ("Reptile", "scratch"),
+    ]  # fmt: skip
+    assert all((pair.metric, pair.step, pair.family) == ("loss", 2, 3) for pair in comparison.pairs)
+    for pair in comparison.pairs:
+        a, b = (run.values.loss for run in (pair.a, pair.b))
+        assert a.shape == (40, 3)
+        theirs = stats.ttest_rel(a[:, -1], b[:, -1])
+        assert pair.test.t == pytest.approx(theirs.statistic, rel=1e-12)
+        assert pair.test.p == pytest.approx(theirs.pvalue, rel=1e-12)
+        assert pair.test.mean == pytest.approx(pair.a.evaluation.final[0] - pair.b.evaluation.final[0], rel=1e-9)
+        assert pair.p_holm >= pair.test.p
+
+
+def test_accuracies_are_compared_by_counts_of_right_answers(store: Path) -> None:
+    one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1)
+    comparison = compare(one, other, tasks=30)
+    (pair,) = comparison.pairs
+    assert (pair.metric, comparison.metric) == ("accuracy", "accuracy")
+    a, b = (run.values.accuracy for run in (pair.a, pair.b))
+    assert a is not None
+    assert b is not None
+    wins, losses = (a > b)[:, -1].sum(), (a < b)[:, -1].sum()
+    assert wins + losses > 5
+    assert pair.test.wilcoxon_p == stats.wilcoxon(np.round((a - b)[:, -1] * 6)).pvalue
+    assert [run.label for run in comparison.runs] == ["MAML (seed 0)", "MAML (seed 1)"]
+
+
+def test_task_values_cannot_be_written_to(maml: RunFolder) -> None:
+    values = compare(maml).runs[0].values
+    with pytest.raises(ValueError, match="read-only"):
+        values.loss[0, 0] = 1.0
+
+
+def test_one_run_is_no_pair(maml: RunFolder) -> None:
+    comparison = compare(maml)
+    assert (comparison.pairs, comparison.seeds, comparison.warnings) == ((), (), ())
+
+
+def test_what_was_measured_is_remembered_until_the_run_goes_on(
+    tmp_path: Path, drawn: list[tuple[str, tuple[int, ...], Episodes]]
+) -> None:
+    a, b = train(tmp_path), train(tmp_path, algorithm__name="fomaml")
+    first = compare(a, b)
+    seen = len([split for split, *_ in drawn if split == "test"])
+    assert compare(a, b).runs[0].evaluation == first.runs[0].evaluation
+    compare(b, a)
+    assert len([split for split, *_ in drawn if split == "test"]) == seen
+    compare(a, b, steps=3)
+    assert len([split for split, *_ in drawn if split == "test"]) == seen + 2
+    for _ in Session.resume(b, {"training.iterations": 30}):
+        pass
+    drawn.clear()
+    assert compare(a, b).runs[1].costs.iterations == 30
+    assert [split for split, *_ in drawn] == ["test"]
+
+
+def test_no_more_is_remembered_than_there_is_room_for(
+    maml: RunFolder, forgotten: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_metrics, "REMEMBERED", 2)
+    for tasks in (2, 3, 4):
+        compare(maml, tasks=tasks)
+    assert [evaluation.tasks for evaluation, _ in task_metrics._known.values()] == [3, 4]
+
+
+def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
+    seen: list[Comparing] = []
+    compare(maml, reptile, tasks=250, steps=1, on_progress=seen.append)
+    for number, name in ((1, "MAML"), (2, "Reptile")):
+        own = [now for now in seen if now.number == number]
+        assert {(now.run, now.runs, now.tasks) for now in own} == {(name, 2, 250)}
+        assert [own[0].done, own[-1].done] == [0, 250]
+        assert [now.done for now in own] == sorted(now.done for now in own)
+    working = comparing([reptile, maml], tasks=300, steps=1)
+    next(working)
+    next(working)
+    working.close()
+    assert len(task_metrics._known) == 2, "what was not measured whole is not remembered"
+
+
+def test_the_target_is_that_of_validations(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
+    comparison = compare(maml, scratch)
+    curve = comparison.runs[0].validation
+    assert curve.iterations == (10, 20)
+    assert curve.tasks == (20, 40)
+    metrics = {p.iteration: p.seconds for p in maml.metrics().read_all()}
+    assert curve.seconds == (metrics[10], metrics[20])
+    assert comparison.runs[0].to_target is None
+
+    first, second = curve.mean
+    assert second < first, "it learns"
+    reached = compare(maml, scratch, target=second).runs
+    assert reached[0].to_target is not None
+    assert (reached[0].to_target.iterations, reached[0].to_target.tasks) == (20, 40)
+    assert reached[1].to_target is None
+    at_once = compare(scratch, maml, target=1000.0).runs[0].to_target
+    assert at_once is not None
+    assert (at_once.iterations, at_once.tasks, at_once.seconds) == (0, 0, 0.0)
+
+
+def test_costs_are_what_the_run_recorded(maml: RunFolder, scratch: RunFolder) -> None:
+    comparison = compare(scratch, maml)
+    untrained, trained = (run.costs for run in comparison.runs)
+    last = maml.metrics().read_all()[-1]
+    assert trained.iterations == 20
+    assert trained.seconds_per_step == last.seconds / 20
+    assert trained.tasks_per_second == 40 / last.seconds
+    assert trained.peak_memory_bytes == maml.journal()[-1].details["peak_memory_bytes"]
+    assert (trained.device, untrained.seconds_per_step, untrained.tasks_per_second) == ("cpu", None, None)
+    assert comparison.speed_ratio(comparison.runs[0]) is None
+    assert comparison.speed_ratio(comparison.runs[1]) == 1.0
+    assert comparison.runs[0].training is None
+
+
+def test_training_curves_are_smoothed_over_the_same_span(maml: RunFolder, reptile: RunFolder) -> None:
+    one, other = (run.training for run in compare(maml, reptile).runs)
+    assert one is not None
+    assert other is not None
+    assert one.span == other.span == 50
+    assert one.iterations == tuple(range(1, 21))
+    assert other.iterations[-1] == 30
+    assert one.accuracy is None
+    losses = [p.meta_loss for p in maml.metrics().read_all()]
+    assert one.meta_loss[0] == pytest.approx(losses[0])
+    assert min(losses) < one.meta_loss[-1] < max(losses)
+
+
+def test_different_protocols_are_told(maml: RunFolder, reptile: RunFolder) -> None:
+    comparison = compare(maml, reptile)
+    own = "the runs' own protocols differ: "
+    assert comparison.warnings == (
+        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; here it is 10 for all",
+        f"{own}task.queries is 10 for MAML, 7 for Reptile; here it is 10 for all",
+        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; here it is 2 for all",
+    )
+    shots = compare(reptile, maml, shots=3).warnings[0]
+    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; here it is 3 for all"
+    assert "the val split has chosen the checkpoints too" in compare(maml, split="val").warnings[0]
+
+
+def test_runs_with_other_ways_are_no_pairs(store: Path) -> None:
+    three, four = train(store, GLYPHS), train(store, GLYPHS, task__ways=4, algorithm__name="fomaml")
+    again = train(store, GLYPHS, algorithm__name="reptile")
+    comparison = compare(three, four, again)
+    assert [(pair.a.label, pair.b.label) for pair in comparison.pairs] == [("MAML", "Reptile")]
+    assert [run.evaluation.ways for run in comparison.runs] == [3, 4, 3]
+    assert comparison.warnings == (
+        "task.ways is 3 for MAML and Reptile, 4 for FOMAML: each run has tasks of its own, and different ones make no "
+        "pair",
+    )
+
+
+def test_runs_of_several_seeds_are_compared_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
+    mamls = [maml, *(train(store, training__seed=seed) for seed in (1, 2))]
+    scratches = [scratch, train(store, algorithm__name="scratch", training__seed=1)]
+    comparison = compare(*mamls, *scratches)
+    (pair,) = comparison.seeds
+    assert (pair.a.label, len(pair.a.runs), pair.b.label, len(pair.b.runs)) == ("MAML", 3, "scratch", 2)
+    means = [[run.evaluation.final[0] for run in group.runs] for group in (pair.a, pair.b)]
+    theirs = stats.ttest_ind(*means, equal_var=False)
+    assert pair.test.p == pytest.approx(theirs.pvalue, rel=1e-9)
+    assert "MAML (3 seeds)" in pair.verdict
+    assert len(comparison.pairs) == 10
+    twice = compare(maml, train(store), scratch, scratches[1])
+    assert twice.seeds == (), "the same seed twice is no second seed"
+
+
+def test_tasks_that_diverge_are_told_and_left_out(store: Path, maml: RunFolder) -> None:
+    wild = train(store, algorithm__name="scratch", algorithm__inner_lr=0.5, model__hidden=(40, 40))
+    comparison = compare(wild, maml, steps=60, tasks=30)
+    diverged = comparison.runs[0].diverged
+    assert 0 < diverged < 30
+    (warning,) = (each for each in comparison.warnings if "diverged" in each)
+    assert warning.startswith(f"{diverged} of 30 tasks diverged in the evaluation of scratch (60 inner steps")
+    (pair,) = comparison.pairs
+    assert (pair.test.tasks, pair.test.left_out) == (30 - diverged, diverged)
+    assert not math.isfinite(comparison.runs[0].evaluation.final[0])
+    assert pair.verdict == (
+        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: the others are too few to compare them"
+    )
+
+
+def test_runs_that_are_not_over_are_told(tmp_path: Path, maml: RunFolder) -> None:
+    session = Session.start(maml.settings(), runs_dir=tmp_path)
+    events = iter(session)
+    for event in events:
+        if getattr(event, "iteration", 0) == 10:
+            session.interrupt()
+    (warning,) = compare(session.run).warnings
+    assert warning == "MAML is not finished: interrupted after 10 of 20 meta-steps"
+
+
+def test_a_comparison_is_had_from_the_library_by_names(store: Path, maml: RunFolder, reptile: RunFolder) -> None:
+    comparison = metatui.compare(maml.id, reptile.path, runs_dir=store, tasks=3)
+    assert [run.id for run in comparison.runs] == [maml.id, reptile.id]
+
+
+def test_what_cannot_be_compared_is_said(store: Path, maml: RunFolder, tmp_path: Path) -> None:
+    glyphs = train(store, GLYPHS, algorithm__name="reptile")
+    with pytest.raises(BadInput, match=r"task\.source is sinusoid for MAML, glyphs for Reptile"):
+        compare(maml, glyphs)
+    with pytest.raises(BadInput, match="is given twice"):
+        compare(maml, RunFolder(maml.path / ".." / maml.path.name))
+    with pytest.raises(BadInput, match="no run is given"):
+        compare()
+    with pytest.raises(BadInput, match=r"evaluation\.test_tasks is 1, but must be a whole number from 2"):
+        compare(maml, tasks=1)
+    with pytest.raises(BadInput, match=r"task\.shots is 0, but must be"):
+        compare(maml, shots=0)
+    with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
+        compare(maml, steps=0)
+    with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
+        compare(maml, split="train")
+    with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and up to 1"):
+        compare(glyphs, target=95)
+    for target in (-1.0, math.nan, math.inf):
+        with pytest.raises(BadInput, match="but must be a loss from 0"):
+            compare(maml, target=target)
+    with pytest.raises(BadInput, match=r"compute\.device is 'cuda:7'"):
+        compare(maml, device="cuda:7")
+    empty = Session.start(maml.settings(), runs_dir=tmp_path)
+    empty.close()
+    with pytest.raises(BadInput, match="has no checkpoint yet"):
+        compare(empty.run)
+
+
+@pytest.fixture(autouse=True)
+def quiet(recwarn: pytest.WarningsRecorder) -> Iterator[None]:
+    yield
+    assert not recwarn.list

@@ -1,0 +1,272 @@
+"""Reports: everything that a run's files tell, in one file that loads nothing and runs nothing."""
+
+from __future__ import annotations
+
+import http.server
+import re
+import shutil
+import subprocess
+import threading
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from metatui.cli import main
+from metatui.events import Change, Progress
+from metatui.runs.analysis.comparison import Comparison, compare
+from metatui.runs.analysis.exports import export
+from metatui.runs.analysis.exports.svg_plot import COLOURS
+from metatui.runs.analysis.report import as_html, as_markdown
+from metatui.runs.analysis.report.provenance import MOST
+from metatui.runs.analysis.report.style import ON_DARK
+from metatui.runs.execution.session import Session
+from metatui.runs.storage.journal import JournalWriter
+from metatui.runs.storage.store import RunStore
+from metatui.utils import paths
+from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
+
+EVIL = "<script>alert(1)</script><img src=http://example.org/x onerror=alert(2)>\"'&\x1b[31m\x00"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    session = Session.start(SINUSOID, runs_dir=runs, preset=EVIL)
+    for event in session:
+        if isinstance(event, Progress) and event.iteration == 5:
+            session.submit(Change("algorithm.inner_lr", 0.02))
+    writer = JournalWriter(session.run.journal_path)
+    writer.write("warned", 20, text=EVIL)
+    for number in range(MOST):
+        writer.write("noted", 20, text=f"note {number}")
+    writer.close()
+    train(runs, training__seed=1)
+    train(runs, algorithm__name="scratch")
+    train(runs, GLYPHS, algorithm__name="fomaml")
+    return runs
+
+
+@pytest.fixture(autouse=True)
+def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(store))
+    monkeypatch.setattr(paths, "log_file", lambda: tmp_path / "metatui.log")
+
+
+@pytest.fixture(scope="module")
+def waves(store: Path) -> Comparison:
+    """Three runs on the same tasks, the first of which has markup for a name."""
+    runs = sorted(run.path for run in RunStore(store).runs() if "sinusoid" in run.path.name)
+    evil = runs[0].with_name("<b onclick=x>&amp;\u202eb")
+    if not evil.exists():
+        shutil.copytree(runs[0], evil)
+    return compare(evil, *runs[1:], runs_dir=store, target=1000.0, steps=3)
+
+
+@pytest.fixture(scope="module")
+def images(store: Path) -> Comparison:
+    return compare("fomaml", runs_dir=store)
+
+
+class Page(HTMLParser):
+    """What a browser would make of a page, as far as it matters here."""
+
+    VOID = ("meta", "link", "br", "img", "input")
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.words: list[str] = []
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in self.VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self._open and self._open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(self.words)
+
+
+@pytest.mark.parametrize("which", ["waves", "images"])
+def test_nothing_is_loaded_and_nothing_runs(which: str, request: pytest.FixtureRequest) -> None:
+    text = as_html(request.getfixturevalue(which))
+    page = Page(text)
+    assert not {"script", "iframe", "object", "embed", "img", "base", "form"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on")]
+    loading = [value for name, value in page.attributes if name in ("href", "src", "srcset", "xlink:href", "style")]
+    assert all(value.startswith("#") or value == "data:," for value in loading)
+    style = text[text.index("<style>") : text.index("</style>")]
+    assert "url(" not in style
+    assert "@import" not in style
+    assert not any(c in text for c in "\x00\x1b\u202e")
+    assert page.tags.count("svg") >= 6
+    assert page.tags.count("h1") == 1
+
+
+def test_what_files_say_is_text(waves: Comparison) -> None:
+    text = Page(as_html(waves)).text
+    assert "<script>alert(1)</script>" in text
+    assert "<b onclick=x>&amp;�b" in text
+    markdown = as_markdown(waves)
+    assert "\\<script\\>alert(1)\\</script\\>" in markdown
+    assert not any(c in markdown for c in "\x00\x1b\u202e")
+
+
+@pytest.mark.parametrize("write", [as_html, as_markdown])
+def test_it_tells_everything(write: object, waves: Comparison) -> None:
+    assert callable(write)
+    text = write(waves)
+    if write is as_html:
+        text = Page(text).text
+    text = text.replace("\\_", "_")
+    run = waves.runs[1]
+    start = run.run.journal()[0].details
+    for said in (
+        "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
+        "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs, on the same tasks",
+        "Costs of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
+        "algorithm.inner_lr changed from 0.01 to 0.02", f"note {MOST - 4}", "and 3 events more",
+        str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",
+    ):  # fmt: skip
+        assert said in text, said
+    assert f"note {MOST - 1}" not in text
+    for verdict in waves.verdicts:
+        assert verdict in text.replace("\\", "")
+
+
+def test_a_run_alone(images: Comparison) -> None:
+    page = Page(as_html(images))
+    assert "FOMAML on glyphs" in page.text
+    assert "Pairs" not in page.text
+    assert "3-way 1-shot" in page.text
+    assert "What sets the runs apart" not in page.text
+
+
+def test_every_colour_has_one_for_dark_pages(waves: Comparison) -> None:
+    assert len(COLOURS) == len(ON_DARK)
+    text = as_html(waves)
+    assert "prefers-color-scheme:dark" in text
+    for colour in COLOURS:
+        assert f'svg [stroke="{colour}"]' in text
+
+
+def test_seeds_speak_before_single_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        train(tmp_path, training__seed=seed, algorithm__name=name) for name in ("maml", "fomaml") for seed in (0, 1)
+    ]
+    comparison = compare(*runs, train(tmp_path, algorithm__name="scratch"))
+    (of_seeds,) = (pair.verdict for pair in comparison.seeds)
+    with_scratch = {pair.verdict for pair in comparison.pairs if pair.b.settings.algorithm.name == "scratch"}
+    assert len(with_scratch) == 4
+    assert comparison.conclusions[0] == of_seeds
+    assert set(comparison.conclusions[1:]) == with_scratch
+    text = Page(as_html(comparison)).text
+    result = text[text.index("Loss after") : text.index("Validations while training")]
+    assert all(verdict in result for verdict in comparison.conclusions)
+    assert comparison.pairs[0].verdict not in result
+    assert comparison.pairs[0].verdict in text
+    assert main(["compare", *(str(run.path) for run in runs)]) == 0
+    assert [line for line in capsys.readouterr().out.splitlines() if line.endswith(".")] == [f"{of_seeds}."]
+
+
+@pytest.fixture
+def served(waves: Comparison, images: Comparison, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """The address of two reports, and the paths that a browser asks for."""
+    export(waves, tmp_path / "waves.html")
+    export(images, tmp_path / "images.html")
+    asked: list[str] = []
+
+    class Server(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *given: object) -> None:
+            super().__init__(*given, directory=str(tmp_path))  # type: ignore[arg-type]
+
+        def log_message(self, format: str, *given: object) -> None:  # noqa: A002
+            asked.append(self.path)
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.parametrize("name", ["waves.html", "images.html"])
+def test_a_browser_opens_it(name: str, served: tuple[str, list[str]], tmp_path: Path) -> None:
+    assert CHROMIUM is not None
+    address, asked = served
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
+            f"--user-data-dir={tmp_path / 'browser'}", "--enable-logging=stderr", "--v=0", "--dump-dom",
+            f"{address}/{name}",
+        ],
+        capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert asked == [f"/{name}"]
+    assert "CONSOLE" not in done.stderr
+    assert "<h1>" in done.stdout
+    assert "<figure><svg" in done.stdout
+
+
+def test_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "a.html"
+    assert main(["report", "fomaml", "--to", str(page), "--tasks", "4"]) == 0
+    out, err = capsys.readouterr()
+    assert (out, " ".join(err.split())) == ("", f"Written to {page}")
+    assert "4 tasks" in Page(page.read_text()).text
+    assert main(["report", "fomaml", "--to", str(page)]) == 2
+    assert "is there already: give another --to, or --force to replace it" in capsys.readouterr().err
+    assert main(["report", "fomaml", "--to", str(page), "--force"]) == 0
+    assert main(["report", "fomaml", "--to", str(tmp_path / "a.md")]) == 0
+    text = (tmp_path / "a.md").read_text()
+    assert text.startswith("# FOMAML on glyphs\n")
+    linked = set(re.findall(r"\]\((a-[a-z-]+\.svg)\)", text))
+    assert linked == {file.name for file in tmp_path.glob("*.svg")} > {"a-training.svg", "a-training-seconds.svg"}
+    assert main(["compare", "fomaml", "fomaml", "--export", str(page)]) == 2
+    assert "is given twice" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "a report is of one run or more: metatui runs lists them, latest is the newest"),
+        (["nothing"], "'nothing' is not a run in "),
+        (["fomaml", "--to", "x.pdf"], "--to is 'x.pdf', but must end in .html or .md"),
+        (["fomaml", "--to", "/nowhere/x.md"], "there is no folder '/nowhere'"),
+        (["fomaml", "--tasks", "1"], "evaluation.test_tasks is 1, but must be a whole number from 2"),
+        (["fomaml", "scratch"], "runs on different data cannot be compared"),
+    ],
+)
+def test_bad_input(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                   capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert said in err
+    assert err.count("\n") == 1
+    assert list(tmp_path.glob("*.html")) == []

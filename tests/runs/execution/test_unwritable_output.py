@@ -1,0 +1,77 @@
+"""What a run prints is not worth the run: nobody may read it, and its disk may be full."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from tests.runs.execution.test_signals import options
+from tests.terminal.checks import assert_nothing_lost
+from tests.terminal.program import METATUI, Program
+
+FULL = Path("/dev/full")
+
+on_linux = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+
+
+@pytest.fixture(autouse=True)
+def _own_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
+
+
+def only_run() -> RunFolder:
+    (run,) = RunStore().runs()
+    return run
+
+
+def metatui(*arguments: str, stdout: int, stderr: int) -> int:
+    return subprocess.run([*METATUI, *arguments], stdout=stdout, stderr=stderr).returncode
+
+
+@on_linux
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_full_disk_of_the_log_costs_a_run_nothing(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with FULL.open("w") as full:
+        assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
+    assert only_run().status() == "finished"
+
+
+def test_a_pipe_that_lost_its_reader_costs_a_run_nothing() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=writer) == 0
+    os.close(writer)
+    assert only_run().status() == "finished"
+
+
+def test_a_terminal_that_is_gone_costs_a_run_nothing() -> None:
+    """It comes as SIGHUP, and whatever is printed to it is refused."""
+    with Program(
+        "run", *options(training__iterations="100000000"), env={"METATUI_RUNS": os.environ["METATUI_RUNS"]}
+    ) as program:
+        program.see("meta-loss")
+        program.hang_up()
+        assert program.ended() == 128 + signal.SIGHUP
+    run = only_run()
+    assert run.journal()[-1].event == "interrupted"
+    assert_nothing_lost(run)
+
+
+@on_linux
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("how", [["--json"], []])
+def test_a_full_disk_of_the_output_is_one_sentence(
+    how: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+    with FULL.open("w") as full:
+        done = subprocess.run([*METATUI, "settings", *how], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "metatui: standard output cannot be written: no space left on device\n"

@@ -1,0 +1,278 @@
+"""Suites as files: what they spread out to, and what is said of those that cannot be used."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from metatui.config import presets
+from metatui.config.fields import change
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.store import RunStore
+from metatui.runs.suites import MOST_RUNS, Ledger, PlannedRun, Suite, bundled, load, read
+from metatui.runs.suites.files import names
+from metatui.utils.errors import BadInput
+from tests.runs.analysis.comparisons import SINUSOID
+
+WHOLE = """
+[suite]
+title = "Two things"
+notes = "Nothing."
+
+[[compare]]
+name = "waves"
+preset = "quick"
+seeds = [3, 4]
+tasks = 50
+steps = 2
+target = 1.5
+set = { task.shots = 5, "training.iterations" = 7 }
+
+[compare.grid]
+algorithm.name = ["maml", "scratch"]
+"algorithm.outer_lr" = [0.1, 0.2]
+
+[[compare]]
+name = "images"
+
+[compare.set]
+task = { source = "glyphs", ways = 3 }
+
+[[compare.runs]]
+set.algorithm = { name = "reptile", inner_steps = 2 }
+
+[[compare.runs]]
+preset = "glyphs"
+set = { task.shots = 2 }
+"""
+
+
+def written(folder: Path, text: str, name: str = "mine") -> Path:
+    path = folder / f"{name}.toml"
+    path.write_text(text)
+    return path
+
+
+def values(run: PlannedRun, *paths: str) -> tuple[object, ...]:
+    return tuple(run.settings.value(path) for path in paths)
+
+
+def test_runs_times_grid_times_seeds(tmp_path: Path) -> None:
+    suite = read(written(tmp_path, WHOLE))
+    assert (suite.name, suite.title, suite.notes, suite.source) == ("mine", "Two things", "Nothing.", "")
+    waves, images = suite.comparisons
+    assert (waves.tasks, waves.steps, waves.shots, waves.target) == (50, 2, None, 1.5)
+    what = ("algorithm.name", "algorithm.outer_lr", "training.seed", "task.shots", "training.iterations")
+    assert [values(run, *what) for run in waves.runs] == [
+        ("maml", 0.1, 3, 5, 7),
+        ("maml", 0.1, 4, 5, 7),
+        ("maml", 0.2, 3, 5, 7),
+        ("maml", 0.2, 4, 5, 7),
+        # Once for each seed: it learns nothing, so an outer learning rate makes no other run of it.
+        ("scratch", 0.2, 3, 5, 7),
+        ("scratch", 0.2, 4, 5, 7),
+    ]
+    assert [run.label for run in waves.runs] == [
+        "MAML (outer lr 0.1, seed 3)",
+        "MAML (outer lr 0.1, seed 4)",
+        "MAML (outer lr 0.2, seed 3)",
+        "MAML (outer lr 0.2, seed 4)",
+        "scratch (seed 3)",
+        "scratch (seed 4)",
+    ]
+    assert {run.origin for run in suite.runs} == {"suite mine"}
+    assert waves.runs[0].settings.algorithm.meta_batch == presets.load("quick").settings.algorithm.meta_batch
+    reptile, maml = images.runs
+    assert values(reptile, "task.source", "task.ways", "algorithm.inner_steps") == ("glyphs", 3, 2)
+    assert values(maml, "task.shots", "task.ways", "algorithm.inner_lr") == (2, 3, 0.4)
+    assert images.warnings
+    assert len(suite.runs) == 8
+    assert len({run.name for run in suite.runs}) == 8
+
+
+def test_a_run_of_two_comparisons_is_one_run(tmp_path: Path) -> None:
+    again = '[[compare]]\nname = "a"\npreset = "quick"\n[[compare]]\nname = "b"\npreset = "quick"\n'
+    suite = read(written(tmp_path, again))
+    assert [run.name for run in suite.runs] == ["a: MAML"]
+    assert len(suite.comparisons[1].runs) == 1
+
+
+def test_a_preset_of_a_file_is_found_from_the_suite(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
+    suite = read(written(tmp_path, '[[compare]]\nname = "a"\npreset = "./own.toml"\n'))
+    assert suite.runs[0].settings.task.shots == 3
+
+
+def test_presets_make_a_suite_of_their_own(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
+    given = ["sinusoid-maml", str(tmp_path / "own.toml"), str(written(tmp_path, WHOLE))]
+    mine, loose = load(given, {"training.iterations": 9})
+    assert (mine.name, loose.name) == ("mine", "presets")
+    assert [run.origin for run in loose.runs] == ["sinusoid-maml (changed)", "own (changed)"]
+    assert {run.settings.training.iterations for run in (*mine.runs, *loose.runs)} == {9}
+
+
+def test_where_it_is_computed_makes_no_other_run() -> None:
+    here = PlannedRun("a", "b", SINUSOID, "")
+    there = PlannedRun("a", "b", change(SINUSOID, {"compute.device": "cuda:1", "checkpoint.every": 5.0}), "")
+    precise = PlannedRun("a", "b", change(SINUSOID, {"compute.precision": "float64"}), "")
+    assert here.identity == there.identity != precise.identity
+
+
+def test_bundled_suites_are_the_chapters() -> None:
+    small, whole = (next(suite for suite in bundled() if suite.name == name) for name in ("chapter-small", "chapter"))
+    assert [suite.name for suite in bundled()] == names()
+    for suite in (small, whole):
+        assert suite.title
+        assert suite.source
+        for part in suite.comparisons:
+            algorithms = [run.settings.algorithm.name for run in part.runs]
+            assert list(dict.fromkeys(algorithms)) == ["maml", "fomaml", "reptile", "scratch"]
+            assert (part.tasks, part.steps, part.warnings) == (600, 10, ())
+            assert part.target
+    told = {(run.settings.task.source, run.settings.task.shots) for run in small.runs}
+    assert told == {("sinusoid", 10), ("glyphs", 5), ("glyphs", 1)}
+    told = {(run.settings.task.source, run.settings.task.shots) for run in whole.runs}
+    assert told == {("sinusoid", 10), ("omniglot", 5), ("omniglot", 1)}
+
+
+def test_the_wheel_has_the_suites() -> None:
+    project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
+    included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    assert included == {"presets": "metatui/_presets"}
+    assert (presets.bundled_dir() / "suites").is_dir()
+
+
+COMPARE = '[[compare]]\nname = "a"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[suite]\n", "compare is missing, but must be a list of tables, each under [[compare]], at least one"),
+        ("compare = 3", "compare is 3, but must be a list of tables, each under [[compare]], at least one"),
+        ("compare = [3]", "compare is [3], but must be tables, each under [[compare]]"),
+        ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of texts"),
+        ("[suite]\ntitel = 'x'\n" + COMPARE, "'suite.titel' is not known: did you mean suite.title?"),
+        ("[suite]\ntitle = 4\n" + COMPARE, "suite.title is 4, but must be text"),
+        ("[runs]\n" + COMPARE, "'runs' is not known: there are suite, compare"),
+        ("[[compare]]\n", "compare 1: name is '', but must be 1 to 64 letters, digits, '-' or '_'"),
+        ("[[compare]]\nname = '../x'", "compare 1: name is '../x', but must be 1 to 64 letters"),
+        (COMPARE + COMPARE, "compare 2: name is 'a', but must be another than that of the comparisons before it"),
+        (COMPARE + "seed = [1]", "'seed' is not known: did you mean seeds?"),
+        (COMPARE + "seeds = 1", "a: seeds is 1, but must be a list of whole numbers, at least one"),
+        (COMPARE + "seeds = []", "a: seeds is [], but must be a list of whole numbers, at least one"),
+        (COMPARE + "seeds = [true]", "a: seeds is True, but must be a whole number from 0"),
+        (COMPARE + "seeds = [-1]", "a: seeds is -1, but must be a whole number from 0"),
+        (COMPARE + "seeds = [9999999999]", "a: training.seed is 9999999999, but must be a whole number from 0"),
+        (COMPARE + "preset = 'sinusoid-mam'", "a: preset is 'sinusoid-mam': 'sinusoid-mam' is neither a preset nor"),
+        (COMPARE + "preset = 1", "a: preset is 1, but must be text"),
+        (COMPARE + "set = 1", "a: set is 1, but must be a table of settings, such as algorithm.name"),
+        (COMPARE + "set = { algorithm.nam = 'maml' }", "a: set: 'algorithm.nam' is not a setting: did you mean algo"),
+        (COMPARE + "set = { algorithm = 3 }", "a: set: 'algorithm' is not a setting"),
+        (COMPARE + "set = { task.shots = 'x' }", "a: task.shots is 'x', but must be a whole number from 1"),
+        (COMPARE + "set = { task.shots = [1] }", "a: task.shots is [1], but must be a whole number from 1"),
+        (COMPARE + "grid = { task.shots = 3 }", "a: grid.task.shots is 3, but must be a list of values, at least one"),
+        (COMPARE + "grid = { task.shots = [] }", "a: grid.task.shots is [], but must be a list of values, at least"),
+        (COMPARE + "grid = { task.shots = [0] }", "a: task.shots is 0, but must be a whole number from 1"),
+        (COMPARE + "grid = { compute.device = ['cpu'] }", "a: grid.compute.device makes no run of its own"),
+        (COMPARE + "seeds = [1]\ngrid.training.seed = [1]", "a: seeds and grid.training.seed say the same: give one"),
+        (COMPARE + "runs = 3", "a: runs is 3, but must be a list of tables, each under [[runs]], at least one"),
+        (COMPARE + "runs = [{ name = 'x' }]", "a, run 1: 'name' is not known: there are preset, set"),
+        (COMPARE + "runs = [{}, { set.task.shots = 0 }]", "a, run 2: task.shots is 0, but must be a whole number"),
+        (COMPARE + "tasks = 1", "a: tasks is 1, but must be a whole number from 2"),
+        (COMPARE + "tasks = 200_000", "a: evaluation.test_tasks is 200000, but must be a whole number from 2 to"),
+        (COMPARE + "steps = 2.0", "a: steps is 2.0, but must be a whole number from 1"),
+        (COMPARE + "shots = 0", "a: shots is 0, but must be a whole number from 1"),
+        (COMPARE + "target = '95%'", "a: target is '95%', but must be a number"),
+        (COMPARE + "target = nan", "a: target is nan, but must be a number"),
+        (COMPARE + "target = 95\npreset = 'glyphs'", "a: target is 95, but must be an accuracy above 0 and up to 1"),
+        (
+            COMPARE + "grid.task.source = ['sinusoid', 'glyphs']",
+            "a: runs on different data cannot be compared: task.source is sinusoid for",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_files(text: str, said: str, tmp_path: Path) -> None:
+    path = written(tmp_path, text)
+    with pytest.raises(BadInput) as caught:
+        load([path])
+    sentence = str(caught.value)
+    assert sentence.startswith(f"'{path}'")
+    assert said in sentence
+    assert "\n" not in sentence
+
+
+def test_the_number_of_runs_is_bounded(tmp_path: Path) -> None:
+    many = f"seeds = {list(range(MOST_RUNS // 2 + 1))}"
+    path = written(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
+    with pytest.raises(BadInput, match="runs x grid x seeds are 1,002, but must be at most 1,000 in a suite"):
+        load([path])
+    path = written(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
+    with pytest.raises(BadInput, match="are 1,002, but"):
+        load([path])
+
+
+def test_names_that_are_none(tmp_path: Path) -> None:
+    for given, said in (
+        (
+            "chapter-smal",
+            "'chapter-smal' is neither a suite, nor a preset, nor a TOML file: did you mean chapter-small?",
+        ),
+        (str(tmp_path / "none.toml"), "there is no such file"),
+        (str(tmp_path), "is not a file"),
+    ):
+        with pytest.raises(BadInput, match="'") as caught:
+            load([given])
+        assert said in str(caught.value)
+    with pytest.raises(BadInput, match="must be called after the suite"):
+        load([written(tmp_path, COMPARE, "a suite")])
+    with pytest.raises(BadInput, match="suite 'chapter' is given twice"):
+        load(["chapter", "chapter"])
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> Suite:
+    return read(written(tmp_path, '[[compare]]\nname = "a"\npreset = "quick"\nseeds = [0, 1]\n'))
+
+
+def made(store: RunStore, run: PlannedRun) -> RunFolder:
+    return store.create(run.settings)
+
+
+def test_runs_are_known_by_their_settings(suite: Suite, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    first, second = suite.runs
+    with Ledger(suite, store) as ledger:
+        assert [folder for _, folder in ledger.folders()] == [None, None]
+        ledger.add(made(store, second))
+        again = made(store, second)
+        ledger.add(again)
+        assert [folder for _, folder in ledger.folders()] == [None, again]
+        ledger.add(one := made(store, first))
+        store.delete(again)
+        (_, found), (_, older) = ledger.folders()
+        assert found == one
+        assert older not in (None, again)
+    assert len(store.runs()) == 2  # and the suite's own folder is none
+
+
+def test_a_suite_is_run_once_at_a_time(suite: Suite, tmp_path: Path) -> None:
+    store = RunStore(tmp_path / "runs")
+    with Ledger(suite, store), pytest.raises(BadInput, match="suite 'mine' is being run by this process"):
+        Ledger(suite, store).__enter__()
+    left = Ledger(suite, store).folder / ".runs.json.4242.tmp"
+    left.write_bytes(b"half of what a process wrote that was killed")
+    with Ledger(suite, store):
+        assert not left.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
+def test_a_ledger_that_holds_something_else(text: str, suite: Suite, tmp_path: Path) -> None:
+    ledger = Ledger(suite, RunStore(tmp_path / "runs"))
+    ledger.folder.mkdir(parents=True)
+    ledger.path.write_text(text)
+    with pytest.raises(BadInput, match="does not name the runs of a suite: delete it to run the suite anew"):
+        ledger.runs()

@@ -1,0 +1,249 @@
+"""The chart widgets in an app: what they send, and when."""
+
+from __future__ import annotations
+
+import math
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
+
+import pytest
+from textual.app import App, ComposeResult
+from textual.containers import VerticalScroll
+from textual.geometry import Region
+from textual.strip import Strip
+from textual.widgets import TabbedContent, TabPane
+
+from metatui.tui import palette
+from metatui.tui.controllers.history import History
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.charts import LineChart, MetricSparkline, Series
+from metatui.tui.widgets.charts.canvas import Canvas
+from tests.tui.drawing import Stage, curves, falling, rising
+
+
+def draw(
+    chart: LineChart, series: Sequence[Series], *, title: str = "Meta-loss", log_y: bool = False, empty: str = ""
+) -> None:
+    chart.draw(series, title=title, x_label="meta-steps", y_label="mean query loss (MSE)", log_y=log_y, empty=empty)
+
+
+def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = False) -> Stage:
+    loss, accuracy, chart = MetricSparkline(), MetricSparkline(), LineChart()
+
+    def then() -> None:
+        loss.show(falling(), name="meta-loss", unit="MSE")
+        accuracy.show(rising(), name="accuracy", percent=True)
+        draw(chart, curves(), log_y=log)
+
+    return Stage(loss, accuracy, chart, then=then, symbols=symbols, theme=theme)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=str)
+@pytest.mark.parametrize("symbols", [Symbols.BRAILLE, Symbols.ASCII])
+def test_dashboard(snap_compare: Any, size: tuple[int, int], symbols: Symbols) -> None:
+    assert snap_compare(dashboard(symbols), terminal_size=size)
+
+
+def test_dashboard_light_log_blocks(snap_compare: Any) -> None:
+    assert snap_compare(dashboard(Symbols.BLOCK, "textual-light", log=True), terminal_size=(80, 24))
+
+
+def test_dashboard_ansi(snap_compare: Any) -> None:
+    assert snap_compare(dashboard(Symbols.BRAILLE, "ansi-dark"), terminal_size=(80, 24))
+
+
+def test_dashboard_without_colour(snap_compare: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert snap_compare(dashboard(Symbols.BRAILLE), terminal_size=(80, 24))
+
+
+def test_small_chart(snap_compare: Any) -> None:
+    chart = LineChart()
+    stage = Stage(chart, then=lambda: draw(chart, curves()))
+    assert snap_compare(stage, terminal_size=(22, 6))
+
+
+def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
+    chart, spark = LineChart(), MetricSparkline()
+
+    def then() -> None:
+        draw(chart, (), empty="Press F5 to start a run, or open one from the runs tab.")
+        spark.show(History(), name="meta-loss")
+
+    assert snap_compare(Stage(spark, chart, then=then), terminal_size=(60, 14))
+
+
+class Sent(LineChart):
+    """Notes which rows a redraw sends; None for all of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[set[int] | None] = []
+
+    def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Any:
+        if self.is_mounted:
+            self.sent.append({region.y for region in regions} if regions else None)
+        return super().refresh(*regions, repaint=repaint, layout=layout, recompose=recompose)
+
+
+def plain(chart: LineChart) -> list[str]:
+    return [chart.render_line(y).text for y in range(chart.size.height)]
+
+
+async def test_only_the_rows_that_changed_are_sent() -> None:
+    chart = Sent()
+    points = [(float(x), math.sin(x / 10)) for x in range(80)]
+    series = [Series("train", palette.TRAIN, points)]
+    async with Stage(chart, then=lambda: draw(chart, series)).run_test(size=(60, 18)) as pilot:
+        await pilot.pause()
+        before = plain(chart)
+        chart.sent.clear()
+        draw(chart, series)
+        assert chart.sent == []
+        # One more point in the free space that the round end of the axis leaves.
+        draw(chart, [Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])])
+        (rows,) = chart.sent
+        after = plain(chart)
+        assert rows == {y for y, (old, new) in enumerate(zip(before, after, strict=True)) if old != new}
+        assert 0 < len(rows) < 6
+
+
+class Tabs(App[None]):
+    def compose(self) -> ComposeResult:
+        with TabbedContent():
+            with TabPane("one", id="one"):
+                yield LineChart(id="shown")
+            with TabPane("two", id="two"):
+                yield LineChart(id="hidden")
+
+
+async def test_nothing_is_drawn_while_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawings: list[Canvas] = []
+    original = Canvas.draw
+
+    def counted(self: Canvas, *args: Any) -> Any:
+        drawings.append(self)
+        return original(self, *args)
+
+    monkeypatch.setattr(Canvas, "draw", counted)
+    app = Tabs()
+    async with app.run_test(size=(60, 20)) as pilot:
+        hidden = app.query_one("#hidden", LineChart)
+        draw(hidden, curves())
+        await pilot.pause()
+        draw(hidden, curves()[:1])
+        await pilot.pause()
+        assert drawings == []
+        app.query_one(TabbedContent).active = "two"
+        await pilot.pause()
+        assert len(drawings) == 1
+        assert "validation" not in plain(hidden)[0]
+        app.query_one(TabbedContent).active = "one"
+        await pilot.pause()
+        draw(hidden, curves())
+        await pilot.pause()
+        assert len(drawings) == 1
+        app.query_one(TabbedContent).active = "two"
+        await pilot.pause()
+        assert "validation" in plain(hidden)[0]
+
+
+class Scrolled(App[None]):
+    CSS = "LineChart { height: 15; }"
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield LineChart(id="top")
+            yield LineChart(id="bottom")
+
+
+async def test_what_was_drawn_out_of_sight_is_there_when_scrolled_to() -> None:
+    app = Scrolled()
+    async with app.run_test(size=(60, 10)) as pilot:
+        bottom = app.query_one("#bottom", LineChart)
+        for title in ("First", "Second"):
+            draw(bottom, curves(), title=title)
+            await pilot.pause()
+        app.query_one(VerticalScroll).scroll_end(animate=False)
+        await pilot.pause()
+        bottom.scroll_visible(animate=False, top=True)
+        await pilot.pause()
+        assert "Second" in app.export_screenshot()
+        assert "First" not in app.export_screenshot()
+
+
+async def test_a_new_theme_and_a_new_size_redraw() -> None:
+    chart = LineChart()
+    app = Stage(chart, then=lambda: draw(chart, curves()))
+    async with app.run_test(size=(60, 18)) as pilot:
+        await pilot.pause()
+
+        def colours() -> set[str]:
+            strips: list[Strip] = [chart.render_line(y) for y in range(chart.size.height)]
+            return {str(s.style.color.name) for strip in strips for s in strip if s.style and s.style.color}
+
+        assert palette.shade(palette.TRAIN, dark=True) in colours()
+        app.theme = "textual-light"
+        await pilot.pause()
+        assert palette.shade(palette.TRAIN, dark=False) in colours()
+        assert palette.shade(palette.TRAIN, dark=True) not in colours()
+        await pilot.resize_terminal(100, 30)
+        await pilot.pause()
+        assert {chart.render_line(y).cell_length for y in range(chart.size.height)} == {98}
+
+
+async def test_symbols_can_change_while_the_app_runs() -> None:
+    chart = LineChart()
+    app = Stage(chart, then=lambda: draw(chart, curves()))
+    async with app.run_test(size=(60, 18)) as pilot:
+        await pilot.pause()
+        app.symbols = Symbols.ASCII
+        chart.refresh()
+        await pilot.pause()
+        assert all(line.isascii() for line in plain(chart))
+
+
+async def test_an_app_without_symbols_gets_braille() -> None:
+    app = Tabs()
+    async with app.run_test(size=(60, 20)) as pilot:
+        chart = app.query_one("#shown", LineChart)
+        draw(chart, curves())
+        await pilot.pause()
+        assert any(0x2800 < ord(char) < 0x2900 for line in plain(chart) for char in line)
+
+
+async def test_a_sparkline_row_is_one_piece() -> None:
+    spark = MetricSparkline()
+    async with Stage(spark, then=lambda: spark.show(falling(), name="meta-loss")).run_test(size=(80, 5)) as pilot:
+        await pilot.pause()
+        head, row = (spark.render_line(y) for y in (0, 1))
+        assert "meta-loss 0." in head.text
+        assert "falling" in head.text
+        assert len([segment for segment in row if segment.text.strip()]) == 1
+        spark.styles.height = 1
+        await pilot.pause()
+        assert "meta-loss" in spark.render_line(0).text
+        assert "▁" in spark.render_line(0).text
+
+
+async def test_a_sparkline_survives_any_last_value() -> None:
+    spark, history = MetricSparkline(), History()
+    async with Stage(spark, then=lambda: None).run_test(size=(80, 5)) as pilot:
+        for step, value in enumerate((math.nan, math.inf, 1e300, -1e300, 0.0, 1e-320), 1):
+            history.add(step, step, value)
+            spark.show(history, name="meta-loss", percent=step % 2 == 0)
+            await pilot.pause()
+            assert "meta-loss" in spark.render_line(0).text
+
+
+def test_the_charts_import_neither_plotext_nor_torch_before_they_draw() -> None:
+    code = (
+        "import sys, metatui.tui.widgets.charts, metatui.tui.widgets.adaptation as a; "
+        "print({'torch', 'plotext'} & set(sys.modules))"
+    )
+    root = PurePath(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "set()"
