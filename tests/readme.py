@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config import presets
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from tests.benchmarks import finn_table, memory, product, report
 
 README = Path(__file__).parent.parent / "README.md"
@@ -30,7 +30,7 @@ BENCHMARKS = {
 def settings_table() -> str:
     """Every knob: default, what is allowed, whether it is live, what it means."""
     rows = ["| setting | default | allowed | live | meaning |", "|---|---|---|---|---|"]
-    for knob in KNOBS.values():
+    for knob in FIELDS.values():
         live = "live" if knob.live else ""
         rows.append(f"| `{knob.path}` | {text_of(knob.default)} | {knob.allowed} | {live} | {knob.help} |")
     return "\n".join(rows)

@@ -6,7 +6,7 @@ import re
 
 from metatui.cli.main import COMMANDS
 from metatui.config import presets
-from metatui.config.fields import KNOBS
+from metatui.config.fields import FIELDS
 from tests.readme import README, with_tables
 
 TEXT = README.read_text(encoding="utf-8")
@@ -34,4 +34,4 @@ def test_the_presets_and_settings_it_names_exist() -> None:
     for name in re.findall(r"metatui run ([a-z0-9]+-[a-z0-9-]+)", TEXT):
         assert name in known
     for path in re.findall(r"--set ([a-z_]+\.[a-z_]+)=", TEXT):
-        assert path == "group.key" or path in KNOBS
+        assert path == "group.key" or path in FIELDS

@@ -10,7 +10,7 @@ from pathlib import Path
 from metatui.cli.options import changed
 from metatui.cli.terminal_guard import supervised
 from metatui.tui.terminal.crash_info import LastWords
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 
 def open_app(
@@ -44,7 +44,7 @@ def prepare_process() -> None:
     """
     chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
     if chosen not in COLOR_SYSTEMS:
-        raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {shown(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
+        raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {quote(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
     # If exported, COLUMNS and LINES would override the size of the terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)

@@ -15,7 +15,7 @@ import metatui
 from metatui.cli.lazy import LazyGroup
 from metatui.cli.options import runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 """Exit codes; 0 is done."""
@@ -128,7 +128,7 @@ def _flush(stream: TextIO | None) -> None:
 
 def _say(sentence: str, code: int) -> int:
     with contextlib.suppress(OSError, ValueError):
-        click.echo(f"metatui: {plain(sentence, limit=2000)}", err=True)
+        click.echo(f"metatui: {sanitize(sentence, limit=2000)}", err=True)
     return code
 
 

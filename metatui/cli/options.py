@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
-    from metatui.config.fields import KNOBS
+    from metatui.config.fields import FIELDS
 
-    return [CompletionItem(f"{p}=", help=k.help) for p, k in KNOBS.items() if p.startswith(incomplete)]
+    return [CompletionItem(f"{p}=", help=k.help) for p, k in FIELDS.items() if p.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -58,11 +58,11 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
     """The settings that `--set` and `--device` name. Raises SettingsError."""
-    from metatui.config.fields import KNOBS, assignment
+    from metatui.config.fields import FIELDS, assignment
 
     given = dict(map(assignment, assignments))
     if device is not None:
-        given["compute.device"] = KNOBS["compute.device"].read(device)
+        given["compute.device"] = FIELDS["compute.device"].read(device)
     return given
 
 

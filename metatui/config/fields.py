@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from metatui.config.constraints import impossible
 from metatui.config.settings import Group, Scalar, Settings, When
-from metatui.utils.errors import BadInput, Problem, SettingsError, shown
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.paths import expanded
 
 KnobKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
@@ -34,7 +34,7 @@ def text_of(value: Scalar) -> str:
 
 
 @dataclass(frozen=True)
-class Knob:
+class SettingField:
     """How one setting is shown and read. `kind` is what its text means."""
 
     path: str
@@ -75,9 +75,9 @@ class Knob:
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
-        return Problem(self.path, f"{self.path} is {shown(value)}, but must be {self.allowed}")
+        return Problem(self.path, f"{self.path} is {quote(value)}, but must be {self.allowed}")
 
-    def matters(self, settings: Settings) -> bool:
+    def is_relevant(self, settings: Settings) -> bool:
         """Whether this setting has any effect in `settings`."""
         return all(settings.value(path) in choices for path, choices in self.when.items())
 
@@ -95,7 +95,7 @@ def _number(value: float) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
 
 
-def _knob(group: str, name: str, info: FieldInfo) -> Knob:
+def _knob(group: str, name: str, info: FieldInfo) -> SettingField:
     extra = info.json_schema_extra
     assert isinstance(extra, dict)
     annotation = info.annotation
@@ -119,14 +119,14 @@ def _knob(group: str, name: str, info: FieldInfo) -> Knob:
         kind, allowed = "path" if extra["path"] else "text", str(extra["allowed"])
     else:
         kind, allowed = "ints", "one to eight whole numbers from 1 to 4,096, comma-separated"
-    return Knob(
+    return SettingField(
         path=f"{group}.{name}", kind=kind, default=info.default, label=str(extra["label"]),
         help=info.description or "", unit=str(extra["unit"]), choices=choices, allowed=allowed,
         when=cast(When, extra["when"]), live=bool(extra["live"]), main=bool(extra["main"]),
     )  # fmt: skip
 
 
-def _knobs() -> dict[str, Knob]:
+def _knobs() -> dict[str, SettingField]:
     found = {}
     for group, info in Settings.model_fields.items():
         assert isinstance(info.annotation, type)
@@ -136,7 +136,7 @@ def _knobs() -> dict[str, Knob]:
     return found
 
 
-KNOBS: Mapping[str, Knob] = _knobs()
+FIELDS: Mapping[str, SettingField] = _knobs()
 """Every setting by its path, in the order of the groups above."""
 
 GROUP_TITLES: Mapping[str, str] = {
@@ -173,10 +173,10 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     return parse(groups)
 
 
-def knob_of(path: str) -> Knob:
+def knob_of(path: str) -> SettingField:
     """The knob called `path`. Raises SettingsError, with the nearest name there is."""
-    if path in KNOBS:
-        return KNOBS[path]
+    if path in FIELDS:
+        return FIELDS[path]
     raise SettingsError([_unknown(path)])
 
 
@@ -185,18 +185,18 @@ def assignment(text: str) -> tuple[str, Scalar]:
     path, equals, word = text.partition("=")
     if not equals:
         raise SettingsError(
-            [Problem(path, f"--set is {shown(text)}, but must be group.key=value, such as training.seed=1")]
+            [Problem(path, f"--set is {quote(text)}, but must be group.key=value, such as training.seed=1")]
         )
     knob = knob_of(path.strip())
     return knob.path, knob.read(word)
 
 
 def _unknown(path: str) -> Problem:
-    near = difflib.get_close_matches(path, KNOBS, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(path, FIELDS, n=1, cutoff=0.6)
     if not near:
-        near = [name for name in KNOBS if name.split(".")[1] == path.split(".")[-1]][:1]
+        near = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
     hint = f"did you mean {near[0]}?" if near else "groups are " + ", ".join(Settings.model_fields)
-    return Problem(path, f"{shown(path)} is not a setting: {hint}")
+    return Problem(path, f"{quote(path)} is not a setting: {hint}")
 
 
 def _problems(error: ValidationError) -> list[Problem]:
@@ -205,9 +205,9 @@ def _problems(error: ValidationError) -> list[Problem]:
         path = ".".join(str(part) for part in item["loc"][:2])
         if item["type"] == "extra_forbidden":
             problems[path] = _unknown(path)
-        elif path in KNOBS:
-            value = item["input"] if len(item["loc"]) <= 2 else f"an item {shown(item['input'])}"
-            problems[path] = KNOBS[path].problem(value)
+        elif path in FIELDS:
+            value = item["input"] if len(item["loc"]) <= 2 else f"an item {quote(item['input'])}"
+            problems[path] = FIELDS[path].problem(value)
         else:
-            problems[path] = Problem(path, f"{path} is {shown(item['input'])}, but must be a table of settings")
+            problems[path] = Problem(path, f"{path} is {quote(item['input'])}, but must be a table of settings")
     return list(problems.values())

@@ -19,9 +19,9 @@ from metatui.config.schedule import Planned, checked, read_changes
 from metatui.config.settings import Settings
 from metatui.config.toml import names_file, parse_tables, read_tables, settings_toml, toml_files
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import reason, write_atomically
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 """Names that presets can be saved under. Files from elsewhere may have any printable name."""
@@ -76,9 +76,9 @@ def _user() -> tuple[list[Preset], list[str]]:
     found: dict[str, Preset] = {}
     said = []
     for path in toml_files(paths.user_presets_dir()):
-        name = shown(str(path), 200)
+        name = quote(str(path), 200)
         try:
-            if plain(path.stem, limit=64) != path.stem:
+            if sanitize(path.stem, limit=64) != path.stem:
                 raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters: rename the file")
             if path.stem in found:
                 raise BadInput(f"{name} is not read: {found[path.stem].path.name} beside it has the same name")
@@ -109,14 +109,14 @@ def load(name_or_path: str | Path) -> Preset:
         path = paths.expanded(text)
         with suppress(OSError, ValueError):
             if path.is_dir():
-                raise BadInput(f"{shown(text, 200)} is a folder, but must be a preset's name or a TOML file")
+                raise BadInput(f"{quote(text, 200)} is a folder, but must be a preset's name or a TOML file")
         return read(path)
     for folder in (paths.user_presets_dir(), bundled_dir()):
         if found := _named(text, folder):
             return read(found)
     near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else "metatui presets lists them"
-    raise BadInput(f"{shown(text)} is neither a preset nor a TOML file: {hint}")
+    raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")
 
 
 def read(path: Path) -> Preset:
@@ -126,7 +126,7 @@ def read(path: Path) -> Preset:
     changes = tables.pop("changes", [])
     settings = parse_tables(tables, path)
     return Preset(
-        name=plain(path.stem, limit=64),
+        name=sanitize(path.stem, limit=64),
         title=about.get("title", ""),
         source=about.get("source", ""),
         protocol=about.get("protocol", ""),
@@ -165,11 +165,11 @@ def save(
     check_name(name)
     path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
     if _named(name, bundled_dir()):
-        raise BadInput(f"{shown(name)} is a bundled preset: choose another name")
+        raise BadInput(f"{quote(name)} is a bundled preset: choose another name")
     if path.exists() and not overwrite:
-        raise BadInput(f"{shown(name)} is already a preset of yours: choose another name, or ask to overwrite it")
+        raise BadInput(f"{quote(name)} is already a preset of yours: choose another name, or ask to overwrite it")
     given = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
-    about = {key: plain(text, limit=2000) for key, text in given.items() if text}
+    about = {key: sanitize(text, limit=2000) for key, text in given.items() if text}
     write_atomically(path, settings_toml(settings, about, checked(changes, settings), whole=False).encode())
     return read(path)
 
@@ -179,20 +179,20 @@ def delete(name: str) -> None:
     path = _named(name, paths.user_presets_dir())
     if path is None:
         if _named(name, bundled_dir()):
-            raise BadInput(f"{shown(name)} is a bundled preset and cannot be deleted")
-        raise BadInput(f"{shown(name)} is not a preset of yours")
+            raise BadInput(f"{quote(name)} is a bundled preset and cannot be deleted")
+        raise BadInput(f"{quote(name)} is not a preset of yours")
     try:
         path.unlink()
     except FileNotFoundError:
-        raise BadInput(f"{shown(name)} is not a preset of yours") from None
+        raise BadInput(f"{quote(name)} is not a preset of yours") from None
     except OSError as error:
-        raise MetatuiError(f"{shown(str(path), 200)} cannot be deleted: {reason(error)}") from None
+        raise MetatuiError(f"{quote(str(path), 200)} cannot be deleted: {reason(error)}") from None
 
 
 def check_name(name: str) -> None:
     """Raises BadInput where `name` cannot be a preset's name."""
     if not NAME.fullmatch(name):
-        raise BadInput(f"preset name is {shown(name)}, but must be 1 to 64 letters, digits, '-' or '_'")
+        raise BadInput(f"preset name is {quote(name)}, but must be 1 to 64 letters, digits, '-' or '_'")
 
 
 def _named(name: str, folder: Path) -> Path | None:
@@ -203,18 +203,18 @@ def _changes(items: Any, settings: Settings, path: Path) -> tuple[Planned, ...]:
     try:
         return read_changes(items, settings)
     except BadInput as error:
-        raise BadInput(f"{shown(str(path), 200)}: {error}") from None
+        raise BadInput(f"{quote(str(path), 200)}: {error}") from None
 
 
 def _about(table: Any, path: Path) -> Mapping[str, str]:
-    origin = shown(str(path), 200)
+    origin = quote(str(path), 200)
     if not isinstance(table, dict):
-        raise BadInput(f"{origin}: preset is {shown(table)}, but must be a table of texts")
+        raise BadInput(f"{origin}: preset is {quote(table)}, but must be a table of texts")
     for key, value in table.items():
         if key not in ABOUT:
             near = difflib.get_close_matches(key, ABOUT, n=1)
             hint = f"did you mean preset.{near[0]}?" if near else "there are " + ", ".join(ABOUT)
-            raise BadInput(f"{origin}: {shown(f'preset.{key}')} is not known: {hint}")
+            raise BadInput(f"{origin}: {quote(f'preset.{key}')} is not known: {hint}")
         if not isinstance(value, str):
-            raise BadInput(f"{origin}: preset.{key} is {shown(value)}, but must be text")
-    return {key: plain(value, limit=2000) for key, value in table.items()}
+            raise BadInput(f"{origin}: preset.{key} is {quote(value)}, but must be text")
+    return {key: sanitize(value, limit=2000) for key, value in table.items()}

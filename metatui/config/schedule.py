@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.config.fields import KNOBS, change, knob_of, text_of
+from metatui.config.fields import FIELDS, change, knob_of, text_of
 from metatui.config.settings import Scalar, Settings
-from metatui.utils.errors import BadInput, SettingsError, shown
+from metatui.utils.errors import BadInput, SettingsError, quote
 
 MOST = 1000
 """Changes that a plan may have."""
@@ -52,7 +52,7 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
         BadInput: with the number of the change, the field, its value and what is allowed.
     """
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-        raise BadInput(f"changes is {shown(items)}, but must be a list of tables, each under [[changes]]")
+        raise BadInput(f"changes is {quote(items)}, but must be a list of tables, each under [[changes]]")
     if len(items) > MOST:
         raise BadInput(f"changes are {len(items):,}, but must be at most {MOST:,}")
     changes = tuple(_read(item, f"change {number}") for number, item in enumerate(items, 1))
@@ -106,24 +106,24 @@ def _read(item: Mapping[str, Any], here: str) -> Planned:
     keys = ("iteration", "validate") if "validate" in item else ("iteration", "setting", "value")
     for key in item:
         if key not in keys:
-            raise BadInput(f"{here}: {shown(key)} is not known: there are iteration, setting and value, or validate")
+            raise BadInput(f"{here}: {quote(key)} is not known: there are iteration, setting and value, or validate")
     for key in keys:
         if key not in item:
             raise BadInput(f"{here}: {key} is missing")
     iteration = item["iteration"]
     if type(iteration) is not int or not 0 <= iteration < LAST:
         raise BadInput(
-            f"{here}: iteration is {shown(iteration)}, but must be a whole number from 0 to {LAST - 1:,}, the "
+            f"{here}: iteration is {quote(iteration)}, but must be a whole number from 0 to {LAST - 1:,}, the "
             "meta-steps done before it"
         )
     if "validate" in item:
         if item["validate"] is not True:
-            raise BadInput(f"{here}: validate is {shown(item['validate'])}, but must be true")
+            raise BadInput(f"{here}: validate is {quote(item['validate'])}, but must be true")
         return PlannedValidation(iteration)
     path = item["setting"]
-    live = ", ".join(name for name, knob in KNOBS.items() if knob.live)
+    live = ", ".join(name for name, knob in FIELDS.items() if knob.live)
     if not isinstance(path, str):
-        raise BadInput(f"{here}: setting is {shown(path)}, but must be one of {live}")
+        raise BadInput(f"{here}: setting is {quote(path)}, but must be one of {live}")
     try:
         knob = knob_of(path)
     except SettingsError as error:

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from metatui.config.fields import KNOBS, parse
+from metatui.config.fields import FIELDS, parse
 from metatui.config.format_version import FORMAT, check_format
 from metatui.config.schedule import Planned, as_tables
 from metatui.config.settings import Settings
-from metatui.utils.errors import BadInput, SettingsError, shown
+from metatui.utils.errors import BadInput, SettingsError, quote
 from metatui.utils.files import read_bounded
 
 LARGEST = 256 * 1024
@@ -56,11 +56,11 @@ def read_tables(path: Path) -> dict[str, Any]:
     try:
         tables = parse_text(data)
     except RecursionError:
-        raise BadInput(f"{shown(str(path), 200)} is nested too deeply for a settings file") from None
+        raise BadInput(f"{quote(str(path), 200)} is nested too deeply for a settings file") from None
     except ValueError as error:
         cause = "not UTF-8 text" if isinstance(error, UnicodeDecodeError) else str(error)
-        raise BadInput(f"{shown(str(path), 200)} is not TOML: {shown(cause, 200)[1:-1]}") from None
-    check_format(tables.pop("format", FORMAT), shown(str(path), 200))
+        raise BadInput(f"{quote(str(path), 200)} is not TOML: {quote(cause, 200)[1:-1]}") from None
+    check_format(tables.pop("format", FORMAT), quote(str(path), 200))
     return tables
 
 
@@ -69,9 +69,9 @@ def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
     try:
         return parse(groups)
     except SettingsError as error:
-        raise SettingsError(error.problems, origin=shown(str(path), 200)) from None
+        raise SettingsError(error.problems, origin=quote(str(path), 200)) from None
     except (RecursionError, ValueError):
-        raise BadInput(f"{shown(str(path), 200)} holds a value too large or too deep to be a setting") from None
+        raise BadInput(f"{quote(str(path), 200)} holds a value too large or too deep to be a setting") from None
 
 
 def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequence[Planned] = (), *, whole: bool) -> str:
@@ -92,9 +92,9 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
         document["preset"] = tomlkit.item(dict(about))
     for group in Settings.model_fields:
         table = tomlkit.table()
-        for knob in (knob for knob in KNOBS.values() if knob.group == group):
+        for knob in (knob for knob in FIELDS.values() if knob.group == group):
             value = settings.value(knob.path)
-            if not (whole or value != knob.default or (knob.main and knob.matters(settings))):
+            if not (whole or value != knob.default or (knob.main and knob.is_relevant(settings))):
                 continue
             item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
             if not whole:

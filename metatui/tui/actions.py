@@ -34,7 +34,7 @@ class Phase(Enum):
 
 
 @dataclass(frozen=True)
-class Situation:
+class AppContext:
     """All that decides which actions make sense."""
 
     phase: Phase = Phase.IDLE
@@ -55,7 +55,7 @@ class Situation:
     """Runs that can be looked at closely: marked, under the cursor, or shown."""
 
 
-Refusal = Callable[[Situation], str]
+Refusal = Callable[[AppContext], str]
 """Why an action cannot be done now, as a sentence; empty where it can."""
 
 
@@ -80,7 +80,7 @@ class Action:
         return self.keys.split(",")[0]
 
 
-def _running(now: Situation) -> str:
+def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
             return "No run is followed: F5 starts what the form says, j follows a live run."
@@ -90,39 +90,39 @@ def _running(now: Situation) -> str:
             return ""
 
 
-def _undoable(now: Situation) -> str:
+def _undoable(now: AppContext) -> str:
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed while this run trained.")
 
 
-def _idle(now: Situation) -> str:
+def _idle(now: AppContext) -> str:
     return "A run is going on: stop it (F7) or leave it to the background (d) first." if now.phase.active else ""
 
 
-def _row(now: Situation) -> str:
+def _row(now: AppContext) -> str:
     return "" if now.row else "There is nothing in the list."
 
 
-def _idle_row(now: Situation) -> str:
+def _idle_row(now: AppContext) -> str:
     return _row(now) or _idle(now)
 
 
-def _live_row(now: Situation) -> str:
+def _live_row(now: AppContext) -> str:
     return _row(now) or ("" if now.live_row else "This run is not live.")
 
 
-def _marked(now: Situation) -> str:
+def _marked(now: AppContext) -> str:
     return "" if now.marked > 1 else "Mark two runs or more first: space marks the one under the cursor."
 
 
-def _studied(now: Situation) -> str:
+def _studied(now: AppContext) -> str:
     return "" if now.studied else "There is no run here: open one, or choose one in the runs tab (2)."
 
 
-def _own(now: Situation) -> str:
+def _own(now: AppContext) -> str:
     return _row(now) or ("" if now.own_preset else "This preset comes with metatui and cannot be deleted.")
 
 
-def _two_metrics(now: Situation) -> str:
+def _two_metrics(now: AppContext) -> str:
     return "" if now.classification else "Regression has one metric, the loss."
 
 

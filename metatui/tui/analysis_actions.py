@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from textual import on, work
 
-from metatui.tui.actions import Situation
+from metatui.tui.actions import AppContext
 from metatui.tui.detach import Background
 from metatui.tui.screens.main.messages import ReportWanted, RunsCompared
 from metatui.utils.errors import MetatuiError
@@ -22,7 +22,7 @@ class Studies(Background):
     """Opens the screens, which are imported when they are."""
 
     @property
-    def situation(self) -> Situation:
+    def situation(self) -> AppContext:
         now = super().situation
         marked = len(self.runs_tab.marked) if now.tab == "runs" else 0
         return replace(now, marked=marked, studied=marked or len(self._studied))

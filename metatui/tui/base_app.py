@@ -18,7 +18,7 @@ from textual.widget import Widget
 from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Situation, Tab
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, AppContext, Tab
 from metatui.tui.preferences import save_theme
 from metatui.tui.screens.main.curves import View
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar
@@ -118,7 +118,7 @@ class Window(App[None], inherit_bindings=False):
         return self.screen_stack[0].query_one(TopBar).tab
 
     @property
-    def situation(self) -> Situation:
+    def situation(self) -> AppContext:
         """What decides which actions make sense now."""
         raise NotImplementedError
 

@@ -21,7 +21,7 @@ from metatui.tui.terminal.crash_info import LastWords, goes_on
 from metatui.tui.terminal.redirect import own_terminal
 from metatui.tui.terminal.symbols import Symbols
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.logs import open_log
 
 # What the first frame needs none of is imported where it is used.
@@ -127,7 +127,7 @@ def chosen_theme(asked: str | None) -> tuple[str, str]:
     known = themes.names()
     if asked is not None:
         if asked not in known:
-            raise BadInput(f"theme is {shown(asked)}, but must be one of {', '.join(known)}")
+            raise BadInput(f"theme is {quote(asked)}, but must be one of {', '.join(known)}")
         return asked, ""
     try:
         remembered = load_theme()

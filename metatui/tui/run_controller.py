@@ -11,12 +11,12 @@ from textual import on, work
 from textual.events import Event as TerminalEvent
 from textual.events import InputEvent
 
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
 from metatui.tui import palette
-from metatui.tui.actions import Phase, Situation
+from metatui.tui.actions import AppContext, Phase
 from metatui.tui.base_app import Window
 from metatui.tui.controllers.event_thread import SessionLike
 from metatui.tui.controllers.run_client import Conductor
@@ -28,7 +28,7 @@ from metatui.tui.screens.main.header_footer import TopBar
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.terminal import gc_policy
 from metatui.tui.terminal.gc_policy import Garbage
-from metatui.tui.terminal.redirect import Outlet
+from metatui.tui.terminal.redirect import DiffWriter
 from metatui.tui.terminal.refresh_timer import Ticker
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import RunViews
@@ -77,7 +77,7 @@ class Bench(Window):
         self._colours: dict[str, int] = {}
         """Which colour each marked run has, as long as it is marked."""
         self._load, self._sampler = Load(), Sampler()
-        self.outlet: Outlet | None = None
+        self.outlet: DiffWriter | None = None
         """What the app is drawn on; None in tests."""
         self._ticker = Ticker(self, self.tick, lambda: self.outlet.held_up if self.outlet else 0.0)
         self._garbage = Garbage()
@@ -90,11 +90,11 @@ class Bench(Window):
         self._warning = f"{self._warning} {sentence}".strip()
 
     @property
-    def situation(self) -> Situation:
+    def situation(self) -> AppContext:
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None
-        return Situation(
+        return AppContext(
             phase=self.conductor.phase,
             tab=tab,
             row=run is not None or preset is not None,
@@ -189,7 +189,7 @@ class Bench(Window):
 
     def action_undo(self) -> None:
         if change := self.conductor.undo():
-            label = KNOBS[change.path].label
+            label = FIELDS[change.path].label
             self.notify(
                 f"{label} changes back from {text_of(change.new)} to {text_of(change.old)} after this meta-step."
             )

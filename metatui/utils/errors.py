@@ -48,7 +48,7 @@ def class_and_message(error: BaseException, limit: int | None = None) -> str:
     return name if line == name else f"{name}: {line[:limit]}"
 
 
-def shown(value: object, limit: int = 60) -> str:
+def quote(value: object, limit: int = 60) -> str:
     """`value` as it may stand in a sentence: on one line, printable, and not longer than `limit`."""
     text = value if isinstance(value, str) else repr(value)
     if not text.isprintable():

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 def reason(error: OSError) -> str:
@@ -32,7 +32,7 @@ class WriteRefused(MetatuiError):
     """The operating system did not let a file be written."""
 
     def __init__(self, path: Path, error: OSError) -> None:
-        super().__init__(f"{shown(str(path), 200)} cannot be written: {reason(error)}")
+        super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
         """Whether it may be possible later."""
 
@@ -67,7 +67,7 @@ def open_regular(path: Path) -> BinaryIO:
 
 def read_bounded(path: Path, limit: int) -> bytes:
     """The whole of a regular file. Raises BadInput where there is none, or where it is over `limit` bytes."""
-    name = shown(str(path), 200)
+    name = quote(str(path), 200)
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size

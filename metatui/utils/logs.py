@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
 from metatui.utils import paths
-from metatui.utils.errors import shown
+from metatui.utils.errors import quote
 from metatui.utils.files import reason
 
 LARGEST = 4 * 1024 * 1024
@@ -31,7 +31,7 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
                 path.replace(path.with_suffix(".old.log"))
         log = path.open("ab", buffering=0)
     except OSError as error:
-        problem = f"There is no log: {shown(str(path), 200)} cannot be written ({reason(error)})"
+        problem = f"There is no log: {quote(str(path), 200)} cannot be written ({reason(error)})"
         log = open(os.devnull, "ab", buffering=0)  # noqa: SIM115 - closed below
     with log:
         yield log, problem

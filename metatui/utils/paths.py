@@ -7,8 +7,8 @@ from pathlib import Path
 
 from platformdirs import user_cache_path, user_config_path, user_data_path, user_log_path
 
-from metatui.utils.errors import BadInput, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.text import sanitize
 
 APP = "metatui"
 
@@ -18,7 +18,7 @@ def expanded(path: str | Path) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError:
-        raise BadInput(f"{shown(str(path), 200)} is in a home folder that is not known on this machine") from None
+        raise BadInput(f"{quote(str(path), 200)} is in a home folder that is not known on this machine") from None
 
 
 def runs_dir(given: str | Path | None = None) -> Path:
@@ -70,9 +70,9 @@ def downloads_dir() -> Path:
 def short(path: Path) -> str:
     """`path` as a person would write it, with ~ for the home directory, safe to show."""
     try:
-        return plain(str(Path("~") / path.relative_to(Path.home())), limit=1000)
+        return sanitize(str(Path("~") / path.relative_to(Path.home())), limit=1000)
     except (ValueError, RuntimeError):
-        return plain(str(path), limit=1000)
+        return sanitize(str(path), limit=1000)
 
 
 def log_file() -> Path:

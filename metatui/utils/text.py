@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def plain(text: str, *, limit: int = 200) -> str:
+def sanitize(text: str, *, limit: int = 200) -> str:
     """`text` on one line, without control characters or lone surrogates, and not longer than `limit`."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " if c in "\n\t" else "�" for c in text)

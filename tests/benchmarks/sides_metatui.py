@@ -6,7 +6,7 @@ import subprocess
 
 import torch
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.fixed_tasks import set_up_given
@@ -16,7 +16,7 @@ from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
-OTHERS = tuple(name for name in KNOBS["compute.engine"].choices if name not in ("auto", "higher"))
+OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in ("auto", "higher"))
 """Engines that can be timed beside what `auto` takes; `higher` has a side of its own."""
 
 

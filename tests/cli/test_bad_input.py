@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from metatui.cli import main
 from metatui.config import presets
-from metatui.config.fields import KNOBS, Knob, change
+from metatui.config.fields import FIELDS, SettingField, change
 from metatui.config.settings import Settings
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
@@ -31,7 +31,7 @@ words = text.filter(lambda word: not word.startswith("-"))
 no_preset = words.filter(lambda word: word not in presets.names())
 
 
-def refused(knob: Knob, word: str) -> bool:
+def refused(knob: SettingField, word: str) -> bool:
     try:
         change(Settings(), {knob.path: knob.read(word)})
     except SettingsError:
@@ -41,12 +41,12 @@ def refused(knob: Knob, word: str) -> bool:
 
 @st.composite
 def bad_assignments(draw: st.DrawFn) -> str:
-    knob = KNOBS[draw(st.sampled_from(sorted(KNOBS)))]
+    knob = FIELDS[draw(st.sampled_from(sorted(FIELDS)))]
     values = text | st.integers().map(str) | st.floats().map(str)
     return f"{knob.path}={draw(values.filter(lambda word: refused(knob, word)))}"
 
 
-unknown_assignments = text.filter(lambda word: word.partition("=")[0].strip() not in KNOBS)
+unknown_assignments = text.filter(lambda word: word.partition("=")[0].strip() not in FIELDS)
 
 plain_values = (
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(exclude_categories=["Cs"]))
@@ -62,7 +62,7 @@ toml_values = st.recursive(
 def bad_tables(draw: st.DrawFn) -> bytes:
     """A TOML file in which one setting is unknown or has a value of another kind."""
     group = draw(st.sampled_from([*Settings.model_fields, "preset", "other"]))
-    names = [path.split(".")[1] for path in KNOBS if path.startswith(f"{group}.")]
+    names = [path.split(".")[1] for path in FIELDS if path.startswith(f"{group}.")]
     if draw(st.booleans()) and names:
         name = draw(st.sampled_from(names))
         words = st.binary().map(lambda data: f"not {data!r}")
@@ -96,7 +96,7 @@ calls = st.one_of(
     bad_assignments().map(lambda given: ["run", "quick", "--set", given]),
     bad_assignments().map(lambda given: ["--set", given]),
     unknown_assignments.map(lambda given: ["run", "quick", "--set", given]),
-    text.filter(lambda word: refused(KNOBS["compute.device"], word)).map(
+    text.filter(lambda word: refused(FIELDS["compute.device"], word)).map(
         lambda word: ["run", "quick", "--device", word]
     ),
     text.map(lambda word: ["evaluate", "x", "--tasks", f"{word}x"]),

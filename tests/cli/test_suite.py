@@ -17,7 +17,7 @@ import pytest
 from metatui.cli import main
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Conductor, Ledger, RunEnded, RunProgress, RunStarted, read
+from metatui.runs.suites import Conductor, RunEnded, RunProgress, RunStarted, SuiteManifest, read
 from metatui.utils import paths
 
 TINY = """
@@ -134,7 +134,7 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
     assert list(run.checkpoints_path.glob("*.safetensors"))
 
     planned = read(Path(endless))
-    with Ledger(planned, store) as ledger:
+    with SuiteManifest(planned, store) as ledger:
         conductor = Conductor(ledger, ledger.folders(), runs_dir=store.root)
         with closing(iter(conductor)) as events:
             for event in events:
@@ -150,7 +150,7 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
 
 def test_left_at_once_nothing_trains_on(file: Callable[[str], str], store: RunStore) -> None:
     planned = read(Path(file(ENDLESS)))
-    with Ledger(planned, store) as ledger:
+    with SuiteManifest(planned, store) as ledger:
         events = iter(Conductor(ledger, ledger.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
         seen: set[str] = set()
         while len(seen) < 2:  # both at once: the second is not waiting for the first, which never ends

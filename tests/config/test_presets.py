@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from metatui.cli.main import main
 from metatui.config import presets
 from metatui.config.constraints import impossible
-from metatui.config.fields import KNOBS, Knob, change
+from metatui.config.fields import FIELDS, SettingField, change
 from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
 from metatui.config.toml import LARGEST, parse_tables, settings_toml
@@ -28,7 +28,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def values(knob: Knob) -> st.SearchStrategy[Any]:
+def values(knob: SettingField) -> st.SearchStrategy[Any]:
     group, name = knob.path.split(".")
     annotation: Any = Settings.model_fields[group].annotation
     limits: dict[str, Any] = {}
@@ -56,9 +56,9 @@ def values(knob: Knob) -> st.SearchStrategy[Any]:
 
 @st.composite
 def any_settings(draw: st.DrawFn) -> Settings:
-    paths_changed = draw(st.lists(st.sampled_from(sorted(KNOBS)), unique=True, max_size=12))
+    paths_changed = draw(st.lists(st.sampled_from(sorted(FIELDS)), unique=True, max_size=12))
     try:
-        settings = change(Settings(), {path: draw(values(KNOBS[path])) for path in paths_changed})
+        settings = change(Settings(), {path: draw(values(FIELDS[path])) for path in paths_changed})
     except SettingsError:
         assume(False)
         raise
@@ -77,10 +77,10 @@ def test_any_settings_read_back_equal(settings: Settings, whole: bool, title: st
 def test_a_run_names_every_setting_and_a_preset_only_what_matters() -> None:
     whole = tomllib.loads(settings_toml(Settings(), {}, whole=True))
     assert whole.pop("format") == 1
-    assert {f"{group}.{name}" for group, table in whole.items() for name in table} == set(KNOBS)
+    assert {f"{group}.{name}" for group, table in whole.items() for name in table} == set(FIELDS)
     text = settings_toml(Settings(), {}, whole=False)
     assert "ways" not in text  # a sinusoid has none
-    assert f"inner_lr = 0.01 # {KNOBS['algorithm.inner_lr'].help}" in text
+    assert f"inner_lr = 0.01 # {FIELDS['algorithm.inner_lr'].help}" in text
 
 
 @pytest.mark.parametrize("path", sorted(presets.bundled_dir().glob("*.toml")), ids=lambda path: path.stem)

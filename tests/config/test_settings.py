@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatui.config.constraints import OMNIGLOT_CHARACTERS
-from metatui.config.fields import KNOBS, assignment, change, knob_of, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, knob_of, parse, text_of
 from metatui.config.settings import Settings
-from metatui.utils.errors import Problem, SettingsError, shown
+from metatui.utils.errors import Problem, SettingsError, quote
 
 T = TypeVar("T")
 
@@ -37,19 +37,19 @@ def problems_of(groups: dict[str, Any]) -> dict[str, str]:
     return {problem.field: problem.sentence for problem in caught.value.problems}
 
 
-@pytest.mark.parametrize("path", KNOBS)
+@pytest.mark.parametrize("path", FIELDS)
 def test_every_knob_explains_itself(path: str) -> None:
-    knob = KNOBS[path]
+    knob = FIELDS[path]
     assert knob.label
     assert knob.help.endswith(".")
     assert knob.allowed
     assert knob.read(str(Settings().value(path)).strip("()")) == knob.default == Settings().value(path)
     for condition, choices in knob.when.items():
-        assert choices <= set(KNOBS[condition].choices)
+        assert choices <= set(FIELDS[condition].choices)
 
 
 def test_what_can_change_during_a_run() -> None:
-    assert {path for path, knob in KNOBS.items() if knob.live} == {
+    assert {path for path, knob in FIELDS.items() if knob.live} == {
         "algorithm.inner_lr",
         "algorithm.outer_lr",
         "algorithm.inner_steps",
@@ -62,14 +62,14 @@ def test_what_can_change_during_a_run() -> None:
 def test_only_what_matters_matters() -> None:
     sinusoid = Settings()
     omniglot = parse({"task": {"source": "omniglot", "shots": 1}})
-    assert KNOBS["model.hidden"].matters(sinusoid)
-    assert not KNOBS["model.hidden"].matters(omniglot)
-    assert KNOBS["evaluation.batch_norm"].matters(omniglot)
-    assert not KNOBS["task.ways"].matters(sinusoid)
-    assert not KNOBS["algorithm.outer_lr"].matters(parse({"algorithm": {"name": "scratch"}}))
+    assert FIELDS["model.hidden"].is_relevant(sinusoid)
+    assert not FIELDS["model.hidden"].is_relevant(omniglot)
+    assert FIELDS["evaluation.batch_norm"].is_relevant(omniglot)
+    assert not FIELDS["task.ways"].is_relevant(sinusoid)
+    assert not FIELDS["algorithm.outer_lr"].is_relevant(parse({"algorithm": {"name": "scratch"}}))
 
 
-@given(st.sampled_from(sorted(KNOBS)), JUNK)
+@given(st.sampled_from(sorted(FIELDS)), JUNK)
 def test_any_value_of_any_knob_is_taken_or_named_in_one_sentence(path: str, value: object) -> None:
     group, name = path.split(".")
     settings, problems = tried(lambda: parse({group: {name: value}}))
@@ -90,7 +90,7 @@ def test_any_tables_are_taken_or_refused_in_words(groups: dict[str, Any]) -> Non
 @given(st.text(max_size=40))
 def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
     found, problems = tried(lambda: assignment(text))
-    assert found is None or found[0] in KNOBS
+    assert found is None or found[0] in FIELDS
     assert (found is None) == bool(problems)
     assert all(problem.sentence.isprintable() for problem in problems)
 
@@ -180,11 +180,11 @@ def test_knob_of_knows_a_name_without_its_group() -> None:
 
 
 def test_values_are_shown_on_one_printable_line() -> None:
-    assert shown("a\nb\x1b[31m") == "'a�b�[31m'"
-    assert len(shown("x" * 1000)) == 62
-    assert shown(3) == "3"
+    assert quote("a\nb\x1b[31m") == "'a�b�[31m'"
+    assert len(quote("x" * 1000)) == 62
+    assert quote(3) == "3"
 
 
 @pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])
 def test_numbers_survive_being_written_as_text(value: float) -> None:
-    assert KNOBS["algorithm.inner_lr"].read(text_of(value)) == value
+    assert FIELDS["algorithm.inner_lr"].read(text_of(value)) == value

@@ -70,12 +70,12 @@ def preset(home: Path, chance: Random) -> None:
 def suite(home: Path, chance: Random) -> None:
     from metatui.runs.storage.store import RunStore
     from metatui.runs.suites.files import load
-    from metatui.runs.suites.manifest import Ledger
+    from metatui.runs.suites.manifest import SuiteManifest
 
     for each in load([home / "suites/own.toml"]):
         for text in (each.title, each.source, each.notes, *(run.name for run in each.runs)):
             printable(text)
-        for _, folder in Ledger(each, RunStore()).folders():
+        for _, folder in SuiteManifest(each, RunStore()).folders():
             assert folder is None or folder.path.resolve().parent == (home / RUNS).resolve(), folder
 
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
-from metatui.learning.algorithms.base import JUDGED
+from metatui.learning.algorithms.base import METRIC_QUERIES_PER_CLASS
 from metatui.learning.benchmark import (
     ALGORITHMS,
     ENGINES,
@@ -28,7 +28,7 @@ from metatui.learning.benchmark import (
     Measurement,
     Measuring,
     Ready,
-    Work,
+    Workload,
     cells,
     child,
     described,
@@ -39,7 +39,7 @@ from metatui.learning.benchmark import (
     with_captured,
 )
 from metatui.learning.benchmark.flops import count
-from metatui.learning.benchmark.measurement import Took, measure
+from metatui.learning.benchmark.measurement import Timing, measure
 from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
@@ -53,7 +53,7 @@ MACHINE = Machine(
     python="3", system="Linux", load=0.5, matmul_gflops=100.0, copy_gb_per_s=10.0,
 )  # fmt: skip
 MEASURED = Measured(ms=8.0, peak_memory_bytes=2**20, flops=200_000_000, bytes=40_000_000)
-REPTILE, MAML = Work("sinusoid", "reptile", 1), Work("sinusoid", "maml", 1)
+REPTILE, MAML = Workload("sinusoid", "reptile", 1), Workload("sinusoid", "maml", 1)
 PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
 
 
@@ -75,7 +75,7 @@ def test_every_engine_that_the_settings_allow_is_measured() -> None:
 def test_cells_can_be_chosen_and_keep_their_order() -> None:
     chosen = cells(tasks=["sinusoid"], algorithms=["reptile", "maml"], engines=["loop"])
     assert chosen == [
-        Cell(Work("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
+        Cell(Workload("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
     ]  # fmt: skip
     assert cells(tasks=["sinusoid"], engines=[]) == []
 
@@ -101,13 +101,13 @@ def test_flops_are_those_of_the_matrix_products() -> None:
     inputs = 10 * 2 * (40 * 40 + 40 * 1)  # the first layer's input needs no gradient
     gradient = forward + weights + inputs
     assert count(REPTILE).flops == 25 * (gradient + forward)
-    assert count(Work("sinusoid", "fomaml", 1)).flops == 25 * 2 * gradient
-    assert count(Work("sinusoid", "fomaml", 5)).flops == 25 * 6 * gradient
+    assert count(Workload("sinusoid", "fomaml", 1)).flops == 25 * 2 * gradient
+    assert count(Workload("sinusoid", "fomaml", 5)).flops == 25 * 6 * gradient
     # Backward through a product's backward pass are four products (one where the input is data), and then the forward
     # pass has its own gradient.
     again = 4 * inputs + 10 * 2 * 40 + weights + inputs
     assert count(MAML).flops == 25 * (2 * gradient + again)
-    assert count(Work("sinusoid", "maml", 5)).flops == 25 * (6 * gradient + 5 * again)
+    assert count(Workload("sinusoid", "maml", 5)).flops == 25 * (6 * gradient + 5 * again)
 
 
 def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
@@ -118,14 +118,14 @@ def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
     forward = first + others + head
     gradient = forward + forward + others + head
     support, query = 5, 75
-    judged = 5 * JUDGED
-    assert count(Work("images", "reptile", 1)).flops == 4 * (support * gradient + judged * forward)
-    fomaml = count(Work("images", "fomaml", 1)).flops
+    judged = 5 * METRIC_QUERIES_PER_CLASS
+    assert count(Workload("images", "reptile", 1)).flops == 4 * (support * gradient + judged * forward)
+    fomaml = count(Workload("images", "fomaml", 1)).flops
     assert fomaml == 4 * (support + query) * gradient
     # The same with convolutions; where the input is data torch computes two, of which it needs one. Sums in batch
     # norm's second derivative are matrix products too, but small ones.
     again = 4 * (others + head) + 2 * first + (gradient - forward)
-    assert count(Work("images", "maml", 1)).flops == pytest.approx(fomaml + 4 * support * again, rel=1e-3)
+    assert count(Workload("images", "maml", 1)).flops == pytest.approx(fomaml + 4 * support * again, rel=1e-3)
 
 
 def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
@@ -133,19 +133,19 @@ def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
     layers = 4 * 10 * (4 * 40 + 1)
     for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
         expected = 25 * (passes * (parameters + layers) + data) + 2 * parameters
-        assert count(Work("sinusoid", algorithm, 1)).bytes == expected
+        assert count(Workload("sinusoid", algorithm, 1)).bytes == expected
 
 
 def test_bytes_of_images_are_those_of_the_queries_that_are_used() -> None:
-    reptile, fomaml = (count(Work("images", name, 1)).bytes for name in ("reptile", "fomaml"))
+    reptile, fomaml = (count(Workload("images", name, 1)).bytes for name in ("reptile", "fomaml"))
     parameters = 4 * (9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 64 * 5 + 5)
     sizes = (28, 14, 14, 7, 7, 3, 3, 1)  # before and after each pooling
     layers = 4 * (2 * 64 * sum(size * size for size in sizes) + 5)  # convolution, norm; pooling, ReLU; and the head
     data = (5 + 75) * (4 * 28 * 28 + 8)
     once = parameters + 5 * layers
     assert fomaml == 4 * (2 * once + 2 * (parameters + 75 * layers) + data) + 2 * parameters
-    data = (5 + 5 * JUDGED) * (4 * 28 * 28 + 8)
-    assert reptile == 4 * (2 * once + parameters + 5 * JUDGED * layers + data) + 2 * parameters
+    data = (5 + 5 * METRIC_QUERIES_PER_CLASS) * (4 * 28 * 28 + 8)
+    assert reptile == 4 * (2 * once + parameters + 5 * METRIC_QUERIES_PER_CLASS * layers + data) + 2 * parameters
 
 
 def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
@@ -174,7 +174,7 @@ def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return draw(source, split, tasks, **protocol)
 
     monkeypatch.setattr(GlyphSource, "episodes", episodes)
-    measure(Work("images", "reptile", 1).settings("loop", "cpu"), seconds=0.01)
+    measure(Workload("images", "reptile", 1).settings("loop", "cpu"), seconds=0.01)
     assert drawn == [range(4)]
 
 
@@ -281,9 +281,9 @@ def test_the_child_answers_with_a_cell() -> None:
 def test_captured_cells_are_measured_with_cuda_graphs(captured: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[bool] = []
 
-    def measured(settings: Settings, seconds: float) -> Took:
+    def measured(settings: Settings, seconds: float) -> Timing:
         asked.append(settings.compute.cuda_graphs)
-        return Took(1.0, None)
+        return Timing(1.0, None)
 
     monkeypatch.setattr(child, "measure", measured)
     assert "error" not in child.answer({**REQUEST, "algorithm": "maml", "captured": captured})

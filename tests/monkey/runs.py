@@ -17,7 +17,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.live_runs import live_runs
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Ledger, background, files
+from metatui.runs.suites import SuiteManifest, background, files
 from metatui.tui.controllers.event_thread import SessionLike
 from metatui.tui.controllers.sessions import RealSessions
 from metatui.utils.errors import BadInput, MetatuiError
@@ -97,7 +97,7 @@ def stop_all(root: Path) -> None:
     store, stop = RunStore(root), Stop()
     for suite in files.bundled():
         with suppress(BadInput):  # nobody makes its runs
-            background.stop(Ledger(suite, store))
+            background.stop(SuiteManifest(suite, store))
     for _ in range(PATIENCE):
         live = [each.run for each in live_runs(store)]
         if not live:

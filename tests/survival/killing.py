@@ -14,7 +14,7 @@ import torch
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.toml import settings_toml
 from metatui.events import Progress
-from metatui.runs.execution.replay_log import told
+from metatui.runs.execution.replay_log import replay_log
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
@@ -107,7 +107,7 @@ def _status(runs: Path) -> str | None:
 def _left(runs: Path, commands: Commands) -> Commands:
     """Without those that the run knows of: it does them again by itself."""
     found = RunStore(runs).runs()
-    known = [item.planned for item in told(found[0].changes(), found[0].journal())] if found else []
+    known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
     left = {}
     for after, items in commands.items():
         rest = [item for item in items if _planned(after, item) not in known]
@@ -139,7 +139,7 @@ def _validations(run: RunFolder) -> list[Any]:
 
 
 def _told(run: RunFolder) -> list[Planned]:
-    return [item.planned for item in told(run.changes(), run.journal()) if item.made]
+    return [item.planned for item in replay_log(run.changes(), run.journal()) if item.made]
 
 
 def _values(run: RunFolder) -> dict[str, Any]:

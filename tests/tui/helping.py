@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from textual.pilot import Pilot
 
-from metatui.tui.helper import Broken, Done, Reply, Yielded
+from metatui.tui.helper import Reply, StepInfo, WorkerError, Yielded
 
 
 class FakeHelper:
@@ -43,8 +43,8 @@ class FakeHelper:
         for value in values:
             self._replies.put(Yielded(number, value))
         if done is not None:
-            self._replies.put(Done(number, done))
+            self._replies.put(StepInfo(number, done))
         if broken:
-            self._replies.put(Broken(number, broken))
+            self._replies.put(WorkerError(number, broken))
         await asyncio.to_thread(self._replies.join)
         await pilot.pause()

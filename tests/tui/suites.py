@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Ledger, Suite, read, user_dir
+from metatui.runs.suites import Suite, SuiteManifest, read, user_dir
 from tests.tui.fakes import saved_run
 
 TEXT = """
@@ -40,7 +40,7 @@ def made(store: RunStore, finished: int = 4, stopped: int = 1) -> tuple[Suite, l
     """The suite, its first runs finished, and those after them stopped on the way."""
     suite = written()
     runs = []
-    with Ledger(suite, store) as ledger:
+    with SuiteManifest(suite, store) as ledger:
         for number, planned in enumerate(suite.runs[: finished + stopped]):
             done = number < finished
             steps = planned.iterations if done else planned.iterations // 3

@@ -13,7 +13,7 @@ from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.failure import FailureScreen
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from tests.monkey.actor import still_answers
 from tests.terminal.program import Program
 from tests.tui.fakes import FakeSessions, progress
@@ -127,7 +127,7 @@ async def test_an_unexpected_error_of_the_trainer_is_a_page_with_the_path_of_its
         session.end(Failed(3, "ZeroDivisionError: see crash.log"))
         await session.over(app, pilot)
         assert isinstance(app.screen, FailureScreen)
-        said = "\n".join(str(words.render()) for words in app.screen.query(Words))
+        said = "\n".join(str(words.render()) for words in app.screen.query(StaticText))
         assert "crash.log" in said
         assert str(session.run.crash_path.parent.name) in said
         assert "ZeroDivisionError: division by zero" in said

@@ -16,7 +16,7 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.tui.actions import ACTIONS, Phase, Situation
+from metatui.tui.actions import ACTIONS, AppContext, Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
@@ -27,7 +27,7 @@ from metatui.tui.screens.main.presets_tab import PresetsTab
 from metatui.tui.screens.main.runs_tab import RunsTab
 from metatui.tui.screens.main.work import PANES
 from metatui.tui.widgets.charts import MetricSparkline
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, progress, saved_run
@@ -66,7 +66,7 @@ def test_letters_that_act_anywhere_have_a_key_for_text_fields_too() -> None:
 @pytest.mark.parametrize("tab", ["work", "runs", "presets"])
 @pytest.mark.parametrize("phase", list(Phase))
 def test_the_key_bar_offers_nothing_that_is_refused(phase: Phase, tab: str) -> None:
-    now = Situation(phase=phase, tab=tab, row=True)  # type: ignore[arg-type]
+    now = AppContext(phase=phase, tab=tab, row=True)  # type: ignore[arg-type]
     assert offered(now)
     assert not any(action.refuse(now) for action in offered(now))
 
@@ -192,7 +192,7 @@ async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkey
         await settled(app, pilot)
         listed = [run.id for run in app.runs_tab._shown]
         assert listed == ["maml-sinusoid-20260103-000000", "maml-sinusoid-20260102-000000"]
-        assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", Words).render())
+        assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", StaticText).render())
         await pilot.press("slash", *"20260101")
         await pilot.pause()
         assert [run.id for run in app.runs_tab._shown] == ["maml-sinusoid-20260101-000000"]

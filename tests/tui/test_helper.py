@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
 from metatui.utils.errors import BadInput
 
 
@@ -45,7 +45,7 @@ def dying(how: int) -> Generator[None, None, None]:
     yield
 
 
-def until(replies: Iterator[Reply], kind: type[Done] | type[Broken]) -> list[Reply]:
+def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) -> list[Reply]:
     """Replies up to the first of a kind."""
     seen: list[Reply] = []
     for reply in replies:
@@ -59,9 +59,9 @@ def test_what_is_yielded_and_returned_comes_back() -> None:
     helper = Helper()
     assert helper.ask(partial(counting, 3)) == 1
     replies = helper.replies()
-    assert until(replies, Done) == [*(Yielded(1, n) for n in range(3)), Done(1, "counted")]
+    assert until(replies, StepInfo) == [*(Yielded(1, n) for n in range(3)), StepInfo(1, "counted")]
     assert helper.ask(printing) == 2
-    assert until(replies, Done) == [Done(2, 7)], "what is printed is no answer"
+    assert until(replies, StepInfo) == [StepInfo(2, 7)], "what is printed is no answer"
     helper.stop()
     assert list(replies) == []
 
@@ -72,8 +72,8 @@ def test_the_newest_request_ends_the_one_at_hand() -> None:
     replies = helper.replies()
     assert next(replies) == Yielded(1, "still at it")
     helper.ask(partial(counting, 1))
-    seen = until(replies, Done)
-    assert seen[-2:] == [Yielded(2, 0), Done(2, "counted")]
+    seen = until(replies, StepInfo)
+    assert seen[-2:] == [Yielded(2, 0), StepInfo(2, "counted")]
     helper.stop()
     assert list(replies) == []
 
@@ -82,15 +82,15 @@ def test_errors_are_sentences_and_the_helper_goes_on() -> None:
     helper = Helper()
     replies = helper.replies()
     helper.ask(refusing)
-    assert next(replies) == Broken(1, "count is 3, but must be 4")
+    assert next(replies) == WorkerError(1, "count is 3, but must be 4")
     helper.ask(failing)
-    broken = until(replies, Broken)[-1]
-    assert isinstance(broken, Broken)
+    broken = until(replies, WorkerError)[-1]
+    assert isinstance(broken, WorkerError)
     assert broken.sentence.startswith("an error in metatui itself (ZeroDivisionError)")
     assert "ZeroDivisionError" in broken.traceback
     assert not broken.dead
     helper.ask(partial(counting, 0))
-    assert next(replies) == Done(3, "counted")
+    assert next(replies) == StepInfo(3, "counted")
     helper.stop()
     assert list(replies) == []
 
@@ -102,7 +102,7 @@ def test_a_death_is_said(how: int, said: str) -> None:
     helper = Helper()
     helper.ask(partial(dying, how))
     (broken,) = helper.replies()
-    assert isinstance(broken, Broken)
+    assert isinstance(broken, WorkerError)
     assert broken.dead
     assert said in broken.sentence
     assert helper.ask(endless) == 2, "asking a dead one is no error"

@@ -45,14 +45,14 @@ def _live(name: str | None, root: Path) -> RunFolder:
     """The live run called `name`, or the newest. Raises BadInput where there is none."""
     from metatui.runs.storage.live_runs import live_runs
     from metatui.runs.storage.store import RunStore
-    from metatui.utils.errors import BadInput, shown
+    from metatui.utils.errors import BadInput, quote
 
     store = RunStore(root)
     if name is None:
         if live := live_runs(store):
             return live[0].run
-        raise BadInput(f"no run in {shown(str(root), 200)} is live: metatui runs lists those that are over")
+        raise BadInput(f"no run in {quote(str(root), 200)} is live: metatui runs lists those that are over")
     run = store.find(name)
     if not run.is_live():
-        raise BadInput(f"run {shown(run.id)} is not live: it is {run.status()}")
+        raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
     return run

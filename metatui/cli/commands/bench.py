@@ -29,7 +29,7 @@ from metatui.learning.benchmark import (
 from metatui.runs.execution.signals import ending_softly
 from metatui.tui.screens.benchmark import rows
 from metatui.utils.errors import BadInput, MetatuiError
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 LONGEST = 3600.0
 
@@ -152,7 +152,7 @@ class PlainDisplay:
                 self._say(rows.failed(report) if report.error else rows.result(report))
 
     def _say(self, text: str) -> None:
-        self._screen.print(plain(text, limit=2000), soft_wrap=True)
+        self._screen.print(sanitize(text, limit=2000), soft_wrap=True)
 
 
 class LiveDisplay:

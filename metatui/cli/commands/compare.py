@@ -16,7 +16,7 @@ from metatui.cli.console.output import below, cell, console, emit, spelled, tabl
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.learning.data.packing import told_of_packing
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,7 +41,7 @@ def _target(context: click.Context, parameter: click.Parameter, given: str | Non
     try:
         return float(given[:-1]) / 100 if given.endswith("%") else float(given)
     except ValueError:
-        raise BadInput(f"--target is {shown(given)}, but must be a number, such as 0.95, 95% or a loss") from None
+        raise BadInput(f"--target is {quote(given)}, but must be a number, such as 0.95, 95% or a loss") from None
 
 
 target_option = click.option(
@@ -125,7 +125,7 @@ def found(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
         number = int(back[1] or 0)
         if number >= len(newest):
             count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
-            raise BadInput(f"{shown(reference)} is not there: {shown(str(store.root), 200)} has {count}")
+            raise BadInput(f"{quote(reference)} is not there: {quote(str(store.root), 200)} has {count}")
         runs.append(newest[number])
     return runs
 

@@ -11,7 +11,7 @@ import click
 from metatui.cli.console.output import below, console, emit
 from metatui.cli.console.pack_progress import images_shown, packing_shown
 from metatui.cli.options import changes, json_option, set_option
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -95,7 +95,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     Classes may be in folders train, val and test of PATH; else they are split by chance, 64, 16 and 20 %. Give
     task.image_size, task.image_mode and task.split_seed by --set as the run will have them.
     """
-    chosen = {"task.source": "folder", "task.folder": KNOBS["task.folder"].read(path)}
+    chosen = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     task = change(Settings(), changes(assignments) | chosen).task
 
     from metatui.learning.data.image_folder.packed_file import load

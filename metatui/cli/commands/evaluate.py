@@ -9,7 +9,7 @@ import click
 from metatui.cli.console.output import adapted, cell, console, emit, evaluation_json, interval, protocol, spelled, table
 from metatui.cli.console.pack_progress import images_shown
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.config.fields import KNOBS
+from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
 from metatui.runs.storage.store import RunStore
 from metatui.utils import numbers
@@ -24,7 +24,7 @@ from metatui.utils import numbers
 @click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
 @click.option(
     "--batch-norm",
-    type=click.Choice(KNOBS["evaluation.batch_norm"].choices),
+    type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
     help="What batch norm sees at test: the whole query set, or one query example at a time.",
 )
 @click.option("--device", metavar="DEVICE", help="Where to compute; else as the settings say.")

@@ -12,7 +12,7 @@ from rich.text import Text
 from metatui.cli.console.output import below, cell, console, emit, table
 from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
 from metatui.config import presets as stored
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.presets import Preset
 from metatui.config.schedule import Planned, as_tables, in_words
 from metatui.config.settings import Settings
@@ -55,8 +55,8 @@ def show(preset: str, as_json: bool) -> None:
     about.add_row("file", cell(found.path))
     screen.print(about)
     rows = table("setting", "value", "unit", "help", numbers=("value",))
-    for path, knob in KNOBS.items():
-        if knob.matters(found.settings):
+    for path, knob in FIELDS.items():
+        if knob.is_relevant(found.settings):
             value = found.settings.value(path)
             rows.add_row(*map(cell, (path, text_of(value), knob.unit, knob.help)))
     screen.print(rows)

@@ -10,7 +10,7 @@ from metatui.cli.commands.compare import found, target_option, watching
 from metatui.cli.console.output import console
 from metatui.cli.options import complete_runs, runs_dir_option
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 STANDARD = Path("report.html")
 
@@ -51,10 +51,10 @@ def report(
     from metatui.runs.analysis.report import REPORTS, write
 
     if path.suffix.lower() not in REPORTS:
-        raise BadInput(f"--to is {shown(str(path), 200)}, but must end in .html or .md")
+        raise BadInput(f"--to is {quote(str(path), 200)}, but must end in .html or .md")
     check(path)
     if path.exists() and not force:
-        raise BadInput(f"{shown(str(path), 200)} is there already: give another --to, or --force to replace it")
+        raise BadInput(f"{quote(str(path), 200)} is there already: give another --to, or --force to replace it")
     with watching() as see:
         comparison = compare(*folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=see)
     console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)

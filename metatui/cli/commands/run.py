@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from metatui.config.schedule import Planned
     from metatui.runs.execution.control import LiveRun
     from metatui.runs.execution.session import Session
-    from metatui.runs.execution.signals import Ending
+    from metatui.runs.execution.signals import SignalState
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.store import RunStore
 
@@ -127,7 +127,7 @@ def _unfinished(
     return None
 
 
-def train(session: Session, ending: Ending, context: click.Context, *, as_json: bool) -> None:
+def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
     """Train to the end or until a signal, with progress in the terminal. Raises MetatuiError if the run failed."""
     from metatui.cli.console.progress import display
 

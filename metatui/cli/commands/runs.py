@@ -18,7 +18,7 @@ from metatui.events import Evaluation
 from metatui.runs.analysis.export import metrics_rows, validation_rows, write_csv
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, replacing
 from metatui.utils.paths import expanded
 
@@ -58,14 +58,14 @@ def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | N
 
 def _free(name: str, force: bool) -> Path:
     """The path of a file that may be written. Raises BadInput."""
-    path, said = expanded(name), f"--to is {shown(name, 200)}"
+    path, said = expanded(name), f"--to is {quote(name, 200)}"
     if "\0" in name:
         raise BadInput(f"{said}, which is not a possible file name")
     try:
         if path.is_dir():
             raise BadInput(f"{said}, which is a folder, but must be a file")
         if not path.parent.is_dir():
-            raise BadInput(f"{said}, but there is no folder {shown(str(path.parent), 200)}")
+            raise BadInput(f"{said}, but there is no folder {quote(str(path.parent), 200)}")
         if path.exists() and not force:
             raise BadInput(f"{said}, which exists: give another name, or --force to replace it")
     except OSError as error:

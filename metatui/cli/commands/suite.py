@@ -139,10 +139,10 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
     """Makes what is missing of the suite: a sentence for each run that failed, and whether nobody stopped it."""
     from metatui.cli.console.suite_progress import display
     from metatui.runs.execution.signals import ending_softly
-    from metatui.runs.suites import Conductor, Ledger, RunEnded
+    from metatui.runs.suites import Conductor, RunEnded, SuiteManifest
 
     failed, whole = [], True
-    with Ledger(suite, store) as ledger:
+    with SuiteManifest(suite, store) as ledger:
         waiting = ledger.missing()
         conductor = Conductor(ledger, waiting, runs_dir=store.root, devices=devices)
         with (
@@ -163,9 +163,9 @@ def _compared(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
     """Each comparison of the runs that are finished; None where there is none."""
     from metatui.cli.commands.compare import watching
     from metatui.runs.analysis.comparison import compare
-    from metatui.runs.suites import Ledger
+    from metatui.runs.suites import SuiteManifest
 
-    runs = Ledger(suite, store).runs()
+    runs = SuiteManifest(suite, store).runs()
     found: dict[str, Comparison | None] = {}
     for part in suite.comparisons:
         folders = [runs[run.identity] for run in part.runs if run.identity in runs]

@@ -23,7 +23,7 @@ from metatui.runs.storage.jsonl import finite
 from metatui.utils import numbers
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import reason
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 STAND_INS = {"±": "+/-", "−": "-", "–": "-", "µ": "u", "α": "alpha"}
 """Substitutes for characters that a terminal may lack."""
@@ -101,12 +101,12 @@ def table(*columns: str, numbers: tuple[str, ...] = (), edge: bool = True) -> Ta
 def below(screen: Console, lines: Iterable[str]) -> None:
     """Prints `lines` indented, wrapped to the width: what belongs to the line above."""
     for text in lines:
-        screen.print(Padding(Text(plain(text, limit=2000), style="dim"), (0, 0, 0, 4)))
+        screen.print(Padding(Text(sanitize(text, limit=2000), style="dim"), (0, 0, 0, 4)))
 
 
 def cell(value: object) -> Text:
     """`value` as it stands in a table; nothing for None."""
-    return Text("" if value is None else plain(str(value), limit=2000))
+    return Text("" if value is None else sanitize(str(value), limit=2000))
 
 
 def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from metatui import events
 from metatui.cli.console.output import adapted, console, headline, protocol, spelled
 from metatui.config.settings import Settings
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
@@ -149,7 +149,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}{warning}{resume}"
         case _:
             return None
-    return plain(text, limit=2000)
+    return sanitize(text, limit=2000)
 
 
 def _iterations(event: events.Event, known: int) -> int:

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from metatui.cli.console.output import below, cell, console, emit, table
 from metatui.runs.storage.summary import summarise
-from metatui.runs.suites import Ledger, PlannedRun, Suite, bundled, problems, user, user_dir
+from metatui.runs.suites import PlannedRun, Suite, SuiteManifest, bundled, problems, user, user_dir
 
 if TYPE_CHECKING:
     from metatui.runs.analysis.comparison import Comparison
@@ -43,7 +43,7 @@ def planned(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
     screen = console()
     for each in suites:
         screen.print(Text.assemble((each.name, "bold"), "  ", cell(each.title)), soft_wrap=True)
-        folders = Ledger(each, store).folders()
+        folders = SuiteManifest(each, store).folders()
         for part in each.comparisons:
             # A table for each, as a column with its name would leave no room for the runs' names on 80 columns.
             rows = table("run", "meta-steps", "status", "name", numbers=("meta-steps",))
@@ -83,7 +83,7 @@ def report(
     found = []
     for each in suites:
         compared = (comparisons or {}).get(each.name, {})
-        runs = [_run(run, folder) for run, folder in Ledger(each, store).folders()]
+        runs = [_run(run, folder) for run, folder in SuiteManifest(each, store).folders()]
         parts = [
             {
                 "name": part.name,

@@ -14,7 +14,7 @@ from metatui.cli.console.output import console
 from metatui.cli.console.pack_progress import OnProgress, packing_said
 from metatui.cli.console.progress import EVERY_SECONDS, EVERY_SHARE
 from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 
 class Display(Protocol):
@@ -73,7 +73,7 @@ class PlainDisplay:
                 self._say(f"{ended(event)} ({self._over} of {self._runs} runs finished)")
 
     def _say(self, text: str) -> None:
-        self._screen.print(plain(text, limit=2000), soft_wrap=True)
+        self._screen.print(sanitize(text, limit=2000), soft_wrap=True)
 
 
 class LiveDisplay:
@@ -126,7 +126,7 @@ class LiveDisplay:
         self._bar.update(self._whole, completed=done, count=f"{self._over}/{self._runs} runs")
 
     def _say(self, text: str) -> None:
-        self._bar.console.print(plain(text, limit=2000), soft_wrap=True)
+        self._bar.console.print(sanitize(text, limit=2000), soft_wrap=True)
 
 
 def started(event: RunStarted) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.base import MetaGradient, in_parts
+from metatui.learning.engines.base import MetaGradient, microbatches
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed
 from metatui.learning.hardware.memory import free_unused_memory
@@ -23,12 +23,12 @@ from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import Diverged, OuterAdam
 from metatui.learning.training.experiment import Experiment
 
-JUDGED = 2
+METRIC_QUERIES_PER_CLASS = 2
 """Query images of each class that an algorithm is judged by while it trains, if it does not train on them."""
 
 
 @dataclass(frozen=True)
-class OnDevice:
+class PendingStep:
     """A meta-step that was given to the device, and has perhaps not been taken yet."""
 
     figures: Tensor
@@ -64,7 +64,7 @@ class Algorithm(ABC):
         """Meta-steps as CUDA graphs, where the device has them."""
 
     @abstractmethod
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
         """Train on the tasks numbered `tasks`: one outer update, with the settings as they are now.
 
         Raises:
@@ -78,11 +78,13 @@ class Algorithm(ABC):
             return None
         return GraphedStep(settings.algorithm.name, self.engine, self.flat, outer, settings.compute.threads)
 
-    def by_graph(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice | None:
+    def compiled_step(
+        self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float
+    ) -> MetaStep | PendingStep | None:
         """A whole meta-step as one graph, compiled or captured, where there is one for its kind. Raises Diverged."""
         at_once = self.experiment.settings.compute.tasks_at_once
         if self.captures is not None and self.captures.has(episodes, algorithm, at_once=at_once):
-            return OnDevice(self.captures(episodes, algorithm, outer_lr, at_once=at_once))
+            return PendingStep(self.captures(episodes, algorithm, outer_lr, at_once=at_once))
         if self.graphs is None or not self.graphs.has(episodes, algorithm):
             return None
         seen = self.graphs(episodes, algorithm, outer_lr)
@@ -117,7 +119,7 @@ class Algorithm(ABC):
             self.captures.release()
         free_unused_memory(self.experiment.torch_device)
 
-    def read(self, steps: list[OnDevice]) -> list[MetaStep]:
+    def read(self, steps: list[PendingStep]) -> list[MetaStep]:
         """Wait for meta-steps, and bring their figures to the CPU together.
 
         Raises:
@@ -127,7 +129,7 @@ class Algorithm(ABC):
         rows = torch.stack([step.figures for step in steps]).tolist()
         fine = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
         if not fine:
-            self.captures.take_back(len(rows))
+            self.captures.rollback(len(rows))
             raise Diverged("gradient" if math.isfinite(rows[0][0]) else "meta-loss")
         classifies = self.experiment.source.kind == "classification"
         return [MetaStep(loss, hit if classifies else None, before, norm) for loss, hit, before, norm in fine]
@@ -152,7 +154,7 @@ class Algorithm(ABC):
     def adapted(self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None) -> tuple[Params, Tensor]:
         """Adapt to each task without a graph: the stack of parameters reached, and support loss [T] before it."""
         parts = []
-        for rows, part in in_parts(episodes, self.experiment.settings.compute.tasks_at_once):
+        for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
             taken = None if order is None else order[rows.start : rows.stop]
             parts.append(self.engine.reached(self.theta, part.support_x, part.support_y, inner, taken))
         if len(parts) == 1:
@@ -160,12 +162,12 @@ class Algorithm(ABC):
         stacks = [stack for stack, _ in parts]
         return {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}, torch.cat([before for _, before in parts])
 
-    def judged(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
+    def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
         """Query loss [T] and predictions [T, B, ...] of adapted parameters, and the queries they are of: for the
         record, where the algorithm has no use for the query set. Of images a few in each class, because predicting all
         of them would take half as long as the training."""
         if self.experiment.source.kind == "classification":
-            episodes = episodes.with_queries(JUDGED, self.experiment.settings.task.ways)
+            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, self.experiment.settings.task.ways)
         outputs = self.engine.outputs(stack, episodes.query_x)
         return self.experiment.loss.each(outputs, episodes.query_y), outputs, episodes
 
@@ -182,7 +184,7 @@ class Algorithm(ABC):
         return MetaStep(meta_loss, hit if classifies else None, support, norm)
 
 
-def finite(loss: Tensor) -> None:
+def check_finite(loss: Tensor) -> None:
     """Raises Diverged where a loss is not finite."""
     if not torch.isfinite(loss).all():
         raise Diverged("meta-loss")

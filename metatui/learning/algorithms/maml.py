@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
+from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, captures
 from metatui.learning.optim.inner import Params, inner_loop
 from metatui.learning.optim.outer import OuterAdam
@@ -28,15 +28,15 @@ class MAML(Algorithm):
         if captures(experiment.settings, self.engine, experiment.torch_device):
             self.captures = CapturedStep(self.engine, self.flat, self.outer, first_order=self.first_order)
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
         episodes = self.sample(tasks)
-        if step := self.by_graph(episodes, algorithm, outer_lr):
+        if step := self.compiled_step(episodes, algorithm, outer_lr):
             return step  # what follows, as one graph
         # Lines 4-7: θ'_i = θ - α ∇L_i(f_θ) on the support set, several steps of it;
         # line 10: the gradient ∇_θ Σ L_i(f_θ'_i) on the query set, here as a mean over tasks.
         found = self.meta_gradient(episodes, inner_loop(algorithm), first_order=self.first_order)
-        finite(found.loss)
+        check_finite(found.loss)
         # Line 10: θ ← θ - β ∇_θ, by Adam.
         norm = self.outer.step(found.gradients, lr=outer_lr, clip=algorithm.grad_clip)
         return self.record(

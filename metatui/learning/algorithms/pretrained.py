@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, finite
+from metatui.learning.algorithms.base import Algorithm, MetaStep, check_finite
 from metatui.learning.data import random
 from metatui.learning.hardware.devices import moved
 from metatui.learning.optim.flat_params import FlatParams
@@ -39,8 +39,8 @@ class Pretrained(Algorithm):
         # For the record only: what the others report, the query loss after adaptation.
         episodes = self.sample(tasks)
         adapted, support_loss = self.adapted(episodes, inner_loop(algorithm))
-        loss, outputs, judged = self.judged(adapted, episodes)
-        finite(loss)
+        loss, outputs, judged = self.query_metrics(adapted, episodes)
+        check_finite(loss)
         # Ordinary training: a mini-batch of all tasks together, and Adam.
         size = len(tasks) * (episodes.support_x.shape[1] + episodes.query_x.shape[1])
         x, y = self.experiment.source.pooled_batch(tasks.start, seed=self.experiment.settings.training.seed, size=size)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, OnDevice, finite
+from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
 from metatui.learning.data.random import choose, keys
 from metatui.learning.hardware.devices import moved
 from metatui.learning.optim.inner import inner_loop
@@ -29,18 +29,18 @@ class Reptile(Algorithm):
         super().__init__(experiment)
         self.graphs = self.graphed()
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | OnDevice:
+    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
         # Sample tasks τ_1 … τ_n.
         episodes = self.sample(tasks)
-        if step := self.by_graph(episodes, algorithm, outer_lr):
+        if step := self.compiled_step(episodes, algorithm, outer_lr):
             return step  # what follows, as one graph
         # W_i = SGD(L_τi, θ, k): k steps from θ on each. The query set plays no part in it.
         order = self._mini_batches(tasks, algorithm, examples=episodes.support_x.shape[1])
         adapted, support_loss = self.adapted(episodes, inner_loop(algorithm), order)
-        loss, outputs, judged = self.judged(adapted, episodes)
-        finite(loss)
+        loss, outputs, judged = self.query_metrics(adapted, episodes)
+        check_finite(loss)
         # θ ← θ + ε (1/n) Σ (W_i - θ)
-        change = self.flat.gathered({name: stack.mean(0) for name, stack in adapted.items()}) - self.flat.vector
+        change = self.flat.flatten({name: stack.mean(0) for name, stack in adapted.items()}) - self.flat.vector
         norm = norm_of(change)
         self.flat.vector.add_(change, alpha=outer_lr)
         return self.record(judged, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)

@@ -8,7 +8,16 @@ from __future__ import annotations
 
 from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.runner import SECONDS, Benchmark
-from metatui.learning.benchmark.workloads import ALGORITHMS, ENGINES, TASKS, Cell, Work, cells, described, with_captured
+from metatui.learning.benchmark.workloads import (
+    ALGORITHMS,
+    ENGINES,
+    TASKS,
+    Cell,
+    Workload,
+    cells,
+    described,
+    with_captured,
+)
 
 __all__ = [
     "ALGORITHMS",
@@ -23,7 +32,7 @@ __all__ = [
     "Measuring",
     "Ready",
     "Report",
-    "Work",
+    "Workload",
     "cells",
     "described",
     "with_captured",

@@ -17,9 +17,9 @@ from typing import Any
 from metatui.learning.benchmark.flops import Counts, count
 from metatui.learning.benchmark.measurement import machine, measure
 from metatui.learning.benchmark.report import Measured
-from metatui.learning.benchmark.workloads import Work
+from metatui.learning.benchmark.workloads import Workload
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
@@ -27,7 +27,7 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     try:
         if request["what"] == "machine":
             return asdict(machine(request["device"]))
-        work = Work(request["task"], request["algorithm"], request["inner_steps"])
+        work = Workload(request["task"], request["algorithm"], request["inner_steps"])
         # First, because a crash costs the least here, and because it warms up what all engines stand on.
         counts = _counted(work)
         settings = work.settings(request["engine"], request["device"], captured=request["captured"])
@@ -36,11 +36,11 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:
-        return {"error": plain(f"it failed ({class_and_message(error)})")}
+        return {"error": sanitize(f"it failed ({class_and_message(error)})")}
 
 
 @cache
-def _counted(work: Work) -> Counts:
+def _counted(work: Workload) -> Counts:
     return count(work)
 
 

@@ -10,7 +10,7 @@ from metatui.learning.training.experiment import Experiment, set_up
 
 
 @dataclass(kw_only=True)
-class GivenTasks(Experiment):
+class FixedTaskExperiment(Experiment):
     """An experiment with the same training episodes in every meta-step."""
 
     given: Episodes
@@ -19,8 +19,8 @@ class GivenTasks(Experiment):
         return self.given
 
 
-def set_up_given(settings: Settings) -> GivenTasks:
+def set_up_given(settings: Settings) -> FixedTaskExperiment:
     """Set up an experiment whose first meta-batch is drawn once and used for every meta-step. Raises BadInput."""
     experiment = set_up(settings)
     parts = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
-    return GivenTasks(**parts, given=experiment.training_episodes(range(settings.algorithm.meta_batch)))
+    return FixedTaskExperiment(**parts, given=experiment.training_episodes(range(settings.algorithm.meta_batch)))

@@ -22,9 +22,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from metatui.config.fields import change
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.algorithms.base import JUDGED
-from metatui.learning.benchmark.fixed_tasks import GivenTasks, set_up_given
-from metatui.learning.benchmark.workloads import Work
+from metatui.learning.algorithms.base import METRIC_QUERIES_PER_CLASS
+from metatui.learning.benchmark.fixed_tasks import FixedTaskExperiment, set_up_given
+from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.optim.inner import Params
 
@@ -44,7 +44,7 @@ class Counts:
     bytes: int
 
 
-def count(work: Work) -> Counts:
+def count(work: Workload) -> Counts:
     """The FLOPs and bytes of `work`, counted on the CPU in float32."""
     settings = work.settings("loop", "cpu")
     tasks = settings.algorithm.meta_batch
@@ -57,11 +57,11 @@ def count(work: Work) -> Counts:
     return Counts(tasks * counter.get_total_flops(), _bytes(experiment, tasks))
 
 
-def _bytes(experiment: GivenTasks, tasks: int) -> int:
+def _bytes(experiment: FixedTaskExperiment, tasks: int) -> int:
     algorithm, episode = experiment.settings.algorithm, experiment.given
     reptile = algorithm.name == "reptile"
     if reptile and experiment.settings.is_classification:
-        episode = episode.with_queries(JUDGED, experiment.settings.task.ways)
+        episode = episode.with_queries(METRIC_QUERIES_PER_CLASS, experiment.settings.task.ways)
     parameters = sum(p.nbytes for p in experiment.theta().values())
     support, query = (parameters + _of_layers(experiment.model, x[0]) for x in (episode.support_x, episode.query_x))
     inner = 4 if algorithm.name == "maml" else 2

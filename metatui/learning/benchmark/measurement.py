@@ -16,7 +16,7 @@ from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
 from metatui.learning.benchmark.timing import median_seconds
-from metatui.learning.benchmark.workloads import Work
+from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.hardware.devices import cpu, physical_cores
 from metatui.learning.training.compile_worker import command
 from metatui.learning.training.experiment import set_up
@@ -24,14 +24,14 @@ from metatui.utils.errors import MetatuiError
 
 
 @dataclass(frozen=True)
-class Took:
+class Timing:
     """Median milliseconds of a meta-step, and the peak of memory over it."""
 
     ms: float
     peak_memory_bytes: int | None
 
 
-def measure(settings: Settings, seconds: float) -> Took:
+def measure(settings: Settings, seconds: float) -> Timing:
     """Measure meta-steps of what `settings` describe, for about `seconds` after a warm-up.
 
     They are captured as CUDA graphs where training would do so. Peak memory then includes that of the graph.
@@ -52,7 +52,7 @@ def measure(settings: Settings, seconds: float) -> Took:
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
     )
-    return Took(1000 * took, peak.bytes())
+    return Timing(1000 * took, peak.bytes())
 
 
 def _compile(settings: Settings) -> None:
@@ -66,7 +66,7 @@ def machine(device: str) -> Machine:
     """What there is, and its rates in float32 with all cores. Raises SettingsError where `device` is not there."""
     load, _, _ = os.getloadavg()
     # Whatever an experiment switches on (TF32, say) holds for the rates too.
-    found = set_up(Work("images", "maml", 1).settings("loop", device)).device
+    found = set_up(Workload("images", "maml", 1).settings("loop", device)).device
     threads = physical_cores()
     torch.set_num_threads(threads)
     where = torch.device(found.name)

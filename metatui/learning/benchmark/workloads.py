@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Scalar, Settings
 from metatui.utils.errors import SettingsError
 
@@ -23,7 +23,7 @@ _TASKS: Mapping[str, Mapping[str, Scalar]] = {
 TASKS = tuple(_TASKS)
 ALGORITHMS = ("maml", "fomaml", "reptile")
 INNER_STEPS = (1, 5)
-ENGINES = tuple(name for name in KNOBS["compute.engine"].choices if name != "auto")
+ENGINES = tuple(name for name in FIELDS["compute.engine"].choices if name != "auto")
 
 CAPTURED_ALGORITHMS = frozenset({"maml", "fomaml"})
 """Algorithms whose meta-steps can be CUDA graphs."""
@@ -36,7 +36,7 @@ OF_CONVOLUTIONS = frozenset({"unfolded", "native"})
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A meta-step of an algorithm on a task; with an engine it is a cell of the table."""
 
     task: str
@@ -75,18 +75,18 @@ class Work:
 class Cell:
     """One thing to measure."""
 
-    work: Work
+    work: Workload
     engine: str
     captured: bool = False
     """Whether each meta-step is one CUDA graph, as in training on CUDA, rather than many kernel launches."""
 
 
-def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Work]:
+def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Workload]:
     """All works of `tasks` and `algorithms`, in the order of the table."""
     for task in TASKS:
         for algorithm in ALGORITHMS:
             if task in tasks and algorithm in algorithms:
-                yield from (Work(task, algorithm, steps) for steps in INNER_STEPS)
+                yield from (Workload(task, algorithm, steps) for steps in INNER_STEPS)
 
 
 def cells(
@@ -108,7 +108,7 @@ def with_captured(cells: Sequence[Cell]) -> list[Cell]:
 
 def described(task: str) -> str:
     """A task as a person says it: the network, the meta-batch and the episodes."""
-    s = Work(task, "maml", 1).settings("loop")
+    s = Workload(task, "maml", 1).settings("loop")
     many = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:
         ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"

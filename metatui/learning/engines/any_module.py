@@ -20,7 +20,7 @@ from metatui.learning.engines.verification import AGREES, Verdict, engine_for, v
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import LossFn, as_loss
-from metatui.utils.errors import BadInput, class_and_message, shown
+from metatui.utils.errors import BadInput, class_and_message, quote
 
 
 def meta_gradient(
@@ -66,7 +66,7 @@ def meta_gradient(
     """
     with torch.inference_mode(False), torch.enable_grad():
         if engine != "auto" and engine not in ENGINES:
-            raise BadInput(f"engine is {shown(engine)}, but must be one of auto, {', '.join(ENGINES)}")
+            raise BadInput(f"engine is {quote(engine)}, but must be one of auto, {', '.join(ENGINES)}")
         _check_model(model, loss_fn)
         tensors = {"support_x": support_x, "support_y": support_y, "query_x": query_x, "query_y": query_y}
         episodes, inner = _episodes(tensors), _inner_loop(inner_lr, inner_steps)
@@ -99,7 +99,7 @@ def meta_gradient(
         answer = plain()
         if found.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(
-                f"engine is {shown(engine)}, which cannot compute this model and loss_fn: {found.reason}; "
+                f"engine is {quote(engine)}, which cannot compute this model and loss_fn: {found.reason}; "
                 "use engine='auto' or engine='loop'"
             )
         if is_new and found.lasting and name != "loop":
@@ -146,13 +146,13 @@ def _inner_loop(lr: float, steps: int) -> InnerLoop:
     try:
         rate = float(lr)
     except (TypeError, ValueError):
-        raise BadInput(f"inner_lr is {shown(lr)}, but must be a number of at least 0") from None
+        raise BadInput(f"inner_lr is {quote(lr)}, but must be a number of at least 0") from None
     if not (math.isfinite(rate) and rate >= 0):
         raise BadInput(f"inner_lr is {rate:g}, but must be a finite number of at least 0")
     try:
         count = operator.index(steps)
     except TypeError:
-        raise BadInput(f"inner_steps is {shown(steps)}, but must be a whole number of at least 1") from None
+        raise BadInput(f"inner_steps is {quote(steps)}, but must be a whole number of at least 1") from None
     if count < 1:
         raise BadInput(f"inner_steps is {count}, but must be at least 1")
     return InnerLoop(rate, count)

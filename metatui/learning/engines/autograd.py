@@ -16,10 +16,10 @@ from torch.overrides import TorchFunctionMode
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
-from metatui.learning.engines.differentiation import Found
+from metatui.learning.engines.differentiation import GradientResult
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
-from metatui.utils.errors import BadInput, MetatuiError, class_and_message, shown
+from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quote
 
 
 class AutogradEngine(Engine):
@@ -41,11 +41,11 @@ class AutogradEngine(Engine):
             support_loss=torch.stack([task.support_loss for task in found]),
         )
 
-    def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[Found]:
+    def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
         """Compute each task. `outputs` is whatever the module returned."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
-    def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> Found:
+    def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
         model, start = self._start(theta)
         x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # the module may change them
         fast, update, losses = start, inner.start(), []
@@ -57,7 +57,7 @@ class AutogradEngine(Engine):
         x, y = episodes.query_x[t].clone(), episodes.query_y[t].clone()
         loss, outputs = self._loss(model, fast, x, y, f"the query set of task {t}")
         gradients = _gradients(loss, start, through_steps=not first_order)
-        return Found(loss.detach(), gradients, outputs, losses[0])
+        return GradientResult(loss.detach(), gradients, outputs, losses[0])
 
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
@@ -100,7 +100,7 @@ class AutogradEngine(Engine):
         with _explained(f"loss_fn failed on {where}{returned}"):
             loss = self.loss.one(predicted, y)
         if not isinstance(loss, Tensor) or loss.numel() != 1 or not loss.is_floating_point():
-            what = f"a tensor of {loss.dtype} and shape {list(loss.shape)}" if isinstance(loss, Tensor) else shown(loss)
+            what = f"a tensor of {loss.dtype} and shape {list(loss.shape)}" if isinstance(loss, Tensor) else quote(loss)
             raise BadInput(f"loss_fn returned {what} for {where}, but must return a scalar tensor of real numbers")
         if not loss.requires_grad:
             raise BadInput(f"the loss of {where} does not depend on any parameter that requires gradients")
@@ -154,7 +154,7 @@ class _SharedTensors(TorchFunctionMode):
         return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))
 
 
-def mean_gradients(found: list[Found]) -> Params:
+def mean_gradients(found: list[GradientResult]) -> Params:
     """The mean gradient over tasks."""
     total = {name: g / len(found) for name, g in found[0].gradients.items()}
     for task in found[1:]:

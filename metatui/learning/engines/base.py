@@ -18,7 +18,7 @@ from torch.func import functional_call
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.batched_forward import is_perceptron
 from metatui.learning.engines.chain import is_chain
-from metatui.learning.engines.differentiation import Found, Objective, first_order, recomputed, unrolled
+from metatui.learning.engines.differentiation import GradientResult, Objective, first_order, recomputed, unrolled
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
@@ -84,7 +84,7 @@ class Engine(ABC):
         """The same as `meta_gradient`, with at most `at_once` tasks in memory together (0: all of them)."""
         parts = [
             (len(tasks), self.meta_gradient(theta, part, inner, first_order=first_order))
-            for tasks, part in in_parts(episodes, at_once)
+            for tasks, part in microbatches(episodes, at_once)
         ]
         if len(parts) == 1:
             return parts[0][1]
@@ -100,7 +100,9 @@ class Engine(ABC):
             support_loss=torch.cat([part.support_loss for part in found]),
         )
 
-    def differentiate(self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool) -> Found:
+    def differentiate(
+        self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool
+    ) -> GradientResult:
         """The meta-gradient of one task, or of a stack of them: first order, or second order the way that is set."""
         if first:
             return first_order(task, start, inner)
@@ -160,7 +162,7 @@ class Engine(ABC):
         return predicted
 
 
-def in_parts(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
+def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
     """The episodes, at most `at_once` together (0: all), with the numbers of their rows."""
     tasks = len(episodes)
     for start in range(0, tasks, at_once or tasks):

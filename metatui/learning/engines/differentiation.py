@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from torch import Tensor
 from torch.autograd import grad
 
-from metatui.learning.optim.inner import InnerLoop, Params, descended
+from metatui.learning.optim.inner import InnerLoop, Params, sgd_step
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Objective:
 
 
 @dataclass(frozen=True)
-class Found:
+class GradientResult:
     """A gradient with respect to where adaptation started from, in its shape, and what was seen on the way."""
 
     loss: Tensor
@@ -37,7 +37,7 @@ class Found:
     support_loss: Tensor
 
 
-def first_order(task: Objective, start: Params, inner: InnerLoop) -> Found:
+def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Inner gradients count as constants (Finn et al. 2017, section 5.2): the query gradient at what was reached."""
     fast, update, losses = start, inner.start(), []
     for _ in range(inner.steps):
@@ -48,7 +48,7 @@ def first_order(task: Objective, start: Params, inner: InnerLoop) -> Found:
     return _judged(task, leaves(fast), losses[0])
 
 
-def unrolled(task: Objective, start: Params, inner: InnerLoop) -> Found:
+def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Through the graph of all inner steps, which is kept whole (Finn et al. 2017, equation 1)."""
     fast = start = leaves(start)
     update, losses = inner.start(), []
@@ -59,7 +59,7 @@ def unrolled(task: Objective, start: Params, inner: InnerLoop) -> Found:
     return _judged(task, fast, losses[0], start)
 
 
-def recomputed(task: Objective, start: Params, inner: InnerLoop) -> Found:
+def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """The query gradient pulled back through one inner step of gradient descent after the other.
 
     θ_k+1 = θ_k - α ∇L(θ_k) has the Jacobian I - α H_k, which is symmetric: v ← v - α H_k v, from the last step to the
@@ -76,8 +76,8 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> Found:
     found = _judged(task, leaves(fast), losses[0])
     v = found.gradients
     for theta in reversed(trajectory):
-        v = descended(v, _hessian_vector_product(task, theta, v), inner.lr)
-    return Found(found.loss, v, found.outputs, found.support_loss)
+        v = sgd_step(v, _hessian_vector_product(task, theta, v), inner.lr)
+    return GradientResult(found.loss, v, found.outputs, found.support_loss)
 
 
 def _hessian_vector_product(task: Objective, theta: Params, v: Params) -> Params:
@@ -89,10 +89,10 @@ def _hessian_vector_product(task: Objective, theta: Params, v: Params) -> Params
     return dict(zip(theta, found, strict=True))
 
 
-def _judged(task: Objective, fast: Params, support_loss: Tensor, start: Params | None = None) -> Found:
+def _judged(task: Objective, fast: Params, support_loss: Tensor, start: Params | None = None) -> GradientResult:
     loss, outputs = task.query(fast)
     gradients = gradients_of(loss.sum(), fast if start is None else start)
-    return Found(loss.detach(), gradients, outputs.detach(), support_loss)
+    return GradientResult(loss.detach(), gradients, outputs.detach(), support_loss)
 
 
 def leaves(params: Params) -> Params:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from metatui.learning.optim.inner import Params
 
 
-class Bound:
+class FunctionalModule:
     """What torch.func.functional_call does, on a copy of a module that nobody else uses: parameters are written where
     the copy keeps its own and are left there, which takes less time."""
 
@@ -30,9 +30,9 @@ class Bound:
                 if p is not None:
                     self._slots[names[id(p)]].append((module._parameters, key))  # type: ignore[arg-type]
 
-    def another(self) -> Bound:
+    def another(self) -> FunctionalModule:
         """The same on another copy, for another thread."""
-        return Bound(*self._of)
+        return FunctionalModule(*self._of)
 
     def __call__(self, params: Params, x: Tensor) -> Tensor:
         """The module's output for x, by `params`; what they do not name is the module's own."""

@@ -22,8 +22,8 @@ from metatui.learning.engines.base import (
     step_batch,
     task_of,
 )
-from metatui.learning.engines.differentiation import Found, Objective, gradients_of, leaves
-from metatui.learning.engines.functional_module import Bound
+from metatui.learning.engines.differentiation import GradientResult, Objective, gradients_of, leaves
+from metatui.learning.engines.functional_module import FunctionalModule
 from metatui.learning.engines.layers.double_backward import write_out_second_derivatives
 from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
 from metatui.learning.engines.layers.memory_format import channels_last
@@ -54,8 +54,8 @@ class LoopEngine(Engine):
             native: whether compiled code of our own is used where it is faster, on a CPU.
         """
         super().__init__(model, loss, second_order)
-        self._twice = Bound(model, partial(write_out_second_derivatives, winograd=native))
-        self._once = Bound(model, partial(fuse_pooling, native_code=native))
+        self._twice = FunctionalModule(model, partial(write_out_second_derivatives, winograd=native))
+        self._once = FunctionalModule(model, partial(fuse_pooling, native_code=native))
         self._own = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         if workers > 1:
@@ -64,7 +64,7 @@ class LoopEngine(Engine):
             copies = [(self._twice.another(), self._once.another()) for _ in range(workers)]
             self._pool = ThreadPoolExecutor(workers, initializer=self._take_own, initargs=(copies,))
 
-    def _take_own(self, copies: list[tuple[Bound, Bound]]) -> None:
+    def _take_own(self, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
         self._own.twice, self._own.once = copies.pop()
         torch.set_num_threads(1)
 
@@ -85,7 +85,7 @@ class LoopEngine(Engine):
         return super().each(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        def one(t: int) -> Found:
+        def one(t: int) -> GradientResult:
             def support(params: Params) -> Tensor:
                 return self.loss.one(self.forward(params, episodes.support_x[t]), episodes.support_y[t])
 

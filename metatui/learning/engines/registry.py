@@ -13,7 +13,7 @@ from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.optim.losses import Loss
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compiled"]
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
@@ -49,7 +49,7 @@ def make_engine(
             from metatui.learning.engines.higher_engine import HigherEngine
 
             return HigherEngine(model, loss)
-    raise BadInput(f"engine is {shown(name)}, but must be one of auto, {', '.join(ENGINES)}")
+    raise BadInput(f"engine is {quote(name)}, but must be one of auto, {', '.join(ENGINES)}")
 
 
 def usual_engine(model: nn.Module, device: torch.device) -> EngineName:

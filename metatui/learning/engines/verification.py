@@ -27,7 +27,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
-from metatui.learning.engines.differentiation import Found
+from metatui.learning.engines.differentiation import GradientResult
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import LossFn, as_loss
@@ -158,7 +158,9 @@ def _tensors(episodes: Episodes) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y
 
 
-def _plain(model: nn.Module, loss_fn: LossFn, few: Episodes, inner: InnerLoop, first_order: bool) -> list[Found]:
+def _plain(
+    model: nn.Module, loss_fn: LossFn, few: Episodes, inner: InnerLoop, first_order: bool
+) -> list[GradientResult]:
     return AutogradEngine(model, as_loss(loss_fn)).tasks(meta_parameters(model), few, inner, first_order=first_order)
 
 

@@ -34,10 +34,10 @@ class Wave:
 
 
 @dataclass(frozen=True)
-class Classes:
+class ChosenClasses:
     """Held-out classes of images, as they are asked for: numbers and names, or how names begin, with commas between."""
 
     text: str
 
 
-Drawn = Wave | Classes
+Drawn = Wave | ChosenClasses

@@ -18,11 +18,11 @@ from metatui.events import TaskView
 from metatui.learning.data.episodes import Split, TaskSource
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.data.sinusoid import SinusoidSource
-from metatui.learning.evaluation.custom_tasks import Classes, Drawn, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Drawn, Wave
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.experiment import Experiment
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
 """Tasks are held out: never trained on, and no checkpoint was chosen by them."""
@@ -63,7 +63,7 @@ def drawn_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
     """A source of which every task is the one drawn. Raises BadInput."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)
-    if isinstance(drawn, Classes) and isinstance(source, ImageSource):
+    if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):
         return _ClassesSource(source, classes_of(source, drawn.text, ways))
     raise BadInput("waves can be drawn for sinusoid runs alone, and classes chosen for image runs alone")
 
@@ -82,7 +82,7 @@ def classes_of(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     several = [[n for n in numbers if n not in alone] for numbers in words if len(numbers) > 1]
     shares = _shared([len(numbers) for numbers in several], ways - len(alone))
     if len(set(alone)) < len(alone):
-        raise BadInput(f"classes are {shown(text)}, but each must be another")
+        raise BadInput(f"classes are {quote(text)}, but each must be another")
     found: list[int] = []
     left = iter(zip(several, shares, strict=True))
     for numbers in words:
@@ -93,7 +93,7 @@ def classes_of(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
             found += [n for n in among if n not in found][:share]
     if len(found) != ways or 0 in shares:
         made = max(len(found), len(words))
-        raise BadInput(f"classes are {shown(text)}, which makes {made}, but the run tells {ways} apart")
+        raise BadInput(f"classes are {quote(text)}, which makes {made}, but the run tells {ways} apart")
     return tuple(found)
 
 
@@ -105,7 +105,7 @@ def _meant(source: ImageSource, word: str) -> list[int]:
             raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
         return [int(word)]
     if count > MOST_LISTED:
-        raise BadInput(f"class is {shown(word)}, but must be a number from 0 to {count - 1}: there are too many names")
+        raise BadInput(f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many names")
     names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]
     if word.lower() in lower:
@@ -113,7 +113,7 @@ def _meant(source: ImageSource, word: str) -> list[int]:
     if found := [number for number, name in enumerate(lower) if name.startswith(word.lower())]:
         return sorted(found, key=lambda number: number % source.turns)
     groups = dict.fromkeys(_NUMBER.sub("", name) for name in names[:: source.turns])
-    raise BadInput(f"class is {shown(word)}, but must be a number or begin as one of {shown(', '.join(groups), 600)}")
+    raise BadInput(f"class is {quote(word)}, but must be a number or begin as one of {quote(', '.join(groups), 600)}")
 
 
 def _shared(sizes: Sequence[int], wanted: int) -> list[int]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
-from metatui.learning.evaluation.trajectories import Cloud
+from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.training.experiment import Experiment
 
@@ -59,7 +59,9 @@ def flattened(stack: Params) -> Tensor:
     return torch.cat([p.detach().flatten(1) for p in stack.values()], dim=1)
 
 
-def cloud(experiment: Experiment, theta: Params, *, tasks: int, steps: int) -> Generator[int, None, Cloud]:
+def cloud(
+    experiment: Experiment, theta: Params, *, tasks: int, steps: int
+) -> Generator[int, None, AdaptationTrajectories]:
     """Adapt `theta` to the first `tasks` test tasks, twice: to find the plane, then to follow the paths in it.
 
     Yields how many of 2 * `tasks` adaptations are done. `theta` stays as it is.
@@ -92,7 +94,7 @@ def cloud(experiment: Experiment, theta: Params, *, tasks: int, steps: int) -> G
         losses.append(torch.stack(found, dim=1))
         yield tasks + numbers.stop
     walked, loss = torch.cat(paths), torch.cat(losses)
-    return Cloud(
+    return AdaptationTrajectories(
         paths=tuple(tuple((float(x), float(y)) for x, y in path) for path in walked.tolist()),
         explained=plane.explained,
         moved=tuple(displacements.norm(dim=1).tolist()),

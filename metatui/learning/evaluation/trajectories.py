@@ -9,7 +9,7 @@ Place = tuple[float, float]
 
 
 @dataclass(frozen=True)
-class Cloud:
+class AdaptationTrajectories:
     """Where one initialisation is moved to by many held-out tasks. The initialisation itself is at (0, 0)."""
 
     paths: tuple[tuple[Place, ...], ...]

@@ -13,7 +13,7 @@ import torch
 from metatui.learning.hardware import nvml
 from metatui.learning.hardware.nvml import Driver
 from metatui.utils.errors import first_line
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 INSTALL = "https://pytorch.org/get-started/locally"
 
@@ -61,7 +61,7 @@ def failure(index: int) -> str | None:
         # A kernel and a copy: a listed GPU may be broken, in use, or of an architecture that torch has no code for.
         torch.ones(1, device=f"cuda:{index}").add(1).item()
     except (RuntimeError, AssertionError) as error:
-        return plain(first_line(error), limit=300)
+        return sanitize(first_line(error), limit=300)
     return None
 
 
@@ -133,7 +133,7 @@ def _of_machine(driver: Driver) -> str:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None and not nvml.visible_words(visible, len(driver.gpus)):
         named = "set it to 0" if len(driver.gpus) == 1 else f"name any of 0 to {len(driver.gpus) - 1}"
-        return f"CUDA_VISIBLE_DEVICES is {plain(visible)!r}, which names none; unset it, or {named}"
+        return f"CUDA_VISIBLE_DEVICES is {sanitize(visible)!r}, which names none; unset it, or {named}"
     if driver.cuda is not None and driver.cuda[0] < int(build.split(".")[0]):
         supported = ".".join(map(str, driver.cuda))
         return (
@@ -143,7 +143,7 @@ def _of_machine(driver: Driver) -> str:
     try:
         torch.cuda.init()  # type: ignore[no-untyped-call]
     except (RuntimeError, AssertionError) as error:
-        said = plain(first_line(error), limit=300)
+        said = sanitize(first_line(error), limit=300)
     else:
         said = "CUDA finds no device"
     return f"{said}; nvidia-smi shows its state"

@@ -13,16 +13,16 @@ class FlatParams:
 
     def __init__(self, params: Params) -> None:
         self.shapes = {name: p.shape for name, p in params.items()}
-        self.vector = self.gathered(params)
+        self.vector = self.flatten(params)
         """[P]."""
-        self.views = self.scattered(self.vector)
+        self.views = self.unflatten(self.vector)
         """The parameters by name: views into the vector."""
 
-    def gathered(self, params: Params) -> Tensor:
+    def flatten(self, params: Params) -> Tensor:
         """Tensors of the parameters' names and shapes, as a vector of its own."""
         return torch.cat([params[name].detach().reshape(-1) for name in self.shapes])
 
-    def scattered(self, vector: Tensor) -> Params:
+    def unflatten(self, vector: Tensor) -> Params:
         """A vector [P] or a stack of them [T, P], by the parameters' names and in their shapes: views where it can."""
         parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()], dim=-1)
         before = vector.shape[:-1]

@@ -40,7 +40,7 @@ def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
     return InnerLoop(algorithm.inner_lr, algorithm.inner_steps, algorithm.inner_optimizer)
 
 
-def descended(params: Params, gradients: Params, lr: float | Tensor) -> Params:
+def sgd_step(params: Params, gradients: Params, lr: float | Tensor) -> Params:
     """θ - α g."""
     if isinstance(lr, Tensor):
         return {name: p - lr * gradients[name] for name, p in params.items()}
@@ -55,7 +55,7 @@ class SGD:
         self.lr = lr
 
     def __call__(self, params: Params, gradients: Params) -> Params:
-        return descended(params, gradients, self.lr)
+        return sgd_step(params, gradients, self.lr)
 
 
 class Adam:

@@ -60,7 +60,7 @@ class OuterAdam:
         Raises:
             Diverged: for a gradient that is not finite; nothing has moved then.
         """
-        gradient = self.flat.gathered(gradients)
+        gradient = self.flat.flatten(gradients)
         norm = norm_of(gradient)
         if clip and norm > clip:
             gradient *= clip / norm
@@ -101,13 +101,13 @@ class OuterAdam:
     def tensors(self) -> Params:
         """What the optimiser remembers."""
         kept = {f"{key}/{name}": t for key in ("exp_avg", "exp_avg_sq")
-                for name, t in self.flat.scattered(self._state[key]).items()}  # fmt: skip
+                for name, t in self.flat.unflatten(self._state[key]).items()}  # fmt: skip
         return kept | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
         """Remember what another one did, on whatever device and in whatever precision."""
         for key in ("exp_avg", "exp_avg_sq"):
-            for name, t in self.flat.scattered(self._state[key]).items():
+            for name, t in self.flat.unflatten(self._state[key]).items():
                 if f"{key}/{name}" in tensors:
                     t.copy_(tensors[f"{key}/{name}"])
         steps = [t for name, t in tensors.items() if name.startswith("step/")]

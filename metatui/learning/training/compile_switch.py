@@ -20,7 +20,7 @@ LOOK_EVERY = 0.1
 """Seconds between looks for a stop while waiting for the compiler."""
 
 
-class Upgrade:
+class CompileSwitch:
     """The change that a run is waiting for, if any."""
 
     def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:

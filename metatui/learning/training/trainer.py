@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
 from metatui.events import (
@@ -37,7 +37,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
+from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
 from metatui.learning.data.episodes import Split
 from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
 from metatui.learning.evaluation.evaluate import evaluate
@@ -45,7 +45,7 @@ from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged, scheduled_lr
-from metatui.learning.training.compile_switch import Upgrade
+from metatui.learning.training.compile_switch import CompileSwitch
 from metatui.learning.training.experiment import Experiment, set_up
 from metatui.learning.training.trainer_state import (
     TrainerState,
@@ -65,7 +65,7 @@ SEEN_EVERY = 10
 
 
 @dataclass(frozen=True)
-class Done:
+class StepInfo:
     """What is known of a meta-step without waiting for it."""
 
     iteration: int
@@ -127,8 +127,8 @@ class Trainer:
         self._stop: Stop | None = None
         self._captured: object = None
         """The kind of meta-steps for which a capture was last tried."""
-        self._waiting: list[tuple[Done, MetaStep | OnDevice]] = []
-        self._upgrade = Upgrade(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
+        self._waiting: list[tuple[StepInfo, MetaStep | PendingStep]] = []
+        self._upgrade = CompileSwitch(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
             self._restore(state)
 
@@ -145,12 +145,12 @@ class Trainer:
             yield from self._train()
         except Diverged as what:
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, self._how_to_calm(str(what)))
+            yield Failed(self.iteration, self._divergence_hint(str(what)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, self._how_to_shrink())
+            yield Failed(self.iteration, self._oom_hint())
         finally:
             if self._upgrade:
                 self._upgrade.close()
@@ -233,7 +233,7 @@ class Trainer:
             yield from self._do_planned()
             if self._stop or self.iteration >= self.settings.training.iterations:
                 break
-            yield from self._obey()
+            yield from self._process_commands()
             if self._stop or self._is_stale():
                 break
             if self.iteration >= self.settings.training.iterations:
@@ -243,12 +243,12 @@ class Trainer:
                 break
             yield from self._meta_step_that_fits()
             if self._validation_is_due():
-                yield from self._caught_up()
+                yield from self._flush_progress()
                 yield from self._validate()
             if time.monotonic() - self._saved_at >= self.settings.checkpoint.every:
-                yield from self._caught_up()
+                yield from self._flush_progress()
                 yield from self._checkpoint("last")
-        yield from self._caught_up()
+        yield from self._flush_progress()
         yield from self._finish()
 
     def _improve(self) -> Iterator[Event]:
@@ -260,7 +260,7 @@ class Trainer:
             ):  # fmt: skip
                 yield Noted(self.iteration, said)
             if self._upgrade.outcome not in (None, outcome):  # for ever, whatever another compilation would come to
-                yield from self._caught_up()
+                yield from self._flush_progress()
                 yield from self._checkpoint("last")
 
     def _capture(self) -> Iterator[Event]:
@@ -269,7 +269,7 @@ class Trainer:
         kind = algorithm.inner_steps, algorithm.meta_batch, at_once
         if self.algorithm.captures is None or self._captured == kind:
             return
-        yield from self._caught_up()
+        yield from self._flush_progress()
         try:
             if self.algorithm.capture(self._next_tasks(), algorithm):
                 yield Noted(self.iteration, "Meta-steps are one CUDA graph each from here on")
@@ -287,7 +287,7 @@ class Trainer:
                 yield from self._capture()
                 self._meta_step()
                 if len(self._waiting) == SEEN_EVERY or isinstance(self._waiting[-1][1], MetaStep):
-                    yield from self._caught_up()
+                    yield from self._flush_progress()
                 return
             except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
                 meta_batch = self.settings.algorithm.meta_batch
@@ -295,7 +295,7 @@ class Trainer:
                 if not is_out_of_memory(error) or (at_once == 1 and self.algorithm.captures is None):
                     raise
             # Outside of the except block, where the error keeps tensors alive.
-            yield from self._caught_up()
+            yield from self._flush_progress()
             self.algorithm.free_memory()
             self._captured = None
             device, engine = self.experiment.device.name, self.settings.compute.engine
@@ -318,16 +318,16 @@ class Trainer:
         self.iteration += 1
         self.tasks_seen = tasks.stop
         self.seconds += time.monotonic() - began
-        self._waiting.append((Done(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))
+        self._waiting.append((StepInfo(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))
 
-    def _caught_up(self) -> Iterator[Progress]:
+    def _flush_progress(self) -> Iterator[Progress]:
         """Say what the meta-steps saw that have been taken since the last time. Raises Diverged."""
         waiting, self._waiting = self._waiting, []
         while waiting:
             began = time.monotonic()
             seen = [step for _, step in waiting if isinstance(step, MetaStep)]
             try:
-                seen = seen or self.algorithm.read([step for _, step in waiting if isinstance(step, OnDevice)])
+                seen = seen or self.algorithm.read([step for _, step in waiting if isinstance(step, PendingStep)])
             except Diverged:
                 first = waiting[0][0]
                 self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
@@ -377,7 +377,7 @@ class Trainer:
     def _do_planned(self) -> Iterator[Event]:
         """Carry out what is planned for when so many meta-steps are done."""
         if self._planned and self._planned[0].iteration <= self.iteration:
-            yield from self._caught_up()
+            yield from self._flush_progress()
         while self._planned and self._planned[0].iteration <= self.iteration and not self._stop:
             match self._planned.popleft():
                 case PlannedChange(path=path, value=value):
@@ -385,11 +385,11 @@ class Trainer:
                 case PlannedValidation():
                     yield from self._validate(regular=False)
 
-    def _obey(self) -> Iterator[Event]:
+    def _process_commands(self) -> Iterator[Event]:
         """Carry out the commands that have come in, waiting for more while paused."""
         paused = False
         if not self._commands.empty():
-            yield from self._caught_up()
+            yield from self._flush_progress()
         while paused or not self._commands.empty():
             match self._commands.get():
                 case Pause() if not paused:
@@ -414,9 +414,9 @@ class Trainer:
                 return
 
     def _change(self, wanted: Change) -> Event:
-        knob = KNOBS.get(wanted.path)
+        knob = FIELDS.get(wanted.path)
         if knob is None or not knob.live:
-            live = ", ".join(path for path, k in KNOBS.items() if k.live)
+            live = ", ".join(path for path, k in FIELDS.items() if k.live)
             return Warned(self.iteration, f"{wanted.path} cannot change during a run; {live} can")
         old = self.settings.value(wanted.path)
         try:
@@ -533,7 +533,7 @@ class Trainer:
         ]
         return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])
 
-    def _how_to_calm(self, what: str) -> str:
+    def _divergence_hint(self, what: str) -> str:
         algorithm = self.settings.algorithm
         return (
             f"The {what} of meta-step {self.iteration + 1} is not finite: lower algorithm.inner_lr "
@@ -541,7 +541,7 @@ class Trainer:
             f"the state after meta-step {self.iteration} is kept"
         )
 
-    def _how_to_shrink(self) -> str:
+    def _oom_hint(self) -> str:
         algorithm, task = self.settings.algorithm, self.settings.task
         return (
             f"{self.experiment.device.name} is out of memory: lower algorithm.meta_batch (now {algorithm.meta_batch}), "

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.learning.data.episodes import SPLITS, Split
@@ -15,7 +15,7 @@ from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.optim.inner import Params
 from metatui.learning.torch_state import isolated
 from metatui.learning.training.experiment import Experiment, set_up
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)
 """Live settings that decide how the model adapts to held-out tasks."""
@@ -37,7 +37,7 @@ class TrainerState:
 
 def live_values(settings: Settings) -> dict[str, Any]:
     """The values of the live settings, all of them numbers, by path."""
-    return {path: settings.value(path) for path, knob in KNOBS.items() if knob.live}
+    return {path: settings.value(path) for path, knob in FIELDS.items() if knob.live}
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
@@ -71,7 +71,7 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
     source, task = experiment.source, experiment.settings.task
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):
-        data = f"task.folder is {shown(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
+        data = f"task.folder is {quote(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
         raise BadInput(
             f"{data}, but its classes or images are no longer those of the run: put them back as they were, or start a "
             "new run"

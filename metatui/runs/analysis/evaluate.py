@@ -8,10 +8,10 @@ from typing import Any
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
-from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import Problem, SettingsError, shown
+from metatui.utils.errors import Problem, SettingsError, quote
 
 
 def evaluate(
@@ -41,7 +41,7 @@ def evaluate(
     settings = _with_protocol(
         settings, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm, device=device
     )
-    settings = computed_alike(settings, run.journal(), but={"compute.device": device} if device else {})
+    settings = pin_compute(settings, run.journal(), but={"compute.device": device} if device else {})
     evaluation, _ = evaluate_state(settings, state, split=split)
     return evaluation
 
@@ -51,7 +51,7 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)
-    settings = computed_alike(settings, run.journal(), but={})
+    settings = pin_compute(settings, run.journal(), but={})
     steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
     return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
 
@@ -68,7 +68,7 @@ def _with_protocol(
 ) -> Settings:
     """`settings` with another protocol, checked as any other settings are."""
     if batch_norm is not None and not settings.is_classification:
-        sentence = f"evaluation.batch_norm is {shown(batch_norm)}, but the run's model has no batch norm"
+        sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the run's model has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
     wanted: dict[str, Any] = {
         "evaluation.test_tasks": tasks,

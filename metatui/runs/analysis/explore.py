@@ -13,7 +13,7 @@ from metatui.learning.evaluation.custom_tasks import Drawn
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.analysis.comparison.task_metrics import Checkpoints, checkpoints_of
-from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 
@@ -89,6 +89,6 @@ def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tupl
 
     state, torch_state = _saved(run, checkpoints)[1], TorchState()
     with torch_state:
-        experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
+        experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
         theta, *_ = best_of(experiment, state)
     return torch_state, experiment, theta

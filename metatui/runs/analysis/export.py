@@ -9,8 +9,8 @@ from typing import Any, TextIO
 
 from metatui.events import Progress
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import MetatuiError, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import MetatuiError, quote
+from metatui.utils.text import sanitize
 
 VALIDATION = (
     "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
@@ -32,7 +32,7 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
     reader = run.metrics()
     while new := reader.read_new():
         if reader.restarted:
-            raise MetatuiError(f"run {shown(run.id)} was resumed while it was exported: export it again")
+            raise MetatuiError(f"run {quote(run.id)} was resumed while it was exported: export it again")
         yield from map(astuple, new)
 
 
@@ -41,7 +41,7 @@ def validation_rows(run: RunFolder) -> Iterator[Row]:
     yield VALIDATION
     for entry in run.validations():
         details = (entry.details.get(name) for name in VALIDATION[1:])
-        yield [entry.iteration, *(plain(each) if isinstance(each, str) else each for each in details)]
+        yield [entry.iteration, *(sanitize(each) if isinstance(each, str) else each for each in details)]
 
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> int:

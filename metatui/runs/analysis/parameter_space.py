@@ -6,9 +6,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from metatui.learning.evaluation.trajectories import Cloud
+from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.runs.analysis.comparison.labels import TITLES
-from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 
@@ -20,7 +20,7 @@ TASKS = 40
 
 
 @dataclass(frozen=True)
-class Walking:
+class ProjectionProgress:
     """How far it is."""
 
     done: int
@@ -32,7 +32,7 @@ class Start:
     """An initialisation, and where tasks move it."""
 
     label: str
-    cloud: Cloud
+    cloud: AdaptationTrajectories
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class ParameterSpace:
     """Where the run's training began: the model's random initialisation."""
 
 
-def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, ParameterSpace]:
+def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
     """Adapt both initialisations to the first `tasks` test tasks by the run's own inner loop, yielding how far it is.
 
     Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
@@ -57,12 +57,12 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[Walking, None, P
     return isolated(_walking)(run, tasks)
 
 
-def _walking(run: RunFolder, tasks: int) -> Generator[Walking, None, ParameterSpace]:
+def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, ParameterSpace]:
     from metatui.learning.evaluation.parameter_space import cloud
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     settings, state = saved_state(run)
-    experiment = set_up_again(computed_alike(settings, run.journal(), but={}), state)
+    experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
     steps = settings.evaluation.inner_steps
     ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before the best ones take its place
     theta, iteration, _ = best_of(experiment, state)
@@ -72,7 +72,7 @@ def _walking(run: RunFolder, tasks: int) -> Generator[Walking, None, ParameterSp
         work = cloud(experiment, start, tasks=tasks, steps=steps)
         while True:
             try:
-                yield Walking(2 * tasks * number + next(work), 4 * tasks)
+                yield ProjectionProgress(2 * tasks * number + next(work), 4 * tasks)
             except StopIteration as done:
                 starts.append(Start(label, done.value))
                 break

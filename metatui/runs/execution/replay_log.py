@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Scalar, Settings
 from metatui.runs.storage.journal import Entry
@@ -19,7 +19,7 @@ FREE_ON_RESUME = ("compute", "checkpoint", "logging")
 
 
 @dataclass
-class Told:
+class ReplayedCommand:
     """One thing that a run was told."""
 
     planned: Planned
@@ -29,7 +29,7 @@ class Told:
     """Whether it comes after where the run was last started or resumed, and has not been done since."""
 
 
-def told(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Told]:
+def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
     """Everything that a run was told, each thing once, in the order of meta-steps.
 
     A run resumed from an earlier checkpoint does again what it was told after that, so the journal has it twice; what a
@@ -38,7 +38,7 @@ def told(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Told]:
     Args:
         plan: what was planned when the run began.
     """
-    items = [Told(planned, made=False, ahead=True) for planned in plan]
+    items = [ReplayedCommand(planned, made=False, ahead=True) for planned in plan]
     for entry in journal:
         if entry.event == "started":
             for item in items:
@@ -52,7 +52,7 @@ def told(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Told]:
                 again.made, again.ahead = True, False
             else:
                 after = bisect_right(items, planned.iteration, key=lambda item: item.planned.iteration)
-                items.insert(after, Told(planned, made=True, ahead=False))
+                items.insert(after, ReplayedCommand(planned, made=True, ahead=False))
     return items
 
 
@@ -61,12 +61,14 @@ def undone(change: PlannedChange) -> dict[str, Any]:
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
-def settings_before(settings: Settings, journal: Sequence[Entry], items: Sequence[Told], iteration: int) -> Settings:
+def settings_before(
+    settings: Settings, journal: Sequence[Entry], items: Sequence[ReplayedCommand], iteration: int
+) -> Settings:
     """What a run had, just before what it was told when `iteration` meta-steps were done.
 
     Args:
         settings: what it was started with.
-        items: what `told` says.
+        items: what `replay_log` says.
     """
     values = _resumed_with(journal)
     for item in items:
@@ -75,12 +77,14 @@ def settings_before(settings: Settings, journal: Sequence[Entry], items: Sequenc
     return change(settings, values)
 
 
-def settings_after(settings: Settings, journal: Sequence[Entry], items: Sequence[Told], iteration: int) -> Settings:
+def settings_after(
+    settings: Settings, journal: Sequence[Entry], items: Sequence[ReplayedCommand], iteration: int
+) -> Settings:
     """What a run had after `iteration` meta-steps and what it was told then."""
     return settings_before(settings, journal, items, iteration + 1)
 
 
-def computed_alike(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
+def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
     """`settings` with what `auto` stood for when the run was last started: measured anew, it might be another engine,
     whose sums round differently.
 
@@ -117,7 +121,7 @@ def _is_here(device: str) -> bool:
         return False
 
 
-def _ahead(items: Iterable[Told], planned: Planned) -> Told | None:
+def _ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
     return next((item for item in items if item.ahead and item.planned == planned), None)
 
 
@@ -125,14 +129,19 @@ def _planned(entry: Entry) -> Planned | None:
     """What an entry says was done, if it is to be done again when the run is."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
-    if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and KNOBS[made.path].live:
+    if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:
         return made
     return None
 
 
 def _change(entry: Entry, iteration: object) -> PlannedChange | None:
     path, new = entry.details.get("path"), entry.details.get("new")
-    if isinstance(path, str) and path in KNOBS and isinstance(new, bool | int | float | str) and type(iteration) is int:
+    if (
+        isinstance(path, str)
+        and path in FIELDS
+        and isinstance(new, bool | int | float | str)
+        and type(iteration) is int
+    ):
         return PlannedChange(iteration, path, new)
     return None
 
@@ -140,4 +149,6 @@ def _change(entry: Entry, iteration: object) -> PlannedChange | None:
 def _resumed_with(journal: Iterable[Entry]) -> dict[str, Scalar]:
     """How a run is computed is changed when it is resumed, and holds from then on, wherever that began."""
     changes = (_change(entry, entry.iteration) for entry in journal if entry.event == "tweaked")
-    return {c.path: c.value for c in changes if c and not KNOBS[c.path].live and KNOBS[c.path].group in FREE_ON_RESUME}
+    return {
+        c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
+    }

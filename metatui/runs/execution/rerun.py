@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from metatui.config.fields import change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Scalar, Settings
-from metatui.runs.execution.replay_log import computed_alike, told
+from metatui.runs.execution.replay_log import pin_compute, replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import shown
+from metatui.utils.errors import quote
 
 
 @dataclass(frozen=True)
@@ -46,10 +46,10 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
     elif settings != before:
         preset = f"{preset.removesuffix(' (changed)')} (changed)"
     return Rerun(
-        settings=computed_alike(settings, began, but=changes),
+        settings=pin_compute(settings, began, but=changes),
         preset=preset,
         changes=_without_the_last_validation(_what_counts(_told(run)), settings),
-        origin=f"rerun of {shown(run.id)[1:-1]}",
+        origin=f"rerun of {quote(run.id)[1:-1]}",
     )
 
 
@@ -62,7 +62,7 @@ def _told(run: RunFolder) -> list[Planned]:
     """Without what was refused when it came."""
     last = last_progress(run.metrics_path)
     reached = last.iteration if last else 0
-    items = told(run.changes(), run.journal())
+    items = replay_log(run.changes(), run.journal())
     return [item.planned for item in items if item.made or item.planned.iteration >= reached]
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
@@ -18,11 +18,11 @@ from metatui.learning.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.execution.replay_log import (
     FREE_ON_RESUME,
-    Told,
-    computed_alike,
+    ReplayedCommand,
+    pin_compute,
+    replay_log,
     settings_after,
     settings_before,
-    told,
     undone,
 )
 from metatui.runs.execution.run_state import Outcome
@@ -34,7 +34,7 @@ from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore, discard
 from metatui.runs.storage.writer import RunWriter
-from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, shown
+from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
 from metatui.utils.files import WriteRefused
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ TRY_EVERY = 3.0
 """Seconds between looks whether the disk can be written again."""
 
 
-class Unsaved(MetatuiError):
+class UnsavedStateError(MetatuiError):
     """The run was stopped while the disk refused what it had reached."""
 
 
@@ -154,13 +154,13 @@ class Session:
         check_journal(journal, run.journal_path)
         state, problems = newest_checkpoint(run.checkpoints_path)
         iteration = int(state.values["iteration"]) if state else 0
-        items = told(run.changes(), journal)
+        items = replay_log(run.changes(), journal)
         if state:
             _add_best_settings(state, first, journal, items)
         settings = change(settings_after(first, journal, items, iteration), _allowed(changes))
         if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
-                f"run {shown(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
+                f"run {quote(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
                 "training.iterations, or start it anew"
             )
         ahead = deque(item.planned for item in items if item.planned.iteration >= iteration)
@@ -170,7 +170,7 @@ class Session:
         never = [planned for planned in ahead if isinstance(planned, PlannedChange) and planned.path in changes]
         before = settings_before(first, journal, items, iteration)
         differing = [path for path in changes if before.value(path) != settings.value(path)]
-        live = [path for path in differing if KNOBS[path].live]
+        live = [path for path in differing if FIELDS[path].live]
         plan = [planned for planned in ahead if planned not in never]
         plan += [PlannedChange(iteration, path, settings.value(path)) for path in live]
         how = {path: settings.value(path) for path in differing if path not in live}
@@ -178,7 +178,7 @@ class Session:
         session = cls(
             run,
             lock,
-            computed_alike(change(before, how), journal, but=changes),
+            pin_compute(change(before, how), journal, but=changes),
             state=state,
             changes=sorted(plan, key=lambda planned: planned.iteration),
             preset=first_of_all.get("preset"),
@@ -224,7 +224,7 @@ class Session:
                 for event in events:
                     self.control.tell(event)
                     yield event
-        except Unsaved as error:
+        except UnsavedStateError as error:
             self.outcome.status = "interrupted"
             self.control.tell(Failed(self.outcome.iteration, str(error)))
             raise
@@ -288,7 +288,7 @@ class Session:
                     self._writer.catch_up()
             except WriteRefused as again:
                 if self._stopped:
-                    raise Unsaved(self._what_is_lost(again)) from again
+                    raise UnsavedStateError(self._what_is_lost(again)) from again
                 if isinstance(command, Resume) or str(again) != str(refused):
                     yield from self._seen(Warned(at, f"{again}: training still waits"))
                 refused = again
@@ -336,14 +336,16 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
     first, journal = run.settings(), run.journal()
     state, _ = newest_checkpoint(run.checkpoints_path)
     if state is None:
-        raise BadInput(f"run {shown(run.id)} has no checkpoint yet")
-    items = told(run.changes(), journal)
+        raise BadInput(f"run {quote(run.id)} has no checkpoint yet")
+    items = replay_log(run.changes(), journal)
     settings = settings_after(first, journal, items, int(state.values["iteration"]))
     _add_best_settings(state, first, journal, items)
     return as_validated(settings, state.values["best_settings"]), state
 
 
-def _add_best_settings(state: TrainerState, first: Settings, journal: Sequence[Entry], items: Sequence[Told]) -> None:
+def _add_best_settings(
+    state: TrainerState, first: Settings, journal: Sequence[Entry], items: Sequence[ReplayedCommand]
+) -> None:
     """Add the live settings of the best validation to a checkpoint of a version that did not save them."""
     from metatui.learning.training.trainer_state import live_values
 
@@ -356,9 +358,9 @@ def _add_best_settings(state: TrainerState, first: Settings, journal: Sequence[E
 
 def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Any]:
     for path in changes:
-        knob = KNOBS[path]
+        knob = FIELDS[path]
         if not knob.live and knob.group not in FREE_ON_RESUME:
-            live = ", ".join(name for name, k in KNOBS.items() if k.live)
+            live = ", ".join(name for name, k in FIELDS.items() if k.live)
             sentence = f"{path} cannot change when a run is resumed, but {live} and how it is computed can"
             raise SettingsError([Problem(path, sentence)])
     return changes

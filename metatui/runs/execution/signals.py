@@ -16,7 +16,7 @@ REQUEUE = 75
 """EX_TEMPFAIL: saved and not over, the same command goes on."""
 
 
-class Ending:
+class SignalState:
     """Which signal asked for the end, if one did."""
 
     signal: signal.Signals | None = None
@@ -67,14 +67,14 @@ class Ending:
 class EndedEarly(MetatuiError):
     """A signal ended the process before there was anything to save."""
 
-    def __init__(self, ending: Ending) -> None:
+    def __init__(self, ending: SignalState) -> None:
         assert ending.signal is not None
         super().__init__(f"interrupted by {ending.signal.name} before training began")
         self.exit_code = ending.exit_code
 
 
 @contextmanager
-def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[Ending]:
+def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
     """Call `interrupt` with the name of the first signal.
 
     Without `interrupt`, the first signal raises KeyboardInterrupt until `Ending.then` sets one, so that loading
@@ -87,7 +87,7 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     Raises:
         EndedEarly: a signal arrived before `interrupt` was set.
     """
-    ending = Ending()
+    ending = SignalState()
     if interrupt is not None:
         ending.then(interrupt)
     before = {each: signal.getsignal(each) for each in SIGNALS}

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from metatui.events import Evaluated, Evaluation, Event, Finished, Progress
 from metatui.runs.storage.append_only_file import AppendedFile
-from metatui.utils.errors import Problem, SettingsError, shown
+from metatui.utils.errors import Problem, SettingsError, quote
 from metatui.utils.files import writing
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def check_tensorboard() -> None:
         package = (error.name or "tensorboard").split(".")[0]
         _refuse(f"{package} is not installed: install it with pip install 'metatui[tensorboard]', or leave it off")
     except Exception as error:  # its protocol buffers may not be those that are installed
-        _refuse(f"tensorboard cannot be imported: {shown(str(error), 200)}")
+        _refuse(f"tensorboard cannot be imported: {quote(str(error), 200)}")
 
 
 def _refuse(why: str) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metatui.config.fields import KNOBS
+from metatui.config.fields import FIELDS
 from metatui.runs.storage.metrics import MOST
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, remove_leftovers, sync_directory, write_atomically, writing
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def read_checkpoint(path: Path) -> TrainerState:
 
     from metatui.learning.training.trainer_state import TrainerState
 
-    name = shown(str(path), 200)
+    name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
     metadata = _metadata(data, name)
     try:
@@ -135,7 +135,7 @@ def _wrong_value(values: Any) -> str:
 def _are_live(values: object) -> bool:
     """Whether `values` maps paths of live settings to numbers: no live setting has another type."""
     return isinstance(values, dict) and all(
-        path in KNOBS and KNOBS[path].live and type(value) in (int, float) for path, value in values.items()
+        path in FIELDS and FIELDS[path].live and type(value) in (int, float) for path, value in values.items()
     )
 
 
@@ -159,7 +159,7 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
         if newer := re.fullmatch(r"metatui-([1-9][0-9]{0,5})", metadata["format"]):
             sentence = f"was written by a newer metatui (format {newer[1]}, and this one reads {FORMAT[-1]})"
             raise BadInput(f"{name} {sentence}: update metatui")
-        raise BadInput(f"{name} is a checkpoint of another format than {FORMAT}: {shown(metadata['format'])}")
+        raise BadInput(f"{name} is a checkpoint of another format than {FORMAT}: {quote(metadata['format'])}")
     raise BadInput(f"{name} is not a checkpoint of metatui")
 
 

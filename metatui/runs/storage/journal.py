@@ -12,7 +12,7 @@ from typing import Any, Literal
 from metatui.config.format_version import FORMAT, check_format
 from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range
 from metatui.runs.storage.metrics import CHUNK, LONGEST_LINE, MOST
-from metatui.utils.errors import shown
+from metatui.utils.errors import quote
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -106,10 +106,10 @@ def check_journal(entries: Iterable[Entry], path: Path) -> None:
     """Raises BadInput where a newer metatui went on with the run, whose journal and metrics may say what this one does
     not understand."""
     for entry in entries:
-        check_format(entry.details.get("format", FORMAT), shown(str(path), 200))
+        check_format(entry.details.get("format", FORMAT), quote(str(path), 200))
 
 
-def in_force(entries: Iterable[Entry]) -> list[Entry]:
+def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
     """`entries` without those that a restart from an earlier checkpoint undid. Tweaks stay: they are made again."""
     kept: list[Entry] = []
     for entry in entries:

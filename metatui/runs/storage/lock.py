@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_whole, writing
 
 
@@ -41,7 +41,7 @@ class RunLock:
         # a writer, so only a writer is ever reported.
         while not _try(self._handle, fcntl.LOCK_EX):
             if not _try(self._handle, fcntl.LOCK_SH):
-                raise BadInput(f"run {shown(self._path.parent.name)} is being written by {holder(self._path)}")
+                raise BadInput(f"run {quote(self._path.parent.name)} is being written by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
@@ -50,7 +50,7 @@ class RunLock:
         with writing(self._path):
             self._acquire()
             if os.pread(self._handle, 1000, 0) != self._mark:
-                raise BadInput(f"run {shown(self._path.parent.name)} was taken over by {holder(self._path)}")
+                raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def release(self) -> None:
         """Lets go; a second call does nothing."""
@@ -83,7 +83,7 @@ def holder(path: Path) -> str:
     pid, host = owner.get("pid"), str(owner.get("host"))
     if pid == os.getpid() and host == socket.gethostname():
         return "this process"
-    return f"process {shown(pid)}" + ("" if host == socket.gethostname() else f" on {shown(host)}")
+    return f"process {quote(pid)}" + ("" if host == socket.gethostname() else f" on {quote(host)}")
 
 
 def _try(handle: int, kind: int) -> bool:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_val
 
 from metatui.config.format_version import FORMAT, check_format
 from metatui.events import Evaluation, RegressionView, TaskView
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
@@ -115,18 +115,18 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         return None
     data = read_bounded(path, LARGEST)
     if data.count(b",") > MOST_VALUES:
-        raise BadInput(f"{shown(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
+        raise BadInput(f"{quote(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)
     except ValidationError as error:
         with suppress(ValidationError):
-            check_format(_Formatted.model_validate_json(data).format, shown(str(path), 200))
+            check_format(_Formatted.model_validate_json(data).format, quote(str(path), 200))
         if error.error_count() > MOST_PROBLEMS:  # each of them would be put into words
             raise BadInput(
-                f"{shown(str(path), 200)} cannot be used: {error.error_count():,} values are wrong"
+                f"{quote(str(path), 200)} cannot be used: {error.error_count():,} values are wrong"
             ) from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
-        raise BadInput(f"{shown(str(path), 200)} cannot be used: {shown(first['msg'], 120)[1:-1]} at {where}") from None
-    check_format(record.format, shown(str(path), 200))
+        raise BadInput(f"{quote(str(path), 200)} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None
+    check_format(record.format, quote(str(path), 200))
     return record

@@ -9,12 +9,12 @@ from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.events import TaskView
-from metatui.runs.storage.journal import Entry, Status, in_force, last_status, read_journal
+from metatui.runs.storage.journal import Entry, Status, effective_entries, last_status, read_journal
 from metatui.runs.storage.lock import is_held
 from metatui.runs.storage.metrics import MetricsReader
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, read_record
-from metatui.utils.errors import BadInput, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.text import sanitize
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RunFolder:
     @property
     def id(self) -> str:
         """The folder's name, safe to show."""
-        return plain(self.path.name, limit=80)
+        return sanitize(self.path.name, limit=80)
 
     @property
     def settings_path(self) -> Path:
@@ -85,7 +85,7 @@ class RunFolder:
     def validations(self) -> list[Entry]:
         """The validations that still hold, in order: the points of a validation curve (see `RunWriter`). Of several
         after one meta-step, which a resumed run makes again, the last."""
-        held = (entry for entry in in_force(self.journal()) if entry.event == "evaluated")
+        held = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
         last = {entry.iteration: entry for entry in held}
         return [last[iteration] for iteration in sorted(last)]
 
@@ -125,5 +125,5 @@ def run_folder(path: Path) -> RunFolder:
     """The run in the folder `path`. Raises BadInput where there is none."""
     run = RunFolder(path)
     if not run.is_run():
-        raise BadInput(f"{shown(str(path), 200)} is not a run: it has no settings.toml")
+        raise BadInput(f"{quote(str(path), 200)} is not a run: it has no settings.toml")
     return run

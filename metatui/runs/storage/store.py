@@ -18,7 +18,7 @@ from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.summary import RunSummary
 from metatui.runs.storage.summary_cache import SummaryCache
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import sync_directory, write_atomically, writing
 
 
@@ -65,7 +65,7 @@ class RunStore:
     def check_root(self) -> None:
         """Check that the folder of runs is not a file. Raises BadInput."""
         if self.root.is_file():
-            raise BadInput(f"{shown(str(self.root), 200)} is a file, but runs need a folder")
+            raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
 
     def runs(self) -> list[RunFolder]:
         """Every run, in no particular order."""
@@ -96,17 +96,17 @@ class RunStore:
         if len(starting) == 1:
             return named[starting[0]]
         if starting:
-            some = ", ".join(shown(name)[1:-1] for name in starting[:3])
+            some = ", ".join(quote(name)[1:-1] for name in starting[:3])
             more = f" and {len(starting) - 3} more" if len(starting) > 3 else ""
-            raise BadInput(f"{shown(text)} is the start of {len(starting)} runs: {some}{more}")
-        near = ", ".join(shown(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.6))
+            raise BadInput(f"{quote(text)} is the start of {len(starting)} runs: {some}{more}")
+        near = ", ".join(quote(name)[1:-1] for name in difflib.get_close_matches(text, named, n=3, cutoff=0.6))
         hint = f"did you mean {near}?" if near else "metatui runs lists them"
-        raise BadInput(f"{shown(text)} is not a run in {shown(str(self.root), 200)}: {hint}")
+        raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 
     def delete(self, run: RunFolder) -> None:
         """Deletes the run's folder for good. Raises BadInput while a process writes it."""
         if not run.is_run():
-            raise BadInput(f"{shown(str(run.path), 200)} is not a run: it has no settings.toml")
+            raise BadInput(f"{quote(str(run.path), 200)} is not a run: it has no settings.toml")
         lock = RunLock(run.lock_path)
         try:
             discard(run)

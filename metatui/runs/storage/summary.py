@@ -14,9 +14,9 @@ from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder, status_of
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def summarise(run: RunFolder) -> RunSummary:
     except BadInput as error:
         problem = str(error)
     except OSError as error:  # deleted meanwhile
-        problem = f"{shown(run.id)} cannot be read: {reason(error)}"
+        problem = f"{quote(run.id)} cannot be read: {reason(error)}"
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
     status = status_of(entries, live=live)
@@ -77,7 +77,7 @@ def summarise(run: RunFolder) -> RunSummary:
         run=run,
         status=status,
         started=first.time if first else _created(run),
-        preset=plain(preset) if isinstance(preset, str) else None,
+        preset=sanitize(preset) if isinstance(preset, str) else None,
         settings=settings,
         progress=progress,
         best=records.best,
@@ -90,7 +90,7 @@ def summarise(run: RunFolder) -> RunSummary:
 
 def _warning(entries: list[Entry]) -> str | None:
     text = entries[-1].details.get("warning") if entries and entries[-1].event == "finished" else None
-    return plain(text, limit=400) if isinstance(text, str) else None
+    return sanitize(text, limit=400) if isinstance(text, str) else None
 
 
 def _created(run: RunFolder) -> datetime:

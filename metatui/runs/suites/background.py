@@ -20,11 +20,11 @@ from metatui.runs.execution.signals import ending_softly
 from metatui.runs.storage.lock import holder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites.files import read
-from metatui.runs.suites.manifest import Ledger
+from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import Suite
 from metatui.runs.suites.scheduler import Conductor, RunEnded
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 from metatui.utils.subprocesses import module
@@ -55,14 +55,14 @@ def start(suite: Suite, store: RunStore) -> None:
     # Whenever it ends, it is waited for: no zombie is left of it.
     threading.Thread(target=process.wait, name=f"suite {suite.name}", daemon=True).start()
     if not answer:
-        where = no_log or f"{shown(str(paths.log_file()), 200)} has its output"
+        where = no_log or f"{quote(str(paths.log_file()), 200)} has its output"
         raise MetatuiError(f"the suite's process exited without an error message: {where}")
     said = json.loads(answer)
     if sentence := said["error"]:
         raise (BadInput if said["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)
 
 
-def stop(ledger: Ledger) -> None:
+def stop(ledger: SuiteManifest) -> None:
     """Ask whoever makes the suite's runs to let them finish their meta-step and save, and to start no more.
 
     Raises BadInput where nobody does, or nobody on this machine.
@@ -91,7 +91,7 @@ def main() -> None:
 
     try:
         suite = read(Path(file))
-        with Ledger(suite, RunStore(runs_dir)) as ledger:
+        with SuiteManifest(suite, RunStore(runs_dir)) as ledger:
             conductor = Conductor(ledger, ledger.missing(), runs_dir=Path(runs_dir))
             with ending_softly(lambda cause: conductor.interrupt()):
                 answer(None)

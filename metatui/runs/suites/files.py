@@ -14,10 +14,10 @@ from metatui.config.settings import Scalar
 from metatui.config.toml import names_file, read_tables, toml_files
 from metatui.runs.suites.grid import comparison, comparisons, planned
 from metatui.runs.suites.models import MOST_RUNS, PlannedRun, Suite
-from metatui.runs.suites.validators import Origin, known, text
+from metatui.runs.suites.validators import SourceLocation, known, text
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.text import sanitize
 
 ABOUT = ("title", "source", "measured", "notes")
 """The keys of a file's `[suite]` table."""
@@ -95,7 +95,7 @@ def load(given: Sequence[str | Path], changes: Mapping[str, Scalar] | None = Non
     seen = set()
     for suite in found:
         if suite.name in seen:
-            raise BadInput(f"suite {shown(suite.name)} is given twice: give each suite once, under a name of its own")
+            raise BadInput(f"suite {quote(suite.name)} is given twice: give each suite once, under a name of its own")
         seen.add(suite.name)
     return found
 
@@ -121,22 +121,22 @@ def _preset(name: str) -> Preset:
         return presets.load(name)
     near = difflib.get_close_matches(name, [*names(), *known_names], n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else "metatui suite lists the suites, metatui presets the presets"
-    raise BadInput(f"{shown(name)} is neither a suite, nor a preset, nor a TOML file: {hint}")
+    raise BadInput(f"{quote(name)} is neither a suite, nor a preset, nor a TOML file: {hint}")
 
 
 def _of_presets(loose: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suite:
-    runs = [planned(preset, changes, Origin(preset.name)) for preset in loose]
+    runs = [planned(preset, changes, SourceLocation(preset.name)) for preset in loose]
     return Suite(
         name=OF_PRESETS,
         title=f"Presets {', '.join(preset.name for preset in loose)}",
         source="", measured="", notes="",
-        comparisons=(comparison(OF_PRESETS, runs, Origin("presets")),),
+        comparisons=(comparison(OF_PRESETS, runs, SourceLocation("presets")),),
         path=None,
     )  # fmt: skip
 
 
 def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar]) -> Suite:
-    origin = Origin(shown(str(path), 200))
+    origin = SourceLocation(quote(str(path), 200))
     if not NAME.fullmatch(path.stem):
         raise BadInput(f"{origin} must be called after the suite: 1 to 64 letters, digits, '-' or '_', then .toml")
     known(tables, ("suite", "compare"), origin, "")
@@ -144,7 +144,7 @@ def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar])
     if not isinstance(about, dict):
         raise origin.bad("suite", about, "a table of texts")
     known(about, ABOUT, origin, "suite.")
-    texts = {key: plain(text(value, origin, f"suite.{key}"), limit=2000) for key, value in about.items()}
+    texts = {key: sanitize(text(value, origin, f"suite.{key}"), limit=2000) for key, value in about.items()}
     found = comparisons(tables.get("compare"), path, origin, changes)
     runs: list[PlannedRun] = [run for each in found for run in each.runs]
     assert len(runs) <= MOST_RUNS

@@ -18,8 +18,8 @@ from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.shared_protocol import agree
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.suites.models import MOST_RUNS, PlannedComparison, PlannedRun, makes_a_run
-from metatui.runs.suites.validators import Origin, by_path, known, number, several, tables, text, whole
-from metatui.utils.errors import BadInput, SettingsError, shown
+from metatui.runs.suites.validators import SourceLocation, by_path, known, number, several, tables, text, whole
+from metatui.utils.errors import BadInput, SettingsError, quote
 
 COMPARE = ("name", "preset", "set", "grid", "seeds", "runs", "tasks", "steps", "shots", "target")
 RUN = ("preset", "set")
@@ -27,7 +27,7 @@ RUN = ("preset", "set")
 Changes = Mapping[str, Scalar]
 
 
-def comparisons(value: Any, file: Path, origin: Origin, changes: Changes) -> tuple[PlannedComparison, ...]:
+def comparisons(value: Any, file: Path, origin: SourceLocation, changes: Changes) -> tuple[PlannedComparison, ...]:
     """The comparisons in `value`, which the file `file` has under `compare`. Raises BadInput."""
     given = tables(value, origin, "compare")
     known_names: set[str] = set()
@@ -49,7 +49,7 @@ def comparisons(value: Any, file: Path, origin: Origin, changes: Changes) -> tup
     return tuple(_comparison(table, file, origin.within(table["name"]), changes) for table in given)
 
 
-def planned(preset: Preset, changes: Changes, origin: Origin) -> PlannedRun:
+def planned(preset: Preset, changes: Changes, origin: SourceLocation) -> PlannedRun:
     """`preset` as a run of its own."""
     settings = _changed(_settings_of(preset, origin), changes, origin)
     return PlannedRun("", "", settings, preset.name if settings == preset.settings else f"{preset.name} (changed)")
@@ -58,7 +58,7 @@ def planned(preset: Preset, changes: Changes, origin: Origin) -> PlannedRun:
 def comparison(
     name: str,
     runs: Sequence[PlannedRun],
-    origin: Origin,
+    origin: SourceLocation,
     *,
     tasks: int | None = None,
     steps: int | None = None,
@@ -92,7 +92,7 @@ def comparison(
     )
 
 
-def _comparison(table: Mapping[str, Any], file: Path, origin: Origin, changes: Changes) -> PlannedComparison:
+def _comparison(table: Mapping[str, Any], file: Path, origin: SourceLocation, changes: Changes) -> PlannedComparison:
     least = {"tasks": 2, "steps": 1, "shots": 1}
     counts = {key: whole(table[key], origin, key, low) for key, low in least.items() if key in table}
     target = number(table["target"], origin, "target") if "target" in table else None
@@ -100,14 +100,14 @@ def _comparison(table: Mapping[str, Any], file: Path, origin: Origin, changes: C
     return comparison(origin.part, runs, origin, **counts, target=target)
 
 
-def _count(table: Mapping[str, Any], origin: Origin) -> int:
+def _count(table: Mapping[str, Any], origin: SourceLocation) -> int:
     """Runs that `table` stands for, the same ones counted as often as they are there."""
     runs = len(tables(table["runs"], origin, "runs")) if "runs" in table else 1
     points = math.prod(len(values) for values in _grid(table, origin).values())
     return runs * points * len(_seeds(table, origin))
 
 
-def _settings(table: Mapping[str, Any], file: Path, origin: Origin, changes: Changes) -> Iterator[Settings]:
+def _settings(table: Mapping[str, Any], file: Path, origin: SourceLocation, changes: Changes) -> Iterator[Settings]:
     shared = by_path(table.get("set", {}), origin, "set")
     grid = _grid(table, origin)
     for i, run in enumerate(table.get("runs", [{}])):
@@ -123,7 +123,7 @@ def _settings(table: Mapping[str, Any], file: Path, origin: Origin, changes: Cha
                 yield _changed(base, {**at, **changes}, here)
 
 
-def _base(preset: Any, file: Path, origin: Origin) -> Settings:
+def _base(preset: Any, file: Path, origin: SourceLocation) -> Settings:
     if preset is None:
         return Settings()
     name = text(preset, origin, "preset")
@@ -131,20 +131,20 @@ def _base(preset: Any, file: Path, origin: Origin) -> Settings:
     try:
         found = presets.load(where)
     except BadInput as error:
-        raise BadInput(f"{origin}: preset is {shown(name)}: {error}") from None
+        raise BadInput(f"{origin}: preset is {quote(name)}: {error}") from None
     return _settings_of(found, origin)
 
 
-def _settings_of(preset: Preset, origin: Origin) -> Settings:
+def _settings_of(preset: Preset, origin: SourceLocation) -> Settings:
     if preset.changes:
         raise BadInput(
-            f"{origin}: preset is {shown(preset.name)}, which changes settings while it trains, but must be one that "
+            f"{origin}: preset is {quote(preset.name)}, which changes settings while it trains, but must be one that "
             "does not"
         )
     return preset.settings
 
 
-def _grid(table: Mapping[str, Any], origin: Origin) -> dict[str, list[Any]]:
+def _grid(table: Mapping[str, Any], origin: SourceLocation) -> dict[str, list[Any]]:
     grid = by_path(table.get("grid", {}), origin, "grid")
     for path, values in grid.items():
         several(values, origin, f"grid.{path}", "values")
@@ -153,7 +153,7 @@ def _grid(table: Mapping[str, Any], origin: Origin) -> dict[str, list[Any]]:
     return grid
 
 
-def _seeds(table: Mapping[str, Any], origin: Origin) -> list[int] | list[None]:
+def _seeds(table: Mapping[str, Any], origin: SourceLocation) -> list[int] | list[None]:
     if "seeds" not in table:
         return [None]
     seeds = several(table["seeds"], origin, "seeds", "whole numbers")
@@ -162,7 +162,7 @@ def _seeds(table: Mapping[str, Any], origin: Origin) -> list[int] | list[None]:
     return [whole(seed, origin, "seeds", 0) for seed in seeds]
 
 
-def _changed(settings: Settings, changes: Changes, origin: Origin) -> Settings:
+def _changed(settings: Settings, changes: Changes, origin: SourceLocation) -> Settings:
     try:
         return change(settings, changes)
     except SettingsError as error:

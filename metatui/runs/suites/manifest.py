@@ -12,15 +12,15 @@ from metatui.runs.storage.lock import RunLock, holder, is_held
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites.models import PlannedRun, Suite, identity
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, remove_leftovers, write_atomically, writing
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 FOLDER = ".suites"
 LARGEST = 4 * 1024 * 1024
 
 
-class Ledger:
+class SuiteManifest:
     """The runs of one suite that were started, known by their settings. Whoever starts more of them must hold it.
 
     A run whose folder is gone, or says other settings, is none of the suite's any more; a suite whose file has
@@ -57,14 +57,14 @@ class Ledger:
         """Whether a living process makes the suite's runs."""
         return is_held(self.lock_path)
 
-    def __enter__(self) -> Ledger:
+    def __enter__(self) -> SuiteManifest:
         """Raises BadInput where another process runs the suite, MetatuiError where nothing can be written."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
             self._lock = RunLock(self.lock_path)
         except BadInput:
-            raise BadInput(f"suite {shown(self._suite.name)} is being run by {holder(self.lock_path)}") from None
+            raise BadInput(f"suite {quote(self._suite.name)} is being run by {holder(self.lock_path)}") from None
         try:
             with writing(self.messages_path):
                 self.messages_path.write_bytes(b"")
@@ -105,7 +105,7 @@ class Ledger:
         with suppress(BadInput, ValueError, RecursionError):
             found = json.loads(read_bounded(self.failures_path, LARGEST))
             if isinstance(found, dict):
-                return {name: plain(said, limit=400) for name, said in found.items() if isinstance(said, str)}
+                return {name: sanitize(said, limit=400) for name, said in found.items() if isinstance(said, str)}
         return {}
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
@@ -136,5 +136,5 @@ class Ledger:
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
         raise BadInput(
-            f"{shown(str(self.path), 200)} does not name the runs of a suite: delete it to run the suite anew"
+            f"{quote(str(self.path), 200)} does not name the runs of a suite: delete it to run the suite anew"
         )

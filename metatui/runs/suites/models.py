@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
-from metatui.config.fields import KNOBS
+from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 
 MOST_RUNS = 1_000
@@ -38,7 +38,7 @@ class PlannedRun:
     @property
     def iterations(self) -> int:
         """Meta-steps to make; 0 for `scratch`."""
-        matters = KNOBS["training.iterations"].matters(self.settings)
+        matters = FIELDS["training.iterations"].is_relevant(self.settings)
         return self.settings.training.iterations if matters else 0
 
     @property
@@ -87,7 +87,9 @@ class Suite:
 def identity(settings: Settings) -> Hashable:
     """Equal for settings that make the same run, whatever the settings that do not matter in it are."""
     return tuple(
-        (path, settings.value(path)) for path, knob in KNOBS.items() if makes_a_run(path) and knob.matters(settings)
+        (path, settings.value(path))
+        for path, knob in FIELDS.items()
+        if makes_a_run(path) and knob.is_relevant(settings)
     )
 
 

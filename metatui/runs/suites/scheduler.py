@@ -17,11 +17,11 @@ from threading import Lock, Thread
 from typing import Any, BinaryIO
 
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.suites.manifest import Ledger
+from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedRun
-from metatui.utils.errors import MetatuiError, shown
+from metatui.utils.errors import MetatuiError, quote
 from metatui.utils.subprocesses import module
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ class Conductor:
     """Runs what `ledger` says is not finished. Iterate it once, in one thread."""
 
     def __init__(
-        self, ledger: Ledger, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
+        self, ledger: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
         devices: Sequence[str | None] = (None,),
     ) -> None:  # fmt: skip
         """
@@ -209,7 +209,7 @@ class Conductor:
             case "progress":
                 say(RunProgress(planned, **message))
             case "warned":
-                say(RunWarned(planned, plain(message["text"])))
+                say(RunWarned(planned, sanitize(message["text"])))
             case "ended":
                 self._ended(planned, message["status"], message["sentence"], say)
         return bool(what == "ended")
@@ -223,7 +223,7 @@ class Conductor:
     def _without_a_word(self, code: int) -> tuple[str, str | None]:
         if self._over and code in (0, -9):
             return "interrupted", None
-        told = shown(str(self._ledger.messages_path), 200)
+        told = quote(str(self._ledger.messages_path), 200)
         return "failed", f"its process ended with {code} and no word: {told} has what was printed"
 
 

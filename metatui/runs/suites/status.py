@@ -10,7 +10,7 @@ from metatui.events import Evaluation, Progress
 from metatui.runs.storage.journal import Status
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import RunSummary, summarise
-from metatui.runs.suites.manifest import Ledger
+from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedComparison, PlannedRun, Suite
 
 
@@ -66,10 +66,10 @@ class SuiteStanding:
         return sum(run.share for run in self.runs) / len(self.runs)
 
 
-class Watch:
+class SuiteMonitor:
     """Reads how far a suite is, as often as it is asked. For one thread at a time."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: SuiteManifest) -> None:
         self.ledger = ledger
         self._finished: dict[RunFolder, RunSummary] = {}
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from metatui.config.fields import knob_of
-from metatui.utils.errors import BadInput, SettingsError, shown
+from metatui.utils.errors import BadInput, SettingsError, quote
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceLocation:
     """Where a value stands, for sentences."""
 
     file: str
@@ -23,44 +23,44 @@ class Origin:
     def __str__(self) -> str:
         return f"{self.file}, {self.part}" if self.part else self.file
 
-    def within(self, part: str) -> Origin:
-        return Origin(self.file, part)
+    def within(self, part: str) -> SourceLocation:
+        return SourceLocation(self.file, part)
 
     def bad(self, field: str, value: object, allowed: str) -> BadInput:
-        return BadInput(f"{self}: {field} is {shown(value)}, but must be {allowed}")
+        return BadInput(f"{self}: {field} is {quote(value)}, but must be {allowed}")
 
     def settings(self, error: SettingsError) -> SettingsError:
         return SettingsError(error.problems, origin=str(self))
 
 
-def known(table: Mapping[str, Any], fields: Collection[str], origin: Origin, prefix: str) -> None:
+def known(table: Mapping[str, Any], fields: Collection[str], origin: SourceLocation, prefix: str) -> None:
     """Raises BadInput where `table` has another key than `fields`."""
     for key in table:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {prefix}{near[0]}?" if near else "there are " + ", ".join(fields)
-            raise BadInput(f"{origin}: {shown(prefix + key)} is not known: {hint}")
+            raise BadInput(f"{origin}: {quote(prefix + key)} is not known: {hint}")
 
 
-def text(value: Any, origin: Origin, field: str) -> str:
+def text(value: Any, origin: SourceLocation, field: str) -> str:
     if not isinstance(value, str):
         raise origin.bad(field, value, "text")
     return value
 
 
-def whole(value: Any, origin: Origin, field: str, least: int) -> int:
+def whole(value: Any, origin: SourceLocation, field: str, least: int) -> int:
     if type(value) is not int or value < least:
         raise origin.bad(field, value, f"a whole number from {least:,}")
     return value
 
 
-def number(value: Any, origin: Origin, field: str) -> float:
+def number(value: Any, origin: SourceLocation, field: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise origin.bad(field, value, "a number")
     return float(value)
 
 
-def several(value: Any, origin: Origin, field: str, of: str) -> list[Any]:
+def several(value: Any, origin: SourceLocation, field: str, of: str) -> list[Any]:
     """A list with something in it."""
     if value is None:  # which TOML has no word for
         raise BadInput(f"{origin}: {field} is missing, but must be a list of {of}, at least one")
@@ -69,7 +69,7 @@ def several(value: Any, origin: Origin, field: str, of: str) -> list[Any]:
     return value
 
 
-def tables(value: Any, origin: Origin, field: str) -> list[dict[str, Any]]:
+def tables(value: Any, origin: SourceLocation, field: str) -> list[dict[str, Any]]:
     found = several(value, origin, field, f"tables, each under [[{field}]]")
     for each in found:
         if not isinstance(each, dict):
@@ -77,7 +77,7 @@ def tables(value: Any, origin: Origin, field: str) -> list[dict[str, Any]]:
     return found
 
 
-def by_path(value: Any, origin: Origin, field: str) -> dict[str, Any]:
+def by_path(value: Any, origin: SourceLocation, field: str) -> dict[str, Any]:
     """A table of settings as `group.key` to what it says of each, be the key quoted or the group a table."""
     if not isinstance(value, dict):
         raise origin.bad(field, value, "a table of settings, such as algorithm.name")

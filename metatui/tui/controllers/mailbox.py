@@ -7,7 +7,7 @@ import threading
 from metatui.events import Event
 from metatui.tui.controllers.history import Step
 
-News = Event | Step
+Drained = Event | Step
 """Every event except Progress, which is replaced by a `Step`."""
 
 MOST_PROGRESS = 4096
@@ -22,10 +22,10 @@ class Mailbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._events: list[News] = []
+        self._events: list[Drained] = []
         self._progress = 0
 
-    def put(self, event: News) -> None:
+    def put(self, event: Drained) -> None:
         """Leave `event`. Called by the training thread; never blocks for longer than a drain takes a list."""
         with self._lock:
             self._events.append(event)
@@ -33,7 +33,7 @@ class Mailbox:
             if self._progress > MOST_PROGRESS or len(self._events) - self._progress > MOST_OTHERS:
                 self._thin()
 
-    def drain(self) -> list[News]:
+    def drain(self) -> list[Drained]:
         """Everything that has arrived since the last drain."""
         with self._lock:
             events, self._events, self._progress = self._events, [], 0

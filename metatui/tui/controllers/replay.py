@@ -6,15 +6,15 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from metatui.config.fields import KNOBS
+from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation, Started
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.controllers.run_model import JournalLine, LiveChange, Monitor, result_line, validation_line
 from metatui.tui.controllers.smoothing import Smoother
-from metatui.utils.errors import shown
-from metatui.utils.text import plain
+from metatui.utils.errors import quote
+from metatui.utils.text import sanitize
 
 
 class Replay:
@@ -62,7 +62,7 @@ class Replay:
         if entry.event == "started":
             monitor.forget_changes(entry.iteration)
         path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
-        live = isinstance(path, str) and path in KNOBS and KNOBS[path].live
+        live = isinstance(path, str) and path in FIELDS and FIELDS[path].live
         if (
             entry.event == "tweaked"
             and live
@@ -105,11 +105,11 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
             return JournalLine(when, f"{verb} on {device}, engine {engine}")
         case "tweaked":
             path = _text(details, "path")
-            label = KNOBS[path].label if path in KNOBS else path
+            label = FIELDS[path].label if path in FIELDS else path
             return JournalLine(when, f"{label} changed from {_text(details, 'old')} to {_text(details, 'new')}")
         case "undone":
             path = _text(details, "path")
-            label = KNOBS[path].label if path in KNOBS else path
+            label = FIELDS[path].label if path in FIELDS else path
             told = f"{label} stays: its change to {_text(details, 'new')} after {_text(details, 'at')} is undone"
             return JournalLine(when, told)
         case "evaluated":
@@ -124,7 +124,7 @@ def _line(entry: Entry, settings: Settings) -> JournalLine | None:
         case "interrupted":
             return JournalLine(when, "Interrupted", "warning")
         case "finished" if warning := details.get("warning"):
-            said = plain(warning, limit=1000) if isinstance(warning, str) else shown(warning)
+            said = sanitize(warning, limit=1000) if isinstance(warning, str) else quote(warning)
             return JournalLine(when, f"Finished. {said}", "warning")
         case "finished" | "stopped" | "paused" | "resumed":
             return JournalLine(when, entry.event.capitalize())
@@ -147,7 +147,7 @@ def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
         shots=shots,
         queries=settings.task.queries,
         ways=settings.task.ways if settings.is_classification else None,
-        batch_norm=plain(mode) if isinstance(mode, str) else None,
+        batch_norm=sanitize(mode) if isinstance(mode, str) else None,
         iteration=entry.iteration,
         steps=(step,),
         loss=loss,
@@ -176,4 +176,4 @@ def _text(details: Mapping[str, Any], key: str) -> str:
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"
-    return plain(value) if isinstance(value, str) else shown(value)
+    return sanitize(value) if isinstance(value, str) else quote(value)

@@ -13,7 +13,7 @@ from metatui.tui.controllers.history import Step
 from metatui.tui.controllers.run_model import LiveChange, Monitor
 
 
-class News(NamedTuple):
+class Drained(NamedTuple):
     """What came in."""
 
     any: bool
@@ -88,11 +88,11 @@ class Conductor:
             self.change(change.path, change.old)
         return change
 
-    def drain(self) -> News:
+    def drain(self) -> Drained:
         """Learn what happened since the last call; the phase and the monitor are up to date afterwards."""
         training, monitor = self.training, self.monitor
         if training is None or monitor is None:
-            return News(False, [])
+            return Drained(False, [])
         before = self.phase, monitor.packed
         over = training.over.is_set()  # asked first: nothing is put after it is set
         events = training.mailbox.drain()
@@ -116,7 +116,7 @@ class Conductor:
         if over:
             self.phase = Phase.IDLE
             monitor.status = monitor.outcome
-        return News(bool(events) or (self.phase, monitor.packed) != before, others)
+        return Drained(bool(events) or (self.phase, monitor.packed) != before, others)
 
     def _follow(self, event: Event) -> None:
         if self.phase is Phase.STOPPING:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from metatui.config.fields import KNOBS, change, text_of
+from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.schedule import brief
 from metatui.config.settings import Scalar, Settings
 from metatui.events import (
@@ -254,10 +254,10 @@ class Monitor:
         return holding
 
     def _tweak(self, event: Tweaked) -> None:
-        if KNOBS[event.path].live and event.old != event.new:  # other settings change only when a run is resumed
+        if FIELDS[event.path].live and event.old != event.new:  # other settings change only when a run is resumed
             self.changes.append(LiveChange(event.iteration, self.seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
-        label = KNOBS[event.path].label
+        label = FIELDS[event.path].label
         self._say(event.iteration, f"{label} changed from {text_of(event.old)} to {text_of(event.new)}")
 
     def _finished(self, event: Finished) -> None:

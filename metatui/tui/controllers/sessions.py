@@ -100,7 +100,7 @@ class RealSessions:
         live.close()
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        from metatui.tui.helper import Broken, Done, Helper
+        from metatui.tui.helper import Helper, StepInfo, WorkerError
 
         with self._asking:
             if self._helper is None:
@@ -108,12 +108,12 @@ class RealSessions:
                 self._replies = self._helper.replies()
             self._helper.ask(partial(_views, self._root, run_id, tasks))
             reply = next(self._replies, None)
-            if isinstance(reply, Done):
+            if isinstance(reply, StepInfo):
                 views: tuple[TaskView, ...] = reply.value
                 return views
-            if reply is None or (isinstance(reply, Broken) and reply.dead):
+            if reply is None or (isinstance(reply, WorkerError) and reply.dead):
                 self._helper = None
-            raise MetatuiError(reply.sentence if isinstance(reply, Broken) else "the app ends")
+            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app ends")
 
     def close(self) -> None:
         if self._helper:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from typing import Any
 
-from metatui.tui.helper.messages import Broken, Reply
+from metatui.tui.helper.messages import Reply, WorkerError
 from metatui.utils.subprocesses import module
 
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class Helper:
         self._child.kill()
 
     def replies(self) -> Iterator[Reply]:
-        """What comes back, until the helper is stopped; the last one is `Broken` where it died by itself."""
+        """What comes back, until the helper is stopped; the last one is `WorkerError` where it died by itself."""
         child = self._child
         assert child.stdin is not None
         assert child.stdout is not None
@@ -64,7 +64,7 @@ class Helper:
                     reply: Reply = pickle.load(child.stdout)
                 except (EOFError, pickle.UnpicklingError):  # it is gone, or was cut off within an answer
                     break
-                if isinstance(reply, Broken) and reply.traceback:
+                if isinstance(reply, WorkerError) and reply.traceback:
                     log.error("a helper failed:\n%s", reply.traceback)
                 yield reply
         finally:
@@ -74,7 +74,7 @@ class Helper:
             with suppress(OSError):
                 child.stdin.close()
         if not self._stopped:
-            yield Broken(self._asked, _of_death(code), dead=True)
+            yield WorkerError(self._asked, _of_death(code), dead=True)
 
 
 def _of_death(code: int) -> str:

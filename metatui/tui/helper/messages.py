@@ -15,14 +15,14 @@ class Yielded:
 
 
 @dataclass(frozen=True)
-class Done:
+class StepInfo:
     request: int
     value: Any
     """What was returned."""
 
 
 @dataclass(frozen=True)
-class Broken:
+class WorkerError:
     """There will be no result."""
 
     request: int
@@ -34,4 +34,4 @@ class Broken:
     """Whether the helper is gone."""
 
 
-Reply = Yielded | Done | Broken
+Reply = Yielded | StepInfo | WorkerError

@@ -17,7 +17,7 @@ from contextlib import closing
 from queue import Queue
 from typing import Any, BinaryIO
 
-from metatui.tui.helper.messages import Broken, Done, Reply, Yielded
+from metatui.tui.helper.messages import Reply, StepInfo, WorkerError, Yielded
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -33,18 +33,18 @@ def answer(number: int, call: Call, requests: Requests, say: Callable[[Reply], N
                 try:
                     say(Yielded(number, next(work)))
                 except StopIteration as end:
-                    say(Done(number, end.value))
+                    say(StepInfo(number, end.value))
                     return
     except MetatuiError as error:
-        say(Broken(number, str(error)))
+        say(WorkerError(number, str(error)))
     except Exception as error:
         from metatui.learning.hardware.memory import out_of_memory_sentence
 
         if sentence := out_of_memory_sentence(error):
-            say(Broken(number, sentence))
+            say(WorkerError(number, sentence))
             return
         sentence = f"an error in metatui itself ({type(error).__name__}); it is in {paths.log_file()}"
-        say(Broken(number, sentence, traceback.format_exc()))
+        say(WorkerError(number, sentence, traceback.format_exc()))
 
 
 def listen(source: BinaryIO, requests: Requests) -> None:

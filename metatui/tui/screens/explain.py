@@ -16,10 +16,10 @@ from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.scroll_view import Sheet, paragraph
+from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
 NAMES: Final = tuple(ALGORITHMS)
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
@@ -71,11 +71,11 @@ class ExplainScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical():
             yield AlgorithmStrip()
-            yield Sheet()
+            yield ScrollView()
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
-        self.query_one(Sheet).focus()
+        self.query_one(ScrollView).focus()
         self.action_algorithm(self.algorithm)
 
     def action_other(self, by: int) -> None:
@@ -85,10 +85,10 @@ class ExplainScreen(ModalScreen[None]):
         """Explain the algorithm of this name."""
         self.algorithm = name
         self.query_one(AlgorithmStrip).algorithm = name
-        self.query_one(Sheet).show(partial(page, explanation(self._settings, name)), from_start=True)
+        self.query_one(ScrollView).show(partial(page, explanation(self._settings, name)), from_start=True)
 
 
-def page(found: Explanation, width: int, look: Look) -> list[Row]:
+def page(found: Explanation, width: int, look: ChartTheme) -> list[Row]:
     """The explanation from top to bottom, in lines that are short enough to be read."""
     width = min(width, LONGEST_LINE)
 
@@ -105,7 +105,7 @@ def page(found: Explanation, width: int, look: Look) -> list[Row]:
     return rows + section("Paper", _list(found.paper, width, look))
 
 
-def _code(lines: tuple[str, ...], width: int, look: Look) -> list[Row]:
+def _code(lines: tuple[str, ...], width: int, look: ChartTheme) -> list[Row]:
     """Lines as they are indented; one that is too long goes on below, further to the right."""
     rows: list[Row] = []
     for line in lines:
@@ -115,7 +115,7 @@ def _code(lines: tuple[str, ...], width: int, look: Look) -> list[Row]:
     return rows
 
 
-def _list(sentences: tuple[str, ...], width: int, look: Look) -> list[Row]:
+def _list(sentences: tuple[str, ...], width: int, look: ChartTheme) -> list[Row]:
     return [
         row
         for sentence in sentences

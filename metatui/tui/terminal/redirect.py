@@ -15,7 +15,7 @@ from typing import BinaryIO
 from metatui.tui.terminal.screen_diff import Screen
 
 
-class Outlet(io.TextIOWrapper):
+class DiffWriter(io.TextIOWrapper):
     """The terminal as it is drawn on. Written to by one thread, which a terminal that takes nothing more holds up;
     asked by another whether it does."""
 
@@ -54,7 +54,7 @@ class Outlet(io.TextIOWrapper):
 
 
 @contextmanager
-def own_terminal(log: BinaryIO) -> Iterator[Outlet]:
+def own_terminal(log: BinaryIO) -> Iterator[DiffWriter]:
     """Redirect file descriptors 1 and 2 to `log` while the app runs. Yields the stream that the app draws on.
 
     Native libraries (CUDA, NCCL, OpenMP) write to the descriptors themselves. Textual measures the terminal by
@@ -66,7 +66,7 @@ def own_terminal(log: BinaryIO) -> Iterator[Outlet]:
     kept = os.dup(1), os.dup(2 if os.isatty(2) else 1)
     errors = os.dup(2)
     before = sys.__stdout__, sys.__stderr__
-    streams = [Outlet(descriptor) for descriptor in kept]
+    streams = [DiffWriter(descriptor) for descriptor in kept]
     handler = logging.StreamHandler(io.TextIOWrapper(log, encoding="utf-8", errors="replace", write_through=True))
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     logging.getLogger("metatui").addHandler(handler)

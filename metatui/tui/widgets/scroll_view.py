@@ -12,14 +12,14 @@ from textual.binding import BindingType
 from textual.events import MouseScrollDown, MouseScrollUp
 
 from metatui.tui.screens.main.journal import scroll_bar
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
-Page = Callable[[int, Look], list[Row]]
+Page = Callable[[int, ChartTheme], list[Row]]
 """What a sheet shows, for a width in cells."""
 
 
-class Sheet(RowsWidget, can_focus=True):
+class ScrollView(RowsWidget, can_focus=True):
     """Shows a page, with a bar at its right where it is longer than the sheet."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -58,7 +58,7 @@ class Sheet(RowsWidget, can_focus=True):
         event.stop()
         self.action_scroll_rows(3)
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         # The bar's column and one beside it are kept free, so that nothing is wrapped anew when it appears.
         page = self._page(max(1, width - 2), look)
         self._length = len(page)
@@ -68,7 +68,7 @@ class Sheet(RowsWidget, can_focus=True):
         return [[*padded(row, width - 1), part] for row, part in zip(shown, bar, strict=False)]
 
 
-def paragraph(text: str, width: int, look: Look, style: Style, *, hang: int = 0) -> list[Row]:
+def paragraph(text: str, width: int, look: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
     """`text` wrapped between words, every row but the first indented by `hang` cells."""
     wrapped = textwrap.wrap(look.say(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
     return [[Segment(line, style)] for line in wrapped]

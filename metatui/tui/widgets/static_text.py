@@ -16,10 +16,10 @@ def shown_in(widget: Widget, text: str) -> str:
     return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
 
 
-class Words(Widget):
+class StaticText(Widget):
     """Plain text, never markup."""
 
-    DEFAULT_CSS = "Words { height: auto; }"
+    DEFAULT_CSS = "StaticText { height: auto; }"
 
     def __init__(self, text: str = "", *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)

@@ -9,7 +9,7 @@ from metatui.config.fields import change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Finished
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
+from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
 from metatui.learning.training.experiment import set_up
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, short, train
@@ -78,7 +78,7 @@ def test_rates_and_clip_are_read_at_each_replay(name: str) -> None:
         tasks = range(2 * step, 2 * step + 2)
         expected, given = (algorithm.meta_step(tasks, now, outer_lr) for algorithm in (eager, captured))
         assert isinstance(expected, MetaStep)
-        assert isinstance(given, OnDevice)
+        assert isinstance(given, PendingStep)
         (got,) = captured.read([given])
         assert got.meta_loss == pytest.approx(expected.meta_loss, rel=1e-9)
         assert got.grad_norm == pytest.approx(expected.grad_norm, rel=1e-9)

@@ -14,7 +14,7 @@ from metatui.cli.main import main
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Event, Failed, Finished, Progress
 from metatui.learning.training.trainer import VIEWS, Trainer
-from metatui.tui.helper.messages import Broken
+from metatui.tui.helper.messages import WorkerError
 from metatui.tui.helper.worker import answer
 from tests.cuda.device import simulator
 from tests.cuda.training import final_losses, losses, notes, saved_run, short, train
@@ -166,5 +166,5 @@ def test_views_of_the_app_say_that_memory_ran_out() -> None:
 
     replies: list[object] = []
     answer(1, work, Queue(), replies.append)
-    assert isinstance(replies[-1], Broken)
+    assert isinstance(replies[-1], WorkerError)
     assert "there is not enough memory" in replies[-1].sentence

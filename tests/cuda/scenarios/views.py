@@ -9,7 +9,7 @@ import torch
 
 import metatui
 from metatui.learning.checks import check
-from metatui.learning.evaluation.custom_tasks import Classes, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import exploring
@@ -48,7 +48,7 @@ def test_evaluation_is_equal_on_each_device(kind: str, waves: RunFolder, images:
 
 def test_explorer(waves: RunFolder, images: RunFolder) -> None:
     simulator.reset()
-    for run, drawn in ((waves, None), (waves, Wave(1.0, 1.0)), (images, None), (images, Classes("1,2,3"))):
+    for run, drawn in ((waves, None), (waves, Wave(1.0, 1.0)), (images, None), (images, ChosenClasses("1,2,3"))):
         assert list(exploring([run], task=1, steps=2, drawn=drawn))
     assert simulator.kernels.keys() == {"cuda:1"}
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms import MetaStep, OnDevice
+from metatui.learning.algorithms import MetaStep, PendingStep
 from metatui.learning.algorithms.base import Algorithm
 from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
 from metatui.learning.checks.check import Check, cases, compare_full_size, run_checks
@@ -134,7 +134,7 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
 
 def _step(algorithm: Algorithm, tasks: range, knobs: AlgorithmSettings, outer_lr: float) -> MetaStep:
     step = algorithm.meta_step(tasks, knobs, outer_lr)
-    if isinstance(step, OnDevice):
+    if isinstance(step, PendingStep):
         (step,) = algorithm.read([step])
     elif algorithm.captures is not None:
         raise AssertionError("a meta-step that was captured is taken eagerly")

@@ -17,7 +17,7 @@ from metatui.config import presets
 from metatui.learning.data.packing import told_of_packing
 from metatui.runs.execution.control import start_detached
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Conductor, Ledger, RunPacked, RunStarted, SuiteEvent, load
+from metatui.runs.suites import Conductor, RunPacked, RunStarted, SuiteEvent, SuiteManifest, load
 from metatui.utils import paths
 from tests.folder_files import names, write_classes
 
@@ -103,7 +103,7 @@ def test_a_suite_says_of_which_run(tiny: Path) -> None:
     screen = Console(file=io.StringIO(), width=200)
     display = PlainDisplay(screen, suite, 0)
     seen: list[SuiteEvent] = []
-    with Ledger(suite, RunStore()) as ledger:
+    with SuiteManifest(suite, RunStore()) as ledger:
         conductor = Conductor(ledger, ledger.missing(), runs_dir=RunStore().root)
         with closing(iter(conductor)) as events:
             for event in events:

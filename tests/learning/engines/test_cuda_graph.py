@@ -11,7 +11,7 @@ import torch
 
 from metatui.config.settings import Settings
 from metatui.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, OnDevice
+from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
 from metatui.learning.algorithms.maml import MAML
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
@@ -57,7 +57,7 @@ def test_captured_meta_steps_are_the_eager_ones(name: str, source: str, tiny: Ma
     for start in (0, 3, 6):
         tasks = range(start, start + 3)
         expected, step = (a.meta_step(tasks, settings.algorithm, 0.01) for a in (eager, graphed))
-        assert isinstance(step, OnDevice)
+        assert isinstance(step, PendingStep)
         assert isinstance(expected, MetaStep)
         (got,) = graphed.read([step])
         assert asdict(got) == pytest.approx(asdict(expected), rel=1e-9)
@@ -78,7 +78,7 @@ def test_nobody_waits_for_the_device_at_every_meta_step(tiny: Make, monkeypatch:
     trainer, read = captured(tiny(training__iterations=35, evaluation__every=0)), []
     real = trainer.algorithm.read
 
-    def counted(waiting: list[OnDevice]) -> list[MetaStep]:
+    def counted(waiting: list[PendingStep]) -> list[MetaStep]:
         read.append(len(waiting))
         return real(waiting)
 

@@ -12,7 +12,7 @@ from metatui.config.fields import change
 from metatui.events import ImageView, RegressionView
 from metatui.learning.data import sinusoid
 from metatui.learning.data.image_source import SIDE, ImageSource
-from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, Classes, Wave
+from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
 from metatui.learning.evaluation.explorer import classes_of, explore
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.training.experiment import Experiment, set_up
@@ -107,7 +107,9 @@ def test_a_wave_knows_whether_training_had_its_like() -> None:
 
 def test_chosen_classes_are_the_task(images: Experiment) -> None:
     chosen = replace(images, source=Named("cpu"))
-    found = explore(chosen, chosen.theta(), task=0, drawn=Classes("4, Greek/character02, 0"), steps=1, inner_lr=0.1)
+    found = explore(
+        chosen, chosen.theta(), task=0, drawn=ChosenClasses("4, Greek/character02, 0"), steps=1, inner_lr=0.1
+    )
     assert isinstance(found, ImageView)
     assert found.title == "Latin/character02, Greek/character02, Greek/character01"
     assert [image[0] for image in found.support] == [255, 102, 51]
@@ -168,7 +170,7 @@ def test_names_without_end_are_not_searched(images: Experiment) -> None:
 
 
 def test_what_is_drawn_fits_the_data(waves: Experiment, images: Experiment) -> None:
-    for experiment, drawn in ((waves, Classes("1,2,3")), (images, Wave(1.0, 0.0))):
+    for experiment, drawn in ((waves, ChosenClasses("1,2,3")), (images, Wave(1.0, 0.0))):
         with pytest.raises(BadInput, match="sinusoid runs alone"):
             explore(experiment, experiment.theta(), task=0, drawn=drawn, steps=1, inner_lr=0.1)
 

@@ -13,10 +13,10 @@ import torch
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.evaluation.parameter_space import cloud, flattened, principal_plane
-from metatui.learning.evaluation.trajectories import Cloud
+from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.training.experiment import set_up
-from metatui.runs.analysis.parameter_space import Walking, walking
+from metatui.runs.analysis.parameter_space import ProjectionProgress, walking
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 
 Y = TypeVar("Y")
@@ -33,7 +33,7 @@ def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
             return done.value, seen
 
 
-def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[Cloud, list[int]]:
+def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[AdaptationTrajectories, list[int]]:
     experiment = set_up(change(settings, {"compute.precision": "float64"}))
     return ended(cloud(experiment, experiment.theta(), tasks=tasks, steps=steps))
 
@@ -105,7 +105,7 @@ def test_a_run_beside_where_its_training_began(tmp_path: Path) -> None:
     run = train(tmp_path)
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     space, seen = ended(walking(run, tasks=4))
-    assert seen == [Walking(done, 16) for done in (4, 8, 12, 16)]
+    assert seen == [ProjectionProgress(done, 16) for done in (4, 8, 12, 16)]
     experiment = set_up(change(SINUSOID, {}))
     first, _ = ended(cloud(experiment, experiment.theta(), tasks=4, steps=2))
     assert space.ordinary.cloud == first

@@ -15,7 +15,7 @@ from metatui.config.settings import Scalar, Settings
 from metatui.runs.analysis.comparison.formatting import memory, points, probability, seconds
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
-from metatui.runs.analysis.comparison.shared_protocol import Agreement, agree, listed
+from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, listed
 from metatui.runs.analysis.comparison.values import Costs, RunResult
 from metatui.runs.analysis.comparison.warnings import cautions
 from metatui.runs.storage.run_folder import RunFolder
@@ -205,7 +205,7 @@ def test_labels_say_what_tells_runs_apart() -> None:
     assert labels(same, [SINUSOID] * 2) == ["/a/run", "/b/run"]
 
 
-def agreed(*settings: Settings, shots: int | None = None) -> Agreement:
+def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
     """Runs called A, B, C."""
     return agree(settings, "ABC"[: len(settings)], split="test", tasks=None, steps=None, shots=shots, device=None)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 import metatui
 from metatui.cli import main
 from metatui.cli.console.progress import PlainDisplay
-from metatui.config.fields import KNOBS, change
+from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Change, Evaluated, Evaluation, Event, Finished, Progress, Warned
@@ -203,7 +203,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
     settings, state = saved_state(live[0])
     before = timeless(evaluate_state(settings, state)[0])
-    others = [path for path, knob in KNOBS.items() if knob.live and path not in ADAPTATION]
+    others = [path for path, knob in FIELDS.items() if knob.live and path not in ADAPTATION]
     assert others
     for path in others:
         other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type]

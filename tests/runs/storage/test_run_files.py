@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation, ImageView, Progress, RegressionView
 from metatui.runs.execution.session import Session
-from metatui.runs.storage.journal import LARGEST, JournalWriter, in_force, last_status, read_journal
+from metatui.runs.storage.journal import LARGEST, JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress
@@ -173,7 +173,7 @@ def test_a_restart_undoes_what_came_after_its_checkpoint(tmp_path: Path) -> None
     for event, iteration in [("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("started", 12)]:
         writer.write(event, iteration)
     writer.close()
-    kept = in_force(read_journal(tmp_path / "journal.jsonl"))
+    kept = effective_entries(read_journal(tmp_path / "journal.jsonl"))
     assert [(e.event, e.iteration) for e in kept] == [
         ("started", 0), ("evaluated", 10), ("tweaked", 15), ("started", 12),
     ]  # fmt: skip

@@ -11,7 +11,17 @@ import pytest
 from metatui.cli import main
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Ledger, Suite, SuiteStanding, Watch, background, problems, read, user, user_dir
+from metatui.runs.suites import (
+    Suite,
+    SuiteManifest,
+    SuiteMonitor,
+    SuiteStanding,
+    background,
+    problems,
+    read,
+    user,
+    user_dir,
+)
 from metatui.runs.suites.status import comparable, words
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -39,7 +49,7 @@ def written(folder: Path, text: str) -> Suite:
     return read(path)
 
 
-def until(watch: Watch, reached: Callable[[SuiteStanding], bool]) -> SuiteStanding:
+def until(watch: SuiteMonitor, reached: Callable[[SuiteStanding], bool]) -> SuiteStanding:
     """Looks until it is so: nothing tells when a file changes."""
     end = time.monotonic() + PATIENCE
     while not reached(standing := watch.read()):
@@ -54,7 +64,7 @@ def training_beyond(iteration: int) -> Callable[[SuiteStanding], bool]:
 
 def test_a_suite_is_made_without_whoever_began_it(tmp_path: Path, store: RunStore) -> None:
     suite = written(tmp_path, TINY)
-    watch = Watch(Ledger(suite, store))
+    watch = SuiteMonitor(SuiteManifest(suite, store))
     before = watch.read()
     assert [run.status for run in before.runs] == ["waiting", "waiting"]
     assert (before.running, before.share, words(before)) == (False, 0.0, "0 of 2 runs finished")
@@ -73,8 +83,8 @@ def test_a_suite_is_made_without_whoever_began_it(tmp_path: Path, store: RunStor
 
 def test_it_is_stopped_saved_and_gone_on_with(tmp_path: Path, store: RunStore) -> None:
     suite = written(tmp_path, ENDLESS)
-    ledger = Ledger(suite, store)
-    watch, reached = Watch(ledger), 0
+    ledger = SuiteManifest(suite, store)
+    watch, reached = SuiteMonitor(ledger), 0
     for _ in range(2):
         background.start(suite, store)
         try:
@@ -93,7 +103,7 @@ def test_it_is_stopped_saved_and_gone_on_with(tmp_path: Path, store: RunStore) -
 
 def test_why_a_run_failed_is_known_where_it_has_no_folder(tmp_path: Path, store: RunStore) -> None:
     suite = written(tmp_path, TINY.replace('device = "cpu"', 'device = "cuda:77"'))
-    watch = Watch(Ledger(suite, store))
+    watch = SuiteMonitor(SuiteManifest(suite, store))
     background.start(suite, store)
     after = until(watch, lambda now: not now.running)
     assert [(run.status, run.folder) for run in after.runs] == [("failed", None), ("failed", None)]
@@ -104,7 +114,7 @@ def test_why_a_run_failed_is_known_where_it_has_no_folder(tmp_path: Path, store:
 def test_a_suite_that_another_machine_runs_is_not_stopped(
     tmp_path: Path, store: RunStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ledger = Ledger(written(tmp_path, TINY), store)
+    ledger = SuiteManifest(written(tmp_path, TINY), store)
     ledger.folder.mkdir(parents=True)
     with monkeypatch.context() as elsewhere:
         elsewhere.setattr("socket.gethostname", lambda: "far")
@@ -120,7 +130,7 @@ def test_a_file_that_is_no_suite_any_more_is_said_to_whoever_begins_it(tmp_path:
     suite.path.write_text("compare = 3")
     with pytest.raises(BadInput, match="compare is 3, but must be"):
         background.start(suite, store)
-    assert not Ledger(suite, store).is_held()
+    assert not SuiteManifest(suite, store).is_held()
 
 
 def test_own_suites_are_found_by_name_and_problems_are_said(capsys: pytest.CaptureFixture[str]) -> None:

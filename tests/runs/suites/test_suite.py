@@ -11,7 +11,7 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import MOST_RUNS, Ledger, PlannedRun, Suite, bundled, load, read
+from metatui.runs.suites import MOST_RUNS, PlannedRun, Suite, SuiteManifest, bundled, load, read
 from metatui.runs.suites.files import names
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import SINUSOID
@@ -245,7 +245,7 @@ def made(store: RunStore, run: PlannedRun) -> RunFolder:
 def test_runs_are_known_by_their_settings(suite: Suite, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     first, second = suite.runs
-    with Ledger(suite, store) as ledger:
+    with SuiteManifest(suite, store) as ledger:
         assert [folder for _, folder in ledger.folders()] == [None, None]
         ledger.add(made(store, second))
         again = made(store, second)
@@ -261,17 +261,17 @@ def test_runs_are_known_by_their_settings(suite: Suite, tmp_path: Path) -> None:
 
 def test_a_suite_is_run_once_at_a_time(suite: Suite, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
-    with Ledger(suite, store), pytest.raises(BadInput, match="suite 'mine' is being run by this process"):
-        Ledger(suite, store).__enter__()
-    left = Ledger(suite, store).folder / ".runs.json.4242.tmp"
+    with SuiteManifest(suite, store), pytest.raises(BadInput, match="suite 'mine' is being run by this process"):
+        SuiteManifest(suite, store).__enter__()
+    left = SuiteManifest(suite, store).folder / ".runs.json.4242.tmp"
     left.write_bytes(b"half of what a process wrote that was killed")
-    with Ledger(suite, store):
+    with SuiteManifest(suite, store):
         assert not left.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
 def test_a_ledger_that_holds_something_else(text: str, suite: Suite, tmp_path: Path) -> None:
-    ledger = Ledger(suite, RunStore(tmp_path / "runs"))
+    ledger = SuiteManifest(suite, RunStore(tmp_path / "runs"))
     ledger.folder.mkdir(parents=True)
     ledger.path.write_text(text)
     with pytest.raises(BadInput, match="does not name the runs of a suite: delete it to run the suite anew"):

@@ -5,14 +5,14 @@ from __future__ import annotations
 from metatui.config.settings import Settings
 from metatui.events import Finished, Paused, Warned
 from metatui.tui.controllers.history import Step
-from metatui.tui.controllers.mailbox import MOST_OTHERS, MOST_PROGRESS, Mailbox, News
+from metatui.tui.controllers.mailbox import MOST_OTHERS, MOST_PROGRESS, Drained, Mailbox
 from metatui.tui.controllers.run_model import Monitor
 from tests.tui.fakes import progress
 
 
 def test_events_come_out_in_order_and_once() -> None:
     box = Mailbox()
-    events: list[News] = [Step(progress(1)), Paused(1), Step(progress(2)), Finished(2, "stopped", 1.0, None)]
+    events: list[Drained] = [Step(progress(1)), Paused(1), Step(progress(2)), Finished(2, "stopped", 1.0, None)]
     for event in events:
         box.put(event)
     assert box.drain() == events

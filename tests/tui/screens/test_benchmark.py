@@ -20,7 +20,7 @@ from metatui.learning.benchmark import (
     Measuring,
     Ready,
     Report,
-    Work,
+    Workload,
     with_captured,
 )
 from metatui.tui.app import MetatuiApp
@@ -42,7 +42,7 @@ MACHINE = Machine(
 FACTOR = {"batched": 1.0, "loop": 16.0, "higher": 21.0}
 ENGINES = ("batched", "loop", "higher", "compiled")
 CELLS = [
-    Cell(Work(task, algorithm, steps), engine)
+    Cell(Workload(task, algorithm, steps), engine)
     for task, engines in (("sinusoid", ENGINES), ("images", ENGINES[:-1]))
     for algorithm in ("maml", "fomaml", "reptile")
     for steps in (1, 5)

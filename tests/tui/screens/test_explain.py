@@ -30,7 +30,7 @@ async def opened(pilot: Pilot[Any]) -> ExplainScreen:
 
 
 def said(screen: ExplainScreen) -> str:
-    sheet = screen.query_one("Sheet")
+    sheet = screen.query_one("ScrollView")
     return " ".join(" ".join(sheet.render_line(y).text for y in range(sheet.size.height)).split())
 
 

@@ -14,13 +14,13 @@ from textual.widgets import Input
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.evaluation.custom_tasks import Classes, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer import screen as screens
 from metatui.tui.screens.explorer.header import Head
-from metatui.tui.screens.explorer.query import STEPS, Asking, wave_of
+from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.screens.explorer.screen import ExplorerPanel, ExplorerScreen
 from tests.runs.analysis.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, wave
@@ -149,7 +149,7 @@ async def test_classes_are_chosen_and_what_is_wrong_with_them_is_said(make: Make
         app.screen.query_one(Input).value = "Greek"
         await pilot.press("enter")
         await pilot.pause()
-        assert helper.asked[-1].keywords["drawn"] == Classes("Greek")
+        assert helper.asked[-1].keywords["drawn"] == ChosenClasses("Greek")
         await helper.say(pilot, broken="classes are 'Greek', which makes 3, but the run tells 5 apart")
         problem = screen.query_one("#explorer-problem")
         assert "which makes 3" in str(problem.render())
@@ -190,7 +190,7 @@ def test_the_wave_of_a_view_is_found(amplitude: float, phase: float) -> None:
 
 
 def test_a_wave_cannot_be_bent_out_of_its_limits() -> None:
-    asking = Asking(drawn=Wave(9.9, 6.2))
+    asking = ExplorerQuery(drawn=Wave(9.9, 6.2))
     for _ in range(5):
         asking = asking.bent(1, 1)
     assert asking.drawn == Wave(10.0, 6.28)

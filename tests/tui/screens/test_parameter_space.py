@@ -14,8 +14,8 @@ from textual.pilot import Pilot
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.evaluation.trajectories import Cloud, mean
-from metatui.runs.analysis.parameter_space import ParameterSpace, Start, Walking
+from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
+from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.parameter_space import screen as screens
 from metatui.tui.screens.parameter_space.pictures import pictures, sentences
@@ -30,7 +30,7 @@ Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
 
 
-def cloud(reach: float, turn: float, gain: float, tasks: int = 40, steps: int = 10) -> Cloud:
+def cloud(reach: float, turn: float, gain: float, tasks: int = 40, steps: int = 10) -> AdaptationTrajectories:
     paths = []
     for task in range(tasks):
         angle, far = turn + 2 * math.pi * task / tasks, reach * (1 + wobble(task)) / 2
@@ -39,7 +39,7 @@ def cloud(reach: float, turn: float, gain: float, tasks: int = 40, steps: int = 
             for at in range(steps + 1)
         ))  # fmt: skip
     ends = tuple(1.2 * math.hypot(*path[-1]) for path in paths)
-    return Cloud(tuple(paths), (0.61, 0.22), ends, (3.0,) * tasks, (3.0 - gain,) * tasks, 1761)
+    return AdaptationTrajectories(tuple(paths), (0.61, 0.22), ends, (3.0,) * tasks, (3.0 - gain,) * tasks, 1761)
 
 
 def space() -> ParameterSpace:
@@ -66,7 +66,7 @@ async def opened(pilot: Pilot[Any]) -> tuple[ParameterScreen, FakeHelper]:
 
 
 def said(screen: ParameterScreen) -> str:
-    sheet = screen.query_one("Sheet")
+    sheet = screen.query_one("ScrollView")
     return " ".join(" ".join(sheet.render_line(y).text for y in range(sheet.size.height)).split())
 
 
@@ -75,7 +75,7 @@ async def test_it_says_how_far_it_is_and_what_is_seen(make: Make) -> None:
     app = make()
     async with app.run_test(size=(200, 60)) as pilot:
         screen, helper = await opened(pilot)
-        await helper.say(pilot, Walking(40, 160))
+        await helper.say(pilot, ProjectionProgress(40, 160))
         assert said(screen) == "Adapting from both initialisations: 40 of 160 adaptations."
         await helper.say(pilot, done=space())
         assert "40 held-out test tasks, 10 inner steps each at α = 0.01, in a space of 1,761 dimensions." in said(

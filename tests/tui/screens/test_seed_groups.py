@@ -7,7 +7,7 @@ from dataclasses import replace
 from metatui.config.fields import change
 from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
 from metatui.runs.analysis.comparison.pairwise_tests import pairs
-from metatui.runs.analysis.comparison.values import Averages, LiveChange, Reached
+from metatui.runs.analysis.comparison.values import Averages, LiveChange, TimeToTarget
 from metatui.tui.screens.compare.curves import View, adaptation, training
 from metatui.tui.screens.compare.seed_groups import colours, kinds
 from metatui.utils.smoothing import DECAYS
@@ -57,7 +57,7 @@ def test_the_legend_names_each_kind_once() -> None:
 
 
 def test_training_curves_are_smoothed_and_marked() -> None:
-    change = LiveChange(Reached(1, 4, 0.1), "inner_lr 0.1")
+    change = LiveChange(TimeToTarget(1, 4, 0.1), "inner_lr 0.1")
     averages = tuple(Averages(decay, (decay, decay / 2), None) for decay in DECAYS)
     curve = replace(CURVE, changes=(change,), averages=averages)
     comparison = compared(*(replace(run(name, 0), training=curve) for name in ("maml", "reptile")))

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Ledger, Suite, background, user_dir
+from metatui.runs.suites import Suite, SuiteManifest, background, user_dir
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.compare import screen as comparing
 from metatui.tui.screens.compare.screen import CompareScreen
@@ -120,7 +120,7 @@ async def test_it_is_begun_after_a_question_watched_and_compared_at_its_end(
         assert begun == []
         await pilot.press("s")
         await pilot.pause()
-        with Ledger(suite, store) as ledger:
+        with SuiteManifest(suite, store) as ledger:
             await pilot.press("y")
             await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])
             assert begun == [suite]
@@ -150,7 +150,7 @@ async def test_a_suite_that_stops_says_what_failed_and_that_it_goes_on(make: Mak
     suite = written()
     async with make().run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
-        with Ledger(suite, store) as ledger:
+        with SuiteManifest(suite, store) as ledger:
             await looked(pilot)
             ledger.failed(suite.runs[0], "there is no such device")
         await looked(pilot)

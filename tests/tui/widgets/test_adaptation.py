@@ -16,7 +16,7 @@ from metatui.tui.widgets.adaptation.images import episode as drawn_episode
 from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions
 from metatui.tui.widgets.charts.canvas import Canvas
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import width_of
 from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_runs
 
@@ -196,7 +196,7 @@ STYLE = Style()
 @given(st.integers(1, 150), st.integers(1, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from(Symbols))
 @settings(max_examples=60, deadline=None)
 def test_episodes_fit_in_any_space(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
-    look = Look(
+    look = ChartTheme(
         symbols, dark=True, ansi=False, monochrome=False,
         text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
     )  # fmt: skip

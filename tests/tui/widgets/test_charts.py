@@ -20,7 +20,7 @@ from metatui.tui.widgets.charts import Series, number, percent
 from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_renderer import Picture, paint
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.format import tick_labels
 from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, width_of
 from metatui.tui.widgets.charts.series import thinned
@@ -30,9 +30,9 @@ EDGES = [0.0, 1.0, -1.0, 1e300, -1e300, 1e-290, 2e-290, 1e-320, 1e308, math.nan,
 HOSTILE = st.floats() | st.sampled_from(EDGES)
 
 
-def look(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> Look:
+def look(symbols: Symbols = Symbols.BRAILLE, *, monochrome: bool = False) -> ChartTheme:
     plain = Style()
-    return Look(
+    return ChartTheme(
         symbols,
         dark=True,
         ansi=False,

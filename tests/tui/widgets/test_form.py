@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.config.fields import KNOBS, change, text_of
+from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Settings
 from metatui.tui.widgets.form.model import assess, texts_of
 
@@ -18,9 +18,9 @@ def test_what_is_shown_is_what_is_read() -> None:
     assert assess(texts_of(settings)).settings == settings
 
 
-@pytest.mark.parametrize("path", list(KNOBS))
+@pytest.mark.parametrize("path", list(FIELDS))
 def test_every_default_reads_back(path: str) -> None:
-    assert KNOBS[path].read(text_of(KNOBS[path].default)) == KNOBS[path].default
+    assert FIELDS[path].read(text_of(FIELDS[path].default)) == FIELDS[path].default
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ def test_a_path_is_meant_from_where_it_is_typed(tmp_path: Path, monkeypatch: pyt
         assert {"task.folder", "task.image_size", "task.image_mode", "task.split_seed"} <= found.visible
 
 
-@given(st.dictionaries(st.sampled_from(sorted(KNOBS)), st.text(max_size=12), max_size=6))
+@given(st.dictionaries(st.sampled_from(sorted(FIELDS)), st.text(max_size=12), max_size=6))
 def test_no_text_breaks_the_form(typed: dict[str, str]) -> None:
     texts = texts_of(Settings())
-    texts |= {path: text for path, text in typed.items() if KNOBS[path].kind not in ("choice", "bool")}
+    texts |= {path: text for path, text in typed.items() if FIELDS[path].kind not in ("choice", "bool")}
     found = assess(texts)
     assert (found.settings is None) == bool(found.problems)
     assert set(found.problems) <= found.visible

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 MOST_PIXELS = 89_478_485
 """Of an image as it is stored: what Pillow itself warns of as a decompression bomb."""
@@ -71,7 +71,7 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     except Image.DecompressionBombError:
         raise Unusable(_too_large(f"more than {2 * MOST_PIXELS:,}")) from None
     except Exception as error:  # decoders raise whatever they stumble over
-        raise Unusable(f"is damaged: {plain(str(error), limit=80)}") from None
+        raise Unusable(f"is damaged: {sanitize(str(error), limit=80)}") from None
     pixels = np.asarray(square.transpose(turn) if turn is not None else square)
     return pixels.transpose(2, 0, 1) if rgb else pixels[np.newaxis]
 

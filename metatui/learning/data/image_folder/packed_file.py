@@ -29,7 +29,7 @@ from metatui.learning.data import packing
 from metatui.learning.data.image_folder.images import Unusable, decoded
 from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import reason, replacing
 
 _FORMAT = "metatui folder 2"
@@ -101,7 +101,7 @@ def _check_memory(listing: Listing, shape: tuple[int, ...]) -> None:
     many, most = int(np.prod(shape, dtype=np.int64)), largest()
     if many > most:
         raise BadInput(
-            f"task.folder is {shown(str(listing.root), 200)}, whose {shape[0]:,} images of {shape[2]}x{shape[2]} "
+            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {shape[2]}x{shape[2]} "
             f"pixels take {many / 1e9:,.1f} GB, but at most {most / 1e9:,.1f} GB, half of this machine's memory, are "
             "used: take fewer of them, or a smaller task.image_size"
         )

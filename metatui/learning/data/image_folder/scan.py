@@ -15,9 +15,9 @@ from pathlib import Path
 
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 MOST_FILES = 2_000_000
@@ -54,7 +54,7 @@ class LeftOut:
     """Goes on after the path: `is damaged`."""
 
     def __str__(self) -> str:
-        return f"{plain(self.path)} {self.why}"
+        return f"{sanitize(self.path)} {self.why}"
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def list_folder(folder: str) -> Listing:
     Raises:
         BadInput: there is no such folder, it holds no images in class folders, or its parts are not whole.
     """
-    name = f"task.folder is {shown(folder, 200)}"
+    name = f"task.folder is {quote(folder, 200)}"
     try:
         root = paths.expanded(folder).resolve(strict=True)
         if not root.is_dir():
@@ -153,7 +153,7 @@ class _Walk:
         for path in folders:
             where = os.path.realpath(path)
             if where in self._seen:
-                self._leave_out(path, f"is the same folder as {plain(self._seen[where])}")
+                self._leave_out(path, f"is the same folder as {sanitize(self._seen[where])}")
                 continue
             self._seen[where] = self._below_root(path)
             try:
@@ -247,6 +247,6 @@ def _refuse_shared(classes: list[ClassFolder], name: str) -> None:
     for each in classes:
         if (before := parts.setdefault(each.name, each.part)) != each.part:
             raise BadInput(
-                f"{name}, whose class {shown(each.name)} is in {before} and in {each.part}, but held-out tasks need "
+                f"{name}, whose class {quote(each.name)} is in {before} and in {each.part}, but held-out tasks need "
                 "classes that training never sees: put all class folders into one folder to have them split by class"
             )

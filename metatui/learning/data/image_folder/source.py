@@ -16,8 +16,8 @@ from metatui.learning.data.image_folder.scan import LeftOut, Listing, list_folde
 from metatui.learning.data.image_folder.splits import Splits, check_images, check_ways, split_classes, too_few
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.hardware.devices import moved
-from metatui.utils.errors import BadInput, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.text import sanitize
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
@@ -69,7 +69,7 @@ class FolderSource(ImageSource):
         return len(self._splits[split])
 
     def class_name(self, split: Split, number: int) -> str:
-        return plain(self._listing.classes[self._splits[split][number]].name, limit=40)
+        return sanitize(self._listing.classes[self._splits[split][number]].name, limit=40)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         if sentence := too_few(self._listing, self._splits[split], self.counts, shots, queries):
@@ -139,7 +139,7 @@ class FolderSource(ImageSource):
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
     """Say how many images are repeated, with the first of them."""
     (a, b), count = repeated[0], len(repeated)
-    example = f"{plain(a)} and {plain(b)}"
+    example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
@@ -169,7 +169,7 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     """How much of the folder no task shows, and the first of it; empty where all is shown."""
     if not left_out:
         return ""
-    root = shown(str(listing.root), 200)
+    root = quote(str(listing.root), 200)
     first = "; ".join(map(str, left_out[:3]))
     rest = f"; … (metatui data folder {root} lists them all)" if len(left_out) > 3 else ""
     return f"{len(left_out):,} left out of {root}: {first}{rest}"

@@ -10,7 +10,7 @@ from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.scan import ClassFolder, Listing
-from metatui.utils.errors import Problem, SettingsError, shown
+from metatui.utils.errors import Problem, SettingsError, quote
 
 Splits = Mapping[Split, Sequence[int]]
 """Numbers of a listing's classes, in order. No class is in two splits."""
@@ -54,7 +54,7 @@ def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
         [
             Problem(
                 "task.ways",
-                f"task.ways is {ways}, but the {total} classes of {shown(str(listing.root), 200)} are {told}: {remedy}",
+                f"task.ways is {ways}, but the {total} classes of {quote(str(listing.root), 200)} are {told}: {remedy}",
             )
         ]
     )
@@ -87,11 +87,11 @@ def too_few(
     small = [n for n in classes if counts[n] < shots + queries]
     if not small:
         return ""
-    named = ", ".join(f"{shown(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
+    named = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
     return (
         f"{field} is {shots} and task.queries is {queries}, but together they must be at most the images of a class, "
-        f"and too few are usable in {named}{more} of {shown(str(listing.root), 200)}"
+        f"and too few are usable in {named}{more} of {quote(str(listing.root), 200)}"
     )
 
 

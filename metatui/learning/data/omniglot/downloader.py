@@ -9,8 +9,8 @@ from pathlib import Path
 
 from metatui.learning.data.omniglot.manifest import OMNIGLOT
 from metatui.utils import paths
-from metatui.utils.errors import MetatuiError, shown
-from metatui.utils.text import plain
+from metatui.utils.errors import MetatuiError, quote
+from metatui.utils.text import sanitize
 
 
 def download(folder: Path | None = None) -> Path:
@@ -28,9 +28,9 @@ def download(folder: Path | None = None) -> Path:
                 fetch(part, folder / "omniglot-py")
     except (OSError, RuntimeError, http.client.HTTPException, ImportError, ValueError) as error:
         raise MetatuiError(
-            f"Omniglot could not be downloaded to {shown(str(folder), 200)} ({plain(str(error))}): try again, or fetch "
-            "images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot some other way and "
-            "run `metatui data omniglot --from FOLDER`"
+            f"Omniglot could not be downloaded to {quote(str(folder), 200)} ({sanitize(str(error))}): try again, or "
+            "fetch images_background.zip and images_evaluation.zip of github.com/brendenlake/omniglot some other way "
+            "and run `metatui data omniglot --from FOLDER`"
         ) from error
     return folder
 

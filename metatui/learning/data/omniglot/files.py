@@ -21,9 +21,9 @@ from PIL import Image
 
 from metatui.learning.data.image_source import SIDE
 from metatui.learning.data.omniglot.manifest import DRAWINGS, IMAGE_SIDE, character_folder
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, reason
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 _MAX_DRAWING = 64 * 1024  # bytes; the largest published drawing has 486
 _MAX_ARCHIVE = 64 * 1024 * 1024  # bytes; the larger of the two has 8 million
@@ -41,7 +41,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     Raises:
         BadInput: neither is there, it cannot be read, or a drawing is missing, too many, or too long.
     """
-    origin = shown(str(folder), 200)
+    origin = quote(str(folder), 200)
     with _damage_named(origin):
         for base in (folder, folder / "omniglot-py"):
             archive, unpacked = base / f"{part}.zip", base / part
@@ -69,7 +69,7 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
             mode = image.mode
             grey = image.convert("L")
     except Exception as error:  # decoders raise whatever they stumble over
-        raise BadInput(f"{name} is damaged: {plain(str(error))}") from None
+        raise BadInput(f"{name} is damaged: {sanitize(str(error))}") from None
     if mode not in ("1", "L"):
         raise BadInput(f"{name} is in colours (mode {mode}), but must be black and white")
     return 255 - np.asarray(grey.resize((SIDE, SIDE), Image.Resampling.LANCZOS))
@@ -82,11 +82,11 @@ def _damage_named(origin: str) -> Iterator[None]:
     except OSError as error:
         raise BadInput(f"{origin} cannot be read: {reason(error)}") from None
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, ValueError, RuntimeError) as error:
-        raise BadInput(f"{origin} is damaged: {plain(str(error))}") from None
+        raise BadInput(f"{origin} is damaged: {sanitize(str(error))}") from None
 
 
 def _in_archive(archive: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[str, bytes]]:
-    origin = shown(str(archive), 200)
+    origin = quote(str(archive), 200)
     with _damage_named(origin):
         if archive.stat().st_size > _MAX_ARCHIVE:
             raise BadInput(f"{origin} is too large: at most {_MAX_ARCHIVE:,} bytes are read")
@@ -108,12 +108,12 @@ def _member(origin: str, opened: zipfile.ZipFile, info: zipfile.ZipInfo) -> byte
 
 
 def _in_folder(root: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[str, bytes]]:
-    origin = shown(str(root), 200)
+    origin = quote(str(root), 200)
     with _damage_named(origin):
         names = [f"{part}/{path.relative_to(root).as_posix()}" for path in _files_below(root, 2)]
     for name in _in_order(origin, names, part, alphabets):
         path = root.parent / name
-        yield shown(str(path), 200), read_bounded(path, _MAX_DRAWING)
+        yield quote(str(path), 200), read_bounded(path, _MAX_DRAWING)
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
@@ -138,9 +138,9 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
         found = re.fullmatch(r"(.+)/[^/]+_(\d\d)\.png", name, re.ASCII)
         drawings, person = (places.get(found[1]), int(found[2])) if found else (None, 0)
         if drawings is None or not 1 <= person <= DRAWINGS:
-            raise BadInput(f"{origin} contains {shown(name, 200)}, which is not a drawing of Omniglot")
+            raise BadInput(f"{origin} contains {quote(name, 200)}, which is not a drawing of Omniglot")
         if drawings[person - 1]:
-            raise BadInput(f"{origin} contains {shown(name, 200)}, a second drawing {person:02d} of its character")
+            raise BadInput(f"{origin} contains {quote(name, 200)}, a second drawing {person:02d} of its character")
         drawings[person - 1] = name
     for character, drawings in places.items():
         missing = [f"{person:02d}" for person, name in enumerate(drawings, 1) if not name]

@@ -23,9 +23,9 @@ from metatui.learning.data.image_source import SIDE
 from metatui.learning.data.omniglot.files import decoded, part_drawings
 from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, Layout, characters
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 _FORMAT = "metatui omniglot 1"
 _MAX_BYTES = 64 * 1024 * 1024
@@ -87,7 +87,7 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
         BadInput: it is not there, or not whole, or not what `pack` writes.
     """
     path = path or paths.omniglot_cache()
-    name = shown(str(path), 200)
+    name = quote(str(path), 200)
     if not os.path.exists(path):  # Path.exists raises where a folder may not be searched
         raise BadInput(f"Omniglot is not on this machine yet ({name} is not there): run `metatui data omniglot`")
 
@@ -101,11 +101,11 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     try:
         tensors = dict(deserialize(data))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
-        raise untrusted(f"it is damaged ({plain(str(error))})") from None
+        raise untrusted(f"it is damaged ({sanitize(str(error))})") from None
     # deserialize has checked that the header is JSON of the right form; it only keeps the metadata to itself.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__") or {}
     if header.get("format") != _FORMAT:
-        raise untrusted(f"its format is {shown(header.get('format', ''))} and not {shown(_FORMAT)}")
+        raise untrusted(f"its format is {quote(header.get('format', ''))} and not {quote(_FORMAT)}")
     if header.get("characters") != _names(layout):
         raise untrusted("its characters are not Omniglot's")
     shape = [len(characters(layout)), DRAWINGS, SIDE, SIDE]

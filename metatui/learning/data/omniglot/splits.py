@@ -10,7 +10,7 @@ from torch import Tensor
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.omniglot.manifest import characters
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 SIZES: Mapping[str, Mapping[Split, int]] = {
     "chapter": {"train": 1200, "val": 200, "test": 223},
@@ -36,7 +36,7 @@ def split_characters(name: str) -> dict[Split, Tensor]:
         ]
         return {s: torch.tensor([i for i, p in enumerate(part) if p == s]) for s in ("train", "val", "test")}
     if name not in SIZES:
-        raise BadInput(f"task.split is {shown(name)}, but must be one of chapter, finn or lake")
+        raise BadInput(f"task.split is {quote(name)}, but must be one of chapter, finn or lake")
     sizes = SIZES[name]
     key = random.keys(0, f"omniglot/split/{name}", torch.tensor(0))
     order = random.choose(key, len(everyone), len(everyone))

@@ -15,7 +15,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.batched_forward import fused_forward
 from metatui.learning.engines.compiled.aot_package import CompileFailed, compile_to, load, path_of
-from metatui.learning.engines.compiled.step_functions import Function, Parts, maml, reptile
+from metatui.learning.engines.compiled.step_functions import Function, StepSpec, maml, reptile
 from metatui.learning.engines.compiled.thread_tuner import FreeThreads, Run
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.outer import Diverged, OuterAdam
@@ -34,7 +34,7 @@ REPEATED = 20
 
 
 @dataclass(frozen=True)
-class Figures:
+class StepMetrics:
     """What a compiled meta-step saw."""
 
     meta_loss: float
@@ -65,7 +65,7 @@ class GraphedStep:
         """Whether meta-steps of this kind are compiled."""
         return self._kind(episodes, algorithm) in self._runs
 
-    def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> Figures:
+    def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
         """Take a meta-step. Raises Diverged where it is not finite; nothing has moved then."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
@@ -77,7 +77,7 @@ class GraphedStep:
             raise Diverged("gradient")
         if self.outer is not None:
             self.outer.count()
-        return Figures(meta_loss, support_loss, norm)
+        return StepMetrics(meta_loss, support_loss, norm)
 
     def path(self, episodes: Episodes, algorithm: AlgorithmSettings) -> Path:
         """Where the compiled function for meta-steps like this one is, or would be."""
@@ -146,7 +146,7 @@ class GraphedStep:
         return [*state, *episodes.tensors(), self._rates]
 
     def _function(self, algorithm: AlgorithmSettings) -> Function:
-        parts = Parts(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
+        parts = StepSpec(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
         if self.outer is None:
             return reptile(parts)
         return maml(

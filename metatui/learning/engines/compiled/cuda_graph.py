@@ -215,7 +215,7 @@ class CapturedStep:
         self._outer.count()
         return capture.figures.clone()
 
-    def take_back(self, steps: int) -> None:
+    def rollback(self, steps: int) -> None:
         """The last `steps` meta-steps have moved nothing, and did not count."""
         self._outer.count(-steps)
         self._fine.fill_(True)
@@ -232,7 +232,7 @@ class CapturedStep:
         found = self._engine.meta_gradient_in_parts(
             self._flat.views, episodes, inner, first_order=self._first_order, at_once=at_once
         )
-        gradient = self._flat.gathered(found.gradients)
+        gradient = self._flat.flatten(found.gradients)
         norm = torch.linalg.vector_norm(gradient)
         state = (self._flat.vector, *self._outer.moments)
         new = adam_update(*state, gradient, norm, self._rates, betas=self._outer.betas, epsilon=self._outer.epsilon)

@@ -30,7 +30,7 @@ STRETCHES = 32
 
 
 @dataclass(frozen=True)
-class Parts:
+class StepSpec:
     """What a meta-step is made of, besides its inputs."""
 
     flat: FlatParams
@@ -97,7 +97,7 @@ def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) ->
         kept.copy_(torch.where(fine, value, kept))
 
 
-def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
+def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
     """MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as torch.optim.Adam computes it.
 
     The function's inputs: θ, Adam's two running means, support x and y, query x and y, and the rates [5]: inner, outer,
@@ -111,7 +111,7 @@ def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon
         inner_lr = rates[0]
 
         def query_loss(rows: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-            stack, before = parts.adapted(parts.flat.scattered(rows), x, y, inner_lr, constant=first_order)
+            stack, before = parts.adapted(parts.flat.unflatten(rows), x, y, inner_lr, constant=first_order)
             losses = parts.loss(parts.forward(stack, query_x), query_y)
             return losses.sum(), (losses.detach(), before)
 
@@ -126,7 +126,7 @@ def maml(parts: Parts, *, first_order: bool, betas: tuple[float, float], epsilon
     return meta_step
 
 
-def reptile(parts: Parts) -> Function:
+def reptile(parts: StepSpec) -> Function:
     """Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
     The function's inputs: θ, support x and y, query x and y, and the rates [2]: inner and outer.
@@ -134,7 +134,7 @@ def reptile(parts: Parts) -> Function:
 
     def meta_step(theta: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, rates: Tensor) -> Tensor:
         inner_lr, outer_lr = rates.unbind()
-        start = parts.flat.scattered(theta.expand(len(x), -1))
+        start = parts.flat.unflatten(theta.expand(len(x), -1))
         stack, before = parts.adapted(start, x, y, inner_lr, constant=True)
         losses = parts.loss(parts.forward(stack, query_x), query_y)
         reached = torch.cat([stack[name].flatten(1) for name in parts.flat.shapes], dim=1)

@@ -22,11 +22,11 @@ from metatui.runs.analysis.comparison.training_curves import (
 )
 from metatui.runs.analysis.comparison.values import Comparing, Comparison, Metric, RunResult
 from metatui.runs.analysis.comparison.warnings import cautions
-from metatui.runs.execution.replay_log import computed_alike
+from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 
 def compare(
@@ -93,7 +93,7 @@ def comparing(
     span = smoothing_span(runs)
     results = []
     for i, run in enumerate(runs):
-        how = computed_alike(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
+        how = pin_compute(agreed.settings[i], run.journal(), but={"compute.device": device} if device else {})
         work = measure(run, checkpoints[i], how, states[i], split)
         done = 0
         while True:
@@ -137,7 +137,7 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
     seen = set()
     for run in runs:
         if (place := run.path.resolve()) in seen:
-            raise BadInput(f"run {shown(run.id)} is given twice: give each run once")
+            raise BadInput(f"run {quote(run.id)} is given twice: give each run once")
         seen.add(place)
 
 

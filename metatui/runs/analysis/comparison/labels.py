@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
 """Algorithms as they are written."""
@@ -31,7 +31,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
                     found[i] = f"{title} ({', '.join(_said(settings[i], path) for path in differing)})"
                 else:
                     found[i] = runs[i].id
-    for better in (lambda run: run.id, lambda run: plain(str(run.path))):
+    for better in (lambda run: run.id, lambda run: sanitize(str(run.path))):
         counts = Counter(found)
         found = [better(run) if counts[label] > 1 else label for run, label in zip(runs, found, strict=True)]
     return found
@@ -41,12 +41,12 @@ def _differing(settings: Sequence[Settings]) -> list[str]:
     """Settings that matter and are not the same for all, without those that change nothing of what is computed."""
     return [
         path
-        for path, knob in KNOBS.items()
+        for path, knob in FIELDS.items()
         if knob.group not in FREE_ON_RESUME
-        and any(knob.matters(each) for each in settings)
+        and any(knob.is_relevant(each) for each in settings)
         and len({each.value(path) for each in settings}) > 1
     ]
 
 
 def _said(settings: Settings, path: str) -> str:
-    return f"{path.split('.')[1].replace('_', ' ')} {plain(text_of(settings.value(path)))}"
+    return f"{path.split('.')[1].replace('_', ' ')} {sanitize(text_of(settings.value(path)))}"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from metatui.config.fields import KNOBS, change, text_of
+from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.runs.analysis.comparison.values import Protocol
 from metatui.utils.errors import BadInput
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 DATA = ("task.source", "task.folder")
 """Where these differ, accuracies and losses are of different things."""
@@ -32,7 +32,7 @@ INPUTS = ("task.image_size", "task.image_mode")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class SharedProtocol:
     """How runs are measured together."""
 
     protocol: Protocol
@@ -52,7 +52,7 @@ def agree(
     steps: int | None,
     shots: int | None,
     device: str | None,
-) -> Agreement:
+) -> SharedProtocol:
     """The protocol of the first run, but for what is given, for all.
 
     Raises:
@@ -87,12 +87,14 @@ def agree(
         steps=agreed.evaluation.inner_steps,
         seed=agreed.evaluation.seed,
         batch_norm=agreed.evaluation.batch_norm if agreed.is_classification else None,
-        rotations=agreed.task.rotations if KNOBS["task.rotations"].matters(agreed) else None,
+        rotations=agreed.task.rotations if FIELDS["task.rotations"].is_relevant(agreed) else None,
     )
-    return Agreement(
+    return SharedProtocol(
         protocol=protocol,
         settings=measured,
-        same_tasks=tuple(tuple(each.value(path) for path in TIED if KNOBS[path].matters(each)) for each in settings),
+        same_tasks=tuple(
+            tuple(each.value(path) for path in TIED if FIELDS[path].is_relevant(each)) for each in settings
+        ),
         warnings=tuple(_warnings(settings, labels, agreed, split)),
     )
 
@@ -117,7 +119,7 @@ def _warnings(settings: Sequence[Settings], labels: Sequence[str], agreed: Setti
 def _all_apart(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Those of `paths` that are not the same for all runs for which they matter, and which run has which value."""
     for path in paths:
-        having = [(name, each) for name, each in zip(labels, settings, strict=True) if KNOBS[path].matters(each)]
+        having = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_own(each, path) for _, each in having}) > 1:
             yield path, told([name for name, _ in having], [text_of(_own(each, path)) for _, each in having])
 
@@ -131,7 +133,7 @@ def told(labels: Sequence[str], values: Sequence[str]) -> str:
     having: dict[str, list[str]] = {}
     for label, value in zip(labels, values, strict=True):
         having.setdefault(value, []).append(label)
-    return ", ".join(f"{plain(value)} for {listed(names)}" for value, names in having.items())
+    return ", ".join(f"{sanitize(value)} for {listed(names)}" for value, names in having.items())
 
 
 def listed(names: Sequence[str]) -> str:

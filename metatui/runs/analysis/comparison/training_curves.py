@@ -15,11 +15,11 @@ from metatui.runs.analysis.comparison.values import (
     Costs,
     LiveChange,
     Metric,
-    Reached,
+    TimeToTarget,
     TrainingCurve,
     ValidationCurve,
 )
-from metatui.runs.execution.replay_log import told
+from metatui.runs.execution.replay_log import replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
@@ -46,10 +46,12 @@ class Steps:
     def __len__(self) -> int:
         return len(self.iteration)
 
-    def until(self, iteration: int) -> Reached:
+    def until(self, iteration: int) -> TimeToTarget:
         """What it took to make `iteration` meta-steps, as far as that is on disk."""
         i = bisect_right(self.iteration, iteration) - 1
-        return Reached(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else Reached(iteration, 0, 0.0)
+        return (
+            TimeToTarget(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else TimeToTarget(iteration, 0, 0.0)
+        )
 
 
 def read_steps(run: RunFolder) -> Steps:
@@ -84,7 +86,7 @@ def smoothing_span(runs: Sequence[RunFolder]) -> int:
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
     """Return the changes made while `run` trained, without those that a resumption from an earlier step undid."""
-    items = (item.planned for item in told(run.changes(), run.journal()) if item.made)
+    items = (item.planned for item in replay_log(run.changes(), run.journal()) if item.made)
     made = (planned for planned in items if isinstance(planned, PlannedChange))
     return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)
 
@@ -141,7 +143,7 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
     )
 
 
-def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Reached | None:
+def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> TimeToTarget | None:
     """The first validation whose mean is at the target or beyond it.
 
     Validations and not meta-steps: they are of held-out tasks and the same number of them each time, where the loss of
@@ -150,7 +152,7 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Rea
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:
-            return Reached(curve.iterations[i], curve.tasks[i], curve.seconds[i])
+            return TimeToTarget(curve.iterations[i], curve.tasks[i], curve.seconds[i])
     return None
 
 
@@ -162,8 +164,8 @@ def costs(run: RunFolder, steps: Steps) -> Costs:
         elif type(taken := entry.details.get("peak_memory_bytes")) is int:
             peak = max(peak or 0, taken)
     about = {} if started is None else started.details
-    told = (about.get(name) for name in ("device", "device_name", "host"))
-    device, device_name, host = (value if isinstance(value, str) else None for value in told)
+    replay_log = (about.get(name) for name in ("device", "device_name", "host"))
+    device, device_name, host = (value if isinstance(value, str) else None for value in replay_log)
     iterations = steps.iteration[-1] if steps else 0
     seconds = steps.seconds[-1] if steps else None
     return Costs(

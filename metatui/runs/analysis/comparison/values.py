@@ -64,7 +64,7 @@ class TaskValues:
 
 
 @dataclass(frozen=True)
-class Reached:
+class TimeToTarget:
     """A moment in a run."""
 
     iterations: int
@@ -77,7 +77,7 @@ class Reached:
 class LiveChange:
     """A setting that was changed while the run trained."""
 
-    at: Reached
+    at: TimeToTarget
     label: str
     """`inner_lr 0.1`."""
 
@@ -169,7 +169,7 @@ class RunResult:
     """None before the first meta-step, and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
-    to_target: Reached | None
+    to_target: TimeToTarget | None
     """The first validation that had the target; None where none had, or there is no target."""
 
     @property

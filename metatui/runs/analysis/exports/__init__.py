@@ -9,10 +9,10 @@ from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.exports.as_csv import as_csv
 from metatui.runs.analysis.exports.as_json import as_json, as_text
 from metatui.runs.analysis.exports.as_markdown import as_markdown
-from metatui.runs.analysis.exports.sidecar_images import Beside
+from metatui.runs.analysis.exports.sidecar_images import ImageWriter
 from metatui.runs.analysis.exports.svg import figure
 from metatui.runs.analysis.report import as_html
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, write_atomically
 
 __all__ = ["EXPORTS", "as_json", "check", "export", "written"]
@@ -30,15 +30,15 @@ EXPORTS: dict[str, Callable[[Comparison], str]] = {
 def check(path: Path) -> None:
     """Raises BadInput where nothing could be written to `path`, so that it is known before anything is computed."""
     if path.suffix.lower() not in EXPORTS:
-        raise BadInput(f"{shown(str(path), 200)} must end in one of {', '.join(EXPORTS)}: that says what to write")
+        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}: that says what to write")
     try:
         if not path.parent.is_dir():
-            there_is_none = f"there is no folder {shown(str(path.parent), 200)}"
-            raise BadInput(f"{shown(str(path), 200)} cannot be written: {there_is_none}")
+            there_is_none = f"there is no folder {quote(str(path.parent), 200)}"
+            raise BadInput(f"{quote(str(path), 200)} cannot be written: {there_is_none}")
         if path.is_dir():
-            raise BadInput(f"{shown(str(path), 200)} is a folder, but must be a file")
+            raise BadInput(f"{quote(str(path), 200)} is a folder, but must be a file")
     except OSError as error:  # such as a name that is too long
-        raise BadInput(f"{shown(str(path), 200)} cannot be written: {reason(error)}") from None
+        raise BadInput(f"{quote(str(path), 200)} cannot be written: {reason(error)}") from None
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
@@ -49,7 +49,7 @@ def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
     check(path)
     ending = path.suffix.lower()
     if ending == ".md":
-        beside = Beside(path, comparison.runs)
+        beside = ImageWriter(path, comparison.runs)
         return beside.write(as_markdown(comparison, beside))
     write_atomically(path, EXPORTS[ending](comparison).encode())
     return (path,)

@@ -7,11 +7,11 @@ from collections.abc import Iterable
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
 from metatui.runs.analysis.comparison.tables import TextTable, tables
 from metatui.runs.analysis.comparison.values import Comparison
-from metatui.runs.analysis.exports.sidecar_images import Beside
+from metatui.runs.analysis.exports.sidecar_images import ImageWriter
 from metatui.runs.analysis.exports.svg import panels
 
 
-def as_markdown(comparison: Comparison, beside: Beside | None = None) -> str:
+def as_markdown(comparison: Comparison, beside: ImageWriter | None = None) -> str:
     """
     Args:
         beside: takes the pictures; there are none where None.

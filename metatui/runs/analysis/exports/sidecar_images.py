@@ -11,7 +11,7 @@ from metatui.runs.analysis.exports.svg import Panel
 from metatui.utils.files import write_atomically
 
 
-class Beside:
+class ImageWriter:
     """Collects what a Markdown file links to: `report.md` has `report-training.svg` and so on beside it."""
 
     def __init__(self, path: Path, runs: Sequence[RunResult]) -> None:

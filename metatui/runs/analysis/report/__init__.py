@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metatui.runs.analysis.comparison.values import Comparison
-from metatui.runs.analysis.exports.sidecar_images import Beside
+from metatui.runs.analysis.exports.sidecar_images import ImageWriter
 from metatui.runs.analysis.report.html import as_html
 from metatui.runs.analysis.report.markdown import as_markdown
 from metatui.utils.files import write_atomically
@@ -24,5 +24,5 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
     if path.suffix.lower() == ".html":
         write_atomically(path, as_html(comparison).encode())
         return (path,)
-    beside = Beside(path, comparison.runs)
+    beside = ImageWriter(path, comparison.runs)
     return beside.write(as_markdown(comparison, beside))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.runs.analysis.comparison import tables
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
 from metatui.runs.analysis.comparison.labels import TITLES
@@ -148,15 +148,15 @@ def _settings(comparison: Comparison) -> Iterable[Block]:
     runs = comparison.runs
     apart: list[tuple[str, list[str]]] = []
     shared: list[tuple[str, list[str]]] = []
-    for path, knob in KNOBS.items():
-        having = [knob.matters(run.settings) for run in runs]
+    for path, knob in FIELDS.items():
+        having = [knob.is_relevant(run.settings) for run in runs]
         said = [text_of(run.settings.value(path)) if has else NONE for run, has in zip(runs, having, strict=True)]
         if any(having):
             (apart if len(set(said)) > 1 else shared).append((path, said))
     if apart:
         rows = tuple((run.label, *(said[i] for _, said in apart)) for i, run in enumerate(runs))
         yield TextTable("What sets the runs apart", ("run", *(path for path, _ in apart)), rows)
-    rows = tuple((path, f"{said[0]} {KNOBS[path].unit}".strip(), KNOBS[path].help) for path, said in shared)
+    rows = tuple((path, f"{said[0]} {FIELDS[path].unit}".strip(), FIELDS[path].help) for path, said in shared)
     yield TextTable(
         "What all runs have" if len(runs) > 1 else "The run", ("setting", "value", "meaning"), rows, names=3
     )

@@ -12,7 +12,7 @@ from metatui.runs.analysis.exports.svg import HEIGHT, WIDTH, Panel
 from metatui.runs.analysis.exports.svg_plot import line, style
 from metatui.runs.analysis.report.content import Block, Pictures, Report, Section, Sentences, report
 from metatui.runs.analysis.report.style import STYLE
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 """For the browser to hold to: nothing is loaded and no script runs, whatever stands in the page."""
@@ -118,4 +118,4 @@ def _anchor(section: Section) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(plain(text, limit=2000))
+    return escape(sanitize(text, limit=2000))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.exports.as_markdown import bullets, literal, pipe_table
-from metatui.runs.analysis.exports.sidecar_images import Beside
+from metatui.runs.analysis.exports.sidecar_images import ImageWriter
 from metatui.runs.analysis.report.content import Block, Pictures, Sentences, report
 
 
-def as_markdown(comparison: Comparison, beside: Beside | None = None) -> str:
+def as_markdown(comparison: Comparison, beside: ImageWriter | None = None) -> str:
     """
     Args:
         beside: takes the pictures; there are none where None.
@@ -24,7 +24,7 @@ def as_markdown(comparison: Comparison, beside: Beside | None = None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _block(block: Block, beside: Beside | None) -> str | None:
+def _block(block: Block, beside: ImageWriter | None) -> str | None:
     match block:
         case str():
             return literal(block)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import RunResult
 from metatui.runs.storage.journal import Entry
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 MOST = 200
 """Events of one run that a report names."""
@@ -68,7 +68,7 @@ def _happened(entry: Entry) -> str | None:
 
 
 def _said(value: object) -> str:
-    return NONE if value is None else plain(value if isinstance(value, str) else repr(value))
+    return NONE if value is None else sanitize(value if isinstance(value, str) else repr(value))
 
 
 def _time(entry: Entry) -> str:

@@ -17,7 +17,7 @@ from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, order
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.lock import holder
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
 
 ANSWER_SECONDS = 10.0
@@ -70,7 +70,7 @@ class LiveRun:
     def attach(cls, run: RunFolder) -> LiveRun:
         """Raises BadInput where no process trains the run, or none that can be talked to from here."""
         if not run.is_live():
-            raise BadInput(f"run {shown(run.id)} is not live: it is {run.status()}")
+            raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
         try:
             connection = connect(run, timeout=ANSWER_SECONDS)
         except OSError as error:
@@ -176,4 +176,4 @@ class LiveRun:
 
 
 def _unreachable(run: RunFolder, why: str) -> str:
-    return f"run {shown(run.id)} is trained by {holder(run.lock_path)}, which cannot be reached from here: {why}"
+    return f"run {quote(run.id)} is trained by {holder(run.lock_path)}, which cannot be reached from here: {why}"

@@ -6,7 +6,7 @@ from metatui.events import Failed, Finished
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 
 def ending(run: RunFolder, pid: int, reached: int, *, still_on: bool) -> Finished | Failed:
@@ -22,7 +22,7 @@ def ending(run: RunFolder, pid: int, reached: int, *, still_on: bool) -> Finishe
             f"metatui run --resume {run.id} goes on with it",
         )
     if status == "failed":
-        return Failed(last.iteration, plain(str(last.details.get("sentence")), limit=2000))
+        return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
     return _finished(run, last)
 
 
@@ -35,9 +35,9 @@ def _finished(run: RunFolder, last: Entry) -> Finished:
         test, views = None, ()
     return Finished(
         iteration=last.iteration,
-        reason=plain(why) if isinstance(why, str) else last.event,
+        reason=sanitize(why) if isinstance(why, str) else last.event,
         seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
         test=test,
         views=views if test else (),
-        warning=plain(warning, limit=400) if isinstance(warning, str) else None,
+        warning=sanitize(warning, limit=400) if isinstance(warning, str) else None,
     )

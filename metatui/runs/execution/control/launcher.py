@@ -19,7 +19,7 @@ from metatui.learning.data import packing
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, shown
+from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, quote
 from metatui.utils.logs import open_log
 
 CHILD = (
@@ -131,4 +131,4 @@ def _line(connection: socket.socket) -> bytes:
 def _without_a_word(process: subprocess.Popen[bytes]) -> str:
     code = process.wait()
     how = f"was ended by signal {-code}" if code < 0 else f"ended with {code}"
-    return f"the run's process {how} before it trained: {shown(str(paths.log_file()), 200)} has what was printed"
+    return f"the run's process {how} before it trained: {quote(str(paths.log_file()), 200)} has what was printed"

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, mo
 from metatui import events
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, Progress
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 PROTOCOL = 1
 
@@ -91,7 +91,7 @@ class Report(_OneOf):
     failed: events.Failed | None = None
 
 
-class Order(_OneOf):
+class CommandMessage(_OneOf):
     """A line from a viewer."""
 
     pause: events.Pause | None = None
@@ -117,8 +117,8 @@ def progress_report(steps: Sequence[Progress]) -> Report:
     return Report(progress=tuple(steps))
 
 
-def order(command: Command) -> Order:
-    return Order.model_validate({_kind(command): command})
+def order(command: Command) -> CommandMessage:
+    return CommandMessage.model_validate({_kind(command): command})
 
 
 def read_report(line: bytes) -> Report | None:
@@ -137,7 +137,7 @@ def read_hello(line: bytes) -> Hello:
     except (ValueError, TypeError, KeyError, RecursionError):
         raise BadInput("it does not greet as a run of metatui does") from None
     if protocol != PROTOCOL:
-        raise BadInput(f"it speaks protocol {shown(protocol)} and this metatui {PROTOCOL}: use the version it runs")
+        raise BadInput(f"it speaks protocol {quote(protocol)} and this metatui {PROTOCOL}: use the version it runs")
     report = read_report(line)
     if report is None or report.hello is None:
         raise BadInput("it does not greet as a run of metatui does")
@@ -147,15 +147,15 @@ def read_hello(line: bytes) -> Hello:
 def read_command(line: bytes) -> Command:
     """Raises BadInput, which says what a command is."""
     try:
-        command: Command = Order.model_validate_json(line).content
+        command: Command = CommandMessage.model_validate_json(line).content
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
-        kinds = ", ".join(Order.model_fields)
-        what = f"{shown(where)}: {first['msg']}" if where else first["msg"]
+        kinds = ", ".join(CommandMessage.model_fields)
+        what = f"{quote(where)}: {first['msg']}" if where else first["msg"]
         raise BadInput(
-            f"{shown(line[:60].decode(errors='replace'))} is not a command, one of {kinds} as a JSON object such as "
-            f'{{"pause": {{}}}} ({shown(what, 200)[1:-1]})'
+            f"{quote(line[:60].decode(errors='replace'))} is not a command, one of {kinds} as a JSON object such as "
+            f'{{"pause": {{}}}} ({quote(what, 200)[1:-1]})'
         ) from None
     return command
 

@@ -24,9 +24,9 @@ from metatui.runs.execution.control.messages import PROTOCOL, Hello, Phase
 from metatui.runs.execution.control.sockets import is_own, listen, socket_path
 from metatui.runs.execution.run_state import Outcome
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import shown
+from metatui.utils.errors import quote
 from metatui.utils.files import reason
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class ControlServer:
         try:
             self._listener = listen(self._session.run)
         except OSError as error:
-            where = shown(str(socket_path(self._session.run)), 200)
+            where = quote(str(socket_path(self._session.run)), 200)
             problem = f"No other process can show or stop this run: {where} cannot be made: {reason(error)}"
         try:
             if self._listener or self._viewers:
@@ -152,7 +152,7 @@ class ControlServer:
             protocol=PROTOCOL,
             run=session.run.id,
             pid=os.getpid(),
-            host=plain(socket.gethostname()),
+            host=sanitize(socket.gethostname()),
             phase="evaluating" if self._evaluating else phase,
             iteration=session.outcome.iteration,
             settings=session.settings,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metatui.learning.benchmark import Cell, Machine, Measurement, Work
+from metatui.learning.benchmark import Cell, Machine, Measurement, Workload
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
@@ -29,7 +29,7 @@ BUSY = 0.5
 """Of the cores: a load above this disturbs what is measured."""
 
 
-def name(work: Work) -> str:
+def name(work: Workload) -> str:
     """An algorithm with its inner steps."""
     return f"{NAMES[work.algorithm]}, {work.inner_steps} step{'' if work.inner_steps == 1 else 's'}"
 
@@ -62,9 +62,9 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
-def fastest(found: Iterable[Measurement]) -> dict[Work, float]:
+def fastest(found: Iterable[Measurement]) -> dict[Workload, float]:
     """Tasks a second of the fastest engine of each work."""
-    best: dict[Work, float] = {}
+    best: dict[Workload, float] = {}
     for each in found:
         if each.tasks_per_s is not None:
             best[each.cell.work] = max(best.get(each.cell.work, 0.0), each.tasks_per_s)

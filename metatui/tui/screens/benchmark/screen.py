@@ -19,7 +19,7 @@ from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready,
 from metatui.tui.screens.benchmark import rows
 from metatui.tui.screens.benchmark.chart import BenchmarkChart
 from metatui.tui.screens.benchmark.table import BenchmarkTable
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -75,11 +75,11 @@ class BenchmarkScreen(ModalScreen[None]):
         with Vertical(id="benchmark") as pane:
             pane.border_title = "Benchmark"
             pane.border_subtitle = "escape closes"
-            yield Words("", id="benchmark-machine", classes="benchmark-note")
+            yield StaticText("", id="benchmark-machine", classes="benchmark-note")
             yield BenchmarkTable(self._benchmark.cells)
             yield BenchmarkChart()
-            yield Words("", id="benchmark-state")
-            yield Words("\n".join(rows.NOTES), classes="benchmark-note benchmark-high")
+            yield StaticText("", id="benchmark-state")
+            yield StaticText("\n".join(rows.NOTES), classes="benchmark-note benchmark-high")
 
     @property
     def table(self) -> BenchmarkTable:
@@ -123,7 +123,7 @@ class BenchmarkScreen(ModalScreen[None]):
     def _reported(self, event: Reported) -> None:
         match event.report:
             case Ready(machine):
-                self.query_one("#benchmark-machine", Words).say(rows.said(machine))
+                self.query_one("#benchmark-machine", StaticText).say(rows.said(machine))
                 self.table.show(self._benchmark.cells)
             case Measuring(cell):
                 self.table.measuring(cell)
@@ -158,4 +158,4 @@ class BenchmarkScreen(ModalScreen[None]):
     def _say(self, state: str) -> None:
         self._state, selected = state, self.table.selected
         reason = [f"{rows.failed(selected)}."] if selected and selected.error else []
-        self.query_one("#benchmark-state", Words).say("\n".join([state, *reason]))
+        self.query_one("#benchmark-state", StaticText).say("\n".join([state, *reason]))

@@ -11,7 +11,7 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
 
 LEAST: Final = 12
@@ -34,14 +34,14 @@ class Estimate:
         return self.mean - half, self.mean + half
 
 
-def bars(estimates: Sequence[Estimate], width: int, look: Look) -> list[Row]:
+def bars(estimates: Sequence[Estimate], width: int, look: ChartTheme) -> list[Row]:
     """A bar from zero for each, its interval drawn over its end with a point at the mean, and an axis below."""
     reach = [end for each in estimates for end in each.ends if math.isfinite(end)]
     axis = fixed_axis(0.0, max([*reach, 0.0]) or 1.0, 5)
     return _drawn(estimates, axis, width, look, filled=True)
 
 
-def differences(estimates: Sequence[Estimate], width: int, look: Look) -> list[Row]:
+def differences(estimates: Sequence[Estimate], width: int, look: ChartTheme) -> list[Row]:
     """A point with its interval for each, a line where there would be no difference, and an axis below."""
     reach = [end for each in estimates for end in each.ends if math.isfinite(end)]
     axis = axis_for([0.0, *reach], 5)
@@ -49,7 +49,7 @@ def differences(estimates: Sequence[Estimate], width: int, look: Look) -> list[R
     return _drawn(estimates, axis, width, look, filled=False)
 
 
-def _drawn(estimates: Sequence[Estimate], axis: Axis, width: int, look: Look, *, filled: bool) -> list[Row]:
+def _drawn(estimates: Sequence[Estimate], axis: Axis, width: int, look: ChartTheme, *, filled: bool) -> list[Row]:
     words = [look.say(each.words) for each in estimates]
     at_end = max(map(cell_len, words), default=0)
     names = min(max((cell_len(look.say(each.label)) for each in estimates), default=0), max(8, width - at_end - 30))
@@ -69,7 +69,7 @@ def _column(value: float, axis: Axis, room: int) -> int:
     return 0 if math.isnan(at) else max(0, min(room - 1, round(at * (room - 1))))
 
 
-def _cells(each: Estimate, axis: Axis, room: int, look: Look, *, filled: bool) -> Row:
+def _cells(each: Estimate, axis: Axis, room: int, look: ChartTheme, *, filled: bool) -> Row:
     cells = [Segment(" ", look.text)] * room
     if not math.isfinite(each.mean):
         return cells
@@ -87,7 +87,7 @@ def _cells(each: Estimate, axis: Axis, room: int, look: Look, *, filled: bool) -
     return merged(cells)
 
 
-def _scale(axis: Axis, room: int, look: Look) -> tuple[str, str]:
+def _scale(axis: Axis, room: int, look: ChartTheme) -> tuple[str, str]:
     """The axis and its numbers."""
     line, numbers, free = [look.glyphs.horizontal] * room, [" "] * room, 0
     for tick, label in zip(axis.ticks, axis.labels, strict=True):

@@ -11,13 +11,13 @@ from metatui.runs.analysis.comparison.tables import tables
 from metatui.tui.screens.compare.intervals import Estimate, bars, differences
 from metatui.tui.screens.compare.seed_groups import colours
 from metatui.tui.screens.compare.tables import table_rows
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.scroll_view import paragraph
 from metatui.utils.numbers import interval
 
 
-def result(comparison: Comparison, width: int, look: Look) -> list[Row]:
+def result(comparison: Comparison, width: int, look: ChartTheme) -> list[Row]:
     """What to beware of, what came out in words, then the metric as bars and the differences behind the words."""
     rows: list[Row] = []
     for number, warning in enumerate(comparison.warnings):
@@ -43,13 +43,13 @@ def result(comparison: Comparison, width: int, look: Look) -> list[Row]:
     return rows
 
 
-def all_tables(comparison: Comparison, width: int, look: Look) -> list[Row]:
+def all_tables(comparison: Comparison, width: int, look: ChartTheme) -> list[Row]:
     """Costs first: what the other pages do not show."""
     found = sorted(tables(comparison), key=lambda table: not table.title.startswith(("Costs", "First")))
     return [row for table in found for row in table_rows(table, width, look)]
 
 
-def _title(text: str, look: Look) -> list[Row]:
+def _title(text: str, look: ChartTheme) -> list[Row]:
     return [[Segment(look.say(text), look.title)]]
 
 

@@ -19,13 +19,13 @@ from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.exports import check
 from metatui.runs.analysis.report import REPORTS, write
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.toggle import Toggle
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, MetatuiError, shown
+from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 class ReportScreen(Dialog[Path | None]):
@@ -56,7 +56,7 @@ class ReportScreen(Dialog[Path | None]):
         )
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Report"
-            yield Words(
+            yield StaticText(
                 f"One page on {many}: settings, curves, results on held-out tasks, environment. It needs no other file "
                 "and no network. A name that ends in .md writes Markdown, with its pictures in files beside it.",
                 classes="dialog-hint",
@@ -66,8 +66,8 @@ class ReportScreen(Dialog[Path | None]):
             with Horizontal(classes="field-row"):
                 yield Label("Replace a file of this name  ")
                 yield Toggle(animate=False, id="report-overwrite")
-            yield Words("", id="report-state")
-            yield Words("", id="report-error", classes="field-error")
+            yield StaticText("", id="report-state")
+            yield StaticText("", id="report-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Write (enter)", id="write", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -104,10 +104,10 @@ class ReportScreen(Dialog[Path | None]):
     def _checked(self) -> Path:
         path = paths.expanded(self.query_one("#report-path", Input).value.strip()).absolute()
         if path.suffix.lower() not in REPORTS:
-            raise BadInput(f"{shown(str(path), 200)} must end in {' or '.join(REPORTS)}: that says what to write")
+            raise BadInput(f"{quote(str(path), 200)} must end in {' or '.join(REPORTS)}: that says what to write")
         check(path)
         if path.exists() and not self.query_one("#report-overwrite", Toggle).value:
-            raise BadInput(f"{shown(str(path), 200)} is there already: turn on Replace, or give another name")
+            raise BadInput(f"{quote(str(path), 200)} is there already: turn on Replace, or give another name")
         return path
 
     def _listen(self, helper: Helper) -> None:
@@ -120,9 +120,9 @@ class ReportScreen(Dialog[Path | None]):
         match event.reply:
             case Yielded(value=Comparing() as now):
                 self._say(f"Adapting {now.run} ({now.number} of {now.runs}): {now.done:,} of {now.tasks:,} tasks")
-            case Done(value=Comparison() as found):
+            case StepInfo(value=Comparison() as found):
                 self._write(found)
-            case Broken(sentence=sentence):
+            case WorkerError(sentence=sentence):
                 self._failed(f"Not measured: {sentence}.")
 
     def _write(self, comparison: Comparison) -> None:
@@ -141,6 +141,6 @@ class ReportScreen(Dialog[Path | None]):
 
     def _say(self, state: str = "", error: str = "") -> None:
         for name, text in (("#report-state", state), ("#report-error", error)):
-            line = self.query_one(name, Words)
+            line = self.query_one(name, StaticText)
             line.say(text)
             line.display = bool(text)

@@ -22,7 +22,7 @@ from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.comparison.formatting import protocol_words
 from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
 from metatui.tui.screens.compare import curves, pages
 from metatui.tui.screens.compare.curves import View
 from metatui.tui.screens.compare.export import ExportScreen
@@ -31,8 +31,8 @@ from metatui.tui.screens.compare.target import target_of
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.charts.picture_chart import PictureChart
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.scroll_view import Sheet
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.scroll_view import ScrollView
+from metatui.tui.widgets.static_text import StaticText
 
 HALF: Final = (100, 34)
 """Columns and rows from which on both charts are seen, and one of the pages below them."""
@@ -118,16 +118,16 @@ class CompareScreen(ModalScreen[None]):
         self.view = View()
 
     def compose(self) -> ComposeResult:
-        yield Words(f"Comparing {len(self._runs)} runs", id="compare-protocol")
+        yield StaticText(f"Comparing {len(self._runs)} runs", id="compare-protocol")
         yield SectionStrip()
         with Vertical():
             with Horizontal(classes="compare-row"):
                 yield PictureChart(id="compare-training", classes="compare-section")
                 yield PictureChart(id="compare-adaptation", classes="compare-section")
             with Horizontal(classes="compare-row"):
-                yield Sheet(id="compare-result", classes="compare-section")
-                yield Sheet(id="compare-tables", classes="compare-section")
-        yield Words("", id="compare-state")
+                yield ScrollView(id="compare-result", classes="compare-section")
+                yield ScrollView(id="compare-tables", classes="compare-section")
+        yield StaticText("", id="compare-state")
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
@@ -258,11 +258,11 @@ class CompareScreen(ModalScreen[None]):
                     f"Adapting {now.run} ({now.number} of {now.runs}) to the held-out tasks: "
                     f"{now.done:,} of {now.tasks:,}"
                 )
-            case Done(value=Comparison() as found):
+            case StepInfo(value=Comparison() as found):
                 self._request, self.comparison = 0, found
                 self._say("")
                 self._show()
-            case Broken(sentence=sentence):
+            case WorkerError(sentence=sentence):
                 self._stop()  # who knows what is left of it: the next request gets another
                 self._forget()
                 self._say(f"Not measured: {sentence}.")
@@ -275,14 +275,14 @@ class CompareScreen(ModalScreen[None]):
         found = self.comparison
         if found is None:
             return
-        self.query_one("#compare-protocol", Words).say(protocol_words(found))
+        self.query_one("#compare-protocol", StaticText).say(protocol_words(found))
         self.query_one("#compare-training", PictureChart).show(curves.training(found, self.view))
         self.query_one("#compare-adaptation", PictureChart).show(curves.adaptation(found, self.view))
-        self.query_one("#compare-result", Sheet).show(partial(pages.result, found))
-        self.query_one("#compare-tables", Sheet).show(partial(pages.all_tables, found))
+        self.query_one("#compare-result", ScrollView).show(partial(pages.result, found))
+        self.query_one("#compare-tables", ScrollView).show(partial(pages.all_tables, found))
 
     def _say(self, text: str) -> None:
-        line = self.query_one("#compare-state", Words)
+        line = self.query_one("#compare-state", StaticText)
         line.say(text)
         line.display = bool(text)
         cancels = self._request and self.comparison is not None
@@ -290,9 +290,9 @@ class CompareScreen(ModalScreen[None]):
         last = Key("Esc", "Cancel", "leave") if cancels else KEYS[-1]
         self.query_one(KeyLine).keys = (*KEYS[:-1], *metric, last)
 
-    def _widget(self, section: Section) -> PictureChart | Sheet:
+    def _widget(self, section: Section) -> PictureChart | ScrollView:
         widget = self.query_one(f"#compare-{section}")
-        assert isinstance(widget, PictureChart | Sheet)
+        assert isinstance(widget, PictureChart | ScrollView)
         return widget
 
     def _lay_out(self) -> None:

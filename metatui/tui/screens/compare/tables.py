@@ -6,14 +6,14 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.runs.analysis.comparison.tables import TextTable
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, padded
 
 GAP = 2
 SHORTEST_NAME = 12
 
 
-def table_rows(table: TextTable, width: int, look: Look) -> list[Row]:
+def table_rows(table: TextTable, width: int, look: ChartTheme) -> list[Row]:
     """The title, then the table; where it does not fit, its columns in several parts that each begin with the names."""
     cells = [[look.say(cell) for cell in row] for row in (table.headings, *table.rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(table.headings))]

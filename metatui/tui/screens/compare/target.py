@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metatui.utils.errors import BadInput, shown
+from metatui.utils.errors import BadInput, quote
 
 
 def target_of(text: str) -> float | None:
@@ -12,4 +12,4 @@ def target_of(text: str) -> float | None:
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise BadInput(f"target is {shown(text)}, but must be a number, such as 0.95, 95% or a loss") from None
+        raise BadInput(f"target is {quote(text)}, but must be a number, such as 0.95, 95% or a loss") from None

@@ -11,7 +11,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button
 
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 
 class ConfirmScreen(Dialog[bool]):
@@ -31,7 +31,7 @@ class ConfirmScreen(Dialog[bool]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
-            yield Words(self._question)
+            yield StaticText(self._question)
             with Horizontal(classes="dialog-buttons"):
                 yield Button(f"{self._yes} (y)", id="yes", variant="primary", compact=True)
                 yield Button(f"{self._no} (n)", id="no", compact=True)

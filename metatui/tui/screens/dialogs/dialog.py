@@ -22,14 +22,14 @@ class OverScreen(SomeScreen):
     """Textual dims what is behind: the whole screen is sent, and again when the dialog closes, and mixing the colours
     of all its cells with each frame takes longer than to draw the dialog."""
 
-    _behind: Behind | None = None
+    _behind: Backdrop | None = None
 
     # Textual's screens promise less than any widget may give.
-    def render(self) -> Behind:  # type: ignore[override]
+    def render(self) -> Backdrop:  # type: ignore[override]
         stack = self.app.screen_stack
         below = stack[stack.index(self) - 1]
         if self._behind is None or self._behind.screen is not below or self._behind.size != self.app.size:
-            self._behind = Behind(below)
+            self._behind = Backdrop(below)
         return self._behind
 
     def refresh(self, *regions: Region, repaint: bool = True, layout: bool = False, recompose: bool = False) -> Self:
@@ -42,7 +42,7 @@ class Dialog(OverScreen, ModalScreen[ScreenResultType]):
     """A question or a text."""
 
 
-class Behind(Visual):
+class Backdrop(Visual):
     """A screen that another is in front of; nothing in it can be clicked."""
 
     def __init__(self, screen: Screen[object]) -> None:

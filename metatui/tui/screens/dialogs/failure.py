@@ -12,9 +12,9 @@ from textual.containers import Vertical, VerticalScroll
 from metatui.runs.storage.jsonl import read_tail
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
-from metatui.utils.text import plain
+from metatui.utils.text import sanitize
 
 LINES = 40
 """Of the log, the last ones: the error stands at its end."""
@@ -37,13 +37,13 @@ class FailureScreen(Dialog[None]):
             dialog.border_title = "An error ended the run"
             dialog.border_subtitle = "esc closes"
             with VerticalScroll():
-                yield Words(f"{plain(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
-                yield Words(f"Log: {paths.short(self._run.crash_path)}")
-                yield Words(f"To go on from its last checkpoint: metatui run --resume {self._run.id}\n")
-                yield Words("\n".join(self._log), id="log")
+                yield StaticText(f"{sanitize(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
+                yield StaticText(f"Log: {paths.short(self._run.crash_path)}")
+                yield StaticText(f"To go on from its last checkpoint: metatui run --resume {self._run.id}\n")
+                yield StaticText("\n".join(self._log), id="log")
 
 
 def last_lines(run: RunFolder) -> list[str]:
     """The end of the run's crash.log, safe to show; empty where there is none."""
     text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
-    return [plain(line, limit=400) for line in text.splitlines()[-LINES:]]
+    return [sanitize(line, limit=400) for line in text.splitlines()[-LINES:]]

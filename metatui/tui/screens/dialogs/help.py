@@ -12,13 +12,13 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Size
 
-from metatui.tui.actions import ACTIONS, Action, Situation
+from metatui.tui.actions import ACTIONS, Action, AppContext
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.screens.main.header_footer import key_name
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.charts.chart_theme import Look, look_of, symbols_of
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, look_of, symbols_of
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 ABOUT = (
     "metatui trains a model on many small tasks so that a few gradient steps on a new task's support examples make it "
@@ -39,7 +39,7 @@ class HelpScreen(Dialog[None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q", "dismiss", "Close")]
 
-    def __init__(self, situation: Situation, field_help: str) -> None:
+    def __init__(self, situation: AppContext, field_help: str) -> None:
         super().__init__()
         self._situation, self._field_help = situation, field_help
 
@@ -48,11 +48,11 @@ class HelpScreen(Dialog[None]):
             dialog.border_title = "Help"
             with VerticalScroll():
                 if self._field_help:
-                    yield Words(self._field_help, classes="help-field")
+                    yield StaticText(self._field_help, classes="help-field")
                 yield KeysTable(self._situation)
-                yield Words(FORM_KEYS, classes="help-text")
-                yield Words(RUNS, classes="help-text")
-                yield Words(ABOUT, classes="help-text")
+                yield StaticText(FORM_KEYS, classes="help-text")
+                yield StaticText(RUNS, classes="help-text")
+                yield StaticText(ABOUT, classes="help-text")
 
     def on_mount(self) -> None:
         self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._say_keys)
@@ -67,14 +67,14 @@ class KeysTable(RowsWidget):
 
     DEFAULT_CSS = "KeysTable { height: auto; }"
 
-    def __init__(self, now: Situation) -> None:
+    def __init__(self, now: AppContext) -> None:
         super().__init__()
         self._now = now
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.rows(width, 0, look_of(self)))
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         """All of them, whatever the height."""
         keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
         rows: list[Row] = []

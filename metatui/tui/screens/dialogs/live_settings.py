@@ -11,12 +11,12 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button
 
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.fields import KnobField
 from metatui.tui.widgets.form.model import assess, texts_of
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 Changes = Mapping[str, Scalar]
 
@@ -34,10 +34,10 @@ class LiveScreen(Dialog[Changes]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Change the running run"
-            yield Words("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
+            yield StaticText("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
-                for path, knob in KNOBS.items():
-                    if knob.live and knob.matters(self._settings):
+                for path, knob in FIELDS.items():
+                    if knob.live and knob.is_relevant(self._settings):
                         yield KnobField(knob, self._texts[path])
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Apply (enter)", id="apply", variant="primary", compact=True)

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input
 
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils.errors import BadInput
 
@@ -29,15 +29,15 @@ class AskScreen(Dialog[str | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = self._title
-            yield Words(self._question, classes="dialog-hint")
+            yield StaticText(self._question, classes="dialog-hint")
             yield Entry(self._value, id="ask-answer")
-            yield Words("", id="ask-error", classes="field-error")
+            yield StaticText("", id="ask-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("OK (enter)", id="ok", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#ask-error", Words).display = False
+        self.query_one("#ask-error", StaticText).display = False
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
@@ -50,7 +50,7 @@ class AskScreen(Dialog[str | None]):
         try:
             self._check(answer)
         except BadInput as error:
-            line = self.query_one("#ask-error", Words)
+            line = self.query_one("#ask-error", StaticText)
             line.say(f"{error}.")
             line.display = True
             self.query_one("#ask-answer", Input).focus()

@@ -11,7 +11,7 @@ from textual.containers import Vertical
 from textual.widgets import Button
 
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 Answer = Literal["keep", "stop", "cancel"]
 
@@ -34,7 +34,7 @@ class QuitScreen(Dialog[Answer]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
-            yield Words(
+            yield StaticText(
                 f"{self._run} is going on. In the background it trains to its end; metatui attach shows it again. "
                 "Stopped, it is saved after this meta-step and can be resumed."
             )

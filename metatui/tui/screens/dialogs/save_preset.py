@@ -14,7 +14,7 @@ from textual.widgets import Button, Input, Label
 
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.toggle import Toggle
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils.errors import MetatuiError
 
@@ -40,7 +40,7 @@ class SavePresetScreen(Dialog[PresetName | None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Save preset"
-            yield Words(self._summary)
+            yield StaticText(self._summary)
             yield Label("Name: letters, digits, '-' and '_'")
             yield Entry(self._name_now, id="preset-name")
             yield Label("What it is for, in one line")
@@ -48,7 +48,7 @@ class SavePresetScreen(Dialog[PresetName | None]):
             with Horizontal(classes="field-row"):
                 yield Label("Replace one of the same name  ")
                 yield Toggle(animate=False, id="preset-overwrite")
-            yield Words("", id="preset-error", classes="field-error")
+            yield StaticText("", id="preset-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Save (enter)", id="save", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
@@ -68,7 +68,7 @@ class SavePresetScreen(Dialog[PresetName | None]):
         try:
             self._save(wanted)
         except MetatuiError as error:
-            line = self.query_one("#preset-error", Words)
+            line = self.query_one("#preset-error", StaticText)
             line.say(f"{error}.")
             line.display = True
             self.query_one("#preset-name", Input).focus()

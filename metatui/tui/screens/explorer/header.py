@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.segment import Segment
 
-from metatui.learning.evaluation.custom_tasks import Classes, Wave
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored
-from metatui.tui.screens.explorer.query import Asking
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.screens.explorer.query import ExplorerQuery
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread
 
 
@@ -20,27 +20,27 @@ class Head(RowsWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self._asking = Asking()
+        self._asking = ExplorerQuery()
         self._seen: Sequence[Explored] = ()
         self._state = ""
 
-    def show(self, asking: Asking, seen: Sequence[Explored], state: str) -> None:
+    def show(self, asking: ExplorerQuery, seen: Sequence[Explored], state: str) -> None:
         self._asking, self._seen, self._state = asking, seen, state
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         state, ellipsis = look.say(self._state), look.glyphs.ellipsis
         what = fitted(look.say(task_words(self._asking)), max(0, width - len(state) - 2), ellipsis)
         rates = fitted(look.say(rate_words(self._seen)), width, ellipsis)
         return [spread([Segment(what, look.title)], [Segment(state, look.muted)], width), [Segment(rates, look.text)]]
 
 
-def task_words(asking: Asking) -> str:
+def task_words(asking: ExplorerQuery) -> str:
     match asking.drawn:
         case Wave() as wave:
             beyond = "" if wave.trained_on else ", beyond what was trained on"
             return f"Drawn: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{beyond}; points of task {asking.task}"
-        case Classes(text):
+        case ChosenClasses(text):
             return f"Chosen classes {text}; images of task {asking.task}"
         case None:
             return f"Held-out test task {asking.task}"

@@ -21,7 +21,7 @@ DRAW_STEP: Final = 0.1
 
 
 @dataclass(frozen=True)
-class Asking:
+class ExplorerQuery:
     task: int = 0
     drawn: Drawn | None = None
     rate_steps: int = 0
@@ -32,15 +32,15 @@ class Asking:
         """What each run's own inner learning rate is multiplied by."""
         return RATE_STEP**self.rate_steps
 
-    def other_task(self, by: int) -> Asking:
+    def other_task(self, by: int) -> ExplorerQuery:
         return replace(self, task=max(0, self.task + by))
 
-    def other_rate(self, by: int) -> Asking:
+    def other_rate(self, by: int) -> ExplorerQuery:
         """Faster or slower; 0 is the runs' own rate again."""
         steps = max(-MOST_RATE_STEPS, min(MOST_RATE_STEPS, self.rate_steps + by)) if by else 0
         return replace(self, rate_steps=steps)
 
-    def bent(self, amplitude: int, phase: int) -> Asking:
+    def bent(self, amplitude: int, phase: int) -> ExplorerQuery:
         """The drawn wave, higher or lower and further to the right or left, as far as there are such waves."""
         if not isinstance(self.drawn, Wave):
             return self

@@ -15,22 +15,22 @@ from textual.message import Message
 from textual.screen import ModalScreen
 
 from metatui.events import ImageView, RegressionView
-from metatui.learning.evaluation.custom_tasks import Classes
+from metatui.learning.evaluation.custom_tasks import ChosenClasses
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui import palette
-from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.header import Head
-from metatui.tui.screens.explorer.query import STEPS, Asking, wave_of
+from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.widgets.adaptation.panel import MOST_RUNS, AdaptationPanel
 from metatui.tui.widgets.adaptation.views import RunViews
 from metatui.tui.widgets.charts.chart_renderer import Picture
 from metatui.tui.widgets.charts.picture_chart import PictureChart
 from metatui.tui.widgets.charts.series import Series
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import Words
-from metatui.utils.errors import BadInput, shown
+from metatui.tui.widgets.static_text import StaticText
+from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
 """The inner step that is seen at first."""
@@ -99,8 +99,8 @@ class ExplorerScreen(ModalScreen[None]):
         self._runs = tuple(runs)[:MOST_RUNS]
         self._helper: Helper | None = None
         self._request = 0
-        self.asking = Asking()
-        self._answered = Asking()
+        self.asking = ExplorerQuery()
+        self._answered = ExplorerQuery()
         """What is seen."""
         self._coming: dict[int, Explored] = {}
         self.seen: tuple[Explored, ...] = ()
@@ -110,7 +110,7 @@ class ExplorerScreen(ModalScreen[None]):
         yield Head()
         yield ExplorerPanel(id="explorer-panel")
         yield PictureChart(id="explorer-curve")
-        yield Words("", id="explorer-problem")
+        yield StaticText("", id="explorer-problem")
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
@@ -169,11 +169,11 @@ class ExplorerScreen(ModalScreen[None]):
             f"{ways} held-out classes, with commas between: numbers from 0, or names, or how names begin. An alphabet "
             "stands for as many of its characters as are wanted; several share them."
         )
-        dialog = AskScreen("Classes", question, check=lambda _: None)
+        dialog = AskScreen("ChosenClasses", question, check=lambda _: None)
         if answer := await self.app.push_screen_wait(dialog):
-            self._ask(replace(self.asking, drawn=Classes(answer)))
+            self._ask(replace(self.asking, drawn=ChosenClasses(answer)))
 
-    def _ask(self, asking: Asking) -> None:
+    def _ask(self, asking: ExplorerQuery) -> None:
         if asking == self.asking and self._request:
             return
         self.asking = asking
@@ -204,10 +204,10 @@ class ExplorerScreen(ModalScreen[None]):
                     self.seen, self._answered = tuple(self._coming.values()), self.asking
                     self._say("")
                     self._show()
-            case Done():
+            case StepInfo():
                 self._request = 0
                 self._show_head()
-            case Broken(sentence=sentence, dead=dead):
+            case WorkerError(sentence=sentence, dead=dead):
                 self._request, self.asking = 0, self._answered
                 self._helper = None if dead else self._helper
                 self._say(f"{sentence}.")
@@ -226,11 +226,11 @@ class ExplorerScreen(ModalScreen[None]):
 
     def _show_head(self) -> None:
         self.query_one(Head).show(self.asking, self.seen, "adapting…" if self._request else "")
-        drawing = self.asking.drawn is not None and not isinstance(self.asking.drawn, Classes)
+        drawing = self.asking.drawn is not None and not isinstance(self.asking.drawn, ChosenClasses)
         self.query_one(KeyLine).keys = (BENDING, *KEYS) if drawing else KEYS
 
     def _say(self, problem: str) -> None:
-        line = self.query_one("#explorer-problem", Words)
+        line = self.query_one("#explorer-problem", StaticText)
         line.say(problem)
         line.display = bool(problem)
 
@@ -247,7 +247,7 @@ def number(text: str) -> int:
     """A task's number as it is typed. Raises BadInput."""
     if text.isascii() and text.isdigit() and int(text) < 2**31:
         return int(text)
-    raise BadInput(f"task is {shown(text)}, but must be a whole number from 0 to {2**31 - 1:,}")
+    raise BadInput(f"task is {quote(text)}, but must be a whole number from 0 to {2**31 - 1:,}")
 
 
 def curve(seen: Sequence[Explored], step: int) -> Picture:

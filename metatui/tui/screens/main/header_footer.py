@@ -8,7 +8,7 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from metatui.tui.actions import ACTIONS, TABS, Action, Phase, Situation, Tab
+from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab
 
 KEY_NAMES = {
     "question_mark": "?",
@@ -94,7 +94,7 @@ class TopBar(Widget):
 class KeyBar(Widget):
     """The keys that act now, the likeliest first, as many as fit; help and quit always."""
 
-    situation: reactive[Situation] = reactive(Situation())
+    situation: reactive[AppContext] = reactive(AppContext())
 
     def render(self) -> Content:
         last = [self._entry(action) for action in ACTIONS if action.id in ("help", "quit")]
@@ -117,7 +117,7 @@ class KeyBar(Widget):
         return key + link(f"{label} ", perform, "$footer-description-foreground")
 
 
-def offered(now: Situation) -> list[Action]:
+def offered(now: AppContext) -> list[Action]:
     """The actions for the key bar in `now`: those of the tab, of the training, then of the window."""
     able = [action for action in ACTIONS if action.bar and action.id not in ("help", "quit") and not action.refuse(now)]
     own = [action for action in able if action.tab == now.tab and now.tab != "work"]

@@ -12,7 +12,7 @@ from textual.binding import BindingType
 from textual.events import MouseScrollDown, MouseScrollUp
 
 from metatui.tui.controllers.run_model import JournalLine, Tone
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 STEP_WIDTH = 7
@@ -87,7 +87,7 @@ class JournalPane(RowsWidget, can_focus=True):
         event.stop()
         self.action_scroll_rows(3)
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         if not self._shown:
             return [[Segment(row, look.muted)] for row in textwrap.wrap(EMPTY, max(1, width))]
         # The bar's column is kept free, so that nothing is wrapped anew when it appears.
@@ -101,7 +101,7 @@ class JournalPane(RowsWidget, can_focus=True):
             for row, part in zip(self._wrapped[top : top + height], bar, strict=False)
         ]
 
-    def _wrap(self, width: int, look: Look) -> None:
+    def _wrap(self, width: int, look: ChartTheme) -> None:
         situation = (self._shown, width, look.symbols)
         if situation != self._wrapped_for:
             self._wrapped_for = situation
@@ -113,19 +113,19 @@ class JournalPane(RowsWidget, can_focus=True):
                 for row in wrapped(line, step.rjust(room) + GAP, width, look)
             ]
 
-    def _ink(self, tone: Tone, look: Look) -> Style:
+    def _ink(self, tone: Tone, look: ChartTheme) -> Style:
         # Not the part's own rules alone: a colour such as $text-success is known only on the background it lies on.
         return look.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
 
 
-def wrapped(line: JournalLine, step: str, width: int, look: Look) -> list[Wrapped]:
+def wrapped(line: JournalLine, step: str, width: int, look: ChartTheme) -> list[Wrapped]:
     """`line` in rows of `width`, the first of which begins with `step`."""
     texts = textwrap.wrap(look.say(line.text), max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]
 
 
-def scroll_bar(top: int, height: int, count: int, look: Look) -> Sequence[Segment]:
+def scroll_bar(top: int, height: int, count: int, look: ChartTheme) -> Sequence[Segment]:
     """For each of `height` rows its piece of a bar that says which of `count` rows are seen; blank if all are."""
     if count <= height:
         return [Segment(" ")] * height

@@ -19,7 +19,7 @@ from metatui.tui.actions import bindings_of
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main.messages import PresetChosen, RowChanged
 from metatui.tui.screens.main.tables import fill
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils.errors import MetatuiError
 
 EMPTY = "No presets. F2 saves what is in the form as one."
@@ -38,7 +38,7 @@ class PresetsTab(Vertical):
     def compose(self) -> ComposeResult:
         yield DataTable(id="presets-table", cursor_type="row")
         with VerticalScroll(id="preset-scroll", classes="details"):
-            yield Words(EMPTY, id="preset-details")
+            yield StaticText(EMPTY, id="preset-details")
 
     @property
     def table(self) -> DataTable[Text]:
@@ -89,7 +89,7 @@ class PresetsTab(Vertical):
     def _describe(self) -> None:
         lines = describe(self.selected) if self.selected else [EMPTY]
         lines += [f"Cannot be used: {problem}" for problem in self._problems]
-        self.query_one("#preset-details", Words).say("\n".join(lines))
+        self.query_one("#preset-details", StaticText).say("\n".join(lines))
         self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)

@@ -16,7 +16,7 @@ from metatui.tui.controllers.run_model import Monitor
 from metatui.tui.formatting import headline, result_words, split_name, standing, value
 from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.charts import MetricSparkline
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.format import number
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 
@@ -40,7 +40,7 @@ class RunNumbers(RowsWidget):
         self._monitor, self._phase, self._load = monitor, phase, load
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         monitor = self._monitor
         if monitor is None:
             return [[Segment(row, look.muted)] for row in in_rows(NOTHING, width)]
@@ -105,7 +105,7 @@ def _names(monitor: Monitor, phase: Phase) -> list[str]:
     return [name for name in names if name]
 
 
-def _bar(monitor: Monitor, width: int, look: Look) -> str:
+def _bar(monitor: Monitor, width: int, look: ChartTheme) -> str:
     done, whole = monitor.iteration, max(1, monitor.settings.training.iterations)
     part = min(1.0, done / whole)
     counts = f" {done:,} of {whole:,} meta-steps, {int(100 * part)} %"
@@ -127,7 +127,7 @@ def _result(monitor: Monitor) -> str:
     return f"Best validation: {headline(best)}, at {best.iteration:,}{after}"
 
 
-def _with_warning(row: str, warned: str, look: Look) -> Row:
+def _with_warning(row: str, warned: str, look: ChartTheme) -> Row:
     """`row`, with the part that belongs to `warned` in the warning colour. `warned` may span several rows."""
     if warned and row in warned:
         return [Segment(row, look.warning)]

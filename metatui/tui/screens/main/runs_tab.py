@@ -22,7 +22,7 @@ from metatui.tui.formatting import accuracy, headline, result_words, standing
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.main.messages import ReportWanted, RowChanged, RunChosen, RunsCompared, RunsMarked, RunStopped
 from metatui.tui.screens.main.tables import fill
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
@@ -71,7 +71,7 @@ class RunsTab(Vertical):
     def compose(self) -> ComposeResult:
         yield Entry(placeholder="Words that the run must contain; enter goes to the list, escape clears", id="filter")
         yield DataTable(id="runs-table", cursor_type="row", zebra_stripes=False)
-        yield Words(EMPTY, id="run-details", classes="details")
+        yield StaticText(EMPTY, id="run-details", classes="details")
 
     @property
     def table(self) -> DataTable[Text]:
@@ -230,10 +230,10 @@ class RunsTab(Vertical):
     def _describe(self) -> None:
         run = self.selected
         if run is None:
-            self.query_one("#run-details", Words).say(NOTHING_FITS if self._all else EMPTY)
+            self.query_one("#run-details", StaticText).say(NOTHING_FITS if self._all else EMPTY)
         else:
             older = [f"Older runs that are not listed: {self._older:,}. Filter (/) finds them."] if self._older else []
-            self.query_one("#run-details", Words).say("\n".join([*details(run), *older]))
+            self.query_one("#run-details", StaticText).say("\n".join([*details(run), *older]))
         self.post_message(RowChanged())
 
     @on(DataTable.RowHighlighted)

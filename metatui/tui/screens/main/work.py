@@ -25,7 +25,7 @@ from metatui.tui.system_monitor import Load
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.form.form import SettingsForm
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
@@ -60,11 +60,11 @@ class AdaptationPane(Vertical):
         super().__init__(id="adaptation", classes="pane in-adaptation")
 
     def compose(self) -> ComposeResult:
-        yield Words(id="adaptation-caption")
+        yield StaticText(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
     def show(self, runs: Sequence[RunViews], caption: str) -> None:
-        line = self.query_one("#adaptation-caption", Words)
+        line = self.query_one("#adaptation-caption", StaticText)
         line.say(caption)
         line.display = bool(caption)
         self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)

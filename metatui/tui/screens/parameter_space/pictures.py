@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from metatui.learning.evaluation.trajectories import Cloud, mean
+from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
 from metatui.runs.analysis.parameter_space import ParameterSpace, Start
 from metatui.tui import palette
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
@@ -80,14 +80,14 @@ def sentences(space: ParameterSpace) -> list[str]:
     return said
 
 
-def _moves(cloud: Cloud) -> str:
+def _moves(cloud: AdaptationTrajectories) -> str:
     return (
         f"tasks move it by {number(mean(cloud.moved))} on average, "
         f"and their loss goes from {number(mean(cloud.before))} to {number(mean(cloud.after))}."
     )
 
 
-def _ratio(learned: Cloud, ordinary: Cloud) -> str:
+def _ratio(learned: AdaptationTrajectories, ordinary: AdaptationTrajectories) -> str:
     """How much a unit of the way gains or loses from each; empty where that is no number."""
     gains = [mean(cloud.gained) / mean(cloud.moved) if mean(cloud.moved) else math.nan for cloud in (learned, ordinary)]
     if not all(map(math.isfinite, gains)):

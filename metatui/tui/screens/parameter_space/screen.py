@@ -14,16 +14,16 @@ from textual.css.query import NoMatches
 from textual.message import Message
 from textual.screen import ModalScreen
 
-from metatui.runs.analysis.parameter_space import ParameterSpace, Walking, walking
+from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, walking
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.helper import Broken, Done, Helper, Reply, Yielded
+from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
 from metatui.tui.screens.parameter_space.pictures import pictures, sentences
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.picture_chart import PictureChart
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.scroll_view import Sheet, paragraph
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.scroll_view import ScrollView, paragraph
+from metatui.tui.widgets.static_text import StaticText
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BESIDE: Final = 100
@@ -62,18 +62,18 @@ class ParameterScreen(ModalScreen[None]):
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:
-        yield Words(f"Parameter space of {self._run.id}", id="parameters-title")
+        yield StaticText(f"Parameter space of {self._run.id}", id="parameters-title")
         with Horizontal():
             yield PictureChart(id="parameters-learned")
             yield PictureChart(id="parameters-ordinary")
-        yield Sheet()
+        yield ScrollView()
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
         for chart in self.query(PictureChart):
             chart.can_focus = False
         self._lay_out()
-        self.query_one(Sheet).focus()
+        self.query_one(ScrollView).focus()
         self.run_worker(self._listen, thread=True, exit_on_error=False, group="parameters", description="parameters")
         self._request = self._helper.ask(partial(walking, self._run))
         self._say("Reading the run; torch is loaded, which takes a few seconds.")
@@ -96,22 +96,22 @@ class ParameterScreen(ModalScreen[None]):
     @on(Replied)
     def _replied(self, event: Replied) -> None:
         match event.reply:
-            case Yielded(value=Walking(done, of)):
+            case Yielded(value=ProjectionProgress(done, of)):
                 self._say(f"Adapting from both initialisations: {done} of {of} adaptations.")
-            case Done(value=ParameterSpace() as space):
+            case StepInfo(value=ParameterSpace() as space):
                 self._request, self.space = 0, space
                 for name, picture in zip(("learned", "ordinary"), pictures(space), strict=True):
                     self.query_one(f"#parameters-{name}", PictureChart).show(picture)
                 self._say(*sentences(space))
-            case Broken(sentence=sentence):
+            case WorkerError(sentence=sentence):
                 self._request = 0
                 self._say(f"Not computed: {sentence}.")
 
     def _say(self, *said: str) -> None:
-        def page(width: int, look: Look) -> list[Row]:
+        def page(width: int, look: ChartTheme) -> list[Row]:
             return [row for sentence in said for row in paragraph(sentence, width, look, look.text)]
 
-        self.query_one(Sheet).show(page)
+        self.query_one(ScrollView).show(page)
 
     def _lay_out(self) -> None:
         both = self.app.size.width >= BESIDE

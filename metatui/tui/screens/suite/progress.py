@@ -9,18 +9,18 @@ from rich.segment import Segment
 from metatui.runs.suites import SuiteStanding
 from metatui.runs.suites.status import words
 from metatui.tui.screens.suite.cells import bar
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted
 from metatui.tui.widgets.scroll_view import paragraph
 
 LONGEST_BAR = 60
 
 
-class About(RowsWidget):
+class Description(RowsWidget):
     """Paragraphs, cut with an ellipsis where they are longer than the room."""
 
     DEFAULT_CSS = """
-    About { height: 3; padding: 0 1; }
+    Description { height: 3; padding: 0 1; }
     .-high About { height: 7; }
     """
 
@@ -32,7 +32,7 @@ class About(RowsWidget):
         self._paragraphs = paragraphs
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         rows = [row for text in self._paragraphs for row in paragraph(text, width, look, look.muted)]
         if len(rows) > height > 0:
             ellipsis = look.glyphs.ellipsis
@@ -41,10 +41,10 @@ class About(RowsWidget):
         return rows
 
 
-class Whole(RowsWidget):
+class SuiteProgress(RowsWidget):
     """A bar over all runs, and how many of them are finished."""
 
-    DEFAULT_CSS = "Whole { height: 2; padding: 1 1 0 1; }"
+    DEFAULT_CSS = "SuiteProgress { height: 2; padding: 1 1 0 1; }"
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class Whole(RowsWidget):
         self._suite, self._standing = name, standing
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         if self._standing is None:
             return [[Segment(look.say(f"{self._suite}: reading its runs…"), look.muted)]] if self._suite else []
         said = look.say(words(self._standing))

@@ -15,11 +15,11 @@ from textual.widgets import DataTable
 
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import (
-    Ledger,
     PlannedRun,
     Suite,
+    SuiteManifest,
+    SuiteMonitor,
     SuiteStanding,
-    Watch,
     background,
     bundled,
     problems,
@@ -32,11 +32,11 @@ from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.suite import cells
 from metatui.tui.screens.suite.diff_table import LiveTable
-from metatui.tui.screens.suite.progress import About, Whole
+from metatui.tui.screens.suite.progress import Description, SuiteProgress
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -65,7 +65,7 @@ class Seen:
 
     suite: Suite
     own: bool
-    watch: Watch
+    watch: SuiteMonitor
     standing: SuiteStanding | None = None
     """None until its runs were looked at."""
 
@@ -101,12 +101,12 @@ class SuiteScreen(ModalScreen[None]):
         self._reading = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        yield Words("Suites: lists of runs that are made one after the other and then compared", id="suite-title")
+        yield StaticText("Suites: lists of runs that are made one after the other and then compared", id="suite-title")
         yield LiveTable(cells.SUITE_HEADINGS, id="suite-list")
-        yield About()
-        yield Whole()
+        yield Description()
+        yield SuiteProgress()
         yield LiveTable(cells.RUN_HEADINGS, id="suite-runs")
-        yield Words("", id="suite-state")
+        yield StaticText("", id="suite-state")
         yield KeyLine()
 
     async def on_mount(self) -> None:
@@ -142,7 +142,7 @@ class SuiteScreen(ModalScreen[None]):
 
     def _add(self, suite: Suite, own: bool) -> str:
         key = str(suite.path)
-        self._suites.setdefault(key, Seen(suite, own, Watch(Ledger(suite, self._store))))
+        self._suites.setdefault(key, Seen(suite, own, SuiteMonitor(SuiteManifest(suite, self._store))))
         return key
 
     async def _look_again(self) -> None:
@@ -187,8 +187,8 @@ class SuiteScreen(ModalScreen[None]):
         if seen is None:
             return
         problems = [f"Cannot be used: {problem}." for problem in self._problems]
-        self.query_one(About).show([*problems, *cells.about(seen.suite)])
-        self.query_one(Whole).show(seen.suite.name, seen.standing)
+        self.query_one(Description).show([*problems, *cells.about(seen.suite)])
+        self.query_one(SuiteProgress).show(seen.suite.name, seen.standing)
         standing = seen.standing
         rows = cells.run_rows(standing.runs, GLYPHS[symbols_of(self)]) if standing else []
         names = [run.planned.name for run in standing.runs] if standing else []
@@ -205,7 +205,7 @@ class SuiteScreen(ModalScreen[None]):
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
     def _say(self, text: str) -> None:
-        line = self.query_one("#suite-state", Words)
+        line = self.query_one("#suite-state", StaticText)
         line.say(text)
         line.display = bool(text)
 

@@ -15,7 +15,7 @@ from metatui.tui.widgets.adaptation.bitmap import drawn
 from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_renderer import Picture, paint
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 from metatui.tui.widgets.charts.series import Series
 
@@ -74,7 +74,9 @@ def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout
     return Layout(SMALLEST, columns, fewer, queries, 0) if fewer >= 1 and queries >= 1 else None
 
 
-def episode(view: ImageView, step: int, colour: str, size: tuple[int, int], look: Look, canvas: Canvas) -> list[Row]:
+def episode(
+    view: ImageView, step: int, colour: str, size: tuple[int, int], look: ChartTheme, canvas: Canvas
+) -> list[Row]:
     """The drawings, with accuracy against inner step beside or below them where there is room, in `size` cells."""
     width, height = size
     alone = layout(view, width, height, look.symbols)
@@ -95,13 +97,13 @@ def episode(view: ImageView, step: int, colour: str, size: tuple[int, int], look
     return block(_drawings(view, step, alone, look), width, height)
 
 
-def hidden_classes(view: ImageView, size: tuple[int, int], look: Look) -> int:
+def hidden_classes(view: ImageView, size: tuple[int, int], look: ChartTheme) -> int:
     """How many classes are not shown for want of room."""
     found = layout(view, *size, look.symbols)
     return len(classes_of(view)) - found.classes if found else 0
 
 
-def _drawings(view: ImageView, step: int, plan: Layout, look: Look) -> list[Row]:
+def _drawings(view: ImageView, step: int, plan: Layout, look: ChartTheme) -> list[Row]:
     labels = classes_of(view)[: plan.classes]
     queries = {label: [i for i, found in enumerate(view.query_labels) if found == label] for label in labels}
     names = [f"class {label + 1}" if plan.columns >= 8 else f"{label + 1}" for label in labels]
@@ -117,7 +119,7 @@ def _drawings(view: ImageView, step: int, plan: Layout, look: Look) -> list[Row]
     return rows
 
 
-def _pictures(name: str, images: list[bytes], view: ImageView, plan: Layout, look: Look) -> list[Row]:
+def _pictures(name: str, images: list[bytes], view: ImageView, plan: Layout, look: ChartTheme) -> list[Row]:
     texts = [drawn(image, view.height, view.width, plan.rows, plan.columns, look.symbols) for image in images]
     middle = plan.rows // 2
     return [
@@ -126,14 +128,14 @@ def _pictures(name: str, images: list[bytes], view: ImageView, plan: Layout, loo
     ]
 
 
-def _row(name: str, parts: list[Row], plan: Layout, look: Look) -> Row:
+def _row(name: str, parts: list[Row], plan: Layout, look: ChartTheme) -> Row:
     row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], look.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
     return row
 
 
-def _marks(view: ImageView, query: int, step: int, width: int, look: Look) -> Row:
+def _marks(view: ImageView, query: int, step: int, width: int, look: ChartTheme) -> Row:
     """The predicted class before and after, each marked right or wrong: `✗3 → ✓1`, shorter where it must be."""
     if not view.predictions:
         return []
@@ -147,14 +149,14 @@ def _marks(view: ImageView, query: int, step: int, width: int, look: Look) -> Ro
     return []
 
 
-def _mark(predicted: int, truth: int, look: Look) -> Segment:
+def _mark(predicted: int, truth: int, look: ChartTheme) -> Segment:
     right = predicted == truth
     symbol = look.glyphs.right if right else look.glyphs.wrong
     return Segment(f"{symbol}{predicted + 1}", look.colour(palette.RIGHT if right else palette.WRONG))
 
 
 def accuracy(
-    view: ImageView, step: int, colour: str, size: tuple[int, int], height: int, look: Look, canvas: Canvas
+    view: ImageView, step: int, colour: str, size: tuple[int, int], height: int, look: ChartTheme, canvas: Canvas
 ) -> list[Row]:
     """Accuracy against inner step, over the whole query set, with the step that is shown marked; padded to `height`."""
     points = tuple((float(at), 100 * value) for at, value in enumerate(view.accuracy))

@@ -17,7 +17,7 @@ from metatui.tui import palette
 from metatui.tui.widgets.adaptation import images, regression
 from metatui.tui.widgets.adaptation.views import RunViews, captions, outcome, tasks_of
 from metatui.tui.widgets.charts.canvas import Canvas
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import entry, joined, line_marker
 from metatui.tui.widgets.charts.row_widget import (
     Row,
@@ -138,7 +138,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         down = max(1, min(body // least_height, tasks if several else -(-tasks // across)))
         return Grid(across, down, down if several else across * down)
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         if not self._runs:
             return centred(look.say(self._empty), width, height, look.muted)
         grid = self._grid(width, height)
@@ -158,7 +158,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             body += beside(cells, GAP) if cells else []
         return [self._header(width, tasks, shown, look), *headings, *body]
 
-    def _headings(self, count: int, cell: int, width: int, look: Look) -> Row:
+    def _headings(self, count: int, cell: int, width: int, look: ChartTheme) -> Row:
         """The runs' names in their colours, over their columns; at the right end how many there is no room for."""
         hidden = len(self._runs) - count
         more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", look.title)] if hidden else []
@@ -171,7 +171,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             row += ([Segment(" " * GAP)] if index else []) + heading
         return spread(row, more, width) if hidden else row
 
-    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], look: Look) -> Row:
+    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], look: ChartTheme) -> Row:
         """What the marks mean on the left; on the right where one is and which keys lead on, shorter where the marks
         need the room."""
         legend, remarks = self._legend(look)
@@ -183,7 +183,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             marks = [*marks, Segment("  "), remark]
         return spread(marks if width_of(marks) <= room else joined(legend, room, look), places, width)
 
-    def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, look: Look) -> Row:
+    def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, look: ChartTheme) -> Row:
         """Which inner step and which tasks are shown, between the keys that lead on."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", look)
@@ -192,13 +192,13 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             row += [Segment(gap), *self._place(f"{these}{of}{tasks[0]}-{tasks[-1]}", ",", ".", "page", look)]
         return row
 
-    def _place(self, text: str, back: str, on: str, action: str, look: Look) -> Row:
+    def _place(self, text: str, back: str, on: str, action: str, look: ChartTheme) -> Row:
         def key(name: str, by: int) -> Segment:
             return Segment(f" {name} ", look.key + Style.from_meta({"@click": f"{action}({by})"}))
 
         return [key(back, -1), Segment(look.say(text), look.muted), key(on, 1)]
 
-    def _legend(self, look: Look) -> tuple[list[Row], Sequence[Segment]]:
+    def _legend(self, look: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
         """What each mark means, and remarks, of which the first one is made that there is room for."""
         view = self._runs[0].views[0]
         entries: list[Row]
@@ -216,7 +216,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             entries.append(entry(index, series, look))
         return entries, ()
 
-    def _cell(self, run: RunViews, task: int, width: int, height: int, look: Look) -> list[Row]:
+    def _cell(self, run: RunViews, task: int, width: int, height: int, look: ChartTheme) -> list[Row]:
         """One task of one run: what happened in words, and the drawing."""
         view = run.of(task)
         if view is None:
@@ -231,7 +231,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             drawing = images.episode(view, self.shown_step, run.colour, size, look, self._canvas)
         return block([*caption, *drawing], width, height)
 
-    def _caption(self, view: TaskView, width: int, height: int, look: Look) -> list[Row]:
+    def _caption(self, view: TaskView, width: int, height: int, look: ChartTheme) -> list[Row]:
         """The fullest sentence that fits; in two rows if it needs two and there is room."""
         said = [look.say(text) for text in captions(view, self.shown_step)]
         if isinstance(view, ImageView) and (hidden := images.hidden_classes(view, (width, height - 1), look)):

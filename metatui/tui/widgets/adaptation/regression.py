@@ -11,7 +11,7 @@ from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts.axis import axis_for
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_renderer import Picture, paint
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.charts.series import Series
 
@@ -55,7 +55,7 @@ def chart(
     colour: str,
     y_limits: tuple[float, float] | None,
     size: tuple[int, int],
-    look: Look,
+    look: ChartTheme,
     canvas: Canvas,
 ) -> list[Row]:
     """The task as a chart of `size` (width, height) cells."""

@@ -14,7 +14,7 @@ from rich.segment import Segment
 from metatui.tui.widgets.charts.axis import Axis, axis_for, drawable, fixed_axis
 from metatui.tui.widgets.charts.bands import Band, laid_under
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal, dots
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.format import number
 from metatui.tui.widgets.charts.header import entry, header, line_marker
 from metatui.tui.widgets.charts.row_widget import Row, block, centred, fitted, merged
@@ -55,12 +55,12 @@ class Picture:
     """Shown while there is nothing to draw: what to do next."""
 
 
-def paint(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
+def paint(picture: Picture, width: int, height: int, look: ChartTheme, canvas: Canvas) -> list[Row]:
     """Exactly `height` rows of exactly `width` cells."""
     return block(_rows(picture, width, height, look, canvas), width, height)
 
 
-def _rows(picture: Picture, width: int, height: int, look: Look, canvas: Canvas) -> list[Row]:
+def _rows(picture: Picture, width: int, height: int, look: ChartTheme, canvas: Canvas) -> list[Row]:
     if width < 1 or height < 1:
         return []
     names = accumulate(bool(series.name) for series in picture.series)
@@ -89,7 +89,7 @@ def _any_drawable(series: Series, log: bool) -> bool:
     return any(math.isfinite(x) and drawable(y, log) for x, y in series.points)
 
 
-def _readings(drawn: Sequence[_Drawn], width: int, look: Look) -> list[Row]:
+def _readings(drawn: Sequence[_Drawn], width: int, look: ChartTheme) -> list[Row]:
     """The last values in words, where there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
@@ -137,7 +137,7 @@ class _Plot:
     """The part of a chart below its header."""
 
     def __init__(
-        self, picture: Picture, drawn: Sequence[_Drawn], width: int, height: int, look: Look, canvas: Canvas
+        self, picture: Picture, drawn: Sequence[_Drawn], width: int, height: int, look: ChartTheme, canvas: Canvas
     ) -> None:
         self._drawn, self._look, self._canvas = drawn, look, canvas
         self.height = height

@@ -14,7 +14,7 @@ from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 
 @dataclass(frozen=True)
-class Look:
+class ChartTheme:
     symbols: Symbols
     dark: bool
     ansi: bool
@@ -58,13 +58,13 @@ def symbols_of(widget: Widget) -> Symbols:
     return Symbols(found) if found is not None else Symbols.BRAILLE
 
 
-def look_of(widget: Widget) -> Look:
+def look_of(widget: Widget) -> ChartTheme:
     """The look of a widget with the component classes `chart--` `text`, `title`, `muted`, `key` and
     `warning`."""
     app = widget.app
     parts = ("text", "title", "muted", "key", "warning")
     text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)
-    return Look(
+    return ChartTheme(
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
         ansi=app.native_ansi_color,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from rich.segment import Segment
 
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
 from metatui.tui.widgets.charts.series import Series
 
@@ -19,19 +19,19 @@ HIGH = 16
 MOST_ROWS = 3
 
 
-def line_marker(index: int, look: Look) -> str:
+def line_marker(index: int, look: ChartTheme) -> str:
     """What the line with this position among its chart's series is drawn with."""
     return look.glyphs.lines[index % len(look.glyphs.lines)] if look.distinct else look.glyphs.marker
 
 
-def entry(index: int, series: Series, look: Look) -> Row:
+def entry(index: int, series: Series, look: ChartTheme) -> Row:
     """A legend's entry: a sample of the series and its name."""
     sample = line_marker(index, look) if look.distinct else look.glyphs.sample
     mark = look.glyphs.points if series.style == "points" else sample
     return [Segment(f"{mark} ", look.colour(series.colour)), Segment(look.say(series.name), look.text)]
 
 
-def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, look: Look) -> list[Row]:
+def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, look: ChartTheme) -> list[Row]:
     """The title with the legend beside it, or under it beside the y label where that is needed and there is room; in
     a high chart the legend has as many rows there as it needs."""
     title, y_label = look.say(title), look.say(y_label)
@@ -64,7 +64,7 @@ def _in_rows(entries: Sequence[Row], width: int) -> list[list[Row]]:
     return rows
 
 
-def joined(entries: Sequence[Row], width: int, look: Look) -> Row:
+def joined(entries: Sequence[Row], width: int, look: ChartTheme) -> Row:
     """As many entries as fit, and how many more there are; nothing if not even one fits."""
     for count in range(len(entries), 0, -1):
         rest = len(entries) - count

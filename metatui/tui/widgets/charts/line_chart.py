@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_renderer import Picture, paint
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.charts.series import Mark, Series
 
@@ -66,5 +66,5 @@ class LineChart(RowsWidget):
         )
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         return paint(self._picture, width, height, look, self._canvas)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_renderer import Picture, paint
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 
 
@@ -20,5 +20,5 @@ class PictureChart(RowsWidget, can_focus=True):
         self._picture = picture
         self.redraw()
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         return paint(self._picture, width, height, look, self._canvas)

@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from metatui.tui.widgets.charts.chart_theme import Look, look_of, symbols_of
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, look_of, symbols_of
 
 Row = list[Segment]
 
@@ -118,10 +118,10 @@ class RowsWidget(Widget):
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
     """What the strips were drawn for. Whenever anything about the style changes, they are dropped."""
-    _look: Look | None = None
+    _look: ChartTheme | None = None
     """The same for the look, which takes some time to find out."""
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         """What the widget shows, from top to bottom; rows that are missing are blank, longer ones are cut."""
         raise NotImplementedError
 

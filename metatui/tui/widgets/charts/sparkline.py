@@ -10,7 +10,7 @@ from rich.segment import Segment
 
 from metatui.tui import palette
 from metatui.tui.controllers.history import History, Trend
-from metatui.tui.widgets.charts.chart_theme import Look
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.format import number, percent
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width_of
 
@@ -69,7 +69,7 @@ class MetricSparkline(RowsWidget):
             return percent(value)
         return f"{number(value)} {self._unit}" if self._unit else number(value)
 
-    def rows(self, width: int, height: int, look: Look) -> list[Row]:
+    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         if height < 1 or width < 1:
             return []
         if height > 1:
@@ -83,10 +83,10 @@ class MetricSparkline(RowsWidget):
             [*head, *(part for row in beside for part in (Segment("  "), Segment(row, look.colour(palette.TRAIN))))]
         ]
 
-    def _bars(self, width: int, height: int, look: Look) -> list[str]:
+    def _bars(self, width: int, height: int, look: ChartTheme) -> list[str]:
         return bars([point.mean for point in self._history.points(width)], height, look.glyphs.levels)
 
-    def _head(self, width: int, look: Look) -> Row:
+    def _head(self, width: int, look: ChartTheme) -> Row:
         name, last, best = look.say(self._label), self._history.last, self._history.best
         if last is None:
             return [Segment(fitted(f"{name}  no values yet", width, look.glyphs.ellipsis), look.muted)]
@@ -102,7 +102,7 @@ class MetricSparkline(RowsWidget):
         return row
 
 
-def trend_words(trend: Trend, look: Look) -> str:
+def trend_words(trend: Trend, look: ChartTheme) -> str:
     """An arrow and words: `↘ falling 3 %`."""
     arrow = {"falling": look.glyphs.down, "rising": look.glyphs.up, "flat": look.glyphs.flat}[trend.direction]
     if trend.direction == "flat":

@@ -9,10 +9,10 @@ from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
-from metatui.config.fields import Knob
+from metatui.config.fields import SettingField
 from metatui.tui.widgets.form.choice import Choice
 from metatui.tui.widgets.form.toggle import Toggle
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 
 LABEL_WIDTH = 21
@@ -41,11 +41,11 @@ class KnobField(Widget):
             super().__init__()
             self.field = field
 
-    def __init__(self, knob: Knob, text: str) -> None:
+    def __init__(self, knob: SettingField, text: str) -> None:
         super().__init__(id=field_id(knob.path), classes="field")
         self.knob = knob
         self._text = text
-        self._line: Words | None = None
+        self._line: StaticText | None = None
         """Where it is said what is wrong, once something has been."""
         self.control = self._control()
         """The widget that takes the focus."""
@@ -89,7 +89,7 @@ class KnobField(Widget):
     def say(self, problem: str, note: str = "") -> None:
         """Show what is wrong under the field, or a note where nothing is."""
         if self._line is None and (problem or note):
-            self._line = Words(classes="field-error")
+            self._line = StaticText(classes="field-error")
             self.mount(self._line)
         if self._line is not None:
             self._line.say(problem or note)
@@ -118,7 +118,7 @@ def field_id(path: str) -> str:
     return "field-" + path.replace(".", "-")
 
 
-def explained(knob: Knob) -> str:
+def explained(knob: SettingField) -> str:
     """What a setting means, in which unit, and what is allowed."""
     unit = f" ({knob.unit})" if knob.unit else ""
     limits = "" if knob.kind in ("choice", "bool") else f" {knob.allowed[0].upper()}{knob.allowed[1:]}."

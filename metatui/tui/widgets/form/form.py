@@ -10,13 +10,13 @@ from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
 
-from metatui.config.fields import KNOBS, text_of
+from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import KnobField, explained, field_id
 from metatui.tui.widgets.form.group import KnobGroup
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
-from metatui.tui.widgets.static_text import Words
+from metatui.tui.widgets.static_text import StaticText
 
 WHILE_HELD = "A run is going on: what can change during it is bright, and enter applies it."
 ASK_FOR_FIELD = "Tab moves through the fields. F5 starts."
@@ -49,19 +49,19 @@ class SettingsForm(Vertical):
         self._held: Settings | None = None
         self.assessment = assess(self._texts)
         # The first field has the focus when the form is first seen.
-        self.hint = Words(explained(next(knob for knob in KNOBS.values() if knob.main)), id="form-hint")
+        self.hint = StaticText(explained(next(knob for knob in FIELDS.values() if knob.main)), id="form-hint")
         """What the field with the focus means."""
 
     def compose(self) -> ComposeResult:
         marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         with VerticalScroll(id="fields", can_focus=False):
-            for knob in KNOBS.values():
+            for knob in FIELDS.values():
                 if knob.main:
                     field = KnobField(knob, self._texts[knob.path])
                     field.display = knob.path in self.assessment.visible
                     yield field
-            for name in dict.fromkeys(knob.group for knob in KNOBS.values()):
-                rest = [knob for knob in KNOBS.values() if knob.group == name and not knob.main]
+            for name in dict.fromkeys(knob.group for knob in FIELDS.values()):
+                rest = [knob for knob in FIELDS.values() if knob.group == name and not knob.main]
                 if rest:
                     group = KnobGroup(rest, marks)
                     group.judge(self.assessment.visible, self.assessment.problems)
@@ -111,7 +111,7 @@ class SettingsForm(Vertical):
     async def go_to_first_problem(self) -> str:
         """Put the cursor into the first field that is wrong; what is wrong with it is returned."""
         problems = self.assessment.problems
-        knob = next(knob for knob in sorted(KNOBS.values(), key=lambda knob: not knob.main) if knob.path in problems)
+        knob = next(knob for knob in sorted(FIELDS.values(), key=lambda knob: not knob.main) if knob.path in problems)
         field = await self.reveal(knob.path)
         self.call_after_refresh(field.control.focus)
         return f"{knob.label}: {problems[knob.path]}"

@@ -13,7 +13,7 @@ from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from metatui.config.fields import Knob
+from metatui.config.fields import SettingField
 from metatui.tui.widgets.form.fields import KnobField
 
 
@@ -39,7 +39,7 @@ class KnobGroup(Widget, can_focus=True):
             super().__init__()
             self.group = group
 
-    def __init__(self, knobs: Sequence[Knob], marks: tuple[str, str]) -> None:
+    def __init__(self, knobs: Sequence[SettingField], marks: tuple[str, str]) -> None:
         """`marks` stand before the title: of a folded group and of an open one."""
         super().__init__(classes="group")
         self.knobs = knobs

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.config.fields import KNOBS, Knob, parse, text_of
+from metatui.config.fields import FIELDS, SettingField, parse, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.utils.errors import Problem, SettingsError
 
@@ -16,7 +16,7 @@ Texts = Mapping[str, str]
 
 def texts_of(settings: Settings) -> dict[str, str]:
     """Every field's text for `settings`."""
-    return {path: text_of(settings.value(path)) for path in KNOBS}
+    return {path: text_of(settings.value(path)) for path in FIELDS}
 
 
 @dataclass(frozen=True)
@@ -35,19 +35,19 @@ def assess(texts: Texts) -> Assessment:
     """Read the form. A field that does not matter is never wrong: what stands in it gives way to the default."""
     values: dict[str, Scalar] = {}
     wrong: dict[str, str] = {}
-    for path, knob in KNOBS.items():
+    for path, knob in FIELDS.items():
         try:
             values[path] = knob.read(texts[path])
         except SettingsError:
             wrong[path] = _must(knob)
     settings, found = _settle(values)
     wrong |= {path: sentence for path, sentence in found.items() if path not in wrong}
-    visible = frozenset(path for path, knob in KNOBS.items() if knob.matters(settings))
+    visible = frozenset(path for path, knob in FIELDS.items() if knob.is_relevant(settings))
     problems = {path: sentence for path, sentence in wrong.items() if path in visible}
     return Assessment(None if problems else settings, problems, visible)
 
 
-def _must(knob: Knob) -> str:
+def _must(knob: SettingField) -> str:
     return f"Must be {knob.allowed}."
 
 
@@ -68,12 +68,12 @@ def _settle(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
 
 
 def _said(problem: Problem, values: Mapping[str, Scalar]) -> str:
-    knob, value = KNOBS[problem.field], values.get(problem.field)
+    knob, value = FIELDS[problem.field], values.get(problem.field)
     return _must(knob) if problem == knob.problem(value) else f"{problem.sentence}."
 
 
 def _choices(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    return {path: value for path, value in values.items() if KNOBS[path].kind == "choice"}
+    return {path: value for path, value in values.items() if FIELDS[path].kind == "choice"}
 
 
 def _nested(values: Mapping[str, Scalar]) -> dict[str, dict[str, Any]]:
