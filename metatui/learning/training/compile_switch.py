@@ -13,7 +13,7 @@ from metatui.config.settings import Settings
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.training.compile_worker import start
+from metatui.learning.training.compile_worker import UNEXPECTED_END, start
 from metatui.utils.child_process import ChildProcess
 
 LOOK_EVERY = 0.1
@@ -102,6 +102,6 @@ class CompileSwitch:
         while self._compiler.wait(LOOK_EVERY) is None:
             if interrupted():
                 return None
-        answer = self._compiler.receive() or {"error": "the compiler ended unexpectedly"}
+        answer = self._compiler.receive() or {"error": UNEXPECTED_END}
         self.close()
         return answer["error"] or ""

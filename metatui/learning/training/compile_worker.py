@@ -20,6 +20,8 @@ from metatui.learning.training.experiment import set_up
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
 
+UNEXPECTED_END = "the compiler ended unexpectedly"
+
 
 def start(settings: Settings) -> ChildProcess:
     """Start a process that compiles the meta-step of `settings` and ends with this process.
@@ -30,6 +32,17 @@ def start(settings: Settings) -> ChildProcess:
     with suppress(OSError):  # it died already, which its missing answer says
         child.send(settings.model_dump(mode="json"))
     return child
+
+
+def compile_apart(settings: Settings) -> None:
+    """Compile in a child process and wait for it. Raises CompileFailed."""
+    compiler = start(settings)
+    try:
+        answer = compiler.receive() or {"error": UNEXPECTED_END}
+    finally:
+        compiler.end()
+    if answer["error"]:
+        raise CompileFailed(answer["error"])
 
 
 def main() -> None:
