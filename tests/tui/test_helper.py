@@ -1,4 +1,4 @@
-"""The helper process: what it answers, that the newest request wins, and what is said of its death."""
+"""The helper process: its replies, replaced requests, and its death."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def dying(how: int) -> Generator[None, None, None]:
 
 
 def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) -> list[Reply]:
-    """Replies up to the first of a kind."""
+    """Return replies up to the first of a kind."""
     seen: list[Reply] = []
     for reply in replies:
         seen.append(reply)
@@ -55,7 +55,7 @@ def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) ->
     return seen
 
 
-def test_what_is_yielded_and_returned_comes_back() -> None:
+def test_yielded_and_returned_values() -> None:
     helper = Helper()
     assert helper.ask(partial(counting, 3)) == 1
     replies = helper.replies()
@@ -66,7 +66,7 @@ def test_what_is_yielded_and_returned_comes_back() -> None:
     assert list(replies) == []
 
 
-def test_the_newest_request_ends_the_one_at_hand() -> None:
+def test_newer_request_replaces_the_current_one() -> None:
     helper = Helper()
     helper.ask(endless)
     replies = helper.replies()
@@ -78,7 +78,7 @@ def test_the_newest_request_ends_the_one_at_hand() -> None:
     assert list(replies) == []
 
 
-def test_errors_are_sentences_and_the_helper_goes_on() -> None:
+def test_errors_leave_the_helper_usable() -> None:
     helper = Helper()
     replies = helper.replies()
     helper.ask(refusing)
@@ -98,7 +98,7 @@ def test_errors_are_sentences_and_the_helper_goes_on() -> None:
 @pytest.mark.parametrize(
     ("how", "said"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
 )
-def test_a_death_is_said(how: int, said: str) -> None:
+def test_death_of_the_process_is_reported(how: int, said: str) -> None:
     helper = Helper()
     helper.ask(partial(dying, how))
     (broken,) = helper.replies()
@@ -108,7 +108,7 @@ def test_a_death_is_said(how: int, said: str) -> None:
     assert helper.ask(endless) == 2, "asking a dead one is no error"
 
 
-def test_stopping_ends_it_in_the_middle() -> None:
+def test_stop_kills_the_process() -> None:
     helper = Helper()
     helper.ask(endless)
     replies = helper.replies()
