@@ -13,13 +13,13 @@ from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation, ImageView, Progress, RegressionView
 from metatui.runs.execution.session import Session
-from metatui.runs.storage.journal import LARGEST, JournalWriter, effective_entries, last_status, read_journal
+from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress
@@ -107,6 +107,7 @@ def test_junk_between_lines_is_skipped(junk: bytes) -> None:
     assert list(parse_lines(data)) == [{"a": 1}, {"a": 2}]
 
 
+@settings(max_examples=30)
 @given(items=st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats() | st.text())))
 def test_arbitrary_lines_are_skipped(tmp_path_factory: pytest.TempPathFactory, items: list[object]) -> None:
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
@@ -152,20 +153,22 @@ def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path
     assert read_journal(path) == []
 
 
-def test_long_journal_keeps_commands(tmp_path: Path) -> None:
+def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A resumed run needs them, however many validations follow."""
+    largest = 500_000
+    monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")
     writer.append("started", 0, device="cpu")
     writer.append("tweaked", 1, path="algorithm.inner_lr", old=0.01, new=0.02)
     writer.append("evaluated", 2, regular=False)
-    validations = 3 * LARGEST // 1000
+    validations = 3 * largest // 1000
     for iteration in range(3, 3 + validations):
         writer.append("evaluated", iteration, regular=True, padding="x" * 1000)
     writer.close()
     read = read_journal(tmp_path / "journal.jsonl")
     assert [(entry.event, entry.iteration) for entry in read[:3]] == [("started", 0), ("tweaked", 1), ("evaluated", 2)]
     assert [entry.iteration for entry in read[3:]] == list(range(3 + validations - len(read) + 3, 3 + validations))
-    assert LARGEST // 1200 < len(read) < validations
+    assert largest // 1200 < len(read) < validations
 
 
 def test_restart_undoes_later_entries(tmp_path: Path) -> None:

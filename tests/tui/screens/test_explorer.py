@@ -223,7 +223,7 @@ async def test_a_real_helper_answers(make: Make, runs_dir: Path) -> None:
         helper = screen._helper
         assert helper is not None
         await pilot.press("escape")
-    await asyncio.to_thread(helper._child.wait, 10)
+    assert await asyncio.to_thread(helper._child.wait, 10) is not None
 
 
 def seen(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:

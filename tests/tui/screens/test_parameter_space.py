@@ -122,7 +122,7 @@ async def test_a_real_helper_answers(make: Make, runs_dir: Path) -> None:
         assert screen.space is not None
         assert len(screen.space.learned.cloud.paths) == 40
         await pilot.press("escape")
-    await asyncio.to_thread(screen._helper._child.wait, 10)
+    assert await asyncio.to_thread(screen._helper._child.wait, 10) is not None
 
 
 def test_both_pictures_have_the_same_axes_and_every_path() -> None:
