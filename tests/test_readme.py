@@ -91,9 +91,14 @@ def test_modules_and_files_exist() -> None:
     assert paths
     assert modules
     missing = [path for path in sorted(paths) if not (ROOT / path).exists()]
-    missing += [name for name in sorted(modules) if not _is_module(ROOT / name.replace(".", "/"))]
+    missing += [name for name in sorted(modules) if not _exists(name)]
     assert missing == []
 
 
-def _is_module(path: Path) -> bool:
-    return path.is_dir() or path.with_suffix(".py").is_file()
+def _exists(name: str) -> bool:
+    """Whether `name` is a module, or a name in one."""
+    path = ROOT / name.replace(".", "/")
+    if path.is_dir() or path.with_suffix(".py").is_file():
+        return True
+    parent = path.parent / "__init__.py" if path.parent.is_dir() else path.parent.with_suffix(".py")
+    return parent.is_file() and re.search(rf"\b{path.name}\b", parent.read_text(encoding="utf-8")) is not None
