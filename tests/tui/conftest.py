@@ -6,11 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_textual_snapshot import SVGImageExtension
+from syrupy.location import PyTestLocation
 
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.launch import make_app
 from tests.tui.fakes import FakeSessions
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Write a terminal size as `80x24` in test ids and so in the names of snapshot files."""
+    return "x".join(map(str, val)) if argname == "size" and isinstance(val, tuple) else None
+
+
+class PlainNames(SVGImageExtension):  # type: ignore[misc]
+    """SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
+
+    @classmethod
+    def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:
+        name: str = super().get_snapshot_name(test_location=test_location, index=index)
+        return name.replace("[", "-").replace("]", "")
+
+
+@pytest.fixture(autouse=True)
+def _plain_snapshot_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_textual_snapshot.SVGImageExtension", PlainNames)
 
 
 @pytest.fixture(autouse=True)

@@ -41,7 +41,7 @@ def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = Fals
     return Stage(loss, accuracy, chart, then=then, symbols=symbols, theme=theme)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=str)
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 @pytest.mark.parametrize("symbols", [Symbols.BRAILLE, Symbols.ASCII])
 def test_dashboard(snap_compare: Any, size: tuple[int, int], symbols: Symbols) -> None:
     assert snap_compare(dashboard(symbols), terminal_size=size)
