@@ -109,13 +109,14 @@ def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
     """
     found = []
     for path, tree in trees.items():
-        bare = {statement.value for node in ast.walk(tree) for statement in _bare_strings(node)}
-        inside = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
-        for node in ast.walk(tree):
+        nodes = list(ast.walk(tree))
+        others = {statement.value for node in nodes for statement in _bare_strings(node)}
+        others |= {part for node in nodes if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in nodes:
             if isinstance(node, ast.JoinedStr):
                 parts = (part.value if isinstance(part, ast.Constant) else "{}" for part in node.values)
                 text = "".join(map(str, parts))
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and not {node} & (bare | inside):
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in others:
                 text = node.value
             else:
                 continue

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
@@ -90,7 +89,7 @@ def test_modules_and_files_exist() -> None:
     modules = set(re.findall(r"(?:-m |`)(tests(?:\.\w+)+)\b", ALL_TEXT))
     assert paths
     assert modules
-    missing = [path for path in sorted(paths) if not (ROOT / path).exists()]
+    missing = [path for path in sorted(paths) if "NAME" not in path and not (ROOT / path).exists()]
     missing += [name for name in sorted(modules) if not _exists(name)]
     assert missing == []
 
