@@ -126,12 +126,12 @@ def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
 
 
 def imports(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """Return the modules that each module of the package imports, anywhere in it."""
+    """Return the modules that each module of the package imports, also in functions, but not for type checking only."""
     names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():
         graph[name] = set()
-        for node in ast.walk(trees[path]):
+        for node in _walk_without_type_checking(trees[path]):
             if isinstance(node, ast.Import):
                 targets = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
@@ -143,6 +143,14 @@ def imports(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
                 if module in names and module != name:
                     graph[name].add(module)
     return graph
+
+
+def _walk_without_type_checking(tree: ast.AST) -> Iterator[ast.AST]:
+    if isinstance(tree, ast.If) and isinstance(tree.test, ast.Name) and tree.test.id == "TYPE_CHECKING":
+        return
+    yield tree
+    for child in ast.iter_child_nodes(tree):
+        yield from _walk_without_type_checking(child)
 
 
 def package_cycles(graph: Mapping[str, set[str]]) -> list[tuple[str, str]]:

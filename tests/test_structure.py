@@ -29,6 +29,13 @@ def test_cycle_between_packages() -> None:
     assert package_cycles(graph) == [("metatui.a", "metatui.b")]
 
 
+def test_imports_for_type_checking_make_no_cycle() -> None:
+    text = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import metatui.a.one\n"
+    graph = imports({**TREES, "metatui/b/two.py": ast.parse(text)})
+    assert graph["metatui.b.two"] == set()
+    assert package_cycles(graph) == []
+
+
 def test_docstrings_and_strings() -> None:
     assert [doc.text for doc in docstrings(TREES)] == ["The package.", "What is here.", "Of one."]
     assert [text.text for text in strings(TREES)] == ["the {} of a run"]
