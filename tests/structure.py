@@ -204,7 +204,7 @@ def table(files: Mapping[str, str]) -> str:
         f"packages with more than {MANY_ENTRIES} entries": _listed(f"{p} {n}" for n, p in reversed(crowded)),
         "loose modules at the root of": _listed(f"{top.rpartition('/')[2]} {loose[top]}" for top in tops),
         "modules that import each other": _listed(f"{a} and {b}" for a, b in direct),
-        "packages in a cycle": _listed(f"{a} and {b}" for a, b in package_cycles(graph)),
+        "pairs of packages or modules in a cycle": _listed(f"{a} and {b}" for a, b in package_cycles(graph)),
         "docstrings": f"{len(docs):,}",
         'docstrings that begin with "What"': str(sum(doc.text.startswith("What ") for doc in docs)),
         "docstrings that begin with a preposition": str(sum(bool(PREPOSITION.match(doc.text)) for doc in docs)),
