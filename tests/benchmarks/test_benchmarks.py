@@ -12,8 +12,8 @@ import torch
 
 from metatui.config.presets import load
 from metatui.config.settings import Scalar
+from metatui.learning.data.omniglot.cache import packed
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
-from metatui.learning.data.omniglot.packed_file import packed
 from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing

@@ -147,7 +147,7 @@ class Markup(HTMLParser):
 
 
 def omniglot(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load, pack
+    from metatui.learning.data.omniglot.cache import load, pack
 
     packed = home / "tmp/packed.safetensors"
     pack(home / "omniglot", to=packed, layout=SMALL)
@@ -155,13 +155,13 @@ def omniglot(home: Path, chance: Random) -> None:
 
 
 def omniglot_cache(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load
+    from metatui.learning.data.omniglot.cache import load
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 
 
 def pictures(home: Path, chance: Random) -> None:
-    from metatui.learning.data.image_folder.packed_file import load
+    from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
 
     renamed(home / "pictures/class00", chance)

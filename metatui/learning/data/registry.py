@@ -16,7 +16,7 @@ def make_source(settings: Settings, device: torch.device) -> TaskSource:
 
             return SinusoidSource()
         case "glyphs":
-            from metatui.learning.data.glyphs.glyph_source import GlyphSource
+            from metatui.learning.data.glyphs.source import GlyphSource
 
             return GlyphSource(device)
         case "omniglot":

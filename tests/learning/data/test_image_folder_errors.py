@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from metatui.cli.main import main
-from metatui.learning.data.image_folder import packed_file, scan
+from metatui.learning.data.image_folder import cache, scan
 from metatui.utils import paths
 from tests.folder_files import names, pattern, stored, write_class, write_classes
 
@@ -164,7 +164,7 @@ def the_same_classes_in_both(root: Path, patch: pytest.MonkeyPatch) -> None:
 
 def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(packed_file, "largest", lambda: 100_000)
+    patch.setattr(cache, "largest", lambda: 100_000)
 
 
 def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:

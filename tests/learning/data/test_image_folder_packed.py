@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from metatui.learning.data.image_folder import packed_file
+from metatui.learning.data.image_folder import cache
+from metatui.learning.data.image_folder.cache import Packed, load, packed_path
 from metatui.learning.data.image_folder.images import decoded
-from metatui.learning.data.image_folder.packed_file import Packed, load, packed_path
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.learning.data.packing import told_of_packing
 from metatui.utils import paths
@@ -55,7 +55,7 @@ def test_the_pack_is_an_ordinary_safetensors_file(root: Path) -> None:
 
 
 def test_more_images_than_a_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_file, "_CHUNK", 2)
+    monkeypatch.setattr(cache, "_CHUNK", 2)
     told: list[tuple[int, int]] = []
     with told_of_packing(lambda done, total: told.append((done, total))):
         found = load(list_folder(str(root)), size=8, rgb=True)
@@ -93,7 +93,7 @@ def test_a_file_that_goes_while_it_is_read_is_left_out(root: Path) -> None:
 def test_a_file_that_is_too_long_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = list_folder(str(root))
     longest = max(file.size for file in listing.files)
-    monkeypatch.setattr(packed_file, "_MAX_FILE", longest - 1)
+    monkeypatch.setattr(cache, "_MAX_FILE", longest - 1)
     found = load(listing, size=8, rgb=True)
     assert f"has {longest:,} bytes, more than the {longest - 1:,} that are read" in [why for _, why in found.left_out]
 
@@ -211,9 +211,9 @@ def test_images_that_cannot_be_kept_are_used_all_the_same(root: Path, packs: Pat
 
 def test_no_more_than_memory_is_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need = 9 * 3 * 8 * 8
-    monkeypatch.setattr(packed_file, "largest", lambda: need)
+    monkeypatch.setattr(cache, "largest", lambda: need)
     packed(root)
-    monkeypatch.setattr(packed_file, "largest", lambda: need - 1)
+    monkeypatch.setattr(cache, "largest", lambda: need - 1)
     with pytest.raises(BadInput, match="whose 9 images of 8x8 pixels take"):
         packed(root)
     packed(root, rgb=False)

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from metatui.learning.data.omniglot.cache import load, packed
 from metatui.learning.data.omniglot.manifest import Layout
-from metatui.learning.data.omniglot.packed_file import load, packed
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.omniglot_files import SMALL

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from metatui.learning.data.omniglot import files
+from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
-from metatui.learning.data.omniglot.packed_file import load, pack
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
 

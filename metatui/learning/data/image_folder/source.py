@@ -11,7 +11,7 @@ from torch import Tensor
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.image_folder.packed_file import DIGEST, Packed, load
+from metatui.learning.data.image_folder.cache import DIGEST, Packed, load
 from metatui.learning.data.image_folder.scan import LeftOut, Listing, list_folder
 from metatui.learning.data.image_folder.splits import Splits, check_images, check_ways, split_classes, too_few
 from metatui.learning.data.image_source import ImageSource

@@ -10,8 +10,8 @@ from torch import Tensor
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.image_source import SIDE, ImageSource
+from metatui.learning.data.omniglot.cache import load
 from metatui.learning.data.omniglot.manifest import DRAWINGS, Character, characters
-from metatui.learning.data.omniglot.packed_file import load
 from metatui.learning.data.omniglot.splits import split_characters
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
