@@ -12,13 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from metatui.cli.main import main
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
 from metatui.learning.data.omniglot import cache as omniglot_cache
 from metatui.learning.data.omniglot import download as omniglot_download
 from metatui.learning.data.omniglot.cache import load
 from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, characters
 from metatui.learning.data.omniglot.source import load_omniglot
 from metatui.utils import paths
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIBLING = Path(__file__).parents[3] / "shared" / "omniglot"
 SOURCE = Path(os.environ.get("METATUI_OMNIGLOT_SOURCE") or SIBLING)

@@ -167,8 +167,8 @@ def pictures(home: Path, chance: Random) -> None:
     renamed(home / "pictures/class00", chance)
     listing = list_folder(str(home / "pictures"))
     packed = load(listing, size=16, rgb=True)
-    [printable(str(each)) for each in (*listing.left_out, *packed.unusable(listing))]
-    assert len(packed.pixels) + len(packed.left_out) == len(listing.files)
+    [printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
+    assert len(packed.pixels) == len(packed.digests) == len(listing.files)
 
 
 def engines(home: Path, chance: Random) -> None:

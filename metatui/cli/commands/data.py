@@ -118,7 +118,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                 "packed_now": packed.packed_now,
                 "image_size": task.image_size,
                 "image_mode": task.image_mode,
-                "images": len(packed.pixels),
+                "images": sum(source.counts),
                 "classes": {
                     split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
                     for split, numbers in splits.items()
@@ -135,7 +135,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     kept = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed, and nothing changed since"
     for line in (
         packed.problem or f"{kept}: {packed.path}",
-        f"Images: {len(packed.pixels):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
+        f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{min(counts):,} to {max(counts):,} of a class: shots and queries together up to {min(counts):,}",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"ways up to {ways:,}" if ways > 1 else "too few for two ways"),

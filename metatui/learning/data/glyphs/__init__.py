@@ -1,1 +1,1 @@
-"""Endless handwriting-like characters."""
+"""Glyphs: an unlimited number of generated, handwriting-like characters."""

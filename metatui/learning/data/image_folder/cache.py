@@ -1,17 +1,15 @@
-"""A folder's images, decoded once and packed into one file, which is made anew where anything in the folder changed.
+"""The cache of a folder's decoded images, which is rebuilt whenever a file in the folder changes.
 
-A safetensors file in the user's cache: `images` uint8 [images, channels, size, size] with bright as 255, class by class
-in the order of the listing, and in its header the format, the listing's digest, the images that are left out, and a
-SHA-256 over these and the digest of each image.
+`images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; files that are left out
+are zero. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256 of these
+and of the digest of each image.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import operator
 import os
-import struct
 import threading
 import warnings
 from collections.abc import Sequence
@@ -22,111 +20,99 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from metatui.learning.data import packing
 from metatui.learning.data.image_folder.images import Unusable, decoded
 from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
+from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
-from metatui.utils.files import reason, replacing
+from metatui.utils.files import reason
 
 _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
-"""Bytes of an image file that is still read."""
+"""Largest size in bytes of an image file that is read."""
 _CHUNK = 256
-"""Images between two looks at whether to go on."""
+"""Images between two reports of progress."""
 
-DIGEST = 16
-"""Bytes of the BLAKE2b digest of an image's pixels."""
-
-_one_at_a_time = threading.Lock()
+_lock = threading.Lock()
 
 
 @dataclass(frozen=True)
 class Packed:
-    """A folder's images, whole and in memory."""
+    """A folder's decoded images."""
 
     pixels: Tensor
-    """uint8 [images, channels, size, size], bright as 255."""
-    left_out: tuple[tuple[int, str], ...]
-    """Numbers of the listing's files that are not among the images, in order, and why."""
-    digests: bytes
-    """A digest of the pixels of each image, `DIGEST` bytes long."""
+    """uint8 [files, channels, size, size], white as 255, zero for files that are left out."""
+    unusable: dict[int, LeftOut]
+    """Files that are left out because they could not be decoded, by their number in the listing."""
+    digests: tuple[bytes, ...]
+    """BLAKE2b digest of each file's pixels; empty for files that are left out."""
     sha256: str
     path: Path
-    """Where it is packed."""
+    """The cache."""
     packed_now: bool
-    problem: str
-    """Why it could not be kept; empty where it is."""
-
-    def unusable(self, listing: Listing) -> tuple[LeftOut, ...]:
-        files = listing.files
-        return tuple(LeftOut(files[number].path, why) for number, why in self.left_out)
+    """Whether the images were decoded now instead of read from the cache."""
+    problem: str = ""
+    """Why the cache could not be written, as a sentence; empty if it was."""
 
 
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
-    """The images of `listing`, from what was packed before where that is good and nothing changed since. Who
-    listens (`metatui.learning.data.packing`) is told how far it is.
+    """Return the images of `listing`, from the cache if it is intact and up to date.
+
+    Progress of decoding is reported through `metatui.learning.data.packing`.
 
     Args:
-        size: pixels across.
-        force: pack anew in any case.
+        size: height and width in pixels.
+        force: ignore an existing cache.
 
     Raises:
-        BadInput: there are more images than this machine's memory is for.
+        BadInput: the images would take more than half of this machine's memory.
     """
     shape = (len(listing.files), 3 if rgb else 1, size, size)
-    _check_memory(listing, shape)
+    required, limit = int(np.prod(shape, dtype=np.int64)), largest()
+    if required > limit:
+        raise BadInput(
+            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {size}x{size} pixels take "
+            f"{required / 1e9:,.1f} GB, but at most {limit / 1e9:,.1f} GB, half of this machine's memory, are used: "
+            "use fewer images or a smaller task.image_size"
+        )
     path = packed_path(listing.root, size=size, rgb=rgb)
-    digest = listing.digest()
-    with _one_at_a_time:
-        before = None if force else _read(path, digest, shape)
-        return before or _pack(listing, path, digest, shape)
+    with _lock:
+        cached = None if force else _read(path, listing, shape)
+        return cached or _pack(path, listing, shape)
 
 
 def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
-    """Where the images of the folder `root` are packed."""
+    """Return the path of the cache for the folder `root`."""
     key = hashlib.sha256(os.fsencode(root) + f"\0{size} {rgb}".encode()).hexdigest()
     return paths.packed_folders_dir() / f"{key[:32]}.safetensors"
 
 
 def largest() -> int:
-    """Bytes of pixels that are packed: half of this machine's memory."""
+    """Return the largest size in bytes of a folder's pixels: half of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
 
 
-def _check_memory(listing: Listing, shape: tuple[int, ...]) -> None:
-    many, most = int(np.prod(shape, dtype=np.int64)), largest()
-    if many > most:
-        raise BadInput(
-            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {shape[2]}x{shape[2]} "
-            f"pixels take {many / 1e9:,.1f} GB, but at most {most / 1e9:,.1f} GB, half of this machine's memory, are "
-            "used: take fewer of them, or a smaller task.image_size"
-        )
-
-
-def _pack(listing: Listing, path: Path, digest: str, shape: tuple[int, ...]) -> Packed:
-    pixels = np.empty(shape, np.uint8)
-    left_out = _decode_into(pixels, listing)
-    pixels = _without(pixels, [number for number, _ in left_out])
-    said = json.dumps(left_out)
-    digests = _digests(pixels)
-    checksum = _checksum(said, digests)
-    metadata = {"format": _FORMAT, "listing": digest, "left_out": said, "sha256": checksum}
+def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
+    pixels = np.zeros(shape, np.uint8)
+    reasons = _decode_into(pixels, listing)
+    left_out = json.dumps(list(reasons.items()))
+    digests = _digests(pixels, reasons)
+    sha256 = _checksum(left_out, digests)
     problem = ""
     try:
-        with replacing(path) as file:
-            file.write(_header(pixels.shape, metadata))
-            file.write(pixels.data)
-    except MetatuiError as error:  # a full disk is no reason not to train
-        problem = f"The packed images are not kept, so they will be decoded again next time: {error}"
-    return Packed(torch.from_numpy(pixels), tuple(left_out), digests, checksum, path, True, problem)
+        metadata = {"format": _FORMAT, "listing": listing.digest(), "left_out": left_out, "sha256": sha256}
+        write_pixels(path, pixels, metadata)
+    except MetatuiError as error:  # training does not need the cache
+        problem = f"The decoded images are not cached, so they will be decoded again next time: {error}"
+    unusable = _left_out(listing, reasons)
+    return Packed(torch.from_numpy(pixels), unusable, digests, sha256, path, packed_now=True, problem=problem)
 
 
-def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> list[tuple[int, str]]:
-    """Fills `pixels`, one image for each file; returns the files that are none, and why."""
+def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
+    """Fill `pixels` and return the numbers of the files that cannot be decoded, with the reasons."""
     files = listing.files
     channels, size = pixels.shape[1:3]
 
@@ -137,21 +123,21 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> list[tuple[int,
             return str(error)
         return ""
 
-    left_out = []
+    reasons = {}
     packing.tell(0, len(files))
-    # Pillow decodes without Python's lock.
+    # Threads, because Pillow decodes without holding Python's lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        warnings.simplefilter("ignore")  # what Pillow only warns of is either checked or does not matter here
+        warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
-            left_out += [(number, why) for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why]
+            reasons |= {number: why for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why}
             packing.tell(chunk.stop, len(files))
-    return left_out
+    return reasons
 
 
 def _content(root: Path, file: ImageFile) -> bytes:
     if file.size > _MAX_FILE:
-        raise Unusable(f"has {file.size:,} bytes, more than the {_MAX_FILE:,} that are read")
+        raise Unusable(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
     try:
         with (root / file.path).open("rb") as opened:
             return opened.read(_MAX_FILE)
@@ -159,55 +145,32 @@ def _content(root: Path, file: ImageFile) -> bytes:
         raise Unusable(f"cannot be read: {reason(error)}") from None
 
 
-def _without(pixels: NDArray[np.uint8], numbers: Sequence[int]) -> NDArray[np.uint8]:
-    """`pixels` without some of its images, in its own memory."""
-    if not numbers:
-        return pixels
-    kept = np.delete(np.arange(len(pixels)), numbers)
-    for to, number in enumerate(kept):
-        pixels[to] = pixels[number]
-    return pixels[: len(kept)]
-
-
-def _header(shape: Sequence[int], metadata: dict[str, str]) -> bytes:
-    """What stands before the pixels in a safetensors file. The library itself would take a copy of them all."""
-    end = int(np.prod(shape, dtype=np.int64))
-    images = {"dtype": "U8", "shape": list(shape), "data_offsets": [0, end]}
-    text = json.dumps({"__metadata__": metadata, "images": images}).encode()
-    text += b" " * (-len(text) % 8)
-    return struct.pack("<Q", len(text)) + text
-
-
-def _read(path: Path, digest: str, shape: tuple[int, ...]) -> Packed | None:
-    """What is packed in `path`; None where it is not there, not whole, or of another listing."""
-    if not path.is_file():
-        return None
+def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None:
+    """Return the cached images, or None if there is no intact cache of this listing."""
     try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if (metadata.get("format"), metadata.get("listing")) != (_FORMAT, digest):
-                return None
-            about = file.get_slice("images")
-            left_out = tuple((operator.index(number), str(why)) for number, why in json.loads(metadata["left_out"]))
-            expected = [shape[0] - len(left_out), *shape[1:]]
-            if about.get_dtype() != "U8" or about.get_shape() != expected:
-                return None
-            pixels = file.get_tensor("images").clone()  # the file is only mapped, and may be cut short any time
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError):
+        pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
+        reasons = {int(number): str(why) for number, why in json.loads(metadata["left_out"])}
+        if not all(0 <= number < shape[0] for number in reasons):
+            return None
+    except (KeyError, ValueError, TypeError, RecursionError):
         return None
-    numbers = [number for number, _ in left_out]
-    if numbers != sorted(set(numbers) & set(range(shape[0]))):
+    digests = _digests(pixels.numpy(), reasons)
+    sha256 = _checksum(metadata["left_out"], digests)
+    if sha256 != metadata.get("sha256"):
         return None
-    digests = _digests(pixels.numpy())
-    checksum = _checksum(metadata["left_out"], digests)
-    if checksum != metadata.get("sha256"):
-        return None
-    return Packed(pixels, left_out, digests, checksum, path, packed_now=False, problem="")
+    return Packed(pixels, _left_out(listing, reasons), digests, sha256, path, packed_now=False)
 
 
-def _digests(pixels: NDArray[np.uint8]) -> bytes:
-    return b"".join(hashlib.blake2b(image.data, digest_size=DIGEST).digest() for image in pixels)
+def _left_out(listing: Listing, reasons: dict[int, str]) -> dict[int, LeftOut]:
+    return {number: LeftOut(listing.files[number].path, why) for number, why in reasons.items()}
 
 
-def _checksum(left_out: str, digests: bytes) -> str:
-    return hashlib.sha256(left_out.encode() + digests).hexdigest()
+def _digests(pixels: NDArray[np.uint8], left_out: dict[int, str]) -> tuple[bytes, ...]:
+    return tuple(
+        b"" if number in left_out else hashlib.blake2b(image.data, digest_size=16).digest()
+        for number, image in enumerate(pixels)
+    )
+
+
+def _checksum(left_out: str, digests: Sequence[bytes]) -> str:
+    return hashlib.sha256(left_out.encode() + b"".join(digests)).hexdigest()

@@ -1,4 +1,4 @@
-"""Which classes of a folder are for training, for validation and for test, and whether there are enough of them."""
+"""Division of a folder's classes into training, validation and test, and checks that there are enough of them."""
 
 from __future__ import annotations
 
@@ -13,55 +13,54 @@ from metatui.learning.data.image_folder.scan import ClassFolder, Listing
 from metatui.utils.errors import Problem, SettingsError, quote
 
 Splits = Mapping[Split, Sequence[int]]
-"""Numbers of a listing's classes, in order. No class is in two splits."""
+"""Ascending numbers of a listing's classes in each split. The splits are disjoint."""
 
 
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
-    """The classes of each split.
+    """Return the classes of each split.
 
-    Where the folder has parts, they are the splits; where it has no val, a fifth of train's classes, chosen by `seed`,
-    are for validation. Where it has none, `seed` shuffles all classes: 16 % of them, rounded, are for validation, 20 %
-    for test and the others for training, as miniImageNet's 100 are divided (Ravi and Larochelle 2017).
+    If the folder has split folders, they are the splits; without a val folder, a fifth of the training classes, chosen
+    by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for validation,
+    20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
     """
-    parts = {split: [n for n, each in enumerate(classes) if each.part == split] for split in SPLITS}
-    everything = [n for n, each in enumerate(classes) if each.part is None]
-    if everything:
-        val, test = _rounded(16, len(everything)), _rounded(20, len(everything))
-        shuffled = _shuffled(everything, seed)
-        chosen = {"val": shuffled[:val], "test": shuffled[val : val + test], "train": shuffled[val + test :]}
-        return {split: sorted(chosen[split]) for split in SPLITS}
-    if not parts["val"]:
-        shuffled = _shuffled(parts["train"], seed)
-        val = _rounded(20, len(shuffled))
-        return {"train": sorted(shuffled[val:]), "val": sorted(shuffled[:val]), "test": parts["test"]}
-    return parts
+    numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
+    if numbers[None]:
+        shuffled = _shuffled(numbers[None], seed)
+        val, test = _percent(16, len(shuffled)), _percent(20, len(shuffled))
+        parts = shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
+    elif not numbers["val"]:
+        shuffled = _shuffled(numbers["train"], seed)
+        val = _percent(20, len(shuffled))
+        parts = shuffled[val:], shuffled[:val], numbers["test"]
+    else:
+        parts = numbers["train"], numbers["val"], numbers["test"]
+    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
 def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
-    """Raises SettingsError where a split has fewer classes than `ways`."""
+    """Raise SettingsError if a split has fewer than `ways` classes."""
     sizes = {split: len(splits[split]) for split in SPLITS}
     fewest = min(sizes.values())
     if fewest >= ways:
         return
-    total = len(listing.classes)
-    told = f"{sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test"
-    most = f"take at most {fewest} ways, or " if fewest > 1 else ""
-    if listing.classes[0].part is None:
-        remedy = f"{most}put at least {_classes_for(ways)} class folders there"
+    remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
+    if listing.classes[0].split is None:
+        # The fewest classes whose random split leaves `ways` in each part.
+        needed = ways
+        while min(_percent(16, needed), _percent(20, needed)) < ways:
+            needed += 1
+        remedy += f"provide at least {needed} class folders"
     else:
-        remedy = f"{most}put more class folders into the smaller parts"
-    raise SettingsError(
-        [
-            Problem(
-                "task.ways",
-                f"task.ways is {ways}, but the {total} classes of {quote(str(listing.root), 200)} are {told}: {remedy}",
-            )
-        ]
+        remedy += "add class folders to the smaller splits"
+    sentence = (
+        f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
+        f"{sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: {remedy}"
     )
+    raise SettingsError([Problem("task.ways", sentence)])
 
 
 def check_images(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
-    """Raises SettingsError where a class has fewer images than shots and queries take.
+    """Raise SettingsError if a class has fewer images than shots and queries together.
 
     Args:
         counts: usable images of each class.
@@ -72,26 +71,30 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     classes: dict[str, list[int]] = {training: [], held_out: []}
     for split in SPLITS:
         classes[training if split == "train" else held_out] += splits[split]
-    said = {
+    sentences = {
         field: too_few(listing, sorted(numbers), counts, shots[field], settings.task.queries, field)
         for field, numbers in classes.items()
     }
-    if any(said.values()):
-        raise SettingsError(Problem(field, sentence) for field, sentence in said.items() if sentence)
+    if any(sentences.values()):
+        raise SettingsError(Problem(field, sentence) for field, sentence in sentences.items() if sentence)
 
 
 def too_few(
     listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
 ) -> str:
-    """What is wrong with `shots`, called `field`, and `queries` together; empty where `classes` have images enough."""
+    """Say which of `classes` have fewer images than `shots`, the value of `field`, and `queries` together.
+
+    Returns:
+        A sentence, or an empty string if all classes have enough images.
+    """
     small = [n for n in classes if counts[n] < shots + queries]
     if not small:
         return ""
-    named = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
+    examples = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
     return (
-        f"{field} is {shots} and task.queries is {queries}, but together they must be at most the images of a class, "
-        f"and too few are usable in {named}{more} of {quote(str(listing.root), 200)}"
+        f"{field} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
+        f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}"
     )
 
 
@@ -100,14 +103,6 @@ def _shuffled(numbers: Sequence[int], seed: int) -> list[int]:
     return [numbers[place] for place in order.tolist()]
 
 
-def _rounded(percent: int, many: int) -> int:
-    """`percent` of `many`, halves rounded up."""
-    return (percent * many + 50) // 100
-
-
-def _classes_for(ways: int) -> int:
-    """The fewest classes that, split by chance, leave `ways` in each split."""
-    many = ways
-    while min(_rounded(16, many), _rounded(20, many)) < ways:
-        many += 1
-    return many
+def _percent(percent: int, total: int) -> int:
+    """Return `percent` of `total`, rounded half up."""
+    return (percent * total + 50) // 100
