@@ -100,8 +100,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
 
     from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
-    from metatui.learning.data.image_folder.source import FolderSource
-    from metatui.learning.data.image_folder.splits import split_classes
+    from metatui.learning.data.image_folder.source import FolderSource, split_classes
 
     began = time.perf_counter()
     listing = list_folder(task.folder)

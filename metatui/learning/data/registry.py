@@ -20,7 +20,7 @@ def make_source(settings: Settings, device: torch.device) -> TaskSource:
 
             return SinusoidSource()
         case "glyphs":
-            from metatui.learning.data.glyphs.source import GlyphSource
+            from metatui.learning.data.glyphs import GlyphSource
 
             return GlyphSource(device)
         case "omniglot":

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metatui.learning.data.image_folder.scan import Listing, list_folder
-from metatui.learning.data.image_folder.splits import split_classes
+from metatui.learning.data.image_folder.source import split_classes
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class, write_classes
 

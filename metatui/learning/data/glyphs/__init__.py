@@ -1,1 +1,0 @@
-"""Glyphs: an unlimited number of generated, handwriting-like characters."""
