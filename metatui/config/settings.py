@@ -77,7 +77,7 @@ class TaskSettings(Group):
         "sinusoid", "Task",
         "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.", main=True)
     folder: str = setting(
-        "", "Folder", "Has one folder of images (PNG, JPEG) per class, or such folders in its train, val and test.",
+        "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
         allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
         pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
@@ -197,7 +197,7 @@ class ComputeSettings(Group):
     """Device, engine and precision. They do not change the mathematics."""
 
     device: str = setting(
-        "auto", "Device", "Device to compute on.", allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
+        "auto", "Device", "Device that the run computes on.", allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
