@@ -1,4 +1,4 @@
-"""Running a module of metatui in a process of its own."""
+"""Commands that run a module of metatui in another process."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def module(name: str) -> tuple[str, ...]:
-    """The command that runs `name`'s `main`, whatever lies in the folder that somebody happens to be in."""
+    """Return the command that runs `main` of the module `name`, without importing from the current folder."""
     start = f"import sys; sys.path.append(sys.argv.pop(1)); from {name} import main; sys.exit(main())"
     return sys.executable, "-P", "-c", start, str(Path(__file__).parents[2])

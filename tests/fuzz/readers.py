@@ -147,7 +147,7 @@ class Markup(HTMLParser):
 
 
 def omniglot(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load, pack
+    from metatui.learning.data.omniglot.cache import load, pack
 
     packed = home / "tmp/packed.safetensors"
     pack(home / "omniglot", to=packed, layout=SMALL)
@@ -155,20 +155,20 @@ def omniglot(home: Path, chance: Random) -> None:
 
 
 def omniglot_cache(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load
+    from metatui.learning.data.omniglot.cache import load
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 
 
 def pictures(home: Path, chance: Random) -> None:
-    from metatui.learning.data.image_folder.packed_file import load
+    from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
 
     renamed(home / "pictures/class00", chance)
     listing = list_folder(str(home / "pictures"))
     packed = load(listing, size=16, rgb=True)
-    [printable(str(each)) for each in (*listing.left_out, *packed.unusable(listing))]
-    assert len(packed.pixels) + len(packed.left_out) == len(listing.files)
+    [printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
+    assert len(packed.pixels) == len(packed.digests) == len(listing.files)
 
 
 def engines(home: Path, chance: Random) -> None:

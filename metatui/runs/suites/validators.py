@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.config.fields import knob_of
+from metatui.config.fields import find_field
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 
@@ -88,7 +88,7 @@ def by_path(value: Any, origin: SourceLocation, field: str) -> dict[str, Any]:
         )
     for path in found:
         try:
-            knob_of(path)
+            find_field(path)
         except SettingsError as error:
             raise BadInput(f"{origin}: {field}: {error}") from None
     return found

@@ -1,10 +1,10 @@
-"""`glyphs`: an endless set of characters that look written by hand, made up as they are asked for.
+"""The `glyphs` source: characters that look handwritten, generated on demand.
 
-A class is a few strokes, each a cubic Bézier curve that starts where the one before it ended, along that one, or
-anywhere: the relations between strokes of Lake, Salakhutdinov and Tenenbaum (2015), "Human-level concept learning
-through probabilistic program induction".
+A class is two to four strokes. Each is a cubic Bézier curve that starts at the end of the previous stroke, at a point
+along it, or anywhere: the relations between strokes of Lake, Salakhutdinov and Tenenbaum (2015), "Human-level concept
+learning through probabilistic program induction".
 
-In the shape descriptions C is the number of classes and S = STROKES.
+Shapes use C for the number of classes and S = STROKES.
 """
 
 from __future__ import annotations
@@ -14,24 +14,23 @@ from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.glyphs.bezier import along, length, point
-from metatui.learning.data.glyphs.renderer import drawings
+from metatui.learning.data.glyph_renderer import drawings, length, point, sampled
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.hardware.devices import moved
 
 CLASSES = 2**32
-"""Classes in each split."""
+"""Number of classes in each split."""
 
 POOLED_CLASSES = 1000
-"""An endless set has no last class, but ordinary classification needs an output for each class and has to see each
-often: so it is taught the first thousand of the training classes, about as many as Omniglot's training characters."""
+"""Number of classes for ordinary classification, which needs one output for each class and many images of each: about
+as many as Omniglot has training characters."""
 
 STROKES = 4
-"""Strokes of the largest classes; the smallest have two."""
+"""Largest number of strokes in a class; the smallest is two."""
 
 
 class GlyphSource(ImageSource):
-    """Tasks of made-up characters. Rendered on the CPU, so that they are the same on any device."""
+    """Tasks of generated characters, rendered on the CPU, so that they are the same on every device."""
 
     name = "glyphs"
 
@@ -42,21 +41,21 @@ class GlyphSource(ImageSource):
         return pronounceable(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """A class has as many drawings as are asked for."""
+        """Accept any numbers: a class has unlimited drawings."""
 
     @property
     def pooled_classes(self) -> int:
         return POOLED_CLASSES
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        # Disjoint for certain: no number stands in two splits, and `random.keys` gives each a key of its own.
+        # The splits are disjoint: no number is in two splits, and `random.keys` maps distinct numbers to distinct keys.
         numbers = classes * len(SPLITS) + SPLITS.index(split)
         strokes, written = class_strokes(random.keys(0, "glyphs", numbers))
         return moved(drawings(strokes, written, random.bits(keys, count)), self.device)
 
 
 def pronounceable(number: int) -> str:
-    """A name for a number below 2^32 that can be said (Wilkerson 2009, "A proposal for proquints")."""
+    """Return a pronounceable name for a number below 2^32 (Wilkerson 2009, "A proposal for proquints")."""
     consonants, vowels = "bdfghjklmnprstvz", "aiou"
 
     def word(half: int) -> str:
@@ -67,33 +66,38 @@ def pronounceable(number: int) -> str:
 
 
 def class_strokes(key: Tensor) -> tuple[Tensor, Tensor]:
-    """What each class looks like, in a square from -1 to 1.
+    """Generate the strokes of each class, in a square from -1 to 1.
 
     Args:
         key: int64 [C].
 
     Returns:
-        The control points of strokes, float32 [C, S, 4, 2], and which of the strokes are written (the first two to
-        S), bool [C, S].
+        The control points of the strokes, float32 [C, S, 4, 2], and a mask of the strokes that are used (the first two
+        to S), bool [C, S].
     """
     chance = random.uniform(key, 7 * STROKES + 3).to(torch.float32)
     written = torch.arange(STROKES) < (2 + chance[:, -1:] * (STROKES - 1)).floor()
     ends = 2 * chance[:, 5 * STROKES : -1].reshape(-1, STROKES + 1, 2) - 1
     kind, side, bend, on, relation = chance[:, : 5 * STROKES].reshape(-1, 5, STROKES, 1).unbind(1)
-    # Reaching from one point of the square to the next, strokes that follow each other stay in it.
+    # Each stroke reaches from one point of the square to the next, so consecutive strokes stay inside.
     shapes = _shapes(ends.diff(dim=1), kind, side, bend)
     placed = [ends[:, :1] + shapes[:, 0]]
     for s in range(1, STROKES):
-        before = placed[-1]
-        start = torch.where(relation[:, s] < 0.75, point(before, on[:, s, 0]), ends[:, s])
-        start = torch.where(relation[:, s] < 0.4, before[:, 3], start)
+        previous = placed[-1]
+        start = torch.where(relation[:, s] < 0.75, point(previous, on[:, s, 0]), ends[:, s])
+        start = torch.where(relation[:, s] < 0.4, previous[:, 3], start)
         placed.append(start.unsqueeze(1) + shapes[:, s])
-    return _filling(torch.stack(placed, 1), written), written
+    return _scaled(torch.stack(placed, 1), written), written
 
 
 def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
-    """Strokes from the origin to about `reach` [..., 2]: straight, S, arcs or loops as `kind` [..., 1] decides, to one
-    `side` by as much as `bend` says, all three from 0 to 1. Returns control points [..., 4, 2]."""
+    """Return the control points [..., 4, 2] of strokes from the origin to about `reach` [..., 2].
+
+    Args:
+        kind: selects straight lines, S curves, arcs or loops, [..., 1] from 0 to 1.
+        side: selects the side to which a stroke bends, [..., 1] from 0 to 1.
+        bend: how far it bends, [..., 1] from 0 to 1.
+    """
     size = length(reach).unsqueeze(-1) + 1e-6
     reach = reach * (size.clamp(min=1.0) / size)
     across = torch.stack([-reach[..., 1], reach[..., 0]], -1) * torch.where(side < 0.5, -1.0, 1.0)
@@ -107,9 +111,9 @@ def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
     return torch.stack([torch.zeros_like(reach), first, second, reach], -2)
 
 
-def _filling(strokes: Tensor, written: Tensor) -> Tensor:
-    """Moved and scaled until what is written fills the square from side to side or from top to bottom."""
-    points = along(strokes)
+def _scaled(strokes: Tensor, written: Tensor) -> Tensor:
+    """Centre and scale the written strokes so that they fill the width or the height of the square."""
+    points = sampled(strokes)
     unwritten = ~written[:, :, None, None]
     low = points.masked_fill(unwritten, torch.inf).amin((1, 2))
     high = points.masked_fill(unwritten, -torch.inf).amax((1, 2))
