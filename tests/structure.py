@@ -29,6 +29,8 @@ PREPOSITION = re.compile(
 )
 PROSE = re.compile(r"[A-Za-z]{2,}(?:[^\n]*\s){2}[^\n]*[A-Za-z]{2,}")
 """At least three words: strings without these are names, keys or formats."""
+STYLE = re.compile(r"\{[^{}]*:[^{}]*;|^CREATE TABLE|^SELECT |^INSERT ")
+"""Stylesheets and SQL."""
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -120,7 +122,7 @@ def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
                 text = node.value
             else:
                 continue
-            if PROSE.search(text):
+            if PROSE.search(text) and not STYLE.search(text):
                 found.append(Text(path, node.lineno, text))
     return found
 
