@@ -197,7 +197,8 @@ class ComputeSettings(Group):
     """Device, engine and precision. They do not change the mathematics."""
 
     device: str = setting(
-        "auto", "Device", "Device that the run computes on.", allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
+        "auto", "Device", "Device that the run computes on.",
+        allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",
