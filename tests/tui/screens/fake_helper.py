@@ -1,8 +1,9 @@
-"""A helper that computes nothing: it takes requests down, and answers what a test tells it to."""
+"""A helper that computes nothing: it records requests and sends the replies that a test asks for."""
 
 from __future__ import annotations
 
 import asyncio
+import pickle
 from collections.abc import Callable, Generator, Iterator
 from queue import Queue
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from metatui.tui.helper import Reply, StepInfo, WorkerError, Yielded
 
 
 class FakeHelper:
-    """In place of `Helper`. `made` has all there were, the newest last."""
+    """Replaces `Helper`; `made` lists all instances, the newest last."""
 
     made: ClassVar[list[FakeHelper]] = []
 
@@ -24,7 +25,7 @@ class FakeHelper:
         self.made.append(self)
 
     def ask(self, call: Callable[[], Generator[Any, None, Any]]) -> int:
-        self.asked.append(call)
+        self.asked.append(pickle.loads(pickle.dumps(call)))
         return len(self.asked)
 
     def stop(self) -> None:
@@ -37,14 +38,18 @@ class FakeHelper:
             self._replies.task_done()
         self._replies.task_done()
 
-    async def say(self, pilot: Pilot[Any], *values: Any, done: Any = None, broken: str = "", request: int = 0) -> None:
-        """Yield `values` for a request, the newest where none is named, and then be done or broken if that is said."""
+    async def reply(
+        self, pilot: Pilot[Any], *values: Any, done: Any = None, error: str = "", dead: bool = False, request: int = 0
+    ) -> None:
+        """Yield `values` for a request, the newest by default, then return `done` or fail with `error`."""
         number = request or len(self.asked)
         for value in values:
             self._replies.put(Yielded(number, value))
         if done is not None:
             self._replies.put(StepInfo(number, done))
-        if broken:
-            self._replies.put(WorkerError(number, broken))
+        if error:
+            self._replies.put(WorkerError(number, error, dead=dead))
+        if dead:
+            self._replies.put(None)
         await asyncio.to_thread(self._replies.join)
         await pilot.pause()

@@ -1,4 +1,4 @@
-"""One of a few values: a row that shows it, and a list over the form while one chooses."""
+"""Controls of the form, each one row high: a list of choices and a switch."""
 
 from __future__ import annotations
 
@@ -11,46 +11,64 @@ from textual.app import RenderResult
 from textual.binding import BindingType
 from textual.content import Content
 from textual.events import Blur, Click, Key
+from textual.geometry import Size
 from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
-from textual.widgets import OptionList
+from textual.widgets import OptionList, Switch
 from textual.widgets.option_list import Option
 
 
+class Toggle(Switch):
+    """A switch that names its state, so that it needs no colour."""
+
+    DEFAULT_CSS = """
+    Toggle, Toggle:focus, Toggle:hover { border: none; padding: 0 1; height: 1; width: 9; background: $boost; }
+    Toggle:focus { text-style: bold reverse; }
+    """
+
+    def render(self) -> str:
+        return "(x) on" if self.value else "( ) off"
+
+    def get_content_width(self, container: Size, viewport: Size) -> int:
+        return len("( ) off")
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        return 1
+
+
 class ChoiceList(OptionList):
-    """The list, with the value as it is under the cursor. There only while it has the focus."""
+    """The open list of a `Choice`; exists only while it has the focus."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
     class Left(Message):
-        """The focus went elsewhere without a choice, or is to go back."""
+        """The list closes without a choice."""
 
-        def __init__(self, elsewhere: bool) -> None:
+        def __init__(self, focus_moved: bool) -> None:
             super().__init__()
-            self.elsewhere = elsewhere
+            self.focus_moved = focus_moved
 
     def action_leave(self) -> None:
-        self.post_message(self.Left(elsewhere=False))
+        self.post_message(self.Left(focus_moved=False))
 
     def on_blur(self, event: Blur) -> None:
-        self.post_message(self.Left(elsewhere=True))
+        self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """A letter goes to the next option that begins with it, and is never an action of the app's."""
+        """Move to the next option that begins with the letter, which must not act as a key binding of the app."""
         if event.character is None or not event.is_printable or event.key == "space":
             return
         event.stop()
         start = (self.highlighted or 0) + 1
-        places = [*range(start, self.option_count), *range(start)]
+        indices = [*range(start, self.option_count), *range(start)]
         letter = event.character.lower()
-        found = (at for at in places if str(self.get_option_at_index(at).prompt).lower().startswith(letter))
-        self.highlighted = next(found, self.highlighted)
+        matches = (i for i in indices if str(self.get_option_at_index(i).prompt).lower().startswith(letter))
+        self.highlighted = next(matches, self.highlighted)
 
 
 class Choice(Widget, can_focus=True):
-    """Enter, space, an arrow or a click opens the list. The list is made when it is first asked for: it takes as long
-    to show as all the rest of a field."""
+    """One of a few values. The list is created when it opens, because it takes as long to show as a whole field."""
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]
@@ -67,7 +85,7 @@ class Choice(Widget, can_focus=True):
     value: reactive[str] = reactive("")
 
     class Changed(Message):
-        """Another value was chosen."""
+        """The user chose another value."""
 
         def __init__(self, value: str) -> None:
             super().__init__()
@@ -79,7 +97,7 @@ class Choice(Widget, can_focus=True):
         self.set_reactive(Choice.value, value)
 
     def render(self) -> RenderResult:
-        label = shown(self.value)
+        label = choice_label(self.value)
         return Content(label + "▼".rjust(max(2, self.content_size.width - cell_len(label))))
 
     def watch_value(self, before: str, now: str) -> None:
@@ -93,26 +111,26 @@ class Choice(Widget, can_focus=True):
     def action_open(self) -> None:
         if self.disabled or self.query(ChoiceList):
             return
-        options = ChoiceList(*(Option(shown(choice)) for choice in self._choices), compact=True)
+        options = ChoiceList(*(Option(choice_label(choice)) for choice in self._choices), compact=True)
         options.highlighted = self._choices.index(self.value) if self.value in self._choices else 0
         self.mount(options)
         options.focus(scroll_visible=False)
 
     @on(ChoiceList.OptionSelected)
-    def _chosen(self, event: ChoiceList.OptionSelected) -> None:
+    def _choose(self, event: ChoiceList.OptionSelected) -> None:
         event.stop()
         self.value = self._choices[event.option_index]
         self.focus()
 
     @on(ChoiceList.Left)
-    def _left(self, event: ChoiceList.Left) -> None:
+    def _close(self, event: ChoiceList.Left) -> None:
         event.stop()
-        if event.elsewhere:
+        if event.focus_moved:
             self.query(ChoiceList).remove()
         else:
             self.focus()
 
 
-def shown(choice: str) -> str:
-    """A value as it is read: `max pool` for `max_pool`."""
+def choice_label(choice: str) -> str:
+    """Write a value for people: `max pool` for `max_pool`."""
     return choice.replace("_", " ")

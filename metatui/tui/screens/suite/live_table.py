@@ -1,4 +1,4 @@
-"""A table that sends only the cells that differ from what it shows."""
+"""A table that sends only the cells that changed."""
 
 from __future__ import annotations
 
@@ -20,37 +20,36 @@ Rows = Sequence[tuple[str, Sequence[str]]]
 
 
 class LiveTable(DataTable[Text]):
-    """Its rows are given whole, as often as one likes; the cursor stays on the row with its key."""
+    """A table that is given all rows at each update; the cursor stays on the row with its key."""
 
     def __init__(self, headings: Sequence[str], *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, cursor_type="row", zebra_stripes=False)
         self.styles.overflow_x = "hidden"
         self._headings = tuple(headings)
-        self._given: list[tuple[str, tuple[str, ...]]] = []
+        self._shown: list[tuple[str, tuple[str, ...]]] = []
 
     @property
-    def chosen(self) -> str | None:
+    def selected_key(self) -> str | None:
         """The key of the row under the cursor."""
-        return self._given[self.cursor_row][0] if 0 <= self.cursor_row < len(self._given) else None
+        return self._shown[self.cursor_row][0] if 0 <= self.cursor_row < len(self._shown) else None
 
     def show(self, rows: Rows, *, columns: int) -> None:
-        """Show `rows`, the first `columns` of their cells."""
-        headings = self._headings[:columns]
-        given = self._fitted([(key, tuple(shown_in(self, cell) for cell in cells[:columns])) for key, cells in rows])
-        before, self._given = self._given, given
-        if [key for key, _ in before] == [key for key, _ in given] and len(self.columns) == columns:
+        """Show the first `columns` cells of `rows`."""
+        now = self._fit([(key, tuple(shown_in(self, cell) for cell in cells[:columns])) for key, cells in rows])
+        before, selected = self._shown, self.selected_key
+        self._shown = now
+        keys = [key for key, _ in now]
+        if [key for key, _ in before] == keys and len(self.columns) == columns:
             widths = [column.width for column in self.ordered_columns]
-            if all(cell_len(cell) <= width for _, cells in given for cell, width in zip(cells, widths, strict=True)):
+            if all(cell_len(cell) <= width for _, cells in now for cell, width in zip(cells, widths, strict=True)):
                 self._update(before)
                 return
-        chosen = before[self.cursor_row][0] if 0 <= self.cursor_row < len(before) else None
-        fill(self, headings, dict(given))
-        keys = [key for key, _ in given]
-        if chosen in keys:
-            self.move_cursor(row=keys.index(chosen))
+        fill(self, self._headings[:columns], dict(now))
+        if selected in keys:
+            self.move_cursor(row=keys.index(selected))
 
-    def _fitted(self, rows: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
-        """`rows` with the last cells as wide as there is room beside the others, and an ellipsis where they are cut."""
+    def _fit(self, rows: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
+        """Cut the last cells to the width that the others leave."""
         if not rows or not self.size.width:
             return rows
         others = list(zip(*(cells[:-1] for _, cells in rows), strict=True))
@@ -61,7 +60,7 @@ class LiveTable(DataTable[Text]):
         return [(key, (*cells[:-1], fitted(cells[-1], max(room, cell_len(ellipsis)), ellipsis))) for key, cells in rows]
 
     def _update(self, before: Rows) -> None:
-        for row, ((_, old), (_, new)) in enumerate(zip(before, self._given, strict=True)):
-            for column, (was, now) in enumerate(zip(old, new, strict=True)):
-                if was != now:
-                    self.update_cell_at(Coordinate(row, column), Text(now))
+        for row, ((_, old), (_, new)) in enumerate(zip(before, self._shown, strict=True)):
+            for column, (old_cell, new_cell) in enumerate(zip(old, new, strict=True)):
+                if old_cell != new_cell:
+                    self.update_cell_at(Coordinate(row, column), Text(new_cell))

@@ -1,4 +1,4 @@
-"""Runs that differ in their seed alone are drawn alike: there are fewer hues than a suite has runs."""
+"""The curves of a comparison: runs that differ in their seed alone share a colour and a legend entry."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from metatui.config.fields import change
 from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
 from metatui.runs.analysis.comparison.pairwise_tests import pairs
 from metatui.runs.analysis.comparison.values import Averages, LiveChange, TimeToTarget
-from metatui.tui.screens.compare.curves import View, adaptation, training
-from metatui.tui.screens.compare.seed_groups import colours, kinds
+from metatui.tui.screens.compare.curves import View, adaptation, run_colours, run_groups, training
 from metatui.utils.smoothing import DECAYS
 from tests.runs.analysis.comparisons import SINUSOID, result
 
@@ -34,24 +33,24 @@ def compared(*runs: RunResult) -> Comparison:
 COMPARISON = compared(run("maml", 0), run("reptile", 0), run("maml", 1), run("scratch", 0), run("maml", 2))
 
 
-def test_seeds_of_the_same_settings_are_one_kind() -> None:
-    found = [(kind.label, [run.label for run in kind.runs]) for kind in kinds(COMPARISON)]
-    assert found == [
+def test_seeds_of_one_setting_are_a_group() -> None:
+    groups = [(group.label, [run.label for run in group.runs]) for group in run_groups(COMPARISON)]
+    assert groups == [
         ("MAML (3 seeds)", ["maml 0", "maml 1", "maml 2"]),
         ("reptile 0", ["reptile 0"]),
         ("scratch 0", ["scratch 0"]),
     ]
-    assert colours(COMPARISON) == ["hue-blue", "hue-orange", "hue-blue", "hue-green", "hue-blue"]
+    assert run_colours(COMPARISON) == ["hue-blue", "hue-orange", "hue-blue", "hue-green", "hue-blue"]
 
 
-def test_a_seed_that_was_run_twice_is_not_lost() -> None:
+def test_a_repeated_seed_is_kept() -> None:
     twice = compared(run("maml", 0), run("maml", 0), run("maml", 1))
-    assert sorted(len(kind.runs) for kind in kinds(twice)) == [1, 2]
+    assert sorted(len(group.runs) for group in run_groups(twice)) == [1, 2]
 
 
-def test_the_legend_names_each_kind_once() -> None:
-    for picture in (training(COMPARISON, View()), adaptation(COMPARISON, View())):
-        lines = [series for series in picture.series if series.style == "line"]
+def test_the_legend_names_each_group_once() -> None:
+    for chart in (training(COMPARISON, View()), adaptation(COMPARISON, View())):
+        lines = [series for series in chart.series if series.style == "line"]
         assert [series.name for series in lines] == ["MAML (3 seeds)", "", "", "reptile 0", "scratch 0"]
         assert [series.colour for series in lines] == ["hue-blue"] * 3 + ["hue-orange", "hue-green"]
 
@@ -68,9 +67,9 @@ def test_training_curves_are_smoothed_and_marked() -> None:
         view = view.next_smoothing()
     assert titles[0] == "Meta-loss in training, smoothed over 1 meta-steps"
     assert view == View()
-    picture = training(comparison, View(smoothing=2, against="tasks"))
-    assert picture.title == "Meta-loss in training, smoothed 0.9"
-    assert list(picture.series[0].points) == [(4, 0.9), (8, 0.45)]
-    assert [(mark.x, mark.label, mark.colour) for mark in picture.marks[:1]] == [
-        (4, "inner_lr 0.1", picture.series[0].colour)
+    chart = training(comparison, View(smoothing=2, axis="tasks"))
+    assert chart.title == "Meta-loss in training, smoothed 0.9"
+    assert list(chart.series[0].points) == [(4, 0.9), (8, 0.45)]
+    assert [(mark.x, mark.label, mark.colour) for mark in chart.marks[:1]] == [
+        (4, "inner_lr 0.1", chart.series[0].colour)
     ]
