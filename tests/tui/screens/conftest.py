@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from textual.app import App
@@ -21,7 +22,7 @@ class ScreenApp(App[None]):
     TITLE = "metatui"
     CSS_PATH = Path(metatui.tui.__file__).with_name("metatui.tcss")
 
-    def __init__(self, screen: Screen[object], *, ascii: bool = False, theme: str = "textual-dark") -> None:  # noqa: A002
+    def __init__(self, screen: Screen[Any], *, ascii: bool = False, theme: str = "textual-dark") -> None:  # noqa: A002
         super().__init__()
         self.animation_level = "none"
         self.symbols = Symbols.ASCII if ascii else Symbols.BRAILLE
@@ -40,7 +41,7 @@ class ScreenApp(App[None]):
         return [*filters, AsciiFilter()] if self.symbols is Symbols.ASCII else filters
 
 
-def text_of(screen: Screen[object], selector: str | type[Widget]) -> str:
+def text_of(screen: Screen[Any], selector: str | type[Widget]) -> str:
     """Return what a widget shows, as one line."""
     widget = screen.query_one(selector)
     return " ".join(" ".join(widget.render_line(y).text for y in range(widget.size.height)).split())
