@@ -65,7 +65,7 @@ class Studies(Background):
     @on(ReportWanted)
     @work
     async def _report(self) -> None:
-        from metatui.tui.screens.compare.report import ReportScreen
+        from metatui.tui.screens.compare.save_dialog import ReportScreen
 
         if (runs := self._folders()) and (path := await self.push_screen_wait(ReportScreen(runs, self._runs_dir))):
             self.notify(f"The report is in {path}.", timeout=15)
@@ -77,7 +77,7 @@ class Studies(Background):
             self.push_screen(ExplorerScreen(runs))
 
     def action_parameters(self) -> None:
-        from metatui.tui.screens.parameter_space.screen import ParameterScreen
+        from metatui.tui.screens.parameter_space import ParameterScreen
 
         if runs := self._folders():
             self.push_screen(ParameterScreen(runs[0]))

@@ -18,7 +18,7 @@ from metatui.tui.formatting import headline, protocol_of
 from metatui.tui.screens.main.messages import PresetChosen, RowChanged, RunChosen, RunsMarked, RunStopped
 from metatui.tui.screens.main.work import WorkTab
 from metatui.tui.widgets.adaptation import RunViews
-from metatui.tui.widgets.form.fields import KnobField, explained
+from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.utils.errors import MetatuiError
 
 # What the first frame needs none of is imported where it is used.
@@ -48,8 +48,8 @@ class MetatuiApp(Studies):
         from metatui.tui.screens.dialogs.help import HelpScreen
 
         focused = self.focused
-        field = next((node for node in focused.ancestors if isinstance(node, KnobField)), None) if focused else None
-        self.push_screen(HelpScreen(self.situation, explained(field.knob) if field else ""))
+        field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
+        self.push_screen(HelpScreen(self.situation, explained(field.setting) if field else ""))
 
     def action_benchmark(self) -> None:
         from metatui.tui.screens.benchmark.screen import BenchmarkScreen

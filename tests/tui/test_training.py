@@ -16,7 +16,7 @@ from metatui.tui.actions import Phase
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.live_settings import LiveScreen
 from metatui.tui.screens.main.header_footer import TopBar
-from metatui.tui.widgets.form.choice import Choice
+from metatui.tui.widgets.form.controls import Choice
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress
 

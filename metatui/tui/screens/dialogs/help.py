@@ -16,7 +16,7 @@ from metatui.tui.actions import ACTIONS, Action, AppContext
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.screens.main.header_footer import key_name
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.charts.chart_theme import ChartTheme, look_of, symbols_of
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of, theme_of
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.static_text import StaticText
 
@@ -72,7 +72,7 @@ class KeysTable(RowsWidget):
         self._now = now
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self.rows(width, 0, look_of(self)))
+        return len(self.rows(width, 0, theme_of(self)))
 
     def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
         """All of them, whatever the height."""

@@ -14,7 +14,7 @@ from textual.widgets import Button
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.form.fields import KnobField
+from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import assess, texts_of
 from metatui.tui.widgets.static_text import StaticText
 
@@ -38,39 +38,39 @@ class LiveScreen(Dialog[Changes]):
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, knob in FIELDS.items():
                     if knob.live and knob.is_relevant(self._settings):
-                        yield KnobField(knob, self._texts[path])
+                        yield FormField(knob, self._texts[path])
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Apply (enter)", id="apply", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def on_mount(self) -> None:
-        for field in self.query(KnobField):
+        for field in self.query(FormField):
             field.say("")
 
     def action_cancel(self) -> None:
         self.dismiss({})
 
-    @on(KnobField.Edited)
-    def _edited(self, event: KnobField.Edited) -> None:
-        self._texts[event.field.knob.path] = event.field.text
+    @on(FormField.Edited)
+    def _edited(self, event: FormField.Edited) -> None:
+        self._texts[event.field.setting.path] = event.field.text
         problems = assess(self._texts).problems
-        for field in self.query(KnobField):
-            old = text_of(self._settings.value(field.knob.path))
-            field.say(problems.get(field.knob.path, ""), "" if field.text == old else f"It was {old}.")
+        for field in self.query(FormField):
+            old = text_of(self._settings.value(field.setting.path))
+            field.say(problems.get(field.setting.path, ""), "" if field.text == old else f"It was {old}.")
 
     @on(Button.Pressed, "#cancel")
     def _cancelled(self) -> None:
         self.dismiss({})
 
     @on(Button.Pressed, "#apply")
-    @on(KnobField.Applied)
+    @on(FormField.Applied)
     def _apply(self) -> None:
         assessment = assess(self._texts)
         if assessment.settings is None:
-            wrong = next((field for field in self.query(KnobField) if field.knob.path in assessment.problems), None)
+            wrong = next((field for field in self.query(FormField) if field.setting.path in assessment.problems), None)
             if wrong:
                 wrong.control.focus()
             return
-        fields = [field.knob.path for field in self.query(KnobField)]
+        fields = [field.setting.path for field in self.query(FormField)]
         now = {path: assessment.settings.value(path) for path in fields}
         self.dismiss({path: value for path, value in now.items() if value != self._settings.value(path)})

@@ -13,7 +13,7 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Button, Input, Label
 
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.form.toggle import Toggle
+from metatui.tui.widgets.form.controls import Toggle
 from metatui.tui.widgets.static_text import StaticText
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils.errors import MetatuiError

@@ -12,7 +12,7 @@ from textual.containers import Vertical
 from metatui.tui import palette
 from metatui.tui.controllers.history import History
 from metatui.tui.controllers.run_model import Monitor
-from metatui.tui.widgets.charts import LineChart, Mark, Series
+from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
@@ -67,16 +67,17 @@ class CurvesPane(Vertical, can_focus=True):
             )
             if len(history)
         ]
-        self.query_one(LineChart).draw(
-            series,
+        data = ChartData(
+            tuple(series),
+            tuple(_marks(monitor, view)),
+            tuple(point.x for point in histories[1].points(2 * width, view.against) if math.isnan(point.mean)),
             title=self._title(accuracy),
             x_label="meta-steps" if view.against == "iteration" else "seconds of training",
             y_label="accuracy (%)" if accuracy else "loss",
             log_y=view.log and not accuracy,
             empty=EMPTY,
-            marks=_marks(monitor, view),
-            faults=[point.x for point in histories[1].points(2 * width, view.against) if math.isnan(point.mean)],
         )
+        self.query_one(LineChart).show(data)
 
     def _title(self, accuracy: bool) -> str:
         parts = ["Accuracy" if accuracy else "Loss after adaptation"]
