@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from metatui.tui.helper.client import CHILD
+from metatui.tui.helper.client import NICENESS
+from metatui.utils.child_process import command
 
 SECONDS = 30
 """CPU time that a case may take. A normal case takes a tenth of a second."""
@@ -97,7 +98,9 @@ class Watch:
 def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
     """Return whether the event starts one of the app's helper processes, or is a message between them."""
     if event == "subprocess.Popen":
-        return tuple(arguments[1]) == CHILD
+        words = list(arguments[1])
+        handle = int(words[4]) if len(words) > 4 and words[4].isdigit() else -1
+        return words == command("metatui.tui.helper.worker", handle, NICENESS)
     return event == "pickle.find_class" and str(arguments[0]).startswith("metatui.")
 
 
