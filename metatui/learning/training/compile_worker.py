@@ -1,8 +1,8 @@
-"""Compile a run's meta-step beside it: `command`, with the settings as JSON on standard input.
+"""A process that compiles the meta-step of a run, with the run's settings as JSON on standard input.
 
-A process of its own, because a compiler at work in a thread of the trainer's process would hold Python's lock, and
-because torch.compiler.is_compiling() is true for the whole process then, at which torch.optim.Adam computes its bias
-corrections in float32: the run's numbers would depend on how long the compiler took.
+Compiling needs its own process. In a thread of the trainer, the compiler would hold Python's lock. Besides,
+torch.compiler.is_compiling() would be true for the whole process, and Adam then computes its bias corrections in
+float32: the numbers of the run would depend on the speed of the compiler.
 """
 
 from __future__ import annotations
@@ -21,19 +21,20 @@ from metatui.learning.training.experiment import set_up
 from metatui.utils.end_signals import SIGNALS
 from metatui.utils.subprocesses import module
 
-LOOK_EVERY = 1.0
-"""Seconds between looks for the run that this is for."""
+PARENT_CHECK_INTERVAL = 1.0
+"""Seconds between checks whether the run is still alive."""
 
 
 def command() -> list[str]:
-    """What compiles for this process, and ends with it."""
+    """Return the command line of a compiler that ends when this process ends."""
     return [*module("metatui.learning.training.compile_worker"), str(os.getpid())]
 
 
 def main() -> int:
-    """0 where it is compiled; else 1, and a sentence on standard output."""
+    """Compile, and return 0. If that fails, print the reason and return 1."""
     os.nice(10)
-    for number in SIGNALS:  # sent to every process of a job, but the run decides when its compiler ends
+    # A scheduler signals all processes of a job, but only the run may end its compiler.
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     if os.getpgrp() != os.getpid():
         os.setpgid(0, 0)
@@ -43,14 +44,14 @@ def main() -> int:
     assert algorithm.graphs is not None
     try:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
-    except CompileFailed as failed:
-        print(failed)
+    except CompileFailed as error:
+        print(error)
         return 1
     return 0
 
 
 def _end_with(parent: int) -> None:
-    """A run that is killed cannot end what it started: this process, and the C++ compiler in its group."""
+    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
     while os.getppid() == parent:
-        time.sleep(LOOK_EVERY)
+        time.sleep(PARENT_CHECK_INTERVAL)
     os.killpg(0, signal.SIGKILL)

@@ -240,7 +240,7 @@ def test_early_stop_counts_validations_without_a_new_best(tiny: Make) -> None:
     assert bests[-3:] == [False] * 3
     assert bests[-4]
     assert finished.test is not None
-    assert finished.test.iteration == trainer.best_iteration
+    assert finished.test.iteration == trainer.best.iteration
 
 
 def test_the_test_uses_the_best_validation(tiny: Make) -> None:
