@@ -13,7 +13,7 @@ from metatui.events import ImageView, RegressionView
 from metatui.learning.data import sinusoid
 from metatui.learning.data.image_source import SIDE, ImageSource
 from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
-from metatui.learning.evaluation.explorer import classes_of, explore
+from metatui.learning.evaluation.explorer import explore, parse_classes
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.training.experiment import Experiment, set_up
 from metatui.utils.errors import BadInput
@@ -130,25 +130,25 @@ def test_chosen_classes_are_the_task(images: Experiment) -> None:
     ],
 )
 def test_classes_by_number_and_by_alphabet(text: str, ways: int, numbers: tuple[int, ...]) -> None:
-    assert classes_of(Named("cpu"), text, ways) == numbers
+    assert parse_classes(Named("cpu"), text, ways) == numbers
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("5", "class is 5, but must be from 0 to 4"),
-        ("Runes", "must be a number or begin as one of 'Greek, Latin'"),
-        ("1,1,2", "each must be another"),
-        ("latin", "which makes 2, but the run tells 3 apart"),
-        ("0,1,2,3", "which makes 4, but the run tells 3 apart"),
+        ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
+        ("1,1,2", "must differ from each other"),
+        ("latin", "which makes 2, but the run has 3 ways"),
+        ("0,1,2,3", "which makes 4, but the run has 3 ways"),
         ("", "which makes 0"),
-        ("0, 1, 2, latin", "which makes 4, but the run tells 3 apart"),
-        ("latin, l", "which makes 2, but the run tells 3 apart"),
+        ("0, 1, 2, latin", "which makes 4, but the run has 3 ways"),
+        ("latin, l", "which makes 2, but the run has 3 ways"),
     ],
 )
 def test_classes_that_cannot_be(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        classes_of(Named("cpu"), text, 3)
+        parse_classes(Named("cpu"), text, 3)
 
 
 def test_of_an_alphabet_the_upright_characters_come_first() -> None:
@@ -158,20 +158,20 @@ def test_of_an_alphabet_the_upright_characters_come_first() -> None:
         def class_name(self, split: str, number: int) -> str:
             return f"Latin {number // 2 + 1}{' ↻90' * (number % 2)}"
 
-    assert classes_of(Turned("cpu"), "latin", 4) == (0, 2, 4, 1)
-    with pytest.raises(BadInput, match=r"begin as one of 'Latin'$"):
-        classes_of(Turned("cpu"), "Klingon", 4)
+    assert parse_classes(Turned("cpu"), "latin", 4) == (0, 2, 4, 1)
+    with pytest.raises(BadInput, match=r"begin with one of 'Latin'$"):
+        parse_classes(Turned("cpu"), "Klingon", 4)
 
 
 def test_names_without_end_are_not_searched(images: Experiment) -> None:
     assert isinstance(images.source, ImageSource)
     with pytest.raises(BadInput, match="too many names"):
-        classes_of(images.source, "babab-babab", 3)
+        parse_classes(images.source, "babab-babab", 3)
 
 
 def test_what_is_drawn_fits_the_data(waves: Experiment, images: Experiment) -> None:
     for experiment, drawn in ((waves, ChosenClasses("1,2,3")), (images, Wave(1.0, 0.0))):
-        with pytest.raises(BadInput, match="sinusoid runs alone"):
+        with pytest.raises(BadInput, match="only be drawn for sinusoid runs"):
             explore(experiment, experiment.theta(), task=0, drawn=drawn, steps=1, inner_lr=0.1)
 
 

@@ -12,7 +12,7 @@ import torch
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.evaluation.parameter_space import cloud, flattened, principal_plane
+from metatui.learning.evaluation.parameter_space import flatten_stack, principal_plane, trajectories
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.training.experiment import set_up
@@ -35,7 +35,7 @@ def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
 
 def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[AdaptationTrajectories, list[int]]:
     experiment = set_up(change(settings, {"compute.precision": "float64"}))
-    return ended(cloud(experiment, experiment.theta(), tasks=tasks, steps=steps))
+    return ended(trajectories(experiment, experiment.theta(), tasks=tasks, steps=steps))
 
 
 @pytest.mark.parametrize(("tasks", "dimensions"), [(3, 5), (20, 6), (12, 400), (40, 40)])
@@ -68,9 +68,9 @@ def test_paths_are_the_inner_steps_seen_in_the_plane() -> None:
     theta = experiment.theta()
     given = experiment.episodes("test", range(8), seed=0, shots=10)
     inner = InnerLoop(0.01, 3)
-    start = flattened({name: p.unsqueeze(0) for name, p in theta.items()})
+    start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     places = [
-        flattened(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
+        flatten_stack(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
     ]
     ends = places[-1].numpy()
     _, _, axes = np.linalg.svd(ends - ends.mean(0), full_matrices=False)
@@ -107,7 +107,7 @@ def test_a_run_beside_where_its_training_began(tmp_path: Path) -> None:
     space, seen = ended(walking(run, tasks=4))
     assert seen == [ProjectionProgress(done, 16) for done in (4, 8, 12, 16)]
     experiment = set_up(change(SINUSOID, {}))
-    first, _ = ended(cloud(experiment, experiment.theta(), tasks=4, steps=2))
+    first, _ = ended(trajectories(experiment, experiment.theta(), tasks=4, steps=2))
     assert space.ordinary.cloud == first
     assert space.learned.cloud.moved != space.ordinary.cloud.moved
     assert (space.learned.label, space.steps) == ("MAML", 2)
