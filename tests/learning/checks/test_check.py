@@ -29,7 +29,7 @@ def test_everything_agrees() -> None:
 
 def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "resolve", lambda name: Device("mps", "a GPU", 0))
-    with pytest.raises(BadInput, match="the device is mps, which has no float64"):
+    with pytest.raises(BadInput, match="the device is mps, which does not support float64"):
         next(run_checks("auto"))
 
 
