@@ -95,8 +95,8 @@ def _device_problem(index: int, error: str) -> str:
     if architectures and not is_built_for(capability, architectures):
         built = ", ".join(architectures)
         return (
-            f"{subject}: its compute capability is {properties.major}.{properties.minor}, but torch {torch.__version__} "
-            f"is built for {built}; install another build of torch ({INSTALL})"
+            f"{subject}: its compute capability is {properties.major}.{properties.minor}, "
+            f"but torch {torch.__version__} is built for {built}; install another build of torch ({INSTALL})"
         )
     return f"{subject}: {error}; nvidia-smi shows its state and its processes"
 
