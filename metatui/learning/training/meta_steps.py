@@ -60,7 +60,7 @@ class MetaSteps:
         while True:
             try:
                 yield from self._capture()
-                self._make()
+                self._make_step()
                 if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][1], MetaStep):
                     yield from self.flush()
                 return
@@ -128,7 +128,7 @@ class MetaSteps:
             yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
         self._tried_to_capture = kind
 
-    def _make(self) -> None:
+    def _make_step(self) -> None:
         began = time.monotonic()
         settings = self._experiment.settings
         outer_lr = scheduled_lr(settings.algorithm, self.iteration, settings.training.iterations)
