@@ -183,7 +183,7 @@ class Trainer:
             yield from self._checkpoint("last")
 
     def _finish(self) -> Iterator[Event]:
-        reason = self._stop.reason if self._stop else "early_stop" if self._is_stale() else "iterations"
+        reason = "early_stop" if self._is_stale() else "iterations"
         if not self._stop and self.best.validated_at != self.iteration:
             yield from self._validate(regular=False)
         yield from self._checkpoint("last")
@@ -199,6 +199,8 @@ class Trainer:
                 test = replace(test, checkpoint=checkpoint)
                 views = self._views("test", theta, experiment)
                 warning = result_warning(test, self.settings, self.best.settings)
+        if self._stop:  # possibly during the validation or the test
+            reason = self._stop.reason
         yield Finished(self.iteration, reason, self._steps.seconds, test, views, warning)
 
     # Commands and scheduled changes

@@ -19,6 +19,7 @@ from metatui.events import (
     Curve,
     Evaluate,
     Evaluated,
+    Evaluating,
     Evaluation,
     Event,
     Failed,
@@ -162,6 +163,15 @@ def test_stop_interrupts_a_validation(tiny: Make) -> None:
     events = list(when(Trainer(settings), 5, Stop()))
     assert not of(Evaluated, events)
     assert events[-1].iteration == 5
+
+
+def test_stop_interrupts_the_final_test(tiny: Make) -> None:
+    trainer = Trainer(tiny(evaluation__test_tasks=1000))
+    for event in trainer.events():
+        if isinstance(event, Evaluating) and event.split == "test":
+            trainer.submit(Stop("interrupted"))
+    assert isinstance(event, Finished)
+    assert (event.iteration, event.reason, event.test) == (20, "interrupted", None)
 
 
 def test_interrupted_validation_is_repeated(tiny: Make) -> None:
