@@ -186,10 +186,7 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         _set_cudnn,
     ),
     "threads": (torch.get_num_threads, torch.set_num_threads),
-    "matmul_precision": (
-        _or_none(torch.get_float32_matmul_precision),
-        torch.set_float32_matmul_precision,
-    ),
+    "matmul_precision": (_or_none(torch.get_float32_matmul_precision), torch.set_float32_matmul_precision),
     "cudnn_tf32": (_or_none(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
     **{
         f"{backend}_{operator}": (

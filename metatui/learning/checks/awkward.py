@@ -338,12 +338,7 @@ def _episodes(case: Awkward) -> Episodes:
 
 
 def _check(
-    case: Awkward,
-    model: nn.Module,
-    episodes: Episodes,
-    algorithm: Algorithm,
-    engine: EngineChoice,
-    expected: Params,
+    case: Awkward, model: nn.Module, episodes: Episodes, algorithm: Algorithm, engine: EngineChoice, expected: Params
 ) -> AwkwardCheck:
     result = partial(AwkwardCheck, case.name, algorithm, engine)
     try:
