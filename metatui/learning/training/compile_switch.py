@@ -8,7 +8,6 @@ meta-step.
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 
@@ -16,7 +15,8 @@ from metatui.config.settings import Settings
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import UNEXPECTED_END, start
+from metatui.utils.child_process import ChildProcess
 
 POLL_INTERVAL = 0.1
 """Seconds between checks for a stop while the run waits for the compiler."""
@@ -38,7 +38,7 @@ class CompileSwitch:
         self._algorithm = algorithm
         self._graphs = graphs
         self._phase = _Phase.NEW
-        self._compiler: subprocess.Popen[str] | None = None
+        self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
         """The current kind of meta-step: inner steps and meta-batch."""
         self.since = 0
@@ -74,15 +74,14 @@ class CompileSwitch:
                 self._phase = _Phase.COMPILING
                 self._start_compiler(settings, tasks)
         if self._phase is _Phase.COMPILING and iteration >= self.since + settings.compute.compile_after:
-            if self._compiler is not None and self._compiler.poll() is None:
+            if self._compiler is not None and self._compiler.wait(0) is None:
                 yield "Waiting for the compiler: training continues with compiled meta-steps"
             yield from self._switch(settings, tasks, stop_requested)
 
     def close(self) -> None:
         """Kill a compiler whose result is no longer needed."""
         if self._compiler is not None:
-            self._compiler.kill()
-            self._compiler.communicate()
+            self._compiler.end()
             self._compiler = None
 
     def _start_compiler(self, settings: Settings, tasks: range) -> None:
@@ -90,7 +89,7 @@ class CompileSwitch:
         # A kind that was compiled earlier in this process waits like a new one: a resumed run would not have it.
         self._graphs.forget()
         if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
-            self._compiler = _start(settings)
+            self._compiler = start(settings)
 
     def _switch(self, settings: Settings, tasks: range, stop_requested: Callable[[], bool]) -> Iterator[str]:
         try:
@@ -117,30 +116,13 @@ class CompileSwitch:
         Raises:
             CompileFailed: the compiler failed.
         """
-        while self._compiler is not None:
-            try:
-                output, _ = self._compiler.communicate(timeout=POLL_INTERVAL)
-            except subprocess.TimeoutExpired:
-                if stop_requested():
-                    return False
-                continue
-            failed, self._compiler = self._compiler.returncode, None
-            if failed:
-                raise CompileFailed(output.strip() or "the compiler ended unexpectedly")
+        if self._compiler is None:
+            return True
+        while self._compiler.wait(POLL_INTERVAL) is None:
+            if stop_requested():
+                return False
+        answer = self._compiler.receive() or {"error": UNEXPECTED_END}
+        self.close()
+        if answer["error"]:
+            raise CompileFailed(answer["error"])
         return True
-
-
-def _start(settings: Settings) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        start_new_session=True,
-    )
-    assert process.stdin is not None
-    process.stdin.write(settings.model_dump_json())
-    process.stdin.close()
-    process.stdin = None  # communicate() would flush it
-    return process

@@ -1,57 +1,56 @@
-"""A process that compiles the meta-step of a run, with the run's settings as JSON on standard input.
+"""Compile a run's meta-step in a process beside it.
 
-Compiling needs its own process. In a thread of the trainer, the compiler would hold Python's lock. Besides,
-torch.compiler.is_compiling() would be true for the whole process, and Adam then computes its bias corrections in
-float32: the numbers of the run would depend on the speed of the compiler.
+A separate process, because a compiler in a thread of the trainer's process would hold Python's lock, and because
+torch.compiler.is_compiling() would be true for the whole process. torch.optim.Adam then computes its bias corrections
+in float32, so the run's numbers would depend on how long the compiler took.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import threading
-import time
+from contextlib import suppress
 
 from metatui.config.fields import parse
+from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.training.experiment import set_up
+from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
-from metatui.utils.subprocesses import module
-
-PARENT_CHECK_INTERVAL = 1.0
-"""Seconds between checks whether the run is still alive."""
 
 
-def command() -> list[str]:
-    """Return the command line of a compiler that ends when this process ends."""
-    return [*module("metatui.learning.training.compile_worker"), str(os.getpid())]
+def start(settings: Settings) -> ChildProcess:
+    """Start a process that compiles the meta-step of `settings` and ends with this process.
+
+    It answers with one message, whose `error` is None or says why compiling failed.
+    """
+    child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
+    with suppress(OSError):  # it died already, which its missing answer says
+        child.send(settings.model_dump(mode="json"))
+    return child
 
 
-def main() -> int:
-    """Compile, and return 0. If that fails, print the reason and return 1."""
-    os.nice(10)
-    # A scheduler signals all processes of a job, but only the run may end its compiler.
-    for number in SIGNALS:
+def main() -> None:
+    channel = Channel.of_child()
+    for number in SIGNALS:  # schedulers signal every process of a job, but the run decides when its compiler ends
         signal.signal(number, signal.SIG_IGN)
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
-    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
-    settings = parse(json.load(sys.stdin))
+    if (request := channel.receive()) is None:
+        return
+    threading.Thread(target=_end_with_parent, args=(channel,), daemon=True).start()
+    settings = parse(request)
     algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
     assert algorithm.graphs is not None
+    error = None
     try:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
-    except CompileFailed as error:
-        print(error)
-        return 1
-    return 0
+    except CompileFailed as failed:
+        error = str(failed)
+    channel.send({"error": error})
 
 
-def _end_with(parent: int) -> None:
-    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
-    while os.getppid() == parent:
-        time.sleep(PARENT_CHECK_INTERVAL)
+def _end_with_parent(channel: Channel) -> None:
+    """End this process and the C++ compiler in its group when the run that started it is gone."""
+    channel.wait_for_end()
     os.killpg(0, signal.SIGKILL)
