@@ -68,8 +68,7 @@ class Background(Bench):
 
     @work(group="live")
     async def _say_what_is_live(self) -> None:
-        from metatui.runs.storage.live_runs import live_runs
-        from metatui.runs.storage.store import RunStore
+        from metatui.runs.storage.store import RunStore, live_runs
 
         live = [run.id for run in await asyncio.to_thread(live_runs, RunStore(self._runs_dir))]
         if not live or self.conductor.phase.active:
@@ -80,8 +79,7 @@ class Background(Bench):
 
     @work(exclusive=True, group="open")
     async def action_attach(self) -> None:
-        from metatui.runs.storage.live_runs import live_runs
-        from metatui.runs.storage.store import RunStore
+        from metatui.runs.storage.store import RunStore, live_runs
 
         followed = self._followed
         live = [run for run in await asyncio.to_thread(live_runs, RunStore(self._runs_dir)) if run.run != followed]

@@ -14,9 +14,8 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Stop
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.checkpoints import newest_checkpoint
-from metatui.runs.storage.live_runs import live_runs
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
 from metatui.tui.controllers.event_thread import SessionLike
 from metatui.tui.controllers.sessions import RealSessions

@@ -43,8 +43,7 @@ def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme:
 
 def _live(name: str | None, root: Path) -> RunFolder:
     """The live run called `name`, or the newest. Raises BadInput where there is none."""
-    from metatui.runs.storage.live_runs import live_runs
-    from metatui.runs.storage.store import RunStore
+    from metatui.runs.storage.store import RunStore, live_runs
     from metatui.utils.errors import BadInput, quote
 
     store = RunStore(root)

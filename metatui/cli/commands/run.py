@@ -117,9 +117,7 @@ def run(
 def _unfinished(
     store: RunStore, settings: Settings, planned: Sequence[Planned], go_on: Callable[[RunFolder], S]
 ) -> S | None:
-    from metatui.runs.execution.resume_auto import unfinished
-
-    for run in unfinished(store, settings, planned):
+    for run in store.unfinished(settings, planned):
         try:
             return go_on(run)
         except BadInput as error:  # another job has just taken it, or no checkpoint of it is whole

@@ -20,7 +20,7 @@ from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
 from metatui.learning.engines.compiled.thread_tuner import Run
 from metatui.learning.optim.outer import Diverged
-from metatui.learning.training import compile_switch
+from metatui.learning.training import compile_switch, compile_worker
 from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
@@ -181,7 +181,7 @@ def test_a_failed_compilation_leaves_the_batched_engine(
 def test_a_failed_compilation_is_repeated_by_a_resumed_run(
     at: int, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = compile_switch.start
+    working = compile_worker.start
     monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     settings = compiled(tiny)
     saved: dict[str, TrainerState] = {}

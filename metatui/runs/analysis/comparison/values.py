@@ -143,7 +143,7 @@ class Costs:
     """Mean over all meta-steps, the first ones included."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
-    """Of the process where it trained on the CPU, of the device on CUDA (see `metatui.runs.execution.peak_memory`)."""
+    """See `metatui.learning.hardware.peak_memory`."""
     device: str | None
     device_name: str | None
     host: str | None

@@ -15,10 +15,10 @@ import pytest
 from metatui.cli.main import main
 from metatui.config.fields import parse
 from metatui.events import Curve, Evaluated, Evaluation, Finished, Progress
-from metatui.runs.execution import tensorboard
 from metatui.runs.execution.session import Session
-from metatui.runs.execution.tensorboard import TensorBoardLog
+from metatui.runs.storage import tensorboard
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.tensorboard import TensorBoardLog
 from metatui.utils.errors import MetatuiError
 
 Scalars = dict[str, list[tuple[int, float]]]
@@ -154,7 +154,7 @@ def test_a_full_disk_is_a_sentence(read: Read, tmp_path: Path, monkeypatch: pyte
 
     log = TensorBoardLog(tmp_path, iteration=0)
     log.see(progress(1))
-    monkeypatch.setattr("metatui.runs.storage.append_only_file.os.pwrite", full)
+    monkeypatch.setattr("metatui.runs.storage.jsonl.os.pwrite", full)
     with pytest.raises(MetatuiError, match=r"tfevents.* cannot be written: no space left on device"):
         log.flush()
     monkeypatch.undo()

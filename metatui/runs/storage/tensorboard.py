@@ -1,7 +1,7 @@
-"""Event files for TensorBoard beside a run's own metrics, for those whose habits are there.
+"""Event files for TensorBoard, beside a run's own metrics.
 
-Scalars are called as metatui calls them: `train/meta_loss` and the others of `metrics.jsonl`, `val/accuracy` and
-`val/accuracy_ci95` after the last inner step, `test/…` likewise, all against meta-steps.
+Scalars are named `train/meta_loss` and so on for the fields of `metrics.jsonl`, and `val/accuracy`, `val/accuracy_ci95`
+and so on for validations and the test after the last inner step. The step is the meta-step.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from metatui.events import Evaluated, Evaluation, Event, Finished, Progress
-from metatui.runs.storage.append_only_file import AppendedFile
+from metatui.runs.storage.jsonl import AppendOnlyFile
 from metatui.utils.errors import Problem, SettingsError, quote
 from metatui.utils.files import writing
 
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
 
 EVERY = 0.1
-"""Seconds between meta-steps that are written while they come fast: TensorBoard shows a thousand points of a curve, and
-a point takes it as long to encode as a small meta-step takes."""
+"""Seconds between meta-steps that are written. TensorBoard shows a thousand points of a curve, and encoding a point
+takes as long as a small meta-step."""
 
 FLUSH_AFTER = 10.0
 """Seconds that a point waits in memory."""
@@ -32,14 +32,14 @@ _NAME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.metatui")
 
 
 def check_tensorboard() -> None:
-    """Raises SettingsError where the `tensorboard` package is not there or cannot be used."""
+    """Raise SettingsError if the `tensorboard` package is missing or unusable."""
     try:
         import tensorboard.compat.proto.event_pb2
         import tensorboard.summary.writer.record_writer  # noqa: F401
     except ModuleNotFoundError as error:
         package = (error.name or "tensorboard").split(".")[0]
         _refuse(f"{package} is not installed: install it with pip install 'metatui[tensorboard]', or leave it off")
-    except Exception as error:  # its protocol buffers may not be those that are installed
+    except Exception as error:  # it may need another version of protobuf than the installed one
         _refuse(f"tensorboard cannot be imported: {quote(str(error), 200)}")
 
 
@@ -48,12 +48,13 @@ def _refuse(why: str) -> None:
 
 
 class TensorBoardLog:
-    """Writes one event file for each session of a run: remembers what it is told, and writes it when it is flushed."""
+    """Writes one event file for each session of a run. Scalars stay in memory until `flush`."""
 
     def __init__(self, folder: Path, *, iteration: int) -> None:
-        """Args:
-        folder: the run's own; a resumed run goes on in it after meta-step `iteration`, and what its earlier files
-            have beyond that no longer holds.
+        """
+        Args:
+            folder: of the run's event files.
+            iteration: meta-step after which a resumed run continues; TensorBoard drops later points of earlier files.
         """
         from tensorboard.compat.proto.event_pb2 import Event as Record
         from tensorboard.compat.proto.event_pb2 import SessionLog
@@ -63,9 +64,9 @@ class TensorBoardLog:
             folder.mkdir(exist_ok=True)
             earlier = [int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
             # TensorBoard reads the files of a run in order of their names.
-            number = max(int(time.time()), *(each + 1 for each in earlier), 0)
+            number = max(int(time.time()), *(start + 1 for start in earlier), 0)
             self._path = folder / f"events.out.tfevents.{number:010d}.metatui"
-        self._file = AppendedFile(self._path, fresh=True)
+        self._file = AppendOnlyFile(self._path, fresh=True)
         self._records = RecordWriter(self._file)
         self._pending: Progress | None = None
         self._written = self._flushed = -float("inf")
@@ -76,38 +77,38 @@ class TensorBoardLog:
             self._write(Record(wall_time=time.time(), step=iteration + 1, session_log=start))
 
     def see(self, event: Event) -> None:
-        """Remembers what there is to draw of `event`."""
+        """Keep the scalars of `event` for the next `flush`."""
         match event:
             case Progress():
                 self._pending = event
                 if time.monotonic() - self._written >= EVERY:
-                    self._catch_up()
+                    self._write_pending()
             case Evaluated(evaluation=evaluation) if evaluation.iteration != self._validated:
-                self._catch_up()
+                self._write_pending()
                 self._validated = evaluation.iteration
                 self._scalars(evaluation.iteration, _named(evaluation))
             case Finished(test=test):
-                self._catch_up()
+                self._write_pending()
                 if test is not None:
                     self._scalars(event.iteration, _named(test))
 
     @property
     def is_due(self) -> bool:
-        """Whether what is remembered should be flushed by now."""
+        """Whether it is time to flush."""
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def flush(self) -> None:
-        """Hands everything to the operating system. Raises WriteRefused; what it refused is kept for the next call."""
-        self._catch_up()
+        """Pass everything to the operating system. Raises WriteRefused; the next call continues."""
+        self._write_pending()
         self._flushed = time.monotonic()
         self._file.flush()
 
     def close(self) -> None:
-        self._catch_up()
+        self._write_pending()
         self._file.close()
 
-    def _catch_up(self) -> None:
-        """Writes the last meta-step, if it is not written yet."""
+    def _write_pending(self) -> None:
+        """Write the last meta-step if it is not written yet."""
         if self._pending is None:
             return
         values = asdict(self._pending)
@@ -127,8 +128,7 @@ class TensorBoardLog:
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:
-    """The metrics after the last inner step, the inner learning rate, the number of diverged tasks, and for a test the
-    meta-step of its parameters."""
+    """Return the scalars of an evaluation: metrics after the last inner step, and its protocol."""
     named = {}
     for name, curve in (("loss", evaluation.loss), ("accuracy", evaluation.accuracy)):
         if curve is not None:

@@ -1,4 +1,4 @@
-"""The job of Slurm that this process is part of."""
+"""The Slurm job that this process is part of."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ NAMES = (
     "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
     "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME",
 )  # fmt: skip
-"""What the journal keeps of the environment. A job that is requeued keeps its SLURM_JOB_ID."""
+"""Environment variables that the journal records. A requeued job keeps its SLURM_JOB_ID."""
 
 
 def job() -> dict[str, str]:
-    """The variables in `NAMES` that are set; none of them outside a job."""
+    """Return the variables in `NAMES` that are set; empty outside a job."""
     if not os.environ.get("SLURM_JOB_ID"):
         return {}
     return {name: os.environ[name][:200] for name in NAMES if name in os.environ}
