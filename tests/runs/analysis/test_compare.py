@@ -50,7 +50,7 @@ def scratch(store: Path) -> RunFolder:
 @pytest.fixture
 def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a new process."""
-    task_metrics._known.clear()
+    task_metrics._cache.clear()
 
 
 @pytest.fixture
@@ -166,10 +166,10 @@ def test_what_was_measured_is_remembered_until_the_run_goes_on(
 def test_no_more_is_remembered_than_there_is_room_for(
     maml: RunFolder, forgotten: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(task_metrics, "REMEMBERED", 2)
+    monkeypatch.setattr(task_metrics, "CACHE_SIZE", 2)
     for tasks in (2, 3, 4):
         compare(maml, tasks=tasks)
-    assert [evaluation.tasks for evaluation, _ in task_metrics._known.values()] == [3, 4]
+    assert [evaluation.tasks for evaluation, _ in task_metrics._cache.values()] == [3, 4]
 
 
 def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
@@ -184,7 +184,7 @@ def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile
     next(working)
     next(working)
     working.close()
-    assert len(task_metrics._known) == 2, "what was not measured whole is not remembered"
+    assert len(task_metrics._cache) == 2, "what was not measured whole is not remembered"
 
 
 def test_the_target_is_that_of_validations(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
@@ -236,15 +236,15 @@ def test_training_curves_are_smoothed_over_the_same_span(maml: RunFolder, reptil
 
 def test_different_protocols_are_told(maml: RunFolder, reptile: RunFolder) -> None:
     comparison = compare(maml, reptile)
-    own = "the runs' own protocols differ: "
+    own = "the runs were set up with different protocols: "
     assert comparison.warnings == (
-        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; here it is 10 for all",
-        f"{own}task.queries is 10 for MAML, 7 for Reptile; here it is 10 for all",
-        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; here it is 2 for all",
+        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all",
+        f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all",
+        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all",
     )
     shots = compare(reptile, maml, shots=3).warnings[0]
-    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; here it is 3 for all"
-    assert "the val split has chosen the checkpoints too" in compare(maml, split="val").warnings[0]
+    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
+    assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
 
 
 def test_runs_with_other_ways_are_no_pairs(store: Path) -> None:
@@ -254,8 +254,8 @@ def test_runs_with_other_ways_are_no_pairs(store: Path) -> None:
     assert [(pair.a.label, pair.b.label) for pair in comparison.pairs] == [("MAML", "Reptile")]
     assert [run.evaluation.ways for run in comparison.runs] == [3, 4, 3]
     assert comparison.warnings == (
-        "task.ways is 3 for MAML and Reptile, 4 for FOMAML: each run has tasks of its own, and different ones make no "
-        "pair",
+        "task.ways is 3 for MAML and Reptile, 4 for FOMAML: these runs have different test tasks and are not compared in "
+        "pairs",
     )
 
 
@@ -285,7 +285,7 @@ def test_tasks_that_diverge_are_told_and_left_out(store: Path, maml: RunFolder) 
     assert (pair.test.tasks, pair.test.left_out) == (30 - diverged, diverged)
     assert not math.isfinite(comparison.runs[0].evaluation.final[0])
     assert pair.verdict == (
-        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: the others are too few to compare them"
+        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: too few tasks remain to compare them"
     )
 
 
@@ -310,7 +310,7 @@ def test_what_cannot_be_compared_is_said(store: Path, maml: RunFolder, tmp_path:
         compare(maml, glyphs)
     with pytest.raises(BadInput, match="is given twice"):
         compare(maml, RunFolder(maml.path / ".." / maml.path.name))
-    with pytest.raises(BadInput, match="no run is given"):
+    with pytest.raises(BadInput, match="there are no runs to compare"):
         compare()
     with pytest.raises(BadInput, match=r"evaluation\.test_tasks is 1, but must be a whole number from 2"):
         compare(maml, tasks=1)
@@ -320,10 +320,10 @@ def test_what_cannot_be_compared_is_said(store: Path, maml: RunFolder, tmp_path:
         compare(maml, steps=0)
     with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
         compare(maml, split="train")
-    with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and up to 1"):
+    with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and at most 1"):
         compare(glyphs, target=95)
     for target in (-1.0, math.nan, math.inf):
-        with pytest.raises(BadInput, match="but must be a loss from 0"):
+        with pytest.raises(BadInput, match="but must be a loss of at least 0"):
             compare(maml, target=target)
     with pytest.raises(BadInput, match=r"compute\.device is 'cuda:7'"):
         compare(maml, device="cuda:7")
