@@ -1,4 +1,4 @@
-"""What a comparison says in words: verdicts, labels, warnings, numbers."""
+"""Text of comparisons: conclusions, labels, warnings and numbers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def verdicts(*runs: RunResult, metric: str = "loss") -> list[str]:
 
 
 def spread(mean: float, deviation: float, tasks: int = 600) -> list[float]:
-    """Values of exactly this mean and standard deviation."""
+    """Return values with exactly this mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=tasks)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + deviation * values)
 
 
-def test_a_difference_of_accuracies_is_said_in_points() -> None:
+def test_accuracies_differ_in_points() -> None:
     better = spread(0.021, 0.05)
     counts = np.round(np.array(better) * 1000) / 1000
     a, b = (
@@ -47,7 +47,7 @@ def test_a_difference_of_accuracies_is_said_in_points() -> None:
     assert said == (
         "MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; the difference is significant (p < 0.0001)"
     )
-    assert verdicts(b, a, metric="accuracy") == [said], "whichever is given first"
+    assert verdicts(b, a, metric="accuracy") == [said], "independent of the order"
 
 
 def test_a_lower_loss_is_better() -> None:
@@ -58,21 +58,21 @@ def test_a_lower_loss_is_better() -> None:
     ]
 
 
-def test_no_difference_seen_is_said_as_such() -> None:
+def test_no_significant_difference() -> None:
     a, b = result("A", spread(0.51, 0.2)), result("B", [0.5] * 600)
     assert verdicts(a, b) == [
-        "No significant difference between A and B on the same 600 tasks (the loss of B is 0.010 ± 0.016 below that of A, "
-        "p = 0.22)"
+        "No significant difference between A and B on the same 600 tasks (the loss of B is 0.010 ± 0.016 below that of "
+        "A, p = 0.22)"
     ]
 
 
-def test_runs_that_are_the_same_are_said_to_be() -> None:
+def test_identical_runs() -> None:
     assert verdicts(result("A", [0.5] * 9), result("B", [0.5] * 9)) == [
         "No significant difference between A and B on the same 9 tasks: their loss is identical on each task"
     ]
 
 
-def test_many_pairs_are_corrected_for() -> None:
+def test_holm_correction() -> None:
     runs = [result("A", spread(0.5, 0.1, 20)), result("B", [0.448] * 20), result("C", [0.5] * 20)]
     alone = verdicts(*runs[:2])[0]
     assert "significant (p = 0.031)" in alone
@@ -81,7 +81,7 @@ def test_many_pairs_are_corrected_for() -> None:
     assert "p = 0.063, Holm-corrected for 3 pairs" in together
 
 
-def test_the_task_in_the_middle_may_say_otherwise() -> None:
+def test_median_contradicts_mean() -> None:
     worse_on_a_few = [0.4] * 95 + [100.0] * 25
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)
     (said,) = verdicts(a, b)
@@ -89,14 +89,14 @@ def test_the_task_in_the_middle_may_say_otherwise() -> None:
     assert said.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
 
 
-def test_a_tail_may_hide_what_most_tasks_say() -> None:
+def test_ranks_contradict_mean() -> None:
     a, b = result("A", [*spread(0.4, 0.01, 59), 1000.0]), result("B", [0.5] * 60)
     (said,) = verdicts(a, b)
     assert said.startswith("No significant difference between A and B on the same 60 tasks")
     assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in said
 
 
-def test_the_same_difference_on_every_task_is_judged_by_its_signs() -> None:
+def test_constant_difference_uses_wilcoxon() -> None:
     a, b = result("A", [0.25] * 20), result("B", [0.5] * 20)
     (said,) = verdicts(a, b)
     assert "0.25 ± 0 below that of B on the same 20 tasks; the difference is significant (Wilcoxon p < 0.0001)" in said
@@ -104,11 +104,11 @@ def test_the_same_difference_on_every_task_is_judged_by_its_signs() -> None:
     assert two.startswith("No significant difference between A and B on the same 2 tasks")
 
 
-def test_diverged_tasks_are_left_out_and_counted() -> None:
+def test_diverged_tasks_are_counted() -> None:
     a, b = result("A", [math.nan, math.inf, 0.5, 0.6, 0.4]), result("B", [0.5] * 5)
     assert verdicts(a, b) == [
-        "A diverged on 2 of the same 5 tasks and B on none; no significant difference between them on the other 3 tasks "
-        "(the loss of B is 0.00 ± 0.25 below that of A, p = 1)"
+        "A diverged on 2 of the same 5 tasks and B on none; no significant difference between them on the other 3 "
+        "tasks (the loss of B is 0.00 ± 0.25 below that of A, p = 1)"
     ]
     better = result("C", [0.1, 0.11, 0.09, 0.1, 1e30])
     assert verdicts(better, b)[0].startswith(
@@ -117,7 +117,7 @@ def test_diverged_tasks_are_left_out_and_counted() -> None:
     )
 
 
-def test_runs_that_diverged_on_most_tasks_are_not_compared() -> None:
+def test_mostly_diverged_runs_are_not_compared() -> None:
     a, b = result("A", [1e35] * 565 + [0.4] * 35), result("B", [0.5] * 600)
     (pair,) = pairs((a, b), metric="loss", step=1)
     assert pair.verdict == (
@@ -130,7 +130,7 @@ def test_runs_that_diverged_on_most_tasks_are_not_compared() -> None:
     )
 
 
-def test_diverged_tasks_are_left_out_of_accuracies_too() -> None:
+def test_diverged_tasks_and_accuracy() -> None:
     a = result("A", [math.nan, 1.0, 1.0, 1.0], [0.0, 0.5, 0.6, 0.7])
     b = result("B", [1.0] * 4, [0.9, 0.5, 0.6, 0.7])
     (pair,) = pairs((a, b), metric="accuracy", step=1)
@@ -169,7 +169,7 @@ def folders(*names: str) -> list[RunFolder]:
     return [RunFolder(Path("/runs") / name) for name in names]
 
 
-def test_labels_say_what_tells_runs_apart() -> None:
+def test_labels() -> None:
     def found(*changes: dict[str, Scalar]) -> list[str]:
         settings = [change(SINUSOID, each) for each in changes]
         return labels(folders(*(f"run-{i}" for i in range(len(changes)))), settings)
@@ -202,7 +202,7 @@ def test_labels_say_what_tells_runs_apart() -> None:
 
 
 def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
-    """Runs called A, B, C."""
+    """Return the shared protocol of runs labelled A, B, C."""
     return agree(settings, "ABC"[: len(settings)], split="test", tasks=None, steps=None, shots=shots, device=None)
 
 
@@ -219,12 +219,12 @@ def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
         ("task.ways", 20, "task.ways is 5 for A, 20 for B: these runs have different test tasks"),
     ],
 )  # fmt: skip
-def test_each_difference_of_protocols_is_told(path: str, value: Scalar, said: str) -> None:
+def test_protocol_warnings(path: str, value: Scalar, said: str) -> None:
     (warning,) = agreed(OMNIGLOT, change(OMNIGLOT, {path: value})).warnings
     assert said in warning
 
 
-def test_settings_that_do_not_matter_are_no_difference() -> None:
+def test_irrelevant_settings_do_not_warn() -> None:
     same: dict[str, Scalar] = {
         "task.ways": 7,
         "task.split": "finn",
@@ -241,8 +241,7 @@ def test_settings_that_do_not_matter_are_no_difference() -> None:
     assert agreed(SINUSOID, change(SINUSOID, own)).warnings == ()
 
 
-def test_runs_with_classes_split_otherwise_share_no_tasks() -> None:
-    """The test characters of one are training characters of the other."""
+def test_different_splits_share_no_tasks() -> None:
     finn = change(OMNIGLOT, {"task.split": "finn"})
     found = agree(
         [OMNIGLOT, finn, OMNIGLOT], ["A", "B", "C"], split="test", tasks=None, steps=None, shots=None, device=None
@@ -251,9 +250,8 @@ def test_runs_with_classes_split_otherwise_share_no_tasks() -> None:
     assert [settings.task.split for settings in found.settings] == ["chapter", "finn", "chapter"]
 
 
-def test_training_episodes_do_not_refuse_the_evaluation() -> None:
-    """Nichol's ten training shots and fifteen queries are more than the drawings of a character, but no training
-    episode is drawn."""
+def test_training_episodes_do_not_restrict_evaluation() -> None:
+    """Ten training shots and fifteen queries exceed a character's drawings, but no training episode is drawn."""
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)
@@ -262,7 +260,7 @@ def test_training_episodes_do_not_refuse_the_evaluation() -> None:
         agreed(other, reptile, shots=6)
 
 
-def test_other_folders_of_images_are_other_data() -> None:
+def test_different_image_folders() -> None:
     mine = change(OMNIGLOT, {"task.source": "folder", "task.folder": "/mine"})
     with pytest.raises(BadInput, match=r"task\.folder is /mine for A, /yours for B"):
         agreed(mine, change(mine, {"task.folder": "/yours"}))
@@ -270,14 +268,14 @@ def test_other_folders_of_images_are_other_data() -> None:
     assert "task.image_size is 32 for A, 64 for B" in agreed(mine, change(mine, {"task.image_size": 64})).warnings[0]
 
 
-def test_times_of_different_machines_are_told() -> None:
+def test_different_machines_warn() -> None:
     def on(label: str, host: str, device: str | None) -> RunResult:
         return result(label, [1.0, 2.0], costs=Costs(20, 1.0, 0.05, 40.0, None, "cpu", device, host))
 
     runs = [on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")]
     assert [warning for warning in result_warnings(runs) if warning.startswith("times")] == [
-        "times and memory were measured on different machines and are not comparable: EPYC on x for A and C, an unknown "
-        "device on y for B"
+        "times and memory were measured on different machines and are not comparable: EPYC on x for A and C, an "
+        "unknown device on y for B"
     ]
 
 
