@@ -52,7 +52,7 @@ def result(
     queries: int = 10,
     costs: Costs | None = None,
 ) -> RunResult:
-    """Return a run with the given values of each task after one inner step; before it, losses are 5 and accuracies 0."""
+    """Return a run with these values after its one inner step; before it, losses are 5 and accuracies 0."""
 
     def columns(values: Sequence[float], before: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.stack([np.full(len(values), before), np.asarray(values, dtype=np.float64)], axis=1)
