@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -18,7 +17,7 @@ from metatui.cli import main
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import Conductor, RunEnded, RunProgress, RunStarted, SuiteManifest, read
-from metatui.utils import paths
+from metatui.utils import child_process, paths
 
 TINY = """
 [suite]
@@ -175,16 +174,13 @@ def test_a_run_that_fails_leaves_the_others(file: Callable[[str], str], store: R
 def test_a_process_that_dies_without_a_word(
     file: Callable[[str], str], store: RunStore, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    real = subprocess.Popen
-
-    def broken(command: list[str], **options: Any) -> subprocess.Popen[str]:
-        return real([sys.executable, "-c", "import sys; sys.stderr.write('oh no'); sys.exit(3)"], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", broken)
+    code = "import sys; sys.stderr.write('oh no'); sys.exit(3)"
+    monkeypatch.setattr(child_process, "command", lambda *_: [sys.executable, "-c", code])
     assert main(["suite", file(TINY)]) == 1
     err = capsys.readouterr().err
     messages = store.root / ".suites" / "tiny" / "messages.log"
-    assert f"waves: MAML: its process ended with 3 and no word: '{messages}' has what was printed" in err
+    death = "its process ended with exit code 3 without reporting an error"
+    assert f"waves: MAML: {death}: see its output in '{messages}'" in err
     assert messages.read_text() == "oh nooh no"
 
 

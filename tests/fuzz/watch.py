@@ -12,7 +12,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from metatui.tui.helper.client import CHILD
+from metatui.tui.helper.client import NICENESS
+from metatui.utils.child_process import command
 
 SECONDS = 30
 """Of CPU time that a case may take: it takes a tenth of one where all is well."""
@@ -91,7 +92,9 @@ class Watch:
 def _is_our_own(event: str, arguments: tuple[Any, ...]) -> bool:
     """Whether it is a helper process of the app's, or what the two say to each other."""
     if event == "subprocess.Popen":
-        return tuple(arguments[1]) == CHILD
+        words = list(arguments[1])
+        handle = int(words[4]) if len(words) > 4 and words[4].isdigit() else -1
+        return words == command("metatui.tui.helper.worker", handle, NICENESS)
     return event == "pickle.find_class" and str(arguments[0]).startswith("metatui.")
 
 

@@ -115,4 +115,4 @@ def test_stopping_ends_it_in_the_middle() -> None:
     next(replies)
     helper.stop()
     assert all(isinstance(reply, Yielded) for reply in replies)
-    assert helper._child.returncode == -signal.SIGKILL
+    assert helper._child.wait() == -signal.SIGKILL

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +17,7 @@ from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
 from metatui.learning.benchmark.timing import median_seconds
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.hardware.devices import cpu, physical_cores
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import start
 from metatui.learning.training.experiment import set_up
 from metatui.utils.errors import MetatuiError
 
@@ -57,9 +56,13 @@ def measure(settings: Settings, seconds: float) -> Timing:
 
 def _compile(settings: Settings) -> None:
     """As training does it, in a process of its own: a compiler leaves much behind. Raises MetatuiError."""
-    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
-    if done.returncode:
-        raise MetatuiError(done.stdout.strip() or "the compiler ended unexpectedly")
+    compiler = start(settings)
+    try:
+        answer = compiler.receive() or {"error": "the compiler ended unexpectedly"}
+    finally:
+        compiler.end()
+    if answer["error"]:
+        raise MetatuiError(answer["error"])
 
 
 def machine(device: str) -> Machine:

@@ -7,14 +7,14 @@ the same numbers: the run waits there if the compiler is late, and a resumed run
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
 
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import start
+from metatui.utils.child_process import ChildProcess
 
 LOOK_EVERY = 0.1
 """Seconds between looks for a stop while waiting for the compiler."""
@@ -28,7 +28,7 @@ class CompileSwitch:
         self._graphs = graphs
         self._waiting: bool | None = None
         """For the compiler; None before the first meta-step of this process."""
-        self._compiler: subprocess.Popen[str] | None = None
+        self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
         """Inner steps and meta-batch."""
         self.since = 0
@@ -65,10 +65,10 @@ class CompileSwitch:
             # A kind that comes back waits like a new one: a run resumed in between could not know that it was there.
             self._graphs.forget()
             if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
-                self._compiler = _start(settings)
+                self._compiler = start(settings)
         if not self._waiting or iteration < self.since + settings.compute.compile_after:
             return
-        if self._compiler is not None and self._compiler.poll() is None:
+        if self._compiler is not None and self._compiler.wait(0) is None:
             yield "Waiting for the compiler: meta-steps go on compiled"
         failure = self._compiled(interrupted)
         if failure is None:
@@ -92,32 +92,16 @@ class CompileSwitch:
     def close(self) -> None:
         """End a compilation that nobody waits for any more."""
         if self._compiler is not None:
-            self._compiler.kill()
-            self._compiler.communicate()
+            self._compiler.end()
             self._compiler = None
 
     def _compiled(self, interrupted: Callable[[], bool]) -> str | None:
         """Wait for the compiler. Returns why it failed, nothing where it did not, and None where interrupted."""
         if self._compiler is None:
             return ""
-        while True:
-            try:
-                said, _ = self._compiler.communicate(timeout=LOOK_EVERY)
-                break
-            except subprocess.TimeoutExpired:
-                if interrupted():
-                    return None
-        failed, self._compiler = self._compiler.returncode, None
-        return (said.strip() or "the compiler ended unexpectedly") if failed else ""
-
-
-def _start(settings: Settings) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command(),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(settings.model_dump_json())
-    process.stdin.close()
-    process.stdin = None  # for communicate, which would flush it
-    return process
+        while self._compiler.wait(LOOK_EVERY) is None:
+            if interrupted():
+                return None
+        answer = self._compiler.receive() or {"error": "the compiler ended unexpectedly"}
+        self.close()
+        return answer["error"] or ""

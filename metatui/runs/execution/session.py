@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
@@ -144,9 +144,10 @@ class Session:
             BadInput: the run is over or being written by a process, a change is not possible, no checkpoint is whole,
                 or the device or the data set is not there.
         """
+        changes = _allowed(changes or {})
         load_libraries()
         with _locked(run) as lock:
-            return cls._resumed(run, lock, changes or {})
+            return cls._resumed(run, lock, changes)
 
     @classmethod
     def _resumed(cls, run: RunFolder, lock: RunLock, changes: Mapping[str, Scalar]) -> Session:
@@ -157,7 +158,7 @@ class Session:
         items = replay_log(run.changes(), journal)
         if state:
             _add_best_settings(state, first, journal, items)
-        settings = change(settings_after(first, journal, items, iteration), _allowed(changes))
+        settings = change(settings_after(first, journal, items, iteration), changes)
         if last_status(journal) == "finished" and iteration >= settings.training.iterations:
             raise BadInput(
                 f"run {quote(run.id)} is finished after {iteration:,} meta-steps: resume it with a larger "
@@ -356,7 +357,7 @@ def _add_best_settings(
         state.values["best_settings"] = live_values(settings_before(first, journal, items, best))
 
 
-def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Any]:
+def _allowed(changes: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
     for path in changes:
         knob = FIELDS[path]
         if not knob.live and knob.group not in FREE_ON_RESUME:

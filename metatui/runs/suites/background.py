@@ -9,9 +9,7 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
-import threading
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,10 @@ from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import Suite
 from metatui.runs.suites.scheduler import Conductor, RunEnded
 from metatui.utils import paths
+from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
-from metatui.utils.subprocesses import module
 
 LARGEST = 1000
 """Bytes of a lock file."""
@@ -42,24 +40,17 @@ def start(suite: Suite, store: RunStore) -> None:
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
-        process = subprocess.Popen(
-            [*module(__name__), str(suite.path), str(store.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=log,
-            start_new_session=True,
-        )
-    assert process.stdout is not None
-    with process.stdout:
-        answer = process.stdout.readline()
-    # Whenever it ends, it is waited for: no zombie is left of it.
-    threading.Thread(target=process.wait, name=f"suite {suite.name}", daemon=True).start()
-    if not answer:
+        child = ChildProcess(__name__, output=log)
+    child.detach()
+    with closing(child):
+        with suppress(OSError):  # it died already
+            child.send({"suite": str(suite.path), "runs_dir": str(store.root)})
+        answer = child.receive()
+    if answer is None:
         where = no_log or f"{quote(str(paths.log_file()), 200)} has its output"
         raise MetatuiError(f"the suite's process exited without an error message: {where}")
-    said = json.loads(answer)
-    if sentence := said["error"]:
-        raise (BadInput if said["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)
+    if sentence := answer["error"]:
+        raise (BadInput if answer["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)
 
 
 def stop(ledger: SuiteManifest) -> None:
@@ -81,23 +72,27 @@ def stop(ledger: SuiteManifest) -> None:
 
 
 def main() -> None:
-    file, runs_dir = sys.argv[1:]
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    channel = Channel.of_child()
+    if (request := channel.receive()) is None:
+        return
+    runs_dir = request["runs_dir"]
+    answered = False
 
     def answer(error: MetatuiError | None) -> None:
-        with suppress(OSError), answers:  # whoever asked may be gone
-            print(json.dumps({"error": error and str(error), "exit_code": error and error.exit_code}), file=answers)
+        nonlocal answered
+        answered = True
+        with suppress(OSError), closing(channel):  # the process that asked may be gone
+            channel.send({"error": error and str(error), "exit_code": error and error.exit_code})
 
     try:
-        suite = read(Path(file))
+        suite = read(Path(request["suite"]))
         with SuiteManifest(suite, RunStore(runs_dir)) as ledger:
             conductor = Conductor(ledger, ledger.missing(), runs_dir=Path(runs_dir))
             with ending_softly(lambda cause: conductor.interrupt()):
                 answer(None)
                 _conduct(conductor)
     except MetatuiError as error:
-        if not answers.closed:
+        if not answered:
             answer(error)
         print(error, file=sys.stderr)
 

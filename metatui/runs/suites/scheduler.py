@@ -5,8 +5,6 @@ A process of its own, because then a run's peak memory is its own, and what cras
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -19,8 +17,8 @@ from typing import Any, BinaryIO
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedRun
+from metatui.utils.child_process import ChildProcess, describe_exit
 from metatui.utils.errors import MetatuiError, quote
-from metatui.utils.subprocesses import module
 from metatui.utils.text import sanitize
 
 
@@ -94,7 +92,7 @@ class Conductor:
         self._lock = Lock()
         self._over = False
         self._interrupted = False
-        self._children: set[subprocess.Popen[str]] = set()
+        self._children: set[ChildProcess] = set()
 
     @property
     def interrupted(self) -> bool:
@@ -104,9 +102,7 @@ class Conductor:
         """Let each run finish its meta-step and save, and start no more. For signal handlers and other threads."""
         self._interrupted = self._over = True
         for child in list(self._children):
-            assert child.stdin is not None
-            with suppress(OSError):  # it is over already
-                child.stdin.close()
+            child.end_sending()
 
     def __iter__(self) -> Generator[SuiteEvent, None, None]:
         """Every event of every run. Where the iteration is left, or raises, the processes are ended at once.
@@ -156,31 +152,22 @@ class Conductor:
     def _run(
         self, planned: PlannedRun, folder: RunFolder | None, device: str | None, messages: BinaryIO, say: Say
     ) -> None:
-        child = subprocess.Popen(
-            module("metatui.runs.suites.worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=messages,
-            text=True,
-            start_new_session=True,  # the terminal's Ctrl-C is for the suite, which asks each run to end softly
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
+        child = ChildProcess("metatui.runs.suites.worker", output=messages)
         self._children.add(child)
         ended = False
         try:
-            print(json.dumps(self._request(planned, folder, device)), file=child.stdin, flush=True)
+            with suppress(OSError):  # it died already, or was asked to end before it began
+                child.send(self._request(planned, folder, device))
             if self._over:  # since before it was among the children
-                child.stdin.close()
-            for line in child.stdout:
-                ended = self._told(planned, json.loads(line), say) or ended
-        except (BrokenPipeError, ValueError):  # it died, or was asked to end before it began
-            pass
+                child.end_sending()
+            while message := child.receive():
+                ended = self._told(planned, message, say) or ended
         finally:
-            _close(child)
+            child.close()
+            code = child.wait()
             self._children.discard(child)
         if not ended:
-            self._ended(planned, *self._without_a_word(child.returncode), say)
+            self._ended(planned, *self._death(code or 0), say)
 
     def _request(self, planned: PlannedRun, folder: RunFolder | None, device: str | None) -> dict[str, Any]:
         given = {} if device is None else {"compute.device": device}
@@ -220,17 +207,9 @@ class Conductor:
                 self._ledger.failed(planned, sentence or "no reason was given")
         say(RunEnded(planned, status, sentence))
 
-    def _without_a_word(self, code: int) -> tuple[str, str | None]:
+    def _death(self, code: int) -> tuple[str, str | None]:
+        """Return status and reason of a run whose process ended with `code` without reporting its end."""
         if self._over and code in (0, -9):
             return "interrupted", None
-        told = quote(str(self._ledger.messages_path), 200)
-        return "failed", f"its process ended with {code} and no word: {told} has what was printed"
-
-
-def _close(child: subprocess.Popen[str]) -> None:
-    """Waits for its end, which a closed standard input asks for."""
-    for stream in (child.stdin, child.stdout):
-        assert stream is not None
-        with suppress(OSError):  # what it did not read before it died
-            stream.close()
-    child.wait()
+        output = quote(str(self._ledger.messages_path), 200)
+        return "failed", f"its process {describe_exit(code)} without reporting an error: see its output in {output}"

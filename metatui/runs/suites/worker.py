@@ -1,15 +1,11 @@
 """Trains one run for a suite, in a process of its own.
 
-What to train comes as one JSON object on the first line of standard input; every further line, and its end, asks for
-the meta-step to be finished, saved and left at that: so no run outlives its suite. What happens is told on standard
-output, a JSON object a line.
+The first message says what to train. The end of the channel asks the run to finish its meta-step, save and end, so no
+run outlives its suite. Each message back is an event of the run.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -26,6 +22,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.storage.jsonl import finite
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.child_process import Channel
 from metatui.utils.errors import MetatuiError
 
 EVERY_SECONDS = 0.25
@@ -33,24 +30,21 @@ EVERY_SECONDS = 0.25
 
 
 def main() -> None:
-    # What libraries print is not to be taken for a message.
-    messages = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    channel = Channel.of_child()
 
     def say(what: str, **details: Any) -> None:
-        with suppress(BrokenPipeError):  # the suite is gone, and its end asks for ours
-            print(json.dumps({"what": what, **finite(details)}), file=messages, flush=True)
+        with suppress(OSError):  # the suite is gone, which ends this run too
+            channel.send({"what": what, **finite(details)})
 
-    request = sys.stdin.readline()
-    if not request:  # the suite was ended before it had said what to train
+    if (request := channel.receive()) is None:  # the suite ended before it said what to train
         return
     try:
         with ending_softly() as ending:
             ending.defer()
             with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
-                session = _session(json.loads(request))
+                session = _session(request)
             say("created", run=str(session.run.path))
-            Thread(target=_interrupted, args=(session,), daemon=True).start()
+            Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()
             ending.then(session.interrupt)
             _train(session, say)
     except EndedEarly:
@@ -73,9 +67,8 @@ def sharing_cores(settings: Settings, runs: int) -> Settings:
     return change(settings, {"compute.threads": max(1, physical_cores() // runs)})
 
 
-def _interrupted(session: Session) -> None:
-    # Not through sys.stdin: Python cannot end while a thread waits in it.
-    os.read(0, 1)
+def _interrupt_at_end(channel: Channel, session: Session) -> None:
+    channel.wait_for_end()
     session.interrupt()
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import signal
 import subprocess
@@ -26,8 +25,8 @@ from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.utils.child_process import ChildProcess
 from metatui.utils.end_signals import SIGNALS
-from metatui.utils.subprocesses import module
 
 TINY = {
     "training.iterations": "4", "evaluation.every": "2", "evaluation.tasks": "3", "evaluation.test_tasks": "3",
@@ -219,23 +218,18 @@ def test_swallowed_signal_still_ends_the_run() -> None:
 
 def test_signal_saves_the_run_of_a_suite(tmp_path: Path, tiny: Settings) -> None:
     settings = change(tiny, {"training.iterations": 100_000_000, "evaluation.every": 0})
-    child = subprocess.Popen(
-        module("metatui.runs.suites.worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
-    assert child.stdin
-    assert child.stdout
+    child = ChildProcess("metatui.runs.suites.worker")
     request = {
         "resume": None, "changes": {}, "settings": settings.model_dump(mode="json"), "runs_dir": str(tmp_path),
         "origin": None, "side_by_side": 1,
     }  # fmt: skip
-    print(json.dumps(request), file=child.stdin, flush=True)
-    assert any('"progress"' in line for line in child.stdout)
-    child.send_signal(signal.SIGUSR1)
-    *_, last = child.stdout
-    child.stdin.close()
-    child.stdout.close()
+    child.send(request)
+    assert any(message["what"] == "progress" for message in iter(child.receive, None))
+    os.kill(child.pid, signal.SIGUSR1)
+    *_, last = iter(child.receive, None)
     assert child.wait() == 0
-    assert json.loads(last)["status"] == "interrupted"
+    child.close()
+    assert last["status"] == "interrupted"
     (run,) = RunStore(tmp_path).runs()
     assert run.status() == "interrupted"
     assert (run.checkpoints_path / "last.safetensors").is_file()
