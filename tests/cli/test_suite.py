@@ -95,7 +95,7 @@ def test_a_suite_is_made_compared_and_not_made_again(
 
     assert main(["suite", tiny]) == 0
     out, err = capsys.readouterr()
-    assert "tiny: 2 of 2 runs are finished already" in err
+    assert "tiny: 2 of 2 runs are already finished" in err
     assert "Loss after 2 inner steps" in out
     assert len(store.runs()) == 2
 
@@ -125,7 +125,7 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
     suite.send_signal(signal.SIGTERM)
     out, err = suite.communicate(timeout=60)
     assert suite.returncode == 130
-    assert "the same command goes on" in err
+    assert "interrupted: run the same command to continue" in err
     maml, scratch = json.loads(out)["suites"][0]["runs"]
     assert (maml["status"], scratch["status"]) == ("interrupted", "waiting")
     run = store.find(maml["run"])
@@ -165,7 +165,7 @@ def test_a_run_that_fails_leaves_the_others(file: Callable[[str], str], store: R
     out, err = capsys.readouterr()
     last = err.splitlines()[-1]
     assert last.startswith(
-        "metatui: 2 runs failed, and the same command tries again: waves: MAML: compute.device is 'cu"
+        "metatui: 2 runs failed (run the same command to try again): waves: MAML: compute.device is 'cu"
     )
     assert "none of its runs is finished" in out
     assert store.runs() == []

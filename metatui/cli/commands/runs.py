@@ -15,7 +15,7 @@ from rich.text import Text
 from metatui.cli.console.output import console, emit, evaluation_json, spelled
 from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
 from metatui.events import Evaluation
-from metatui.runs.analysis.export import metrics_rows, validation_rows, write_csv
+from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
 from metatui.runs.formatting import headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary

@@ -23,7 +23,7 @@ from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.comparison.tables import validations
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import exploring
-from metatui.runs.analysis.export import VALIDATION_COLUMNS, validation_rows
+from metatui.runs.analysis.metrics_csv import VALIDATION_COLUMNS, validation_rows
 from metatui.runs.analysis.parameter_space import walking
 from metatui.runs.execution.session import Session, saved_state
 from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint

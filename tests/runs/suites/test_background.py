@@ -97,7 +97,7 @@ def test_it_is_stopped_saved_and_gone_on_with(tmp_path: Path, store: RunStore) -
         assert 0 < stopped.share < 1
         reached = stopped.runs[0].iteration
     assert len(store.runs()) == 1
-    with pytest.raises(BadInput, match="the suite is not being run"):
+    with pytest.raises(BadInput, match="the suite is not running"):
         background.stop(ledger)
 
 

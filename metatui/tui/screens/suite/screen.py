@@ -258,7 +258,7 @@ class SuiteScreen(ModalScreen[None]):
         if seen is None:
             return
         try:
-            background.stop(seen.watch.ledger)
+            background.stop(seen.watch.manifest)
         except MetatuiError as error:
             self._say(f"Not stopped: {error}.")
         else:
