@@ -1,4 +1,4 @@
-"""Opening the app with the settings that the command line gives."""
+"""Start of the app with the settings from the command line."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def open_app(
     ascii_only: bool,
     theme: str | None,
 ) -> int:
-    """Runs the app in a child process until the user quits and returns its exit code, in both processes.
+    """Run the app in a child process until the user quits, and return its exit code in both processes.
 
-    Raises BadInput for settings that cannot be, before anything is drawn or imported for drawing.
+    Raises:
+        BadInput: the settings are invalid. This is checked before anything is drawn.
     """
     return supervised(
         lambda words: _run(
