@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from metatui.utils.end_signals import SIGNALS
 
 if TYPE_CHECKING:
-    from metatui.tui.terminal.crash_info import LastWords
+    from metatui.tui.terminal.crash_info import CrashInfo
 
 PUT_RIGHT = (
     b"\x18\x1b[?2026l"  # neither a sequence nor a frame is under way
@@ -35,15 +35,15 @@ PATIENCE_SECONDS = 2
 """How long a terminal may take to be written to."""
 
 
-def supervised(body: Callable[[LastWords], int]) -> int:
+def supervised(body: Callable[[CrashInfo], int]) -> int:
     """`body` in a child process; its exit code is returned, in both processes.
 
     Costs a fork, so it has to come before whatever is heavy, and before there are threads. Where there is no terminal
     to put right, `body` is simply called.
     """
-    from metatui.tui.terminal.crash_info import LastWords
+    from metatui.tui.terminal.crash_info import CrashInfo
 
-    words = LastWords()
+    words = CrashInfo()
     if not (os.isatty(0) and os.isatty(1)):
         return body(words)
     line = termios.tcgetattr(0)
@@ -106,13 +106,13 @@ def _put_right(line: list[Any]) -> None:
     os.write(2 if os.isatty(2) else 1, PUT_RIGHT)
 
 
-def _tell(number: int, words: LastWords) -> None:
-    from metatui.tui.terminal.crash_info import goes_on
+def _tell(number: int, words: CrashInfo) -> None:
+    from metatui.tui.terminal.crash_info import describe_background_run
     from metatui.utils import paths
 
     named = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
     name = named.get(number, f"signal {number}")
     lines = [f"metatui was ended by {name}; what it said last is in {paths.log_file()}"]
     if run := words.run:
-        lines.append(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}")
+        lines.append(describe_background_run(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())

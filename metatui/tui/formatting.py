@@ -1,4 +1,4 @@
-"""Results in words, always with the protocol that they were measured by."""
+"""Results in words, always with the protocol by which they were measured."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metatui.utils.numbers import diverged, interval
 
 
 def headline(evaluation: Evaluation) -> str:
-    """The result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm."""
+    """Return the result with metric, interval, inner steps, split, tasks, shots and batch norm."""
     mean, ci95 = evaluation.final
     if evaluation.accuracy:
         result = f"accuracy {accuracy(mean, ci95)}"
@@ -31,40 +31,39 @@ def headline(evaluation: Evaluation) -> str:
 
 
 def accuracy(mean: float, half: float) -> str:
-    """Write an accuracy and the half-width of its interval, given as fractions, in per cent."""
-    said = interval(100 * mean, 100 * half)
-    return f"{said} %" if math.isfinite(mean) else said
+    """Return an accuracy and the half-width of its interval, both given as fractions, in per cent."""
+    text = interval(100 * mean, 100 * half)
+    return f"{text} %" if math.isfinite(mean) else text
 
 
 def result_words(test: Evaluation, best: Evaluation | None) -> str:
-    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    """Return a test result with its protocol, and the parameters and inner learning rate that it used."""
     is_best = best is not None and best.iteration == test.iteration
     which = test.checkpoint or ("best" if is_best else "last")
     used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
     return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
 
 
-def standing(best: Evaluation | None, last: Evaluation) -> str:
-    """Name the best validation and the last one: `best 0.413 at 2,000 · last nan`."""
+def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
+    """Return the best and the last validation: `best 0.413 at 2,000 · last nan`."""
     if best is None:
         return f"no finite validation · last {value(last)}"
-    now = f"best {value(best)} at {best.iteration:,}"
-    return now if best.iteration == last.iteration else f"{now} · last {value(last)}"
+    text = f"best {value(best)} at {best.iteration:,}"
+    return text if best.iteration == last.iteration else f"{text} · last {value(last)}"
 
 
 def value(evaluation: Evaluation) -> str:
-    """Write the metric after the last inner step, without its interval; nan where most tasks diverged."""
+    """Return the metric after the last inner step, without its interval; nan if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 
 
 def split_name(split: str) -> str:
-    """A split as a person says it."""
     return {"train": "training", "val": "validation"}.get(split, split)
 
 
 def protocol_of(settings: Settings) -> str:
-    """How runs with `settings` are tested."""
+    """Return the test protocol of runs with `settings`."""
     evaluation = settings.evaluation
     shots = f"{settings.evaluation_shots}-shot"
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots

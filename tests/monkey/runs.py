@@ -18,8 +18,7 @@ from metatui.runs.storage.live_runs import live_runs
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.runs.suites import SuiteManifest, background, files
-from metatui.tui.controllers.event_thread import SessionLike
-from metatui.tui.controllers.sessions import RealSessions
+from metatui.tui.controllers.sessions import FollowedRun, RealSessions
 from metatui.utils.errors import BadInput, MetatuiError
 
 AT_ONCE = 2
@@ -69,11 +68,11 @@ class SmallSessions(RealSessions):
         super().__init__(root)
         self._store = RunStore(root)
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         self._check()
         return super().start(small(), preset)
 
-    def resume(self, run_id: str) -> SessionLike:
+    def resume(self, run_id: str) -> FollowedRun:
         self._check()
         return super().resume(run_id)
 

@@ -25,7 +25,7 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.terminal.refresh_timer.PERIOD", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
 
 
 @pytest.fixture

@@ -102,14 +102,14 @@ class FakeSession:
     async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         """Wait until all that was said is in the app, and shown."""
         await asyncio.to_thread(self._events.join)
-        app.tick()
+        app.run_controller.update()
         await pilot.pause()
 
     async def over(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
         """Wait until the training thread has ended, and the app knows."""
-        assert app.conductor.training is not None
-        await asyncio.to_thread(app.conductor.training.over.wait)
-        app.tick()
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
+        app.run_controller.update()
         await app.workers.wait_for_complete()
         await pilot.pause()
 
@@ -156,10 +156,10 @@ class FakeSessions:
         self.attached.append(run.id)
         if self.error:
             raise self.error
-        monitor = Replay(run).read()
-        monitor.status = ""
-        self.session = FakeSession(monitor.settings, run)
-        return Attached(self.session, monitor, paused=False)
+        model = Replay(run).read()
+        model.reopen(model.settings)
+        self.session = FakeSession(model.settings, run)
+        return Attached(self.session, model, paused=False)
 
     def stop(self, run: RunFolder) -> None:
         if self.error:

@@ -39,8 +39,8 @@ async def test_any_size_is_survived_and_the_run_followed_through_a_storm_of_them
             if number % 7 == 0:
                 await session.heard(app, pilot)
         await session.heard(app, pilot)
-        assert app.shown is not None
-        assert app.shown.iteration == 60
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 60
         assert await still_answers(app, pilot)
 
 
@@ -82,7 +82,7 @@ async def test_five_megabytes_pasted_into_a_field_are_told_to_be_no_number(make:
         await pilot.pause()
         app.post_message(events.Paste("[bold]9\x1b[2J\n" * 500_000))
         await pilot.press("f5")
-        assert app.conductor.phase is Phase.IDLE
+        assert app.run_controller.client.phase is Phase.IDLE
         assert not sessions.started
         assert await still_answers(app, pilot)
 
@@ -108,7 +108,7 @@ async def test_five_megabytes_pasted_where_no_field_is_do_nothing(make: Make, se
         assert sessions.session is not None
         app.post_message(events.Paste("x" * 5_000_000))
         await sessions.session.heard(app, pilot)
-        assert app.conductor.phase is Phase.RUNNING
+        assert app.run_controller.client.phase is Phase.RUNNING
         assert not sessions.session.commands
         assert await still_answers(app, pilot)
 

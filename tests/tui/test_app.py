@@ -18,14 +18,17 @@ from metatui.config.settings import Settings
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.tui.actions import ACTIONS, AppContext, Phase
 from metatui.tui.app import MetatuiApp
+from metatui.tui.controllers.analysis import AnalysisController
+from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.presets import PresetsController
+from metatui.tui.controllers.run import RunController
+from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
-from metatui.tui.screens.main.presets_tab import PresetsTab
-from metatui.tui.screens.main.runs_tab import RunsTab
-from metatui.tui.screens.main.work import PANES
+from metatui.tui.screens.main.work import PANES, WorkTab
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
@@ -47,9 +50,10 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
 
 
 def test_every_action_is_done_by_a_method_and_has_keys_of_its_own() -> None:
-    doers = {"runs": RunsTab, "presets": PresetsTab}
+    owners = (WorkTab, RunController, BackgroundController, RunsController, PresetsController, AnalysisController)
     for action in ACTIONS:
-        assert hasattr(doers.get(action.tab or "", MetatuiApp), f"action_{action.id}")
+        doing = [owner for owner in owners if hasattr(owner, f"action_{action.id}")]
+        assert len(doing) == 1 or (not doing and hasattr(MetatuiApp, f"action_{action.id}"))
         assert action.help.endswith(".")
     for tab in ("work", "runs", "presets"):
         keys = [key for action in ACTIONS if action.tab == tab for key in action.keys.split(",")]
@@ -154,7 +158,7 @@ async def test_the_palette_has_what_can_be_done_now(make: Make) -> None:
         assert app.screen.query_one(CommandList).option_count
         await pilot.press("enter")
         await pilot.pause()
-        assert app.conductor.phase.active
+        assert app.run_controller.client.phase.active
 
 
 async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
@@ -171,11 +175,11 @@ async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: 
         await pilot.press("enter", "enter")
         await settled(app, pilot)
         assert app.tab == "work"
-        assert app.shown is not None
-        assert app.shown.run_id == "maml-glyphs-20260102-000000"
-        assert app.shown.iteration == 40
-        assert len(app.shown.views) == 3
-        assert app.shown.accuracy.last is not None
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.run_id == "maml-glyphs-20260102-000000"
+        assert app.run_controller.shown.iteration == 40
+        assert len(app.run_controller.shown.views) == 3
+        assert app.run_controller.shown.accuracy.last is not None
         await pilot.press("2", "escape", "l")
         await settled(app, pilot)
         assert app.tab == "work"
@@ -190,12 +194,12 @@ async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkey
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
         await settled(app, pilot)
-        listed = [run.id for run in app.runs_tab._shown]
+        listed = [run.id for run in app.runs_tab._listed]
         assert listed == ["maml-sinusoid-20260103-000000", "maml-sinusoid-20260102-000000"]
         assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", StaticText).render())
         await pilot.press("slash", *"20260101")
         await pilot.pause()
-        assert [run.id for run in app.runs_tab._shown] == ["maml-sinusoid-20260101-000000"]
+        assert [run.id for run in app.runs_tab._listed] == ["maml-sinusoid-20260101-000000"]
 
 
 async def test_a_run_is_deleted_only_after_a_question(make: Make, runs_dir: Path) -> None:
@@ -229,9 +233,9 @@ async def test_a_run_is_resumed_with_its_curves(make: Make, sessions: FakeSessio
             await pilot.pause()
         await sessions.session.heard(app, pilot)
         assert sessions.resumed == ["maml-sinusoid-20260101-000000"]
-        assert app.conductor.phase is Phase.RUNNING
-        assert app.shown is not None
-        assert app.shown.iteration == 30
+        assert app.run_controller.client.phase is Phase.RUNNING
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 30
         sessions.session.end()
         await sessions.session.over(app, pilot)
 
@@ -247,8 +251,8 @@ async def test_three_runs_stand_beside_each_other(make: Make, runs_dir: Path) ->
             await pilot.press("space", "down")
             await settled(app, pilot)
         assert len(app.runs_tab.marked) == 4
-        assert [len(runs.views) for runs in app._beside] == [3, 3, 3]
-        assert len({runs.colour for runs in app._beside}) == 3
+        assert [len(runs.views) for runs in app.run_controller.beside] == [3, 3, 3]
+        assert len({runs.colour for runs in app.run_controller.beside}) == 3
 
 
 async def test_the_form_is_saved_as_a_preset_and_loaded_again(make: Make) -> None:
@@ -362,13 +366,13 @@ async def test_a_run_that_cannot_be_followed_is_read_again(make: Make, runs_dir:
         await settled(app, pilot)
         await pilot.press("enter")
         await settled(app, pilot)
-        assert app.shown is not None
-        app.shown.status = "Running"
+        assert app.run_controller.shown is not None
+        app.run_controller.shown.status = "Running"
         metrics = MetricsWriter(run.metrics_path, after=30)
         metrics.append(progress(31))
         metrics.close()
-        await app._read_again()
-        assert app.shown.iteration == 31
+        await app.runs.read_again()
+        assert app.run_controller.shown.iteration == 31
 
 
 async def test_an_opened_run_is_seen_where_one_pane_is(make: Make, runs_dir: Path) -> None:

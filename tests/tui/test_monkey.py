@@ -33,7 +33,7 @@ async def test_a_monkey_breaks_nothing_while_a_run_trains(
                 if sessions.session:
                     sessions.session.emit(*(progress(step + i) for i in range(1, 20)))
                     step += 19
-                app.tick()
+                app.run_controller.update()
             if app.is_running and not app._exit:
                 assert await still_answers(app, pilot)
         if sessions.session:

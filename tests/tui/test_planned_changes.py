@@ -8,7 +8,6 @@ from metatui.config import presets
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.main.messages import PresetChosen
 from tests.tui.fakes import FakeSessions
 
 Make = Callable[..., MetatuiApp]
@@ -19,7 +18,7 @@ async def test_the_form_keeps_what_its_preset_changes(make: Make, sessions: Fake
     mine = presets.save("mine", Settings(), changes=changes)
     app = make()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        app.post_message(PresetChosen(mine))
+        app.presets.load_preset(mine)
         await pilot.pause()
         assert "It makes 2 changes while it trains." in [n.message for n in app._notifications][-1]
         await pilot.press("f5")
@@ -31,8 +30,8 @@ async def test_another_preset_takes_its_place(make: Make, sessions: FakeSessions
     mine = presets.save("mine", Settings(), changes=[PlannedChange(20, "algorithm.inner_lr", 0.1)])
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:
-        app.post_message(PresetChosen(mine))
-        app.post_message(PresetChosen(presets.load("quick")))
+        app.presets.load_preset(mine)
+        app.presets.load_preset(presets.load("quick"))
         await pilot.pause()
         await pilot.press("f5")
         await pilot.pause()

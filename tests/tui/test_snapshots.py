@@ -26,7 +26,7 @@ Compare = Callable[..., bool]
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
     """Memory and load differ from machine to machine."""
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
 def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:

@@ -30,14 +30,14 @@ def running(sessions: FakeSessions) -> FakeSession:
 
 
 def phase(app: MetatuiApp) -> Phase:
-    return app.conductor.phase
+    return app.run_controller.client.phase
 
 
 async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
     """Wait until the run is over that never began."""
-    assert app.conductor.training is not None
-    await asyncio.to_thread(app.conductor.training.over.wait)
-    app.tick()
+    assert app.run_controller.client.receiver is not None
+    await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
+    app.run_controller.update()
     await pilot.pause()
 
 
@@ -51,14 +51,14 @@ async def test_images_that_are_packed_first_are_counted(make: Make, sessions: Fa
         sessions.packing = [(0, 5000), (3072, 5000)]
         await pilot.press("f5")
         await asyncio.to_thread(sessions.packed.wait)
-        app.tick()
+        app.run_controller.update()
         await pilot.pause()
         assert phase(app) is Phase.PACKING
         assert app.screen.query_one(TopBar).state[:2] == ("Packing images…", "3,072 of 5,000")
         assert "3,072 of 5,000 images packed" in app.export_screenshot().replace("&#160;", " ")
         sessions.may_train.set()
-        assert app.conductor.training is not None
-        await asyncio.to_thread(app.conductor.training.opened.wait)
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.opened.wait)
         await running(sessions).heard(app, pilot)
         assert phase(app) is Phase.RUNNING
         assert app.screen.query_one(TopBar).state[1] == "0 of 5,000"
@@ -76,10 +76,10 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         await session.heard(app, pilot)
         assert [settings.training.seed for settings, _ in sessions.started] == [7]
         assert phase(app) is Phase.RUNNING
-        assert app.shown is not None
-        assert app.shown.iteration == 100
-        assert app.shown.speeds == pytest.approx((10, 40))
-        assert app.shown.remaining == pytest.approx((5000 - 100) / 10)
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 100
+        assert app.run_controller.shown.speeds == pytest.approx((10, 40))
+        assert app.run_controller.shown.remaining == pytest.approx((5000 - 100) / 10)
         session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
         await session.over(app, pilot)
         assert phase(app) is Phase.IDLE
@@ -113,15 +113,15 @@ async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make,
         assert phase(app) is Phase.RUNNING
         await pilot.press("f8", "f9")
         await session.heard(app, pilot)
-        assert app.shown is not None
-        assert len(app.shown.views) == 3
+        assert app.run_controller.shown is not None
+        assert len(app.run_controller.shown.views) == 3
         await pilot.press("f7")
         assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)
         assert session.commands == [Pause(), Resume(), Evaluate(), Checkpoint(), Stop("stopped")]
-        said = [line.text for line in app.shown.journal]
+        said = [line.text for line in app.run_controller.shown.journal]
         assert said[-1] == "Stopped and saved"
-        assert app.shown.status == "Stopped"
+        assert app.run_controller.shown.status == "Stopped"
 
 
 async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSessions) -> None:
@@ -139,9 +139,9 @@ async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSess
         await pilot.press("enter")
         await session.heard(app, pilot)
         assert session.commands == [Change("algorithm.outer_lr", 0.01)]
-        assert app.shown is not None
-        assert app.shown.settings.algorithm.outer_lr == 0.01
-        assert app.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.settings.algorithm.outer_lr == 0.01
+        assert app.run_controller.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
         session.end()
         await session.over(app, pilot)
         assert not (await app.form.reveal("task.source")).control.disabled
@@ -211,8 +211,8 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
         await over(app, pilot)
         assert phase(app) is Phase.IDLE
         assert str(sessions.error) in notes(app)
-        assert app.shown is not None
-        assert app.shown.status == "Failed"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.status == "Failed"
         assert not (await app.form.reveal("task.source")).control.disabled
         sessions.error = None
         await pilot.press("f5")
@@ -240,8 +240,8 @@ async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: F
         session = running(sessions)
         session.end(Warned(3, "the data set is small"), Failed(5, "the loss is nan: lower algorithm.inner_lr"))
         await session.over(app, pilot)
-        assert app.shown is not None
-        assert [line.tone for line in app.shown.journal][-2:] == ["warning", "error"]
+        assert app.run_controller.shown is not None
+        assert [line.tone for line in app.run_controller.shown.journal][-2:] == ["warning", "error"]
 
 
 async def test_a_new_start_takes_away_what_was_said_before(make: Make, sessions: FakeSessions) -> None:

@@ -19,10 +19,9 @@ from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, 
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.controllers.attached_run import Followed
-from metatui.tui.controllers.sessions import RealSessions
+from metatui.tui.controllers.sessions import AttachedRun, RealSessions
 from metatui.tui.system_monitor import Sampler
-from metatui.tui.terminal.crash_info import LastWords, goes_on
+from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.tui.fakes import evaluation, progress, views
@@ -65,14 +64,14 @@ def test_a_run_is_started_left_joined_and_stopped(real: RealSessions) -> None:
     attached = real.attach(first.run)
     joined = iter(attached.session)
     assert attached.paused
-    monitor = attached.monitor
-    assert monitor.run_id == first.run.id
-    assert monitor.settings.training == TINY.training
-    assert monitor.evaluation is not None
-    assert monitor.val_loss.last is not None
+    model = attached.model
+    assert model.run_id == first.run.id
+    assert model.settings.training == TINY.training
+    assert model.evaluation is not None
+    assert model.val_loss.last is not None
     attached.session.submit(Resume())
     step = until(joined, Progress)
-    assert step.iteration > monitor.iteration >= 20
+    assert step.iteration > model.iteration >= 20
     assert len(real.views(first.run.id, 2)) == 2
     real.stop(first.run)
     end = until(joined, Finished)
@@ -116,8 +115,8 @@ def test_what_the_history_has_is_told_once() -> None:
             return iter(told)
 
     live = cast("LiveRun", Told())
-    assert list(Followed(live)) == told
-    assert list(Followed(live, {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1})) == [
+    assert list(AttachedRun(live)) == told
+    assert list(AttachedRun(live, {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1})) == [
         told[1], told[3], told[4],
     ]  # fmt: skip
 
@@ -143,7 +142,7 @@ def test_load_is_that_of_the_process_that_trains() -> None:
 
 
 def test_last_words_outlive_the_process(tmp_path: Path) -> None:
-    words = LastWords()
+    words = CrashInfo()
     assert (words.drawing, words.run) == (False, None)
     child = os.fork()
     if child == 0:
@@ -158,6 +157,6 @@ def test_last_words_outlive_the_process(tmp_path: Path) -> None:
 
 def test_how_to_go_on_is_a_command_that_works(tmp_path: Path) -> None:
     home = RunFolder(paths.runs_dir() / "maml-1")
-    assert goes_on(home) == "Run maml-1 goes on: metatui attach maml-1, metatui stop maml-1"
+    assert describe_background_run(home) == "Run maml-1 goes on: metatui attach maml-1, metatui stop maml-1"
     elsewhere = tmp_path / "my runs" / "maml-1"
-    assert goes_on(RunFolder(elsewhere)).endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")
+    assert describe_background_run(RunFolder(elsewhere)).endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")

@@ -111,7 +111,7 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (plot, table, chart):
         monkeypatch.setattr(module, "ENGINES", ENGINES)
     monkeypatch.setattr(screen, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
 async def opened(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:

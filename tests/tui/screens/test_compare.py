@@ -75,7 +75,7 @@ def _run(number: int, name: str, images: bool) -> RunResult:
 def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def explored(number: int, *, task: int = 0, images: bool = False, steps: int = S
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
     for number in range(2):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
 

@@ -51,7 +51,7 @@ def space() -> ParameterSpace:
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
 
 

@@ -28,7 +28,7 @@ NAMES = ("maml-sinusoid-20260101-000000", "maml-sinusoid-20260100-000000")
 def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
     FakeHelper.made.clear()
     monkeypatch.setattr(report, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
     for name in NAMES:
         saved_run(runs_dir, Settings(), name=name, steps=3)
 

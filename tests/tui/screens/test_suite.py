@@ -40,7 +40,7 @@ def begun(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
     FakeHelper.made.clear()
     monkeypatch.setattr(comparing, "Helper", FakeHelper)
     monkeypatch.setattr("metatui.tui.screens.suite.screen.LOOK_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
     monkeypatch.setattr(background, "start", lambda suite, store: found.append(suite))
     return found
 
