@@ -43,13 +43,13 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "04-watch"
 
     at.press("f4")
-    at.see("Change the running run")
+    at.see("Change settings")
     at.type(INNER_LR)
     at.see("It was 0.01.")
     yield "05-change"
 
     at.press("enter")
-    at.see_gone("Change the running run")
+    at.see_gone("Change settings")
     at.press("f6")
     at.see("Paused", "Go on")
     yield "06-paused"
@@ -63,7 +63,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "07-evaluated"
 
     at.press("f2")
-    at.see("Save preset", "How it is measured", "Name")
+    at.see("Save preset", "Test protocol", "Name")
     at.type(PRESET)
     at.see(PRESET)
     yield "08-save-preset"
@@ -113,13 +113,13 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "14-marked"
 
     at.press("f1")
-    at.see("Help", "Train what the form says.")
+    at.see("Help", "Start a run with the settings in the form.")
     yield "15-help"
 
     at.press("escape")
-    at.see_gone("Train what the form says.")
+    at.see_gone("Start a run with the settings in the form.")
     at.press("f10")
-    at.see("Keep it going in the background", "Stop, save and quit")
+    at.see("Continue in the background", "Stop, save and quit")
     yield "16-quit"
 
     at.press("s")

@@ -76,15 +76,15 @@ def test_in_ascii_until_terminated(open_program: Open, runs_dir: Path) -> None:
         program.see("Running", "Validation: loss")
         look_around(program)
         program.press("f10")
-        program.see("Keep it going in the background")
+        program.see("Continue in the background")
         program.press("c")
-        program.see_gone("Keep it going in the background")
+        program.see_gone("Continue in the background")
         program.see_progress()
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.ended() == 128 + signal.SIGTERM
         assert_usable(program)
         (run,) = runs(runs_dir)
-        assert f"Run {run.id} goes on: metatui attach {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
         assert program.emulator.plain_bytes.isascii()
         assert run.status() == "running"
 
@@ -121,13 +121,13 @@ def look_around(program: Program) -> None:
     program.type("help")
     program.see("Window: Help")
     program.press("enter")
-    program.see("Train what the form says.")
+    program.see("Start a run with the settings in the form.")
     program.press("escape")
-    program.see_gone("Train what the form says.")
+    program.see_gone("Start a run with the settings in the form.")
     program.press("f2")
-    program.see("How it is measured")
+    program.see("Test protocol")
     program.press("escape")
-    program.see_gone("How it is measured")
+    program.see_gone("Test protocol")
     program.press("ctrl+n")
     program.until(lambda: "Filter" in program.keys or "No runs yet" in program.text, "the runs")
     program.press("ctrl+n")

@@ -60,11 +60,11 @@ def test_quitting_gives_the_shell_back_and_keeps_the_run_going(open_program: Ope
         program.see_progress()
         run = only_run(runs_dir)
         program.press("f10")
-        program.see("Keep it going in the background", "Stop, save and quit", "Cancel")
+        program.see("Continue in the background", "Stop, save and quit", "Cancel")
         program.press("enter")
         assert program.ended() == 0
         assert_usable(program)
-        assert f"Run {run.id} goes on: metatui attach {run.id}, metatui stop {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}, metatui stop {run.id}" in program.said
     assert processes_of(runs_dir) == {trainer(run)}
     trains_on(run)
 
@@ -82,7 +82,7 @@ def test_the_terminal_is_right_after_any_death(open_program: Open, runs_dir: Pat
         assert program.ended() == 128 + number
         assert_usable(program)
         assert f"metatui was ended by {name}" in program.said
-        assert f"Run {run.id} goes on: metatui attach {run.id}, metatui stop {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}, metatui stop {run.id}" in program.said
     assert processes_of(runs_dir) == {trainer(run)}
     trains_on(run)
 
@@ -218,7 +218,7 @@ def test_a_run_that_is_killed_is_interrupted_wherever_it_is_seen(open_program: O
         program.see_progress()
         run = only_run(runs_dir)
         with open_program(size=(120, 40)) as other:
-            other.see(f"{run.id} goes on in the background: j follows it.")
+            other.see(f"{run.id} is training in the background: press j to follow it.")
             other.press("2")
             other.see("● Running")
             os.kill(trainer(run), signal.SIGKILL)

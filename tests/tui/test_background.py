@@ -127,7 +127,7 @@ async def test_a_run_is_left_to_the_background_and_another_begun(make: Make, ses
         first = await started(app, pilot, sessions)
         await pilot.press("d")
         await pilot.pause()
-        assert f"{first.run.id} goes on in the background" in notes(app)
+        assert f"{first.run.id} continues in the background" in notes(app)
         assert app.run_controller.client.phase is Phase.IDLE
         assert app.run_controller.shown is None
         assert not (await app.form.reveal("task.source")).control.disabled
@@ -142,7 +142,7 @@ async def test_live_runs_are_told_of_and_joined_with_a_key(make: Make, sessions:
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await app.settle()
         await settled(app, pilot)
-        assert f"{live.id} goes on in the background: j follows it." in notes(app)
+        assert f"{live.id} is training in the background: press j to follow it." in notes(app)
         await pilot.press("j")
         await settled(app, pilot)
         assert sessions.attached == [live.id]
@@ -173,7 +173,7 @@ async def test_the_run_that_was_followed_goes_on_when_another_is_joined(
         assert sessions.attached == [live.id]
         assert not first.followed
         assert first.commands == []
-        assert f"{first.run.id} goes on in the background" in notes(app)
+        assert f"{first.run.id} continues in the background" in notes(app)
         assert app.run_controller.shown is app.run_controller.client.model
         assert app.run_controller.shown is not None
         assert app.run_controller.shown.run_id == live.id

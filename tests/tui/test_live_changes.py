@@ -22,7 +22,7 @@ from metatui.runs.storage.writer import headline as details_of
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.replay import Replay
 from metatui.tui.controllers.run_model import RunModel
-from metatui.tui.formatting import result_words, best_and_last
+from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.runs_tab import details, has_no_result, result
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
@@ -78,7 +78,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         session.emit(*map(progress, range(1, 21)))
         await session.heard(app, pilot)
         await pilot.press("r")
-        assert notes(app)[-1] == "Nothing to undo: no setting was changed while this run trained."
+        assert notes(app)[-1] == "Nothing to undo: no setting was changed during training."
         assert session.commands == []
         await changed(app, pilot, session, INNER, 0.1)
         await changed(app, pilot, session, OUTER, 0.5)
@@ -99,7 +99,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         session.end()
         await session.over(app, pilot)
         await pilot.press("r")
-        assert "No run is followed" in notes(app)[-1]
+        assert "No run is training here" in notes(app)[-1]
 
 
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:

@@ -92,7 +92,7 @@ async def test_one_run_is_followed_at_a_time(make: Make, sessions: FakeSessions)
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5", "f5")
         await pilot.pause()
-        assert "stop it (F7) or leave it to the background (d) first" in notes(app)[-1]
+        assert "stop it (F7) or detach it (d) first" in notes(app)[-1]
         assert len(sessions.started) == 1
         running(sessions).end()
         await running(sessions).over(app, pilot)

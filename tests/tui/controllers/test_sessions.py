@@ -157,6 +157,11 @@ def test_last_words_outlive_the_process(tmp_path: Path) -> None:
 
 def test_how_to_go_on_is_a_command_that_works(tmp_path: Path) -> None:
     home = RunFolder(paths.runs_dir() / "maml-1")
-    assert describe_background_run(home) == "Run maml-1 goes on: metatui attach maml-1, metatui stop maml-1"
+    assert (
+        describe_background_run(home)
+        == "Run maml-1 continues in the background: metatui attach maml-1, metatui stop maml-1"
+    )
     elsewhere = tmp_path / "my runs" / "maml-1"
-    assert describe_background_run(RunFolder(elsewhere)).endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")
+    assert describe_background_run(RunFolder(elsewhere)).endswith(
+        f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'"
+    )

@@ -133,7 +133,7 @@ async def test_one_marked_run_is_no_comparison(make: Make) -> None:
         await pilot.press("space", "c")
         await pilot.pause()
         assert not isinstance(app.screen, CompareScreen)
-        assert "Mark two runs or more first" in [n.message for n in app._notifications][-1]
+        assert "Mark at least two runs first" in [n.message for n in app._notifications][-1]
 
 
 @pytest.mark.usefixtures("_fake", "runs")

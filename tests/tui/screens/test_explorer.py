@@ -178,7 +178,7 @@ async def test_there_is_nothing_to_explore_without_a_run(make: Make) -> None:
         await pilot.press("escape", "a")
         await pilot.pause()
         assert not isinstance(app.screen, ExplorerScreen)
-        assert [n.message for n in app._notifications][-1].startswith("There is no run here")
+        assert [n.message for n in app._notifications][-1].startswith("No run is open")
 
 
 @pytest.mark.parametrize(("amplitude", "phase"), [(0.1, 0.0), (4.93, 3.1), (2.0, 1.57)])

@@ -44,7 +44,7 @@ class HelpScreen(Dialog[None]):
 
     def __init__(self, context: AppContext, field_help: str) -> None:
         super().__init__()
-        self._context, self._field_help = context, field_help
+        self._app_context, self._field_help = context, field_help
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog dialog-tall") as dialog:
@@ -52,7 +52,7 @@ class HelpScreen(Dialog[None]):
             with VerticalScroll():
                 if self._field_help:
                     yield StaticText(self._field_help, classes="help-field")
-                yield KeysTable(self._context)
+                yield KeysTable(self._app_context)
                 yield StaticText(FORM_KEYS, classes="help-text")
                 yield StaticText(RUNS, classes="help-text")
                 yield StaticText(ABOUT, classes="help-text")
@@ -72,7 +72,7 @@ class KeysTable(RowsWidget):
 
     def __init__(self, context: AppContext) -> None:
         super().__init__()
-        self._context = context
+        self._app_context = context
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.rows(width, 0, look_of(self)))
@@ -84,7 +84,7 @@ class KeysTable(RowsWidget):
         for group, actions in groupby(ACTIONS, key=lambda action: action.group):
             rows.append([Segment(group, look.title)])
             for action in actions:
-                style = look.muted if action.refuse(self._context) else look.text
+                style = look.muted if action.refuse(self._app_context) else look.text
                 lead = f"  {_keys(action):<{keys}}{action.label:<{labels}}"
                 for line in textwrap.wrap(look.say(action.help), max(10, width - len(lead))):
                     rows.append([Segment(lead + line, style)])
