@@ -1,4 +1,4 @@
-"""What a newcomer does in an hour, by keyboard alone, step by step: the same for the test and for the recording."""
+"""The first hour of a new user, by keyboard, in steps. Shared by a test and by the recording."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tests.terminal.watching import Terminal
 
 PRESET = "my-maml"
 INNER_LR = "0.02"
-"""What the journey changes the inner learning rate to, from 0.01."""
+"""New value of the inner learning rate, which is 0.01 at first."""
 
 
 def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
-    """Starts when the app does and ends when it was told to quit; yields the name of each step when it can be seen.
+    """Yield the name of each step when its result is visible. The last key quits the app.
 
     Args:
-        iterations: What is typed into the form; has to last until the journey's end.
-        watched: The meta-step until which a run is watched.
-        marked: Which rows of the list of runs, newest first, are shown beside each other.
+        iterations: typed into the form; large enough that the run does not finish.
+        watched: meta-step until which a run is watched.
+        marked: rows of the list of runs, newest first, that are marked.
     """
     at.see("Settings", "Iterations", "F5 Start")
     at.until(lambda: at.explained, "the first field explained")
@@ -94,7 +94,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "13-rerun"
 
     at.press("2")
-    # The list is read anew, and the cursor stays with its run: only then is the new one above it.
+    # When the list is read again, the cursor stays on its run, and the new run is above it.
     at.until(lambda: any("[ ]" in row and "Running" in row for row in at.rows), "the new run in the list")
     at.press("ctrl+home")
     at.see(f"preset {PRESET}")

@@ -1,4 +1,4 @@
-"""Runs that go on without the app: kept, stopped or left alone when it ends, and joined again."""
+"""Runs in the background: kept or stopped when the app quits, and attached to again."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Make = Callable[..., MetatuiApp]
 
 @pytest.fixture
 def live(runs_dir: Path) -> Iterator[RunFolder]:
-    """A run that a process, which is this one, trains."""
+    """A run whose lock this process holds, as if it trained the run."""
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
     journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
@@ -54,8 +54,8 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-@pytest.mark.parametrize("keys", [["enter"], ["k"], ["tab", "shift+tab", "enter"]], ids=lambda keys: keys[-1])
-async def test_quitting_keeps_the_run_going(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+@pytest.mark.parametrize("keys", [["k"], ["tab", "shift+tab", "enter"]], ids=lambda keys: keys[-1])
+async def test_quit_and_keep_the_run(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         session = await started(app, pilot, sessions)
@@ -71,8 +71,8 @@ async def test_quitting_keeps_the_run_going(make: Make, sessions: FakeSessions, 
     assert sessions.closed
 
 
-@pytest.mark.parametrize("keys", [["s"], ["down", "enter"], ["tab", "enter"]], ids=lambda keys: keys[0])
-async def test_quitting_stops_and_saves(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+@pytest.mark.parametrize("keys", [["s"], ["down", "enter"]], ids=lambda keys: keys[0])
+async def test_quit_and_stop_the_run(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         session = await started(app, pilot, sessions)
@@ -85,8 +85,8 @@ async def test_quitting_stops_and_saves(make: Make, sessions: FakeSessions, keys
     assert app.background.left is None
 
 
-@pytest.mark.parametrize("keys", [["escape"], ["c"], ["up", "enter"]], ids=lambda keys: keys[0])
-async def test_quitting_is_cancelled(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
+@pytest.mark.parametrize("keys", [["escape"], ["up", "enter"]], ids=lambda keys: keys[0])
+async def test_quit_is_cancelled(make: Make, sessions: FakeSessions, keys: list[str]) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         session = await started(app, pilot, sessions)
@@ -100,7 +100,7 @@ async def test_quitting_is_cancelled(make: Make, sessions: FakeSessions, keys: l
         assert app.run_controller.client.phase is Phase.RUNNING
 
 
-async def test_nothing_is_asked_where_no_run_is_followed(make: Make) -> None:
+async def test_quit_without_a_run_asks_nothing(make: Make) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("f10")
@@ -108,20 +108,19 @@ async def test_nothing_is_asked_where_no_run_is_followed(make: Make) -> None:
     assert app.background.left is None
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGTERM])
-async def test_a_lost_terminal_leaves_the_run_alone(make: Make, sessions: FakeSessions, number: int) -> None:
+async def test_lost_terminal_does_not_stop_the_run(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         session = await started(app, pilot, sessions)
-        app.background.hang_up(128 + number)
-        app.background.hang_up(128 + number)
-    assert app.return_code == 128 + number
+        app.background.hang_up(128 + signal.SIGHUP)
+        app.background.hang_up(128 + signal.SIGHUP)
+    assert app.return_code == 128 + signal.SIGHUP
     assert session.commands == []
     assert not session.followed
     assert app.background.left == session.run
 
 
-async def test_a_run_is_left_to_the_background_and_another_begun(make: Make, sessions: FakeSessions) -> None:
+async def test_detach_and_start_another_run(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         first = await started(app, pilot, sessions)
@@ -137,7 +136,7 @@ async def test_a_run_is_left_to_the_background_and_another_begun(make: Make, ses
         assert first.commands == []
 
 
-async def test_live_runs_are_told_of_and_joined_with_a_key(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
+async def test_live_runs_are_announced_and_attached(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await app.settle()
@@ -159,9 +158,7 @@ async def test_live_runs_are_told_of_and_joined_with_a_key(make: Make, sessions:
         assert session.commands == [Pause()]
 
 
-async def test_the_run_that_was_followed_goes_on_when_another_is_joined(
-    make: Make, sessions: FakeSessions, live: RunFolder
-) -> None:
+async def test_attaching_detaches_from_the_followed_run(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         first = await started(app, pilot, sessions)
@@ -179,9 +176,7 @@ async def test_the_run_that_was_followed_goes_on_when_another_is_joined(
         assert app.run_controller.shown.run_id == live.id
 
 
-async def test_a_run_that_cannot_be_joined_is_read_from_disk(
-    make: Make, sessions: FakeSessions, live: RunFolder
-) -> None:
+async def test_unreachable_run_is_read_from_disk(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     sessions.error = BadInput("run X is trained by process 1 on 'elsewhere', which cannot be reached from here")
     app = make()
     app.background.to_attach = live
@@ -194,9 +189,7 @@ async def test_a_run_that_cannot_be_joined_is_read_from_disk(
         assert app.run_controller.client.phase is Phase.IDLE
 
 
-async def test_a_live_run_is_stopped_from_the_list_after_a_question(
-    make: Make, sessions: FakeSessions, live: RunFolder
-) -> None:
+async def test_stopping_a_run_in_the_list_asks_first(make: Make, sessions: FakeSessions, live: RunFolder) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         await pilot.press("2")
@@ -210,7 +203,7 @@ async def test_a_live_run_is_stopped_from_the_list_after_a_question(
             assert sessions.stopped == stopped
 
 
-async def test_a_run_whose_process_is_gone_is_interrupted_in_the_list(make: Make, runs_dir: Path) -> None:
+async def test_killed_run_is_interrupted_in_the_list(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     journal = JournalWriter(run.journal_path)
     journal.write("started", 30, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
@@ -226,9 +219,7 @@ async def test_a_run_whose_process_is_gone_is_interrupted_in_the_list(make: Make
         assert str(app.runs_tab.table.get_row_at(0)[2]) == "Interrupted"
 
 
-async def test_a_run_whose_process_is_gone_is_interrupted_where_it_is_followed(
-    make: Make, sessions: FakeSessions, runs_dir: Path
-) -> None:
+async def test_killed_run_is_interrupted_if_followed(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=LARGE, notifications=True) as pilot:
         session = await started(app, pilot, sessions)

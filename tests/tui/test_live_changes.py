@@ -1,4 +1,4 @@
-"""Live changes and results that are not finite, as the app shows them."""
+"""Live changes, and results that are not finite, in the app."""
 
 from __future__ import annotations
 

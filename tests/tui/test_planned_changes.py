@@ -1,4 +1,4 @@
-"""A preset that changes settings while it trains does so from the app too."""
+"""Presets with planned changes, started from the app."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.tui.fakes import FakeSessions
 Make = Callable[..., MetatuiApp]
 
 
-async def test_the_form_keeps_what_its_preset_changes(make: Make, sessions: FakeSessions) -> None:
+async def test_planned_changes_are_started(make: Make, sessions: FakeSessions) -> None:
     changes = (PlannedChange(20, "algorithm.inner_lr", 0.1), PlannedChange(90, "algorithm.inner_lr", 0.05))
     mine = presets.save("mine", Settings(), changes=changes)
     app = make()
@@ -26,7 +26,7 @@ async def test_the_form_keeps_what_its_preset_changes(make: Make, sessions: Fake
         assert sessions.changes == changes
 
 
-async def test_another_preset_takes_its_place(make: Make, sessions: FakeSessions) -> None:
+async def test_another_preset_replaces_planned_changes(make: Make, sessions: FakeSessions) -> None:
     mine = presets.save("mine", Settings(), changes=[PlannedChange(20, "algorithm.inner_lr", 0.1)])
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:

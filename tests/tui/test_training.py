@@ -1,4 +1,4 @@
-"""Training in the app: start, watch, change, pause, stop, fail, quit, and never two at once."""
+"""Training in the app: start, change, pause, stop and fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def phase(app: MetatuiApp) -> Phase:
 
 
 async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    """Wait until the run is over that never began."""
+    """Wait for the end of a run that could not start."""
     assert app.run_controller.client.receiver is not None
     await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
     app.run_controller.update()
@@ -45,7 +45,7 @@ def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
 
 
-async def test_images_that_are_packed_first_are_counted(make: Make, sessions: FakeSessions) -> None:
+async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         sessions.packing = [(0, 5000), (3072, 5000)]
@@ -65,7 +65,7 @@ async def test_images_that_are_packed_first_are_counted(make: Make, sessions: Fa
         assert "images packed" not in app.export_screenshot().replace("&#160;", " ")
 
 
-async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessions) -> None:
+async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
     app = make(change(Settings(), {"training.seed": 7}))
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
@@ -87,7 +87,7 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
-async def test_one_run_is_followed_at_a_time(make: Make, sessions: FakeSessions) -> None:
+async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5", "f5")
@@ -98,7 +98,7 @@ async def test_one_run_is_followed_at_a_time(make: Make, sessions: FakeSessions)
         await running(sessions).over(app, pilot)
 
 
-async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make, sessions: FakeSessions) -> None:
+async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -119,12 +119,12 @@ async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make,
         assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)
         assert session.commands == [Pause(), Resume(), Evaluate(), Checkpoint(), Stop("stopped")]
-        said = [line.text for line in app.run_controller.shown.journal]
-        assert said[-1] == "Stopped and saved"
+        texts = [line.text for line in app.run_controller.shown.journal]
+        assert texts[-1] == "Stopped and saved"
         assert app.run_controller.shown.status == "Stopped"
 
 
-async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSessions) -> None:
+async def test_live_setting_in_the_form(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -147,7 +147,7 @@ async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSess
         assert not (await app.form.reveal("task.source")).control.disabled
 
 
-async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSessions) -> None:
+async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -170,7 +170,7 @@ async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSe
         await session.over(app, pilot)
 
 
-async def test_start_is_refused_with_the_reason_at_the_field(make: Make, sessions: FakeSessions) -> None:
+async def test_invalid_field_refuses_the_start(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("evaluation.tasks")).control
@@ -191,7 +191,7 @@ async def test_start_is_refused_with_the_reason_at_the_field(make: Make, session
         await running(sessions).over(app, pilot)
 
 
-async def test_only_what_matters_is_shown(make: Make) -> None:
+async def test_only_relevant_fields_are_shown(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         assert not (await app.form.reveal("task.ways")).display
@@ -203,7 +203,7 @@ async def test_only_what_matters_is_shown(make: Make) -> None:
         assert not (await app.form.reveal("model.hidden")).display
 
 
-async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> None:
+async def test_failed_start_is_reported(make: Make, sessions: FakeSessions) -> None:
     sessions.error = BadInput("compute.device is 'cuda', but must be one of cpu")
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -222,7 +222,7 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
         assert len(sessions.started) == 2
 
 
-async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sessions: FakeSessions) -> None:
+async def test_internal_error_does_not_end_the_app(make: Make, sessions: FakeSessions) -> None:
     sessions.error = ZeroDivisionError("no")
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -232,7 +232,7 @@ async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sess
         assert app.is_running
 
 
-async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: FakeSessions) -> None:
+async def test_warnings_and_failures_are_in_the_journal(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -244,7 +244,7 @@ async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: F
         assert [line.tone for line in app.run_controller.shown.journal][-2:] == ["warning", "error"]
 
 
-async def test_a_new_start_takes_away_what_was_said_before(make: Make, sessions: FakeSessions) -> None:
+async def test_start_clears_notifications(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         app.notify("An old note.")

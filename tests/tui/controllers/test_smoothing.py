@@ -35,7 +35,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
     return found
 
 
-class Told:
+class PartialRun:
     """A run that sends only some of its meta-steps."""
 
     pid = 0
@@ -68,9 +68,9 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
 
 
 def follow(run: RunFolder, events: Sequence[Event], model: RunModel | None = None) -> RunModel:
-    """The curve that the app shows for `events`."""
+    """Return the model after a run has sent `events`."""
     client, model = RunClient(), model or RunModel(Settings())
-    client.begin(lambda: Told(run, events), model)
+    client.begin(lambda: PartialRun(run, events), model)
     assert client.receiver is not None
     client.receiver.over.wait()
     client.drain()
@@ -114,7 +114,7 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
-    # More than the mailbox keeps, with gaps left by the process of the run.
+    # With gaps, as if this process had been too slow for the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss
