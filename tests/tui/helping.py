@@ -1,4 +1,4 @@
-"""A helper that computes nothing: it takes requests down, and answers what a test tells it to."""
+"""A fake helper process: it records requests, and sends the replies that a test chooses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.tui.helper import Reply, StepInfo, WorkerError, Yielded
 
 
 class FakeHelper:
-    """In place of `Helper`. `made` has all there were, the newest last."""
+    """Replaces `Helper`. `made` has all instances, the newest last."""
 
     made: ClassVar[list[FakeHelper]] = []
 
@@ -38,7 +38,7 @@ class FakeHelper:
         self._replies.task_done()
 
     async def say(self, pilot: Pilot[Any], *values: Any, done: Any = None, broken: str = "", request: int = 0) -> None:
-        """Yield `values` for a request, the newest where none is named, and then be done or broken if that is said."""
+        """Send `values`, then `done` or the error `broken`, as replies to a request: by default to the newest."""
         number = request or len(self.asked)
         for value in values:
             self._replies.put(Yielded(number, value))

@@ -35,7 +35,7 @@ class LiveScreen(Dialog[Changes]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Change settings"
             yield StaticText(
-                "They take effect at the next meta-step and are recorded in the journal.", classes="dialog-hint"
+                "Changes apply from the next meta-step and are recorded in the journal.", classes="dialog-hint"
             )
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, knob in FIELDS.items():
