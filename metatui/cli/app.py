@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatui.cli.options import changed
 from metatui.cli.terminal_guard import supervised
-from metatui.tui.terminal.crash_info import LastWords
+from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
 
 
@@ -65,7 +65,7 @@ def _run(
     runs_dir: Path | None,
     ascii_only: bool,
     theme: str | None,
-    words: LastWords,
+    words: CrashInfo,
 ) -> int:
     prepare_process()
     from metatui.config import presets

@@ -10,7 +10,7 @@ import click
 from metatui.cli.app import prepare_process
 from metatui.cli.options import complete_runs, runs_dir_option
 from metatui.cli.terminal_guard import supervised
-from metatui.tui.terminal.crash_info import LastWords
+from metatui.tui.terminal.crash_info import CrashInfo
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
@@ -30,7 +30,7 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
     return supervised(lambda words: _attach(run, runs_dir, ascii_only=ascii_only, theme=theme, words=words))
 
 
-def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: LastWords) -> int:
+def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: CrashInfo) -> int:
     prepare_process()
     from metatui.utils import paths
 
