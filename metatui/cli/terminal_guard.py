@@ -104,7 +104,7 @@ def _restore(line: list[Any]) -> None:
     os.write(2 if os.isatty(2) else 1, RESTORE)
 
 
-def _tell(number: int, words: CrashInfo) -> None:
+def _report_crash(number: int, words: CrashInfo) -> None:
     from metatui.tui.terminal.crash_info import describe_background_run
     from metatui.utils import paths
 

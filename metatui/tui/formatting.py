@@ -8,7 +8,7 @@ from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, protocol_of, result_words, split_name
 from metatui.tui.widgets.charts.format import number, percent
 
-__all__ = ["accuracy", "headline", "protocol_of", "result_words", "split_name", "best_and_last", "value"]
+__all__ = ["accuracy", "best_and_last", "headline", "protocol_of", "result_words", "split_name", "value"]
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:

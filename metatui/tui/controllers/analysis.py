@@ -50,7 +50,7 @@ class AnalysisController:
     def action_report_runs(self) -> None:
         from pathlib import Path
 
-        from metatui.tui.screens.compare.report import ReportScreen
+        from metatui.tui.screens.compare.save_dialog import ReportScreen
 
         def say_path(path: Path | None) -> None:
             if path:
@@ -72,7 +72,7 @@ class AnalysisController:
             self._app.push_screen(ExplorerScreen(runs))
 
     def action_parameters(self) -> None:
-        from metatui.tui.screens.parameter_space.screen import ParameterScreen
+        from metatui.tui.screens.parameter_space import ParameterScreen
 
         if runs := self._folders():
             self._app.push_screen(ParameterScreen(runs[0]))

@@ -57,8 +57,7 @@ class BackgroundController:
             self.crash_info.run = self._app.run_controller.followed
 
     async def _live_runs(self) -> list[RunSummary]:
-        from metatui.runs.storage.live_runs import live_runs
-        from metatui.runs.storage.store import RunStore
+        from metatui.runs.storage.store import RunStore, live_runs
 
         return list(await asyncio.to_thread(live_runs, RunStore(self._app.runs_dir)))
 

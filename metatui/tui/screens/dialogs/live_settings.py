@@ -69,7 +69,9 @@ class LiveScreen(Dialog[Changes]):
     def _apply(self) -> None:
         assessment = assess(self._texts)
         if assessment.settings is None:
-            invalid = next((field for field in self.query(FormField) if field.setting.path in assessment.problems), None)
+            invalid = next(
+                (field for field in self.query(FormField) if field.setting.path in assessment.problems), None
+            )
             if invalid:
                 invalid.control.focus()
             return
