@@ -1,13 +1,13 @@
-"""metatui: the terminal laboratory for gradient-based meta-learning.
+"""metatui, a terminal laboratory for few-shot meta-learning.
 
-The same core without a terminal:
+Python API:
 
 >>> import metatui
 >>> preset = metatui.load_preset("quick")
 >>> result = metatui.train(preset.settings, on_event=print)  # doctest: +SKIP
 >>> metatui.evaluate(result.run, shots=5).final  # doctest: +SKIP
 
-Everything is imported when it is first used, so `import metatui` costs next to nothing and imports no torch.
+Names are imported on first use, so that `import metatui` is fast and does not import torch.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ __all__ = [
     "train",
 ]
 
-_WHERE = {
+_ORIGINS = {
     "BadInput": ("metatui.utils.errors", "BadInput"),
     "MetatuiError": ("metatui.utils.errors", "MetatuiError"),
     "Preset": ("metatui.config.presets", "Preset"),
@@ -57,10 +57,10 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: finds what is not yet imported."""
-    if name not in _WHERE:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _ORIGINS:
         raise AttributeError(f"module 'metatui' has no attribute {name!r}")
-    module, attribute = _WHERE[name]
+    module, attribute = _ORIGINS[name]
     value = getattr(import_module(module), attribute)
     globals()[name] = value
     return value

@@ -12,8 +12,8 @@ import torch
 
 from metatui.config.presets import load
 from metatui.config.settings import Scalar
+from metatui.learning.data.omniglot.cache import save
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
-from metatui.learning.data.omniglot.packed_file import packed
 from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing
@@ -175,7 +175,7 @@ def omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (len(characters()), DRAWINGS, 28, 28)
     path = tmp_path / "omniglot.safetensors"
-    path.write_bytes(packed(torch.randint(256, shape, dtype=torch.uint8, generator=generator)))
+    save(path, torch.randint(256, shape, dtype=torch.uint8, generator=generator).numpy())
     monkeypatch.setattr(paths, "omniglot_cache", lambda: path)
 
 

@@ -34,7 +34,7 @@ def test_a_folder_is_packed_and_what_is_in_it_is_said(
         "Images: 127 of 16x16 pixels in rgb, 4 to 7 of a class: shots and queries together up to 4",
         "Classes: 20 for training, 5 for validation, 6 for test: ways up to 5",
         "Left out: 2",
-        "more/notes.txt is not called .png, .jpg or .jpeg",
+        "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
     ]
     assert err == "packing 128 images\npacked 128 of 128 images\n"
@@ -74,7 +74,7 @@ def test_folders_that_hold_too_little_are_still_described(tmp_path: Path, capsys
     [
         (["nowhere"], "nowhere', but there is no such folder"),
         ([""], "task.folder is ''"),
-        (["."], "which has no class folders"),
+        (["."], "which contains no class folders"),
         ([".", "--set", "task.image_size=4"], "task.image_size is 4, but must be a whole number from 8 to 512"),
         ([".", "--set", "task.folder"], "must be group.key=value"),
         ([], "Missing argument 'PATH'"),

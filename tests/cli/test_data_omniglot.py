@@ -12,12 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from metatui.cli.main import main
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
-from metatui.learning.data.omniglot import downloader, packed_file
+from metatui.learning.data.omniglot import cache as omniglot_cache
+from metatui.learning.data.omniglot import download as omniglot_download
+from metatui.learning.data.omniglot.cache import load
 from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, characters
-from metatui.learning.data.omniglot.packed_file import load
 from metatui.learning.data.omniglot.source import load_omniglot
 from metatui.utils import paths
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIBLING = Path(__file__).parents[3] / "shared" / "omniglot"
 SOURCE = Path(os.environ.get("METATUI_OMNIGLOT_SOURCE") or SIBLING)
@@ -54,7 +55,7 @@ def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         image[0, :3] = number // 200, number % 200, person
         return image
 
-    monkeypatch.setattr(packed_file, "decoded", decoded)
+    monkeypatch.setattr(omniglot_cache, "decoded", decoded)
 
 
 @pytest.mark.usefixtures("quick_decoding")
@@ -96,7 +97,7 @@ def test_a_damaged_cache_is_said_and_packed_anew_from_a_download(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{part}.zip").write_bytes((all_names / f"{part}.zip").read_bytes())
 
-    monkeypatch.setattr(downloader, "fetch", fetch)
+    monkeypatch.setattr(omniglot_download, "fetch", fetch)
     cache.parent.mkdir(parents=True)
     cache.write_bytes(b"torn")
     assert main(["data", "omniglot", "--json"]) == 0
@@ -112,7 +113,7 @@ def test_a_failed_download_exits_1_and_bad_data_2(
     def fetch(part: str, folder: Path) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(downloader, "fetch", fetch)
+    monkeypatch.setattr(omniglot_download, "fetch", fetch)
     for arguments, code, said in (
         (["data", "omniglot", "--json"], 1, "no route to host"),
         (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from metatui.cli.main import main
 from metatui.config import presets
-from metatui.config.constraints import impossible
+from metatui.config.constraints import violations
 from metatui.config.fields import FIELDS, SettingField, change
 from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
@@ -62,7 +62,7 @@ def any_settings(draw: st.DrawFn) -> Settings:
     except SettingsError:
         assume(False)
         raise
-    assert not impossible(settings)
+    assert not violations(settings)
     return settings
 
 
@@ -150,7 +150,7 @@ def plan(*changes: str) -> str:
         ("[task]\nshots = 1.5", "task.shots is 1.5, but must be a whole number from 1 to 1,000"),
         ("[task]\nshots = '5'", "task.shots is '5', but must be a whole number from 1 to 1,000"),
         ("[algorithm]\ninner_lr = nan", "algorithm.inner_lr is nan, but must be a number above 0 up to 100"),
-        ("[preset]\ntitel = 'x'", "'preset.titel' is not known: did you mean preset.title?"),
+        ("[preset]\ntitel = 'x'", "'preset.titel' is unknown: did you mean preset.title?"),
         ("[preset]\ntitle = 5", "preset.title is 5, but must be text"),
         ("preset = 5", "preset is 5, but must be a table of texts"),
         ("task = 5", "task is 5, but must be a table of settings"),
@@ -181,14 +181,17 @@ def plan(*changes: str) -> str:
             plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalue = []"),
             r"change 1: algorithm.inner_lr is \[\], but",
         ),
-        (plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalu = 1"), "change 1: 'valu' is not known"),
+        (plan("iteration = 1\nsetting = 'algorithm.inner_lr'\nvalu = 1"), "change 1: 'valu' is unknown"),
         (plan("iteration = 1\nvalidate = false"), "change 1: validate is False, but must be true"),
-        (plan("iteration = 1\nvalidate = true\nvalue = 1"), "change 1: 'value' is not known"),
+        (plan("iteration = 1\nvalidate = true\nvalue = 1"), "change 1: 'value' is unknown"),
         (
             plan("iteration = 9\nvalidate = true", "iteration = 8\nvalidate = true"),
-            "change 2: iteration is 8, but must be at least that of the change before it, 9",
+            "change 2: iteration is 8, but must be at least 9, that of the previous change",
         ),
-        (plan(*["iteration = 9\nvalidate = true"] * (MOST + 1)), "changes are 1,001, but must be at most 1,000"),
+        (
+            plan(*["iteration = 9\nvalidate = true"] * (MOST + 1)),
+            "there are 1,001 changes, but at most 1,000 are allowed",
+        ),
         (
             "algorithm = {outer_schedule = 'linear', outer_lr_final = 0.001}\n"
             + plan("iteration = 1\nsetting = 'algorithm.outer_lr'\nvalue = 0.0001"),
@@ -262,8 +265,8 @@ def test_unreadable_preset_files_are_reported(own_folder: Path) -> None:
     assert [preset.name for preset in presets.user()] == ["a"]
     said = presets.problems()
     assert len(said) == 3
-    assert "a.toml' is not read: a.TOML beside it has the same name" in said[0]
-    assert "is not read: a preset's name is up to 64 printable characters" in said[1]
+    assert "a.toml' is skipped: a.TOML has the same name" in said[0]
+    assert "is skipped: rename it to at most 64 printable characters" in said[1]
 
 
 def test_saving_replaces_a_file_of_the_same_name(own_folder: Path) -> None:

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from metatui.config.constraints import OMNIGLOT_CHARACTERS
-from metatui.config.fields import FIELDS, assignment, change, knob_of, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, find_field, parse, text_of
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, SettingsError, quote
 
@@ -110,7 +110,11 @@ def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
         ({"compute": {"device": "gpu"}}, "compute.device", "is 'gpu', but must be auto, cpu, cuda"),
         ({"model": {"hidden": [40, 0]}}, "model.hidden", "from 1 to 4,096"),
         ({"model": {"hidden": []}}, "model.hidden", "one to eight whole numbers"),
-        ({"task": {"folder": "images"}}, "task.folder", "but must be the whole path of a folder, from / or ~ on"),
+        (
+            {"task": {"folder": "images"}},
+            "task.folder",
+            "but must be the absolute path of a folder, starting with / or ~",
+        ),
     ],
 )
 def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) -> None:
@@ -174,9 +178,9 @@ def test_change_keeps_the_rest() -> None:
         change(Settings(), {"algorithm.inner_rl": 0.5})
 
 
-def test_knob_of_knows_a_name_without_its_group() -> None:
+def test_find_field_knows_a_name_without_its_group() -> None:
     with pytest.raises(SettingsError, match=r"did you mean algorithm.meta_batch\?"):
-        knob_of("meta_batch")
+        find_field("meta_batch")
 
 
 def test_values_are_shown_on_one_printable_line() -> None:

@@ -45,8 +45,8 @@ def environment(home: Path) -> Mapping[str, str]:
 def make(home: Path) -> None:
     """Fill `home`; the environment has to be that of `environment`."""
     from metatui.config import presets
-    from metatui.learning.data.image_folder import packed_file, scan
-    from metatui.learning.data.omniglot import packed_file as packed_omniglot
+    from metatui.learning.data.image_folder import cache, scan
+    from metatui.learning.data.omniglot import cache as omniglot_cache
     from metatui.tui.preferences import save_theme
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
@@ -60,9 +60,9 @@ def make(home: Path) -> None:
     ledger.parent.mkdir(parents=True)
     ledger.write_text(json.dumps({"suite": "own", "runs": [REGRESSION, OTHER]}))
     archive(published(), home / "omniglot")
-    packed_omniglot.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
+    omniglot_cache.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
-    packed_file.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
+    cache.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
     measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
     (home / CACHE / "engines.json").write_text(json.dumps(measured))
     compiled = home / CACHE / "compiled"

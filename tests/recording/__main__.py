@@ -1,4 +1,4 @@
-"""Records the app in tmux at two sizes, one SVG a step, beside this file or in the folder that is named.
+"""Records the app in tmux at two sizes, one SVG a step, into `pictures` or the given folder.
 
 `python -m tests.recording` records the journey; `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
 how the runs of that suite, which are in DIR, alone there and finished, are compared and looked at closely.
@@ -39,7 +39,7 @@ WITH_TOASTS = {"02-form", "12-loaded"}
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.recording")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent / "pictures")
     parser.add_argument("--studies", metavar="SUITE")
     parser.add_argument("--runs", type=Path, metavar="DIR")
     parser.add_argument("--compared", type=int, default=0, metavar="ROW")

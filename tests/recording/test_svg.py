@@ -10,7 +10,7 @@ import pytest
 
 from tests.recording.svg import screen_svg
 
-RECORDED = sorted(Path(__file__).parent.glob("*.svg"))
+RECORDED = sorted((Path(__file__).parent / "pictures").glob("*.svg"))
 SVG = "{http://www.w3.org/2000/svg}"
 
 

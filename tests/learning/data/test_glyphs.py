@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from metatui.learning.data import glyph_renderer as renderer
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.glyphs import glyph_source, renderer
-from metatui.learning.data.glyphs.glyph_source import GlyphSource, pronounceable
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
+from metatui.learning.data.glyphs import GlyphSource, pronounceable
 from metatui.utils.errors import BadInput
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SHEET = Path(__file__).parents[2] / "fixtures" / "glyphs.png"
 
@@ -53,7 +53,7 @@ def test_a_task_does_not_depend_on_how_many_drawings_are_made_at_once(monkeypatc
         return source.episodes("train", range(5), seed=3, ways=5, shots=1, queries=4).query_x
 
     whole = make()
-    monkeypatch.setattr(renderer, "_AT_ONCE", 7)
+    monkeypatch.setattr(renderer, "_CHUNK", 7)
     assert torch.equal(make(), whole)
 
 
@@ -131,6 +131,6 @@ def test_classes_have_names_that_can_be_said() -> None:
 
 
 def test_too_many_ways_are_refused_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(glyph_source, "CLASSES", 4)
-    with pytest.raises(BadInput, match=r"task.ways is 5, but must be at most 4, the classes of the val split"):
+    monkeypatch.setattr("metatui.learning.data.glyphs.CLASSES", 4)
+    with pytest.raises(BadInput, match=r"task.ways is 5, but must be at most 4, the number of classes in the"):
         source.episodes("val", [0], seed=0, ways=5, shots=1, queries=1)

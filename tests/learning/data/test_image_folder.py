@@ -19,7 +19,6 @@ from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.source import FolderSource, load_folder, shuffled
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
 from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
 from metatui.runs.analysis.evaluate import evaluate, views
@@ -27,6 +26,7 @@ from metatui.runs.execution.session import Session
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIZES = [6, 9, 7, 6, 12, 8] * 5
 """Images of each of thirty classes: 19 for training, 5 for validation, 6 for test."""
@@ -270,8 +270,10 @@ def test_what_is_left_out_is_noticed(root: Path, tmp_path: Path) -> None:
         (copy / "class04" / f"notes{number}.txt").write_text("x")
     (copy / "class05" / "damaged.png").write_bytes(b"\x89PNG")
     (notice,) = source_of(copy).notices
-    assert notice.startswith(f"4 left out of '{copy}': class04/notes0.txt is not called .png, .jpg or .jpeg; class04/")
-    assert notice.endswith(f"; … (metatui data folder '{copy}' lists them all)")
+    assert notice.startswith(
+        f"4 left out of '{copy}': class04/notes0.txt does not end in .png, .jpg or .jpeg; class04/"
+    )
+    assert notice.endswith(f"; … (metatui data folder '{copy}' lists all of them)")
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile", "pretrained", "scratch"])

@@ -137,7 +137,7 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "JPEG cut in its head": (lambda: PHOTOGRAPH[:200], "is damaged"),
     "JPEG cut in its pixels": (lambda: PHOTOGRAPH[: len(PHOTOGRAPH) - 200], "is damaged: "),
     "PNG of no pixels": (lambda: png(0, 0), "is damaged"),
-    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the {MOST_PIXELS:,}"),
+    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the allowed {MOST_PIXELS:,}"),
     "a large bomb": (lambda: png(2**31 - 1, 2**31 - 1), "pixels, more than the"),
     "a bomb of text": (lambda: png(20, 20, more=long_text(), rows=bytes(61 * 20)), "is damaged"),
 }

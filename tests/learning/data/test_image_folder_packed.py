@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from metatui.learning.data.image_folder import packed_file
+from metatui.learning.data.image_folder import cache
+from metatui.learning.data.image_folder.cache import Packed, load, packed_path
 from metatui.learning.data.image_folder.images import decoded
-from metatui.learning.data.image_folder.packed_file import Packed, load, packed_path
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.learning.data.packing import told_of_packing
 from metatui.utils import paths
@@ -55,12 +55,12 @@ def test_the_pack_is_an_ordinary_safetensors_file(root: Path) -> None:
 
 
 def test_more_images_than_a_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_file, "_CHUNK", 2)
+    monkeypatch.setattr(cache, "_CHUNK", 2)
     told: list[tuple[int, int]] = []
     with told_of_packing(lambda done, total: told.append((done, total))):
         found = load(list_folder(str(root)), size=8, rgb=True)
     assert told == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
-    assert found.left_out == ()
+    assert found.unusable == {}
     assert len(torch.unique(found.pixels, dim=0)) == 9
 
 
@@ -72,30 +72,36 @@ def test_what_cannot_be_decoded_is_left_out_and_stays_told(root: Path) -> None:
     for now in (True, False):
         found = load(listing, size=8, rgb=True)
         assert found.packed_now is now
-        assert [number for number, _ in found.left_out] == [0, 5, 7]
-        assert [str(each) for each in found.unusable(listing)] == [
+        assert list(found.unusable) == [0, 5, 7]
+        assert [str(left_out) for left_out in found.unusable.values()] == [
             "cat/000.png is empty",
             "dog/002.png is not a PNG or JPEG image",
-            f"eel/001.jpeg {found.left_out[2][1]}",
+            f"eel/001.jpeg {found.unusable[7].why}",
         ]
-        kept = [file for number, file in enumerate(listing.files) if number not in (0, 5, 7)]
-        for image, file in zip(found.pixels, kept, strict=True):
-            assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
+        for number, (image, file) in enumerate(zip(found.pixels, listing.files, strict=True)):
+            if number in found.unusable:
+                assert not image.any()
+            else:
+                assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
 
 
 def test_a_file_that_goes_while_it_is_read_is_left_out(root: Path) -> None:
     listing = list_folder(str(root))
     (root / "dog" / "000.png").unlink()
     found = load(listing, size=8, rgb=True)
-    assert [str(each) for each in found.unusable(listing)] == ["dog/000.png cannot be read: no such file or directory"]
+    assert [str(left_out) for left_out in found.unusable.values()] == [
+        "dog/000.png cannot be read: no such file or directory"
+    ]
 
 
 def test_a_file_that_is_too_long_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = list_folder(str(root))
     longest = max(file.size for file in listing.files)
-    monkeypatch.setattr(packed_file, "_MAX_FILE", longest - 1)
+    monkeypatch.setattr(cache, "_MAX_FILE", longest - 1)
     found = load(listing, size=8, rgb=True)
-    assert f"has {longest:,} bytes, more than the {longest - 1:,} that are read" in [why for _, why in found.left_out]
+    assert f"has {longest:,} bytes, more than the allowed {longest - 1:,}" in [
+        each.why for each in found.unusable.values()
+    ]
 
 
 def touched(root: Path) -> None:
@@ -205,15 +211,15 @@ def test_images_that_cannot_be_kept_are_used_all_the_same(root: Path, packs: Pat
     packs.write_text("a file where a folder should be")
     found = packed(root)
     assert len(found.pixels) == 9
-    assert "are not kept, so they will be decoded again" in found.problem
+    assert "are not cached, so they will be decoded again" in found.problem
     assert "cannot be written" in found.problem
 
 
 def test_no_more_than_memory_is_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need = 9 * 3 * 8 * 8
-    monkeypatch.setattr(packed_file, "largest", lambda: need)
+    monkeypatch.setattr(cache, "largest", lambda: need)
     packed(root)
-    monkeypatch.setattr(packed_file, "largest", lambda: need - 1)
+    monkeypatch.setattr(cache, "largest", lambda: need - 1)
     with pytest.raises(BadInput, match="whose 9 images of 8x8 pixels take"):
         packed(root)
     packed(root, rgb=False)

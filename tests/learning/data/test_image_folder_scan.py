@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from metatui.learning.data.image_folder.scan import Listing, list_folder
-from metatui.learning.data.image_folder.splits import split_classes
+from metatui.learning.data.image_folder.source import split_classes
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class, write_classes
 
 
 def classes(listing: Listing) -> dict[str, list[str]]:
-    return {f"{each.part or ''}:{each.name}": [file.path for file in each.files] for each in listing.classes}
+    return {f"{each.split or ''}:{each.name}": [file.path for file in each.files] for each in listing.classes}
 
 
 def left_out(listing: Listing) -> set[str]:
@@ -59,16 +59,16 @@ def test_what_cannot_be_an_image_is_left_out_and_told(tmp_path: Path) -> None:
     assert classes(listing) == {":cat": ["cat/000.png", "cat/001.jpeg"]}
     assert left_out(listing) == {
         "again is the same folder as cat",
-        "cat/elsewhere.png is a link that leaves the folder",
-        "cat/labels.csv is not called .png, .jpg or .jpeg",
-        "cat/loop.png is a link to nothing",
+        "cat/elsewhere.png is a link to outside the folder",
+        "cat/labels.csv does not end in .png, .jpg or .jpeg",
+        "cat/loop.png is a broken link",
         "cat/more is a folder inside a class folder",
-        "cat/nowhere.png is a link to nothing",
+        "cat/nowhere.png is a broken link",
         "cat/pipe.png is not a file",
-        "linked is a link that leaves the folder",
-        "loop is a link to nothing",
-        "lost.jpg is in no class folder",
-        "whole is the same folder as the whole",
+        "linked is a link to outside the folder",
+        "loop is a broken link",
+        "lost.jpg is not in a class folder",
+        "whole is the same folder as the whole folder",
     }
 
 
@@ -98,7 +98,7 @@ def test_parts_are_read_where_there_are_train_and_test(tmp_path: Path) -> None:
     write_classes(tmp_path / "raw", ["e"], 1)
     listing = list_folder(str(tmp_path))
     assert list(classes(listing)) == ["train:a", "train:b", "val:c", "test:d"]
-    assert left_out(listing) == {"raw is beside train and test"}
+    assert left_out(listing) == {"raw is next to train and test"}
     assert split_classes(listing.classes, 0) == {"train": [0, 1], "val": [2], "test": [3]}
 
 
@@ -178,5 +178,5 @@ def test_a_folder_without_end_is_given_up_on(tmp_path: Path, monkeypatch: pytest
     write_classes(tmp_path, ["cat"], 5)
     assert len(list_folder(str(tmp_path)).files) == 5
     write_classes(tmp_path, ["dog"], 1)
-    with pytest.raises(BadInput, match="which holds more than 6 files and folders"):
+    with pytest.raises(BadInput, match="which contains more than 6 files and folders"):
         list_folder(str(tmp_path))

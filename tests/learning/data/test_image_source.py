@@ -10,8 +10,9 @@ from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.image_source import SIDE, ImageSource, distinct, nearest_neighbour_accuracy
+from metatui.learning.data.image_source import SIDE, ImageSource, distinct
 from metatui.utils.errors import BadInput
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 
 @given(st.integers(0, 60), st.integers(0, 2**40), st.integers(0, 2**31 - 1))
@@ -96,7 +97,7 @@ def test_pooled_images_are_of_the_classes_of_their_labels() -> None:
 
 
 def test_more_ways_than_classes_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"task.ways is 10, but must be at most 9, the classes of the val split"):
+    with pytest.raises(BadInput, match=r"task.ways is 10, but must be at most 9, the number of classes in the"):
         Numbered("cpu").episodes("val", [0], seed=0, ways=10, shots=1, queries=1)
 
 

@@ -12,9 +12,8 @@ from torch import Tensor
 
 from metatui.config.constraints import OMNIGLOT_CHARACTERS, OMNIGLOT_DRAWINGS
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.manifest import DRAWINGS, LAKE_VALIDATION, characters, split_characters
 from metatui.learning.data.omniglot.source import OmniglotSource
-from metatui.learning.data.omniglot.splits import LAKE_VALIDATION, split_characters
 from metatui.utils.errors import BadInput
 
 NAMES = ("chapter", "finn", "lake")
@@ -84,7 +83,7 @@ def test_lake_keeps_alphabets_whole() -> None:
 
 
 def test_an_unknown_split_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"task.split is 'vinyals', but must be one of chapter, finn or lake"):
+    with pytest.raises(BadInput, match=r"task.split is 'vinyals', but must be one of chapter, finn, lake"):
         split_characters("vinyals")
 
 
@@ -188,7 +187,7 @@ def test_pooled_batches_are_of_training_characters(sources: dict[tuple[str, bool
 
 def test_too_many_drawings_or_classes_are_bad_input(sources: dict[tuple[str, bool], OmniglotSource]) -> None:
     source = sources["finn", False]
-    with pytest.raises(BadInput, match=r"task.shots is 6 and task.queries is 15, but together they must be at most 20"):
+    with pytest.raises(BadInput, match=r"task.shots is 6 and task.queries is 15, but their sum must be at most 20"):
         source.episodes("train", [0], seed=0, ways=5, shots=6, queries=15)
-    with pytest.raises(BadInput, match=r"task.ways is 101, but must be at most 100, the classes of the val split"):
+    with pytest.raises(BadInput, match=r"task.ways is 101, but must be at most 100, the number of classes in the"):
         source.episodes("val", [0], seed=0, ways=101, shots=1, queries=1)

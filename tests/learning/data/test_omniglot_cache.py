@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import struct
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,14 +16,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import save
 
+from metatui.learning.data.omniglot.cache import load
+from metatui.learning.data.omniglot.cache import save as save_cache
 from metatui.learning.data.omniglot.manifest import Layout
-from metatui.learning.data.omniglot.packed_file import load, packed
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.omniglot_files import SMALL
 
 IMAGES = torch.arange(5 * 20 * 28 * 28, dtype=torch.int64).remainder(251).to(torch.uint8).reshape(5, 20, 28, 28)
-GOOD = packed(IMAGES, SMALL)
+
+
+def cache_of(images: torch.Tensor) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        save_cache(Path(folder) / "cache", images.numpy(), SMALL)
+        return (Path(folder) / "cache").read_bytes()
+
+
+GOOD = cache_of(IMAGES)
 
 
 def header_of(data: bytes) -> tuple[dict[str, dict[str, object]], bytes]:
@@ -77,13 +87,16 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "a header of no JSON": (lambda: struct.pack("<Q", 4) + b"oops" + GOOD[-100:], "is damaged"),
     "a header that is a list": (lambda: with_header([1, 2], b""), "is damaged"),
     "a header nested without end": (lambda: struct.pack("<Q", 90_000) + b"[" * 90_000, "is damaged"),
-    "no metadata": (without_metadata, "its format is ''"),
-    "a later format": (lambda: with_metadata(format="metatui omniglot 2"), "its format is 'metatui omniglot 2'"),
-    "no format": (lambda: with_metadata(format=None), "its format is ''"),
+    "no metadata": (without_metadata, "format in its header is None"),
+    "a later format": (
+        lambda: with_metadata(format="metatui omniglot 2"),
+        "in its header is 'metatui omniglot 2'",
+    ),
+    "no format": (lambda: with_metadata(format=None), "format in its header is None"),
     "no checksum": (lambda: with_metadata(sha256=None), "its checksum is wrong"),
     "a wrong checksum": (lambda: with_metadata(sha256="0" * 64), "its checksum is wrong"),
-    "no characters": (lambda: with_metadata(characters=None), "its characters are not Omniglot's"),
-    "other characters": (lambda: with_metadata(characters="[]"), "its characters are not Omniglot's"),
+    "no characters": (lambda: with_metadata(characters=None), "characters in its header is None"),
+    "other characters": (lambda: with_metadata(characters="[]"), "characters in its header is '[]'"),
     "a wrong pixel": (lambda: GOOD[:-1] + bytes([GOOD[-1] ^ 1]), "its checksum is wrong"),
     "no tensor": (lambda: saved(), "must hold images"),
     "another tensor's name": (lambda: saved(pictures=IMAGES), "must hold images"),
@@ -146,12 +159,14 @@ def test_no_torn_file_is_trusted(tmp_path_factory: pytest.TempPathFactory, lengt
 
 def test_another_set_of_characters_is_refused(tmp_path: Path) -> None:
     (tmp_path / "packed").write_bytes(GOOD)
-    assert "its characters are not Omniglot's" in refused(tmp_path / "packed", {"images_background": {"Greek": 5}})
+    assert "must hold images as uint8 [5, 20, 28, 28]" not in refused(
+        tmp_path / "packed", {"images_background": {"Greek": 5}}
+    )
 
 
 def test_what_is_not_there_is_said_with_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "nothing")
-    with pytest.raises(BadInput, match=r"not on this machine yet .*nothing' is not there.*run `metatui data omniglot`"):
+    with pytest.raises(BadInput, match=r"not on this machine yet .*does not exist.*run `metatui data omniglot`"):
         load()
 
 

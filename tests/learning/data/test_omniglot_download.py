@@ -15,10 +15,9 @@ from typing import IO
 
 import pytest
 
-from metatui.learning.data.omniglot import downloader
-from metatui.learning.data.omniglot.downloader import download
-from metatui.learning.data.omniglot.packed_file import load, pack
-from metatui.learning.data.torchvision_import import torchvision_datasets
+from metatui.learning.data.omniglot import download as omniglot_download
+from metatui.learning.data.omniglot.cache import load, pack
+from metatui.learning.data.omniglot.download import download, torchvision_datasets
 from metatui.utils.errors import MetatuiError
 from tests.omniglot_files import SMALL, archive, published
 
@@ -130,7 +129,7 @@ def test_whatever_goes_wrong_is_one_sentence_with_a_way_out(
     def fails(part: str, folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr(downloader, "fetch", fails)
+    monkeypatch.setattr(omniglot_download, "fetch", fails)
     with pytest.raises(MetatuiError) as caught:
         download(tmp_path / "here")
     sentence = str(caught.value)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from metatui.learning.data.omniglot import files
+from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
-from metatui.learning.data.omniglot.packed_file import load, pack
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
 
@@ -125,7 +125,7 @@ def _flipped(data: bytes) -> bytes:
 
 GREEK = "images_background/Greek"
 WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
-    "drawing missing": (drop(FIRST), "drawing 01 of images_background/Greek/character01 must be there"),
+    "drawing missing": (drop(FIRST), "drawing 01 of images_background/Greek/character01 cannot be found"),
     "character missing": (drop(f"{GREEK}/character02"), "all drawings of images_background/Greek/character02"),
     "alphabet missing": (drop("images_background/Latin"), "all drawings of images_background/Latin/character01"),
     "everything missing": (drop("images"), "all drawings of images_background/Greek/character01"),
@@ -152,7 +152,7 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "absurdly large": (put(FIRST, _claiming(2**31 - 1, 2**31 - 1)), "is 2147483647x2147483647 pixels"),
     "no pixels": (put(FIRST, _claiming(0, 0)), "is 0x0 pixels"),
     "colours": (put(FIRST, png(mode="RGB")), "must be black and white"),
-    "too long": (put(FIRST, png() + bytes(70_000)), "too l"),
+    "too long": (put(FIRST, png() + bytes(70_000)), "too "),
 }
 
 
@@ -223,13 +223,13 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a zip of the folder": (lambda: zipped({f"omniglot/{n}": d for n, d in published()["images_background"].items()}),
                             "which is not a drawing"),
     "the other part": (lambda: zipped(published()["images_evaluation"]), "images_evaluation/Angelic"),
-    "bomb": (_bomb, "is 200,000,000 bytes long, too long for a drawing"),
+    "bomb": (_bomb, "has 200,000,000 bytes, too many for a drawing"),
     "hides its length": (lambda: _edited(CENTRAL, 24, (10).to_bytes(4, "little")), "is damaged"),
     "wrong checksum": (lambda: _edited(CENTRAL, 16, b"\0\0\0\0"), "is damaged"),
     "encrypted": (lambda: _edited(CENTRAL, 8, b"\x01\0"), "is damaged"),
-    "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "compressed in a way"),
-    "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "compressed in a way"),
-    "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "compressed in a way"),
+    "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "uses a compression method other than deflate"),
+    "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "uses a compression method other than deflate"),
+    "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "uses a compression method other than deflate"),
     "member twice": (_twice, "a second drawing 01"),
     "deflate stream broken": (lambda: _edited(LOCAL, 30 + len(FIRST), b"\xff" * 8), "is damaged"),
     "local header broken": (lambda: _edited(LOCAL, 0, b"XXXX"), "is damaged"),

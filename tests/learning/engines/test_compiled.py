@@ -172,7 +172,7 @@ def test_a_failed_compilation_leaves_the_batched_engine(
     monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text.startswith("The batched engine goes on: ")
+    assert note.text.startswith("Training continues on the batched engine: ")
     assert words in note.text
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
@@ -189,9 +189,8 @@ def test_a_failed_compilation_is_repeated_by_a_resumed_run(
     told(Trainer(settings, save=saved.__setitem__), at, Stop())
     monkeypatch.setattr(compile_switch, "start", working)
     events = list(Trainer(settings, state=saved["last"]).events())
-    assert [note.text.split(":")[0] for note in of(Noted, events)] == [
-        "The batched engine goes on, as before the run was resumed"
-    ]
+    (note,) = of(Noted, events)
+    assert note.text.endswith("on the batched engine: the compilation failed before the run was resumed")
     assert losses(events) == expected[at:]
 
 
@@ -210,7 +209,7 @@ def test_a_compilation_that_fails_only_when_a_run_is_resumed_is_said(
     traced.clear()
     monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1, "no C++ compiler"))
     (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
-    assert "no C++ compiler; meta-steps were compiled until here" in note.text
+    assert "no C++ compiler; meta-steps were compiled until here, so results may differ by rounding" in note.text
 
 
 def test_a_function_that_computes_something_else_is_refused(
@@ -222,7 +221,10 @@ def test_a_function_that_computes_something_else_is_refused(
     monkeypatch.setattr(compiled_step, "load", load)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
+    assert (
+        note.text
+        == "Training continues on the batched engine: the compiled meta-step does not agree with the eager one"
+    )
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 

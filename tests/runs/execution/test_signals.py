@@ -20,7 +20,7 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
 from metatui.learning.data.packing import tell, told_of_packing
-from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.storage.journal import JournalWriter
@@ -108,13 +108,13 @@ def test_exit_code_of_a_signal_while_training(
 ) -> None:  # fmt: skip
     if job:
         monkeypatch.setenv("SLURM_JOB_ID", job)
-    step = Trainer._meta_step
+    step = MetaSteps._make_step
 
-    def signalled(trainer: Trainer) -> None:
-        step(trainer)
+    def signalled(steps: MetaSteps) -> None:
+        step(steps)
         signal.raise_signal(number)
 
-    monkeypatch.setattr(Trainer, "_meta_step", signalled)
+    monkeypatch.setattr(MetaSteps, "_make_step", signalled)
     assert main(["run", *options()]) == code
     assert "Traceback" not in capsys.readouterr().err
     assert last_entry() == ("interrupted", number.name)
