@@ -1,4 +1,4 @@
-"""Runs that are killed, again and again, and go on as if they never had been; and runs whose memory stays flat.
+"""Kill runs repeatedly and compare them with uninterrupted ones; watch the memory of long runs.
 
 `python -m tests.survival --kills 50` and `python -m tests.survival memory`.
 """

@@ -1,4 +1,4 @@
-"""`python -m tests.survival`: kill runs and compare what is left of them, or watch their memory."""
+"""`python -m tests.survival`: kill runs and compare the results, or watch their memory."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.survival.nursery import Nursery
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.survival", description=__doc__)
-    parser.add_argument("--kills", type=int, default=50, help="at least so many in all")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments")
-    parser.add_argument("--only", default="", help="a part of the algorithm's and engine's name: maml/loop")
+    parser.add_argument("--kills", type=int, default=50, help="minimum number of kills in total")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--only", default="", help="part of ALGORITHM/ENGINE, such as maml/loop")
     commands = parser.add_subparsers(dest="command")
-    memory = commands.add_parser("memory", help="is the memory of long runs flat?")
-    memory.add_argument("--minutes", type=float, default=1.0, help="for each algorithm and engine")
-    memory.add_argument("--only", default="", help="a part of the algorithm's and engine's name")
+    memory = commands.add_parser("memory", help="check that the memory of long runs does not grow")
+    memory.add_argument("--minutes", type=float, default=1.0, help="minutes for each algorithm and engine")
+    memory.add_argument("--only", default="", help="part of ALGORITHM/ENGINE")
     memory.add_argument("--device", default="cpu")
-    app_memory = commands.add_parser("app-memory", help="is that of the app flat, and of the run in it?")
-    app_memory.add_argument("--minutes", type=float, default=30.0, help="of training")
-    app_memory.add_argument("--warm-up", type=float, default=5.0, help="minutes after which it may grow no more")
+    app_memory = commands.add_parser("app-memory", help="check that the memory of the app and of its run does not grow")
+    app_memory.add_argument("--minutes", type=float, default=30.0, help="minutes of training")
+    app_memory.add_argument("--warm-up", type=float, default=5.0, help="minutes before memory is compared")
     app_memory.add_argument("--preset", default="quick")
     given = parser.parse_args()
     if given.command == "app-memory":
@@ -38,8 +38,7 @@ def main() -> int:
 
 
 def kill(kills: int, seed: int, only: str) -> int:
-    """Each run is killed several times, one after the other, and all of them again until it is enough. Returns the exit
-    code."""
+    """Kill a run of each case several times, and start over until there are enough kills. Returns the exit code."""
     cases = [case for case in CASES if only in f"{case.algorithm}/{case.engine}"]
     each = -(-kills // len(cases))
     began, done, runs, inexact = time.monotonic(), 0, 0, 0

@@ -1,5 +1,4 @@
-"""Is the memory of the app flat, and that of the run in it? The real program trains on a terminal of 120x40 that takes
-whatever it is sent, and its processes are asked every second."""
+"""Check that the memory of the app and of its run does not grow, in the real program on a terminal of 120x40."""
 
 from __future__ import annotations
 
@@ -13,15 +12,19 @@ from tests.survival.memory import FLAT, Resident, resident
 from tests.terminal.checks import trainer
 
 WINDOW = 30
-"""Seconds over which a median is taken, so that no moment decides."""
+"""Seconds over which a median is taken."""
 
-TOLD_EVERY = 60
-"""Seconds between two lines of what there is."""
+PRINT_EVERY = 60
+"""Seconds between two lines of output."""
 
 
 def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
-    """Prints what each process has while `preset` trains for so many `minutes`, and by how much that grew after those
-    of the `warm_up`. Returns the exit code: 1 where it grew in any of them."""
+    """Print the memory of each process while `preset` trains, and its growth after the warm-up. Returns 1 if any grew.
+
+    Args:
+        minutes: of training.
+        warm_up: minutes before memory is compared.
+    """
     with new_home() as home:
         samples, reached = _trained(home, preset, seconds=round(60 * minutes))
     print(f"{reached:,} meta-steps\n{'process':9}{'memory':8}{'warm':>12}{'end':>12}{'growth':>8}")
@@ -36,7 +39,7 @@ def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
 
 
 def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[Resident]], int]:
-    """Each process's memory, once a second, and the meta-steps that were made."""
+    """Return each process's memory, once a second, and the number of meta-steps."""
     endless = settings(training__iterations=100_000_000, compute__device="cpu")
     with Watched("--preset", preset, *endless, "--start", home=home) as app:
         app.wait_for(b"meta-steps/s")
@@ -48,12 +51,12 @@ def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[R
             time.sleep(max(0.0, began + second - time.monotonic()))
             for name, pid in processes.items():
                 samples[name].append(resident(pid))
-            if second % TOLD_EVERY == 0:
+            if second % PRINT_EVERY == 0:
                 now = ", ".join(f"{name} {taken[-1].own / 2**20:.1f} MiB" for name, taken in samples.items())
                 print(f"{second // 60:3} min: {now}", flush=True)
-        told = time.monotonic()
-        app.press("f7")  # a run goes on without its app
-        app.wait_for(b"Stopped", since=told)
+        pressed = time.monotonic()
+        app.press("f7")  # else the run would continue without the app
+        app.wait_for(b"Stopped", since=pressed)
         return samples, run.metrics().read_all()[-1].iteration
 
 

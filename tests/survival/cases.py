@@ -1,4 +1,4 @@
-"""What is trained and killed: every algorithm on every engine, with all that a resumed run has to remember."""
+"""The runs to kill: every algorithm on every engine, with everything that a resumed run has to restore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Scalar, Settings
 
 Commands = Mapping[int, Sequence[Sequence[Any]]]
-"""After which meta-step which commands are given, as `process.command_of` reads them."""
+"""Commands by meta-step, as `process.command_of` reads them."""
 
 COMMON: Mapping[str, Scalar] = {
     "compute.device": "cpu", "checkpoint.every": 1.0, "evaluation.every": 25, "evaluation.tasks": 8,
@@ -29,7 +29,7 @@ GLYPHS: Mapping[str, Scalar] = {
 
 SCHEDULED: Mapping[str, Scalar] = {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 1e-5}
 WIDE: Mapping[str, Scalar] = {"model.filters": 16}
-"""As many as compiled code of our own is for."""
+"""Enough for the native engine."""
 
 STOPS_EARLY: Mapping[str, Scalar] = {"training.early_stop": 2, "evaluation.every": 10, "algorithm.outer_lr": 1e-6}
 
@@ -40,14 +40,14 @@ PLAN: tuple[Planned, ...] = (
     PlannedValidation(44),
     PlannedChange(44, "algorithm.inner_steps", 3),
 )
-"""A warm-up and what people do to a run."""
+"""Typical planned changes."""
 
 TWEAKS: Commands = {
     12: [["change", "algorithm.inner_lr", 0.03]],
     37: [["pause"], ["evaluate"], ["change", "algorithm.outer_lr", 0.0005], ["resume"]],
     41: [["change", "training.iterations", 90], ["change", "algorithm.meta_batch", 2], ["evaluate"]],
 }
-"""Somebody who watches and turns knobs."""
+"""Typical commands of a viewer."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Case:
 
     @property
     def title(self) -> str:
-        """What is particular about it."""
+        """Describe the case."""
         second = str(self.having.get("compute.second_order", ""))
         parts = [str(self.base.get("task.source", "sinusoid")), second]
         parts += ["schedule"] if "algorithm.outer_schedule" in self.having else []

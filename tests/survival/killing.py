@@ -1,4 +1,4 @@
-"""Trains in processes that are killed with SIGKILL, and sees whether they leave what one run would have left."""
+"""Train in processes that are killed with SIGKILL, and compare the run with an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from tests.survival.process import Kind
 
 @dataclass
 class Chain:
-    """One run that was killed some times and trained to its end."""
+    """A run that was killed several times and then finished."""
 
     killed_at: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
-    """Between it and the run that was never killed."""
+    """What differs from the uninterrupted run."""
 
     @property
     def kills(self) -> int:
@@ -38,7 +38,7 @@ class Chain:
 
 
 def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int) -> Chain:
-    """Train `case` once without, and once with `kills` kills at moments drawn by `seed`."""
+    """Train `case` uninterrupted, and again with `kills` kills at random moments."""
     folder.mkdir(parents=True)
     preset = folder / "case.toml"
     preset.write_text(settings_toml(case.settings, {}, case.plan, whole=True))
@@ -48,11 +48,11 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
     chain, draw, place = Chain(), random.Random(seed), folder / "killed"
     for _ in range(kills):
         kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
-        # A run that goes on has less before it, and one that is faster writes less often: neither is to end before.
+        # A resumed run has less left, and a faster one writes less often, but the moment must come before its end.
         number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or chain.kills else 1)))
         where = _train(nursery, place, _arguments(place, preset), _left(place, case.told), kind, number)
         if not isinstance(where, str):
-            break  # it came to its end before
+            break  # it finished first
         chain.killed_at[where] += 1
     if _status(place) != "finished":
         _train(nursery, place, _arguments(place, preset), _left(place, case.told))
@@ -61,14 +61,14 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
 
 
 def differences(expected: RunFolder, found: RunFolder) -> list[str]:
-    """What two runs do not have in common, times aside."""
+    """Return what differs between two runs, apart from times."""
     pairs: Mapping[str, tuple[Any, Any]] = {
         "status": (expected.status(), found.status()),
         "metrics": (_metrics(expected), _metrics(found)),
         "evaluations": (_timeless(expected.evaluation()), _timeless(found.evaluation())),
         "adaptation": (expected.views(), found.views()),
         "validations": (_validations(expected), _validations(found)),
-        "what it was told": (_told(expected), _told(found)),
+        "commands": (_told(expected), _told(found)),
         "state": (_values(expected), _values(found)),
         "files": (_files(expected), _files(found)),
     }
@@ -105,7 +105,7 @@ def _status(runs: Path) -> str | None:
 
 
 def _left(runs: Path, commands: Commands) -> Commands:
-    """Without those that the run knows of: it does them again by itself."""
+    """Return the commands that the run has not recorded; it repeats the others by itself."""
     found = RunStore(runs).runs()
     known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
     left = {}
@@ -156,6 +156,6 @@ def _tensors(run: RunFolder) -> Mapping[str, torch.Tensor]:
 
 
 def _files(run: RunFolder) -> list[str]:
-    """`previous` is there or not by how time went."""
+    """Return the names of all files except `previous`, whose existence depends on timing."""
     names = {str(path.relative_to(run.path)) for path in run.path.rglob("*")}
     return sorted(names - {"checkpoints/previous.safetensors"})

@@ -1,4 +1,4 @@
-"""Is the memory of a long training flat? Each algorithm and engine trains for a while, and is asked every second."""
+"""Check that the memory of long runs does not grow, for each algorithm and engine."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ LONG: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 FLAT = 0.05
-"""Growth from after the warm-up to the end that counts as none."""
+"""Largest relative growth after the warm-up that is accepted."""
 
 WARM_UP = 1 / 3
-"""Of the time."""
+"""Fraction of the time."""
 
 
 @dataclass
@@ -37,14 +37,14 @@ class Samples:
 
     @staticmethod
     def ends(samples: list[int]) -> tuple[float, float]:
-        """What it is after the warm-up and at the end, over a sixth of the time each, so that no moment decides."""
+        """Return the medians after the warm-up and at the end, each over a sixth of the time."""
         part = max(1, len(samples) // 6)
         start = int(len(samples) * WARM_UP)
         return statistics.median(samples[start : start + part]), statistics.median(samples[-part:])
 
 
 def watch(*, minutes: float, only: str, device: str) -> int:
-    """Prints a line for each algorithm and engine. Returns the exit code: 1 where memory grew."""
+    """Print a line for each algorithm and engine. Returns 1 if memory grew."""
     grew = 0
     print(
         f"{'algorithm':11}{'engine':10}{'task':10}{'warm':>10}{'end':>10}{'growth':>8}  meta-steps  device", flush=True
@@ -66,7 +66,7 @@ def watch(*, minutes: float, only: str, device: str) -> int:
             steps = 0 if isinstance(counted, str) else counted["step"] // 2
             warm, end = Samples.ends(samples.process)
             grew += end > (1 + FLAT) * warm
-            on_device = " to ".join(f"{each / 2**20:.0f} MiB" for each in Samples.ends(samples.device or [0]))
+            on_device = " to ".join(f"{size / 2**20:.0f} MiB" for size in Samples.ends(samples.device or [0]))
             print(
                 f"{case.algorithm:11}{case.engine:10}{long.settings.task.source:10}{warm / 2**20:6.1f} MiB"
                 f"{end / 2**20:6.1f} MiB{end / warm - 1:8.1%}{steps:12,}  {on_device}",
@@ -86,10 +86,10 @@ def _sampled(pid: int, *, seconds: float, device: str) -> Samples:
 
 
 class Resident(NamedTuple):
-    """Bytes of a process that are in memory."""
+    """Resident memory of a process in bytes."""
 
     own: int
-    """Without the files that it has mapped."""
+    """Without mapped files."""
     all: int
 
 

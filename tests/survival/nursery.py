@@ -1,4 +1,4 @@
-"""Starts processes that train, one at a time, from one that has imported everything already."""
+"""Start training processes, one at a time, from a process that has imported everything."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counted = Mapping[Kind, int]
 
 
 class Nursery:
-    """See `process.nurse`, which is at the other end."""
+    """The parent of `process.nurse`."""
 
     def __enter__(self) -> Nursery:
         command = [sys.executable, "-m", "tests.survival.process"]
@@ -34,11 +34,11 @@ class Nursery:
     def start(
         self, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
     ) -> int:
-        """Trains with the arguments of `metatui`, in the folder `runs`. Returns the process's id.
+        """Run `metatui` with `arguments` and the runs folder `runs`. Returns the process ID.
 
         Args:
-            commands: to be given on the way.
-            kind, number: the moment at which it is to be killed.
+            commands: commands to submit during training.
+            kind, number: the moment at which to kill the process.
         """
         request = {
             "log": str(log_of(runs)), "arguments": [*arguments, "--runs-dir", str(runs)],
@@ -51,7 +51,7 @@ class Nursery:
         return int(self._told["pid"])
 
     def wait(self) -> Counted | str:
-        """Where the process was killed, or how many moments of each kind it had where it came to its end."""
+        """Return where the process was killed, or its number of moments of each kind if it finished."""
         self._hear("at", "code")
         if "at" in self._told:
             os.kill(self._told["pid"], signal.SIGKILL)
@@ -73,5 +73,5 @@ class Nursery:
 
 
 def log_of(runs: Path) -> Path:
-    """What the processes that train in `runs` print."""
+    """Return the file with the output of the processes that train in `runs`."""
     return runs.with_suffix(".log")

@@ -1,8 +1,7 @@
-"""`metatui` processes that are to be killed at moments known beforehand: `python -m tests.survival.process`.
+"""`metatui` processes that are killed at chosen moments: `python -m tests.survival.process`.
 
-They are forks of one that has imported everything, which is what a process spends its first seconds with. Moments are
-counted: each begin and end of a meta-step, and each place in the middle of a write. At the one that is
-asked for, the process says so and stands still until it is killed.
+They are forks of a process that has imported everything, which saves seconds each. Moments are counted: the begin and
+end of each meta-step, and each step of a write. At the requested moment the process reports it and waits to be killed.
 """
 
 from __future__ import annotations
@@ -29,10 +28,10 @@ COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "eval
 
 @dataclass
 class Moments:
-    """Counts moments, and stands still at the one that is asked for."""
+    """Counts moments and stops at the requested one."""
 
     report: int
-    """File descriptor to say things to."""
+    """File descriptor for reports."""
     kind: Kind | None
     number: int
     counted: dict[Kind, int] = field(default_factory=lambda: {"step": 0, "write": 0})
@@ -51,7 +50,7 @@ class Moments:
 
 
 def count_writes(moments: Moments) -> None:
-    """What a run does to its files: half of what is written is there, or all but not yet synced, renamed or removed."""
+    """Count the steps of writing a file: half written, written, before sync, before rename and before removal."""
     pwrite = os.pwrite
 
     def half(handle: int, data: bytes, at: int) -> int:
@@ -84,13 +83,13 @@ def count_steps(moments: Moments) -> None:
 
 
 def tell(commands: Mapping[int, list[Command]]) -> None:
-    """Give `commands` after their meta-steps, as somebody would who watches."""
+    """Submit `commands` after their meta-steps, as a viewer would."""
     train = Session.__iter__
     left = dict(commands)
 
     def watched(self: Session) -> Iterator[Event]:
         for event in train(self):
-            if isinstance(event, Progress | Started):  # what was not yet told where it was killed is told now
+            if isinstance(event, Progress | Started):  # commands that were due when it was killed are submitted now
                 for command in left.pop(event.iteration, ()):
                     self.submit(command)
             yield event
@@ -104,7 +103,7 @@ def command_of(item: list[Any]) -> Command:
 
 
 def train(request: Mapping[str, Any], report: int, log: int) -> int:
-    """`metatui` with the arguments of `request`, in a session of its own. Returns its exit code."""
+    """Run `metatui` with the arguments of `request` in a new session. Returns its exit code."""
     os.setsid()
     for stream in (0, 1, 2):
         os.dup2(log, stream)
@@ -118,7 +117,7 @@ def train(request: Mapping[str, Any], report: int, log: int) -> int:
 
 
 def nurse() -> None:
-    """Each line of standard input becomes a process. What it says, and how it ended, goes to standard output."""
+    """Start a process for each line of standard input; report its moments and exit code on standard output."""
     report = os.dup(1)
     for line in sys.stdin:
         request = json.loads(line)

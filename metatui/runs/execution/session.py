@@ -157,7 +157,7 @@ class Session:
         if log.is_finished and plan.iteration >= plan.settings.training.iterations:
             raise BadInput(
                 f"run {quote(run.id)} is finished after {plan.iteration:,} meta-steps: resume it with a larger "
-                "training.iterations, or start it anew"
+                "training.iterations, or start a new run"
             )
         session = cls(
             run,
