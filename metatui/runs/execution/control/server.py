@@ -279,7 +279,8 @@ class ControlServer:
         for viewer in self._viewers:
             self._spawn(self._show(viewer))
         if self._listener:
-            self._spawn(self._accept(self._listener))
+            loop.add_reader(self._listener, self._accept)
+        await asyncio.sleep(0)  # let the viewers start to send, even if the run is over already
         due = 0.0
         while not self._closing:
             wait = None if not self._news else 0.0 if self._urgent else due - loop.time()
@@ -291,6 +292,8 @@ class ControlServer:
                 self._urgent = False
                 self._spread()
                 due = loop.time() + EVERY_SECONDS
+        if self._listener:
+            loop.remove_reader(self._listener)
         self._spread()
         with suppress(TimeoutError):
             async with asyncio.timeout(LINGER_SECONDS):
@@ -301,20 +304,22 @@ class ControlServer:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _accept(self, listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = await asyncio.get_running_loop().sock_accept(listener)
-            except OSError:  # it has hung up already, or too many files are open
-                await asyncio.sleep(EVERY_SECONDS)
-                continue
-            if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
-                connection.close()
-                continue
-            self._listening = True  # before the hello, so that events that it does not include follow it
-            viewer = Viewer(connection, self._hello())
-            self._viewers.append(viewer)
-            self._spawn(self._show(viewer))
+    def _accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        assert self._listener
+        try:
+            connection, _ = self._listener.accept()
+        except OSError:  # it has hung up already, or too many files are open: try again a little later
+            loop.remove_reader(self._listener)
+            loop.call_later(EVERY_SECONDS, loop.add_reader, self._listener, self._accept)
+            return
+        if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
+            connection.close()
+            return
+        self._listening = True  # before the hello, so that events that it does not include follow it
+        viewer = Viewer(connection, self._hello())
+        self._viewers.append(viewer)
+        self._spawn(self._show(viewer))
 
     async def _show(self, viewer: Viewer) -> None:
         try:
