@@ -37,7 +37,8 @@ IMAGES: Mapping[str, Scalar] = {
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step a turn."""
+    """Take one step in each turn, in one thread."""
+    monkeypatch.setattr(timing, "physical_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
     monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)

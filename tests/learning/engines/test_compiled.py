@@ -70,6 +70,8 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
         return Compiler()
 
+    monkeypatch.setattr(compiled_step, "REPEATED", 2)
+    monkeypatch.setattr(compiled_step, "MEASURED", 2)
     monkeypatch.setattr(compiled_step, "compile_to", compile_to)
     monkeypatch.setattr(compiled_step, "load", load)
     monkeypatch.setattr(compile_switch, "_start", start)
@@ -246,11 +248,12 @@ def test_what_has_no_small_meta_step_is_refused_in_words(wrong: dict[str, dict[s
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
 def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    events = list(Trainer(compiled(tiny, compute__compile_after=3)).events())
+    settings = compiled(tiny, model__hidden=(4,), training__iterations=4, compute__compile_after=3)
+    events = list(Trainer(settings).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
     assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
-    batched = losses(list(Trainer(tiny(compute__engine="batched")).events()))
+    batched = losses(list(Trainer(change(settings, {"compute.engine": "batched"})).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
 
 
