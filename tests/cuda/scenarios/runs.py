@@ -24,7 +24,17 @@ from metatui.runs.execution.session import Session
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.cuda.device import simulator
-from tests.cuda.training import SMALL_IMAGES, final_losses, losses, notes, of_preset, saved_run, short, train, train_steps
+from tests.cuda.training import (
+    SMALL_IMAGES,
+    final_losses,
+    losses,
+    notes,
+    of_preset,
+    saved_run,
+    short,
+    train,
+    train_steps,
+)
 from tests.folder_files import names, write_classes
 
 MILLISECONDS = autotune._milliseconds
