@@ -6,7 +6,7 @@ import torch
 
 from metatui.learning.benchmark import workloads as bench
 from metatui.learning.benchmark.flops import count
-from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
+from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from tests.benchmarks.works import Work
 
 

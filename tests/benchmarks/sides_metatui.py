@@ -9,7 +9,7 @@ import torch
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.fixed_tasks import set_up_given
+from metatui.learning.benchmark.measurement import set_up_fixed
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training.compile_worker import command
 from metatui.utils.errors import MetatuiError
@@ -23,7 +23,7 @@ OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in 
 def metatui_side(work: Work, engine: str = "auto") -> Side:
     """Meta-steps as the trainer makes them, metrics included, on tasks that need not be drawn."""
     try:
-        experiment = set_up_given(change(work.settings, {"compute.engine": engine}))
+        experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
         algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
         if algorithm.graphs:
             if not algorithm.graphs.path(experiment.given, knobs).is_file():

@@ -164,7 +164,7 @@ def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("colours", [True, False])
 def test_every_width(width: int, colours: bool) -> None:
     screen = Console(file=io.StringIO(), width=width, force_terminal=True, no_color=not colours)
-    for part in bench_table.shown([measurement(cell) for cell in cells()], screen, ascii_only=False):
+    for part in bench_table.bench_report([measurement(cell) for cell in cells()], screen, ascii_only=False):
         screen.print(part)
     assert isinstance(screen.file, io.StringIO)
     text = screen.file.getvalue()

@@ -33,14 +33,11 @@ from metatui.learning.benchmark import (
     child,
     described,
     measurement,
-    memory,
-    roofline,
     timing,
     with_captured,
 )
 from metatui.learning.benchmark.flops import count
-from metatui.learning.benchmark.measurement import Timing, measure
-from metatui.learning.benchmark.memory import Peak
+from metatui.learning.benchmark.measurement import PeakMemory, Timing, measure
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.data.glyphs.glyph_source import GlyphSource
@@ -229,30 +226,30 @@ def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) ->
         sizes.append(call().nbytes)
         return [0.5, 0.001 * len(sizes)]
 
-    monkeypatch.setattr(roofline, "seconds_of", seconds_of)
-    monkeypatch.setattr(roofline, "MATRICES", (256, 512))
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
+    monkeypatch.setattr(timing, "seconds_of", seconds_of)
+    monkeypatch.setattr(timing, "MATRICES", (256, 512))
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
     assert sizes == [4 * 256**2, 4 * 512**2]
     sizes.clear()
-    monkeypatch.setattr(roofline, "COPIES", (1024, 1536))
-    assert roofline.copy_rate(CPU) == 2 * 1024 / 0.001
+    monkeypatch.setattr(timing, "COPIES", (1024, 1536))
+    assert timing.copy_rate(CPU) == 2 * 1024 / 0.001
     assert sizes == [1024, 1536]
 
 
 def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "seconds_of", lambda call, device, spend: [spend])
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
+    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [spend])
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 256**3 / timing.SPEND
 
 
-@pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux can forget a peak")
+@pytest.mark.skipif(not measurement.CLEAR_REFS.exists(), reason="only Linux can forget a peak")
 def test_the_peak_is_that_of_the_stretch() -> None:
     size = 2**26
-    peak = Peak(CPU)
+    peak = PeakMemory(CPU)
     torch.ones(size, dtype=torch.uint8)
     first = peak.bytes()
     assert first is not None
     assert size - 2**20 <= first < size + 2**25  # the kernel counts pages in batches
-    again = Peak(CPU).bytes()
+    again = PeakMemory(CPU).bytes()
     assert again is not None
     assert again < 2**25
 
@@ -262,9 +259,9 @@ def test_without_a_peak_to_forget_growth_is_what_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grown: int, said: int | None
 ) -> None:
     largest = iter((10_000, 10_000 + grown))
-    monkeypatch.setattr(memory, "RESET", tmp_path / "no" / "such")
-    monkeypatch.setattr(memory, "_largest_ever", lambda: next(largest))
-    assert Peak(CPU).bytes() == said
+    monkeypatch.setattr(measurement, "CLEAR_REFS", tmp_path / "no" / "such")
+    monkeypatch.setattr(measurement, "_largest_ever", lambda: next(largest))
+    assert PeakMemory(CPU).bytes() == said
 
 
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",

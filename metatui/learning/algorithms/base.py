@@ -156,7 +156,7 @@ class Algorithm(ABC):
         parts = []
         for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
             taken = None if order is None else order[rows.start : rows.stop]
-            parts.append(self.engine.reached(self.theta, part.support_x, part.support_y, inner, taken))
+            parts.append(self.engine.adapt_final(self.theta, part.support_x, part.support_y, inner, taken))
         if len(parts) == 1:
             return parts[0]
         stacks = [stack for stack, _ in parts]

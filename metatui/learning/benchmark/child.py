@@ -1,7 +1,7 @@
-"""Measures what it is asked to: `python -m metatui.learning.benchmark.child [NICENESS]`.
+"""The process that measures the cells of a benchmark. Its argument is its niceness.
 
-Requests come as JSON objects, one a line, on standard input, and each is answered by one on standard output: with what
-was measured, or with an `error`. It ends when standard input does.
+It reads requests from standard input, one JSON object per line, and answers each with a JSON object on standard output:
+the measurement or an `error`. It ends at the end of standard input.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from typing import Any
 
 from metatui.learning.benchmark.flops import Counts, count
 from metatui.learning.benchmark.measurement import machine, measure
-from metatui.learning.benchmark.report import Measured
+from metatui.learning.benchmark.runner import Measured
 from metatui.learning.benchmark.workloads import Workload
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message
 from metatui.utils.text import sanitize
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request asks for; whatever goes wrong becomes an `error`."""
+    """Carry out a request. An exception becomes an `error`."""
     try:
         if request["what"] == "machine":
             return asdict(machine(request["device"]))
-        work = Workload(request["task"], request["algorithm"], request["inner_steps"])
-        # First, because a crash costs the least here, and because it warms up what all engines stand on.
-        counts = _counted(work)
-        settings = work.settings(request["engine"], request["device"], captured=request["captured"])
-        took = measure(settings, request["seconds"])
-        return asdict(Measured(took.ms, took.peak_memory_bytes, counts.flops, counts.bytes))
+        workload = Workload(request["task"], request["algorithm"], request["inner_steps"])
+        # Count first, because that also loads and sets up the libraries that all engines use.
+        counts = _counted(workload)
+        settings = workload.settings(request["engine"], request["device"], captured=request["captured"])
+        timing = measure(settings, request["seconds"])
+        return asdict(Measured(timing.ms, timing.peak_memory_bytes, counts.flops, counts.bytes))
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:
@@ -40,13 +40,13 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _counted(work: Workload) -> Counts:
-    return count(work)
+def _counted(workload: Workload) -> Counts:
+    return count(workload)
 
 
 def main() -> None:
     os.nice(int(sys.argv[1]))
-    # What libraries print is not to be taken for an answer.
+    # Libraries may print to standard output, which must contain nothing but answers.
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     for line in sys.stdin:

@@ -61,7 +61,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
         outputs: Tensor = torch.vmap(example, chunk_size=64)(episodes.query_x[t])
         return outputs
 
-    return torch.stack(experiment.engine.each(one, len(episodes)))
+    return torch.stack(experiment.engine.map_tasks(one, len(episodes)))
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from metatui.config.settings import Scalar, Settings
 from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
-from metatui.learning.engines.compiled.thread_tuner import Run
+from metatui.learning.engines.compiled.aot_package import Run
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import compile_switch
 from metatui.learning.training.experiment import set_up

@@ -13,13 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers import fused_bn_pool, fused_first_block
 from metatui.learning.engines.layers.batch_norm import BatchNorm
-from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
-from metatui.learning.engines.layers.memory_format import channels_last
-from metatui.learning.engines.layers.pooling import MaxPool, takes_maxima_only
+from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
+from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
 from metatui.learning.models import conv4, mlp
@@ -301,7 +300,7 @@ def test_batch_norm_has_its_first_and_second_derivatives() -> None:
 def test_max_pooling_has_its_first_and_second_derivatives(pool: nn.MaxPool2d, last: bool) -> None:
     x = torch.randn(2, 3, 6, 5, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     x = (channels_last(x) if last else x).requires_grad_()
-    assert takes_maxima_only(pool)
+    assert returns_maxima_only(pool)
     ours = MaxPool(pool)
     assert torch.equal(ours(x), pool(x))
     assert torch.autograd.gradcheck(ours, (x,))
@@ -309,7 +308,7 @@ def test_max_pooling_has_its_first_and_second_derivatives(pool: nn.MaxPool2d, la
 
 
 def test_max_pooling_that_tells_where_stays_as_it_is() -> None:
-    assert not takes_maxima_only(nn.MaxPool2d(2, return_indices=True))
+    assert not returns_maxima_only(nn.MaxPool2d(2, return_indices=True))
 
 
 def test_one_channel_lies_last_in_memory_without_a_copy() -> None:
@@ -328,7 +327,7 @@ def test_where_adaptation_ends_is_the_last_of_its_steps(name: EngineName, mini: 
     order = torch.tensor([[[0, 1], [2, 3]], [[3, 2], [1, 0]], [[0, 2], [1, 3]]]) if mini else None
     arguments = theta, episodes.support_x, episodes.support_y, InnerLoop(0.05, 2), order
     *_, last = path = list(engine.adapt(*arguments))
-    stack, before = engine.reached(*arguments)
+    stack, before = engine.adapt_final(*arguments)
     assert all(torch.equal(stack[n], p) for n, p in last.params.items())
     assert path[1].support_loss is not None
     assert torch.equal(before, path[1].support_loss)

@@ -17,16 +17,16 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
-from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers import convolution
 from metatui.learning.engines.layers.convolution import Convolution
-from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
+from metatui.learning.engines.layers.fused_bn_pool import NativePooledNorm
+from metatui.learning.engines.layers.fused_first_block import NativeFirstBlock
+from metatui.learning.engines.layers.rewrite import fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.native import build as native
-from metatui.learning.engines.native import winograd_transforms as winograd
-from metatui.learning.engines.native.first_block import FirstBlock
-from metatui.learning.engines.native.pooled_norm import PooledNorm
+from metatui.learning.engines.native import winograd
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.models import conv4
 from metatui.learning.optim.inner import InnerLoop
@@ -53,10 +53,12 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
 @pytest.fixture(params=["compiled", "written out"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Winograd's transforms with and without a compiler, at any size."""
-    monkeypatch.setattr(convolution, "MANY", 0)
-    monkeypatch.setattr(convolution, "FULL", 0)
+    monkeypatch.setattr(convolution, "MIN_TILES", 0)
+    monkeypatch.setattr(convolution, "MIN_PIXELS_PER_TILE", 0)
     if request.param == "written out":
-        monkeypatch.setattr("metatui.learning.engines.native.winograd.transforms", lambda dtype: winograd.WRITTEN_OUT)
+        monkeypatch.setattr(
+            "metatui.learning.engines.native.winograd.transforms", lambda dtype: winograd.TORCH_TRANSFORMS
+        )
     elif native.library(torch.float64) is None:
         pytest.skip("there is no C compiler")
 
@@ -65,7 +67,7 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 13), st.integers(1, 13), st.integers(1, 20), st.integers(0, 1000))
 def test_compiled_transforms_are_those_of_the_paper(b: int, height: int, width: int, channels: int, seed: int) -> None:
-    compiled, written = winograd.transforms(torch.float64), winograd.WRITTEN_OUT
+    compiled, written = winograd.transforms(torch.float64), winograd.TORCH_TRANSFORMS
     images = random(b, height, width, channels, seed=seed)
     tiles = random(36, b * winograd.tiles_of(height, width), channels, seed=seed + 1)
     for name, given_tensor, shape in (
@@ -85,7 +87,7 @@ def test_products_are_a_convolution_with_both_derivatives(
 ) -> None:
     conv = nn.Conv2d(shape[1], filters, 3, padding=1).double()
     ours = Convolution(conv, winograd=True, twice=True)
-    assert ours.by_products
+    assert ours.by_winograd
     x, a = random(*shape), random(shape[0], filters, *shape[2:], seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
         assert_equal(found, expected)
@@ -101,7 +103,7 @@ def test_products_are_a_convolution_with_both_derivatives(
 def test_convolutions_of_other_kinds_have_both_derivatives(conv: nn.Conv2d) -> None:
     conv = deepcopy(conv).double()
     ours, x = Convolution(conv, winograd=True, twice=True), random(2, conv.in_channels, 9, 8)
-    assert not ours.by_products
+    assert not ours.by_winograd
     a = random(*conv(x).shape, seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
         assert_equal(found, expected)
@@ -164,10 +166,10 @@ def agree(one: nn.Module, model: nn.Module, x: Tensor) -> None:
 def test_what_is_not_a_number_stays_none(broken: str) -> None:
     parameters = {"weight": random(16, 1, 3, 3), "gamma": random(16), "beta": random(16)}
     parameters[broken].flatten()[3] = torch.nan
-    z = FirstBlock.apply(random(2, 1, 6, 6), *parameters.values(), 1e-5)  # type: ignore[no-untyped-call]
+    z = NativeFirstBlock.apply(random(2, 1, 6, 6), *parameters.values(), 1e-5)  # type: ignore[no-untyped-call]
     assert z.isnan().any()
     if broken != "weight":
-        y = PooledNorm.apply(random(2, 16, 6, 6), parameters["gamma"], parameters["beta"], 1e-5)  # type: ignore[no-untyped-call]
+        y = NativePooledNorm.apply(random(2, 16, 6, 6), parameters["gamma"], parameters["beta"], 1e-5)  # type: ignore[no-untyped-call]
         assert y.isnan().any()
 
 

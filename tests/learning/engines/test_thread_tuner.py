@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from metatui.learning.engines.compiled.aot_package import Run
+from metatui.learning.engines.compiled.compiled_step import TRIAL_INTERVAL, TRIED, ThreadTuner
 from metatui.learning.engines.compiled.step_functions import length
-from metatui.learning.engines.compiled.thread_tuner import AGAIN, TRIED, FreeThreads, Run
 
 
 class Function:
@@ -36,9 +37,9 @@ def repeats(run: Run) -> Sequence[Tensor]:
     return [run([])]
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> FreeThreads:
-    monkeypatch.setattr("metatui.learning.engines.compiled.thread_tuner.time.perf_counter", function.clock)
-    free = FreeThreads(function, most, repeats)
+def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> ThreadTuner:
+    monkeypatch.setattr("metatui.learning.engines.compiled.compiled_step.time.perf_counter", function.clock)
+    free = ThreadTuner(function, most, repeats)
     function.threads.clear()
     return free
 
@@ -46,16 +47,16 @@ def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> Fr
 def test_the_fastest_number_of_threads_is_tried_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0, 4: 5.0})
     free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
-    for _ in range(AGAIN):
+    for _ in range(TRIAL_INTERVAL):
         free([])
     trial = 3 * TRIED
     assert sorted(function.threads[:trial]) == [1] * TRIED + [2] * TRIED + [4] * TRIED
-    assert function.threads[trial:] == [2] * (AGAIN - trial)
+    assert function.threads[trial:] == [2] * (TRIAL_INTERVAL - trial)
     function.takes[2] = 9.0  # somebody else wants a core
     function.threads.clear()
-    for _ in range(AGAIN):
+    for _ in range(TRIAL_INTERVAL):
         free([])
-    assert function.threads[trial:] == [1] * (AGAIN - trial)
+    assert function.threads[trial:] == [1] * (TRIAL_INTERVAL - trial)
     assert torch.get_num_threads() == before
 
 
@@ -76,7 +77,7 @@ def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
         return torch.zeros(1)
 
     with pytest.raises(ValueError, match="no"):
-        FreeThreads(fails, 1, repeats)([torch.zeros(1)])
+        ThreadTuner(fails, 1, repeats)([torch.zeros(1)])
     assert torch.get_num_threads() == before
 
 

@@ -1,7 +1,7 @@
-"""The structure that rewritten layers rely on: a plain chain of known layers.
+"""Plain chains of known layers, the only models whose layers are rewritten.
 
 Rewritten layers compute the same as torch's, but call no hooks and keep no state, and nothing else may read the layers
-that they replace. In a plain chain, this makes no difference.
+that they replace. In a plain chain this makes no difference.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def is_chain(model: nn.Module) -> bool:
 
 
 def is_unchanged(module: nn.Module) -> bool:
-    """Whether `module` computes what its class says: no hooks, and no method overridden on the instance."""
+    """Whether `module` has no hooks and no method overridden on the instance."""
     return (
         not any(getattr(module, hooks) for hooks in HOOKS)
         and not any(callable(getattr(type(module), name, None)) for name in vars(module))
@@ -55,8 +55,19 @@ def is_unchanged(module: nn.Module) -> bool:
     )
 
 
+def is_perceptron(model: nn.Module) -> bool:
+    """Whether a plain chain has only linear layers and elementwise functions, none nested, with all parameters adapted.
+
+    Args:
+        model: a module for which `is_chain` holds.
+    """
+    return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
+        p.requires_grad for p in model.parameters()
+    )
+
+
 def has_hooks(model: nn.Module) -> bool:
-    """Whether anything is called besides the forward passes of `model`."""
+    """Whether the model has hooks, its own or global ones."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 
