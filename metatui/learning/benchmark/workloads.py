@@ -78,7 +78,7 @@ class Cell:
     work: Workload
     engine: str
     captured: bool = False
-    """Whether each meta-step is one CUDA graph, as in training on CUDA."""
+    """True if each meta-step is one CUDA graph, as in training on CUDA."""
 
 
 def workloads(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Workload]:

@@ -140,7 +140,7 @@ def choose(
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
-    """Whether to compile meta-steps.
+    """Return whether to compile meta-steps.
 
     This depends only on what is the same in every run, so that the same settings keep the same engine: neither on
     whether a package is cached nor on the speed of compiled meta-steps.
@@ -156,7 +156,7 @@ def _worth_compiling(settings: Settings, device: Device, measured: Measured, fas
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler that torch finds."""
+    """Return whether there is a C++ compiler that torch finds."""
     command = os.environ.get("CXX")
     return any(shutil.which(name) for name in ([command] if command else ["g++", "c++", "clang++"]))
 

@@ -61,7 +61,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capturable: ClassVar[bool] = True
-    """Whether `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
+    """True if `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
     rate that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
@@ -114,7 +114,7 @@ class Engine(ABC):
         return recomputed(task, start, inner) if self.recomputes(episodes, inner) else unrolled(task, start, inner)
 
     def recomputes(self, episodes: Episodes, inner: InnerLoop) -> bool:
-        """Whether second-order gradients are computed by Hessian-vector products instead of through a stored graph.
+        """Return whether to use Hessian-vector products for second-order gradients instead of a stored graph.
 
         The products evaluate each inner step twice, which is correct only for plain chains: their forward pass has
         neither state nor randomness. With `auto`, the graph of the inner steps is stored if it takes no more memory

@@ -93,7 +93,7 @@ def test_higher_is_never_captured() -> None:
     assert torch.cuda.current_stream() == torch.cuda.default_stream()
 
 
-def test_a_capture_that_fails_leaves_the_run_and_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_capture_restores_the_stream(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = small(WAVES)
     expected = train_steps(change(settings, {"compute.cuda_graphs": False}))
 

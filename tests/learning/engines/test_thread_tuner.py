@@ -1,4 +1,4 @@
-"""How many threads a compiled meta-step is given."""
+"""The number of threads of a compiled meta-step."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metatui.learning.engines.compiled.step_functions import length
 
 
 class Function:
-    """Takes the milliseconds that `takes` says for so many threads, and `differs` with them or does not."""
+    """A function with a given time for each number of threads, whose result may depend on it."""
 
     def __init__(self, takes: dict[int, float], *, differs: bool = False) -> None:
         self.takes, self.differs = takes, differs
@@ -44,7 +44,7 @@ def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> Th
     return free
 
 
-def test_the_fastest_number_of_threads_is_tried_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0, 4: 5.0})
     free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
     for _ in range(TRIAL_INTERVAL):
@@ -60,7 +60,7 @@ def test_the_fastest_number_of_threads_is_tried_again_and_again(monkeypatch: pyt
     assert torch.get_num_threads() == before
 
 
-def test_threads_that_change_a_bit_are_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_counts_that_change_bits_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0}, differs=True)
     free = chosen(monkeypatch, function, 2)
     for _ in range(5):
@@ -68,7 +68,7 @@ def test_threads_that_change_a_bit_are_never_taken(monkeypatch: pytest.MonkeyPat
     assert function.threads == [1] * 5
 
 
-def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
+def test_failing_function_restores_thread_count() -> None:
     before = torch.get_num_threads()
 
     def fails(inputs: list[Tensor]) -> Tensor:
@@ -83,6 +83,6 @@ def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
-def test_a_length_is_the_norm(numbers: list[float]) -> None:
+def test_length_is_the_norm(numbers: list[float]) -> None:
     vector = torch.tensor(numbers, dtype=torch.float64)
     torch.testing.assert_close(length(vector), torch.linalg.vector_norm(vector), rtol=1e-12, atol=1e-150)

@@ -23,7 +23,7 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 
 def is_chain(model: nn.Module) -> bool:
-    """Whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
+    """Return whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
 
     Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
     dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
@@ -47,7 +47,7 @@ def is_chain(model: nn.Module) -> bool:
 
 
 def is_unchanged(module: nn.Module) -> bool:
-    """Whether `module` has no hooks and no method overridden on the instance."""
+    """Return whether `module` has no hooks and no method overridden on the instance."""
     return (
         not any(getattr(module, hooks) for hooks in HOOKS)
         and not any(callable(getattr(type(module), name, None)) for name in vars(module))
@@ -56,7 +56,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Whether a plain chain has only linear layers and elementwise functions, none nested, with all parameters adapted.
+    """Return whether a plain chain has only linear layers and elementwise functions, none nested, all of it adapted.
 
     Args:
         model: a module for which `is_chain` holds.
@@ -67,7 +67,7 @@ def is_perceptron(model: nn.Module) -> bool:
 
 
 def has_hooks(model: nn.Module) -> bool:
-    """Whether the model has hooks, its own or global ones."""
+    """Return whether the model has hooks, its own or global ones."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 
@@ -95,5 +95,5 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Whether the layer's output shares no memory with its input, and its derivative does not read its output."""
+    """Return whether the output shares no memory with the input, and the derivative does not read the output."""
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

@@ -47,13 +47,13 @@ REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an engine may be used; if not, `reason` is a clause that says why."""
+    """The result of a verification. Unless the engine agrees, `reason` is a clause that says why."""
 
     kind: Literal["agrees", "differs", "unclear"]
     """`unclear` if there is no single correct result to compare with: plain autograd is then used without a warning."""
     reason: str = ""
     lasting: bool = True
-    """Whether the verdict holds for all data of these shapes."""
+    """True if the verdict holds for all data of these shapes."""
 
 
 AGREES = Verdict("agrees")

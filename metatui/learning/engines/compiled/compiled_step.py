@@ -74,7 +74,7 @@ class GraphedStep:
         self._runs: dict[object, Run] = {}
 
     def has(self, episodes: Episodes, algorithm: AlgorithmSettings) -> bool:
-        """Whether a compiled function is in use for meta-steps of this kind."""
+        """Return whether a compiled function is in use for meta-steps of this kind."""
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:

@@ -134,7 +134,7 @@ class _Capture:
 
 
 def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
-    """Whether a run captures its meta-steps."""
+    """Return whether a run captures its meta-steps."""
     suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
     return suits and settings.compute.cuda_graphs and device.type == "cuda"
 
@@ -163,7 +163,7 @@ class CapturedStep:
         self._finite = torch.ones((), dtype=torch.bool, device=vector.device)
 
     def has(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> bool:
-        """Whether there is a capture for meta-steps of this kind.
+        """Return whether there is a capture for meta-steps of this kind.
 
         Args:
             at_once: largest number of tasks in memory together (0: all).

@@ -113,5 +113,5 @@ class BatchNorm(nn.Module):
 
 
 def takes_batch_statistics(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
-    """Whether `BatchNorm` can replace `module`."""
+    """Return whether `BatchNorm` can replace `module`."""
     return type(module) is nn.BatchNorm2d and module.weight is not None and module.running_mean is None

@@ -169,13 +169,13 @@ def _is_large(x: Tensor) -> bool:
 
 
 def suits_winograd(conv: nn.Conv2d) -> bool:
-    """Whether F(4x4, 3x3) can compute the convolution, which has enough channels for it to be faster."""
+    """Return whether F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
     return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether `Convolution` can replace `module`."""
+    """Return whether `Convolution` can replace `module`."""
     return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 

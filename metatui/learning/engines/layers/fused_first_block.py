@@ -190,7 +190,7 @@ class CompiledFirstBlock(ThinBlock):
 
 
 def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether the layer can be the convolution of a `ThinBlock`."""
+    """Return whether the layer can be the convolution of a `ThinBlock`."""
     return (
         type(conv) is nn.Conv2d
         and conv.weight[0].numel() <= FEW
@@ -201,6 +201,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Whether the C version supports this convolution."""
+    """Return whether the C version supports this convolution."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

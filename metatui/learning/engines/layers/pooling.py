@@ -68,5 +68,5 @@ class MaxPool(nn.Module):
 
 
 def returns_maxima_only(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
-    """Whether `MaxPool` can replace `module`."""
+    """Return whether `MaxPool` can replace `module`."""
     return type(module) is nn.MaxPool2d and not module.return_indices

@@ -58,7 +58,7 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
 
 
 def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
-    """Whether the layers are a ReLU and an ordinary 2x2 max-pooling, in either order."""
+    """Return whether the layers are a ReLU and an ordinary 2x2 max-pooling, in either order."""
     pool, relu = (b, a) if type(a) is nn.ReLU else (a, b)
     return (
         type(relu) is nn.ReLU

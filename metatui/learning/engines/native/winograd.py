@@ -227,7 +227,7 @@ def _images(x: Tensor) -> Tensor:
 
 
 def _tiled(transform: Transform, images: Tensor) -> Tensor:
-    """By a transform that makes tiles of images, [36, P, C]."""
+    """Apply a transform from images to tiles. Returns [36, P, C]."""
     tiles = images.new_empty(36, len(images) * tiles_of(*images.shape[1:3]), images.shape[3])
     transform(images, tiles)
     return tiles
