@@ -1,6 +1,6 @@
-"""What a million meta-steps of history cost: memory of the process, and the time to draw them.
+"""Measure the cost of a history of a million meta-steps: memory of the process, and the time to draw.
 
-`python -m tests.benchmarks.app_history live` and `... read` measure in a process of their own and print JSON.
+`python -m tests.benchmarks.app_history live` and `... read` measure in this process and print JSON.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Meta-steps between two drains of the mailbox, as at 1,000 a second."""
+"""Meta-steps between two drains of the mailbox, as at 1,000 meta-steps per second."""
 
 
 def measure() -> list[Figure]:
@@ -65,7 +65,7 @@ def _child(what: str) -> dict[str, float]:
 
 
 def steps(first: int, last: int) -> Iterator[Progress]:
-    """Meta-steps with noise in every number."""
+    """Yield meta-steps with noise in every number."""
     noise = random.Random(first)
     for iteration in range(first, last + 1):
         loss = 0.3 + 3 / (1 + iteration / 5000) + 0.2 * noise.random()
@@ -76,7 +76,7 @@ NOWHERE = RunFolder(Path("told"))
 
 
 class _Told:
-    """A session that only says meta-steps."""
+    """A session whose only events are meta-steps."""
 
     pid = 0
 
@@ -95,7 +95,7 @@ class _Told:
 
 
 def grown(model: RunModel, until: int) -> float:
-    """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
+    """Pass meta-steps through the mailbox to the app, up to `until`. Returns the seconds of each."""
     first, took = model.iteration + 1, 0.0
     while first <= until:
         client, last = RunClient(), min(until, first + DRAINED - 1)
@@ -110,7 +110,7 @@ def grown(model: RunModel, until: int) -> float:
 
 
 async def live() -> dict[str, float]:
-    """Feeds an app of the usual size, without a terminal."""
+    """Pass meta-steps to an app of the usual size, without a terminal."""
     few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
@@ -151,7 +151,7 @@ def read() -> dict[str, float]:
 
 
 def _run_on_disk(root: Path) -> RunFolder:
-    """Written by a child, so that this process has not had the memory for it."""
+    """Write the run in a child process, so that its memory does not count here."""
     subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
     (run,) = RunStore(root).runs()
     return run
@@ -165,7 +165,7 @@ def write_run(root: Path) -> None:
 
 
 def resident() -> int:
-    """Bytes."""
+    """Return the resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
