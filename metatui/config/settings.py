@@ -7,7 +7,6 @@ convert the learning rates of papers that sum them, and say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 Scalar = bool | int | float | str | tuple[int, ...]
 """Value of a setting."""
 
-When = Mapping[str, frozenset[str]]
+When = dict[str, frozenset[str]]
 """Conditions under which a setting applies: for each path, the choices of which one must be selected."""
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
@@ -197,7 +196,8 @@ class ComputeSettings(Group):
     """Device, engine and precision. They do not change the mathematics."""
 
     device: str = setting(
-        "auto", "Device", "Device that the run computes on.", allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
+        "auto", "Device", "Device that the run computes on.",
+        allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
         main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
     engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
         "auto", "Engine",

@@ -270,7 +270,8 @@ def _inner_gradients(settings: Settings) -> int:
 
 def _inner_cost(settings: Settings, kind: str) -> str:
     tasks, steps = settings.algorithm.meta_batch, settings.algorithm.inner_steps
-    return f"{_count(tasks * steps, 'gradient')} of {kind} losses ({_count(tasks, 'task')} x {_count(steps, 'inner step')})."
+    inner_steps = f"{_count(tasks, 'task')} x {_count(steps, 'inner step')}"
+    return f"{_count(tasks * steps, 'gradient')} of {kind} losses ({inner_steps})."
 
 
 def _support(settings: Settings, shots: int) -> str:

@@ -1,7 +1,7 @@
-"""Separates the global settings of torch that a computation needs from those of the caller.
+"""Isolation of torch's global settings: those of a computation from those of the caller.
 
 A caller of the library may have set another default dtype, autocast, grad mode or thread count. These must not change
-the numbers of a run, and a run must not change them. `TorchState` is the only place that exchanges them.
+the numbers of a run, and a run must not change them. Only `TorchState` exchanges them.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ COMPUTING: dict[str, Any] = {
     "cudnn_tf32": True,
     **{f"{backend}_{operator}": "tf32" if (backend, operator) in CUDNN else "ieee" for backend, operator in PRECISIONS},
 }
-"""Values at the start of a computation: torch's defaults. Settings not listed start with the caller's value."""
+"""Values at the start of a computation: the defaults of torch. Other settings start with the caller's value."""
 
 
 class TorchState:
-    """A reusable context with the global settings of one computation. The caller's are restored at its end.
+    """A reusable context with the global settings of one computation, which restores those of the caller at its end.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
     it is entered the next time. They belong to the process, so two threads cannot use different ones at once.
@@ -58,7 +58,7 @@ class TorchState:
         self._modes = ExitStack()
 
     def __enter__(self) -> Self:
-        # These two are modes of the thread, which code inside can only override.
+        # Inference mode and the default device belong to the thread; inner code can only override them.
         if torch.is_inference_mode_enabled():
             self._modes.enter_context(cast(AbstractContextManager[object], torch.inference_mode(False)))
         if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
@@ -82,7 +82,7 @@ class TorchState:
             self.__enter__()
 
     def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
-        """Iterate `generator`, whose code runs inside this context, while the caller's code runs outside."""
+        """Iterate over `generator` with its code inside this context, and the caller's code outside."""
         step: Callable[[], Y] = functools.partial(next, generator)
         while True:
             with self:
@@ -121,7 +121,7 @@ def _current() -> dict[str, Any]:
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Set the values that differ from `present`, except None: that setting could not be read."""
+    """Set the values that differ from `present`, except those that could not be read (None)."""
     for name, value in wanted.items():
         if value != present[name] and value is not None:
             _SETTINGS[name][1](value)
@@ -129,8 +129,8 @@ def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
                 present = _current()  # these also set the precisions of single backends
 
 
-def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
-    """Make `getter` return None where torch raises, because the caller has set the precision of a single backend."""
+def _or_none(getter: Callable[[], Any]) -> Callable[[], Any]:
+    """Make `getter` return None if torch raises because the caller has set the precision of a single backend."""
 
     def get() -> Any:
         try:
@@ -142,8 +142,8 @@ def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _precision(backend: str, operator: str) -> Any:
-    found = torch._C._get_fp32_precision_getter(backend, operator)
-    return "ieee" if found == "none" else found
+    precision = torch._C._get_fp32_precision_getter(backend, operator)
+    return "ieee" if precision == "none" else precision
 
 
 def _set_mkldnn(values: tuple[bool, bool]) -> None:
@@ -186,11 +186,8 @@ _SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
         _set_cudnn,
     ),
     "threads": (torch.get_num_threads, torch.set_num_threads),
-    "matmul_precision": (
-        _unless_refused(torch.get_float32_matmul_precision),
-        torch.set_float32_matmul_precision,
-    ),
-    "cudnn_tf32": (_unless_refused(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
+    "matmul_precision": (_or_none(torch.get_float32_matmul_precision), torch.set_float32_matmul_precision),
+    "cudnn_tf32": (_or_none(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
     **{
         f"{backend}_{operator}": (
             functools.partial(_precision, backend, operator),

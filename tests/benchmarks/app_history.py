@@ -22,8 +22,8 @@ from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.controllers.replay import Replay
-from metatui.tui.controllers.run_client import Conductor
-from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.launch import make_app
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
@@ -94,15 +94,16 @@ class _Told:
         pass
 
 
-def grown(monitor: Monitor, until: int) -> float:
+def grown(model: RunModel, until: int) -> float:
     """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
-    first, took = monitor.iteration + 1, 0.0
+    first, took = model.iteration + 1, 0.0
     while first <= until:
-        conductor, last = Conductor(), min(until, first + DRAINED - 1)
-        training = conductor.begin(lambda a=first, b=last: _Told(NOWHERE, a, b), monitor)  # type: ignore[misc]
-        training.run()
+        client, last = RunClient(), min(until, first + DRAINED - 1)
+        client.begin(lambda a=first, b=last: _Told(NOWHERE, a, b), model)  # type: ignore[misc]
+        assert client.receiver
+        client.receiver.over.wait()
         began = time.thread_time()
-        conductor.drain()
+        client.drain()
         took += time.thread_time() - began
         first = last + 1
     return took / max(1, until)
@@ -110,23 +111,23 @@ def grown(monitor: Monitor, until: int) -> float:
 
 async def live() -> dict[str, float]:
     """Feeds an app of the usual size, without a terminal."""
-    few, many = Monitor(Settings()), Monitor(Settings())
+    few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
     async with app.run_test(size=SIZE) as pilot:
         grown(few, FEW)
         grown(many, FEW)
-        for monitor in (few, many):  # what is made once at the first drawing is no growth
-            app.shown = monitor
-            app.show_run()
+        for model in (few, many):  # what is made once at the first drawing is no growth
+            app.run_controller.shown = model
+            app.run_controller.show_run()
             await pilot.pause()
         before = resident()
         take = grown(many, MANY)
         for _ in range(25):
-            for name, monitor in (("few", few), ("many", many)):
-                app.shown = monitor
+            for name, model in (("few", few), ("many", many)):
+                app.run_controller.shown = model
                 began = time.thread_time()
-                app.show_run()
+                app.run_controller.show_run()
                 took[name].append(time.thread_time() - began)
                 await pilot.pause()
         growth = resident() - before
@@ -142,9 +143,9 @@ def read() -> dict[str, float]:
     run = _run_on_disk(Path(os.environ["BENCHMARK_HOME"]) / "runs")
     Replay(run).run.status()  # imports what it needs
     before, began = resident(), time.thread_time()
-    monitor = Replay(run).read()
+    model = Replay(run).read()
     seconds = time.thread_time() - began
-    assert monitor.iteration == MANY
+    assert model.iteration == MANY
     peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
     return {"growth": resident() - before, "peak": peak - before, "seconds": seconds}
 

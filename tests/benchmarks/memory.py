@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config.fields import change
-from metatui.learning.benchmark.memory import Peak
+from metatui.learning.hardware.peak_memory import PeakMemory
 from tests.benchmarks.report import machine, written
 from tests.benchmarks.side import Unavailable
 from tests.benchmarks.sides_higher import higher_side
@@ -120,7 +120,7 @@ def measured(engine: str, work: Work) -> Peaked:
     side = metatui_side(work, engine)
     with threads(side.threads):
         side.step()
-        peak = Peak(work.device)
+        peak = PeakMemory(str(work.device), over_current=True)
         for _ in range(META_STEPS):
             side.step()
     found = peak.bytes()

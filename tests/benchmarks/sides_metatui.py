@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-
 import torch
 
 from metatui.config.fields import FIELDS, change
-from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.fixed_tasks import set_up_given
 from metatui.learning.optim.outer import Diverged
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import compile_apart
 from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
@@ -27,7 +24,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
         algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
         if algorithm.graphs:
             if not algorithm.graphs.path(experiment.given, knobs).is_file():
-                _compile(experiment.settings)
+                compile_apart(experiment.settings)
             algorithm.graphs.use(experiment.given, knobs)
         if algorithm.captures:
             algorithm.captures.capture(experiment.given, knobs)
@@ -50,10 +47,3 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
 def by_engine(engine: str) -> Make:
     """The side of one engine."""
     return lambda work: metatui_side(work, engine)
-
-
-def _compile(settings: Settings) -> None:
-    """In a process that does nothing else, as training does. Raises Unavailable."""
-    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
-    if done.returncode:
-        raise Unavailable(done.stdout.strip() or "the compiler ended unexpectedly")

@@ -149,7 +149,7 @@ def test_figures_of_a_busy_machine_are_doubted() -> None:
     cell = cells()[0]
     idle, busy = MACHINE, replace(MACHINE, load=1.25)
     assert rows.said(idle).endswith("copy 10.0 GB/s, float32")
-    assert rows.said(busy).endswith("float32; other work was going on, at a load of 1.2")
+    assert rows.said(busy).endswith("float32; busy with other work, at a load of 1.2")
     assert rows.doubt([measurement(cell), measurement(cell, "it failed")]) == ""
     beaten = replace(measurement(cell), machine=replace(MACHINE, matmul_gflops=1.0))
     assert "faster than the floor" in rows.doubt([measurement(cell), beaten])

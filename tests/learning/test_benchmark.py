@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -33,18 +32,16 @@ from metatui.learning.benchmark import (
     child,
     described,
     measurement,
-    memory,
     roofline,
     timing,
     with_captured,
 )
 from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
-from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.data.glyphs import GlyphSource
-from metatui.utils import paths
+from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 CPU = torch.device("cpu")
@@ -179,16 +176,17 @@ def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("printed", "said"), [("there is no C++ compiler\n", "there is no C++ compiler"), ("", "the compiler ended")]
+    ("printed", "said"), [("there is no C++ compiler", "there is no C++ compiler"), ("", "the compiler ended")]
 )
 def test_a_compiler_that_fails_is_a_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str
 ) -> None:
-    def run(command: list[str], **asked: str) -> subprocess.CompletedProcess[str]:
-        assert json.loads(asked["input"])["compute"]["engine"] == "compiled"
-        return subprocess.CompletedProcess(command, 1, printed)
-
-    monkeypatch.setattr(subprocess, "run", run)
+    code = (
+        "import sys; from metatui.utils.child_process import Channel; channel = Channel.of_child(); "
+        "assert channel.receive()['compute']['engine'] == 'compiled'; "
+        "sys.argv[2] and channel.send({'error': sys.argv[2]})"
+    )
+    replace_child(monkeypatch, code, printed)
     monkeypatch.setattr(paths, "compiled_dir", lambda: tmp_path)
     with pytest.raises(MetatuiError, match=re.escape(said)):
         measure(MAML.settings("compiled", "cpu"), seconds=0.01)
@@ -244,29 +242,6 @@ def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.Monk
     assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
 
 
-@pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux can forget a peak")
-def test_the_peak_is_that_of_the_stretch() -> None:
-    size = 2**26
-    peak = Peak(CPU)
-    torch.ones(size, dtype=torch.uint8)
-    first = peak.bytes()
-    assert first is not None
-    assert size - 2**20 <= first < size + 2**25  # the kernel counts pages in batches
-    again = Peak(CPU).bytes()
-    assert again is not None
-    assert again < 2**25
-
-
-@pytest.mark.parametrize(("grown", "said"), [(4096, 4096), (0, None)])
-def test_without_a_peak_to_forget_growth_is_what_is_known(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grown: int, said: int | None
-) -> None:
-    largest = iter((10_000, 10_000 + grown))
-    monkeypatch.setattr(memory, "RESET", tmp_path / "no" / "such")
-    monkeypatch.setattr(memory, "_largest_ever", lambda: next(largest))
-    assert Peak(CPU).bytes() == said
-
-
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",
            "captured": False, "device": "cpu", "seconds": 0.01}  # fmt: skip
 
@@ -304,10 +279,11 @@ def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) 
 
 CHILD = """
 import json, os, sys
+from metatui.utils.child_process import Channel
 assert os.getsid(0) == os.getpid()
-machine, measured = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-for line in sys.stdin:
-    request = json.loads(line)
+machine, measured = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+channel = Channel.of_child()
+while request := channel.receive():
     engine = request.get("engine")
     if request["what"] == "machine":
         found = {"error": "there is no such device", "bad_input": True} if request["device"] == "mps" else machine
@@ -319,15 +295,21 @@ for line in sys.stdin:
         found = {"error": "it does not compile"}
     else:
         found = {**measured, "ms": os.getpid()}
-    print(json.dumps(found), flush=True)
+    channel.send(found)
 """
+
+
+def replace_child(monkeypatch: pytest.MonkeyPatch, code: str, *arguments: str) -> None:
+    """Run `code` in child processes, with the channel's handle before `arguments`."""
+    monkeypatch.setattr(
+        child_process, "command", lambda module, handle, *_: [sys.executable, "-c", code, str(handle), *arguments]
+    )
 
 
 @pytest.fixture
 def fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, measured = json.dumps(asdict(MACHINE)), json.dumps(asdict(MEASURED))
-    command = (sys.executable, "-c", CHILD, machine, measured)
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", command)
+    replace_child(monkeypatch, CHILD, machine, measured)
 
 
 def alive(pid: float) -> bool:
@@ -350,7 +332,7 @@ def test_a_cell_that_dies_takes_no_other_with_it() -> None:
         None,
         "the process that measured it was killed, most likely because memory ran out",
         None,
-        "the process that measured it died (exit code 7)",
+        "the process that measured it ended with exit code 7",
         "it does not compile",
         None,
     ]
@@ -363,7 +345,7 @@ def test_a_cell_that_dies_takes_no_other_with_it() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])
 def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     machine, measured = json.dumps(asdict(replace(MACHINE, device=device))), json.dumps(asdict(MEASURED))
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", CHILD, machine, measured))
+    replace_child(monkeypatch, CHILD, machine, measured)
     benchmark = Benchmark([Cell(MAML, "batched"), Cell(REPTILE, "batched")])
     reports = iter(benchmark)
     assert isinstance(next(reports), Ready)
@@ -409,8 +391,8 @@ def test_a_device_that_is_not_there_is_bad_input() -> None:
 
 
 def test_a_machine_that_cannot_be_measured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(MetatuiError, match=r"died \(exit code 3\)") as raised:
+    replace_child(monkeypatch, "raise SystemExit(3)")
+    with pytest.raises(MetatuiError, match="ended with exit code 3") as raised:
         next(iter(Benchmark([Cell(MAML, "batched")])))
     assert not isinstance(raised.value, BadInput)
 

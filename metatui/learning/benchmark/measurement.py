@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import platform
-import subprocess
 from dataclasses import dataclass
 
 import torch
@@ -12,15 +11,14 @@ import torch
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.fixed_tasks import set_up_given
-from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.report import Machine
 from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
 from metatui.learning.benchmark.timing import median_seconds
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.hardware.devices import cpu, physical_cores
-from metatui.learning.training.compile_worker import command
+from metatui.learning.hardware.peak_memory import PeakMemory
+from metatui.learning.training.compile_worker import compile_apart
 from metatui.learning.training.experiment import set_up
-from metatui.utils.errors import MetatuiError
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,16 @@ def measure(settings: Settings, seconds: float) -> Timing:
     algorithm, knobs = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
     if algorithm.graphs:
         if not algorithm.graphs.path(experiment.given, knobs).is_file():
-            _compile(experiment.settings)
+            compile_apart(experiment.settings)  # as training does; a compiler leaves much behind in its process
         algorithm.graphs.use(experiment.given, knobs)
     tasks = range(knobs.meta_batch)
-    peak = Peak(experiment.torch_device)
+    peak = PeakMemory(str(experiment.torch_device), over_current=True)
     if algorithm.captures:
         algorithm.captures.capture(experiment.given, knobs)
     took = median_seconds(
         lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
     )
     return Timing(1000 * took, peak.bytes())
-
-
-def _compile(settings: Settings) -> None:
-    """As training does it, in a process of its own: a compiler leaves much behind. Raises MetatuiError."""
-    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
-    if done.returncode:
-        raise MetatuiError(done.stdout.strip() or "the compiler ended unexpectedly")
 
 
 def machine(device: str) -> Machine:

@@ -1,4 +1,4 @@
-"""One run's folder: where its files are, and what they say."""
+"""The folder of one run: the paths of its files, and their contents."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from metatui.utils.text import sanitize
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk, alive or over. Every method reads what is there now."""
+    """A run on disk, live or ended. Every method reads the current files."""
 
     path: Path
 
     @property
     def id(self) -> str:
-        """The folder's name, safe to show."""
+        """The name of the folder, safe to print."""
         return sanitize(self.path.name, limit=80)
 
     @property
@@ -71,58 +71,55 @@ class RunFolder:
             return False
 
     def settings(self) -> Settings:
-        """What the run was started with. Raises BadInput where the file cannot be used."""
+        """Return the settings at the start of the run. Raises BadInput."""
         return presets.read(self.settings_path).settings
 
     def changes(self) -> tuple[Planned, ...]:
-        """What was planned when it was started, to be done on the way. Raises BadInput."""
+        """Return the changes and validations that were planned at the start of the run. Raises BadInput."""
         return presets.read(self.settings_path).changes
 
     def journal(self) -> list[Entry]:
-        """Every event, also those that a restart from an earlier checkpoint undid."""
+        """Return every event, including those that a restart from an earlier checkpoint undid."""
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """The validations that still hold, in order: the points of a validation curve (see `RunWriter`). Of several
-        after one meta-step, which a resumed run makes again, the last."""
-        held = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
-        last = {entry.iteration: entry for entry in held}
+        """Return the effective validations in order, the last one for each meta-step."""
+        effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
+        last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
-        """A reader at the start of the metrics, to be asked again for what is new."""
+        """Return a reader at the start of the metrics."""
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """The last and the best validation, and the test; each None until it was made. Raises BadInput."""
+        """Return the last and the best validation and the test, each None if there is none yet. Raises BadInput."""
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """The held-out tasks of the last evaluation; empty before the first. Raises BadInput."""
+        """Return the held-out tasks of the last evaluation; empty before the first. Raises BadInput."""
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 
     def is_live(self) -> bool:
-        """Whether a living process writes this run."""
+        """Return whether a living process writes this run."""
         return is_held(self.lock_path)
 
     def status(self) -> Status:
-        """What the run is doing; `interrupted` where its process is gone without a word."""
+        """Return the status; `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    said = last_status(entries)
-    if said in (None, "running", "paused") or live:
-        if not live:
-            return "interrupted"
-        return "paused" if said == "paused" else "running"
-    assert said is not None
-    return said
+    """Return the status of a run with this journal; `live` says whether a process writes it."""
+    status = last_status(entries)
+    if live:
+        return "paused" if status == "paused" else "running"
+    return "interrupted" if status in (None, "running", "paused") else status
 
 
 def run_folder(path: Path) -> RunFolder:
-    """The run in the folder `path`. Raises BadInput where there is none."""
+    """Return the run in the folder `path`. Raises BadInput if there is none."""
     run = RunFolder(path)
     if not run.is_run():
         raise BadInput(f"{quote(str(path), 200)} is not a run: it has no settings.toml")

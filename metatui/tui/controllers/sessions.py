@@ -1,96 +1,138 @@
-"""Where runs come from that the app follows. Each trains in a process of its own, so this one never imports torch."""
+"""Access to runs. Each run trains in its own process, so the app never imports torch."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.events import Stop, TaskView
-from metatui.tui.controllers.event_thread import SessionLike
+from metatui.events import Command, Evaluated, Event, Noted, Paused, Progress, Resumed, Stop, TaskView, Tweaked, Warned
 from metatui.utils.errors import MetatuiError
 
-# What the first frame needs none of is imported where it is used.
+# Imported where they are used: the first frame does not need them.
 if TYPE_CHECKING:
+    from metatui.runs.execution.control import LiveRun
     from metatui.runs.storage.run_folder import RunFolder
-    from metatui.tui.controllers.run_model import Monitor
+    from metatui.tui.controllers.run_model import RunModel
     from metatui.tui.helper import Helper, Reply
 
-
 NICENESS = 10
-"""Of runs started here: they take every core, and an answer to a key would wait for its turn on one of them."""
+"""Niceness of runs started here. They use every core, and key presses must still be answered at once."""
+
+JOURNAL_NAMES: Mapping[type[Event], str] = {
+    Evaluated: "evaluated",
+    Noted: "noted",
+    Paused: "paused",
+    Resumed: "resumed",
+    Tweaked: "tweaked",
+    Warned: "warned",
+}
+"""Events that a live run both sends and writes to its journal, with their names there."""
+
+
+class FollowedRun(Protocol):
+    """A run whose events are iterated until it ends or is closed."""
+
+    @property
+    def run(self) -> RunFolder: ...
+
+    @property
+    def pid(self) -> int:
+        """The process that trains it, on this machine."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def submit(self, command: Command) -> None: ...
+
+    def close(self) -> None:
+        """Stop following: the iteration ends, and the run continues."""
+        ...
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run of another process, with what is known of it until now."""
+    """A live run, and a model of what its folder has of it."""
 
-    session: SessionLike
-    monitor: Monitor
+    session: FollowedRun
+    model: RunModel
     paused: bool
 
 
 class Sessions(Protocol):
-    """All that the app asks of runs. Called in threads; tests give one that trains nothing."""
+    """What the app needs of runs. Called in threads."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
-        """`changes` are made on the way (`Preset.changes`)."""
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
+        """Start a run. `changes` are made while it trains (`Preset.changes`)."""
         ...
 
-    def resume(self, run_id: str) -> SessionLike: ...
+    def resume(self, run_id: str) -> FollowedRun: ...
 
     def attach(self, run: RunFolder) -> Attached:
-        """Raises BadInput where `run` is not live, or its process cannot be reached from here."""
+        """Follow a live run. Raises BadInput if it is not live, or its process cannot be reached."""
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """Tell a live run to finish its meta-step, save and end. Raises as `attach`."""
+        """Save and end a live run after this meta-step. Raises BadInput as `attach` does."""
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        """Adaptation of a run's best parameters on the first `tasks` held-out tasks, which are the same for all runs
-        with the same task settings and evaluation seed."""
+        """Return the adaptation of a run's best parameters to the first `tasks` held-out tasks.
+
+        Runs with the same task settings and evaluation seed have the same tasks.
+        """
         ...
 
     def close(self) -> None:
-        """The app ends: end what computes for it. Runs go on."""
+        """Stop the helper process. Runs continue."""
         ...
 
 
 class RealSessions:
-    """Runs under `root`."""
+    """Runs in the folder `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._asking = threading.Lock()
+        self._lock = threading.Lock()
         self._helper: Helper | None = None
         self._replies: Iterator[Reply] = iter(())
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         from metatui.runs.execution.control import start_detached
-        from metatui.tui.controllers.attached_run import Followed
 
-        return Followed(
+        return AttachedRun(
             start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
         )
 
-    def resume(self, run_id: str) -> SessionLike:
+    def resume(self, run_id: str) -> FollowedRun:
         from metatui.runs.execution.control import resume_detached
         from metatui.runs.storage.store import RunStore
-        from metatui.tui.controllers.attached_run import Followed
 
-        return Followed(resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS))
+        return AttachedRun(resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS))
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
-        from metatui.tui.controllers.attached_run import attached
+        from metatui.tui.controllers.replay import Replay
 
-        return attached(LiveRun.attach(run))
+        live = LiveRun.attach(run)
+        since = datetime.now(UTC) - timedelta(milliseconds=1)  # the journal has times in whole milliseconds
+        try:
+            # Read after connecting: every event is in the folder, comes by the connection, or both.
+            model = Replay(run).read()
+            written = Counter((entry.event, entry.iteration) for entry in run.journal() if entry.time >= since)
+        except MetatuiError:
+            live.close()
+            raise
+        model.reopen(live.hello.settings)
+        live.known(model.iteration)
+        return Attached(AttachedRun(live, written), model, paused=live.hello.phase == "paused")
 
     def stop(self, run: RunFolder) -> None:
         from metatui.runs.execution.control import LiveRun
@@ -102,7 +144,7 @@ class RealSessions:
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
         from metatui.tui.helper import Helper, StepInfo, WorkerError
 
-        with self._asking:
+        with self._lock:
             if self._helper is None:
                 self._helper = Helper()
                 self._replies = self._helper.replies()
@@ -113,17 +155,48 @@ class RealSessions:
                 return views
             if reply is None or (isinstance(reply, WorkerError) and reply.dead):
                 self._helper = None
-            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app ends")
+            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app is closing")
 
     def close(self) -> None:
         if self._helper:
             self._helper.stop()
 
 
+class AttachedRun:
+    """A live run, without the events that were read from its folder."""
+
+    def __init__(self, live: LiveRun, written: Mapping[tuple[str, int], int] | None = None) -> None:
+        """`written` counts the journal entries since the connection was made, by name and meta-step."""
+        self._live, self._written = live, Counter(written)
+
+    @property
+    def run(self) -> RunFolder:
+        return self._live.run
+
+    @property
+    def pid(self) -> int:
+        return self._live.hello.pid
+
+    def submit(self, command: Command) -> None:
+        self._live.submit(command)
+
+    def close(self) -> None:
+        self._live.close()
+
+    def __iter__(self) -> Iterator[Event]:
+        for event in self._live:
+            if not isinstance(event, Progress):
+                key = JOURNAL_NAMES.get(type(event), ""), event.iteration
+                if self._written[key]:
+                    self._written[key] -= 1
+                    continue
+            yield event
+
+
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:
-    """What the helper computes."""
+    """Compute `Sessions.views` in the helper process."""
     from metatui.runs.analysis.evaluate import views
     from metatui.runs.storage.store import RunStore
 
-    yield from ()  # nothing on the way
+    yield from ()  # the helper runs generators
     return views(RunStore(root).find(run_id), range(tasks))

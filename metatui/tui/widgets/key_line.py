@@ -1,4 +1,4 @@
-"""The keys of a screen of its own in one row, as many as fit; each can be clicked as well."""
+"""The row of keys at the bottom of a full-size screen; each can be clicked."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 class Key(NamedTuple):
     key: str
-    """As it is written for a person."""
+    """The key as users read it."""
     label: str
     action: str
-    """Of the screen; clicking does it."""
+    """Action of the screen that a click runs."""
 
 
 class KeyLine(Widget):
-    """The likeliest keys first; the last one always."""
+    """Shows as many keys as fit, from the first, and always the last."""
 
     DEFAULT_CSS = """
     KeyLine {

@@ -1,4 +1,4 @@
-"""Text of the app's own making, in characters that the terminal shows."""
+"""Plain text in characters that the terminal can show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 
 def shown_in(widget: Widget, text: str) -> str:
-    """`text` as the terminal of `widget` can show it. May be longer than `text`, so it comes before wrapping."""
+    """Replace characters that the terminal of `widget` cannot show; may lengthen `text`, so call it before wrapping."""
     return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
 
 
@@ -32,4 +32,4 @@ class StaticText(Widget):
         """Show `text`."""
         if text != self._text:
             self._text = text
-            self.refresh(layout=self.styles.auto_dimensions)  # of a fixed size, it moves nothing else
+            self.refresh(layout=self.styles.auto_dimensions)

@@ -14,7 +14,7 @@ from metatui.cli.main import main
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Event, Failed, Finished, Progress
 from metatui.learning.training.trainer import VIEWS, Trainer
-from metatui.tui.helper.messages import WorkerError
+from metatui.tui.helper import WorkerError
 from metatui.tui.helper.worker import answer
 from tests.cuda.device import simulator
 from tests.cuda.training import final_losses, losses, notes, saved_run, short, train

@@ -19,7 +19,8 @@ from metatui.events import Progress
 from metatui.learning.data.omniglot import source
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
 from metatui.learning.training import trainer
-from metatui.learning.training.trainer import SEEN_EVERY, Trainer
+from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
+from metatui.learning.training.trainer import Trainer
 from metatui.runs.execution.session import Session
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -142,11 +143,11 @@ def test_resume_on_another_device_and_back(tmp_path: Path) -> None:
 )
 def test_captured_meta_step_never_waits(source: str, algorithm: str, sources: dict[str, dict[str, Scalar]]) -> None:
     settings = short(
-        sources[source], algorithm__name=algorithm, training__iterations=3 * SEEN_EVERY, evaluation__every=0
+        sources[source], algorithm__name=algorithm, training__iterations=3 * MAX_PENDING_STEPS, evaluation__every=0
     )
     waits: list[int] = []
     for event in Trainer(settings).events():
-        if isinstance(event, Progress) and event.iteration % SEEN_EVERY == 0:
+        if isinstance(event, Progress) and event.iteration % MAX_PENDING_STEPS == 0:
             waits.append(simulator.waits.total())
             simulator.waits.clear()
     # Once to read the metrics of so many meta-steps.
@@ -163,4 +164,4 @@ def test_auto_chooses_in_a_new_process(tmp_path: Path) -> None:
 
 
 def test_capture_is_reported_once() -> None:
-    assert notes(train(short())) == ["Meta-steps are one CUDA graph each from here on"]
+    assert notes(train(short())) == ["Each meta-step is one CUDA graph from here on"]

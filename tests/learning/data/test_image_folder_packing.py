@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from metatui.cli import main
-from metatui.cli.console.pack_progress import packing_shown
+from metatui.cli.console.progress import packing_shown
 from metatui.cli.console.suite_progress import LiveDisplay, PlainDisplay
 from metatui.config import presets
 from metatui.learning.data.packing import told_of_packing
@@ -133,7 +133,7 @@ def test_the_bar_of_a_suites_run_is_of_images_and_then_of_meta_steps(tiny: Path)
 
 def test_a_terminal_has_a_bar_once_there_is_something_to_pack(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    monkeypatch.setattr("metatui.cli.console.pack_progress.console", lambda *, stderr: screen)
+    monkeypatch.setattr("metatui.cli.console.progress.console", lambda *, stderr: screen)
     for numbers in ((), (0, 30, IMAGES)):
         with packing_shown("images") as progress:
             for done in numbers:

@@ -20,7 +20,7 @@ from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
 from metatui.learning.engines.compiled.thread_tuner import Run
 from metatui.learning.optim.outer import Diverged
-from metatui.learning.training import compile_switch
+from metatui.learning.training import compile_switch, compile_worker
 from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
@@ -38,15 +38,15 @@ class Compiler:
         self.said = said
         self.killed = False
 
-    def poll(self) -> int | None:
+    def wait(self, timeout: float) -> int | None:
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        if self.returncode is None and not self.killed:
-            raise subprocess.TimeoutExpired("compiler", timeout or 0.0)
-        return self.said, None
+    def receive(self) -> dict[str, str | None] | None:
+        if self.returncode:
+            return {"error": self.said} if self.said else None
+        return {"error": None}
 
-    def kill(self) -> None:
+    def end(self) -> None:
         self.killed = True
 
 
@@ -72,7 +72,7 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
 
     monkeypatch.setattr(compiled_step, "compile_to", compile_to)
     monkeypatch.setattr(compiled_step, "load", load)
-    monkeypatch.setattr(compile_switch, "_start", start)
+    monkeypatch.setattr(compile_switch, "start", start)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return functions
 
@@ -164,15 +164,15 @@ def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, trac
 
 
 @pytest.mark.parametrize(
-    ("compiler", "words"), [(Compiler(1, "no C++ compiler\n"), "no C++ compiler"), (Compiler(-9), "ended unexpectedly")]
+    ("compiler", "words"), [(Compiler(1, "no C++ compiler"), "no C++ compiler"), (Compiler(-9), "ended unexpectedly")]
 )
 def test_a_failed_compilation_leaves_the_batched_engine(
     compiler: Compiler, words: str, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
+    monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text.startswith("The batched engine goes on: ")
+    assert note.text.startswith("Training continues on the batched engine: ")
     assert words in note.text
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
@@ -181,22 +181,21 @@ def test_a_failed_compilation_leaves_the_batched_engine(
 def test_a_failed_compilation_is_repeated_by_a_resumed_run(
     at: int, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = compile_switch._start
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
+    working = compile_worker.start
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     settings = compiled(tiny)
     saved: dict[str, TrainerState] = {}
     expected = losses(list(Trainer(settings).events()))
     told(Trainer(settings, save=saved.__setitem__), at, Stop())
-    monkeypatch.setattr(compile_switch, "_start", working)
+    monkeypatch.setattr(compile_switch, "start", working)
     events = list(Trainer(settings, state=saved["last"]).events())
-    assert [note.text.split(":")[0] for note in of(Noted, events)] == [
-        "The batched engine goes on, as before the run was resumed"
-    ]
+    (note,) = of(Noted, events)
+    assert note.text.endswith("on the batched engine: the compilation failed before the run was resumed")
     assert losses(events) == expected[at:]
 
 
 def test_the_change_is_saved_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     events = list(Trainer(compiled(tiny), save=lambda kind, state: None).events())
     assert ("last", 6) in [(event.kind, event.iteration) for event in of(Checkpointed, events)]
 
@@ -208,9 +207,9 @@ def test_a_compilation_that_fails_only_when_a_run_is_resumed_is_said(
     saved: dict[str, TrainerState] = {}
     told(Trainer(settings, save=saved.__setitem__), 9, Stop())
     traced.clear()
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1, "no C++ compiler\n"))
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1, "no C++ compiler"))
     (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
-    assert "no C++ compiler; meta-steps were compiled until here" in note.text
+    assert "no C++ compiler; meta-steps were compiled until here, so results may differ by rounding" in note.text
 
 
 def test_a_function_that_computes_something_else_is_refused(
@@ -222,13 +221,16 @@ def test_a_function_that_computes_something_else_is_refused(
     monkeypatch.setattr(compiled_step, "load", load)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
+    assert (
+        note.text
+        == "Training continues on the batched engine: the compiled meta-step does not agree with the eager one"
+    )
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 
 def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler(returncode=None)
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
+    monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
     events = told(Trainer(compiled(tiny)), 6, Stop())
     assert events[-1].iteration == 6
     assert compiler.killed
@@ -255,9 +257,11 @@ def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pyte
 
 
 DIES_AT_ONCE = """
-import os, subprocess
-from metatui.learning.training.compile_worker import command
-subprocess.Popen(command())
+import os, sys
+from metatui.config.settings import Settings
+from metatui.utils.child_process import ChildProcess
+child = ChildProcess("metatui.learning.training.compile_worker", output=sys.stdout.fileno())
+child.send(Settings().model_dump(mode="json"))
 os._exit(0)
 """
 
@@ -265,6 +269,5 @@ os._exit(0)
 def test_the_compiler_ends_with_the_run_that_it_is_for() -> None:
     with subprocess.Popen([sys.executable, "-c", DIES_AT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
-        # Nobody tells the compiler what to compile, nor that nobody will: only the death of its parent ends it, and its
-        # standard output with it.
+        # Only the death of its parent ends the compiler, and with it its standard output.
         assert run.stdout.read() == b""

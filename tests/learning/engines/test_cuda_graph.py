@@ -18,7 +18,8 @@ from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
 from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
 from metatui.learning.training.experiment import set_up
-from metatui.learning.training.trainer import SEEN_EVERY, Trainer
+from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
+from metatui.learning.training.trainer import Trainer
 
 Make = Callable[..., Settings]
 
@@ -84,7 +85,7 @@ def test_nobody_waits_for_the_device_at_every_meta_step(tiny: Make, monkeypatch:
 
     monkeypatch.setattr(trainer.algorithm, "read", counted)
     list(trainer.events())
-    assert read == [SEEN_EVERY, SEEN_EVERY, SEEN_EVERY, 5]
+    assert read == [MAX_PENDING_STEPS, MAX_PENDING_STEPS, MAX_PENDING_STEPS, 5]
 
 
 def test_turning_a_rate_captures_nothing_and_other_shapes_do(tiny: Make) -> None:
@@ -135,7 +136,7 @@ def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, fails).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured")
+    assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
@@ -172,7 +173,7 @@ def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: py
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 4 tasks at once",
         "cpu is out of memory with 2 tasks at once",
-        "Meta-steps are one CUDA graph each from here on",
+        "Each meta-step is one CUDA graph from here on",
     ]
 
 
@@ -220,7 +221,7 @@ def test_an_empty_graph_is_refused(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (its replay")
+    assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured (its replay")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 

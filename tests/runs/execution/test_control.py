@@ -12,7 +12,7 @@ from metatui import events
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Change, Event, Pause, Progress, Resume, Stop
-from metatui.runs.execution.control import LiveRun
+from metatui.runs.execution.control import LiveRun, client
 from metatui.runs.execution.control.sockets import socket_path
 from metatui.runs.execution.session import Session
 from metatui.runs.storage import writer
@@ -203,11 +203,10 @@ def test_closing_ends_the_iteration_and_not_the_run(trained: Trained) -> None:
     assert trained.run.is_live()
 
 
-def test_what_went_amiss_on_the_way_is_read_from_disk(trained: Trained) -> None:
+def test_what_went_amiss_on_the_way_is_read_from_disk(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
     """A viewer that lost the connection before the end was told."""
     live = trained.attach()
-    live._lines.clear()
-    live._splitter.feed = lambda data: iter(())  # type: ignore[method-assign]
+    monkeypatch.setattr(client, "read_report", lambda line: None)
     trained.over()
     *_, finished = live
     assert isinstance(finished, events.Finished)

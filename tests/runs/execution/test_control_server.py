@@ -16,7 +16,8 @@ import pytest
 from metatui import events
 from metatui.config.settings import Settings
 from metatui.events import Change, Command, Curve, Evaluated, Evaluation, Progress, Stop
-from metatui.runs.execution.control import client, connection, sockets
+from metatui.runs.execution.control import client, sockets
+from metatui.runs.execution.control import server as server_module
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.execution.control.messages import LONGEST_COMMAND, read_report, report
 from metatui.runs.execution.control.server import MOST_NEWS, MOST_VIEWERS, ControlServer
@@ -282,7 +283,7 @@ def test_what_cannot_be_written_out_is_left_out(server: ControlServer, peer: Pee
 def test_images_beyond_all_bounds_are_left_out(
     server: ControlServer, peer: Peer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "LONGEST_REPORT", 1000)
+    monkeypatch.setattr(server_module, "LONGEST_REPORT", 1000)
     peer.read()
     view = events.RegressionView(0, "t", (1.0,), (1.0,), tuple(map(float, range(1000))), (), (), ())
     curve = Curve((0.5,), (0.1,))
@@ -420,12 +421,12 @@ class TestAttaching:
     @pytest.mark.parametrize(
         ("said", "why"),
         [
-            (b"", "hung up without a word"),
-            (b"SSH-2.0-OpenSSH_9\r\n", "does not greet as a run of metatui does"),
-            (b'{"hello": {"protocol": 1}}\n', "does not greet as a run of metatui does"),
-            (b'{"paused": {"iteration": 1}}\n', "does not greet as a run of metatui does"),
-            (b'{"hello": {"protocol": 2}}\n', "it speaks protocol 2 and this metatui 1"),
-            (b"x" * 2_000_000, "does not greet as a run of metatui does"),
+            (b"", "it closed the connection without a hello"),
+            (b"SSH-2.0-OpenSSH_9\r\n", "the socket is not one of a metatui run"),
+            (b'{"hello": {"protocol": 1}}\n', "the socket is not one of a metatui run"),
+            (b'{"paused": {"iteration": 1}}\n', "the socket is not one of a metatui run"),
+            (b'{"hello": {"protocol": 2}}\n', "it speaks protocol 2, but this metatui speaks 1"),
+            (b"x" * 2_000_000, "the socket is not one of a metatui run"),
         ],
     )
     def test_what_greets_otherwise_is_no_run(

@@ -124,16 +124,16 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
         (struct.pack("<Q", 2**40) + b"{}", "its header claims 1,099,511,627,776 bytes of 10"),
         (with_header(b"[" * 100_000), "its header cannot be read"),
         (with_header(b"\xff\xfe"), "its header cannot be read"),
-        (with_header([]), "is not a checkpoint of metatui"),
-        (with_header({"__metadata__": 5}), "is not a checkpoint of metatui"),
-        (with_header({"__metadata__": {"format": "pt"}}), "is not a checkpoint of metatui"),
+        (with_header([]), "is not a metatui checkpoint"),
+        (with_header({"__metadata__": 5}), "is not a metatui checkpoint"),
+        (with_header({"__metadata__": {"format": "pt"}}), "is not a metatui checkpoint"),
         (
             with_header({"__metadata__": {"format": "metatui-9", "values": "", "sha256": ""}}),
             r"was written by a newer metatui \(format 9, and this one reads 1\): update metatui",
         ),
         (
             with_header({"__metadata__": {"format": "other-1", "values": "", "sha256": ""}}),
-            "another format than metatui-1: 'other-1'",
+            "has format 'other-1', but must have metatui-1",
         ),
         (
             with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}, **TERABYTE}),

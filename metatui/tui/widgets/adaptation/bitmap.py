@@ -1,4 +1,4 @@
-"""Small grey images as characters."""
+"""Small greyscale images drawn with characters."""
 
 from __future__ import annotations
 
@@ -7,40 +7,38 @@ from typing import Final
 
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 
-# Of a dot at (row, column) in a cell of 4 x 2: the bit of the Unicode braille pattern.
+# Bit of the Unicode braille pattern for the dot at (row, column) of a cell.
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""Share of a dot's area that makes it ink: a stroke one pixel wide survives being shrunk to a third."""
+"""Mean ink from which a dot is set: a stroke one pixel wide survives shrinking to a third."""
 
 
 @lru_cache(maxsize=4096)
-def drawn(image: bytes, height: int, width: int, rows: int, columns: int, symbols: Symbols) -> tuple[str, ...]:
-    """`rows` lines of `columns` characters.
+def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, symbols: Symbols) -> tuple[str, ...]:
+    """Draw an image as `rows` lines of `columns` characters.
 
     Args:
-        image: `height` x `width` grey values, row by row, ink as 255.
-        rows: Cells of the drawing; twice as many columns keep square images square.
+        image: `height` x `width` grey values, row by row, ink as 255. A wrong size draws blanks.
+        columns: Twice `rows` keeps square images square.
     """
     if len(image) != height * width or not image or rows < 1 or columns < 1:
         return (" " * max(0, columns),) * max(0, rows)
     down, across = {Symbols.BRAILLE: (4, 2), Symbols.BLOCK: (2, 2), Symbols.ASCII: (1, 1)}[symbols]
-    ink = _shrunk(_with_ground(image), height, width, rows * down, columns * across)
+    ink = _shrink(_with_dark_ground(image), height, width, rows * down, columns * across)
     lines = []
     for row in range(rows):
         line = ""
         for column in range(columns):
-            cell = [
-                [ink[row * down + y][column * across + x] for x in range(across)] for y in range(down)
-            ]  # fmt: skip
+            cell = [[ink[row * down + y][column * across + x] for x in range(across)] for y in range(down)]
             line += _glyph(cell, symbols)
         lines.append(line)
     return tuple(lines)
 
 
-def _with_ground(image: bytes) -> bytes:
-    """`image` such that what stands out of it is ink: a drawing as it is, a scan of a bright page turned round, and the
-    brighter half of a photograph."""
+def _with_dark_ground(image: bytes) -> bytes:
+    """Adjust brightness so that the figure is ink: keep drawings, invert scans of bright pages, and take the brighter
+    half of photographs."""
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     if middle == 0 or low == high:
@@ -59,8 +57,8 @@ def _with_ground(image: bytes) -> bytes:
     return image.translate(bytes(table))
 
 
-def _shrunk(image: bytes, height: int, width: int, rows: int, columns: int) -> list[list[float]]:
-    """Mean ink from 0 to 1 of the patch of the image that each dot stands for."""
+def _shrink(image: bytes, height: int, width: int, rows: int, columns: int) -> list[list[float]]:
+    """Return the mean ink, from 0 to 1, of the patch of the image below each dot."""
     means = []
     for row in range(rows):
         top = row * height // rows
@@ -82,5 +80,5 @@ def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
     if symbols is Symbols.BLOCK:
         return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
     bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
-    # A blank and not the empty pattern, which some fonts draw with hollow dots.
+    # Not the empty pattern, which some fonts draw with hollow dots.
     return chr(0x2800 + bits) if bits else " "

@@ -1,7 +1,8 @@
-"""The held-out tasks of one or more runs, and what is said of each."""
+"""The held-out tasks of one or more runs, and their captions."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,16 +12,17 @@ from metatui.tui.widgets.charts.format import number, percent
 
 @dataclass(frozen=True)
 class RunViews:
+    """A run and the tasks on which it was evaluated."""
+
     run: str
-    """Its name on disk."""
+    """Name of its folder."""
     label: str
-    """What it is called here, such as its algorithm."""
+    """Short name, such as its algorithm."""
     colour: str
-    """As metatui.tui.palette.run_colour gives it."""
     views: tuple[TaskView, ...]
 
     def of(self, task: int) -> TaskView | None:
-        """This run on a task; None if it was not evaluated on it."""
+        """Return this run's view of a task; None if it was not evaluated on it."""
         return next((view for view in self.views if view.task == task), None)
 
     @property
@@ -29,7 +31,7 @@ class RunViews:
 
 
 def tasks_of(runs: Sequence[RunViews]) -> list[int]:
-    """The tasks that any of the runs was evaluated on, in order of appearance."""
+    """Return the tasks on which any of the runs was evaluated, in order of appearance."""
     return list(dict.fromkeys(view.task for run in runs for view in run.views))
 
 
@@ -37,8 +39,14 @@ def last_step(view: TaskView) -> int:
     return max(0, len(view.predictions) - 1)
 
 
+def has_diverged(view: TaskView, step: int) -> bool:
+    """Return whether the loss after inner step `step` is not finite."""
+    losses = view.loss[: min(step, last_step(view)) + 1]
+    return bool(losses) and not math.isfinite(losses[-1])
+
+
 def outcome(view: TaskView, step: int) -> str:
-    """What adaptation did, in words: `MSE 3.21 → 0.180 after 10 steps`."""
+    """Describe the effect of adaptation: `MSE 3.21 → 0.180 after 10 steps`."""
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]
@@ -52,8 +60,8 @@ def outcome(view: TaskView, step: int) -> str:
 
 
 def captions(view: TaskView, step: int) -> list[str]:
-    """Sentences about a task, from the fullest to the shortest."""
-    task, said = f"Task {view.task}", outcome(view, step)
-    short = said.split(" after ")[0]
-    ways = ((task, view.title, said), (task, said), (task, short), (short,))
-    return [" · ".join(part for part in parts if part) for parts in ways]
+    """Return captions of a task, from the longest to the shortest."""
+    task, result = f"Task {view.task}", outcome(view, step)
+    short = result.split(" after ")[0]
+    variants = ((task, view.title, result), (task, result), (task, short), (short,))
+    return [" · ".join(part for part in parts if part) for parts in variants]
