@@ -1,4 +1,4 @@
-"""metatui: the terminal laboratory for gradient-based meta-learning.
+"""Gradient-based meta-learning in the terminal.
 
 The same core without a terminal:
 
@@ -7,7 +7,7 @@ The same core without a terminal:
 >>> result = metatui.train(preset.settings, on_event=print)  # doctest: +SKIP
 >>> metatui.evaluate(result.run, shots=5).final  # doctest: +SKIP
 
-Everything is imported when it is first used, so `import metatui` costs next to nothing and imports no torch.
+Everything is imported when it is first used, so `import metatui` is fast and does not import torch.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _WHERE = {
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: finds what is not yet imported."""
+    """Import an attribute when it is first used (PEP 562)."""
     if name not in _WHERE:
         raise AttributeError(f"module 'metatui' has no attribute {name!r}")
     module, attribute = _WHERE[name]
