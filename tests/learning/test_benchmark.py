@@ -1,4 +1,4 @@
-"""The benchmark: what it measures, what it counts, and that nothing which goes wrong in a cell reaches another."""
+"""The benchmark: measurements, FLOP and byte counts, and isolation of failing cells."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ REPTILE, MAML = Workload("sinusoid", "reptile", 1), Workload("sinusoid", "maml",
 PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
 
 
-def test_every_engine_that_the_settings_allow_is_measured() -> None:
+def test_cells_cover_all_allowed_engines() -> None:
     found = cells()
     assert {cell.work.task for cell in found} == set(TASKS)
     assert {cell.work.algorithm for cell in found} == set(ALGORITHMS)
@@ -69,7 +69,7 @@ def test_every_engine_that_the_settings_allow_is_measured() -> None:
                     work.settings(engine)
 
 
-def test_cells_can_be_chosen_and_keep_their_order() -> None:
+def test_selected_cells_keep_their_order() -> None:
     chosen = cells(tasks=["sinusoid"], algorithms=["reptile", "maml"], engines=["loop"])
     assert chosen == [
         Cell(Workload("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
@@ -87,12 +87,12 @@ def test_captured_cells_follow_eager_ones() -> None:
         assert not cell.captured or before == replace(cell, captured=False)
 
 
-def test_tasks_say_what_they_are() -> None:
+def test_task_descriptions() -> None:
     assert described("sinusoid") == "MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
     assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries a class"
 
 
-def test_flops_are_those_of_the_matrix_products() -> None:
+def test_flops_of_matrix_products() -> None:
     forward = 10 * 2 * (1 * 40 + 40 * 40 + 40 * 1)
     weights = forward
     inputs = 10 * 2 * (40 * 40 + 40 * 1)  # the first layer's input needs no gradient
@@ -107,7 +107,7 @@ def test_flops_are_those_of_the_matrix_products() -> None:
     assert count(Workload("sinusoid", "maml", 5)).flops == 25 * (6 * gradient + 5 * again)
 
 
-def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
+def test_flops_of_convolutions() -> None:
     def block(channels: int, side: int) -> int:
         return 2 * channels * 64 * 9 * side * side
 
@@ -125,7 +125,7 @@ def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
     assert count(Workload("images", "maml", 1)).flops == pytest.approx(fomaml + 4 * support * again, rel=1e-3)
 
 
-def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
+def test_bytes_of_each_pass() -> None:
     parameters, data = 4 * PARAMETERS, 4 * (4 * 10)
     layers = 4 * 10 * (4 * 40 + 1)
     for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
@@ -133,7 +133,7 @@ def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
         assert count(Workload("sinusoid", algorithm, 1)).bytes == expected
 
 
-def test_bytes_of_images_are_those_of_the_queries_that_are_used() -> None:
+def test_bytes_of_images_count_used_queries() -> None:
     reptile, fomaml = (count(Workload("images", name, 1)).bytes for name in ("reptile", "fomaml"))
     parameters = 4 * (9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 64 * 5 + 5)
     sizes = (28, 14, 14, 7, 7, 3, 3, 1)  # before and after each pooling
@@ -145,7 +145,7 @@ def test_bytes_of_images_are_those_of_the_queries_that_are_used() -> None:
     assert reptile == 4 * (2 * once + parameters + 5 * METRIC_QUERIES_PER_CLASS * layers + data) + 2 * parameters
 
 
-def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
+def test_floor_is_the_roofline() -> None:
     cell = Cell(MAML, "batched")
     found = Measurement(cell, tasks=25, machine=MACHINE, measured=MEASURED)
     assert (found.meta_steps_per_s, found.tasks_per_s) == (125.0, 3125.0)
@@ -156,13 +156,13 @@ def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
 
 
 @pytest.mark.parametrize("engine", ["batched", "loop", "higher"])
-def test_ordinary_meta_steps_are_measured(engine: str) -> None:
+def test_meta_step_is_measured(engine: str) -> None:
     took = measure(MAML.settings(engine, "cpu"), seconds=0.01)
     assert took.ms > 0
     assert took.peak_memory_bytes is not None
 
 
-def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_are_sampled_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Sequence[int]] = []
     draw = GlyphSource.episodes
 
@@ -178,7 +178,7 @@ def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("printed", "said"), [("there is no C++ compiler", "there is no C++ compiler"), ("", "the compiler ended")]
 )
-def test_a_compiler_that_fails_is_a_sentence(
+def test_failed_compilation_is_reported(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str
 ) -> None:
     code = (
@@ -193,7 +193,7 @@ def test_a_compiler_that_fails_is_a_sentence(
 
 
 class FakeTime:
-    """A clock that goes on only when told to."""
+    """A clock that a test advances."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -203,9 +203,7 @@ class FakeTime:
 
 
 @pytest.mark.parametrize(("takes", "readings"), [(0.004, 50), (0.2, 5), (3.0, 3)])
-def test_the_clock_is_read_often_enough_and_not_too_often(
-    monkeypatch: pytest.MonkeyPatch, takes: float, readings: int
-) -> None:
+def test_number_of_clock_readings(monkeypatch: pytest.MonkeyPatch, takes: float, readings: int) -> None:
     fake, calls = FakeTime(), 0
 
     def call() -> None:
@@ -220,7 +218,7 @@ def test_the_clock_is_read_often_enough_and_not_too_often(
     assert calls * takes <= max(0.3 + 1.0 + 3 * takes, 4 * takes) + 0.02
 
 
-def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rate_is_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def seconds_of(call: Callable[[], torch.Tensor], device: torch.device, *, spend: float) -> list[float]:
@@ -237,7 +235,7 @@ def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) ->
     assert sizes == [1024, 1536]
 
 
-def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slow_products_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(roofline, "seconds_of", lambda call, device, spend: [spend])
     assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
 
@@ -246,7 +244,7 @@ REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_st
            "captured": False, "device": "cpu", "seconds": 0.01}  # fmt: skip
 
 
-def test_the_child_answers_with_a_cell() -> None:
+def test_child_measures_a_cell() -> None:
     found = Measured(**child.answer(REQUEST))
     assert found.ms > 0
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
@@ -265,7 +263,7 @@ def test_captured_cells_are_measured_with_cuda_graphs(captured: bool, monkeypatc
     assert asked == [captured]
 
 
-def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_reports_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = child.answer({"what": "machine", "device": "cuda:999"})
     assert nowhere["bad_input"]
     assert "compute.device is 'cuda:999'" in nowhere["error"]
@@ -321,7 +319,7 @@ def alive(pid: float) -> bool:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_a_cell_that_dies_takes_no_other_with_it() -> None:
+def test_dead_child_does_not_affect_other_cells() -> None:
     wanted = [Cell(MAML, engine) for engine in ("batched", "loop", "batched", "higher", "compiled", "batched")]
     reports = list(Benchmark(wanted))
     assert reports[0] == Ready(MACHINE)
@@ -357,7 +355,7 @@ def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_children_end_when_nobody_listens_any_more() -> None:
+def test_child_ends_with_the_iteration() -> None:
     reports = iter(Benchmark([Cell(MAML, "batched")] * 3))
     pid = next(report.measured.ms for report in reports if isinstance(report, Measurement) and report.measured)
     assert alive(pid)
@@ -367,7 +365,7 @@ def test_children_end_when_nobody_listens_any_more() -> None:
 
 @pytest.mark.usefixtures("fake_child")
 @pytest.mark.parametrize("after", [Ready, Measuring, Measurement])
-def test_stopping_ends_at_once(after: type) -> None:
+def test_stop_ends_at_once(after: type) -> None:
     benchmark, reports = Benchmark([Cell(MAML, "batched")] * 3), []
     for report in benchmark:
         reports.append(report)
@@ -378,26 +376,26 @@ def test_stopping_ends_at_once(after: type) -> None:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_what_is_stopped_before_it_begins_measures_nothing() -> None:
+def test_stop_before_the_start() -> None:
     benchmark = Benchmark([Cell(MAML, "batched")])
     benchmark.stop()
     assert list(benchmark) == []
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_a_device_that_is_not_there_is_bad_input() -> None:
+def test_missing_device_is_bad_input() -> None:
     with pytest.raises(BadInput, match="there is no such device"):
         next(iter(Benchmark([Cell(MAML, "batched")], device="mps")))
 
 
-def test_a_machine_that_cannot_be_measured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unmeasurable_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     replace_child(monkeypatch, "raise SystemExit(3)")
     with pytest.raises(MetatuiError, match="ended with exit code 3") as raised:
         next(iter(Benchmark([Cell(MAML, "batched")])))
     assert not isinstance(raised.value, BadInput)
 
 
-def test_machine_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_description(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "matmul_rate", lambda device, dtype: 5e9)
     monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
     found = measurement.machine("cpu")
