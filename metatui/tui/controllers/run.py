@@ -13,7 +13,7 @@ from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event,
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.run_model import RunModel
-from metatui.tui.controllers.sessions import FollowedRun, Sessions
+from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
@@ -68,9 +68,9 @@ class RunController:
         preset, changes = app.presets.name_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
-    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, phase: Phase = Phase.STARTING) -> None:
-        """Follow the run that `open_run` returns, and show `model`."""
-        self.client.begin(open_run, model, phase)
+    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+        """Follow the run that `open_run` returns, and show it. See `RunClient.begin` for the arguments."""
+        self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
         self._load = Load()
         self._app.form.hold(model.settings)
@@ -209,7 +209,7 @@ class RunController:
         model, receiver = self.client.model, self.client.receiver
         if self.client.phase.active and model and receiver and receiver.run and not self._app.background.leaving:
             device = model.started.device if model.started else "cpu"
-            self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.pid, device)
+            self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.hello.pid, device)
 
     def show_beside(self, runs: Sequence[RunViews], caption: str) -> None:
         """Show the adaptation of several runs beside each other."""
