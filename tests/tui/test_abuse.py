@@ -58,7 +58,7 @@ async def test_screens_open_in_a_tiny_terminal(make: Make, sessions: FakeSession
 
 
 async def test_dialogs_are_stacked(make: Make) -> None:
-    """For example, if a key is pressed twice before its dialog opens."""
+    """This happens if a key is pressed twice before its dialog opens."""
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("u")

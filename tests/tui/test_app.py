@@ -255,8 +255,8 @@ async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: 
             await pilot.press("space", "down")
             await settled(app, pilot)
         assert len(app.runs_tab.marked) == 4
-        assert [len(runs.views) for runs in app.run_controller.beside] == [3, 3, 3]
-        assert len({runs.colour for runs in app.run_controller.beside}) == 3
+        assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
+        assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
 
 
 async def test_save_load_and_delete_a_preset(make: Make) -> None:

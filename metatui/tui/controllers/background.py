@@ -32,9 +32,9 @@ class BackgroundController:
         self.left: RunFolder | None = None
         """Run that continues after the app has ended."""
         self.crash_info: CrashInfo | None = None
-        """Where the followed run is written for the parent process; None in tests."""
+        """Shared memory that tells the parent process which run is followed; None in tests."""
         self.leaving = False
-        """Whether the terminal is gone or the process was asked to end."""
+        """True if the terminal is gone or the process was asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:

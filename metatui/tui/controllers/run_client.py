@@ -158,7 +158,7 @@ class Drained(NamedTuple):
     """Result of `RunClient.drain`."""
 
     changed: bool
-    """Whether there were events, or the phase changed."""
+    """True if there were events, or the phase changed."""
     events: list[Event]
     """All events except meta-steps."""
 

@@ -58,7 +58,7 @@ class Attached:
 
 
 class Sessions(Protocol):
-    """What the app needs of runs. Called in threads."""
+    """Operations on runs that the app needs. They are called in threads."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         """Start a run. `changes` are made while it trains (`Preset.changes`)."""
