@@ -18,6 +18,7 @@ from pathlib import Path
 
 from metatui.config.settings import Settings
 from metatui.events import Progress
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -78,7 +79,7 @@ NOWHERE = RunFolder(Path("told"))
 class _Told:
     """A session whose only events are meta-steps."""
 
-    pid = 0
+    hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
     def __init__(self, run: RunFolder, first: int, last: int) -> None:
         self.run = run

@@ -63,6 +63,13 @@ def meta_gradient(
     Raises:
         BadInput: if an argument is invalid, if the module or the loss raises (its error is the cause), or if the engine
             cannot compute them.
+
+    Example:
+        >>> model, loss = torch.nn.Linear(3, 2), torch.nn.functional.mse_loss
+        >>> x, y = torch.randn(4, 5, 3), torch.randn(4, 5, 2)  # 4 tasks of 5 examples
+        >>> value, gradients = metatui.meta_gradient(model, loss, x, y, x, y, inner_lr=0.1, inner_steps=2)
+        >>> {name: list(gradient.shape) for name, gradient in gradients.items()}
+        {'weight': [2, 3], 'bias': [2]}
     """
     with torch.inference_mode(False), torch.enable_grad():
         if engine != "auto" and engine not in ENGINES:
