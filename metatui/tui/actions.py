@@ -130,7 +130,7 @@ TRAINING, WINDOW, CHARTS, ADAPTATION = "Training", "Window", "Curves", "Adaptati
 RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", "f5,s", "Start", "Start a run with the settings in the form.", TRAINING, _idle),
+    Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
     Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _running),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
     Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),

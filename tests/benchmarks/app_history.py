@@ -32,7 +32,7 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Meta-steps between two drains of the mailbox, as at 1,000 meta-steps per second."""
+"""Meta-steps between two drains of the queue, as at 1,000 a second."""
 
 
 def measure() -> list[Figure]:
@@ -96,7 +96,7 @@ class _Told:
 
 
 def grown(model: RunModel, until: int) -> float:
-    """Pass meta-steps through the mailbox to the app, up to `until`. Returns the seconds of each."""
+    """Feed meta-steps up to `until` through the queue as the app does. Returns the seconds for each."""
     first, took = model.iteration + 1, 0.0
     while first <= until:
         client, last = RunClient(), min(until, first + DRAINED - 1)

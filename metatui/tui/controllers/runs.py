@@ -98,14 +98,14 @@ class RunsController:
     def action_resume_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.run_worker(self._resume(run, run.settings), exclusive=True, group="open")
+            self._app.run_worker(self._resume(run), exclusive=True, group="open")
         elif run:
             self._say_unreadable(run)
 
     def _say_unreadable(self, run: RunSummary) -> None:
         self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
 
-    async def _resume(self, run: RunSummary, settings: Settings) -> None:
+    async def _resume(self, run: RunSummary) -> None:
         from metatui.tui.controllers.replay import Replay
 
         try:
@@ -116,7 +116,7 @@ class RunsController:
         if self._app.run_controller.client.phase.active:
             self._app.notify(BY_ID["start"].refuse(self._app.context), severity="warning")
             return
-        model.reopen(settings)
+        model.reopen(model.settings)
         self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
 
     def action_stop_run(self) -> None:
