@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metatui.config.presets import Preset
     from metatui.config.presets import load as load_preset
     from metatui.config.settings import Settings
-    from metatui.learning.engines.any_module import meta_gradient
+    from metatui.learning.engines.any_module.meta_gradient import meta_gradient
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.api import Result, evaluate, train
     from metatui.utils.errors import BadInput, MetatuiError, SettingsError
@@ -51,7 +51,7 @@ _ORIGINS = {
     "compare": ("metatui.runs.analysis.comparison", "compare"),
     "evaluate": ("metatui.runs.api", "evaluate"),
     "load_preset": ("metatui.config.presets", "load"),
-    "meta_gradient": ("metatui.learning.engines.any_module", "meta_gradient"),
+    "meta_gradient": ("metatui.learning.engines.any_module.meta_gradient", "meta_gradient"),
     "train": ("metatui.runs.api", "train"),
 }
 

@@ -31,7 +31,13 @@ ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
 
 @dataclass(frozen=True)
 class Preset:
-    """A named experiment. Missing texts are empty, and missing numbers None."""
+    """A named experiment. Missing texts are empty, and missing numbers None.
+
+    Example:
+        >>> preset = metatui.load_preset("sinusoid-finn")
+        >>> preset.bundled, preset.settings.algorithm.name
+        (True, 'maml')
+    """
 
     name: str
     title: str
@@ -103,6 +109,10 @@ def load(name_or_path: str | Path) -> Preset:
 
     Raises:
         BadInput: there is no such preset, and which name is nearest; or the file cannot be used, and why.
+
+    Example:
+        >>> metatui.load_preset("quick").settings.task.source
+        'sinusoid'
     """
     text = str(name_or_path)
     if names_file(name_or_path):

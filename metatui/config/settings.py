@@ -245,7 +245,13 @@ class LoggingSettings(Group):
 
 
 class Settings(Group):
-    """All settings of one experiment."""
+    """All settings of one experiment.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 100, "seed": 1})
+        >>> settings.training.iterations, settings.algorithm.inner_lr
+        (100, 0.01)
+    """
 
     task: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()

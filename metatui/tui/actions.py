@@ -40,15 +40,15 @@ class AppContext:
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
     row: bool = False
-    """Whether a row of the tab's table is selected."""
+    """True if a row of the tab's table is selected."""
     live_row: bool = False
-    """Whether that row is a run that a process trains."""
+    """True if that row is a run that a process trains."""
     own_preset: bool = False
-    """Whether that row is a preset of the user."""
+    """True if that row is a preset of the user."""
     undoable: bool = False
-    """Whether the followed run has a live change that can be undone."""
+    """True if the followed run has a live change that can be undone."""
     classification: bool = False
-    """Whether the shown run classifies images."""
+    """True if the shown run classifies images."""
     marked: int = 0
     """Number of runs marked in the runs tab."""
     studied: int = 0
@@ -70,7 +70,7 @@ class Action:
     group: str
     refuse: Refusal = lambda _: ""
     bar: bool = True
-    """Whether it is in the key bar if there is room."""
+    """True if it is in the key bar if there is room."""
     tab: Tab | None = None
     """The tab to which its keys are limited."""
 
@@ -130,7 +130,7 @@ TRAINING, WINDOW, CHARTS, ADAPTATION = "Training", "Window", "Curves", "Adaptati
 RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", "f5,s", "Start", "Start a run with the settings in the form.", TRAINING, _idle),
+    Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
     Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _running),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
     Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),

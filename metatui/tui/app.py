@@ -184,7 +184,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     @property
     def context(self) -> AppContext:
-        """What decides which actions are possible now."""
+        """State that decides which actions are possible now."""
         tab = self.tab
         run = self.runs_tab.selected if tab == "runs" else None
         preset = self.presets_tab.selected if tab == "presets" else None

@@ -14,9 +14,9 @@ from typing import Final
 @dataclass(frozen=True)
 class Hue:
     dark: str
-    """On a dark background."""
+    """Shade on a dark background."""
     light: str
-    """On a light background."""
+    """Shade on a light background."""
     ansi_dark: str
     """Name among the 16 ANSI colours, on a dark background."""
     ansi_light: str

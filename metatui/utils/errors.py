@@ -5,13 +5,28 @@ from dataclasses import dataclass
 
 
 class MetatuiError(Exception):
-    """A failure whose message is one sentence for the user. The command line exits with 1."""
+    """A failure whose message is one sentence for the user. The command line exits with 1.
+
+    Example:
+        >>> try:
+        ...     metatui.evaluate("no-such-run")
+        ... except metatui.MetatuiError as error:
+        ...     print(error.exit_code)
+        2
+    """
 
     exit_code = 1
 
 
 class BadInput(MetatuiError):
-    """Invalid input. The message names the field, the value and what is allowed. The command line exits with 2."""
+    """Invalid input. The message names the field, the value and what is allowed. The command line exits with 2.
+
+    Example:
+        >>> metatui.load_preset("quik")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        metatui.utils.errors.BadInput: 'quik' ... did you mean quick?
+    """
 
     exit_code = 2
 
@@ -25,7 +40,17 @@ class Problem:
 
 
 class SettingsError(BadInput):
-    """Invalid settings, with one problem for each invalid field."""
+    """Invalid settings, with one problem for each invalid field.
+
+    Example:
+        >>> path = pathlib.Path("preset.toml")
+        >>> _ = path.write_text("[training]\\niterations = 0")
+        >>> try:
+        ...     metatui.load_preset(path)
+        ... except metatui.SettingsError as error:
+        ...     print(error.problems[0].field)
+        training.iterations
+    """
 
     def __init__(self, problems: Iterable[Problem], origin: str = "") -> None:
         self.problems = tuple(problems)

@@ -1,6 +1,6 @@
-"""What a million meta-steps of history cost: memory of the process, and the time to draw them.
+"""Measure the cost of a history of a million meta-steps: memory of the process, and the time to draw.
 
-`python -m tests.benchmarks.app_history live` and `... read` measure in a process of their own and print JSON.
+`python -m tests.benchmarks.app_history live` and `... read` measure in this process and print JSON.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from metatui.config.settings import Settings
 from metatui.events import Progress
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -31,7 +32,7 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Meta-steps between two drains of the mailbox, as at 1,000 a second."""
+"""Meta-steps between two drains of the queue, as at 1,000 a second."""
 
 
 def measure() -> list[Figure]:
@@ -65,7 +66,7 @@ def _child(what: str) -> dict[str, float]:
 
 
 def steps(first: int, last: int) -> Iterator[Progress]:
-    """Meta-steps with noise in every number."""
+    """Yield meta-steps with noise in every number."""
     noise = random.Random(first)
     for iteration in range(first, last + 1):
         loss = 0.3 + 3 / (1 + iteration / 5000) + 0.2 * noise.random()
@@ -76,9 +77,9 @@ NOWHERE = RunFolder(Path("told"))
 
 
 class _Told:
-    """A session that only says meta-steps."""
+    """A session whose only events are meta-steps."""
 
-    pid = 0
+    hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
     def __init__(self, run: RunFolder, first: int, last: int) -> None:
         self.run = run
@@ -95,7 +96,7 @@ class _Told:
 
 
 def grown(model: RunModel, until: int) -> float:
-    """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
+    """Feed meta-steps up to `until` through the queue as the app does. Returns the seconds for each."""
     first, took = model.iteration + 1, 0.0
     while first <= until:
         client, last = RunClient(), min(until, first + DRAINED - 1)
@@ -110,7 +111,7 @@ def grown(model: RunModel, until: int) -> float:
 
 
 async def live() -> dict[str, float]:
-    """Feeds an app of the usual size, without a terminal."""
+    """Pass meta-steps to an app of the usual size, without a terminal."""
     few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
@@ -151,7 +152,7 @@ def read() -> dict[str, float]:
 
 
 def _run_on_disk(root: Path) -> RunFolder:
-    """Written by a child, so that this process has not had the memory for it."""
+    """Write the run in a child process, so that its memory does not count here."""
     subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
     (run,) = RunStore(root).runs()
     return run
@@ -165,7 +166,7 @@ def write_run(root: Path) -> None:
 
 
 def resident() -> int:
-    """Bytes."""
+    """Return the resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

@@ -88,7 +88,7 @@ class Program(Terminal):
 
     @property
     def stopped(self) -> bool:
-        """Whether the job is stopped, as a shell sees it. Needs /proc."""
+        """True if the job is stopped, as a shell sees it. Needs /proc."""
         self.look()
         return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 

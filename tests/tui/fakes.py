@@ -38,6 +38,7 @@ from metatui.events import (
     Tweaked,
 )
 from metatui.learning.data import packing
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, write_record
@@ -55,7 +56,9 @@ class FakeSession:
         self.settings = settings
         self.run = run
         self.run_id = run.id
-        self.pid = os.getpid()
+        self.hello = Hello(
+            protocol=1, run=run.id, pid=os.getpid(), host="", phase="running", iteration=0, settings=settings
+        )
         self.followed = True
         self.commands: list[Command] = []
         self.iteration = 0
@@ -159,7 +162,7 @@ class FakeSessions:
         model = Replay(run).read()
         model.reopen(model.settings)
         self.session = FakeSession(model.settings, run)
-        return Attached(self.session, model, paused=False)
+        return Attached(self.session, model, {})
 
     def stop(self, run: RunFolder) -> None:
         if self.error:

@@ -15,7 +15,7 @@ from tests.tui.fakes import FakeSessions, progress, saved_run
 
 Make = Callable[..., MetatuiApp]
 
-ACTIONS = 200
+ACTIONS = 120
 
 
 async def test_random_input_while_a_run_trains(

@@ -46,6 +46,6 @@ def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
     if as_json:
         emit({"run": folder.id, "dir": str(folder.path), "status": folder.status(), "iterations": last.iteration})
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id}: {folder.status()} after {last.iteration:,} meta-steps and saved")
+        click.echo(f"{folder.id} {folder.status()} after {last.iteration:,} meta-steps and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)

@@ -21,7 +21,7 @@ from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.models import make_model
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.training.experiment import Experiment
 
@@ -78,7 +78,7 @@ def measure(
         The number of finished tasks, after each inner step.
     """
     settings, began = experiment.settings, time.monotonic()
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    inner = inner_loop(settings.algorithm, steps)
     losses: list[Tensor] = []
     accuracies: list[Tensor] = []
     chunk, done = _chunk(experiment, shots), 0
@@ -155,7 +155,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
         outputs: Tensor = torch.vmap(predict, chunk_size=64)(episodes.query_x[t])
         return outputs
 
-    return torch.stack(experiment.engine.each(predict_task, len(episodes)))
+    return torch.stack(experiment.engine.map_tasks(predict_task, len(episodes)))
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:

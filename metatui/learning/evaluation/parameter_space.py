@@ -16,7 +16,7 @@ from torch import Tensor
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import Params, inner_loop
 from metatui.learning.training.experiment import Experiment
 
 COMPONENTS = 2
@@ -68,7 +68,7 @@ def trajectories(
         The number of finished adaptations, of 2 * `tasks` in all.
     """
     settings = experiment.settings
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    inner = inner_loop(settings.algorithm, steps)
     start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     chunk = CHUNK[experiment.source.kind]
     chunks = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]

@@ -14,7 +14,7 @@ from metatui.learning.data.sinusoid import SinusoidSource, X
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.training.experiment import Experiment
 
@@ -36,7 +36,7 @@ def task_views(
     If the tasks do not fit into memory together, they are computed in parts.
     """
     settings = experiment.settings
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    inner = inner_loop(settings.algorithm, steps)
     try:
         if isinstance(experiment.source, SinusoidSource):
             return _wave_views(experiment, experiment.source, theta, split, tasks, inner, shots)

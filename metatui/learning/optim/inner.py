@@ -35,9 +35,9 @@ class InnerLoop:
         return Adam(self.lr) if self.optimizer == "adam" else SGD(self.lr)
 
 
-def inner_loop(algorithm: AlgorithmSettings) -> InnerLoop:
-    """Return the inner loop of training."""
-    return InnerLoop(algorithm.inner_lr, algorithm.inner_steps, algorithm.inner_optimizer)
+def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
+    """Return the inner loop of the settings, with another number of steps if `steps` is not None."""
+    return InnerLoop(algorithm.inner_lr, algorithm.inner_steps if steps is None else steps, algorithm.inner_optimizer)
 
 
 def sgd_step(params: Params, gradients: Params, lr: float | Tensor) -> Params:

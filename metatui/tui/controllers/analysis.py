@@ -28,7 +28,7 @@ class AnalysisController:
             return app.runs_tab.marked or ([selected.id] if selected else [])
         if app.tab == "work":
             shown = controller.shown
-            return [run.run for run in controller.beside] or ([shown.run_id] if shown and shown.run_id else [])
+            return [run.run for run in controller.side_by_side] or ([shown.run_id] if shown and shown.run_id else [])
         return []
 
     def _folders(self) -> list[RunFolder]:

@@ -6,7 +6,6 @@ import asyncio
 import signal
 from typing import TYPE_CHECKING
 
-from metatui.tui.actions import Phase
 from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.terminal.suspend import continue_only_after_suspend
 from metatui.utils.end_signals import SIGNALS
@@ -33,9 +32,9 @@ class BackgroundController:
         self.left: RunFolder | None = None
         """Run that continues after the app has ended."""
         self.crash_info: CrashInfo | None = None
-        """Where the followed run is written for the parent process; None in tests."""
+        """Shared memory that tells the parent process which run is followed; None in tests."""
         self.leaving = False
-        """Whether the terminal is gone or the process was asked to end."""
+        """True if the terminal is gone or the process was asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:
@@ -89,9 +88,9 @@ class BackgroundController:
         If the run's process cannot be reached, say why and show the run from disk.
         """
         app, controller = self._app, self._app.run_controller
-        before, client = controller.followed, controller.client
-        if run == before and client.model:
-            controller.show(client.model)
+        before = controller.followed
+        if run == before and controller.client.model:
+            controller.show(controller.client.model)
             return
         try:
             attached = await asyncio.to_thread(self._sessions.attach, run)
@@ -99,8 +98,8 @@ class BackgroundController:
             await app.runs.show_from_disk(run)
             app.notify(f"{error}.", severity="warning", timeout=LONG)
             return
-        client.leave()
-        controller.begin(lambda: attached.session, attached.model, Phase.PAUSED if attached.paused else Phase.RUNNING)
+        controller.client.leave()
+        controller.begin(lambda: attached.session, attached.model, attached)
         if self.crash_info:
             self.crash_info.run = run
         if before:

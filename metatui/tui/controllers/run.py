@@ -13,7 +13,7 @@ from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event,
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.run_client import RunClient
 from metatui.tui.controllers.run_model import RunModel
-from metatui.tui.controllers.sessions import FollowedRun, Sessions
+from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
@@ -38,9 +38,9 @@ class RunController:
         self.client = RunClient()
         self.shown: RunModel | None = None
         """The run in the work tab: the followed one, or one from disk."""
-        self.beside: Sequence[RunViews] = ()
+        self.side_by_side: Sequence[RunViews] = ()
         """Marked runs whose adaptation is shown in place of that of the one run."""
-        self._beside_caption = ""
+        self._side_by_side_caption = ""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
         self._checkpoint_requested = False
@@ -68,9 +68,9 @@ class RunController:
         preset, changes = app.presets.name_of(settings), app.presets.changes
         self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
 
-    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, phase: Phase = Phase.STARTING) -> None:
-        """Follow the run that `open_run` returns, and show `model`."""
-        self.client.begin(open_run, model, phase)
+    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+        """Follow the run that `open_run` returns, and show it. See `RunClient.begin` for the arguments."""
+        self.client.begin(open_run, model, attached)
         self._app.clear_notifications()
         self._load = Load()
         self._app.form.hold(model.settings)
@@ -80,7 +80,7 @@ class RunController:
 
     def show(self, model: RunModel) -> None:
         """Open the work tab with a run."""
-        self.shown, self.beside = model, ()
+        self.shown, self.side_by_side = model, ()
         self._app.open_tab("work", "run")
         self.show_run()
         self.show_adaptation()
@@ -209,18 +209,18 @@ class RunController:
         model, receiver = self.client.model, self.client.receiver
         if self.client.phase.active and model and receiver and receiver.run and not self._app.background.leaving:
             device = model.started.device if model.started else "cpu"
-            self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.pid, device)
+            self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.hello.pid, device)
 
-    def show_beside(self, runs: Sequence[RunViews], caption: str) -> None:
-        """Show the adaptation of several runs beside each other."""
-        self.beside, self._beside_caption = runs, caption
+    def show_side_by_side(self, runs: Sequence[RunViews], caption: str) -> None:
+        """Show the adaptation of several runs side by side."""
+        self.side_by_side, self._side_by_side_caption = runs, caption
         self.show_adaptation()
 
     def show_adaptation(self) -> None:
-        """Show the marked runs beside each other, or the last evaluation of the run."""
+        """Show the marked runs side by side, or the last evaluation of the run."""
         model, show = self.shown, self._app.work_tab.show_adaptation
-        if self.beside:
-            show(self.beside, self._beside_caption)
+        if self.side_by_side:
+            show(self.side_by_side, self._side_by_side_caption)
         elif model is None or not model.views:
             show((), "")
         else:

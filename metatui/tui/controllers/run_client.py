@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from queue import Empty, Full, Queue
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from metatui.config.settings import Scalar
 from metatui.events import (
     Change,
     Command,
+    Evaluated,
     Event,
     Failed,
+    Noted,
     Pause,
     Paused,
     Progress,
@@ -28,11 +31,25 @@ from metatui.learning.data.packing import told_of_packing
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.history import Step
 from metatui.tui.controllers.run_model import LiveChange, RunModel
-from metatui.tui.controllers.sessions import FollowedRun
+from metatui.tui.controllers.sessions import Attached, FollowedRun
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
+# Imported where it is used: the first frame does not need it.
+if TYPE_CHECKING:
+    from metatui.tui.controllers.smoothing import Smoother
+
 log = logging.getLogger(__name__)
+
+JOURNAL_NAMES: Mapping[type[Event], str] = {
+    Evaluated: "evaluated",
+    Noted: "noted",
+    Paused: "paused",
+    Resumed: "resumed",
+    Tweaked: "tweaked",
+    Warned: "warned",
+}
+"""Events that a live run both sends and writes to its journal, with their names there."""
 
 QUEUE_SIZE = 8192
 """Events that wait for the app. If the app takes none, the thread stops reading: the run's process then drops
@@ -45,7 +62,13 @@ class Receiver:
     The thread does not access the app.
     """
 
-    def __init__(self, open_run: Callable[[], FollowedRun], model: RunModel) -> None:
+    def __init__(
+        self,
+        open_run: Callable[[], FollowedRun],
+        smoother: Smoother | None,
+        written: Mapping[tuple[str, int], int],
+    ) -> None:
+        """See `Attached` for `written`. `smoother` has averaged the meta-steps that are known already."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run trains, or could not be opened."""
@@ -56,7 +79,7 @@ class Receiver:
         self.run: FollowedRun | None = None
         """None until the run trains."""
         self._open_run = open_run
-        self._smoother = model.smoother
+        self._smoother, self._written = smoother, Counter(written)
         self._lock = threading.Lock()
         self._waiting: list[Command] = []
         self._left = False
@@ -93,7 +116,6 @@ class Receiver:
             self.over.set()
 
     def _follow(self) -> None:
-        # Imported after the first frame: it reads files with pydantic models.
         from metatui.tui.controllers.smoothing import Smoother
 
         with told_of_packing(self._see_packed):
@@ -107,8 +129,18 @@ class Receiver:
         self.opened.set()
         smoother = self._smoother or Smoother(run.run.metrics_path)
         for event in run:
-            for item in smoother.follow(event) if isinstance(event, Progress) else (event,):
-                self._put(item)
+            if isinstance(event, Progress):
+                for step in smoother.follow(event):
+                    self._put(step)
+            elif not self._is_known(event):
+                self._put(event)
+
+    def _is_known(self, event: Event) -> bool:
+        """Return whether the event was read from the journal."""
+        key = JOURNAL_NAMES.get(type(event), ""), event.iteration
+        known = self._written[key] > 0
+        self._written[key] -= known
+        return known
 
     def _put(self, item: Event | Step) -> None:
         while not self._left:
@@ -126,7 +158,7 @@ class Drained(NamedTuple):
     """Result of `RunClient.drain`."""
 
     changed: bool
-    """Whether there were events, or the phase changed."""
+    """True if there were events, or the phase changed."""
     events: list[Event]
     """All events except meta-steps."""
 
@@ -142,13 +174,20 @@ class RunClient:
         self._undoing: list[tuple[str, Scalar]] = []
         """Undo changes that the trainer has not made yet, as path and value."""
 
-    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, phase: Phase = Phase.STARTING) -> None:
-        """Follow the run that `open_run` returns. `model` has what is known of it already."""
+    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+        """Follow the run that `open_run` returns.
+
+        Args:
+            model: what is known of the run already.
+            attached: the run, if it is live.
+        """
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
         self._undoing.clear()
-        self.model, self.phase = model, phase
-        self.receiver = Receiver(open_run, model)
+        self.model, self.phase = model, Phase.STARTING
+        if attached:
+            self.phase = Phase.PAUSED if attached.session.hello.phase == "paused" else Phase.RUNNING
+        self.receiver = Receiver(open_run, model.smoother, attached.written if attached else {})
 
     def leave(self) -> None:
         """Stop following the run, which continues."""

@@ -146,7 +146,7 @@ class RunModel:
 
     @property
     def is_followed(self) -> bool:
-        """Whether the run is followed and has not ended."""
+        """True if the run is followed and has not ended."""
         return self.ended is None and not self.status
 
     @property
@@ -156,7 +156,7 @@ class RunModel:
 
     @property
     def has_no_result(self) -> bool:
-        """Whether `result` is not finite."""
+        """True if `result` is not finite."""
         return self.result is not None and not self.result.is_finite
 
     @property

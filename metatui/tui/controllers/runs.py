@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 READ_EVERY = 5.0
 """Seconds between readings of a shown run that another process trains and that cannot be followed from here."""
 
-MOST_BESIDE = 3
-"""Marked runs, the first ones, whose adaptation is shown beside each other."""
+MOST_SIDE_BY_SIDE = 3
+"""Marked runs, the first ones, whose adaptation is shown side by side."""
 
-TASKS_BESIDE = 4
+TASKS_SIDE_BY_SIDE = 4
 """Held-out tasks on which they are shown."""
 
 
@@ -98,14 +98,14 @@ class RunsController:
     def action_resume_run(self) -> None:
         run = self._app.runs_tab.selected
         if run and run.settings:
-            self._app.run_worker(self._resume(run, run.settings), exclusive=True, group="open")
+            self._app.run_worker(self._resume(run), exclusive=True, group="open")
         elif run:
             self._say_unreadable(run)
 
     def _say_unreadable(self, run: RunSummary) -> None:
         self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
 
-    async def _resume(self, run: RunSummary, settings: Settings) -> None:
+    async def _resume(self, run: RunSummary) -> None:
         from metatui.tui.controllers.replay import Replay
 
         try:
@@ -116,7 +116,7 @@ class RunsController:
         if self._app.run_controller.client.phase.active:
             self._app.notify(BY_ID["start"].refuse(self._app.context), severity="warning")
             return
-        model.reopen(settings)
+        model.reopen(model.settings)
         self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
 
     def action_stop_run(self) -> None:
@@ -158,30 +158,30 @@ class RunsController:
 
     def action_mark_run(self) -> None:
         if self._app.runs_tab.mark_selected():
-            runs = self._app.runs_tab.marked_runs[:MOST_BESIDE]
-            self._app.run_worker(self._show_beside(runs), exclusive=True, group="beside")
+            runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+            self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
-    async def _show_beside(self, runs: Sequence[RunSummary]) -> None:
+    async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
         """Show the adaptation of runs to the same tasks; another process computes it."""
         app = self._app
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
         self._colours = assign_colours([run.id for run in runs], self._colours)
         names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
-        beside = []
+        side_by_side = []
         for run, name in zip(runs, names, strict=True):
             try:
-                views = await asyncio.to_thread(self._sessions.views, run.id, TASKS_BESIDE)
+                views = await asyncio.to_thread(self._sessions.views, run.id, TASKS_SIDE_BY_SIDE)
             except MetatuiError as error:
                 app.notify(f"{run.id} cannot be shown: {error}.", severity="error")
                 continue
             label = name if names.count(name) == 1 else run.id
-            beside.append(RunViews(run.id, label, self.colour(run.id), views))
-        app.run_controller.show_beside(beside, f"The marked runs on {same} held-out test tasks")
-        if beside:
+            side_by_side.append(RunViews(run.id, label, self.colour(run.id), views))
+        app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks")
+        if side_by_side:
             app.work_tab.pane = "adaptation"
-            count = f"{len(beside)} of at most {MOST_BESIDE}"
-            app.notify(f"{count} runs are shown beside each other in the work tab (1); c compares all marked runs.")
+            count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
+            app.notify(f"{count} runs are shown side by side in the work tab (1); c compares all marked runs.")
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:

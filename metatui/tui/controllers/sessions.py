@@ -13,28 +13,18 @@ from typing import TYPE_CHECKING, Protocol
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.events import Command, Evaluated, Event, Noted, Paused, Progress, Resumed, Stop, TaskView, Tweaked, Warned
+from metatui.events import Command, Event, Stop, TaskView
 from metatui.utils.errors import MetatuiError
 
 # Imported where they are used: the first frame does not need them.
 if TYPE_CHECKING:
-    from metatui.runs.execution.control import LiveRun
+    from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.tui.controllers.run_model import RunModel
     from metatui.tui.helper import Helper, Reply
 
 NICENESS = 10
 """Niceness of runs started here. They use every core, and key presses must still be answered at once."""
-
-JOURNAL_NAMES: Mapping[type[Event], str] = {
-    Evaluated: "evaluated",
-    Noted: "noted",
-    Paused: "paused",
-    Resumed: "resumed",
-    Tweaked: "tweaked",
-    Warned: "warned",
-}
-"""Events that a live run both sends and writes to its journal, with their names there."""
 
 
 class FollowedRun(Protocol):
@@ -44,8 +34,8 @@ class FollowedRun(Protocol):
     def run(self) -> RunFolder: ...
 
     @property
-    def pid(self) -> int:
-        """The process that trains it, on this machine."""
+    def hello(self) -> Hello:
+        """State of the run when the connection was made, and the process that trains it."""
         ...
 
     def __iter__(self) -> Iterator[Event]: ...
@@ -63,11 +53,12 @@ class Attached:
 
     session: FollowedRun
     model: RunModel
-    paused: bool
+    written: Mapping[tuple[str, int], int]
+    """Number of journal entries since the connection was made, by name and meta-step. Their events are sent as well."""
 
 
 class Sessions(Protocol):
-    """What the app needs of runs. Called in threads."""
+    """Operations on runs that the app needs. They are called in threads."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         """Start a run. `changes` are made while it trains (`Preset.changes`)."""
@@ -107,15 +98,13 @@ class RealSessions:
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         from metatui.runs.execution.control import start_detached
 
-        return AttachedRun(
-            start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
-        )
+        return start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
 
     def resume(self, run_id: str) -> FollowedRun:
         from metatui.runs.execution.control import resume_detached
         from metatui.runs.storage.store import RunStore
 
-        return AttachedRun(resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS))
+        return resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS)
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
@@ -132,7 +121,7 @@ class RealSessions:
             raise
         model.reopen(live.hello.settings)
         live.known(model.iteration)
-        return Attached(AttachedRun(live, written), model, paused=live.hello.phase == "paused")
+        return Attached(live, model, written)
 
     def stop(self, run: RunFolder) -> None:
         from metatui.runs.execution.control import LiveRun
@@ -160,37 +149,6 @@ class RealSessions:
     def close(self) -> None:
         if self._helper:
             self._helper.stop()
-
-
-class AttachedRun:
-    """A live run, without the events that were read from its folder."""
-
-    def __init__(self, live: LiveRun, written: Mapping[tuple[str, int], int] | None = None) -> None:
-        """`written` counts the journal entries since the connection was made, by name and meta-step."""
-        self._live, self._written = live, Counter(written)
-
-    @property
-    def run(self) -> RunFolder:
-        return self._live.run
-
-    @property
-    def pid(self) -> int:
-        return self._live.hello.pid
-
-    def submit(self, command: Command) -> None:
-        self._live.submit(command)
-
-    def close(self) -> None:
-        self._live.close()
-
-    def __iter__(self) -> Iterator[Event]:
-        for event in self._live:
-            if not isinstance(event, Progress):
-                key = JOURNAL_NAMES.get(type(event), ""), event.iteration
-                if self._written[key]:
-                    self._written[key] -= 1
-                    continue
-            yield event
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:

@@ -9,43 +9,18 @@ from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.content import Content
-from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
-from metatui.tui.widgets.key_line import Key, KeyLine
+from metatui.tui.widgets.key_line import Key, KeyLine, TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
 NAMES: Final = tuple(ALGORITHMS)
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
 LONGEST_LINE: Final = 100
-
-
-class AlgorithmStrip(Widget):
-    """The algorithms, with the explained one marked."""
-
-    DEFAULT_CSS = """
-    AlgorithmStrip {
-        height: 1; color: $text-muted; margin-bottom: 1;
-        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
-    }
-    """
-
-    algorithm: reactive[str] = reactive(NAMES[0])
-
-    def render(self) -> Content:
-        parts = [
-            Content.styled(f" {name} ", "bold reverse")
-            if name == self.algorithm
-            else Content.from_markup(f"[@click=screen.algorithm('{name}')] {name} [/]")
-            for name in NAMES
-        ]
-        return Content("").join(parts)
 
 
 class ExplainScreen(ModalScreen[None]):
@@ -59,6 +34,7 @@ class ExplainScreen(ModalScreen[None]):
     DEFAULT_CSS = """
     ExplainScreen { layout: vertical; background: $background; align: left top; }
     ExplainScreen Vertical { padding: 0 1; height: 1fr; }
+    ExplainScreen TabStrip { margin-bottom: 1; }
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -68,7 +44,7 @@ class ExplainScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield AlgorithmStrip()
+            yield TabStrip(NAMES, action="algorithm")
             yield ScrollView()
         yield KeyLine(KEYS)
 
@@ -82,7 +58,7 @@ class ExplainScreen(ModalScreen[None]):
     def action_algorithm(self, name: str) -> None:
         """Explain the named algorithm."""
         self.algorithm = name
-        self.query_one(AlgorithmStrip).algorithm = name
+        self.query_one(TabStrip).selected = name
         self.query_one(ScrollView).show(partial(page, explanation(self._settings, name)), from_start=True)
 
 

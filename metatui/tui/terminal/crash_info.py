@@ -23,7 +23,7 @@ class CrashInfo:
 
     @property
     def drawing(self) -> bool:
-        """Whether the app has changed the modes of the terminal."""
+        """True if the app has changed the modes of the terminal."""
         return self._page[0] != 0
 
     @drawing.setter

@@ -15,7 +15,7 @@ class Symbols(StrEnum):
 
     BRAILLE = "braille"
     BLOCK = "block"
-    """For fonts that lack braille or show its empty dots."""
+    """Block characters, for fonts that lack braille or show its empty dots."""
     ASCII = "ascii"
 
 

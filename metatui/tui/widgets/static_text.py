@@ -33,3 +33,15 @@ class StaticText(Widget):
         if text != self._text:
             self._text = text
             self.refresh(layout=self.styles.auto_dimensions)
+
+
+class StatusLine(StaticText):
+    """Plain text that takes no room while it is empty."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self.display = False
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        self.display = bool(text)

@@ -1,4 +1,4 @@
-"""Folders that cannot be trained on: each is told in one sentence, with the field, its value and what is allowed."""
+"""Folders that cannot be used are refused in one sentence with the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metatui.utils import paths
 from tests.folder_files import names, pattern, stored, write_class, write_classes
 
 MANY = names(30)
-"""Enough classes for three ways by chance."""
+"""Enough classes for a random split into three ways."""
 
 Sets = list[str]
 Build = Callable[[Path, pytest.MonkeyPatch], Sets | None]
-"""Makes the folder bad; returns what else is given to --set."""
+"""Creates a bad folder and returns further arguments of --set."""
 
 
 def nothing(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def a_nul(root: Path, patch: pytest.MonkeyPatch) -> Sets:
     return ["task.folder=/a\0b"]
 
 
-def nobodys_home(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+def unknown_home(root: Path, patch: pytest.MonkeyPatch) -> Sets:
     return ["task.folder=~nobody-of-this-name/images"]
 
 
@@ -157,7 +157,7 @@ def val_by_another_name(root: Path, patch: pytest.MonkeyPatch) -> None:
         write_classes(root / part, names(4, part))
 
 
-def the_same_classes_in_both(root: Path, patch: pytest.MonkeyPatch) -> None:
+def shared_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
     for part in ("train", "test"):
         write_classes(root / part, MANY)
 
@@ -184,7 +184,7 @@ BAD: list[tuple[Build, str]] = [
     (a_pipe, "which is not a folder"),
     (a_loop, "which "),
     (a_nul, "task.folder is '/a�b', but must be the absolute path of a folder"),
-    (nobodys_home, "task.folder is '~nobody-of-this-name/images', but must be the absolute path"),
+    (unknown_home, "task.folder is '~nobody-of-this-name/images', but must be the absolute path"),
     (unreadable, "which cannot be read: permission denied"),
     (empty, "which contains no class folders"),
     (only_hidden, "which contains no class folders"),
@@ -214,7 +214,7 @@ BAD: list[tuple[Build, str]] = [
     (empty_val_part, "2 for training, 1 for validation and 3 for test: add class folders to the smaller splits"),
     (no_test_part, "which has the folder val but no test"),
     (val_by_another_name, "whose folder valid must be called val"),
-    (the_same_classes_in_both, "whose class 'class00' is in train and in test"),
+    (shared_classes, "whose class 'class00' is in train and in test"),
     (too_many_images, "whose 120 images of 32x32 pixels take 0.0 GB, but at most 0.0 GB"),
     (too_many_files, "which contains more than 100 files and folders"),
     (too_small_images, "task.image_size is 12, but must be at least 16 with model.downsample = 'max_pool'"),
@@ -222,7 +222,7 @@ BAD: list[tuple[Build, str]] = [
 
 
 @pytest.mark.parametrize(("build", "said"), BAD, ids=[build.__name__ for build, _ in BAD])
-def test_a_bad_folder_is_told_in_one_sentence(
+def test_bad_folder_is_refused_in_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -232,8 +232,8 @@ def test_a_bad_folder_is_told_in_one_sentence(
     monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packed")
     root = tmp_path / "images"
     sets = build(root, monkeypatch) or []
-    given = ["task.source=folder", f"task.folder={root}", "task.ways=3", "task.shots=1", "task.queries=2", *sets]
-    arguments = [word for each in given for word in ("--set", each)]
+    assignments = ["task.source=folder", f"task.folder={root}", "task.ways=3", "task.shots=1", "task.queries=2", *sets]
+    arguments = [word for text in assignments for word in ("--set", text)]
     assert main(["run", *arguments, "--runs-dir", str(tmp_path / "runs")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

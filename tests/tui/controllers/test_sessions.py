@@ -9,22 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
-from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.controllers.sessions import AttachedRun, RealSessions
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
-from tests.tui.fakes import evaluation, progress, views
+from tests.tui.fakes import FakeSession, evaluation, saved_run, views
 
 TINY = change(
     Settings(),
@@ -54,7 +54,7 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
 
 def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     first = real.start(TINY, "tiny")
-    assert first.pid != os.getpid()
+    assert first.hello.pid != os.getpid()
     events = iter(first)
     until(events, Evaluated)
     first.submit(Pause())
@@ -63,7 +63,7 @@ def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     assert not [event for event in events if isinstance(event, Finished)]
     attached = real.attach(first.run)
     joined = iter(attached.session)
-    assert attached.paused
+    assert attached.session.hello.phase == "paused"
     model = attached.model
     assert model.run_id == first.run.id
     assert model.settings.training == TINY.training
@@ -105,20 +105,17 @@ def test_dead_helper_is_replaced(real: RealSessions) -> None:
         real.views("nothing", 1)
 
 
-def test_events_from_the_folder_are_not_repeated() -> None:
+def test_events_from_the_folder_are_not_repeated(runs_dir: Path) -> None:
     evaluated = Evaluated(evaluation(TINY, 20), views(TINY), best=True)
     again = Evaluated(evaluation(TINY, 20), (), best=False)
-    events: list[Event] = [evaluated, progress(21), Paused(21), again, Finished(21, "stopped", 1.0, None)]
-
-    class Live:
-        def __iter__(self) -> Iterator[Event]:
-            return iter(events)
-
-    live = cast("LiveRun", Live())
-    assert list(AttachedRun(live)) == events
-    assert list(AttachedRun(live, {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1})) == [
-        events[1], events[3], events[4],
-    ]  # fmt: skip
+    session = FakeSession(TINY, saved_run(runs_dir, TINY, name="maml-1", steps=20))
+    session.end(evaluated, Paused(21), again, Finished(21, "stopped", 1.0, None))
+    model, client = RunModel(TINY), RunClient()
+    written = {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1}
+    client.begin(lambda: session, model, Attached(session, model, written))
+    assert client.receiver is not None
+    client.receiver.over.wait()
+    assert client.drain().events == [again, Finished(21, "stopped", 1.0, None)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")

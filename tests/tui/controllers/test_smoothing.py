@@ -15,6 +15,7 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Progress, Started
 from metatui.learning.evaluation.statistics import smoothed
 from metatui.runs.analysis.comparison.training_curves import read_steps, training_curve
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
@@ -38,7 +39,7 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
 class PartialRun:
     """A run that sends only some of its meta-steps."""
 
-    pid = 0
+    hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
     def __init__(self, run: RunFolder, events: Sequence[Event]) -> None:
         self.run, self._events = run, events

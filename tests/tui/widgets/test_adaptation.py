@@ -13,9 +13,8 @@ from rich.style import Style
 from metatui.events import ImageView, RegressionView
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
-from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
+from metatui.tui.widgets.adaptation.images import draw_bitmap, layout
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
-from metatui.tui.widgets.adaptation.images import layout
 from metatui.tui.widgets.adaptation.views import captions
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme

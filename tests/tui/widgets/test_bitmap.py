@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.adaptation.bitmap import draw_bitmap
+from metatui.tui.widgets.adaptation.images import draw_bitmap
 
 SIDE = 16
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import operator
 import os
 import threading
 import warnings
@@ -149,7 +150,7 @@ def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None
     """Return the cached images, or None if there is no intact cache of this listing."""
     try:
         pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
-        reasons = {int(number): str(why) for number, why in json.loads(metadata["left_out"])}
+        reasons = {operator.index(number): str(why) for number, why in json.loads(metadata["left_out"])}
         if not all(0 <= number < shape[0] for number in reasons):
             return None
     except (KeyError, ValueError, TypeError, RecursionError):

@@ -20,7 +20,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.controls import Toggle
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.tui.widgets.text_input import Entry
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
@@ -47,14 +47,11 @@ class SaveDialog(Dialog[Path | None]):
             with Horizontal(classes="field-row"):
                 yield Label("Replace an existing file  ")
                 yield Toggle(animate=False, id="save-overwrite")
-            yield StaticText("", id="save-state")
-            yield StaticText("", id="save-error", classes="field-error")
+            yield StatusLine(id="save-state")
+            yield StatusLine(id="save-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Write (enter)", id="write", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
-
-    def on_mount(self) -> None:
-        self.show_state("")
 
     @on(Button.Pressed, "#cancel")
     def _cancel(self) -> None:
@@ -81,17 +78,13 @@ class SaveDialog(Dialog[Path | None]):
         raise NotImplementedError
 
     def show_error(self, error: str) -> None:
-        self._show(error=error)
+        self.show_state("")
+        self.query_one("#save-error", StatusLine).say(error)
         self.query_one("#save-path", Input).focus()
 
     def show_state(self, state: str) -> None:
-        self._show(state=state)
-
-    def _show(self, state: str = "", error: str = "") -> None:
-        for name, text in (("#save-state", state), ("#save-error", error)):
-            line = self.query_one(name, StaticText)
-            line.say(text)
-            line.display = bool(text)
+        self.query_one("#save-state", StatusLine).say(state)
+        self.query_one("#save-error", StatusLine).say("")
 
 
 class ExportScreen(SaveDialog):

@@ -21,7 +21,7 @@ from metatui.tui.screens.compare.save_dialog import ExportScreen
 from metatui.tui.screens.compare.sections import SECTIONS, Section, Sections
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.utils.errors import BadInput, quote
 
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
@@ -86,7 +86,7 @@ class CompareScreen(AnalysisScreen[None]):
     def compose(self) -> ComposeResult:
         yield StaticText(f"Comparing {len(self._runs)} runs", id="compare-protocol")
         yield Sections()
-        yield StaticText("", id="compare-state")
+        yield StatusLine(id="compare-state")
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
@@ -199,9 +199,7 @@ class CompareScreen(AnalysisScreen[None]):
             self.sections.show(self.comparison, self.view)
 
     def _say(self, text: str) -> None:
-        line = self.query_one("#compare-state", StaticText)
-        line.say(text)
-        line.display = bool(text)
+        self.query_one(StatusLine).say(text)
         metric = [METRIC] if self.comparison and self.comparison.metric == "accuracy" else []
         escape = "Cancel" if self.is_busy and self.comparison is not None else "Close"
         self.query_one(KeyLine).keys = (*KEYS, *metric, Key("Esc", escape, "leave"))

@@ -8,7 +8,6 @@ from typing import Final, Literal
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
-from textual.content import Content
 from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widget import Widget
@@ -17,6 +16,7 @@ from metatui.runs.analysis.comparison import Comparison
 from metatui.tui.screens.compare import curves, pages
 from metatui.tui.screens.compare.curves import View
 from metatui.tui.widgets.charts import LineChart
+from metatui.tui.widgets.key_line import TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView
 
 Section = Literal["training", "adaptation", "result", "tables"]
@@ -28,29 +28,6 @@ THREE_SECTIONS: Final = (100, 34)
 """Columns and rows from which both charts and one page are visible."""
 ALL_SECTIONS: Final = (160, 48)
 """Columns and rows from which all four sections are visible."""
-
-
-class SectionStrip(Widget):
-    """Tabs that name the sections, visible while some of them are hidden."""
-
-    DEFAULT_CSS = """
-    SectionStrip {
-        height: 1; color: $text-muted;
-        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
-    }
-    """
-
-    section: reactive[Section] = reactive[Section]("training")
-
-    def render(self) -> Content:
-        parts = []
-        for number, section in enumerate(SECTIONS, 1):
-            text = f" {number} {section.capitalize()} "
-            if section == self.section:
-                parts.append(Content.styled(text, "bold reverse"))
-            else:
-                parts.append(Content.from_markup(f"[@click=screen.section('{section}')]{text}[/]"))
-        return Content("").join(parts)
 
 
 class Sections(Vertical):
@@ -70,7 +47,7 @@ class Sections(Vertical):
     section: reactive[Section] = reactive[Section]("result", init=False)
 
     def compose(self) -> ComposeResult:
-        yield SectionStrip()
+        yield TabStrip(SECTIONS, action="section", numbered=True)
         with Horizontal(classes="compare-row"):
             yield LineChart(id="compare-training", classes="compare-section")
             yield LineChart(id="compare-adaptation", classes="compare-section")
@@ -118,8 +95,8 @@ class Sections(Vertical):
         for row in self.query(".compare-row"):
             row.display = any(child.display for child in row.children)
         self.set_class(len(visible) == 1, "-one")
-        strip = self.query_one(SectionStrip)
-        strip.display, strip.section = len(visible) < len(SECTIONS), self.section
+        strip = self.query_one(TabStrip)
+        strip.display, strip.selected = len(visible) < len(SECTIONS), self.section
         self._widget(self.section).focus()
 
     def _widget(self, section: Section) -> Widget:

@@ -25,7 +25,7 @@ from metatui.tui.widgets.charts import ChartData, LineChart, Series
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
@@ -122,11 +122,10 @@ class ExplorerScreen(AnalysisScreen[None]):
         yield ExplorerHeader()
         yield ExplorerPanel(id="explorer-panel")
         yield LineChart(id="explorer-curve")
-        yield StaticText("", id="explorer-problem")
+        yield StatusLine(id="explorer-problem")
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
-        self._show_problem("")
         self._request_results(self.query_state)
         self._show()
 
@@ -191,7 +190,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._incoming[progress.number] = progress
         if progress.number == len(self._runs) - 1:
             self.results, self._answered = tuple(self._incoming.values()), self.query_state
-            self._show_problem("")
+            self.query_one(StatusLine).say("")
             self._show()
 
     def show_result(self, result: object) -> None:
@@ -199,7 +198,7 @@ class ExplorerScreen(AnalysisScreen[None]):
 
     def show_failure(self, reason: str) -> None:
         self.query_state = self._answered
-        self._show_problem(f"{reason}.")
+        self.query_one(StatusLine).say(f"{reason}.")
         self._show()
 
     def _show(self) -> None:
@@ -217,11 +216,6 @@ class ExplorerScreen(AnalysisScreen[None]):
     def _show_header(self) -> None:
         self.query_one(ExplorerHeader).show(self.query_state, self.results, "adapting…" if self.is_busy else "")
         self.query_one(KeyLine).keys = (WAVE_KEY, *KEYS) if isinstance(self.query_state.drawn, Wave) else KEYS
-
-    def _show_problem(self, problem: str) -> None:
-        line = self.query_one("#explorer-problem", StaticText)
-        line.say(problem)
-        line.display = bool(problem)
 
     def _lay_out(self) -> None:
         # The drawings of images include a curve of their own.

@@ -54,7 +54,7 @@ class TopBar(Widget):
     """State of the run, most important parts first; those that do not fit are left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
-    """Whether the last result is not finite."""
+    """True if the last result is not finite."""
 
     def watch_warned(self) -> None:
         self._refresh_state()

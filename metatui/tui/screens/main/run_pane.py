@@ -64,7 +64,7 @@ class RunPane(Vertical, can_focus=True):
         super().__init__(id="run", classes="pane in-run")
         self._model: RunModel | None = None
         self._classification = classification
-        """Whether the form is for image classification."""
+        """True if the form is for image classification."""
         self._numbers = RunNumbers()
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")

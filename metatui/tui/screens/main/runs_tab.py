@@ -63,7 +63,7 @@ class RunsTab(Vertical):
         self._reading = asyncio.Lock()
         """Only one reading at a time, so that the newest result is shown last."""
         self._go_to_newest = False
-        """Whether to select the newest run after the next reading."""
+        """True to select the newest run after the next reading."""
         self._placed = ""
         """Run that the app selected; if another one is selected, the user has moved the cursor."""
         self._moved = False

@@ -35,7 +35,7 @@ other panes do. From WIDE on, the journal is beside the curves; from TALL on, th
 
 NO_ADAPTATION = (
     "Adaptation to held-out tasks appears here after the first validation. F8 validates now. To see up to three runs "
-    "beside each other, mark them in the runs tab (2, then space)."
+    "side by side, mark them in the runs tab (2, then space)."
 )
 
 

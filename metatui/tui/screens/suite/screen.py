@@ -44,7 +44,7 @@ from metatui.tui.screens.suite.progress import (
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
@@ -115,11 +115,10 @@ class SuiteScreen(ModalScreen[None]):
         yield Description()
         yield SuiteProgress()
         yield LiveTable(RUN_HEADINGS, id="suite-runs")
-        yield StaticText("", id="suite-state")
+        yield StatusLine(id="suite-state")
         yield KeyLine()
 
     def on_mount(self) -> None:
-        self._say("")
         self._list.focus()
         self._load()
         self.set_interval(POLL_SECONDS, self._refresh_selected)
@@ -214,9 +213,7 @@ class SuiteScreen(ModalScreen[None]):
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
     def _say(self, text: str) -> None:
-        line = self.query_one("#suite-state", StaticText)
-        line.say(text)
-        line.display = bool(text)
+        self.query_one(StatusLine).say(text)
 
     @on(DataTable.RowHighlighted, "#suite-list")
     async def _suite_highlighted(self) -> None:

@@ -14,8 +14,17 @@ from textual.reactive import reactive
 
 from metatui.events import ImageView, RegressionView, TaskView
 from metatui.tui import palette
-from metatui.tui.widgets.adaptation import images, regression
-from metatui.tui.widgets.adaptation.views import RunViews, captions, has_diverged, outcome, tasks_of
+from metatui.tui.widgets.adaptation import images
+from metatui.tui.widgets.adaptation.views import (
+    RunViews,
+    captions,
+    has_diverged,
+    outcome,
+    regression_chart,
+    regression_curves,
+    regression_limits,
+    tasks_of,
+)
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import joined, legend_entry, line_marker
@@ -205,7 +214,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             remarks = ("under each query: class predicted before → after", "support, then queries: before → after")
             return entries, [Segment(theme.say(remark), theme.muted) for remark in remarks]
         entries = []
-        for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
+        for index, series in enumerate(regression_curves(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
                 if len(self._runs) > 1:
                     continue
@@ -222,7 +231,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         size = (width, height - len(caption))
         if isinstance(view, RegressionView):
             views = [each for other in self._runs if isinstance(each := other.of(task), RegressionView)]
-            data = regression.chart(view, self.shown_step, run.colour, regression.limits(views, size[1]))
+            data = regression_chart(view, self.shown_step, run.colour, regression_limits(views, size[1]))
             drawing = paint(data, *size, theme, self._canvas)
         else:
             drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas)

@@ -17,7 +17,7 @@ from textual.widgets import Input, Switch
 
 from metatui.config.fields import SettingField
 from metatui.tui.widgets.form.controls import Choice, Toggle
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
 
 LABEL_WIDTH = 21
@@ -50,7 +50,7 @@ class FormField(Widget):
         super().__init__(id=field_id(setting.path), classes="field")
         self.setting = setting
         self._text = text
-        self._note: StaticText | None = None
+        self._note: StatusLine | None = None
         """Created for the first problem or note."""
         self.control = self._make_control()
 
@@ -94,11 +94,10 @@ class FormField(Widget):
     def say(self, problem: str, note: str = "") -> None:
         """Show a problem below the control, or a note where there is none."""
         if self._note is None and (problem or note):
-            self._note = StaticText(classes="field-error")
+            self._note = StatusLine(classes="field-error")
             self.mount(self._note)
         if self._note is not None:
             self._note.say(problem or note)
-            self._note.display = bool(problem or note)
             self._note.set_class(not problem, "-note")
         self.set_class(bool(problem), "-wrong")
 

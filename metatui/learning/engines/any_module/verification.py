@@ -1,7 +1,7 @@
-"""Verifies that an engine computes a caller's module and loss correctly, on a few of the caller's own examples.
+"""Verify that an engine computes a caller's module and loss correctly, on a few of the caller's examples.
 
 Fast engines evaluate the module for all tasks at once, on a single copy, or with rewritten layers. Whether that is
-right for a given module is checked against plain autograd in float64, once for each structure.
+correct for a module is checked against plain autograd in float64, once for each structure.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
+from metatui.learning.engines.any_module.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import GradientResult
 from metatui.learning.engines.registry import EngineName, make_engine
@@ -42,18 +42,18 @@ AGREEMENT = 1e-8
 """Largest relative error of losses and gradients."""
 
 REMEMBERED = 256
-"""Verdicts kept, the newest."""
+"""Number of verdicts kept, the newest ones."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """Whether an engine may be used. If not, `reason` is a clause that says why."""
+    """The result of a verification. Unless the engine agrees, `reason` is a clause that says why."""
 
     kind: Literal["agrees", "differs", "unclear"]
-    """`unclear` where there is no single right answer to compare with: plain autograd is used without a complaint."""
+    """`unclear` if there is no single correct result to compare with: plain autograd is then used without a warning."""
     reason: str = ""
     lasting: bool = True
-    """Whether it holds for all data of these shapes."""
+    """True if the verdict holds for all data of these shapes."""
 
 
 AGREES = Verdict("agrees")
@@ -70,18 +70,23 @@ def verdict(
     *,
     first_order: bool,
 ) -> tuple[Verdict, bool]:
-    """Whether the engine called `name` computes `model` and `loss_fn`, and whether this verdict is new."""
+    """Verify the engine called `name` for `model` and `loss_fn`, or look its verdict up.
+
+    Returns:
+        The verdict, and whether it is new.
+    """
     kept: list[object] = []
     key = (
         name, second_order, first_order, min(inner.steps, STEPS), min(len(episodes), TASKS), inner.optimizer,
         tuple((t.shape[1:], t.dtype, t.device) for t in _tensors(episodes)),
-        _structure(model, kept), _structure(loss_fn, kept) if isinstance(loss_fn, nn.Module) else _of(loss_fn, kept),
+        _structure(model, kept),
+        _structure(loss_fn, kept) if isinstance(loss_fn, nn.Module) else _value_key(loss_fn, kept),
     )  # fmt: skip
     if key in _verdicts:
         return _verdicts[key][0], False
     found = _verified(name, second_order, model, loss_fn, episodes, inner, first_order)
     if found.lasting:
-        # Objects that are in the key by identity are kept alive, so that no other object gets the same identity.
+        # Objects that the key identifies by `id` are kept alive, so that no other object gets the same id.
         _verdicts[key] = found, kept
         if len(_verdicts) > REMEMBERED:
             del _verdicts[next(iter(_verdicts))]
@@ -89,7 +94,7 @@ def verdict(
 
 
 def engine_for(name: EngineName, model: nn.Module, loss_fn: LossFn, second_order: SecondOrder = "auto") -> Engine:
-    """The engine called `name` on its own copy of `model`."""
+    """Create the engine called `name` on a copy of `model`."""
     return make_engine(name, _without_averages(copied(model)), as_loss(loss_fn), second_order=second_order)
 
 
@@ -104,7 +109,9 @@ def _verified(
 ) -> Verdict:
     few, inner = _few(episodes), replace(inner, steps=min(inner.steps, STEPS))
     devices = {p.device for p in model.parameters()} | {t.device for t in _tensors(episodes)}
-    gpus = [device for device in devices if device.type == "cuda"]
+    # A device of another backend that calls itself CUDA has no generator.
+    generators = len(torch.cuda.default_generators)
+    gpus = [device for device in devices if device.type == "cuda" and (device.index or 0) < generators]
     with _rng_restored(gpus), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         before = _rng_state(gpus)
@@ -165,7 +172,7 @@ def _plain(
 
 
 def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
-    """Copies of a few tasks and examples, in float64 if `convert`."""
+    """Copy a few tasks and examples, in float64 if `convert`."""
 
     def pair(x: Tensor, y: Tensor) -> Iterator[Tensor]:
         examples = EXAMPLES if x.shape[1] == y.shape[1] else None
@@ -177,13 +184,13 @@ def _few(episodes: Episodes, *, convert: bool = True) -> Episodes:
 
 
 def _double(loss_fn: LossFn) -> LossFn:
-    """The loss in float64."""
+    """Copy the loss, in float64."""
     loss = _own_loss(loss_fn)
     return loss.double() if isinstance(loss, nn.Module) else loss
 
 
 def _own_loss(loss_fn: LossFn) -> LossFn:
-    """A copy of the loss, which may keep state; the loss itself if it cannot be copied."""
+    """Copy the loss, which may keep state. Returns the loss itself if it cannot be copied."""
     try:
         return deepcopy(loss_fn)
     except Exception:
@@ -191,9 +198,9 @@ def _own_loss(loss_fn: LossFn) -> LossFn:
 
 
 def _without_averages(model: nn.Module) -> nn.Module:
-    """Remove the running averages of batch norms in training mode from `model`, and return it.
+    """Remove the running averages of batch norms in training mode from `model`, in place.
 
-    Nothing reads them in training mode, but every forward pass writes to them, which torch.vmap cannot.
+    They are not read in training mode, but every forward pass writes to them, which torch.vmap does not support.
     """
     for module in model.modules():
         if isinstance(module, _BatchNorm) and module.training:
@@ -202,7 +209,7 @@ def _without_averages(model: nn.Module) -> nn.Module:
 
 
 def _structure(model: nn.Module, kept: list[object]) -> Hashable:
-    """A key of everything that decides what `model` computes, except the values of its tensors."""
+    """Return a key of everything that determines what `model` computes, except the values of its tensors."""
     numbers: dict[int, int] = {}
 
     def tensor(t: Tensor | None) -> Hashable:
@@ -216,25 +223,25 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
             return known
         numbers[id(m)] = len(numbers)
         return (
-            type(m), _of(getattr_static(type(m), "forward", None), kept),
+            type(m), _value_key(getattr_static(type(m), "forward", None), kept),
             tuple((name, tensor(t)) for name, t in (*m._parameters.items(), *m._buffers.items())),
             tuple((name, child and module(child)) for name, child in m._modules.items()),
-            tuple((k, tensor(v) if isinstance(v, Tensor) else _of(v, kept)) for k, v in vars(m).items()
+            tuple((k, tensor(v) if isinstance(v, Tensor) else _value_key(v, kept)) for k, v in vars(m).items()
                   if k not in ("_parameters", "_buffers", "_modules")),
         )  # fmt: skip
 
     everywhere = (v for k, v in vars(hooks_of_all_modules).items() if k.startswith("_global") and k.endswith("_hooks"))
-    return module(model), tuple(_of(hooks, kept) for hooks in everywhere)
+    return module(model), tuple(_value_key(hooks, kept) for hooks in everywhere)
 
 
-def _of(value: Any, kept: list[object]) -> Hashable:
-    """A key of `value`: a plain value itself, a function's code if it has no other state, else the identity."""
+def _value_key(value: Any, kept: list[object]) -> Hashable:
+    """Return a key of `value`: a plain value itself, the code of a function without other state, else the id."""
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:
-        return type(value), *(_of(each, kept) for each in value)
+        return type(value), *(_value_key(each, kept) for each in value)
     if isinstance(value, dict) and len(value) < 100:
-        return type(value), *((_of(k, kept), _of(v, kept)) for k, v in value.items())
+        return type(value), *((_value_key(k, kept), _value_key(v, kept)) for k, v in value.items())
     if isinstance(value, BuiltinFunctionType):
         return value
     if isinstance(value, FunctionType) and not (value.__closure__ or value.__defaults__ or value.__kwdefaults__):
@@ -244,7 +251,7 @@ def _of(value: Any, kept: list[object]) -> Hashable:
 
 
 def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
-    """A snapshot of everything that a forward pass may write to: buffers, attributes, parameters, data."""
+    """Copy everything that a forward pass may write to: buffers, attributes, parameters, data."""
     found: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
     for name, module in model.named_modules():
         found.update({(name, key): value for key, value in module._buffers.items()})
@@ -256,7 +263,7 @@ def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable
 
 
 def _loss_state(loss_fn: LossFn) -> dict[Hashable, object]:
-    """A snapshot of the state that a loss may keep: its attributes, or the variables that a function closes over."""
+    """Copy the state that a loss may keep: its attributes, or the variables that a function closes over."""
     cells = getattr(loss_fn, "__closure__", None) or ()
     return {i: _snapshot(value) for i, value in enumerate((loss_fn, *(cell.cell_contents for cell in cells)))}
 
@@ -283,7 +290,7 @@ def _unchanged(before: object, after: object) -> bool:
 
 
 def _rng_state(gpus: list[torch.device]) -> list[object]:
-    """The state of the generators that the whole process shares."""
+    """Return the states of the global random generators."""
     found: list[object] = [random.getstate()]
     found += [state.tolist() for state in (torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus))]
     if "numpy" in sys.modules:

@@ -25,24 +25,24 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 class AutogradEngine(Engine):
     """Each task on a fresh copy of the module, with second order through the graph of all inner steps.
 
-    Nothing is assumed about the module: for every task, state that a forward pass changes starts from the caller's, and
-    random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd becomes
-    a BadInput with that exception as its cause, unless the device is out of memory.
+    The module may be anything: for every task, state that the forward pass changes starts from the caller's, and random
+    numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd becomes a
+    BadInput with that exception as its cause, unless the device is out of memory.
     """
 
     name = "loop"
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        found = self.tasks(theta, episodes, inner, first_order=first_order)
+        tasks = self.tasks(theta, episodes, inner, first_order=first_order)
         return MetaGradient(
-            loss=torch.stack([task.loss for task in found]),
-            gradients=mean_gradients(found),
-            outputs=torch.stack([task.outputs for task in found]),
-            support_loss=torch.stack([task.support_loss for task in found]),
+            loss=torch.stack([task.loss for task in tasks]),
+            gradients=mean_gradients(tasks),
+            outputs=torch.stack([task.outputs for task in tasks]),
+            support_loss=torch.stack([task.support_loss for task in tasks]),
         )
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute each task. `outputs` is whatever the module returned."""
+        """Compute each task. `outputs` is the unchanged output of the module."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
@@ -70,7 +70,7 @@ class AutogradEngine(Engine):
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> Iterator[tuple[Params, Tensor]]:
-        """One task's parameters after each inner step, with the loss before it."""
+        """Yield one task's parameters after each inner step, with the loss before the step."""
         (model, fast), update = self._start(theta), inner.start()
         for step in range(inner.steps):
             step_x, step_y = step_batch(x[t : t + 1], y[t : t + 1], None if order is None else order[t : t + 1], step)
@@ -84,16 +84,16 @@ class AutogradEngine(Engine):
         return predicted
 
     def _start(self, theta: Params) -> tuple[nn.Module, Params]:
-        """A copy of the module for one task, and its parameters, which are leaves of a new graph."""
+        """Copy the module for one task, with its parameters as leaves of a new graph."""
         model, start = copied(self.model), _leaves(theta)
         own: Params = {name: p for name, p in model.named_parameters() if name in theta}
         return with_parameters(model, own, start), start
 
     def _loss(self, model: nn.Module, params: Params, x: Tensor, y: Tensor, where: str) -> tuple[Tensor, Any]:
-        """The scalar loss of `model` with `params`, and the predictions."""
+        """Compute the scalar loss of `model` with `params`, and the predictions."""
         own = {id(p) for p in model.parameters()}
         with _explained(f"the model failed on {where}"):
-            # A module that copies itself in its own way, such as one of torch.jit, may not have taken `params`.
+            # A module with its own way of copying, such as one of torch.jit, may not contain `params`.
             is_bound = all(id(p) in own for p in params.values())
             predicted = model(x) if is_bound else functional_call(model, params, (x,))
         returned = "" if isinstance(predicted, Tensor) else f", given the {type(predicted).__name__} of the model"
@@ -108,7 +108,7 @@ class AutogradEngine(Engine):
 
 
 def copied(model: nn.Module) -> nn.Module:
-    """A deep copy of `model`. Raises BadInput where it cannot be copied.
+    """Copy `model` deeply. Raises BadInput if it cannot be copied.
 
     Tensors that a forward pass has stored, as `torch.nn.utils.weight_norm` does, are copied without their graph.
     """
@@ -139,7 +139,7 @@ def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
 
 
 def _empty_containers(model: nn.Module) -> dict[int, object]:
-    """Fresh copies of the empty containers in `model`, by identity.
+    """Copy the empty containers in `model`, as a memo for copy.deepcopy.
 
     A module has a dozen empty dicts of hooks, on which copy.deepcopy would spend most of its time.
     """
@@ -148,17 +148,17 @@ def _empty_containers(model: nn.Module) -> dict[int, object]:
 
 
 class _SharedTensors(TorchFunctionMode):
-    """While this is active, deep copies share their tensors, which may be part of a graph."""
+    """A context in which deep copies share their tensors, which may be part of a graph."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return args[0] if func is Tensor.__deepcopy__ else func(*args, **(kwargs or {}))
 
 
-def mean_gradients(found: list[GradientResult]) -> Params:
-    """The mean gradient over tasks."""
-    total = {name: g / len(found) for name, g in found[0].gradients.items()}
-    for task in found[1:]:
-        total = {name: g + task.gradients[name] / len(found) for name, g in total.items()}
+def mean_gradients(tasks: list[GradientResult]) -> Params:
+    """Average the gradients of tasks."""
+    total = {name: g / len(tasks) for name, g in tasks[0].gradients.items()}
+    for task in tasks[1:]:
+        total = {name: g + task.gradients[name] / len(tasks) for name, g in total.items()}
     return total
 
 
@@ -175,12 +175,12 @@ def _explained(what: str, remedy: str = "") -> Iterator[None]:
 
 
 def _leaves(params: Params) -> Params:
-    """Copies of the parameters as leaves of a new graph, which the module may change in place."""
+    """Copy the parameters as leaves of a new graph, which the module may change in place."""
     return {name: p.detach().clone().requires_grad_() for name, p in params.items()}
 
 
 def _gradients(loss: Tensor, params: Params, *, create_graph: bool = False, through_steps: bool = False) -> Params:
     remedy = "; first_order=True needs no second derivative" if create_graph or through_steps else ""
     with _explained("autograd cannot differentiate the model and loss_fn", remedy):
-        found = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
-    return dict(zip(params, found, strict=True))
+        gradients = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
+    return dict(zip(params, gradients, strict=True))

@@ -1,4 +1,4 @@
-"""The meta-gradient of any module and any loss, for callers of the library."""
+"""The meta-gradient of any module and loss, for users of the library."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.autograd import AutogradEngine, mean_gradients
+from metatui.learning.engines.any_module.autograd import AutogradEngine, mean_gradients
+from metatui.learning.engines.any_module.chain import has_hooks
+from metatui.learning.engines.any_module.verification import AGREES, Verdict, engine_for, verdict
 from metatui.learning.engines.base import SecondOrder, meta_parameters
-from metatui.learning.engines.chain import has_hooks
 from metatui.learning.engines.registry import ENGINES, usual_engine
-from metatui.learning.engines.verification import AGREES, Verdict, engine_for, verdict
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import LossFn, as_loss
@@ -39,30 +39,37 @@ def meta_gradient(
     """Compute the MAML meta-gradient of any module (Finn et al. 2017, Algorithm 1, line 8; FOMAML with `first_order`).
 
     The result is that of a loop over tasks in plain autograd, each on a deep copy of `model`: for every task, buffers
-    and other state start from the caller's. A faster engine is used only after it agreed with that loop on a few of
-    these examples in float64, which is checked once for each structure of module and loss. `loop` computes everything
-    that plain autograd can; `auto` falls back to it with a warning.
+    and other state start from the caller's. A faster engine is used only if it agrees with that loop on a few of these
+    examples in float64, which is checked once for each structure of module and loss. `loop` computes everything that
+    plain autograd can; `auto` falls back to it with a warning.
 
     The caller's objects and settings do not change, except the random generators that the module draws from. If it
     draws, every engine computes the tasks one after another, so that the same seed gives the same numbers. Gradients
-    are enabled inside, whatever the caller's mode. Under autocast, the plain loop runs under the same autocast.
+    are enabled inside, whatever the caller's mode. Under autocast, the plain loop runs with the same autocast.
 
     Args:
         model: its parameters that require gradients are the meta-parameters.
         loss_fn: maps what `model` returns for one task, and the targets of that task, to a scalar: a mean over
             examples.
         support_x, support_y: [T, B, ...], the examples that each task adapts to.
-        query_x, query_y: [T, B', ...], the examples that each task is judged by.
+        query_x, query_y: [T, B', ...], the examples that the meta-loss is computed on.
         inner_lr: step size of adaptation, at least 0.
         inner_steps: steps of adaptation, at least 1.
-        engine: the implementation; `auto` takes the usual one for the module and the device.
+        engine: the implementation; `auto` uses the usual one for the module and the device.
 
     Returns:
         The mean query loss over tasks (a scalar), and its gradient with respect to each parameter by name.
 
     Raises:
-        BadInput: an argument cannot be used, the module or the loss raised (its error is the cause), or the chosen
-            engine cannot compute them.
+        BadInput: if an argument is invalid, if the module or the loss raises (its error is the cause), or if the engine
+            cannot compute them.
+
+    Example:
+        >>> model, loss = torch.nn.Linear(3, 2), torch.nn.functional.mse_loss
+        >>> x, y = torch.randn(4, 5, 3), torch.randn(4, 5, 2)  # 4 tasks of 5 examples
+        >>> value, gradients = metatui.meta_gradient(model, loss, x, y, x, y, inner_lr=0.1, inner_steps=2)
+        >>> {name: list(gradient.shape) for name, gradient in gradients.items()}
+        {'weight': [2, 3], 'bias': [2]}
     """
     with torch.inference_mode(False), torch.enable_grad():
         if engine != "auto" and engine not in ENGINES:
@@ -72,39 +79,39 @@ def meta_gradient(
         episodes, inner = _episodes(tensors), _inner_loop(inner_lr, inner_steps)
 
         def plain() -> tuple[Tensor, Params]:
-            found = AutogradEngine(model, as_loss(loss_fn)).tasks(
+            tasks = AutogradEngine(model, as_loss(loss_fn)).tasks(
                 meta_parameters(model), episodes, inner, first_order=first_order
             )
-            return torch.stack([task.loss for task in found]).mean(), mean_gradients(found)
+            return torch.stack([task.loss for task in tasks]).mean(), mean_gradients(tasks)
 
         name = usual_engine(model, support_x.device) if engine == "auto" else engine
-        fast, found, is_new = engine_for(name, model, loss_fn), AGREES, True
+        fast, outcome, is_new = engine_for(name, model, loss_fn), AGREES, True
         if isinstance(fast, AutogradEngine):
             return plain()
         if torch.is_autocast_enabled(support_x.device.type):
-            found = Verdict("differs", "autocast is enabled", lasting=False)
+            outcome = Verdict("differs", "autocast is enabled", lasting=False)
         elif engine == "auto" and has_hooks(model):
-            found = Verdict("differs", "it has hooks")
+            outcome = Verdict("differs", "it has hooks")
         else:
-            how: SecondOrder = "recomputed" if fast.recomputes(episodes, inner) else "unrolled"
-            found, is_new = verdict(name, how, model, loss_fn, episodes, inner, first_order=first_order)
-        if found.kind == "agrees":
+            second_order: SecondOrder = "recomputed" if fast.recomputes(episodes, inner) else "unrolled"
+            outcome, is_new = verdict(name, second_order, model, loss_fn, episodes, inner, first_order=first_order)
+        if outcome.kind == "agrees":
             try:
                 result = fast.meta_gradient(meta_parameters(fast.model), episodes, inner, first_order=first_order)
                 return result.loss.mean(), result.gradients
             except Exception as error:
                 if is_out_of_memory(error):
                     raise
-                found, is_new = Verdict("differs", f"it raised {class_and_message(error)}"), True
+                outcome, is_new = Verdict("differs", f"it raised {class_and_message(error)}"), True
         answer = plain()
-        if found.kind == "differs" and engine not in ("auto", "loop"):
+        if outcome.kind == "differs" and engine not in ("auto", "loop"):
             raise BadInput(
-                f"engine is {quote(engine)}, which cannot compute this model and loss_fn: {found.reason}; "
+                f"engine is {quote(engine)}, which cannot compute this model and loss_fn: {outcome.reason}; "
                 "use engine='auto' or engine='loop'"
             )
-        if is_new and found.lasting and name != "loop":
+        if is_new and outcome.lasting and name != "loop":
             warnings.warn(
-                f"meta_gradient uses engine 'loop' in place of '{name}' for this model and loss_fn: {found.reason}",
+                f"meta_gradient uses engine 'loop' in place of '{name}' for this model and loss_fn: {outcome.reason}",
                 stacklevel=2,
             )
         return answer

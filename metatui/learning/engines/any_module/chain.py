@@ -1,7 +1,7 @@
-"""The structure that rewritten layers rely on: a plain chain of known layers.
+"""Plain chains of known layers, the only models whose layers are rewritten.
 
 Rewritten layers compute the same as torch's, but call no hooks and keep no state, and nothing else may read the layers
-that they replace. In a plain chain, this makes no difference.
+that they replace. In a plain chain this makes no difference.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backwa
 
 
 def is_chain(model: nn.Module) -> bool:
-    """Whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
+    """Return whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
 
     Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
     dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
@@ -47,7 +47,7 @@ def is_chain(model: nn.Module) -> bool:
 
 
 def is_unchanged(module: nn.Module) -> bool:
-    """Whether `module` computes what its class says: no hooks, and no method overridden on the instance."""
+    """Return whether `module` has no hooks and no method overridden on the instance."""
     return (
         not any(getattr(module, hooks) for hooks in HOOKS)
         and not any(callable(getattr(type(module), name, None)) for name in vars(module))
@@ -55,8 +55,19 @@ def is_unchanged(module: nn.Module) -> bool:
     )
 
 
+def is_perceptron(model: nn.Module) -> bool:
+    """Return whether a plain chain has only linear layers and elementwise functions, none nested, all of it adapted.
+
+    Args:
+        model: a module for which `is_chain` holds.
+    """
+    return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
+        p.requires_grad for p in model.parameters()
+    )
+
+
 def has_hooks(model: nn.Module) -> bool:
-    """Whether anything is called besides the forward passes of `model`."""
+    """Return whether the model has hooks, its own or global ones."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
     return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
 
@@ -84,5 +95,5 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Whether the layer's output shares no memory with its input, and its derivative does not read its output."""
+    """Return whether the output shares no memory with the input, and the derivative does not read the output."""
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)
