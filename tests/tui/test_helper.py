@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
 from metatui.utils.errors import BadInput
 
 
@@ -45,7 +45,7 @@ def dying(how: int) -> Generator[None, None, None]:
     yield
 
 
-def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) -> list[Reply]:
+def until(replies: Iterator[Reply], kind: type[Returned] | type[WorkerError]) -> list[Reply]:
     """Return the replies up to the first of a kind."""
     seen: list[Reply] = []
     for reply in replies:
@@ -59,9 +59,9 @@ def test_yielded_and_returned_values_are_sent() -> None:
     helper = Helper()
     assert helper.ask(partial(counting, 3)) == 1
     replies = helper.replies()
-    assert until(replies, StepInfo) == [*(Yielded(1, n) for n in range(3)), StepInfo(1, "counted")]
+    assert until(replies, Returned) == [*(Yielded(1, n) for n in range(3)), Returned(1, "counted")]
     assert helper.ask(printing) == 2
-    assert until(replies, StepInfo) == [StepInfo(2, 7)], "printed text is not a reply"
+    assert until(replies, Returned) == [Returned(2, 7)], "printed text is not a reply"
     helper.stop()
     assert list(replies) == []
 
@@ -72,8 +72,8 @@ def test_new_request_replaces_the_current_one() -> None:
     replies = helper.replies()
     assert next(replies) == Yielded(1, "still at it")
     helper.ask(partial(counting, 1))
-    seen = until(replies, StepInfo)
-    assert seen[-2:] == [Yielded(2, 0), StepInfo(2, "counted")]
+    seen = until(replies, Returned)
+    assert seen[-2:] == [Yielded(2, 0), Returned(2, "counted")]
     helper.stop()
     assert list(replies) == []
 
@@ -90,7 +90,7 @@ def test_helper_survives_errors() -> None:
     assert "ZeroDivisionError" in broken.traceback
     assert not broken.dead
     helper.ask(partial(counting, 0))
-    assert next(replies) == StepInfo(3, "counted")
+    assert next(replies) == Returned(3, "counted")
     helper.stop()
     assert list(replies) == []
 

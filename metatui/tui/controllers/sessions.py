@@ -131,7 +131,7 @@ class RealSessions:
         live.close()
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        from metatui.tui.helper import Helper, StepInfo, WorkerError
+        from metatui.tui.helper import Helper, Returned, WorkerError
 
         with self._lock:
             if self._helper is None:
@@ -139,7 +139,7 @@ class RealSessions:
                 self._replies = self._helper.replies()
             self._helper.ask(partial(_views, self._root, run_id, tasks))
             reply = next(self._replies, None)
-            if isinstance(reply, StepInfo):
+            if isinstance(reply, Returned):
                 views: tuple[TaskView, ...] = reply.value
                 return views
             if reply is None or (isinstance(reply, WorkerError) and reply.dead):

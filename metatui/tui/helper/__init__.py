@@ -1,5 +1,5 @@
 """Long computations of the app in a child process, so that the app stays responsive and cancelling is immediate."""
 
-from metatui.tui.helper.client import Helper, Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper.client import Helper, Reply, Returned, WorkerError, Yielded
 
-__all__ = ["Helper", "Reply", "StepInfo", "WorkerError", "Yielded"]
+__all__ = ["Helper", "Reply", "Returned", "WorkerError", "Yielded"]

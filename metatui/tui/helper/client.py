@@ -26,7 +26,7 @@ class Yielded:
 
 
 @dataclass(frozen=True)
-class StepInfo:
+class Returned:
     """The value that a request's generator returned."""
 
     request: int
@@ -46,7 +46,7 @@ class WorkerError:
     """Whether the helper process has ended."""
 
 
-Reply = Yielded | StepInfo | WorkerError
+Reply = Yielded | Returned | WorkerError
 
 
 class Helper:

@@ -14,7 +14,7 @@ from contextlib import closing
 from queue import Queue
 from typing import Any
 
-from metatui.tui.helper.client import Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper.client import Reply, Returned, WorkerError, Yielded
 from metatui.utils import paths
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import MetatuiError
@@ -31,7 +31,7 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
                 try:
                     send(Yielded(number, next(work)))
                 except StopIteration as end:
-                    send(StepInfo(number, end.value))
+                    send(Returned(number, end.value))
                     return
     except MetatuiError as error:
         send(WorkerError(number, str(error)))

@@ -11,7 +11,7 @@ from textual import on
 from textual.message import Message
 from textual.screen import ModalScreen, ScreenResultType
 
-from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
 
 
 class AnalysisScreen(ModalScreen[ScreenResultType]):
@@ -75,7 +75,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         match reply:
             case Yielded(value=value):
                 self.show_progress(value)
-            case StepInfo(value=value):
+            case Returned(value=value):
                 self._request = 0
                 self.show_result(value)
             case WorkerError(sentence=sentence):

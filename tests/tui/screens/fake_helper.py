@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from textual.pilot import Pilot
 
-from metatui.tui.helper import Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper import Reply, Returned, WorkerError, Yielded
 
 
 class FakeHelper:
@@ -46,7 +46,7 @@ class FakeHelper:
         for value in values:
             self._replies.put(Yielded(number, value))
         if done is not None:
-            self._replies.put(StepInfo(number, done))
+            self._replies.put(Returned(number, done))
         if error:
             self._replies.put(WorkerError(number, error, dead=dead))
         if dead:
