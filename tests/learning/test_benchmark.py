@@ -1,4 +1,4 @@
-"""The benchmark: measurements, FLOP and byte counts, and isolation of failing cells."""
+"""The benchmark: measurements, counts, and the isolation of failing cells."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from metatui.learning.benchmark import (
     child,
     described,
     measurement,
-    roofline,
     timing,
     with_captured,
 )
@@ -40,7 +39,7 @@ from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.glyphs.glyph_source import GlyphSource
+from metatui.learning.data.glyphs import GlyphSource
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
@@ -54,7 +53,7 @@ REPTILE, MAML = Workload("sinusoid", "reptile", 1), Workload("sinusoid", "maml",
 PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
 
 
-def test_cells_cover_all_allowed_engines() -> None:
+def test_every_allowed_engine_is_measured() -> None:
     found = cells()
     assert {cell.work.task for cell in found} == set(TASKS)
     assert {cell.work.algorithm for cell in found} == set(ALGORITHMS)
@@ -69,7 +68,7 @@ def test_cells_cover_all_allowed_engines() -> None:
                     work.settings(engine)
 
 
-def test_selected_cells_keep_their_order() -> None:
+def test_cells_can_be_chosen_and_keep_their_order() -> None:
     chosen = cells(tasks=["sinusoid"], algorithms=["reptile", "maml"], engines=["loop"])
     assert chosen == [
         Cell(Workload("sinusoid", name, steps), "loop") for name in ("maml", "reptile") for steps in (1, 5)
@@ -87,12 +86,12 @@ def test_captured_cells_follow_eager_ones() -> None:
         assert not cell.captured or before == replace(cell, captured=False)
 
 
-def test_task_descriptions() -> None:
+def test_tasks_are_described() -> None:
     assert described("sinusoid") == "MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
     assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries a class"
 
 
-def test_flops_of_matrix_products() -> None:
+def test_flops_of_a_perceptron() -> None:
     forward = 10 * 2 * (1 * 40 + 40 * 40 + 40 * 1)
     weights = forward
     inputs = 10 * 2 * (40 * 40 + 40 * 1)  # the first layer's input needs no gradient
@@ -100,8 +99,8 @@ def test_flops_of_matrix_products() -> None:
     assert count(REPTILE).flops == 25 * (gradient + forward)
     assert count(Workload("sinusoid", "fomaml", 1)).flops == 25 * 2 * gradient
     assert count(Workload("sinusoid", "fomaml", 5)).flops == 25 * 6 * gradient
-    # Backward through a product's backward pass are four products (one where the input is data), and then the forward
-    # pass has its own gradient.
+    # The double backward of a product takes four products (one if the input is data), and the forward pass is
+    # differentiated too.
     again = 4 * inputs + 10 * 2 * 40 + weights + inputs
     assert count(MAML).flops == 25 * (2 * gradient + again)
     assert count(Workload("sinusoid", "maml", 5)).flops == 25 * (6 * gradient + 5 * again)
@@ -119,13 +118,13 @@ def test_flops_of_convolutions() -> None:
     assert count(Workload("images", "reptile", 1)).flops == 4 * (support * gradient + judged * forward)
     fomaml = count(Workload("images", "fomaml", 1)).flops
     assert fomaml == 4 * (support + query) * gradient
-    # The same with convolutions; where the input is data torch computes two, of which it needs one. Sums in batch
-    # norm's second derivative are matrix products too, but small ones.
+    # The same for convolutions, except that torch computes two if the input is data, and needs one. Sums in the
+    # double backward of batch norm are small matrix products.
     again = 4 * (others + head) + 2 * first + (gradient - forward)
     assert count(Workload("images", "maml", 1)).flops == pytest.approx(fomaml + 4 * support * again, rel=1e-3)
 
 
-def test_bytes_of_each_pass() -> None:
+def test_bytes_of_a_perceptron() -> None:
     parameters, data = 4 * PARAMETERS, 4 * (4 * 10)
     layers = 4 * 10 * (4 * 40 + 1)
     for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
@@ -133,7 +132,7 @@ def test_bytes_of_each_pass() -> None:
         assert count(Workload("sinusoid", algorithm, 1)).bytes == expected
 
 
-def test_bytes_of_images_count_used_queries() -> None:
+def test_bytes_of_images() -> None:
     reptile, fomaml = (count(Workload("images", name, 1)).bytes for name in ("reptile", "fomaml"))
     parameters = 4 * (9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 64 * 5 + 5)
     sizes = (28, 14, 14, 7, 7, 3, 3, 1)  # before and after each pooling
@@ -145,7 +144,7 @@ def test_bytes_of_images_count_used_queries() -> None:
     assert reptile == 4 * (2 * once + parameters + 5 * METRIC_QUERIES_PER_CLASS * layers + data) + 2 * parameters
 
 
-def test_floor_is_the_roofline() -> None:
+def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
     cell = Cell(MAML, "batched")
     found = Measurement(cell, tasks=25, machine=MACHINE, measured=MEASURED)
     assert (found.meta_steps_per_s, found.tasks_per_s) == (125.0, 3125.0)
@@ -156,13 +155,13 @@ def test_floor_is_the_roofline() -> None:
 
 
 @pytest.mark.parametrize("engine", ["batched", "loop", "higher"])
-def test_meta_step_is_measured(engine: str) -> None:
+def test_meta_steps_are_measured(engine: str) -> None:
     took = measure(MAML.settings(engine, "cpu"), seconds=0.01)
     assert took.ms > 0
     assert took.peak_memory_bytes is not None
 
 
-def test_tasks_are_sampled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Sequence[int]] = []
     draw = GlyphSource.episodes
 
@@ -178,9 +177,7 @@ def test_tasks_are_sampled_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("printed", "said"), [("there is no C++ compiler", "there is no C++ compiler"), ("", "the compiler ended")]
 )
-def test_failed_compilation_is_reported(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str
-) -> None:
+def test_compiler_failure_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str) -> None:
     code = (
         "import sys; from metatui.utils.child_process import Channel; channel = Channel.of_child(); "
         "assert channel.receive()['compute']['engine'] == 'compiled'; "
@@ -193,7 +190,7 @@ def test_failed_compilation_is_reported(
 
 
 class FakeTime:
-    """A clock that a test advances."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -218,33 +215,33 @@ def test_number_of_clock_readings(monkeypatch: pytest.MonkeyPatch, takes: float,
     assert calls * takes <= max(0.3 + 1.0 + 3 * takes, 4 * takes) + 0.02
 
 
-def test_rate_is_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
     def seconds_of(call: Callable[[], torch.Tensor], device: torch.device, *, spend: float) -> list[float]:
         sizes.append(call().nbytes)
         return [0.5, 0.001 * len(sizes)]
 
-    monkeypatch.setattr(roofline, "seconds_of", seconds_of)
-    monkeypatch.setattr(roofline, "MATRICES", (256, 512))
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
+    monkeypatch.setattr(timing, "seconds_of", seconds_of)
+    monkeypatch.setattr(timing, "MATRICES", (256, 512))
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
     assert sizes == [4 * 256**2, 4 * 512**2]
     sizes.clear()
-    monkeypatch.setattr(roofline, "COPIES", (1024, 1536))
-    assert roofline.copy_rate(CPU) == 2 * 1024 / 0.001
+    monkeypatch.setattr(timing, "COPIES", (1024, 1536))
+    assert timing.copy_rate(CPU) == 2 * 1024 / 0.001
     assert sizes == [1024, 1536]
 
 
-def test_slow_products_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "seconds_of", lambda call, device, spend: [spend])
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
+def test_slow_matrix_sizes_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [spend])
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 256**3 / timing.SPEND
 
 
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",
            "captured": False, "device": "cpu", "seconds": 0.01}  # fmt: skip
 
 
-def test_child_measures_a_cell() -> None:
+def test_child_answers_with_a_cell() -> None:
     found = Measured(**child.answer(REQUEST))
     assert found.ms > 0
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
@@ -263,7 +260,7 @@ def test_captured_cells_are_measured_with_cuda_graphs(captured: bool, monkeypatc
     assert asked == [captured]
 
 
-def test_child_reports_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_answers_with_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = child.answer({"what": "machine", "device": "cuda:999"})
     assert nowhere["bad_input"]
     assert "compute.device is 'cuda:999'" in nowhere["error"]
@@ -319,7 +316,7 @@ def alive(pid: float) -> bool:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_dead_child_does_not_affect_other_cells() -> None:
+def test_dying_cell_does_not_affect_others() -> None:
     wanted = [Cell(MAML, engine) for engine in ("batched", "loop", "batched", "higher", "compiled", "batched")]
     reports = list(Benchmark(wanted))
     assert reports[0] == Ready(MACHINE)
@@ -355,7 +352,7 @@ def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_child_ends_with_the_iteration() -> None:
+def test_children_end_when_iteration_is_abandoned() -> None:
     reports = iter(Benchmark([Cell(MAML, "batched")] * 3))
     pid = next(report.measured.ms for report in reports if isinstance(report, Measurement) and report.measured)
     assert alive(pid)
@@ -376,7 +373,7 @@ def test_stop_ends_at_once(after: type) -> None:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_stop_before_the_start() -> None:
+def test_stop_before_start_measures_nothing() -> None:
     benchmark = Benchmark([Cell(MAML, "batched")])
     benchmark.stop()
     assert list(benchmark) == []
@@ -395,7 +392,7 @@ def test_unmeasurable_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> No
     assert not isinstance(raised.value, BadInput)
 
 
-def test_machine_description(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "matmul_rate", lambda device, dtype: 5e9)
     monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
     found = measurement.machine("cpu")

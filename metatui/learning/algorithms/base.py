@@ -106,7 +106,7 @@ class Algorithm(ABC):
         results = []
         for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
             part_order = None if order is None else order[rows.start : rows.stop]
-            results.append(self.engine.reached(self.theta, part.support_x, part.support_y, inner, part_order))
+            results.append(self.engine.adapt_final(self.theta, part.support_x, part.support_y, inner, part_order))
         if len(results) == 1:
             return results[0]
         stacks = [stack for stack, _ in results]

@@ -20,7 +20,7 @@ from torch.nn.utils import parametrizations
 
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.registry import ENGINES
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn

@@ -155,7 +155,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
         outputs: Tensor = torch.vmap(predict, chunk_size=64)(episodes.query_x[t])
         return outputs
 
-    return torch.stack(experiment.engine.each(predict_task, len(episodes)))
+    return torch.stack(experiment.engine.map_tasks(predict_task, len(episodes)))
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:

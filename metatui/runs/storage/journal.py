@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from metatui.config.format_version import FORMAT, check_format
-from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range
+from metatui.runs.storage.jsonl import LinesWriter, parse_lines
 from metatui.runs.storage.metrics import CHUNK, LONGEST_LINE, MOST
 from metatui.utils.errors import quote
+from metatui.utils.files import open_regular
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
@@ -83,23 +86,17 @@ def read_journal(path: Path) -> list[Entry]:
 
     Before the last `LARGEST` bytes, only events that a resumed run needs are read: its starts and its commands.
     """
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError):
-        return []
-    kept: list[bytes] = []
-    at, rest = max(0, size - FURTHEST), b""
-    while at < size - LARGEST and len(kept) < MOST_ESSENTIAL:
-        data = read_range(path, at, min(CHUNK, size - LARGEST - at))
-        if not data:
-            break
-        at += len(data)
-        *lines, rest = (rest + data).split(b"\n")
-        kept += [line for line in lines if len(line) <= LONGEST_LINE and ESSENTIAL.search(line) and REGULAR not in line]
-        rest = rest[:CHUNK]
-    at = max(at, size - LARGEST)
-    text = b"\n".join([*kept, rest + read_range(path, at, LARGEST)])
-    return [entry for item in parse_lines(text) if (entry := _entry(item)) is not None]
+    lines: list[bytes] = []
+    with suppress(OSError, ValueError), open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        at = file.seek(max(0, size - FURTHEST))
+        while at < size - LARGEST and len(lines) < MOST_ESSENTIAL and (line := file.readline(CHUNK)):
+            at += len(line)
+            if len(line) <= LONGEST_LINE and ESSENTIAL.search(line) and REGULAR not in line:
+                lines.append(line)
+        start = file.seek(max(at, size - LARGEST))
+        lines.append(file.read(max(0, size - start)))
+    return [entry for item in parse_lines(b"".join(lines)) if (entry := _entry(item)) is not None]
 
 
 def check_journal(entries: Iterable[Entry], path: Path) -> None:

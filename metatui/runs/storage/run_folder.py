@@ -17,6 +17,16 @@ from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
 
+class _File:
+    """The path of a file in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """A run on disk, live or ended. Every method reads the current files."""
@@ -28,41 +38,15 @@ class RunFolder:
         """The name of the folder, safe to print."""
         return sanitize(self.path.name, limit=80)
 
-    @property
-    def settings_path(self) -> Path:
-        return self.path / "settings.toml"
-
-    @property
-    def journal_path(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def evaluation_path(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def adaptation_path(self) -> Path:
-        return self.path / "adaptation.json"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def tensorboard_path(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def crash_path(self) -> Path:
-        return self.path / "crash.log"
+    settings_path = _File("settings.toml")
+    journal_path = _File("journal.jsonl")
+    metrics_path = _File("metrics.jsonl")
+    evaluation_path = _File("evaluation.json")
+    adaptation_path = _File("adaptation.json")
+    checkpoints_path = _File("checkpoints")
+    tensorboard_path = _File("tensorboard")
+    lock_path = _File("lock")
+    crash_path = _File("crash.log")
 
     def is_run(self) -> bool:
         try:

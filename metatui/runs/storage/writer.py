@@ -124,22 +124,15 @@ class RunWriter:
         match event:
             case events.Started():
                 self._write_started(event)
-            case events.Tweaked():
-                self.note("tweaked", event.iteration, path=event.path, old=event.old, new=event.new)
-            case events.Paused():
-                self.note("paused", event.iteration)
-            case events.Resumed():
-                self.note("resumed", event.iteration)
-            case events.Warned():
-                self.note("warned", event.iteration, text=event.text)
-            case events.Noted():
-                self.note("noted", event.iteration, text=event.text)
             case events.Evaluated():
                 self._write_evaluated(event)
             case events.Finished():
                 self._write_finished(event)
-            case events.Failed():
-                self.note("failed", event.iteration, sentence=event.sentence)
+            case (
+                events.Tweaked() | events.Paused() | events.Resumed() | events.Warned() | events.Noted()
+                | events.Failed()
+            ):  # fmt: skip
+                self.note(type(event).__name__.lower(), **vars(event))
             case _:
                 pass  # the journal leaves out what is only of interest at the moment
 

@@ -1,6 +1,6 @@
-"""A suite made by a process of its own, which goes on when the app or the terminal that started it is gone.
+"""Training of a suite in a background process, which does not depend on the app or terminal that started it.
 
-What it does is seen in the folders of the runs (see `metatui.runs.suites.status`), by whoever looks.
+`metatui.runs.suites.status` reads its progress from the folders of the runs.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ from metatui.utils.files import read_bounded
 from metatui.utils.logs import open_log
 
 LARGEST = 1000
-"""Bytes of a lock file."""
+"""Maximum bytes of a lock file."""
 
 
 def start(suite: Suite, store: RunStore) -> None:
-    """Make what is missing of `suite`, in the background; returns once it is being made.
+    """Train the unfinished runs of `suite` in the background; return when the process has started.
 
     Raises:
-        BadInput: a process is at it already, or the suite's file cannot be used any more.
-        MetatuiError: it could not begin.
+        BadInput: the suite is already being run, or its file is no longer valid.
+        MetatuiError: the process cannot start.
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
@@ -53,22 +53,23 @@ def start(suite: Suite, store: RunStore) -> None:
         raise (BadInput if answer["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)
 
 
-def stop(ledger: SuiteManifest) -> None:
-    """Ask whoever makes the suite's runs to let them finish their meta-step and save, and to start no more.
+def stop(manifest: SuiteManifest) -> None:
+    """Ask the process that trains the suite to save the current runs after their meta-step and to end.
 
-    Raises BadInput where nobody does, or nobody on this machine.
+    Raises:
+        BadInput: the suite is not being run, or runs on another machine.
     """
     owner: Any = None
     with suppress(BadInput, MetatuiError, ValueError):
-        owner = json.loads(read_bounded(ledger.lock_path, LARGEST))
-    if not ledger.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
-        raise BadInput("the suite is not being run")
+        owner = json.loads(read_bounded(manifest.lock_path, LARGEST))
+    if not manifest.is_held() or not isinstance(owner, dict) or type(owner.get("pid")) is not int:
+        raise BadInput("the suite is not running")
     if owner.get("host") != socket.gethostname():
-        raise BadInput(f"the suite is being run by {holder(ledger.lock_path)}: stop it there")
+        raise BadInput(f"the suite is run by {holder(manifest.lock_path)}: stop it there")
     try:
         os.kill(owner["pid"], signal.SIGTERM)
-    except OSError:  # it ended at this moment, or is another user's
-        raise BadInput(f"{holder(ledger.lock_path)}, which runs the suite, cannot be asked to stop") from None
+    except OSError:  # it has just ended, or belongs to another user
+        raise BadInput(f"{holder(manifest.lock_path)}, which runs the suite, cannot be stopped") from None
 
 
 def main() -> None:
@@ -86,8 +87,8 @@ def main() -> None:
 
     try:
         suite = read(Path(request["suite"]))
-        with SuiteManifest(suite, RunStore(runs_dir)) as ledger:
-            conductor = Conductor(ledger, ledger.missing(), runs_dir=Path(runs_dir))
+        with SuiteManifest(suite, RunStore(runs_dir)) as manifest:
+            conductor = Conductor(manifest, manifest.missing(), runs_dir=Path(runs_dir))
             with ending_softly(lambda cause: conductor.interrupt()):
                 answer(None)
                 _conduct(conductor)

@@ -11,9 +11,8 @@ import torch
 from metatui.config.settings import Scalar
 from metatui.events import Failed, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.fixed_tasks import set_up_given
-from metatui.learning.benchmark.measurement import measure
-from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
+from metatui.learning.benchmark.measurement import measure, set_up_fixed
+from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from metatui.learning.benchmark.workloads import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.training.experiment import set_up
@@ -100,7 +99,7 @@ def kernels(lab: Lab) -> Iterator[Finding]:
     from torch.profiler import ProfilerActivity, profile
 
     for title in ("images, maml", "waves, maml"):
-        experiment = set_up_given(lab.settings(WORKS[title], {"compute.engine": "batched"}))
+        experiment = set_up_fixed(lab.settings(WORKS[title], {"compute.engine": "batched"}))
         algorithm, knobs = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
         algorithm.captures = None
         tasks = range(knobs.meta_batch)

@@ -136,7 +136,7 @@ def test_run_survives_the_process_that_started_it(
             patched.setattr("metatui.cli.commands.stop.WAIT_SECONDS", 0.1)
             patched.setattr(LiveRun, "submit", lambda live, command: None)  # as in a long meta-step
             assert main(["stop", live.run_id]) == 1
-        assert "was told to stop, but has not yet after 0.1 seconds" in capsys.readouterr().err
+        assert "did not stop within 0.1 seconds" in capsys.readouterr().err
         live.submit(Stop())
         assert isinstance(list(seen)[-1], events.Finished)
 

@@ -40,7 +40,7 @@ def test_unchanged_runs_are_read_once(tmp_path: Path, read: list[str]) -> None:
     assert len(read) == 2
 
 
-def test_changed_and_deleted_runs_are_noticed(tmp_path: Path, read: list[str]) -> None:
+def test_changed_and_deleted_runs_are_detected(tmp_path: Path, read: list[str]) -> None:
     changed, deleted = (saved_run(tmp_path, Settings(), name=name) for name in ("changed", "deleted"))
     store = RunStore(tmp_path)
     store.summaries()

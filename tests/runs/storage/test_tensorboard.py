@@ -1,4 +1,4 @@
-"""Event files for TensorBoard: what its own reader makes of them, and what is said where it is not installed."""
+"""Event files for TensorBoard, read back by its own reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Read = Callable[[Path], Scalars]
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """What TensorBoard would draw. Every meta-step is written, however fast it comes."""
+    """Return a function that reads the scalars of a folder. Every meta-step is written."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing import event_accumulator
 
@@ -70,7 +70,7 @@ def steps(scalars: Scalars, tag: str) -> list[int]:
     return [step for step, _ in scalars[tag]]
 
 
-def test_every_number_is_there_under_its_name(read: Read, tmp_path: Path) -> None:
+def test_scalars_have_documented_names(read: Read, tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path / "tb", iteration=0)
     for iteration in (1, 2):
         log.see(progress(iteration, accuracy=0.75))
@@ -105,14 +105,14 @@ def test_regression_has_no_accuracy(read: Read, tmp_path: Path) -> None:
     log = TensorBoardLog(tmp_path, iteration=0)
     log.see(progress(1))
     log.see(Evaluated(evaluation("val", 1), (), best=True))
-    log.see(Evaluated(evaluation("val", 1), (), best=False))  # asked for once more
+    log.see(Evaluated(evaluation("val", 1), (), best=False))  # requested again
     log.close()
     found = read(tmp_path)
     assert not any("accuracy" in tag for tag in found)
     assert steps(found, "val/loss") == [1]
 
 
-def test_fast_meta_steps_are_thinned_but_the_last_is_there(
+def test_fast_meta_steps_are_thinned_except_the_last(
     read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tensorboard, "EVERY", 3600.0)
@@ -126,7 +126,7 @@ def test_fast_meta_steps_are_thinned_but_the_last_is_there(
 
 
 @pytest.mark.parametrize("torn", [0, 1, 7, 30])
-def test_what_a_resumed_run_does_again_is_drawn_once(read: Read, tmp_path: Path, torn: int) -> None:
+def test_repeated_steps_are_drawn_once(read: Read, tmp_path: Path, torn: int) -> None:
     log = TensorBoardLog(tmp_path, iteration=0)
     for iteration in range(1, 11):
         log.see(progress(iteration, meta_loss=1.0))
@@ -148,7 +148,7 @@ def test_what_a_resumed_run_does_again_is_drawn_once(read: Read, tmp_path: Path,
     assert len(list(tmp_path.iterdir())) == 3
 
 
-def test_a_full_disk_is_a_sentence(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_keeps_the_points(read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -171,7 +171,7 @@ TINY = {
 }
 
 
-def test_a_run_writes_them_and_a_resumed_one_goes_on(read: Read, tmp_path: Path) -> None:
+def test_run_writes_event_files_and_resume_continues(read: Read, tmp_path: Path) -> None:
     session = Session.start(parse(TINY), runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 15:
@@ -187,13 +187,13 @@ def test_a_run_writes_them_and_a_resumed_one_goes_on(read: Read, tmp_path: Path)
     assert [value for _, value in found["train/meta_loss"]] == pytest.approx(written, rel=1e-6)
 
 
-def test_without_the_setting_there_are_none(tmp_path: Path) -> None:
+def test_no_event_files_by_default(tmp_path: Path) -> None:
     session = Session.start(parse({**TINY, "logging": {"tensorboard": False}}), runs_dir=tmp_path)
     list(session)
     assert not session.run.tensorboard_path.exists()
 
 
-def test_a_resumed_run_may_begin_or_end_it(read: Read, tmp_path: Path) -> None:
+def test_resume_can_switch_tensorboard(read: Read, tmp_path: Path) -> None:
     session = Session.start(parse({**TINY, "logging": {"tensorboard": False}}), runs_dir=tmp_path)
     session.interrupt()
     list(session)
@@ -201,7 +201,7 @@ def test_a_resumed_run_may_begin_or_end_it(read: Read, tmp_path: Path) -> None:
     assert steps(read(session.run.tensorboard_path), "train/meta_loss") == list(range(1, 31))
 
 
-def test_without_the_package_it_is_said_how_to_get_it(
+def test_missing_package_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for name in ("tensorboard", *(name for name in sys.modules if name.startswith("tensorboard."))):
