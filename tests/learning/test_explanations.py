@@ -47,29 +47,28 @@ def test_gradient_counts_are_right(
     def counted_product(*args: Any) -> Any:
         calls["product"] += 1
         before = calls["grad"]
-        found = product(*args)
+        result = product(*args)
         calls["grad"] = before
-        return found
+        return result
 
     monkeypatch.setattr(differentiation, "grad", counted_grad)
     monkeypatch.setattr(differentiation, "_hessian_vector_product", counted_product)
     settings = change(base, {**STEPS, "algorithm.name": algorithm, "compute.second_order": second_order})
     experiment = set_up(settings)
     algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)
-    said = explanation(settings)
-    assert calls["grad"] == said.gradients
+    explained = explanation(settings)
+    assert calls["grad"] == explained.gradients
     if second_order == "unrolled":  # the backward pass through the graph of all steps contains the products
-        assert (calls["product"], said.hessian_products) == (0, 12)
+        assert (calls["product"], explained.hessian_products) == (0, 12)
     else:
-        assert calls["product"] == said.hessian_products
+        assert calls["product"] == explained.hessian_products
 
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 @pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
 def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
     settings = change(base, {"algorithm.inner_lr": 0.0123, "algorithm.outer_lr": 0.0456, "training.seed": 77})
-    found = explanation(settings, algorithm)
-    code = "\n".join(found.code)
+    code = "\n".join(explanation(settings, algorithm).code)
     assert "from seed 77" in code
     assert ("0.0123" in code) == (algorithm != "pretrained")
     assert ("0.0456" in code) == (algorithm != "scratch")
@@ -77,7 +76,7 @@ def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "algorithm", "said"),
+    ("path", "value", "algorithm", "expected"),
     [
         ("algorithm.grad_clip", 10.0, "maml", "scaled down to a norm of 10"),
         ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D, in cycles"),
@@ -86,9 +85,9 @@ def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
         ("training.iterations", 60000, "maml", "repeat 60,000 times:"),
     ],
 )
-def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, said: str) -> None:
+def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, expected: str) -> None:
     settings = change(Settings(), {"algorithm.name": algorithm, path: value})
-    assert said in "\n".join(explanation(settings).code)
+    assert expected in "\n".join(explanation(settings).code)
 
 
 def test_maml_always_uses_sgd() -> None:

@@ -39,8 +39,8 @@ def run_child(runs: Path, limit: int) -> dict[str, object]:
     done = subprocess.run(
         [sys.executable, "-c", CHILD, str(runs), str(limit)], capture_output=True, text=True, timeout=120, check=True
     )
-    found: dict[str, object] = json.loads(done.stdout)
-    return found
+    result: dict[str, object] = json.loads(done.stdout)
+    return result
 
 
 def test_run_imports_nothing_after_its_start(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ def test_run_imports_nothing_after_its_start(tmp_path: Path) -> None:
 
 
 def test_too_little_address_space_is_reported_before_start(tmp_path: Path) -> None:
-    said = str(run_child(tmp_path / "runs", 400 * loading.MIB)["error"])
-    assert "do not fit into the 400 MiB of address space that this process may use (ulimit -v)" in said
+    message = str(run_child(tmp_path / "runs", 400 * loading.MIB)["error"])
+    assert "do not fit into the 400 MiB of address space that this process may use (ulimit -v)" in message
     assert not (tmp_path / "runs").exists()
 
 

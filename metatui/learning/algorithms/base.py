@@ -52,7 +52,7 @@ class Algorithm(ABC):
     """Owns the meta-parameters `theta` and updates them in place."""
 
     trains: ClassVar[bool] = True
-    """Whether there is an outer loop at all."""
+    """False for an algorithm without an outer loop."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment

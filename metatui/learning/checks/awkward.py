@@ -71,7 +71,7 @@ class AwkwardCheck:
 
     @property
     def ok(self) -> bool:
-        """Whether the engine agrees with plain autograd or refuses with a reason."""
+        """True if the engine agrees with plain autograd or refuses with a reason."""
         return self.outcome in ("agrees", "refused")
 
 

@@ -29,7 +29,7 @@ class Wave:
 
     @property
     def trained_on(self) -> bool:
-        """Whether the wave is within the ranges of the training tasks."""
+        """True if the wave is within the ranges of the training tasks."""
         return AMPLITUDE[0] <= self.amplitude <= AMPLITUDE[1] and PHASE[0] <= self.phase <= PHASE[1]
 
 

@@ -53,12 +53,12 @@ def as_loss(loss_fn: LossFn) -> Loss:
 
 
 def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
-    """Whether every prediction has its own target, without broadcasting."""
+    """Return whether every prediction has its own target, without broadcasting."""
     return predictions.dim() > 1 and predictions.shape == targets.shape and predictions.dtype == targets.dtype
 
 
 def _is_classification(logits: Tensor, labels: Tensor) -> bool:
-    """Whether every example has one valid label, none of them ignored."""
+    """Return whether every example has one valid label, none of them ignored."""
     return (
         logits.dim() == 3
         and labels.shape == logits.shape[:2]

@@ -117,10 +117,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     dtype = _dtype(settings)
     model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
-    # The time of small networks goes into dispatching operations, which more threads do not speed up.
-    threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
-    meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch
-    workers = threads if device.name == "cpu" and meta_batch > 1 else 1
+    threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:
         keep_freed_memory()
     torch.set_float32_matmul_precision("high" if settings.compute.tf32 else "highest")
@@ -168,6 +165,14 @@ def _check_device(settings: Settings, device: Device) -> None:
             f"compute.engine is '{compute.engine}', but must be another on {device.name}: it only runs on the CPU"
         )
         raise SettingsError([Problem("compute.engine", sentence)])
+
+
+def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:
+    """Return the number of threads, and of workers that compute their own tasks in a thread each."""
+    # The time of small networks goes into dispatching operations, which more threads do not speed up.
+    threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
+    meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch
+    return threads, threads if device.name == "cpu" and meta_batch > 1 else 1
 
 
 def _dtype(settings: Settings) -> torch.dtype:

@@ -62,8 +62,8 @@ def test_relative_error_of_1e6_is_detected(monkeypatch: pytest.MonkeyPatch) -> N
     real = BatchedEngine.meta_gradient
 
     def off(self: BatchedEngine, *args: object, **more: object) -> object:
-        found = real(self, *args, **more)  # type: ignore[arg-type]
-        return replace(found, gradients={n: g * (1 + 1e-6) for n, g in found.gradients.items()})
+        result = real(self, *args, **more)  # type: ignore[arg-type]
+        return replace(result, gradients={n: g * (1 + 1e-6) for n, g in result.gradients.items()})
 
     monkeypatch.setattr(BatchedEngine, "meta_gradient", off)
     failed = {(c.engine, c.reference) for c in run_checks() if not c.ok}
@@ -76,8 +76,8 @@ def test_nan_and_zero_gradients_are_detected(wrong: float, monkeypatch: pytest.M
     real = BatchedEngine.meta_gradient
 
     def broken(self: BatchedEngine, *args: object, **more: object) -> object:
-        found = real(self, *args, **more)  # type: ignore[arg-type]
-        return replace(found, gradients={n: torch.full_like(g, wrong) for n, g in found.gradients.items()})
+        result = real(self, *args, **more)  # type: ignore[arg-type]
+        return replace(result, gradients={n: torch.full_like(g, wrong) for n, g in result.gradients.items()})
 
     monkeypatch.setattr(BatchedEngine, "meta_gradient", broken)
     failed = {(c.algorithm, c.engine, c.reference) for c in run_checks() if not c.ok}

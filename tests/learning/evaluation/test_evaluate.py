@@ -42,8 +42,8 @@ def test_curve_matches_single_task_adaptation(tiny: Make) -> None:
             row.append(F.mse_loss(predicted, episode.query_y[0]))
             if step < 3:
                 predicted = functional_call(experiment.model, fast, (episode.support_x[0],))
-                found = torch.autograd.grad(F.mse_loss(predicted, episode.support_y[0]), list(fast.values()))
-                moved = zip(fast.items(), found, strict=True)
+                gradients = torch.autograd.grad(F.mse_loss(predicted, episode.support_y[0]), list(fast.values()))
+                moved = zip(fast.items(), gradients, strict=True)
                 fast = {n: (p - 0.01 * g).detach().requires_grad_() for (n, p), g in moved}
         losses.append(torch.stack(row).detach())
     expected, half = mean_ci95(torch.stack(losses))

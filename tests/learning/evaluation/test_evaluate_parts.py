@@ -48,8 +48,8 @@ def test_gpu_tasks_are_split_by_tensor_size(
             try:
                 next(measuring)
             except StopIteration as done:
-                found: Tensor = done.value.loss
-                return found
+                result: Tensor = done.value.loss
+                return result
 
     def episodes(split: Split, tasks: range, *, seed: int, shots: int) -> Episodes:
         split_into.append(len(tasks))
@@ -78,8 +78,8 @@ def test_views_are_split_when_out_of_memory(source: str, tiny: Make, monkeypatch
 
     expected = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
     monkeypatch.setattr(experiment.engine, "adapt", adapt)
-    found = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
+    result = task_views(experiment, theta, split="val", tasks=range(5), steps=1, shots=1)
     assert given == [5, 2, 3, 1, 2]
-    assert [view.task for view in found] == list(range(5))
-    for view, whole in zip(found, expected, strict=True):
+    assert [view.task for view in result] == list(range(5))
+    for view, whole in zip(result, expected, strict=True):
         assert view.loss == pytest.approx(whole.loss, rel=1e-9)

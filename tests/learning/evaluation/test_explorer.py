@@ -57,8 +57,8 @@ def test_ranges_match_training_tasks() -> None:
 
 def test_task_is_the_held_out_task(waves: Experiment) -> None:
     theta = waves.theta()
-    seen = explore(waves, theta, task=7, drawn=None, steps=4, inner_lr=0.01)
-    assert seen == task_views(waves, theta, split="test", tasks=[7], steps=4, shots=10)[0]
+    view = explore(waves, theta, task=7, drawn=None, steps=4, inner_lr=0.01)
+    assert view == task_views(waves, theta, split="test", tasks=[7], steps=4, shots=10)[0]
 
 
 def test_fewer_steps_are_a_prefix(waves: Experiment) -> None:
@@ -83,14 +83,14 @@ def test_exploring_changes_nothing(waves: Experiment) -> None:
 
 
 def test_custom_wave_is_used(waves: Experiment) -> None:
-    found = explore(waves, waves.theta(), task=4, drawn=Wave(2.5, 1.25), steps=1, inner_lr=0.01)
-    assert isinstance(found, RegressionView)
-    assert found.title == "A = 2.50, φ = 1.25"
-    assert found.truth == pytest.approx([2.5 * math.sin(x - 1.25) for x in found.grid])
-    assert found.support_y == pytest.approx([2.5 * math.sin(x - 1.25) for x in found.support_x], abs=1e-5)
+    view = explore(waves, waves.theta(), task=4, drawn=Wave(2.5, 1.25), steps=1, inner_lr=0.01)
+    assert isinstance(view, RegressionView)
+    assert view.title == "A = 2.50, φ = 1.25"
+    assert view.truth == pytest.approx([2.5 * math.sin(x - 1.25) for x in view.grid])
+    assert view.support_y == pytest.approx([2.5 * math.sin(x - 1.25) for x in view.support_x], abs=1e-5)
     held_out = explore(waves, waves.theta(), task=4, drawn=None, steps=1, inner_lr=0.01)
     assert isinstance(held_out, RegressionView)
-    assert found.support_x == held_out.support_x, "a custom wave keeps the x values of the task"
+    assert view.support_x == held_out.support_x, "a custom wave keeps the x values of the task"
 
 
 @pytest.mark.parametrize(("amplitude", "phase"), [(0, 0), (-1, 0), (11, 0), (math.nan, 0), (1, 7), (1, math.nan)])
@@ -107,13 +107,13 @@ def test_wave_in_training_range() -> None:
 
 def test_chosen_classes_are_used(images: Experiment) -> None:
     chosen = replace(images, source=Named("cpu"))
-    found = explore(
+    view = explore(
         chosen, chosen.theta(), task=0, drawn=ChosenClasses("4, Greek/character02, 0"), steps=1, inner_lr=0.1
     )
-    assert isinstance(found, ImageView)
-    assert found.title == "Latin/character02, Greek/character02, Greek/character01"
-    assert [image[0] for image in found.support] == [255, 102, 51]
-    assert found.support_labels == (0, 1, 2)
+    assert isinstance(view, ImageView)
+    assert view.title == "Latin/character02, Greek/character02, Greek/character01"
+    assert [image[0] for image in view.support] == [255, 102, 51]
+    assert view.support_labels == (0, 1, 2)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("5", "class is 5, but must be from 0 to 4"),
         ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
@@ -146,8 +146,8 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
         ("latin, l", "which makes 2, but the run has 3 ways"),
     ],
 )
-def test_invalid_classes_are_refused(text: str, said: str) -> None:
-    with pytest.raises(BadInput, match=said):
+def test_invalid_classes_are_refused(text: str, message: str) -> None:
+    with pytest.raises(BadInput, match=message):
         parse_classes(Named("cpu"), text, 3)
 
 

@@ -23,8 +23,8 @@ Y = TypeVar("Y")
 R = TypeVar("R")
 
 
-def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
-    """What a generator returns, and what it yielded before."""
+def run_generator(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
+    """Run a generator and return its result and the values it yielded."""
     seen = []
     while True:
         try:
@@ -33,9 +33,9 @@ def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
             return done.value, seen
 
 
-def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[AdaptationTrajectories, list[int]]:
+def compute(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[AdaptationTrajectories, list[int]]:
     experiment = set_up(change(settings, {"compute.precision": "float64"}))
-    return ended(trajectories(experiment, experiment.theta(), tasks=tasks, steps=steps))
+    return run_generator(trajectories(experiment, experiment.theta(), tasks=tasks, steps=steps))
 
 
 @pytest.mark.parametrize(("tasks", "dimensions"), [(3, 5), (20, 6), (12, 400), (40, 40)])
@@ -45,9 +45,9 @@ def test_plane_matches_singular_values(tasks: int, dimensions: int) -> None:
     _, values, axes = np.linalg.svd(drawn - drawn.mean(0), full_matrices=False)
     shares = values**2 / (values**2).sum()
     assert plane.explained == pytest.approx(tuple(shares[:2]), abs=1e-12)
-    for found, wanted in zip(plane.axes.numpy(), axes[:2], strict=True):
-        assert abs(found @ wanted) == pytest.approx(1, abs=1e-9)
-        assert found[np.abs(found).argmax()] > 0
+    for result, expected in zip(plane.axes.numpy(), axes[:2], strict=True):
+        assert abs(result @ expected) == pytest.approx(1, abs=1e-9)
+        assert result[np.abs(result).argmax()] > 0
 
 
 def test_line_has_no_second_component() -> None:
@@ -63,39 +63,42 @@ def test_equal_displacements_have_no_component() -> None:
 
 
 def test_paths_are_projected_inner_steps() -> None:
-    found, _ = walked()
+    result, _ = compute()
     experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
     theta = experiment.theta()
-    given = experiment.episodes("test", range(8), seed=0, shots=10)
+    episodes = experiment.episodes("test", range(8), seed=0, shots=10)
     inner = InnerLoop(0.01, 3)
     start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     places = [
-        flatten_stack(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
+        flatten_stack(r.params) - start
+        for r in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner)
     ]
     ends = places[-1].numpy()
     _, _, axes = np.linalg.svd(ends - ends.mean(0), full_matrices=False)
     signs = np.sign([axis[np.abs(axis).argmax()] for axis in axes[:2]])
-    wanted = np.stack([place.numpy() @ axes[:2].T * signs for place in places], axis=1)
-    assert np.array(found.paths) == pytest.approx(wanted, abs=1e-9)
-    assert found.moved == pytest.approx(tuple(np.linalg.norm(ends, axis=1)), abs=1e-12)
-    assert found.parameters == ends.shape[1]
-    assert all(path[0] == (0.0, 0.0) for path in found.paths)
+    expected = np.stack([place.numpy() @ axes[:2].T * signs for place in places], axis=1)
+    assert np.array(result.paths) == pytest.approx(expected, abs=1e-9)
+    assert result.moved == pytest.approx(tuple(np.linalg.norm(ends, axis=1)), abs=1e-12)
+    assert result.parameters == ends.shape[1]
+    assert all(path[0] == (0.0, 0.0) for path in result.paths)
 
 
 def test_losses_are_query_losses() -> None:
-    found, _ = walked(tasks=2, steps=1)
+    result, _ = compute(tasks=2, steps=1)
     experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
-    given = experiment.episodes("test", range(2), seed=0, shots=10)
-    before = experiment.engine.outputs({n: torch.stack([p, p]) for n, p in experiment.theta().items()}, given.query_x)
-    assert found.before == pytest.approx((before - given.query_y).square().mean((1, 2)).tolist())
-    assert found.gained == tuple(b - a for b, a in zip(found.before, found.after, strict=True))
+    episodes = experiment.episodes("test", range(2), seed=0, shots=10)
+    before = experiment.engine.outputs(
+        {n: torch.stack([p, p]) for n, p in experiment.theta().items()}, episodes.query_x
+    )
+    assert result.before == pytest.approx((before - episodes.query_y).square().mean((1, 2)).tolist())
+    assert result.gained == tuple(b - a for b, a in zip(result.before, result.after, strict=True))
 
 
 def test_chunks_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole, seen = walked(GLYPHS, tasks=4, steps=1)
+    whole, seen = compute(GLYPHS, tasks=4, steps=1)
     assert seen == [4, 8]
     monkeypatch.setattr("metatui.learning.evaluation.parameter_space.CHUNK", {"classification": 3})
-    parts, seen = walked(GLYPHS, tasks=4, steps=1)
+    parts, seen = compute(GLYPHS, tasks=4, steps=1)
     assert seen == [3, 4, 7, 8]
     assert np.array(parts.paths) == pytest.approx(np.array(whole.paths), abs=1e-9)
     assert parts.moved == pytest.approx(whole.moved)
@@ -104,10 +107,10 @@ def test_chunks_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_run_is_compared_with_its_initialisation(tmp_path: Path) -> None:
     run = train(tmp_path)
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
-    space, seen = ended(walking(run, tasks=4))
+    space, seen = run_generator(walking(run, tasks=4))
     assert seen == [ProjectionProgress(done, 16) for done in (4, 8, 12, 16)]
     experiment = set_up(change(SINUSOID, {}))
-    first, _ = ended(trajectories(experiment, experiment.theta(), tasks=4, steps=2))
+    first, _ = run_generator(trajectories(experiment, experiment.theta(), tasks=4, steps=2))
     assert space.ordinary.cloud == first
     assert space.learned.cloud.moved != space.ordinary.cloud.moved
     assert (space.learned.label, space.steps) == ("MAML", 2)

@@ -128,10 +128,10 @@ def skewed(random: np.random.Generator) -> Floats:
 @pytest.mark.parametrize("draw", [normal, accuracies, skewed])
 def test_paired_test_coverage_and_level(draw: Callable[[np.random.Generator], Floats]) -> None:
     random = np.random.default_rng(1)
-    found = [paired_test(draw(random)) for _ in range(TRIALS)]
-    assert 0.93 <= share([abs(test.mean) <= test.ci95 for test in found]) <= 0.97
-    assert 0.03 <= share([test.p < 0.05 for test in found]) <= 0.07
-    assert 0.03 <= share([test.wilcoxon_p < 0.05 for test in found]) <= 0.07
+    results = [paired_test(draw(random)) for _ in range(TRIALS)]
+    assert 0.93 <= share([abs(test.mean) <= test.ci95 for test in results]) <= 0.97
+    assert 0.03 <= share([test.p < 0.05 for test in results]) <= 0.07
+    assert 0.03 <= share([test.wilcoxon_p < 0.05 for test in results]) <= 0.07
 
 
 def test_mean_interval_coverage() -> None:
@@ -143,9 +143,9 @@ def test_mean_interval_coverage() -> None:
 @pytest.mark.parametrize(("first", "second"), [(5, 5), (10, 4)])
 def test_welch_test_coverage_and_level(first: int, second: int) -> None:
     random = np.random.default_rng(3)
-    found = [welch_test(random.normal(0.9, 0.01, first), random.normal(0.9, 0.03, second)) for _ in range(TRIALS)]
-    assert 0.93 <= share([abs(test.difference) <= test.ci95 for test in found]) <= 0.97
-    assert 0.03 <= share([test.p < 0.05 for test in found]) <= 0.07
+    results = [welch_test(random.normal(0.9, 0.01, first), random.normal(0.9, 0.03, second)) for _ in range(TRIALS)]
+    assert 0.93 <= share([abs(test.difference) <= test.ci95 for test in results]) <= 0.97
+    assert 0.03 <= share([test.p < 0.05 for test in results]) <= 0.07
 
 
 def test_holm_keeps_the_level_over_many_pairs() -> None:
@@ -163,9 +163,9 @@ def test_holm_keeps_the_level_over_many_pairs() -> None:
 
 def test_true_difference_is_detected() -> None:
     random = np.random.default_rng(5)
-    found = [paired_test(random.normal(0.5, 1.0, 100)) for _ in range(200)]
-    assert share([test.p < 0.05 for test in found]) > 0.99
-    assert np.mean([test.effect_size for test in found]) == pytest.approx(0.5, abs=0.02)
+    results = [paired_test(random.normal(0.5, 1.0, 100)) for _ in range(200)]
+    assert share([test.p < 0.05 for test in results]) > 0.99
+    assert np.mean([test.effect_size for test in results]) == pytest.approx(0.5, abs=0.02)
 
 
 def share(outcomes: list[bool]) -> float:
