@@ -124,7 +124,7 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
             return str(error)
         return ""
 
-    reasons = {}
+    reasons: dict[int, str] = {}
     packing.tell(0, len(files))
     # Threads, because Pillow decodes without holding Python's lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:

@@ -113,5 +113,5 @@ def split_characters(name: str) -> dict[Split, Tensor]:
     if name not in OMNIGLOT_CHARACTERS:
         raise BadInput(f"task.split is {quote(name)}, but must be one of {', '.join(OMNIGLOT_CHARACTERS)}")
     order = random.choose(random.keys(0, f"omniglot/split/{name}", torch.tensor(0)), len(everyone), len(everyone))
-    parts = order.split(list(OMNIGLOT_CHARACTERS[name].values()))
+    parts = torch.split(order, list(OMNIGLOT_CHARACTERS[name].values()))
     return {split: numbers.sort().values for split, numbers in zip(SPLITS, parts, strict=True)}
