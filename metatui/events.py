@@ -50,7 +50,7 @@ class Evaluation:
 
     @property
     def is_finite(self) -> bool:
-        """Whether the headline value is finite; it is not if most tasks diverged."""
+        """True if the headline value is finite; it is not if most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
@@ -106,7 +106,7 @@ class Started:
     """The run has started or resumed."""
 
     settings: Settings
-    """With `auto` replaced by the actual choice."""
+    """Settings of the run, with `auto` replaced by the actual choice."""
     device: str
     device_name: str
     engine: str
@@ -157,10 +157,10 @@ class Evaluated:
     views: tuple[TaskView, ...]
     """The first held-out tasks, for display."""
     best: bool
-    """Whether no earlier validation was better. Fewer diverged tasks are better, then a better metric; a validation
+    """True if no earlier validation was better. Fewer diverged tasks are better, then a better metric; a validation
     that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
-    """Whether `evaluation.every` scheduled it. Otherwise the user requested it, or it is the last one."""
+    """True if `evaluation.every` scheduled it. Otherwise the user requested it, or it is the last one."""
 
     @property
     def iteration(self) -> int:
@@ -232,7 +232,7 @@ class Failed:
 
     iteration: int
     sentence: str
-    """What happened, and which setting to change."""
+    """The reason, and which setting to change."""
 
 
 Event = (

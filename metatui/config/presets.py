@@ -44,7 +44,7 @@ class Preset:
     source: str
     """Origin of the settings: a paper, a repository or a run."""
     protocol: str
-    """How the result is measured: split, tasks, shots, inner steps, batch-norm mode."""
+    """Measurement of the result: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     measured: str | None
     notes: str
@@ -79,19 +79,19 @@ def problems() -> list[str]:
 
 def _user() -> tuple[list[Preset], list[str]]:
     """Return the user's presets, and a sentence for each file that cannot be read."""
-    found: dict[str, Preset] = {}
+    presets: dict[str, Preset] = {}
     sentences = []
     for path in toml_files(paths.user_presets_dir()):
         name = quote(str(path), 200)
         try:
             if sanitize(path.stem, limit=64) != path.stem:
                 raise BadInput(f"{name} is skipped: rename it to at most 64 printable characters")
-            if path.stem in found:
-                raise BadInput(f"{name} is skipped: {found[path.stem].path.name} has the same name")
-            found[path.stem] = read(path)
+            if path.stem in presets:
+                raise BadInput(f"{name} is skipped: {presets[path.stem].path.name} has the same name")
+            presets[path.stem] = read(path)
         except BadInput as error:
             sentences.append(str(error))
-    return list(found.values()), sentences
+    return list(presets.values()), sentences
 
 
 def all_presets() -> list[Preset]:
@@ -116,14 +116,14 @@ def load(name_or_path: str | Path) -> Preset:
     """
     text = str(name_or_path)
     if names_file(name_or_path):
-        path = paths.expanded(text)
+        file = paths.expanded(text)
         with suppress(OSError, ValueError):
-            if path.is_dir():
+            if file.is_dir():
                 raise BadInput(f"{quote(text, 200)} is a folder, but must be a preset's name or a TOML file")
-        return read(path)
+        return read(file)
     for folder in (paths.user_presets_dir(), bundled_dir()):
-        if found := _named(text, folder):
-            return read(found)
+        if path := _named(text, folder):
+            return read(path)
     near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
     hint = f"did you mean {near[0]}?" if near else "`metatui presets` lists all presets"
     raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")

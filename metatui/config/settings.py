@@ -21,7 +21,7 @@ IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources of N-way K-shot image classification tasks."""
 
 
-def _when(**conditions: str) -> When:
+def _when(**conditions: str) -> dict[str, frozenset[str]]:
     """Write conditions compactly: `_when(task__source="glyphs omniglot")`."""
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 

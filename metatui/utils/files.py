@@ -34,7 +34,7 @@ class WriteRefused(MetatuiError):
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
-        """Whether writing may succeed later."""
+        """True if writing may succeed later."""
 
 
 @contextmanager

@@ -54,7 +54,7 @@ class Packed:
     path: Path
     """The cache."""
     packed_now: bool
-    """Whether the images were decoded now instead of read from the cache."""
+    """True if the images were decoded now, False if they were read from the cache."""
     problem: str = ""
     """Why the cache could not be written, as a sentence; empty if it was."""
 

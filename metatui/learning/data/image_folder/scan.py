@@ -60,9 +60,9 @@ class Listing:
     """The contents of a folder of images."""
 
     root: Path
-    """With links resolved."""
+    """Resolved path of the folder."""
     classes: tuple[ClassFolder, ...]
-    """By split, then by name."""
+    """Sorted by split, then by name."""
     left_out: tuple[LeftOut, ...]
 
     @cached_property
