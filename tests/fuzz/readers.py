@@ -142,9 +142,9 @@ class Markup(HTMLParser):
             return  # says that there is none, for which a browser would ask otherwise
         if tag == "a" and all(name == "href" and (value or "").startswith("#") for name, value in attrs):
             return  # leads to another place in the page
-        if tag == "img" and dict(attrs).get("src", "").startswith("data:image/svg+xml;base64,"):
+        if tag == "img" and (dict(attrs).get("src") or "").startswith("data:image/svg+xml;base64,"):
             return
-        if tag == "use" and dict(attrs).get("xlink:href", "").startswith("#"):
+        if tag == "use" and (dict(attrs).get("xlink:href") or "").startswith("#"):
             return
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
             raise Raw(f"<{tag} {attrs}>")
