@@ -10,6 +10,7 @@ from typing import Any
 
 from metatui.cli.options import changed
 from metatui.cli.terminal_guard import supervised
+from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
 
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
@@ -26,12 +27,12 @@ def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme
         BadInput: TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
     """
 
-    def run(words: Any) -> int:
+    def run(crash_info: CrashInfo) -> int:
         _prepare_process()
         further = arguments()
         from metatui.tui.launch import run_app
 
-        return run_app(**further, ascii=ascii_only, theme=theme, words=words)
+        return run_app(**further, ascii=ascii_only, theme=theme, words=crash_info)
 
     return supervised(run)
 

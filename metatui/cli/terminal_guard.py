@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from metatui.utils.end_signals import SIGNALS
 
 if TYPE_CHECKING:
-    from metatui.tui.terminal.crash_info import LastWords
+    from metatui.tui.terminal.crash_info import CrashInfo
 
 RESTORE = (
     b"\x18\x1b[?2026l"  # end an unfinished escape sequence and synchronized output
@@ -34,14 +34,14 @@ TERMINAL_SECONDS = 2
 """Time a terminal may take to accept output."""
 
 
-def supervised(body: Callable[[LastWords], int]) -> int:
-    """Call `body` in a forked child process and return its exit code, in both processes.
+def supervised(body: Callable[[CrashInfo], int]) -> int:
+    """`body` in a child process; its exit code is returned, in both processes.
 
     Call it before large imports and before threads are started. Without a terminal, `body` is called in this process.
     """
-    from metatui.tui.terminal.crash_info import LastWords
+    from metatui.tui.terminal.crash_info import CrashInfo
 
-    words = LastWords()
+    words = CrashInfo()
     if not (os.isatty(0) and os.isatty(1)):
         return body(words)
     line = termios.tcgetattr(0)
@@ -104,13 +104,13 @@ def _restore(line: list[Any]) -> None:
     os.write(2 if os.isatty(2) else 1, RESTORE)
 
 
-def _report_crash(number: int, words: LastWords) -> None:
-    from metatui.tui.terminal.crash_info import goes_on
+def _report_crash(number: int, words: CrashInfo) -> None:
+    from metatui.tui.terminal.crash_info import describe_background_run
     from metatui.utils import paths
 
     names = {int(each): each.name for each in signal.Signals}  # most real-time signals have no name
     name = names.get(number, f"signal {number}")
     lines = [f"metatui was ended by {name}; see the log {paths.log_file()}"]
     if run := words.run:
-        lines.append(goes_on(run) if run.is_live() else f"Run {run.id} is {run.status()}")
+        lines.append(describe_background_run(run) if run.is_live() else f"Run {run.id} is {run.status()}")
     os.write(2, "".join(f"{line}\n" for line in lines).encode())

@@ -22,7 +22,14 @@ from metatui.utils.errors import BadInput, MetatuiError
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a training."""
+    """Result of a training.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
+        >>> result = metatui.train(settings, record=False)
+        >>> result.test.tasks
+        10
+    """
 
     run: RunFolder | None
     """None if the run was not recorded."""
@@ -71,6 +78,13 @@ def train(
     Raises:
         BadInput: `settings` is not a valid Settings, or the device or the data set is not available.
         MetatuiError: the training failed; the message names the setting to change.
+
+    Example:
+        >>> events = []
+        >>> settings = metatui.Settings(training={"iterations": 20})
+        >>> result = metatui.train(settings, on_event=events.append, record=False)
+        >>> result.status, result.iterations, type(events[0]).__name__
+        ('finished', 20, 'Started')
     """
     if not isinstance(settings, Settings):
         hint = ": pass preset.settings and changes=preset.changes" if isinstance(settings, Preset) else ""
@@ -127,6 +141,11 @@ def evaluate(
 
     Raises:
         BadInput: there is no such run or no intact checkpoint, or a value is not allowed.
+
+    Example:
+        >>> run = metatui.train(metatui.Settings(training={"iterations": 20})).run
+        >>> metatui.evaluate(run, shots=5, tasks=20).tasks
+        20
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
     return evaluate_run(

@@ -8,18 +8,18 @@ from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, protocol_of, result_words, split_name
 from metatui.tui.widgets.charts.format import number, percent
 
-__all__ = ["accuracy", "headline", "protocol_of", "result_words", "split_name", "standing", "value"]
+__all__ = ["accuracy", "best_and_last", "headline", "protocol_of", "result_words", "split_name", "value"]
 
 
-def standing(best: Evaluation | None, last: Evaluation) -> str:
-    """Name the best validation and the last one: `best 0.413 at 2,000 · last nan`."""
+def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
+    """Return the best and the last validation: `best 0.413 at 2,000 · last nan`."""
     if best is None:
         return f"no finite validation · last {value(last)}"
-    now = f"best {value(best)} at {best.iteration:,}"
-    return now if best.iteration == last.iteration else f"{now} · last {value(last)}"
+    text = f"best {value(best)} at {best.iteration:,}"
+    return text if best.iteration == last.iteration else f"{text} · last {value(last)}"
 
 
 def value(evaluation: Evaluation) -> str:
-    """Write the metric after the last inner step, without its interval; nan where most tasks diverged."""
+    """Return the metric after the last inner step, without its interval; nan if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)

@@ -32,7 +32,7 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (shots + queries at most 4)",
         "Classes: 20 for training, 5 for validation, 6 for test: at most 5 ways",
         "Left out: 2",
-        "more/notes.txt is not called .png, .jpg or .jpeg",
+        "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
     ]
     assert err == "packing 128 images\npacked 128 of 128 images\n"
@@ -72,7 +72,7 @@ def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     [
         (["nowhere"], "nowhere', but there is no such folder"),
         ([""], "task.folder is ''"),
-        (["."], "which has no class folders"),
+        (["."], "which contains no class folders"),
         ([".", "--set", "task.image_size=4"], "task.image_size is 4, but must be a whole number from 8 to 512"),
         ([".", "--set", "task.folder"], "must be group.key=value"),
         ([], "Missing argument 'PATH'"),

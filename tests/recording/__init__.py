@@ -1,1 +1,1 @@
-"""Pictures of the app on the way of `tests.terminal.journey`, made in tmux: `python -m tests.recording`."""
+"""Records pictures of the app in tmux, during `tests.terminal.journey`: `python -m tests.recording`."""

@@ -1,7 +1,7 @@
-"""Records the app in tmux at two sizes, one SVG a step, beside this file or in the folder that is named.
+"""Records the app in tmux at two sizes, one SVG per step, into `pictures` or the given folder.
 
-`python -m tests.recording` records the journey; `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
-how the runs of that suite, which are in DIR, alone there and finished, are compared and looked at closely.
+`python -m tests.recording` records the journey. `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
+records the comparison and exploration of that suite's runs; they must be finished, and be the only ones in DIR.
 """
 
 from __future__ import annotations
@@ -25,34 +25,35 @@ from tests.terminal.watching import Terminal
 
 SIZES = ((80, 24), (160, 48))
 ITERATIONS, WATCHED = 50_000, 700
-"""Enough that the journey is over before the run, and that there are curves to look at."""
+"""The run outlasts the journey, and has curves to show."""
 
 OTHERS: Final = (
     ("algorithm.name=fomaml",),
     ("algorithm.name=reptile", "algorithm.inner_steps=5", "algorithm.outer_lr=0.1", "algorithm.meta_batch=5"),
 )
-"""Runs that are there before, on the same tasks as the preset `quick`, to be seen beside it."""
+"""Settings of runs to compare with the preset `quick`, on the same tasks."""
 
 WITH_TOASTS = {"02-form", "12-loaded"}
-"""Steps that are about what the app says in a corner; for the others it is waited until that is gone."""
+"""Steps that show a notification; the others wait until it has gone."""
 
 
 def main(arguments: Sequence[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.recording")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent)
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent / "pictures")
     parser.add_argument("--studies", metavar="SUITE")
     parser.add_argument("--runs", type=Path, metavar="DIR")
     parser.add_argument("--compared", type=int, default=0, metavar="ROW")
     parser.add_argument("--explored", type=int, nargs="+", default=[0], metavar="ROW")
-    given = parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
     if shutil.which("tmux") is None:
-        print("Nothing is recorded: tmux is not installed.")
+        print("Nothing recorded: tmux is not installed.")
         return 0
-    given.folder.mkdir(parents=True, exist_ok=True)
-    if given.studies:
-        record_studies(given.folder, given.studies, given.runs, compared=given.compared, explored=given.explored)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    if options.studies:
+        rows = {"compared": options.compared, "explored": options.explored}
+        record_studies(options.folder, options.studies, options.runs, **rows)
     else:
-        record_journey(given.folder)
+        record_journey(options.folder)
     return 0
 
 
@@ -78,11 +79,12 @@ def record_studies(
     sizes: Sequence[tuple[int, int]] = SIZES,
     home: Path | None = None,
 ) -> None:
-    """
+    """Record how the runs of a suite are compared and explored.
+
     Args:
-        runs: Where the suite's runs are; in `home`, as a new user has them, where None.
-        compared, explored: Rows, as of `studies`.
-        home: Of the user; an empty one where None.
+        runs: Folder of the suite's runs; None is the default folder in `home`.
+        compared, explored: Rows, as in `studies`.
+        home: Home folder of the user; None is an empty one.
     """
     for size in sizes:
         with TemporaryDirectory(prefix="metatui-") as fresh:
@@ -94,7 +96,7 @@ def record_studies(
 
 
 def train(settings: Sequence[str], home: str) -> None:
-    """A run of the preset `quick` with other settings, without the app."""
+    """Train the preset `quick` with other settings, without the app."""
     print(f"training {settings[0]}")
     assignments = [part for setting in settings for part in ("--set", setting)]
     command = [sys.executable, "-m", "metatui", "run", "quick", *assignments]
@@ -102,7 +104,7 @@ def train(settings: Sequence[str], home: str) -> None:
 
 
 def record(steps: Iterator[str], terminal: Tmux, size: tuple[int, int], folder: Path) -> None:
-    """An SVG of each of `steps`, until the app is over."""
+    """Write an SVG of each of `steps`, until the app ends."""
     for step in steps:
         if step not in WITH_TOASTS:
             terminal.until(lambda: not has_toast(terminal), "an empty corner")
@@ -114,7 +116,7 @@ def record(steps: Iterator[str], terminal: Tmux, size: tuple[int, int], folder: 
 
 
 def has_toast(terminal: Terminal) -> bool:
-    """Whether the app says something in a corner: two rows with the edge of a box in the same column."""
+    """Return whether a notification is visible: two rows with the edge of a box in the same column."""
     edges = [row.find("▌") for row in terminal.rows]
     return any(one == next_one >= 0 for one, next_one in pairwise(edges))
 

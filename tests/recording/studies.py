@@ -1,4 +1,4 @@
-"""Runs of a suite looked at closely, by keyboard alone, step by step."""
+"""Comparing and exploring the runs of a suite by keyboard, step by step."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from tests.terminal.watching import Terminal
 MOST_SUITES: Final = 20
 
 MEASURED: Final = 1800.0
-"""Seconds that a comparison may take: it is as long as the suite makes it, on machines with other things to do."""
+"""Timeout of a comparison in seconds: a large suite on a busy machine takes long."""
 
 
 def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[int] = (0,)) -> Iterator[str]:
-    """Starts when the app does and ends when it was told to quit; yields the name of each step when it can be seen.
+    """Yield the name of each step once it is on the screen, from the start of the app until it quits.
 
     Args:
-        suite: The name of one of which two runs or more of the comparison are finished, and nothing trains.
-        compared: The row of a run of that comparison, in the suite's table.
-        explored: The rows of runs, at most three, in the table of all runs.
+        suite: Name of a suite with two or more finished runs and none in progress.
+        compared: Row of a run of the comparison, in the suite's table.
+        explored: Rows of up to three runs, in the table of all runs.
     """
     at.see("Settings", "F5 Start")
     at.press("u")
@@ -64,7 +64,7 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
 
 
 def choose(at: Terminal, suite: str) -> None:
-    """Move down the list of suites to the one with this name."""
+    """Move down the list of suites to this one."""
     for _ in range(MOST_SUITES):
         before = shown(at)
         if before == suite:
@@ -75,12 +75,12 @@ def choose(at: Terminal, suite: str) -> None:
 
 
 def shown(at: Terminal) -> str:
-    """The name of the suite whose runs are seen; empty while they are read."""
+    """Return the name of the suite whose runs are shown; empty while they are being read."""
     return next((row.split()[0] for row in at.rows if row.rstrip().endswith("runs finished")), "")
 
 
 def mark(at: Terminal, rows: Sequence[int]) -> None:
-    """Mark these rows of the table of runs, whose cursor is on the first; what the app says of it is gone then."""
+    """Mark these rows of the table of runs, starting from the first row, and wait until the notification has gone."""
     cursor = 0
     for number, row in enumerate(rows, 1):
         for _ in range(abs(row - cursor)):
@@ -88,6 +88,6 @@ def mark(at: Terminal, rows: Sequence[int]) -> None:
         cursor = row
         at.press("space")
         at.see(f"[{number}]")
-    told = f"{len(rows)} of at most 3"
-    at.see(told, patience=MEASURED)
-    at.see_gone(told)
+    notification = f"{len(rows)} of at most 3"
+    at.see(notification, patience=MEASURED)
+    at.see_gone(notification)

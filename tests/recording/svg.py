@@ -1,4 +1,4 @@
-"""A screen as an SVG: every cell where it is, with its colours, and no font or file from elsewhere."""
+"""Converts a screen to an SVG with exact cells and colours, without external fonts or files."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ import pyte
 from tests.recording.glyphs import HEIGHT, WIDTH, filled, heavy, light
 
 FOREGROUND, BACKGROUND = "e0e0e0", "121212"
-"""Of cells that ask for the terminal's own colours, and the background of the margin."""
+"""Colours of cells without a colour of their own, and of the margin."""
 
 MARGIN = 8
 BASELINE = 12
 FONTS = "ui-monospace,'DejaVu Sans Mono',Menlo,Consolas,monospace"
 FONT_SIZE = 13.3
-"""At which a cell of these fonts is WIDTH wide, near enough for `textLength` to make it exact without being seen."""
+"""Makes a cell of these fonts about WIDTH wide; `textLength` makes it exact."""
 
 
 class Ink(NamedTuple):
-    """How the characters of a cell are drawn."""
+    """Style of the characters of a cell."""
 
     colour: str
     bold: bool
@@ -32,7 +32,7 @@ class Ink(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """Characters side by side with the same look."""
+    """Consecutive characters with the same style."""
 
     x: int
     y: int
@@ -42,7 +42,7 @@ class Piece(NamedTuple):
 
 
 def screen_svg(capture: bytes, columns: int, rows: int, title: str) -> str:
-    """An SVG of what `tmux capture-pane -e -p -N` printed of a window of `columns` by `rows`."""
+    """Convert the output of `tmux capture-pane -e -p -N` for a window of `columns` by `rows`."""
     screen = pyte.Screen(columns, rows)
     pyte.ByteStream(screen).feed(capture.rstrip(b"\n").replace(b"\n", b"\r\n"))
     pieces = [piece for row in range(rows) for piece in _pieces(screen, row)]
@@ -82,7 +82,7 @@ def _look(cell: pyte.screens.Char) -> tuple[Ink, str]:
 
 
 def _grounds(pieces: list[Piece]) -> Iterator[str]:
-    """A path for each background, of all cells that have it."""
+    """Yield a path for each background colour, with all its cells."""
     paths: dict[str, str] = defaultdict(str)
     for piece in pieces:
         if piece.ground != BACKGROUND:
@@ -93,15 +93,15 @@ def _grounds(pieces: list[Piece]) -> Iterator[str]:
 
 
 def _texts(pieces: list[Piece]) -> Iterator[str]:
-    """Words, in groups of the same look; each as wide as its cells, whatever the font."""
-    found: dict[Ink, str] = defaultdict(str)
+    """Yield words in groups of the same style, each exactly as wide as its cells."""
+    groups: dict[Ink, str] = defaultdict(str)
     for piece in pieces:
         for at, word in _words(piece.text):
             x, y, wide = piece.x + at * WIDTH, piece.y + BASELINE, len(word) * WIDTH
-            found[piece.ink] += (
+            groups[piece.ink] += (
                 f'<text x="{x}" y="{y}" textLength="{wide}" lengthAdjust="spacingAndGlyphs">{escape(word)}</text>'
             )
-    for ink, texts in found.items():
+    for ink, texts in groups.items():
         bold = ' font-weight="bold"' if ink.bold else ""
         italic = ' font-style="italic"' if ink.italic else ""
         underline = ' text-decoration="underline"' if ink.underline else ""
@@ -109,8 +109,10 @@ def _texts(pieces: list[Piece]) -> Iterator[str]:
 
 
 def _words(text: str) -> Iterator[tuple[int, str]]:
-    """Stretches without two spaces in a row and without shapes, and where they begin. What is beyond Latin stands
-    alone, so that a glyph from another font moves none beside it."""
+    """Yield words with their start, split at double spaces and shapes.
+
+    Every character beyond Latin is a word, so that a glyph from another font does not move its neighbours.
+    """
     plain = "".join(" " if _is_shape(char) else char for char in text)
     start = 0
     for kind, group in groupby(plain, key=lambda char: "latin" if char < "\u0250" else char):
@@ -127,7 +129,7 @@ def _words(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _shapes(pieces: list[Piece]) -> Iterator[str]:
-    """A path for each colour and kind of line."""
+    """Yield a path for each colour and kind of line."""
     paths: dict[tuple[str, str], str] = defaultdict(str)
     for piece in pieces:
         for at, char in enumerate(piece.text):

@@ -1,4 +1,4 @@
-"""`metatui` in a tmux of its own, which knows nothing of the user's configuration and sessions."""
+"""Runs `metatui` in a separate tmux server, without the user's configuration and sessions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ KEYS: Final[Mapping[str, str]] = {
 } | {f"f{number}": f"F{number}" for number in range(1, 13)}  # fmt: skip
 
 LOOK_EVERY = 0.1
-"""Seconds between looks: tmux does not say when something has changed."""
+"""Seconds between captures; tmux does not report changes."""
 
 
 class Tmux(Terminal):
-    """A window of `size` columns and rows in which the app runs; leaving the `with` block ends both."""
+    """A window of `size` columns and rows that runs the app; leaving the `with` block ends both."""
 
     def __init__(self, *arguments: str, size: tuple[int, int], env: Mapping[str, str]) -> None:
         columns, rows = map(str, size)
@@ -65,7 +65,7 @@ class Tmux(Terminal):
         self._tmux("send-keys", *([KEYS[key]] if key in KEYS else ["-l", key]))
 
     def capture(self) -> bytes:
-        """The screen as it is now, with the escape sequences of its colours."""
+        """Return the screen with the escape sequences of its colours."""
         return self._tmux("capture-pane", "-e", "-p", "-N")
 
     def _tmux(self, *command: str) -> bytes:

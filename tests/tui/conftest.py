@@ -1,4 +1,4 @@
-"""An app over an empty disk, with sessions that train nothing and say what a test tells them to."""
+"""Fixtures for an app with an empty home directory and fake runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from pytest_textual_snapshot import SVGImageExtension
+from syrupy.location import PyTestLocation
 
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
@@ -13,8 +15,27 @@ from metatui.tui.launch import make_app
 from tests.tui.fakes import FakeSessions
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Write a terminal size as `80x24` in test ids and so in the names of snapshot files."""
+    return "x".join(map(str, val)) if argname == "size" and isinstance(val, tuple) else None
+
+
+class PlainNames(SVGImageExtension):  # type: ignore[misc]
+    """SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
+
+    @classmethod
+    def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:
+        name: str = super().get_snapshot_name(test_location=test_location, index=index)
+        return name.replace("[", "-").replace("]", "")
+
+
 @pytest.fixture(autouse=True)
-def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _plain_snapshot_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_textual_snapshot.SVGImageExtension", PlainNames)
+
+
+@pytest.fixture(autouse=True)
+def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     for name in ("TMUX", "NO_COLOR", "METATUI_RUNS"):
@@ -24,8 +45,8 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.terminal.refresh_timer.PERIOD", 3600.0)
+def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
 
 
 @pytest.fixture
@@ -40,7 +61,7 @@ def sessions(runs_dir: Path) -> FakeSessions:
 
 @pytest.fixture
 def make(sessions: FakeSessions, runs_dir: Path) -> Callable[..., MetatuiApp]:
-    """The app with the defaults in its form, or with other `settings`."""
+    """Return a function that creates an app with `settings`, or the default ones."""
 
     def made(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
         return make_app(settings=settings or Settings(), runs_dir=runs_dir, ascii=ascii, theme=theme, sessions=sessions)

@@ -33,8 +33,7 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
 
 def _live(name: str | None, root: Path) -> RunFolder:
     """Return the live run called `name`, or the newest live run; raise BadInput if there is none."""
-    from metatui.runs.storage.live_runs import live_runs
-    from metatui.runs.storage.store import RunStore
+    from metatui.runs.storage.store import RunStore, live_runs
     from metatui.utils.errors import BadInput, quote
 
     store = RunStore(root)

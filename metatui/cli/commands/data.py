@@ -17,7 +17,7 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput
 
 if TYPE_CHECKING:
-    from metatui.learning.data.omniglot.packed_file import Omniglot
+    from metatui.learning.data.omniglot.cache import Omniglot
 
 
 @click.group()
@@ -34,9 +34,9 @@ def data() -> None:
 @json_option
 def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     """Download and pack Omniglot, with its 1,623 handwritten characters."""
-    from metatui.learning.data.omniglot.downloader import download
+    from metatui.learning.data.omniglot.cache import load, pack
+    from metatui.learning.data.omniglot.download import download
     from metatui.learning.data.omniglot.manifest import OMNIGLOT
-    from metatui.learning.data.omniglot.packed_file import load, pack
 
     start = time.perf_counter()
     path = paths.omniglot_cache()
@@ -73,7 +73,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 
 def _load_packed(path: Path) -> Omniglot | None:
     """Return the packed data set; None if there is no valid one."""
-    from metatui.learning.data.omniglot.packed_file import load
+    from metatui.learning.data.omniglot.cache import load
 
     if not path.exists():
         return None
@@ -98,10 +98,9 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
     task = change(Settings(), changes(assignments) | folder_task).task
 
-    from metatui.learning.data.image_folder.packed_file import load
+    from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
-    from metatui.learning.data.image_folder.source import FolderSource
-    from metatui.learning.data.image_folder.splits import split_classes
+    from metatui.learning.data.image_folder.source import FolderSource, split_classes
 
     start = time.perf_counter()
     listing = list_folder(task.folder)
@@ -118,7 +117,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                 "packed_now": packed.packed_now,
                 "image_size": task.image_size,
                 "image_mode": task.image_mode,
-                "images": len(packed.pixels),
+                "images": sum(source.counts),
                 "classes": {
                     split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
                     for split, numbers in splits.items()
@@ -135,7 +134,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     how = f"Packed in {seconds:.1f} s" if packed.packed_now else "Already packed and unchanged"
     for line in (
         packed.problem or f"{how}: {packed.path}",
-        f"Images: {len(packed.pixels):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
+        f"Images: {sum(counts):,} of {task.image_size}x{task.image_size} pixels in {task.image_mode}, "
         f"{min(counts):,} to {max(counts):,} per class (shots + queries at most {min(counts):,})",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),

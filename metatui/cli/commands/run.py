@@ -117,9 +117,7 @@ def _continue_unfinished(
     store: RunStore, settings: Settings, planned: Sequence[Planned], continue_: Callable[[RunFolder], S]
 ) -> S | None:
     """Continue the newest interrupted run with the same settings; return None if there is none."""
-    from metatui.runs.execution.resume_auto import unfinished
-
-    for run in unfinished(store, settings, planned):
+    for run in store.unfinished(settings, planned):
         try:
             return continue_(run)
         except BadInput as error:  # another job took it, or it has no intact checkpoint

@@ -12,7 +12,7 @@ from typing import Any
 
 from metatui.learning.benchmark.flops import Counts, count
 from metatui.learning.benchmark.measurement import machine, measure
-from metatui.learning.benchmark.report import Measured
+from metatui.learning.benchmark.runner import Measured
 from metatui.learning.benchmark.workloads import Workload
 from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message
@@ -20,16 +20,16 @@ from metatui.utils.text import sanitize
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """Measure what `request` asks for; any failure becomes an `error`."""
+    """Carry out a request. An exception becomes an `error`."""
     try:
         if request["what"] == "machine":
             return asdict(machine(request["device"]))
-        work = Workload(request["task"], request["algorithm"], request["inner_steps"])
-        # Counting comes first: a crash costs least here, and it warms up the operations that all engines use.
-        counts = _counted(work)
-        settings = work.settings(request["engine"], request["device"], captured=request["captured"])
-        took = measure(settings, request["seconds"])
-        return asdict(Measured(took.ms, took.peak_memory_bytes, counts.flops, counts.bytes))
+        workload = Workload(request["task"], request["algorithm"], request["inner_steps"])
+        # Count first, because that also loads and sets up the libraries that all engines use.
+        counts = _counted(workload)
+        settings = workload.settings(request["engine"], request["device"], captured=request.get("captured", False))
+        timing = measure(settings, request["seconds"])
+        return asdict(Measured(timing.ms, timing.peak_memory_bytes, counts.flops, counts.bytes))
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:
@@ -37,8 +37,8 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _counted(work: Workload) -> Counts:
-    return count(work)
+def _counted(workload: Workload) -> Counts:
+    return count(workload)
 
 
 def main() -> None:

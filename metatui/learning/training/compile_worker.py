@@ -1,8 +1,8 @@
-"""Compile a run's meta-step in a process beside it.
+"""A process that compiles the meta-step of a run.
 
-A separate process, because a compiler in a thread of the trainer's process would hold Python's lock, and because
-torch.compiler.is_compiling() would be true for the whole process. torch.optim.Adam then computes its bias corrections
-in float32, so the run's numbers would depend on how long the compiler took.
+Compiling needs its own process. In a thread of the trainer, the compiler would hold Python's lock. Besides,
+torch.compiler.is_compiling() would be true for the whole process, and Adam then computes its bias corrections in
+float32: the numbers of the run would depend on the speed of the compiler.
 """
 
 from __future__ import annotations
@@ -20,21 +20,38 @@ from metatui.learning.training.experiment import set_up
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
 
+UNEXPECTED_END = "the compiler ended unexpectedly"
+
 
 def start(settings: Settings) -> ChildProcess:
-    """Start a process that compiles the meta-step of `settings` and ends with this process.
+    """Start a process that compiles the meta-step of `settings`. It ends when this process ends.
 
-    It answers with one message, whose `error` is None or says why compiling failed.
+    Its only message has the key `error`: None, or the reason why the compilation failed.
     """
     child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
-    with suppress(OSError):  # it died already, which its missing answer says
+    with suppress(OSError):  # if it has already died, there will be no answer
         child.send(settings.model_dump(mode="json"))
     return child
 
 
+def compile_apart(settings: Settings) -> None:
+    """Compile in a child process and wait for it.
+
+    Raises:
+        CompileFailed: the compilation failed.
+    """
+    compiler = start(settings)
+    try:
+        answer = compiler.receive() or {"error": UNEXPECTED_END}
+    finally:
+        compiler.end()
+    if answer["error"]:
+        raise CompileFailed(answer["error"])
+
+
 def main() -> None:
     channel = Channel.of_child()
-    for number in SIGNALS:  # schedulers signal every process of a job, but the run decides when its compiler ends
+    for number in SIGNALS:  # a scheduler signals all processes of a job, but only the run may end its compiler
         signal.signal(number, signal.SIG_IGN)
     if (request := channel.receive()) is None:
         return
@@ -45,12 +62,12 @@ def main() -> None:
     error = None
     try:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
-    except CompileFailed as failed:
-        error = str(failed)
+    except CompileFailed as failure:
+        error = str(failure)
     channel.send({"error": error})
 
 
 def _end_with_parent(channel: Channel) -> None:
-    """End this process and the C++ compiler in its group when the run that started it is gone."""
+    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
     channel.wait_for_end()
     os.killpg(0, signal.SIGKILL)

@@ -61,7 +61,7 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgre
 
 
 def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, ParameterSpace]:
-    from metatui.learning.evaluation.parameter_space import cloud
+    from metatui.learning.evaluation.parameter_space import trajectories
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     settings, state = saved_state(run)
@@ -72,7 +72,7 @@ def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, 
     starts = []
     names = (TITLES[settings.algorithm.name], "ordinary initialisation")
     for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
-        work = cloud(experiment, start, tasks=tasks, steps=steps)
+        work = trajectories(experiment, start, tasks=tasks, steps=steps)
         while True:
             try:
                 yield ProjectionProgress(2 * tasks * number + next(work), 4 * tasks)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config import presets
-from metatui.config.fields import change, knob_of
+from metatui.config.fields import change, find_field
 from metatui.config.presets import NAME, Preset
 from metatui.config.settings import Scalar, Settings
 from metatui.config.toml import names_file
@@ -248,7 +248,7 @@ def by_path(value: Any, origin: SourceLocation, field: str) -> dict[str, Any]:
         settings |= {f"{key}.{name}": inner for name, inner in item.items()} if isinstance(item, dict) else {key: item}
     for path in settings:
         try:
-            knob_of(path)
+            find_field(path)
         except SettingsError as error:
             raise BadInput(f"{origin}: {field}: {error}") from None
     return settings

@@ -1,4 +1,4 @@
-"""An algorithm on a page: what it does, its pseudo-code with the current settings, what it costs, its paper."""
+"""The screen that explains an algorithm: idea, update rule, pseudo-code with the settings, cost, paper."""
 
 from __future__ import annotations
 
@@ -9,58 +9,32 @@ from rich.segment import Segment
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.content import Content
-from textual.reactive import reactive
 from textual.screen import ModalScreen
-from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
-from metatui.tui.widgets.key_line import Key, KeyLine
+from metatui.tui.widgets.key_line import Key, KeyLine, TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
 NAMES: Final = tuple(ALGORITHMS)
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
-
-
-LONGEST_LINE = 100
-
-
-class AlgorithmStrip(Widget):
-    """Which algorithm is explained."""
-
-    DEFAULT_CSS = """
-    AlgorithmStrip {
-        height: 1; color: $text-muted; margin-bottom: 1;
-        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
-    }
-    """
-
-    algorithm: reactive[str] = reactive(NAMES[0])
-
-    def render(self) -> Content:
-        parts = [
-            Content.styled(f" {name} ", "bold reverse")
-            if name == self.algorithm
-            else Content.from_markup(f"[@click=screen.algorithm('{name}')] {name} [/]")
-            for name in NAMES
-        ]
-        return Content("").join(parts)
+LONGEST_LINE: Final = 100
 
 
 class ExplainScreen(ModalScreen[None]):
-    """Explains the algorithm of `settings`, and the others with the same settings."""
+    """Explains the algorithm of `settings`, and the other algorithms with the same settings."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q,ctrl+g", "dismiss", "Close"),
         ("n,right", "other(1)", "Next algorithm"),
-        ("b,left", "other(-1)", "Algorithm before"),
+        ("b,left", "other(-1)", "Previous algorithm"),
     ]
     DEFAULT_CSS = """
     ExplainScreen { layout: vertical; background: $background; align: left top; }
     ExplainScreen Vertical { padding: 0 1; height: 1fr; }
+    ExplainScreen TabStrip { margin-bottom: 1; }
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -70,7 +44,7 @@ class ExplainScreen(ModalScreen[None]):
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield AlgorithmStrip()
+            yield TabStrip(NAMES, action="algorithm")
             yield ScrollView()
         yield KeyLine(KEYS)
 
@@ -82,42 +56,42 @@ class ExplainScreen(ModalScreen[None]):
         self.action_algorithm(NAMES[(NAMES.index(self.algorithm) + by) % len(NAMES)])
 
     def action_algorithm(self, name: str) -> None:
-        """Explain the algorithm of this name."""
+        """Explain the named algorithm."""
         self.algorithm = name
-        self.query_one(AlgorithmStrip).algorithm = name
+        self.query_one(TabStrip).selected = name
         self.query_one(ScrollView).show(partial(page, explanation(self._settings, name)), from_start=True)
 
 
-def page(found: Explanation, width: int, look: ChartTheme) -> list[Row]:
-    """The explanation from top to bottom, in lines that are short enough to be read."""
+def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
+    """Lay out an explanation in lines of readable length."""
     width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
-        return [[], [Segment(look.say(title), look.title)], *rows]
+        return [[], [Segment(theme.say(title), theme.title)], *rows]
 
-    rows = paragraph(found.title, width, look, look.colour("hue-blue", bold=True))
-    rows += [[], *paragraph(found.idea, width, look, look.text)]
+    rows = paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True))
+    rows += [[], *paragraph(explained.idea, width, theme, theme.text)]
     rows += section(
-        "Update rule", [*_code(found.rule, width, look), *paragraph(found.symbols, width, look, look.muted)]
+        "Update rule", [*_code(explained.rule, width, theme), *paragraph(explained.symbols, width, theme, theme.muted)]
     )
-    rows += section("Pseudo-code, with these settings", _code(found.code, width, look))
-    rows += section("What a meta-step takes", _list(found.costs, width, look))
-    return rows + section("Paper", _list(found.paper, width, look))
+    rows += section("Pseudo-code, with these settings", _code(explained.code, width, theme))
+    rows += section("What a meta-step takes", _list(explained.costs, width, theme))
+    return rows + section("Paper", _list(explained.paper, width, theme))
 
 
-def _code(lines: tuple[str, ...], width: int, look: ChartTheme) -> list[Row]:
-    """Lines as they are indented; one that is too long goes on below, further to the right."""
+def _code(lines: tuple[str, ...], width: int, theme: ChartTheme) -> list[Row]:
+    """Keep the indentation of code; wrapped lines continue further to the right."""
     rows: list[Row] = []
     for line in lines:
         indent = 2 + len(line) - len(line.lstrip())
-        wrapped = paragraph(line.lstrip(), max(20, width - indent), look, look.text, hang=4)
+        wrapped = paragraph(line.lstrip(), max(20, width - indent), theme, theme.text, hang=4)
         rows += [[Segment(" " * indent), *row] for row in wrapped]
     return rows
 
 
-def _list(sentences: tuple[str, ...], width: int, look: ChartTheme) -> list[Row]:
+def _list(sentences: tuple[str, ...], width: int, theme: ChartTheme) -> list[Row]:
     return [
         row
         for sentence in sentences
-        for row in paragraph(f"{look.glyphs.bullet} {sentence}", width, look, look.text, hang=2)
+        for row in paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     ]

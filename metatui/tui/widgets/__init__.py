@@ -1,1 +1,1 @@
-"""Widgets: charts, form, adaptation, text."""
+"""Widgets that several screens use."""

@@ -1,8 +1,8 @@
-"""The keys of a screen of its own in one row, as many as fit; each can be clicked as well."""
+"""Rows of links: the keys at the bottom of a full-size screen, and its tabs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from textual.content import Content, Span
@@ -17,14 +17,14 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 class Key(NamedTuple):
     key: str
-    """As it is written for a person."""
+    """The key as users read it."""
     label: str
     action: str
-    """Of the screen; clicking does it."""
+    """Action of the screen that a click runs."""
 
 
 class KeyLine(Widget):
-    """The likeliest keys first; the last one always."""
+    """Shows as many keys as fit, from the first, and always the last."""
 
     DEFAULT_CSS = """
     KeyLine {
@@ -55,6 +55,33 @@ class KeyLine(Widget):
         return _link(f" {name} ", key.action, "$footer-key-foreground bold") + _link(
             f"{key.label} ", key.action, "$footer-description-foreground"
         )
+
+
+class TabStrip(Widget):
+    """Names of which one is selected; a click on another runs the screen's action with that name."""
+
+    DEFAULT_CSS = """
+    TabStrip {
+        height: 1; color: $text-muted;
+        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
+    }
+    """
+
+    selected: reactive[str] = reactive("")
+
+    def __init__(self, names: Iterable[str], *, action: str, numbered: bool = False) -> None:
+        super().__init__()
+        self._names, self._action, self._numbered = tuple(names), action, numbered
+
+    def render(self) -> Content:
+        parts = []
+        for number, name in enumerate(self._names, 1):
+            label = f" {number} {name.capitalize()} " if self._numbered else f" {name} "
+            if name == self.selected:
+                parts.append(Content.styled(label, "bold reverse"))
+            else:
+                parts.append(Content.from_markup(f"[@click=screen.{self._action}('{name}')]{label}[/]"))
+        return Content("").join(parts)
 
 
 def _link(text: str, action: str, style: str) -> Content:

@@ -1,4 +1,4 @@
-"""Text and drawings in rows that scroll: for pages that are longer than the room for them."""
+"""A scrolling page of text and drawings in rows."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 Page = Callable[[int, ChartTheme], list[Row]]
-"""What a sheet shows, for a width in cells."""
+"""Returns the rows of a page for a width in cells."""
 
 
 class ScrollView(RowsWidget, can_focus=True):
-    """Shows a page, with a bar at its right where it is longer than the sheet."""
+    """Shows a page, with a scroll bar where it is longer than the view."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "scroll_rows(-1)", "Up"),
@@ -33,12 +33,12 @@ class ScrollView(RowsWidget, can_focus=True):
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, classes=classes)
-        self._page: Page = lambda width, look: []
+        self._page: Page = lambda width, theme: []
         self._top = 0
         self._length = 0
 
     def show(self, page: Page, *, from_start: bool = False) -> None:
-        """Show `page`: where one was in the one before as far as it reaches, or from its start."""
+        """Show `page`, at the position of the page before or from its start."""
         self._page = page
         self._top = 0 if from_start else self._top
         self.redraw()
@@ -58,17 +58,17 @@ class ScrollView(RowsWidget, can_focus=True):
         event.stop()
         self.action_scroll_rows(3)
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
-        # The bar's column and one beside it are kept free, so that nothing is wrapped anew when it appears.
-        page = self._page(max(1, width - 2), look)
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        # Two columns stay free for the bar, so that its appearance does not change the wrapping.
+        page = self._page(max(1, width - 2), theme)
         self._length = len(page)
         self._top = max(0, min(self._top, len(page) - height))
-        bar = scroll_bar(self._top, height, len(page), look)
+        bar = scroll_bar(self._top, height, len(page), theme)
         shown = page[self._top : self._top + height]
         return [[*padded(row, width - 1), part] for row, part in zip(shown, bar, strict=False)]
 
 
-def paragraph(text: str, width: int, look: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
-    """`text` wrapped between words, every row but the first indented by `hang` cells."""
-    wrapped = textwrap.wrap(look.say(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
+def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
+    """Wrap `text` between words, all rows but the first indented by `hang` cells."""
+    wrapped = textwrap.wrap(theme.say(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
     return [[Segment(line, style)] for line in wrapped]

@@ -1,4 +1,4 @@
-"""Text of the app's own making, in characters that the terminal shows."""
+"""Plain text in characters that the terminal can show."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 
 def shown_in(widget: Widget, text: str) -> str:
-    """`text` as the terminal of `widget` can show it. May be longer than `text`, so it comes before wrapping."""
+    """Replace characters that the terminal of `widget` cannot show; may lengthen `text`, so call it before wrapping."""
     return symbols.ascii(text) if symbols_of(widget) is Symbols.ASCII else text
 
 
@@ -32,4 +32,16 @@ class StaticText(Widget):
         """Show `text`."""
         if text != self._text:
             self._text = text
-            self.refresh(layout=self.styles.auto_dimensions)  # of a fixed size, it moves nothing else
+            self.refresh(layout=self.styles.auto_dimensions)
+
+
+class StatusLine(StaticText):
+    """Plain text that takes no room while it is empty."""
+
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
+        self.display = False
+
+    def say(self, text: str) -> None:
+        super().say(text)
+        self.display = bool(text)

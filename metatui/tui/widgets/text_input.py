@@ -1,4 +1,4 @@
-"""A line to type in."""
+"""A one-line text input."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
-"""Characters: the longest path that there can be."""
+"""Characters of the longest possible path."""
 
 
 class Entry(Input):
-    """One row high, with a cursor that stands still: a blinking one writes to the terminal while nothing happens."""
+    """A text input one row high. Its cursor does not blink, which would write to an idle terminal."""
 
     def __init__(
         self,
@@ -24,12 +24,11 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_paste(self, event: Paste) -> None:
-        """What is pasted may be megabytes, which Textual would lay out anew with every key, or hold control characters;
-        its own handler comes after this one."""
+        """Limit pasted text before Textual's own handler inserts it: it may be megabytes or hold control characters."""
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:
-        """The app's own clipboard, on which any part of the screen may be."""
+        """Insert the app's own clipboard, which may hold any part of the screen."""
         self.replace(self._fitting(self.app.clipboard), *self.selection)
 
     def _fitting(self, text: str) -> str:

@@ -19,7 +19,7 @@ from metatui.tui.helper.worker import answer
 from tests.cuda.device import simulator
 from tests.cuda.training import final_losses, losses, notes, saved_run, short, train
 
-STEPS = 6
+STEPS = 3
 
 MANY = 8
 """Tasks of a meta-step that are larger together than the views of one task."""

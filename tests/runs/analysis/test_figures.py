@@ -133,7 +133,7 @@ def test_band_below_zero_on_logarithmic_axis() -> None:
 def test_nonfinite_values_are_gaps() -> None:
     axes = axes_of(figures._lines([Series((0, 1, 2), (1.0, math.inf, 2.0))], "x", "y", log=False))
     (line,) = axes.lines
-    assert np.isfinite(np.asarray(line.get_ydata(), float)).tolist() == [True, False, True]
+    assert np.isfinite(np.asarray(line.get_ydata(), dtype=float)).tolist() == [True, False, True]
 
 
 def test_tick_text() -> None:

@@ -1,4 +1,4 @@
-"""The benchmark's screen, with a measurer that measures what a test tells it to."""
+"""The benchmark screen, with a benchmark that reports what a test tells it to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import Any, ClassVar
 import pytest
 from textual.pilot import Pilot
 
-from metatui.config.settings import Settings
 from metatui.learning.benchmark import (
     Cell,
     Machine,
@@ -24,16 +23,12 @@ from metatui.learning.benchmark import (
     with_captured,
 )
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.benchmark import chart, plot, rows, screen, table
-from metatui.tui.screens.benchmark.chart import BenchmarkChart
+from metatui.tui.screens.benchmark import plot, rows, screen, widgets
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
-from metatui.tui.screens.benchmark.table import BenchmarkTable
+from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.utils.errors import MetatuiError
-from tests.tui.fakes import FakeSessions, started
-
-SIZES = [(80, 24), (120, 40), (200, 60)]
-Make = Callable[..., MetatuiApp]
-Compare = Callable[..., bool]
+from tests.tui.fakes import FakeSessions
+from tests.tui.screens.conftest import ScreenApp, text_of
 
 MACHINE = Machine(
     processor="a processor", device="cpu", device_name="a processor", memory_bytes=2**34, threads=2, torch="2.13.0",
@@ -44,7 +39,7 @@ ENGINES = ("batched", "loop", "higher", "compiled")
 CELLS = [
     Cell(Workload(task, algorithm, steps), engine)
     for task, engines in (("sinusoid", ENGINES), ("images", ENGINES[:-1]))
-    for algorithm in ("maml", "fomaml", "reptile")
+    for algorithm in ("maml", "reptile")
     for steps in (1, 5)
     for engine in engines
 ]
@@ -61,7 +56,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """Iterated in a thread of the screen's; fed by the test with `emit`, ended by it with None or an exception."""
+    """Iterated in a thread of the screen. Tests send reports with `emit`, and end it with None or an exception."""
 
     made: ClassVar[list[FakeBenchmark]] = []
 
@@ -95,7 +90,7 @@ class FakeBenchmark:
         await pilot.pause()
 
     async def measure(self, pilot: Pilot[Any], count: int, *, failing: int = -1) -> None:
-        """Measure the first `count` cells, and begin with the next."""
+        """Measure the first `count` cells and start with the next."""
         reports: list[Report | None] = [Ready(MACHINE)]
         for number, cell in enumerate(self.cells[:count]):
             reports += [Measuring(cell), measurement(cell, KILLED if number == failing else None)]
@@ -108,14 +103,16 @@ def _fake(monkeypatch: pytest.MonkeyPatch) -> None:
     FakeBenchmark.made.clear()
     monkeypatch.setattr(screen, "Benchmark", FakeBenchmark)
     monkeypatch.setattr(screen, "cells", lambda: CELLS)
-    for module in (plot, table, chart):
+    for module in (plot, widgets):
         monkeypatch.setattr(module, "ENGINES", ENGINES)
-    monkeypatch.setattr(screen, "LOOK_EVERY", 3600.0)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    monkeypatch.setattr(screen, "POLL_SECONDS", 3600.0)
+
+
+def bench_app(**options: Any) -> ScreenApp:
+    return ScreenApp(BenchmarkScreen(lambda: False), **options)
 
 
 async def opened(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:
-    await pilot.press("f12")
     await pilot.pause()
     screen = pilot.app.screen
     assert isinstance(screen, BenchmarkScreen)
@@ -123,24 +120,18 @@ async def opened(pilot: Pilot[Any]) -> tuple[BenchmarkScreen, FakeBenchmark]:
 
 
 def state(screen: BenchmarkScreen) -> str:
-    return " ".join(text_of(screen, "#benchmark-state").split())
-
-
-def text_of(screen: BenchmarkScreen, name: str) -> str:
-    """What a widget shows."""
-    widget = screen.query_one(name)
-    return "\n".join(widget.render_line(y).text for y in range(widget.size.height))
+    return text_of(screen, "#benchmark-state")
 
 
 def row(table: BenchmarkTable, cell: Cell) -> list[str]:
     return [text.plain for text in table.get_row(rows.called(cell))]
 
 
-async def test_the_table_fills_row_by_row(make: Make) -> None:
-    app = make()
+async def test_the_table_fills_row_by_row() -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
-        assert state(screen) == "Measuring what the machine can do."
+        assert state(screen) == "Measuring the speed of arithmetic and memory."
         await measurer.measure(pilot, 2)
         assert "matmul 100 GFLOP/s" in text_of(screen, "#benchmark-machine")
         first, second, third = (row(screen.table, cell) for cell in measurer.cells[:3])
@@ -153,11 +144,11 @@ async def test_the_table_fills_row_by_row(make: Make) -> None:
         assert chart.border_title == " sinusoid: MLP 1-40-40-1, 25 tasks, K = 10, Q = 10 "
 
 
-async def test_captured_meta_steps_have_rows(make: Make) -> None:
-    app = make()
+async def test_captured_meta_steps_have_rows() -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
-        measurer.cells = with_captured(CELLS)  # as on CUDA, which is known when the machine is
+        measurer.cells = with_captured(CELLS)  # as on CUDA, once the machine is known
         await measurer.measure(pilot, 2)
         eager, captured, other = (row(screen.table, cell) for cell in measurer.cells[:3])
         assert eager[:3] == ["MAML, 1 step", "batched", "3.00"]
@@ -167,8 +158,8 @@ async def test_captured_meta_steps_have_rows(make: Make) -> None:
         assert screen.table.row_count == len(measurer.cells) + 2
 
 
-async def test_the_end_is_said(make: Make) -> None:
-    app = make()
+async def test_end() -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, len(measurer.cells))
@@ -178,8 +169,8 @@ async def test_the_end_is_said(make: Make) -> None:
         assert not isinstance(app.screen, BenchmarkScreen)
 
 
-async def test_a_cell_that_failed_says_why_where_the_cursor_is(make: Make) -> None:
-    app = make()
+async def test_the_reason_of_a_failure_is_shown_at_the_cursor() -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, len(measurer.cells), failing=2)
@@ -193,8 +184,8 @@ async def test_a_cell_that_failed_says_why_where_the_cursor_is(make: Make) -> No
         )
 
 
-async def test_the_cursor_follows_until_it_is_moved(make: Make) -> None:
-    app = make()
+async def test_the_cursor_follows_until_it_is_moved() -> None:
+    app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.measure(pilot, 3)
@@ -204,7 +195,7 @@ async def test_the_cursor_follows_until_it_is_moved(make: Make) -> None:
         assert screen.table.cursor_row == 2
 
 
-async def test_nothing_is_measured_beside_a_training(make: Make, sessions: FakeSessions) -> None:
+async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp], sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("f5")
@@ -212,19 +203,19 @@ async def test_nothing_is_measured_beside_a_training(make: Make, sessions: FakeS
         session = sessions.session
         assert session is not None
         await session.heard(app, pilot)
+        await pilot.press("f12")
         screen, measurer = await opened(pilot)
-        assert "measuring begins when it is over" in state(screen)
-        screen.begin()
+        assert "which start when it ends" in state(screen)
+        screen.start()
         assert not any(worker.group == "benchmark" for worker in app.workers)
-        session.end(started(Settings()))
-        await session.over(app, pilot)
-        screen.begin()
+        screen._training = lambda: False
+        screen.start()
         await measurer.measure(pilot, 1)
         assert state(screen).startswith("Measuring 2 of")
 
 
-async def test_escape_ends_it(make: Make) -> None:
-    app = make()
+async def test_escape_stops_the_benchmark() -> None:
+    app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
         _, measurer = await opened(pilot)
         await measurer.measure(pilot, 1)
@@ -233,12 +224,10 @@ async def test_escape_ends_it(make: Make) -> None:
         assert measurer.stopped.is_set()
         assert await asyncio.to_thread(measurer.over.wait, 10)
         assert not isinstance(app.screen, BenchmarkScreen)
-        _, another = await opened(pilot)
-        assert another is not measurer
 
 
-async def test_quitting_ends_it(make: Make) -> None:
-    app = make()
+async def test_quitting_stops_the_benchmark() -> None:
+    app = bench_app()
     async with app.run_test(size=(80, 24)) as pilot:
         _, measurer = await opened(pilot)
         await measurer.measure(pilot, 1)
@@ -248,33 +237,33 @@ async def test_quitting_ends_it(make: Make) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (MetatuiError("there is no such device"), "Not measured: there is no such device."),
         (ZeroDivisionError("a bug"), "an error in metatui itself ended it (ZeroDivisionError)"),
     ],
 )
-async def test_errors_are_said(make: Make, error: Exception, said: str) -> None:
-    app = make()
+async def test_errors(error: Exception, message: str) -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await measurer.emit(pilot, error)
         assert await asyncio.to_thread(measurer.over.wait, 10)
         await app.workers.wait_for_complete()
         await pilot.pause()
-        assert said in state(screen)
+        assert message in state(screen)
 
 
-async def test_resize_at_any_moment(make: Make) -> None:
-    app = make()
+async def test_resize() -> None:
+    app = bench_app()
     async with app.run_test(size=(120, 40)) as pilot:
         screen, measurer = await opened(pilot)
         await pilot.resize_terminal(40, 10)
-        await measurer.measure(pilot, 20)
+        await measurer.measure(pilot, 12)
         for size in ((80, 24), (20, 5), (200, 60), (1, 1), (120, 24)):
             await pilot.resize_terminal(*size)
             await pilot.pause()
-        assert screen.table.cursor_row == 21
+        assert screen.table.cursor_row == 13
         assert row(screen.table, measurer.cells[0])[2] == "3.00"
 
 
@@ -286,15 +275,15 @@ def filled(count: int, failing: int = -1) -> Callable[[Pilot[Any]], Awaitable[No
     return run
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_half_way(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(), terminal_size=size, run_before=filled(33, failing=26))
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_half_way(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    assert snap_compare(bench_app(), terminal_size=size, run_before=filled(21, failing=18))
 
 
 @pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])
-def test_themes(make: Make, snap_compare: Compare, theme: str) -> None:
-    assert snap_compare(make(theme=theme), terminal_size=(120, 40), run_before=filled(12))
+def test_themes(snap_compare: Callable[..., bool], theme: str) -> None:
+    assert snap_compare(bench_app(theme=theme), terminal_size=(120, 40), run_before=filled(12))
 
 
-def test_ascii(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(ascii=True), terminal_size=(80, 24), run_before=filled(12))
+def test_ascii(snap_compare: Callable[..., bool]) -> None:
+    assert snap_compare(bench_app(ascii=True), terminal_size=(80, 24), run_before=filled(12))

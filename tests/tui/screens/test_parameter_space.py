@@ -1,8 +1,7 @@
-"""The parameter-space screen, fed with made-up clouds."""
+"""The parameter-space screen, fed with made-up trajectories."""
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -16,18 +15,15 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
 from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.parameter_space import screen as screens
-from metatui.tui.screens.parameter_space.pictures import pictures, sentences
-from metatui.tui.screens.parameter_space.screen import ParameterScreen
-from tests.runs.analysis.comparisons import train
+from metatui.tui.screens.parameter_space import ParameterScreen, charts, sentences
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
-from tests.tui.helping import FakeHelper
+from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.fake_helper import FakeHelper
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
-Make = Callable[..., MetatuiApp]
-Compare = Callable[..., bool]
+RUN = RunFolder(Path("/runs/maml-sinusoid-20260101-000000"))
 
 
 def cloud(reach: float, turn: float, gain: float, tasks: int = 40, steps: int = 10) -> AdaptationTrajectories:
@@ -47,128 +43,99 @@ def space() -> ParameterSpace:
     return ParameterSpace(Settings(), 5000, 40, 10, learned, ordinary)
 
 
-@pytest.fixture
-def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
-    FakeHelper.made.clear()
-    monkeypatch.setattr(screens, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
-    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=3)
-
-
-async def opened(pilot: Pilot[Any]) -> tuple[ParameterScreen, FakeHelper]:
-    await pilot.press("2")
-    await pilot.app.workers.wait_for_complete()
-    await pilot.press("v")
+async def opened(pilot: Pilot[Any], result: ParameterSpace | None = None) -> tuple[ParameterScreen, FakeHelper]:
+    """Return the screen and its helper, after `result` has arrived."""
     await pilot.pause()
-    screen = pilot.app.screen
+    screen, helper = pilot.app.screen, FakeHelper.made[-1]
     assert isinstance(screen, ParameterScreen)
-    return screen, FakeHelper.made[-1]
+    if result is not None:
+        await helper.reply(pilot, done=result)
+    return screen, helper
 
 
-def said(screen: ParameterScreen) -> str:
-    sheet = screen.query_one("ScrollView")
-    return " ".join(" ".join(sheet.render_line(y).text for y in range(sheet.size.height)).split())
-
-
-@pytest.mark.usefixtures("_fake")
-async def test_it_says_how_far_it_is_and_what_is_seen(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=(200, 60)) as pilot:
+@pytest.mark.usefixtures("fake_helper")
+async def test_progress_and_result(make: Callable[[], MetatuiApp], runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name=RUN.id, steps=3)
+    async with make().run_test(size=(200, 60)) as pilot:
+        await pilot.press("2")
+        await pilot.app.workers.wait_for_complete()
+        await pilot.press("v")
         screen, helper = await opened(pilot)
-        await helper.say(pilot, ProjectionProgress(40, 160))
-        assert said(screen) == "Adapting from both initialisations: 40 of 160 adaptations."
-        await helper.say(pilot, done=space())
-        assert "40 held-out test tasks, 10 inner steps each at α = 0.01, in a space of 1,761 dimensions." in said(
-            screen
-        )
-        assert "from 3.00 to 0.300" in said(screen)
+        await helper.reply(pilot, ProjectionProgress(40, 160))
+        assert text_of(screen, "ScrollView") == "Adapting from both initialisations: 40 of 160 adaptations."
+        await helper.reply(pilot, done=space())
+        text = text_of(screen, "ScrollView")
+        assert "40 held-out test tasks, 10 inner steps each at α = 0.01, in a space of 1,761 dimensions." in text
+        assert "from 3.00 to 0.300" in text
         await pilot.press("escape")
         await pilot.pause()
         assert helper.stopped
 
 
-@pytest.mark.usefixtures("_fake")
-async def test_one_picture_at_a_time_where_room_is_short(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen, helper = await opened(pilot)
-        await helper.say(pilot, done=space())
-        charts = [screen.query_one(f"#parameters-{name}") for name in ("learned", "ordinary")]
-        assert [chart.display for chart in charts] == [True, False]
+@pytest.mark.usefixtures("fake_helper")
+async def test_one_chart_at_a_time_in_a_small_terminal() -> None:
+    async with ScreenApp(ParameterScreen(RUN)).run_test(size=(80, 24)) as pilot:
+        screen, _ = await opened(pilot, space())
+        both = [screen.query_one(f"#parameters-{name}") for name in ("learned", "ordinary")]
+        assert [chart.display for chart in both] == [True, False]
         await pilot.press("n")
-        assert [chart.display for chart in charts] == [False, True]
+        assert [chart.display for chart in both] == [False, True]
         await pilot.resize_terminal(120, 40)
         await pilot.pause()
-        assert [chart.display for chart in charts] == [True, True]
+        assert [chart.display for chart in both] == [True, True]
 
 
-@pytest.mark.usefixtures("_fake")
-async def test_why_there_is_no_picture_is_said(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=(80, 24)) as pilot:
+@pytest.mark.usefixtures("fake_helper")
+async def test_failure() -> None:
+    async with ScreenApp(ParameterScreen(RUN)).run_test(size=(80, 24)) as pilot:
         screen, helper = await opened(pilot)
-        await helper.say(pilot, broken="run 'x' has no checkpoint yet")
-        assert said(screen) == "Not computed: run 'x' has no checkpoint yet."
+        await helper.reply(pilot, error="run 'x' has no checkpoint yet")
+        assert text_of(screen, "ScrollView") == "Not computed: run 'x' has no checkpoint yet."
 
 
-async def test_a_real_helper_answers(make: Make, runs_dir: Path) -> None:
-    run = train(runs_dir)
-    app = make()
-    async with app.run_test(size=(80, 24)) as pilot:
-        screen = ParameterScreen(run)
-        await app.push_screen(screen)
-        while screen._request:
-            await pilot.pause(0.02)
-        assert screen.space is not None
-        assert len(screen.space.learned.cloud.paths) == 40
-        await pilot.press("escape")
-    await asyncio.to_thread(screen._helper._child.wait, 10)
-
-
-def test_both_pictures_have_the_same_axes_and_every_path() -> None:
-    learned, ordinary = pictures(space())
+def test_charts_share_axes_and_show_every_path() -> None:
+    learned, ordinary = charts(space())
     assert (learned.x_limits, learned.y_limits) == (ordinary.x_limits, ordinary.y_limits)
-    for picture, start in ((learned, space().learned), (ordinary, space().ordinary)):
-        drawn = [series.points for series in picture.series if series.style == "line" and series.points]
+    for chart, start in ((learned, space().learned), (ordinary, space().ordinary)):
+        drawn = [series.points for series in chart.series if series.style == "line" and series.points]
         assert drawn == list(start.cloud.paths)
 
 
-def test_a_start_that_loses_says_nothing_of_a_gain_that_is_not_finite() -> None:
-    found = space()
+def test_no_loss_per_distance_after_divergence() -> None:
+    finite = space()
     lost = replace(
-        found, ordinary=Start("ordinary initialisation", replace(found.ordinary.cloud, after=(math.nan,) * 40))
+        finite, ordinary=Start("ordinary initialisation", replace(finite.ordinary.cloud, after=(math.nan,) * 40))
     )
     assert math.isnan(mean(lost.ordinary.cloud.after))
     assert not any("unit of distance" in sentence for sentence in sentences(lost))
-    scratch = replace(found, settings=change(Settings(), {"algorithm.name": "scratch"}))
+    scratch = replace(finite, settings=change(Settings(), {"algorithm.name": "scratch"}))
     assert any("both are the same" in sentence for sentence in sentences(scratch))
 
 
-def test_a_start_from_which_the_loss_rises_is_said_to_do_so() -> None:
-    found = space()
-    worse = replace(found.ordinary.cloud, before=(3.0,) * 40, after=(3.5,) * 40)
-    (said,) = (s for s in sentences(replace(found, ordinary=Start("", worse))) if "unit of distance" in s)
-    assert "loss falls by" in said
-    assert ", and rises by " in said
-    assert "-" not in said.replace("meta-learned", "")
+def test_rising_loss() -> None:
+    base = space()
+    worse = replace(base.ordinary.cloud, before=(3.0,) * 40, after=(3.5,) * 40)
+    (sentence,) = (s for s in sentences(replace(base, ordinary=Start("", worse))) if "unit of distance" in s)
+    assert "loss falls by" in sentence
+    assert ", and rises by " in sentence
+    assert "-" not in sentence.replace("meta-learned", "")
 
 
-def drawn(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
+def shows(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     async def run(pilot: Pilot[Any]) -> None:
-        _, helper = await opened(pilot)
-        await helper.say(pilot, done=space())
+        await opened(pilot, space())
         await pilot.press(*keys)
         await pilot.pause()
 
     return run
 
 
-@pytest.mark.usefixtures("_fake")
-@pytest.mark.parametrize("size", SIZES)
-def test_clouds(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(), terminal_size=size, run_before=drawn())
+@pytest.mark.usefixtures("fake_helper")
+@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
+def test_charts(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
+    assert snap_compare(ScreenApp(ParameterScreen(RUN)), terminal_size=size, run_before=shows())
 
 
-@pytest.mark.usefixtures("_fake")
-def test_ascii(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(ascii=True), terminal_size=(80, 24), run_before=drawn("n"))
+@pytest.mark.usefixtures("fake_helper")
+def test_ascii(snap_compare: Callable[..., bool]) -> None:
+    assert snap_compare(ScreenApp(ParameterScreen(RUN), ascii=True), terminal_size=(80, 24), run_before=shows("n"))

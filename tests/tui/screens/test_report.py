@@ -1,4 +1,4 @@
-"""Asking where a report goes, and writing it: nothing is measured, the helper is a fake."""
+"""The report dialog: asks for a file, measures with a fake helper and writes."""
 
 from __future__ import annotations
 
@@ -12,117 +12,100 @@ from textual.widgets import Input
 
 from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison import Comparing
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.compare import report
-from metatui.tui.screens.compare.report import ReportScreen
+from metatui.tui.screens.compare.save_dialog import ReportScreen
 from tests.tui.fakes import saved_run
-from tests.tui.helping import FakeHelper
+from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.fake_helper import FakeHelper
 from tests.tui.screens.test_compare import compared
 
-Make = Callable[..., MetatuiApp]
-Compare = Callable[..., bool]
 NAMES = ("maml-sinusoid-20260101-000000", "maml-sinusoid-20260100-000000")
+RUNS = [RunFolder(Path("/runs") / name) for name in NAMES]
+
+pytestmark = pytest.mark.usefixtures("fake_helper")
 
 
-@pytest.fixture(autouse=True)
-def _fake(monkeypatch: pytest.MonkeyPatch, runs_dir: Path) -> None:
-    FakeHelper.made.clear()
-    monkeypatch.setattr(report, "Helper", FakeHelper)
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+async def write(pilot: Pilot[Any], path: Path | None = None) -> None:
+    """Press enter, after entering `path`."""
+    if path is not None:
+        pilot.app.screen.query_one(Input).value = str(path)
+    await pilot.press("enter")
+    await pilot.pause()
+
+
+async def test_the_selected_run_is_reported(make: Callable[[], MetatuiApp], runs_dir: Path) -> None:
     for name in NAMES:
         saved_run(runs_dir, Settings(), name=name, steps=3)
-
-
-async def opened(pilot: Pilot[Any], *keys: str) -> ReportScreen:
-    await pilot.press("2")
-    await pilot.app.workers.wait_for_complete()
-    await pilot.press(*keys, "g")
-    await pilot.pause()
-    screen = pilot.app.screen
-    assert isinstance(screen, ReportScreen)
-    return screen
-
-
-def shown(screen: ReportScreen, name: str) -> str:
-    return str(screen.query_one(name).render())
-
-
-async def test_of_the_chosen_run_beside_the_runs(make: Make, runs_dir: Path) -> None:
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:
-        screen = await opened(pilot)
+        await pilot.press("2")
+        await app.workers.wait_for_complete()
+        await pilot.press("g")
+        await pilot.pause()
+        screen = app.screen
+        assert isinstance(screen, ReportScreen)
         path = Path(screen.query_one(Input).value).expanduser()
         assert path.parent == runs_dir
         assert path.stem in NAMES
-        await pilot.press("enter")
-        await pilot.pause()
+        await write(pilot)
         (helper,) = FakeHelper.made
         assert [run.id for run in helper.asked[0].args[0]] == [path.stem]
-        await helper.say(pilot, Comparing("MAML", 1, 1, 100, 600))
-        assert shown(screen, "#report-state") == "Adapting MAML (1 of 1): 100 of 600 tasks"
-        await helper.say(pilot, done=compared())
+        await helper.reply(pilot, Comparing("MAML", 1, 1, 100, 600))
+        assert text_of(screen, "#save-state") == "Adapting MAML (1 of 1): 100 of 600 tasks"
+        await helper.reply(pilot, done=compared())
         assert path.read_text().startswith("<!DOCTYPE html>")
         assert app.screen is not screen
         assert f"The report is in {path}." in [n.message for n in app._notifications]
         assert helper.stopped
 
 
-async def test_of_marked_runs_as_markdown_with_pictures(make: Make, tmp_path: Path) -> None:
-    async with make().run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot, "space", "down", "space")
-        assert screen.query_one(Input).value.endswith("-and-1-more.html")
-        screen.query_one(Input).value = str(tmp_path / "both.md")
-        await pilot.press("enter")
+async def test_markdown_with_figures(tmp_path: Path) -> None:
+    app = ScreenApp(ReportScreen(RUNS, tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
+        assert app.screen.query_one(Input).value.endswith("-and-1-more.html")
+        await write(pilot, tmp_path / "both.md")
         (helper,) = FakeHelper.made
         assert {run.id for run in helper.asked[0].args[0]} == set(NAMES)
-        await helper.say(pilot, done=compared())
+        await helper.reply(pilot, done=compared())
         assert "](both-adaptation.svg)" in (tmp_path / "both.md").read_text()
         assert (tmp_path / "both-adaptation.svg").exists()
+        assert app.result == tmp_path / "both.md"
 
 
-async def test_what_cannot_be_written_is_said_before_anything_is_measured(make: Make, tmp_path: Path) -> None:
+async def test_bad_paths_are_refused_before_measuring(tmp_path: Path) -> None:
     (tmp_path / "there.html").write_text("mine")
-    async with make().run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        for name, said in (
-            ("there.html", "is there already: turn on Replace"),
+    app = ScreenApp(ReportScreen(RUNS, tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.pause()
+        for name, problem in (
+            ("there.html", "exists: turn on Replace"),
             ("x.doc", "must end in .html or .md"),
             ("nowhere/x.html", "there is no folder"),
         ):
-            screen.query_one(Input).value = str(tmp_path / name)
-            await pilot.press("enter")
-            await pilot.pause()
-            assert said in shown(screen, "#report-error")
+            await write(pilot, tmp_path / name)
+            assert problem in str(app.screen.query_one("#save-error").render())
         assert FakeHelper.made == []
 
 
-async def test_what_went_wrong_is_said_and_it_can_be_tried_again(make: Make) -> None:
-    async with make().run_test(size=(80, 24)) as pilot:
-        screen = await opened(pilot)
-        await pilot.press("enter")
+async def test_a_failure_is_shown_and_can_be_retried(tmp_path: Path) -> None:
+    app = ScreenApp(ReportScreen(RUNS, tmp_path))
+    async with app.run_test(size=(80, 24)) as pilot:
         await pilot.pause()
-        await FakeHelper.made[0].say(pilot, broken="it has no checkpoint")
-        assert shown(screen, "#report-error") == "Not measured: it has no checkpoint."
-        await pilot.press("enter")
-        await pilot.pause()
-        assert len(FakeHelper.made) == 2
+        await write(pilot)
+        (helper,) = FakeHelper.made
+        await helper.reply(pilot, error="it has no checkpoint")
+        assert text_of(app.screen, "#save-error") == "Not measured: it has no checkpoint."
+        await write(pilot)
+        assert len(helper.asked) == 2
         await pilot.press("escape")
         await pilot.pause()
-        assert pilot.app.screen is not screen
-        assert FakeHelper.made[1].stopped
+        assert app.screen is not app.shown
+        assert helper.stopped
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["braille", "ascii"])
-@pytest.mark.parametrize("size", [(80, 24), (200, 60)])
-def test_pictures(
-    make: Make, snap_compare: Compare, size: tuple[int, int], plain: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("metatui.tui.screens.compare.report.paths.short", lambda path: f"/runs/{path.name}")
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
-
-    async def seen(pilot: Pilot[Any]) -> None:
-        await opened(pilot)
-
-    assert snap_compare(make(ascii=plain), terminal_size=size, run_before=seen)
+@pytest.mark.parametrize(("size", "ascii"), [((80, 24), True), ((200, 60), False)], ids=["80x24-ascii", "200x60"])
+def test_snapshot(snap_compare: Callable[..., bool], size: tuple[int, int], ascii: bool) -> None:  # noqa: A002
+    app = ScreenApp(ReportScreen(RUNS[:1], Path("/runs")), ascii=ascii)
+    assert snap_compare(app, terminal_size=size)

@@ -1,3 +1,5 @@
+"""The adaptation panel and its parts."""
+
 from __future__ import annotations
 
 from dataclasses import replace
@@ -11,9 +13,8 @@ from rich.style import Style
 from metatui.events import ImageView, RegressionView
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
-from metatui.tui.widgets.adaptation.bitmap import drawn
-from metatui.tui.widgets.adaptation.images import episode as drawn_episode
-from metatui.tui.widgets.adaptation.images import layout
+from metatui.tui.widgets.adaptation.images import draw_bitmap, layout
+from metatui.tui.widgets.adaptation.images import episode as draw_episode
 from metatui.tui.widgets.adaptation.views import captions
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -22,7 +23,7 @@ from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_
 
 EMPTY = "Start a run, or mark up to three in the runs tab."
 SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
-"""Of the panel, in terminals of the size that is their name."""
+"""Sizes of the panel in terminals of these sizes."""
 
 
 def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str = "textual-dark") -> Stage:
@@ -34,10 +35,19 @@ def lines(panel: AdaptationPanel) -> list[str]:
     return [panel.render_line(y).text for y in range(panel.content_size.height)]
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("symbols", [Symbols.BRAILLE, Symbols.ASCII])
-@pytest.mark.parametrize("count", [1, 3])
-@pytest.mark.parametrize("runs", [wave_runs, image_runs])
+@pytest.mark.parametrize(
+    ("runs", "count", "symbols", "size"),
+    [
+        (wave_runs, 1, Symbols.BRAILLE, "80x24"),
+        (wave_runs, 1, Symbols.ASCII, "120x40"),
+        (wave_runs, 3, Symbols.BRAILLE, "200x60"),
+        (wave_runs, 3, Symbols.ASCII, "80x24"),
+        (image_runs, 1, Symbols.ASCII, "80x24"),
+        (image_runs, 1, Symbols.BRAILLE, "200x60"),
+        (image_runs, 3, Symbols.BRAILLE, "80x24"),
+        (image_runs, 3, Symbols.ASCII, "120x40"),
+    ],
+)
 def test_panel(snap_compare: Any, runs: Any, count: int, symbols: Symbols, size: str) -> None:
     assert snap_compare(stage(runs(count), symbols), terminal_size=SIZES[size])
 
@@ -90,7 +100,7 @@ async def test_steps_and_tasks_by_mouse() -> None:
         assert panel.first_task == 2
 
 
-async def test_the_last_step_stays_the_last() -> None:
+async def test_the_last_step_stays_last() -> None:
     app = stage([replace(run, views=(wave(0, 0.5, steps=5),)) for run in wave_runs(1)])
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         panel = app.query_one(AdaptationPanel)
@@ -101,7 +111,7 @@ async def test_the_last_step_stays_the_last() -> None:
         assert "step 10/10" in lines(panel)[0]
 
 
-async def test_runs_are_compared_on_the_same_tasks() -> None:
+async def test_runs_are_shown_on_the_same_tasks() -> None:
     one, two, three = wave_runs(3)
     two = replace(two, views=tuple(reversed(two.views)))
     three = replace(three, views=three.views[1:])
@@ -109,13 +119,13 @@ async def test_runs_are_compared_on_the_same_tasks() -> None:
     async with app.run_test(size=SIZES["120x40"]) as pilot:
         panel = app.query_one(AdaptationPanel)
         await pilot.pause()
-        shown = lines(panel)
-        assert [name for name in ("MAML", "FOMAML", "Reptile") if name in shown[1]] == ["MAML", "FOMAML", "Reptile"]
-        assert shown[2].count("Task 0") == 2
-        assert "Reptile was not evaluated on task 0." in " ".join(" ".join(line[82:].split()) for line in shown)
+        rows = lines(panel)
+        assert [name for name in ("MAML", "FOMAML", "Reptile") if name in rows[1]] == ["MAML", "FOMAML", "Reptile"]
+        assert rows[2].count("Task 0") == 2
+        assert "Reptile was not evaluated on task 0." in " ".join(" ".join(line[82:].split()) for line in rows)
 
 
-async def test_runs_that_do_not_fit_are_counted() -> None:
+async def test_hidden_runs_are_counted() -> None:
     app = stage(wave_runs(3))
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         panel = app.query_one(AdaptationPanel)
@@ -125,7 +135,7 @@ async def test_runs_that_do_not_fit_are_counted() -> None:
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-async def test_the_legend_is_whole_in_a_small_terminal(count: int) -> None:
+async def test_legend_in_a_small_terminal(count: int) -> None:
     app = stage(wave_runs(count))
     async with app.run_test(size=SIZES["80x24"]) as pilot:
         await pilot.pause()
@@ -136,7 +146,7 @@ async def test_the_legend_is_whole_in_a_small_terminal(count: int) -> None:
         assert ("after" in head) == (count == 1)
 
 
-async def test_what_does_not_change_is_not_sent_again() -> None:
+async def test_unchanged_rows_are_not_sent_again() -> None:
     app = stage(wave_runs(3))
     async with app.run_test(size=SIZES["120x40"]) as pilot:
         panel = app.query_one(AdaptationPanel)
@@ -151,7 +161,18 @@ async def test_what_does_not_change_is_not_sent_again() -> None:
         assert False in kept
 
 
-def test_captions_say_in_words_what_is_seen() -> None:
+async def test_diverged_tasks_have_a_warning_as_caption() -> None:
+    diverged = replace(wave(0, 0.5), loss=(3.0, *[float("nan")] * 10))
+    app = stage([replace(run, views=(diverged, wave(1, 0.5))) for run in wave_runs(1)])
+    async with app.run_test(size=SIZES["120x40"]) as pilot:
+        panel = app.query_one(AdaptationPanel)
+        await pilot.pause()
+        warning = panel.get_component_rich_style("chart--warning").color
+        outcomes = [segment for segment in panel.render_line(2) if "MSE" in segment.text]
+        assert [segment.style.color == warning for segment in outcomes if segment.style] == [True, False]
+
+
+def test_captions() -> None:
     view = replace(wave(3, 0.5), title="A = 2.31, φ = 1.07", loss=(3.21, *[1.0] * 9, 0.1804))
     assert captions(view, 10)[0] == "Task 3 · A = 2.31, φ = 1.07 · MSE 3.21 → 0.180 after 10 steps"
     assert captions(view, 1)[1] == "Task 3 · MSE 3.21 → 1.00 after 1 step"
@@ -161,25 +182,25 @@ def test_captions_say_in_words_what_is_seen() -> None:
 
 
 @pytest.mark.parametrize("symbols", Symbols)
-def test_a_bitmap_has_its_ink_where_the_image_has(symbols: Symbols) -> None:
+def test_bitmap(symbols: Symbols) -> None:
     image = bytes(255 if x < 14 and y < 14 else 0 for y in range(28) for x in range(28))
-    rows = drawn(image, 28, 28, 4, 8, symbols)
+    rows = draw_bitmap(image, 28, 28, 4, 8, symbols)
     assert [len(row) for row in rows] == [8] * 4
     full = {Symbols.BRAILLE: "⣿", Symbols.BLOCK: "█", Symbols.ASCII: "@"}[symbols]
     assert rows == (full * 4 + " " * 4,) * 2 + (" " * 8,) * 2
 
 
-def test_thin_strokes_survive_being_shrunk() -> None:
+def test_thin_strokes_survive_shrinking() -> None:
     for row in range(28):
         image = bytes(255 if y == row else 0 for y in range(28) for _ in range(28))
-        assert any(char != " " for line in drawn(image, 28, 28, 3, 6, Symbols.BRAILLE) for char in line)
+        assert any(char != " " for line in draw_bitmap(image, 28, 28, 3, 6, Symbols.BRAILLE) for char in line)
 
 
-def test_an_image_of_the_wrong_size_is_a_blank() -> None:
-    assert drawn(b"\xff" * 10, 28, 28, 2, 4, Symbols.BRAILLE) == ("    ", "    ")
+def test_images_of_wrong_size_are_blank() -> None:
+    assert draw_bitmap(b"\xff" * 10, 28, 28, 2, 4, Symbols.BRAILLE) == ("    ", "    ")
 
 
-def test_larger_space_shows_more() -> None:
+def test_more_space_shows_more() -> None:
     view = episode(0)
     small, large = layout(view, 45, 9, Symbols.BRAILLE), layout(view, 120, 30, Symbols.BRAILLE)
     assert small is not None
@@ -194,17 +215,17 @@ STYLE = Style()
 
 
 @given(st.integers(1, 150), st.integers(1, 40), st.integers(1, 20), st.integers(0, 9), st.sampled_from(Symbols))
-@settings(max_examples=60, deadline=None)
-def test_episodes_fit_in_any_space(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
-    look = ChartTheme(
+@settings(max_examples=25, deadline=None)
+def test_episodes_fit_any_size(width: int, height: int, ways: int, step: int, symbols: Symbols) -> None:
+    theme = ChartTheme(
         symbols, dark=True, ansi=False, monochrome=False,
         text=STYLE, title=STYLE, muted=STYLE, key=STYLE, warning=STYLE,
     )  # fmt: skip
-    rows = drawn_episode(episode(1, ways), step, "hue-blue", (width, height), look, Canvas())
+    rows = draw_episode(episode(1, ways), step, "hue-blue", (width, height), theme, Canvas())
     assert [width_of(row) for row in rows] == [width] * height
 
 
-async def test_odd_views_do_no_harm() -> None:
+async def test_hostile_views() -> None:
     nothing = RegressionView(0, "", (), (), (), (), (), ())
     wild = replace(wave(1, 0.5), predictions=((float("nan"),) * 101, (1e300,) * 101), loss=(float("inf"), float("nan")))
     blank = ImageView(2, "", 28, 28, (), (), (), (), (), (), ())

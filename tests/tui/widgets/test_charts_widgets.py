@@ -1,4 +1,4 @@
-"""The chart widgets in an app: what they send, and when."""
+"""The chart widgets in an app: what they draw and what they send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from textual.widgets import TabbedContent, TabPane
 from metatui.tui import palette
 from metatui.tui.controllers.history import History
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.charts import LineChart, MetricSparkline, Series
+from metatui.tui.widgets.charts import ChartData, LineChart, MetricSparkline, Series
 from metatui.tui.widgets.charts.canvas import Canvas
 from tests.tui.drawing import Stage, curves, falling, rising
 
@@ -27,22 +27,26 @@ from tests.tui.drawing import Stage, curves, falling, rising
 def draw(
     chart: LineChart, series: Sequence[Series], *, title: str = "Meta-loss", log_y: bool = False, empty: str = ""
 ) -> None:
-    chart.draw(series, title=title, x_label="meta-steps", y_label="mean query loss (MSE)", log_y=log_y, empty=empty)
+    y_label = "mean query loss (MSE)"
+    chart.show(ChartData(tuple(series), title=title, x_label="meta-steps", y_label=y_label, log_y=log_y, empty=empty))
 
 
 def dashboard(symbols: Symbols, theme: str = "textual-dark", *, log: bool = False) -> Stage:
     loss, accuracy, chart = MetricSparkline(), MetricSparkline(), LineChart()
 
     def then() -> None:
-        loss.show(falling(), name="meta-loss", unit="MSE")
+        loss.show(falling(), name="meta-loss")
         accuracy.show(rising(), name="accuracy", percent=True)
         draw(chart, curves(), log_y=log)
 
     return Stage(loss, accuracy, chart, then=then, symbols=symbols, theme=theme)
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)], ids=str)
-@pytest.mark.parametrize("symbols", [Symbols.BRAILLE, Symbols.ASCII])
+@pytest.mark.parametrize(
+    ("symbols", "size"),
+    [(Symbols.BRAILLE, (80, 24)), (Symbols.ASCII, (120, 40)), (Symbols.BRAILLE, (200, 60))],
+    ids=["braille-80x24", "ascii-120x40", "braille-200x60"],
+)
 def test_dashboard(snap_compare: Any, size: tuple[int, int], symbols: Symbols) -> None:
     assert snap_compare(dashboard(symbols), terminal_size=size)
 
@@ -77,7 +81,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
 
 
 class Sent(LineChart):
-    """Notes which rows a redraw sends; None for all of them."""
+    """Records the rows that each redraw sends; None for all of them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,7 +97,7 @@ def plain(chart: LineChart) -> list[str]:
     return [chart.render_line(y).text for y in range(chart.size.height)]
 
 
-async def test_only_the_rows_that_changed_are_sent() -> None:
+async def test_only_changed_rows_are_sent() -> None:
     chart = Sent()
     points = [(float(x), math.sin(x / 10)) for x in range(80)]
     series = [Series("train", palette.TRAIN, points)]
@@ -103,7 +107,7 @@ async def test_only_the_rows_that_changed_are_sent() -> None:
         chart.sent.clear()
         draw(chart, series)
         assert chart.sent == []
-        # One more point in the free space that the round end of the axis leaves.
+        # One more point, in the free space before the round end of the axis.
         draw(chart, [Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])])
         (rows,) = chart.sent
         after = plain(chart)
@@ -120,7 +124,7 @@ class Tabs(App[None]):
                 yield LineChart(id="hidden")
 
 
-async def test_nothing_is_drawn_while_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hidden_charts_are_not_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
     drawings: list[Canvas] = []
     original = Canvas.draw
 
@@ -160,7 +164,7 @@ class Scrolled(App[None]):
             yield LineChart(id="bottom")
 
 
-async def test_what_was_drawn_out_of_sight_is_there_when_scrolled_to() -> None:
+async def test_charts_out_of_sight_are_drawn_when_scrolled_to() -> None:
     app = Scrolled()
     async with app.run_test(size=(60, 10)) as pilot:
         bottom = app.query_one("#bottom", LineChart)
@@ -175,7 +179,7 @@ async def test_what_was_drawn_out_of_sight_is_there_when_scrolled_to() -> None:
         assert "First" not in app.export_screenshot()
 
 
-async def test_a_new_theme_and_a_new_size_redraw() -> None:
+async def test_themes_and_sizes_redraw() -> None:
     chart = LineChart()
     app = Stage(chart, then=lambda: draw(chart, curves()))
     async with app.run_test(size=(60, 18)) as pilot:
@@ -195,7 +199,7 @@ async def test_a_new_theme_and_a_new_size_redraw() -> None:
         assert {chart.render_line(y).cell_length for y in range(chart.size.height)} == {98}
 
 
-async def test_symbols_can_change_while_the_app_runs() -> None:
+async def test_symbols_can_change() -> None:
     chart = LineChart()
     app = Stage(chart, then=lambda: draw(chart, curves()))
     async with app.run_test(size=(60, 18)) as pilot:
@@ -206,7 +210,7 @@ async def test_symbols_can_change_while_the_app_runs() -> None:
         assert all(line.isascii() for line in plain(chart))
 
 
-async def test_an_app_without_symbols_gets_braille() -> None:
+async def test_apps_without_symbols_get_braille() -> None:
     app = Tabs()
     async with app.run_test(size=(60, 20)) as pilot:
         chart = app.query_one("#shown", LineChart)
@@ -215,7 +219,7 @@ async def test_an_app_without_symbols_gets_braille() -> None:
         assert any(0x2800 < ord(char) < 0x2900 for line in plain(chart) for char in line)
 
 
-async def test_a_sparkline_row_is_one_piece() -> None:
+async def test_a_sparkline_row_is_one_segment() -> None:
     spark = MetricSparkline()
     async with Stage(spark, then=lambda: spark.show(falling(), name="meta-loss")).run_test(size=(80, 5)) as pilot:
         await pilot.pause()
@@ -229,7 +233,7 @@ async def test_a_sparkline_row_is_one_piece() -> None:
         assert "▁" in spark.render_line(0).text
 
 
-async def test_a_sparkline_survives_any_last_value() -> None:
+async def test_sparkline_of_hostile_values() -> None:
     spark, history = MetricSparkline(), History()
     async with Stage(spark, then=lambda: None).run_test(size=(80, 5)) as pilot:
         for step, value in enumerate((math.nan, math.inf, 1e300, -1e300, 0.0, 1e-320), 1):
@@ -239,7 +243,7 @@ async def test_a_sparkline_survives_any_last_value() -> None:
             assert "meta-loss" in spark.render_line(0).text
 
 
-def test_the_charts_import_neither_plotext_nor_torch_before_they_draw() -> None:
+def test_imports_need_neither_plotext_nor_torch() -> None:
     code = (
         "import sys, metatui.tui.widgets.charts, metatui.tui.widgets.adaptation as a; "
         "print({'torch', 'plotext'} & set(sys.modules))"

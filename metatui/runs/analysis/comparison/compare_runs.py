@@ -52,6 +52,14 @@ def compare(
 
     Raises:
         BadInput: there is no such run or no intact checkpoint, the runs use different data, or a value is not allowed.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
+        >>> maml = metatui.train(settings).run
+        >>> scratch = metatui.train(metatui.Settings(algorithm={"name": "scratch"}, evaluation={"test_tasks": 10})).run
+        >>> comparison = metatui.compare(maml, scratch, tasks=20)
+        >>> [run.label for run in comparison.runs]
+        ['MAML', 'scratch']
     """
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]

@@ -144,7 +144,7 @@ class Costs:
     """Mean over all meta-steps, including the first ones."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
-    """Memory of the process on the CPU, of the device on CUDA (see `metatui.runs.execution.peak_memory`)."""
+    """Memory of the process on the CPU, of the device on CUDA (see `learning.hardware.peak_memory`)."""
     device: str | None
     device_name: str | None
     host: str | None

@@ -16,14 +16,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import cached_property
 from itertools import groupby
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 from pydantic_core import PydanticSerializationError
 
-from metatui.config.settings import Settings
 from metatui.events import Checkpointed, Command, Evaluated, Evaluating, Event, Progress
 from metatui.runs.execution.control.messages import (
     LONGEST_COMMAND,
@@ -36,11 +34,12 @@ from metatui.runs.execution.control.messages import (
     report,
 )
 from metatui.runs.execution.control.sockets import is_own, listen, socket_path
-from metatui.runs.execution.run_state import Outcome
-from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
 from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    from metatui.runs.execution.session import Session
 
 log = logging.getLogger(__name__)
 
@@ -55,11 +54,9 @@ MOST_VIEWERS = 16
 LINGER_SECONDS = 0.5
 """How long the end of a run waits for viewers to read it."""
 
-MOST_STEPS = 8192
-"""Meta-steps queued for a viewer. If there are more, it has to read them from metrics.jsonl."""
-
 MOST_BATCHES = 64
-"""Batches queued for a viewer; beyond that, only events that no later event replaces are kept."""
+"""Batches queued for a viewer. Beyond that, only events that no later event replaces are kept. The viewer has to read
+progress from metrics.jsonl."""
 
 MOST_OTHERS = 4096
 """Other events kept for a viewer that does not read for hours; the oldest are dropped."""
@@ -70,31 +67,12 @@ MOST_UNREAD = 64 * 1024
 CHUNK = 64 * 1024
 
 
-class Controlled(Protocol):
-    """The parts of a session that the server uses."""
-
-    @property
-    def run(self) -> RunFolder: ...
-
-    @property
-    def outcome(self) -> Outcome: ...
-
-    @property
-    def settings(self) -> Settings: ...
-
-    def submit(self, command: Command) -> None: ...
-
-
 class Batch:
     """Events that are sent together, encoded once for all viewers."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
-        self.steps = sum(isinstance(event, Progress) for event in events)
-
-    @cached_property
-    def data(self) -> bytes:
-        return b"".join(_lines(self.events))
+        self.data = b"".join(_lines(events))
 
 
 class Viewer:
@@ -115,9 +93,8 @@ class Viewer:
         if not self._listens:
             return
         self._batches.append(batch)
-        if len(self._batches) > MOST_BATCHES or sum(waiting.steps for waiting in self._batches) > MOST_STEPS:
-            events = [event for waiting in self._batches for event in waiting.events]
-            self._batches = deque([Batch(_without_stale(events))])
+        if len(self._batches) > MOST_BATCHES:
+            self._batches = deque([Batch(_without_stale([event for batch in self._batches for event in batch.events]))])
         self._changed.set()
 
     async def serve(self, submit: Callable[[Command], None]) -> None:
@@ -189,7 +166,7 @@ class Viewer:
 class ControlServer:
     """Call `open`, `tell` and `close` in the training thread. The caller holds the run's lock."""
 
-    def __init__(self, session: Controlled) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._news: deque[Event] = deque()
         self._urgent = False

@@ -1,1 +1,1 @@
-"""A benchmark in words and marks, for the command line and the app alike. Needs neither torch nor textual."""
+"""Benchmark screen. `rows` and `plot` need neither torch nor textual and also serve the command line."""

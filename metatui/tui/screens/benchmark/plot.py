@@ -1,4 +1,4 @@
-"""Milliseconds a meta-step on a logarithmic axis: a row for each work, a mark for each engine, and the floor."""
+"""Milliseconds per meta-step on a logarithmic axis: a row for each workload, a mark for each engine, and the floor."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from metatui.tui.terminal.symbols import Glyphs
 MUTED, FLOOR = "muted", "floor"
 
 MARGIN = 0.06
-"""Of the axis, free at either end."""
+"""Share of the axis left free at each end."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Characters of one meaning: MUTED, FLOOR, an engine's name, or nothing for plain text."""
+    """Characters with one meaning: MUTED, FLOOR, the name of an engine, or empty for plain text."""
 
     text: str
     meaning: str = ""
@@ -29,25 +29,24 @@ Row = list[Piece]
 
 
 def marks() -> dict[str, str]:
-    """A letter for each engine: its first one that no engine before it has."""
-    found: dict[str, str] = {}
+    """Assign each engine the first of its letters that no engine before it has."""
+    letters: dict[str, str] = {}
     for engine in ENGINES:
-        letters = [letter for letter in engine.upper() if letter not in found.values()]
-        found[engine] = letters[0] if letters else "?"
-    return found
+        letters[engine] = next((letter for letter in engine.upper() if letter not in letters.values()), "?")
+    return letters
 
 
 def mark(cell: Cell) -> str:
-    """The letter of its engine, lower case where meta-steps are captured."""
+    """Return the letter of a cell's engine, in lower case where meta-steps are captured."""
     letter = marks()[cell.engine]
     return letter.lower() if cell.captured else letter
 
 
-def legend(found: Sequence[Measurement], glyphs: Glyphs) -> Row:
-    """What the marks mean."""
-    shown = {each.cell.engine for each in found}
-    captured = {each.cell.engine for each in found if each.cell.captured}
-    row = [Piece("ms a meta-step: "), Piece(glyphs.vertical, FLOOR), Piece(" floor", MUTED)]
+def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
+    """Explain the marks."""
+    shown = {each.cell.engine for each in measurements}
+    captured = {each.cell.engine for each in measurements if each.cell.captured}
+    row = [Piece("ms per meta-step: "), Piece(glyphs.vertical, FLOOR), Piece(" floor", MUTED)]
     for engine, letter in marks().items():
         if engine in shown:
             row += [Piece("  "), Piece(letter, engine), Piece(f" {engine}", MUTED)]
@@ -56,16 +55,16 @@ def legend(found: Sequence[Measurement], glyphs: Glyphs) -> Row:
     return row
 
 
-def plot(found: Sequence[Measurement], width: int, glyphs: Glyphs) -> list[Row]:
-    """Rows of at most `width` characters, the axis below them; none where nothing was measured or there is no room."""
-    groups = [(work, list(each)) for work, each in groupby(found, key=lambda each: each.cell.work)]
-    values = [value for each in found for value in (each.ms, each.floor_ms) if value]
+def plot(measurements: Sequence[Measurement], width: int, glyphs: Glyphs) -> list[Row]:
+    """Draw rows of at most `width` characters above their axis; none without measurements or room."""
+    groups = [(work, list(each)) for work, each in groupby(measurements, key=lambda each: each.cell.work)]
+    values = [value for each in measurements for value in (each.ms, each.floor_ms) if value]
     label = max((len(name(work)) for work, _ in groups), default=0) + 2
     if not values or width - label < 20:
         return []
     axis = _Axis(min(values), max(values), width - label)
-    rows = [[Piece(f"{name(work):{label}}"), *_marked(each, axis, glyphs)] for work, each in groups]
-    line, numbers = axis.drawn(glyphs)
+    rows = [[Piece(f"{name(work):{label}}"), *_marks(each, axis, glyphs)] for work, each in groups]
+    line, numbers = axis.draw(glyphs)
     return [*rows, [Piece(" " * label + line, MUTED)], [Piece(" " * label + numbers, MUTED)]]
 
 
@@ -80,8 +79,8 @@ class _Axis:
         share = (math.log10(value) - self._low) / (self._high - self._low)
         return min(self.width - 1, max(0, round(share * (self.width - 1))))
 
-    def drawn(self, glyphs: Glyphs) -> tuple[str, str]:
-        """The line with its ticks, and the numbers under them: powers of ten, then what else there is room for."""
+    def draw(self, glyphs: Glyphs) -> tuple[str, str]:
+        """Return the line and the numbers below its ticks: powers of ten, then others where there is room."""
         line, numbers = [glyphs.horizontal] * self.width, [" "] * self.width
         powers = range(math.floor(self._low), math.ceil(self._high) + 1)
         for factors in ((1,), (2, 5)):
@@ -97,13 +96,13 @@ class _Axis:
         return "".join(line), "".join(numbers)
 
 
-def _marked(found: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
-    """A row's marks, and a line of dots from the floor to the slowest engine."""
+def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
+    """Draw the marks of a row, and dots from the floor to the slowest engine."""
     cells: list[Piece | None] = [None] * axis.width
-    floors = [each.floor_ms for each in found if each.floor_ms]
+    floors = [each.floor_ms for each in measurements if each.floor_ms]
     if floors:
         cells[axis.column(floors[0])] = Piece(glyphs.vertical, FLOOR)
-    for each in sorted(found, key=lambda each: each.ms or 0):
+    for each in sorted(measurements, key=lambda each: each.ms or 0):
         if each.ms:
             at = _free(cells, axis.column(each.ms))
             cells[at] = Piece(mark(each.cell), each.cell.engine)
@@ -115,6 +114,6 @@ def _marked(found: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> Row:
 
 
 def _free(cells: Sequence[Piece | None], at: int) -> int:
-    """The free column nearest to `at`: two engines of one speed stand beside each other."""
+    """Return the free column nearest to `at`, so that engines of the same speed stand side by side."""
     free = [column for column, cell in enumerate(cells) if cell is None]
     return min(free, key=lambda column: (abs(column - at), -column))

@@ -1,4 +1,4 @@
-"""The benchmark in the app: measured in a child process, shown as it comes in."""
+"""The benchmark in the app: measured in child processes, shown measurement by measurement."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ from textual.widgets import DataTable
 
 from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells
 from metatui.tui.screens.benchmark import rows
-from metatui.tui.screens.benchmark.chart import BenchmarkChart
-from metatui.tui.screens.benchmark.table import BenchmarkTable
+from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
@@ -26,16 +25,16 @@ from metatui.utils.errors import MetatuiError
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""The child makes way for the app, and for whatever else the machine has to do."""
+"""Lets the app and other programs go first."""
 
-LOOK_EVERY = 0.5
-"""Seconds between looks whether the training is over."""
+POLL_SECONDS = 0.5
+"""Seconds between checks whether the run has ended."""
 
-WAITING = "A run is going on, which would disturb the figures: measuring begins when it is over."
+WAITING = "A run is in progress and would distort the measurements, which start when it ends."
 
 
 class BenchmarkScreen(ModalScreen[None]):
-    """Measures every engine as soon as no training goes on; closing it ends the measuring."""
+    """Measures every engine once no run is in progress; closing the screen stops the benchmark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
     DEFAULT_CSS = """
@@ -49,26 +48,26 @@ class BenchmarkScreen(ModalScreen[None]):
 
     @dataclass
     class Reported(Message):
-        """Something was measured, or is being."""
+        """A measurement started or ended."""
 
         report: Report
 
     @dataclass
-    class Over(Message):
-        """Nothing more will be measured."""
+    class Ended(Message):
+        """The benchmark ended."""
 
         error: str
 
     def __init__(self, training: Callable[[], bool]) -> None:
         """
         Args:
-            training: whether a training goes on in this process.
+            training: Returns whether a run is in progress.
         """
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
         self._training = training
         self._benchmark = Benchmark(cells(), niceness=NICENESS)
-        self._begun = False
+        self._started = False
         self._state = ""
 
     def compose(self) -> ComposeResult:
@@ -87,27 +86,27 @@ class BenchmarkScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self.table.focus()
-        self._waiting = self.set_interval(LOOK_EVERY, self.begin)
-        self.begin()
+        self._poll = self.set_interval(POLL_SECONDS, self.start)
+        self.start()
 
     def on_unmount(self) -> None:
         self._benchmark.stop()
 
-    def begin(self) -> None:
-        """Begin to measure, unless a training goes on."""
-        if self._begun:
+    def start(self) -> None:
+        """Start to measure, unless a run is in progress."""
+        if self._started:
             return
         if self._training():
             self._say(WAITING)
             return
-        self._begun = True
-        self._waiting.stop()
-        self.query_one("#benchmark", Vertical).border_subtitle = "escape ends it"
-        self._say("Measuring what the machine can do.")
-        self.run_worker(self._measure, thread=True, exit_on_error=False, group="benchmark", description="benchmark")
+        self._started = True
+        self._poll.stop()
+        self.query_one("#benchmark", Vertical).border_subtitle = "escape stops it"
+        self._say("Measuring the speed of arithmetic and memory.")
+        self.run_worker(self._measure, thread=True, exit_on_error=False, group="benchmark")
 
     def _measure(self) -> None:
-        """In a thread. Whatever goes wrong becomes a message."""
+        """Forward reports to the screen; runs in a thread."""
         error = ""
         try:
             for report in self._benchmark:
@@ -116,8 +115,8 @@ class BenchmarkScreen(ModalScreen[None]):
             error = str(problem)
         except Exception as problem:
             log.exception("the benchmark failed")
-            error = f"an error in metatui itself ended it ({type(problem).__name__}); it is in {paths.log_file()}"
-        self.post_message(self.Over(error))
+            error = f"an error in metatui itself ended it ({type(problem).__name__}); see {paths.log_file()}"
+        self.post_message(self.Ended(error))
 
     @on(Reported)
     def _reported(self, event: Reported) -> None:
@@ -126,33 +125,32 @@ class BenchmarkScreen(ModalScreen[None]):
                 self.query_one("#benchmark-machine", StaticText).say(rows.said(machine))
                 self.table.show(self._benchmark.cells)
             case Measuring(cell):
-                self.table.measuring(cell)
+                self.table.start(cell)
                 number, count = self._benchmark.cells.index(cell) + 1, len(self._benchmark.cells)
                 self._say(f"Measuring {number} of {count}: {rows.called(cell)}.")
             case Measurement():
-                self.table.measured(event.report)
-        self._show_line()
+                self.table.add(event.report)
+        self._show_selected()
 
-    @on(Over)
-    def _over(self, event: Over) -> None:
+    @on(Ended)
+    def _ended(self, event: Ended) -> None:
         self.table.finish()
         self.query_one("#benchmark", Vertical).border_subtitle = "escape closes"
         if event.error:
             self._say(f"Not measured: {event.error}.")
-        else:
-            found = self.table.found.values()
-            failed = sum(1 for each in found if each.error)
-            done = len(found) - failed
-            counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
-            self._say(f"{counts} {rows.doubt(found)}".strip())
+            return
+        measurements = self.table.measurements.values()
+        failed = sum(1 for measurement in measurements if measurement.error)
+        done = len(measurements) - failed
+        counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
+        self._say(f"{counts} {rows.doubt(measurements)}".strip())
 
     @on(DataTable.RowHighlighted)
-    def _show_line(self) -> None:
-        """What belongs to the line under the cursor: the plot of its task, and why it failed if it did."""
+    def _show_selected(self) -> None:
+        """Draw the task under the cursor, and say why its measurement failed."""
         task = self.table.selected_task
-        found = [found for found in self.table.found.values() if found.cell.work.task == task]
-        self.query_one(BenchmarkChart).show(task, found)
-
+        measurements = [each for each in self.table.measurements.values() if each.cell.work.task == task]
+        self.query_one(BenchmarkChart).show(task, measurements)
         self._say(self._state)
 
     def _say(self, state: str) -> None:

@@ -1,1 +1,1 @@
-"""Runs compared in the app: measured in a child process, drawn from the one `Comparison` that exports come from too."""
+"""Compare screen: runs measured on identical held-out tasks, with their curves, tests and tables."""

@@ -1,4 +1,4 @@
-"""A comparison's curves as a chart draws them."""
+"""Charts of a comparison: training curves and adaptation curves."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import Final, Literal
 
 from metatui.events import Curve
 from metatui.runs.analysis.comparison import Comparison, Metric, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison.pairwise_tests import seed_groups
 from metatui.runs.analysis.comparison.values import Averages
-from metatui.tui.screens.compare.seed_groups import kinds
-from metatui.tui.widgets.charts.chart_renderer import Picture
-from metatui.tui.widgets.charts.series import Mark, Series
+from metatui.tui import palette
+from metatui.tui.widgets.charts import ChartData, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
-Against = Literal["iterations", "tasks", "seconds"]
-AGAINST: Final[dict[Against, str]] = {
+Axis = Literal["iterations", "tasks", "seconds"]
+AXES: Final[dict[Axis, str]] = {
     "iterations": "meta-steps",
     "tasks": "tasks seen",
     "seconds": "seconds of training",
@@ -25,35 +25,65 @@ AGAINST: Final[dict[Against, str]] = {
 
 @dataclass(frozen=True)
 class View:
-    """How the curves are looked at; each key changes one of these."""
+    """How the curves are drawn; each key changes one field."""
 
-    against: Against = "iterations"
+    axis: Axis = "iterations"
     log: bool = True
-    """Of losses only: accuracies always have a linear axis."""
+    """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
-    """0 for the smoothing that depends on the length of the runs, then 1 to 3 for the decays in `DECAYS`."""
+    """0 for a span that depends on the length of the runs, otherwise the position in `DECAYS`, from 1."""
     metric: Metric | None = None
-    """None is the one that decides."""
+    """None is the metric that decides the comparison."""
 
     def next_axis(self) -> View:
-        axes = list(AGAINST)
-        return replace(self, against=axes[(axes.index(self.against) + 1) % len(axes)])
+        axes = list(AXES)
+        return replace(self, axis=axes[(axes.index(self.axis) + 1) % len(axes)])
 
     def next_smoothing(self) -> View:
         return replace(self, smoothing=(self.smoothing + 1) % (1 + len(DECAYS)))
 
-    def of(self, comparison: Comparison) -> Metric:
-        return self.metric or comparison.metric
+    def toggle_log(self) -> View:
+        return replace(self, log=not self.log)
 
-    def other_metric(self, comparison: Comparison) -> View:
-        return replace(self, metric="loss" if self.of(comparison) == "accuracy" else "accuracy")
+    def next_metric(self) -> View:
+        """Switch between accuracy, which decides a classification, and loss."""
+        return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
+
+    def shows_accuracy(self, comparison: Comparison) -> bool:
+        return (self.metric or comparison.metric) == "accuracy"
 
 
-def training(comparison: Comparison, view: View) -> Picture:
-    """The training curves over each other."""
-    accuracy = view.of(comparison) == "accuracy"
+@dataclass(frozen=True)
+class RunGroup:
+    """A run, or the runs that differ in their seed alone; drawn in one colour."""
+
+    label: str
+    colour: str
+    """A meaning in the palette."""
+    runs: Sequence[RunResult]
+
+
+def run_groups(comparison: Comparison) -> list[RunGroup]:
+    """Group the runs by seed, in the order of their first runs. There are more runs in a suite than distinct hues."""
+    groups = [(f"{group.label} ({len(group.runs)} seeds)", group.runs) for group in seed_groups(comparison.runs)]
+    grouped = [run for _, runs in groups for run in runs]
+    groups += [(run.label, (run,)) for run in comparison.runs if run not in grouped]
+    groups.sort(key=lambda group: comparison.runs.index(group[1][0]))
+    hues = palette.RUN_HUES
+    return [RunGroup(label, hues[index % len(hues)], runs) for index, (label, runs) in enumerate(groups)]
+
+
+def run_colours(comparison: Comparison) -> list[str]:
+    """Return the colour of each run's group."""
+    colours = {run: group.colour for group in run_groups(comparison) for run in group.runs}
+    return [colours[run] for run in comparison.runs]
+
+
+def training(comparison: Comparison, view: View) -> ChartData:
+    """Draw all training curves in one chart, with marks at live changes."""
+    accuracy = view.shows_accuracy(comparison)
     series, spans, marks = [], set(), []
-    for run, name, colour in _drawn(comparison):
+    for run, name, colour in _labelled_runs(comparison):
         curve = run.training
         values: Sequence[float] = ()
         if curve is not None:
@@ -61,38 +91,38 @@ def training(comparison: Comparison, view: View) -> Picture:
             if view.smoothing and curve.averages:
                 smooth = curve.averages[view.smoothing - 1]
             spans.add(f"{smooth.decay:g}" if isinstance(smooth, Averages) else f"over {smooth.span:,} meta-steps")
-            marks += [Mark(getattr(each.at, view.against), each.label, colour) for each in curve.changes]
-            values = [100 * v for v in smooth.accuracy or ()] if accuracy else smooth.meta_loss
-        points = list(zip(getattr(curve, view.against), values, strict=False)) if curve else []
+            marks += [Mark(getattr(change.at, view.axis), change.label, colour) for change in curve.changes]
+            values = [100 * value for value in smooth.accuracy or ()] if accuracy else smooth.meta_loss
+        points = list(zip(getattr(curve, view.axis), values, strict=False)) if curve else []
         series.append(Series(name, colour, points))
     smoothed = f", smoothed {max(spans)}" if spans else ""
-    return Picture(
+    return ChartData(
         tuple(series),
         tuple(marks),
         title=f"{'Query accuracy' if accuracy else 'Meta-loss'} in training{smoothed}",
-        x_label=AGAINST[view.against],
+        x_label=AXES[view.axis],
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=view.log and not accuracy,
-        empty="None of these runs was trained: there is no training curve.",
+        empty="These runs have no training curve.",
     )
 
 
-def adaptation(comparison: Comparison, view: View) -> Picture:
-    """The metric against inner step, with bands of 95 % intervals."""
-    accuracy = view.of(comparison) == "accuracy"
+def adaptation(comparison: Comparison, view: View) -> ChartData:
+    """Draw the metric against inner step, with bands of 95 % intervals."""
+    accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
-    drawn = _drawn(comparison)
-    curves = [_curve(run, accuracy) for run, _, _ in drawn]
-    # What reaches below zero goes down to the lowest that a logarithmic axis shows.
+    runs = _labelled_runs(comparison)
+    curves = [_curve(run, accuracy) for run, _, _ in runs]
+    # An interval that reaches below zero ends at the lowest value of a logarithmic axis.
     lows = (mean - half for curve in curves for mean, half in zip(curve.mean, curve.ci95, strict=True))
     floor = min((low for low in lows if low > 0), default=math.nan) if log else -math.inf
     scale = 100 if accuracy else 1
     means, bands = [], []
-    for (run, name, colour), curve in zip(drawn, curves, strict=True):
+    for (run, name, colour), curve in zip(runs, curves, strict=True):
         steps = run.evaluation.steps
-        means.append(Series(name, colour, [*zip(steps, (scale * m for m in curve.mean), strict=True)]))
+        means.append(Series(name, colour, [*zip(steps, (scale * mean for mean in curve.mean), strict=True)]))
         bands.append(Series("", colour, _band(steps, curve, scale, floor), style="band"))
-    return Picture(
+    return ChartData(
         (*means, *bands),
         title=f"{'Accuracy' if accuracy else 'Loss'} on {comparison.protocol.tasks:,} held-out tasks, "
         f"{comparison.protocol.shots}-shot; dotted: 95 %",
@@ -100,24 +130,24 @@ def adaptation(comparison: Comparison, view: View) -> Picture:
         y_label="accuracy (%)" if accuracy else "loss",
         log_y=log,
         x_limits=(0, comparison.protocol.steps),
-        whole_x=True,
+        integer_x=True,
         last_values=False,
         empty="No task was adapted to.",
     )
 
 
-def _drawn(comparison: Comparison) -> list[tuple[RunResult, str, str]]:
-    """Each run with what the legend calls it, nothing for a further seed of the run before, and its colour."""
+def _labelled_runs(comparison: Comparison) -> list[tuple[RunResult, str, str]]:
+    """Return each run with its legend label, empty after the first seed of a group, and its colour."""
     return [
-        (run, "" if number else kind.label, kind.colour)
-        for kind in kinds(comparison)
-        for number, run in enumerate(kind.runs)
+        (run, "" if index else group.label, group.colour)
+        for group in run_groups(comparison)
+        for index, run in enumerate(group.runs)
     ]
 
 
 def _curve(run: RunResult, accuracy: bool) -> Curve:
     curve = run.evaluation.accuracy if accuracy else run.evaluation.loss
-    assert curve is not None  # the deciding metric is accuracy only where there is one
+    assert curve is not None  # the view shows accuracy only for classification
     return curve
 
 

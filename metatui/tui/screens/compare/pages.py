@@ -1,75 +1,215 @@
-"""The pages of a comparison that are read: what came out, and the tables."""
+"""Text pages of a comparison: results in words and as bars with intervals, and the tables."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, steps
 from metatui.runs.analysis.comparison.formatting import result as result_words
-from metatui.runs.analysis.comparison.tables import tables
-from metatui.tui.screens.compare.intervals import Estimate, bars, differences
-from metatui.tui.screens.compare.seed_groups import colours
-from metatui.tui.screens.compare.tables import table_rows
+from metatui.runs.analysis.comparison.tables import TextTable, tables
+from metatui.tui.screens.compare.curves import run_colours
+from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.charts.row_widget import Row, fitted, merged, padded
 from metatui.tui.widgets.scroll_view import paragraph
 from metatui.utils.numbers import interval
 
+COLUMN_GAP = 2
+SHORTEST_NAME = 12
 
-def result(comparison: Comparison, width: int, look: ChartTheme) -> list[Row]:
-    """What to beware of, what came out in words, then the metric as bars and the differences behind the words."""
+
+def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
+    """Warnings, conclusions in words, the metric of each run as bars, and the differences behind the conclusions."""
     rows: list[Row] = []
-    for number, warning in enumerate(comparison.warnings):
-        rows += [[]] if number else []
-        rows += paragraph(f"Warning: {warning}.", width, look, look.colour("hue-vermillion", bold=True), hang=2)
+    for index, warning in enumerate(comparison.warnings):
+        rows += [[]] if index else []
+        rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
-    rows += _title("In words", look)
-    sentences = [f"{said}." for said in comparison.conclusions] or ["No two of these runs had the same tasks."]
+    rows += _title("In words", theme)
+    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs had the same tasks."]
     for sentence in sentences:
-        rows += paragraph(f"{look.glyphs.bullet} {sentence}", width, look, look.text, hang=2)
+        rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
-        rows += paragraph("Section 4 has every pair of runs.", width, look, look.muted)
+        rows += paragraph("Section 4 has every pair of runs.", width, theme, theme.muted)
     if note := note_on_seeds(comparison):
-        rows += paragraph(note, width, look, look.muted)
+        rows += paragraph(note, width, theme, theme.muted)
     after = steps(comparison.protocol.steps)
-    rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", look)]
-    rows += bars(_finals(comparison), width, look)
+    rows += [[], *_title(f"{comparison.metric.capitalize()} after {after}, with 95 % interval", theme)]
+    rows += bars(_finals(comparison), width, theme)
     if comparison.deciding:
         unit = "points" if comparison.metric == "accuracy" else "loss"
-        of = "over seeds" if comparison.seeds else "task by task"
-        rows += [[], *_title(f"Differences {of} ({unit}), with 95 % interval", look)]
-        rows += differences(_differences(comparison), width, look)
+        over = "over seeds" if comparison.seeds else "task by task"
+        rows += [[], *_title(f"Differences {over} ({unit}), with 95 % interval", theme)]
+        rows += differences(_differences(comparison), width, theme)
     return rows
 
 
-def all_tables(comparison: Comparison, width: int, look: ChartTheme) -> list[Row]:
-    """Costs first: what the other pages do not show."""
-    found = sorted(tables(comparison), key=lambda table: not table.title.startswith(("Costs", "First")))
-    return [row for table in found for row in table_rows(table, width, look)]
+def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
+    """All tables, those first that no other section shows."""
+    ordered = sorted(tables(comparison), key=lambda table: not table.title.startswith(("Costs", "First")))
+    return [row for table in ordered for row in _table(table, width, theme)]
 
 
-def _title(text: str, look: ChartTheme) -> list[Row]:
-    return [[Segment(look.say(text), look.title)]]
+def _title(text: str, theme: ChartTheme) -> list[Row]:
+    return [[Segment(theme.say(text), theme.title)]]
 
 
 def _finals(comparison: Comparison) -> list[Estimate]:
     scale = 100 if comparison.metric == "accuracy" else 1
-    found = []
-    for run, colour in zip(comparison.runs, colours(comparison), strict=True):
+    estimates = []
+    for run, colour in zip(comparison.runs, run_colours(comparison), strict=True):
         mean, half = run.evaluation.final
         rate = run.evaluation.inner_lr
         words = result_words(comparison.metric, run.evaluation) + (f", α = {rate:g}" if rate is not None else "")
-        found.append(Estimate(run.label, colour, scale * mean, scale * half, words))
-    return found
+        estimates.append(Estimate(run.label, colour, scale * mean, scale * half, words))
+    return estimates
 
 
 def _differences(comparison: Comparison) -> list[Estimate]:
-    scale, said = (100, points) if comparison.metric == "accuracy" else (1, interval)
-    found = []
+    scale, format_interval = (100, points) if comparison.metric == "accuracy" else (1, interval)
+    estimates = []
     for pair in comparison.deciding:
         difference = pair.test.mean if isinstance(pair, Pair) else pair.test.difference
-        words = f"{'+' if difference > 0 else ''}{said(difference, pair.test.ci95)}"
+        words = f"{'+' if difference > 0 else ''}{format_interval(difference, pair.test.ci95)}"
         label = f"{pair.a.label} − {pair.b.label}"
-        found.append(Estimate(label, "hue-plain", scale * difference, scale * pair.test.ci95, words))
-    return found
+        estimates.append(Estimate(label, "hue-plain", scale * difference, scale * pair.test.ci95, words))
+    return estimates
+
+
+def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
+    """Title and table; columns that do not fit follow below, each part beginning with the names.
+
+    A run's label and its name are the same where the user gave none: only one of them is shown.
+    """
+    skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
+    columns = [column for column in range(len(table.headings)) if column not in skipped]
+    names, numbers = [c for c in columns if c < table.names], [c for c in columns if c >= table.names]
+    cells = [[theme.say(cell) for cell in row] for row in (table.headings, *table.rows)]
+    widths = [max(cell_len(row[column]) for row in cells) for column in range(len(table.headings))]
+    largest = max((widths[column] for column in numbers), default=0)
+    while (
+        sum(widths[c] + COLUMN_GAP for c in names) + largest > width and max(widths[c] for c in names) > SHORTEST_NAME
+    ):
+        widths[max(names, key=lambda c: widths[c])] -= 1
+    rows: list[Row] = [[Segment(fitted(theme.say(table.title), width, ""), theme.title)]]
+    for part in _parts(numbers, widths, width - sum(widths[c] + COLUMN_GAP for c in names)):
+        for index, cell in enumerate(cells):
+            style = theme.muted if index == 0 else theme.text
+            row: Row = []
+            for column in [*names, *part]:
+                text = fitted(cell[column], widths[column], theme.glyphs.ellipsis)
+                blank = " " * (widths[column] - cell_len(text))
+                row.append(Segment(f"{text}{blank}" if column < table.names else f"{blank}{text}", style))
+                row.append(Segment(" " * COLUMN_GAP))
+            rows.append(padded(row, width))
+        rows.append([])
+    return rows
+
+
+def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
+    """Split `columns` into as few parts as fit `room` cells each."""
+    parts: list[list[int]] = [[]]
+    used = 0
+    for column in columns:
+        if parts[-1] and used + widths[column] > room:
+            parts.append([])
+            used = 0
+        parts[-1].append(column)
+        used += widths[column] + COLUMN_GAP
+    return parts
+
+
+NARROWEST: Final = 12
+"""Columns below which only the numbers are shown."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with the half-width of its interval, and the text after the drawing."""
+
+    label: str
+    colour: str
+    mean: float
+    half: float
+    words: str
+
+    @property
+    def ends(self) -> tuple[float, float]:
+        half = self.half if math.isfinite(self.half) else 0.0
+        return self.mean - half, self.mean + half
+
+
+def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
+    """Draw a bar from zero for each estimate, its interval over the bar's end, and an axis below."""
+    axis = fixed_axis(0.0, max([*_finite_ends(estimates), 0.0]) or 1.0, 5)
+    return _rows(estimates, axis, width, theme, filled=True)
+
+
+def differences(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
+    """Draw a point with its interval for each estimate, a line at zero, and an axis below."""
+    axis = axis_for([0.0, *_finite_ends(estimates)], 5)
+    assert axis is not None  # zero is on it
+    return _rows(estimates, axis, width, theme, filled=False)
+
+
+def _finite_ends(estimates: Sequence[Estimate]) -> list[float]:
+    return [end for estimate in estimates for end in estimate.ends if math.isfinite(end)]
+
+
+def _rows(estimates: Sequence[Estimate], axis: Axis, width: int, theme: ChartTheme, *, filled: bool) -> list[Row]:
+    labels = [theme.say(estimate.label) for estimate in estimates]
+    words = [theme.say(estimate.words) for estimate in estimates]
+    words_width = max(map(cell_len, words), default=0)
+    label_width = min(max(map(cell_len, labels), default=0), max(8, width - words_width - 30))
+    room = width - label_width - words_width - 2
+    rows = []
+    for estimate, label, text in zip(estimates, labels, words, strict=True):
+        name = Segment(fitted(label, label_width, theme.glyphs.ellipsis), theme.colour(estimate.colour, bold=True))
+        drawing = _cells(estimate, axis, room, theme, filled=filled) if room >= NARROWEST else []
+        rows.append([*padded([name], label_width), Segment(" "), *drawing, Segment(f" {text}", theme.text)])
+    if room >= NARROWEST and estimates:
+        rows += [[Segment(" " * (label_width + 1) + line, theme.muted)] for line in _scale(axis, room, theme)]
+    return rows
+
+
+def _column(value: float, axis: Axis, room: int) -> int:
+    position = axis.at(value)
+    return 0 if math.isnan(position) else max(0, min(room - 1, round(position * (room - 1))))
+
+
+def _cells(estimate: Estimate, axis: Axis, room: int, theme: ChartTheme, *, filled: bool) -> Row:
+    cells = [Segment(" ", theme.text)] * room
+    if not math.isfinite(estimate.mean):
+        return cells
+    mean, zero, ink = _column(estimate.mean, axis, room), _column(0.0, axis, room), theme.colour(estimate.colour)
+    if filled:
+        cells[: mean + 1] = [Segment(theme.glyphs.done, ink)] * (mean + 1)
+    else:
+        cells[zero] = Segment(theme.glyphs.vertical, theme.muted)
+    low, high = (_column(end, axis, room) for end in estimate.ends)
+    if high > low:
+        for column in range(low, high + 1):
+            glyph = theme.glyphs.vertical if column in (low, high) else theme.glyphs.horizontal
+            cells[column] = Segment(glyph, theme.title)
+    cells[mean] = Segment(theme.glyphs.points[0], ink)
+    return merged(cells)
+
+
+def _scale(axis: Axis, room: int, theme: ChartTheme) -> tuple[str, str]:
+    """Return the axis and the numbers below it."""
+    line, numbers, free = [theme.glyphs.horizontal] * room, [" "] * room, 0
+    for tick, label in zip(axis.ticks, axis.labels, strict=True):
+        column = _column(tick, axis, room)
+        line[column] = theme.glyphs.tick_below
+        start = max(0, min(column - len(label) // 2, room - len(label)))
+        if start >= free:
+            numbers[start : start + len(label)] = label
+            free = start + len(label) + 1
+    return "".join(line), "".join(numbers)

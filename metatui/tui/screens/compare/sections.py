@@ -1,37 +1,103 @@
-"""The sections of a comparison, and the strip that says which of them is seen."""
+"""The four sections of a comparison, laid out by the size of the terminal."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final, Literal
 
-from textual.content import Content
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Horizontal, Vertical
+from textual.events import DescendantFocus
 from textual.reactive import reactive
 from textual.widget import Widget
 
+from metatui.runs.analysis.comparison import Comparison
+from metatui.tui.screens.compare import curves, pages
+from metatui.tui.screens.compare.curves import View
+from metatui.tui.widgets.charts import LineChart
+from metatui.tui.widgets.key_line import TabStrip
+from metatui.tui.widgets.scroll_view import ScrollView
+
 Section = Literal["training", "adaptation", "result", "tables"]
 SECTIONS: Final[tuple[Section, ...]] = ("training", "adaptation", "result", "tables")
-READ: Final[tuple[Section, ...]] = ("result", "tables")
-"""Those that are read, below the curves."""
+PAGES: Final[tuple[Section, ...]] = ("result", "tables")
+"""Sections of text, below the charts."""
+
+THREE_SECTIONS: Final = (100, 34)
+"""Columns and rows from which both charts and one page are visible."""
+ALL_SECTIONS: Final = (160, 48)
+"""Columns and rows from which all four sections are visible."""
 
 
-class SectionStrip(Widget):
-    """Which section is seen, where not all are."""
+class Sections(Vertical):
+    """Two charts above two pages; a small terminal shows the selected section alone."""
 
     DEFAULT_CSS = """
-    SectionStrip {
-        height: 1; color: $text-muted;
-        link-style: none; link-color: $foreground; link-background: transparent; link-style-hover: underline;
+    Sections .compare-row { height: 1fr; }
+    Sections .compare-section {
+        width: 1fr; height: 1fr; padding: 0 1;
+        border: round $foreground 30%; border-title-color: $foreground; border-title-style: bold;
+        &:ansi { border: round ansi_bright_black; }
+        &:focus { border: round $border; }
     }
+    Sections.-one .compare-section { border: none; &:focus { border: none; } }
     """
 
-    section: reactive[Section] = reactive[Section]("training")
+    section: reactive[Section] = reactive[Section]("result", init=False)
 
-    def render(self) -> Content:
-        parts = []
+    def compose(self) -> ComposeResult:
+        yield TabStrip(SECTIONS, action="section", numbered=True)
+        with Horizontal(classes="compare-row"):
+            yield LineChart(id="compare-training", classes="compare-section")
+            yield LineChart(id="compare-adaptation", classes="compare-section")
+        with Horizontal(classes="compare-row"):
+            yield ScrollView(id="compare-result", classes="compare-section")
+            yield ScrollView(id="compare-tables", classes="compare-section")
+
+    def on_mount(self) -> None:
         for number, section in enumerate(SECTIONS, 1):
-            text = f" {number} {section.capitalize()} "
-            if section == self.section:
-                parts.append(Content.styled(text, "bold reverse"))
-            else:
-                parts.append(Content.from_markup(f"[@click=screen.section('{section}')]{text}[/]"))
-        return Content("").join(parts)
+            widget = self._widget(section)
+            widget.border_title = f"{number} {section.capitalize()}"
+            widget.can_focus = True
+        self.lay_out()
+
+    def show(self, comparison: Comparison, view: View) -> None:
+        self.query_one("#compare-training", LineChart).show(curves.training(comparison, view))
+        self.query_one("#compare-adaptation", LineChart).show(curves.adaptation(comparison, view))
+        self.query_one("#compare-result", ScrollView).show(partial(pages.result_page, comparison))
+        self.query_one("#compare-tables", ScrollView).show(partial(pages.tables_page, comparison))
+
+    def move(self, by: int) -> None:
+        """Select the section `by` places further, cyclically."""
+        self.section = SECTIONS[(SECTIONS.index(self.section) + by) % len(SECTIONS)]
+
+    def watch_section(self) -> None:
+        self.lay_out()
+
+    @on(DescendantFocus)
+    def _select_focused(self, event: DescendantFocus) -> None:
+        name = (event.widget.id or "").removeprefix("compare-")
+        if name in SECTIONS:
+            self.section = name
+
+    def lay_out(self) -> None:
+        """Show as many sections as fit the terminal, the selected one among them."""
+        width, height = self.app.size
+        if width >= ALL_SECTIONS[0] and height >= ALL_SECTIONS[1]:
+            visible: tuple[Section, ...] = SECTIONS
+        elif width >= THREE_SECTIONS[0] and height >= THREE_SECTIONS[1]:
+            visible = ("training", "adaptation", self.section if self.section in PAGES else "result")
+        else:
+            visible = (self.section,)
+        for section in SECTIONS:
+            self._widget(section).display = section in visible
+        for row in self.query(".compare-row"):
+            row.display = any(child.display for child in row.children)
+        self.set_class(len(visible) == 1, "-one")
+        strip = self.query_one(TabStrip)
+        strip.display, strip.selected = len(visible) < len(SECTIONS), self.section
+        self._widget(self.section).focus()
+
+    def _widget(self, section: Section) -> Widget:
+        return self.query_one(f"#compare-{section}")

@@ -1,4 +1,4 @@
-"""Changing what may change while a run goes on, in one small dialog."""
+"""Dialog to change the live settings of a run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Button
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.settings import Scalar, Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.widgets.form.fields import KnobField
+from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import assess, texts_of
 from metatui.tui.widgets.static_text import StaticText
 
@@ -22,7 +22,7 @@ Changes = Mapping[str, Scalar]
 
 
 class LiveScreen(Dialog[Changes]):
-    """The live settings of the running run; dismissed with those that changed, by path."""
+    """Fields of the live settings. The result is the changed values by path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
 
@@ -33,44 +33,47 @@ class LiveScreen(Dialog[Changes]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = "Change the running run"
-            yield StaticText("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
+            dialog.border_title = "Change settings"
+            yield StaticText(
+                "Changes apply from the next meta-step and are recorded in the journal.", classes="dialog-hint"
+            )
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, knob in FIELDS.items():
                     if knob.live and knob.is_relevant(self._settings):
-                        yield KnobField(knob, self._texts[path])
+                        yield FormField(knob, self._texts[path])
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Apply (enter)", id="apply", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 
     def on_mount(self) -> None:
-        for field in self.query(KnobField):
+        for field in self.query(FormField):
             field.say("")
 
     def action_cancel(self) -> None:
         self.dismiss({})
 
-    @on(KnobField.Edited)
-    def _edited(self, event: KnobField.Edited) -> None:
-        self._texts[event.field.knob.path] = event.field.text
+    @on(FormField.Edited)
+    def _edited(self, event: FormField.Edited) -> None:
+        self._texts[event.field.setting.path] = event.field.text
         problems = assess(self._texts).problems
-        for field in self.query(KnobField):
-            old = text_of(self._settings.value(field.knob.path))
-            field.say(problems.get(field.knob.path, ""), "" if field.text == old else f"It was {old}.")
+        for field in self.query(FormField):
+            old = text_of(self._settings.value(field.setting.path))
+            field.say(problems.get(field.setting.path, ""), "" if field.text == old else f"It was {old}.")
 
     @on(Button.Pressed, "#cancel")
     def _cancelled(self) -> None:
         self.dismiss({})
 
     @on(Button.Pressed, "#apply")
-    @on(KnobField.Applied)
+    @on(FormField.Applied)
     def _apply(self) -> None:
         assessment = assess(self._texts)
         if assessment.settings is None:
-            wrong = next((field for field in self.query(KnobField) if field.knob.path in assessment.problems), None)
-            if wrong:
-                wrong.control.focus()
+            invalid = next(
+                (field for field in self.query(FormField) if field.setting.path in assessment.problems), None
+            )
+            if invalid:
+                invalid.control.focus()
             return
-        fields = [field.knob.path for field in self.query(KnobField)]
-        now = {path: assessment.settings.value(path) for path in fields}
-        self.dismiss({path: value for path, value in now.items() if value != self._settings.value(path)})
+        values = {field.setting.path: assessment.settings.value(field.setting.path) for field in self.query(FormField)}
+        self.dismiss({path: value for path, value in values.items() if value != self._settings.value(path)})

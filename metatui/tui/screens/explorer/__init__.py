@@ -1,1 +1,1 @@
-"""The adaptation explorer: any held-out task, or one that is drawn, step by step and at any inner learning rate."""
+"""Explorer screen: one held-out task, adapted by up to three runs, inner step by inner step."""

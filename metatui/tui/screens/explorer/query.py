@@ -1,4 +1,4 @@
-"""What is looked at: which task, and at which rate. Keys make another one of it, and the helper computes the newest."""
+"""The task and inner learning rate that the explorer shows, changed key by key."""
 
 from __future__ import annotations
 
@@ -7,55 +7,64 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from metatui.events import RegressionView
-from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, Drawn, Wave
+from metatui.learning.evaluation.custom_tasks import LARGEST_AMPLITUDE, ChosenClasses, Drawn, Wave
 
 STEPS: Final = 50
-"""Inner steps at most."""
+"""Number of inner steps."""
 
-RATE_STEP: Final = 1.25
+RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Up to 87 times the run's own rate, and down to a 87th of it."""
+"""Allows 87 times the run's own rate, and a 87th of it."""
 
-DRAW_STEP: Final = 0.1
-"""Of amplitude and of phase, a key."""
+WAVE_STEP: Final = 0.1
+"""Change of amplitude or phase by one key press."""
 
 
 @dataclass(frozen=True)
 class ExplorerQuery:
     task: int = 0
     drawn: Drawn | None = None
+    """A task that the user made; None for the held-out one."""
     rate_steps: int = 0
-    """How often the rate was multiplied by RATE_STEP."""
+    """Power of RATE_FACTOR."""
 
     @property
     def rate(self) -> float:
-        """What each run's own inner learning rate is multiplied by."""
-        return RATE_STEP**self.rate_steps
+        """Factor on each run's own inner learning rate."""
+        return RATE_FACTOR**self.rate_steps
 
-    def other_task(self, by: int) -> ExplorerQuery:
+    def describe(self) -> str:
+        match self.drawn:
+            case Wave() as wave:
+                outside = "" if wave.trained_on else ", outside the training range"
+                return f"Drawn: A = {wave.amplitude:.2f}, φ = {wave.phase:.2f}{outside}; points of task {self.task}"
+            case ChosenClasses(text):
+                return f"Chosen classes {text}; images of task {self.task}"
+            case None:
+                return f"Held-out test task {self.task}"
+
+    def change_task(self, by: int) -> ExplorerQuery:
         return replace(self, task=max(0, self.task + by))
 
-    def other_rate(self, by: int) -> ExplorerQuery:
-        """Faster or slower; 0 is the runs' own rate again."""
+    def change_rate(self, by: int) -> ExplorerQuery:
+        """Raise or lower the rate; 0 returns to the runs' own rates."""
         steps = max(-MOST_RATE_STEPS, min(MOST_RATE_STEPS, self.rate_steps + by)) if by else 0
         return replace(self, rate_steps=steps)
 
-    def bent(self, amplitude: int, phase: int) -> ExplorerQuery:
-        """The drawn wave, higher or lower and further to the right or left, as far as there are such waves."""
+    def change_wave(self, amplitude: int, phase: int) -> ExplorerQuery:
+        """Change the drawn wave, within the limits of its parameters; returns itself where no wave is drawn."""
         if not isinstance(self.drawn, Wave):
             return self
-        high = self.drawn.amplitude + amplitude * DRAW_STEP
-        far = self.drawn.phase + phase * DRAW_STEP
-        wave = Wave(
-            round(max(DRAW_STEP, min(LARGEST_AMPLITUDE, high)), 2), round(max(-math.pi, min(2 * math.pi, far)), 2)
-        )
+        a = self.drawn.amplitude + amplitude * WAVE_STEP
+        p = self.drawn.phase + phase * WAVE_STEP
+        wave = Wave(round(max(WAVE_STEP, min(LARGEST_AMPLITUDE, a)), 2), round(max(-math.pi, min(2 * math.pi, p)), 2))
         return replace(self, drawn=wave)
 
 
 def wave_of(view: RegressionView) -> Wave:
-    """The wave that a view shows, to be bent from there."""
-    # y = a sin x + b cos x, from where x is 0 and from another point.
+    """Recover amplitude and phase of the wave that a view shows."""
+    # y = a sin x + b cos x, solved at x = 0 and at another point.
     x, y = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(abs(point[0]) - 1.5))
     _, b = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(point[0]))
     a = (y - b * math.cos(x)) / math.sin(x)
-    return Wave(round(max(DRAW_STEP, math.hypot(a, b)), 2), round(math.atan2(-b, a), 2))
+    return Wave(round(max(WAVE_STEP, math.hypot(a, b)), 2), round(math.atan2(-b, a), 2))

@@ -1,44 +1,40 @@
-"""One task and up to three runs, step by step, on a screen of its own."""
+"""The screen that adapts up to three runs to one task and steps through the adaptation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar, Final
 
-from textual import on, work
+from rich.segment import Segment
+from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.css.query import NoMatches
-from textual.message import Message
-from textual.screen import ModalScreen
 
 from metatui.events import ImageView, RegressionView
-from metatui.learning.evaluation.custom_tasks import ChosenClasses
+from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui import palette
-from metatui.tui.helper import Helper, Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
-from metatui.tui.screens.explorer.header import Head
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
-from metatui.tui.widgets.adaptation.panel import MOST_RUNS, AdaptationPanel
-from metatui.tui.widgets.adaptation.views import RunViews
-from metatui.tui.widgets.charts.chart_renderer import Picture
-from metatui.tui.widgets.charts.picture_chart import PictureChart
-from metatui.tui.widgets.charts.series import Series
+from metatui.tui.widgets.adaptation import MOST_RUNS, AdaptationPanel, RunViews
+from metatui.tui.widgets.charts import ChartData, LineChart, Series
+from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, spread
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
-"""The inner step that is seen at first."""
+"""Inner step shown at first."""
 
-ROOMY: Final = 32
-"""Rows from which on the curve over all steps is seen as well."""
+CHART_FROM_ROWS: Final = 32
+"""Rows of the terminal from which the loss curve is visible."""
 
-EMPTY: Final = "Adapting. The first time takes a few seconds, as torch is loaded."
+EMPTY: Final = "Adapting. The first time takes a few seconds, while torch loads."
 
 KEYS: Final = (
     Key("[ ]", "Step", "step(1)"),
@@ -49,37 +45,60 @@ KEYS: Final = (
     Key("d", "Draw", "draw"),
     Key("Esc", "Close", "dismiss"),
 )
-BENDING: Final = Key("Arrows", "Bend", "bend(1, 0)")
+WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
+
+
+class ExplorerHeader(RowsWidget):
+    """The task and the inner learning rates, and whether the helper is still adapting."""
+
+    DEFAULT_CSS = "ExplorerHeader { height: 2; padding: 0 1; }"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task_text = self._rates = self._state = ""
+
+    def show(self, query: ExplorerQuery, results: Sequence[Explored], state: str) -> None:
+        self._task_text, self._rates, self._state = query.describe(), describe_rates(results), state
+        self.redraw()
+
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        state, ellipsis = theme.say(self._state), theme.glyphs.ellipsis
+        task = fitted(theme.say(self._task_text), max(0, width - len(state) - 2), ellipsis)
+        rates = fitted(theme.say(self._rates), width, ellipsis)
+        return [
+            spread([Segment(task, theme.title)], [Segment(state, theme.muted)], width),
+            [Segment(rates, theme.text)],
+        ]
 
 
 class ExplorerPanel(AdaptationPanel, can_focus=False):
-    """The drawings. Keys are the screen's, so clicks are as well."""
+    """An adaptation panel whose keys and clicks act on the screen."""
 
     def action_step(self, by: int) -> None:
         assert isinstance(self.screen, ExplorerScreen)
         self.screen.action_step(by)
 
 
-class ExplorerScreen(ModalScreen[None]):
-    """Asks a helper for every change of task or rate; what has been adapted is stepped through at once."""
+class ExplorerScreen(AnalysisScreen[None]):
+    """Requests an adaptation for every change of task or rate; stepping through it needs no computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
-        ("left_square_bracket", "step(-1)", "Step back"),
-        ("right_square_bracket,space", "step(1)", "Step on"),
-        ("home", "step(-50)", "First step"),
-        ("end", "step(50)", "Last step"),
-        ("comma", "task(-1)", "Task before"),
+        ("left_square_bracket", "step(-1)", "Previous step"),
+        ("right_square_bracket,space", "step(1)", "Next step"),
+        ("home", f"step(-{STEPS})", "First step"),
+        ("end", f"step({STEPS})", "Last step"),
+        ("comma", "task(-1)", "Previous task"),
         ("full_stop", "task(1)", "Next task"),
         ("g", "number", "Number"),
-        ("plus,equals_sign", "rate(1)", "Faster"),
-        ("minus", "rate(-1)", "Slower"),
+        ("plus,equals_sign", "rate(1)", "Raise the rate"),
+        ("minus", "rate(-1)", "Lower the rate"),
         ("0", "rate(0)", "Own rate"),
         ("d", "draw", "Draw"),
-        ("up", "bend(1, 0)", "Higher"),
-        ("down", "bend(-1, 0)", "Lower"),
-        ("left", "bend(0, -1)", "To the left"),
-        ("right", "bend(0, 1)", "To the right"),
+        ("up", "wave(1, 0)", "Raise the amplitude"),
+        ("down", "wave(-1, 0)", "Lower the amplitude"),
+        ("left", "wave(0, -1)", "Move left"),
+        ("right", "wave(0, 1)", "Move right"),
     ]
     DEFAULT_CSS = """
     ExplorerScreen { layout: vertical; background: $background; }
@@ -88,176 +107,161 @@ class ExplorerScreen(ModalScreen[None]):
     ExplorerScreen #explorer-problem { padding: 0 1; color: $text-error; }
     """
 
-    @dataclass
-    class Replied(Message):
-        """The helper said something."""
-
-        reply: Reply
-
     def __init__(self, runs: Sequence[RunFolder]) -> None:
         super().__init__()
         self._runs = tuple(runs)[:MOST_RUNS]
-        self._helper: Helper | None = None
-        self._request = 0
-        self.asking = ExplorerQuery()
+        self.query_state = ExplorerQuery()
+        """The newest request."""
         self._answered = ExplorerQuery()
-        """What is seen."""
-        self._coming: dict[int, Explored] = {}
-        self.seen: tuple[Explored, ...] = ()
+        """The request whose results are on the screen."""
+        self._incoming: dict[int, Explored] = {}
+        self.results: tuple[Explored, ...] = ()
         self.step = FIRST_STEP
 
     def compose(self) -> ComposeResult:
-        yield Head()
+        yield ExplorerHeader()
         yield ExplorerPanel(id="explorer-panel")
-        yield PictureChart(id="explorer-curve")
-        yield StaticText("", id="explorer-problem")
+        yield LineChart(id="explorer-curve")
+        yield StatusLine(id="explorer-problem")
         yield KeyLine(KEYS)
 
     def on_mount(self) -> None:
-        self.query_one("#explorer-curve", PictureChart).can_focus = False
-        self._lay_out()
-        self._say("")
-        self._ask(self.asking)
+        self._request_results(self.query_state)
         self._show()
 
-    def on_unmount(self) -> None:
-        if self._helper is not None:
-            self._helper.stop()
-
     def on_resize(self) -> None:
-        self._lay_out()
+        if self.is_mounted:
+            self._lay_out()
 
     def action_step(self, by: int) -> None:
         self.step = max(0, min(STEPS, self.step + by))
         self._show()
 
     def action_task(self, by: int) -> None:
-        self._ask(self.asking.other_task(by))
+        self._request_results(self.query_state.change_task(by))
 
     def action_rate(self, by: int) -> None:
-        self._ask(self.asking.other_rate(by))
+        self._request_results(self.query_state.change_rate(by))
 
-    def action_bend(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave; where none is drawn, left and right are steps."""
-        bent = self.asking.bent(amplitude, phase)
-        if bent is not self.asking:
-            self._ask(bent)
+    def action_wave(self, amplitude: int, phase: int) -> None:
+        """Change the drawn wave; without one, left and right are inner steps."""
+        if isinstance(self.query_state.drawn, Wave):
+            self._request_results(self.query_state.change_wave(amplitude, phase))
         else:
             self.action_step(phase)
 
     @work
     async def action_number(self) -> None:
-        """Ask which held-out task to look at."""
-        dialog = AskScreen("Task", "The number of a held-out task, from 0.", value=str(self.asking.task), check=number)
+        """Ask for the number of a held-out task."""
+        before = str(self.query_state.task)
+        dialog = AskScreen("Task", "The number of a held-out task, from 0.", value=before, check=parse_task)
         if (answer := await self.app.push_screen_wait(dialog)) is not None:
-            self._ask(replace(self.asking, task=number(answer)))
-
-    async def action_draw(self) -> None:
-        """Draw a task in place of the held-out one, or take that again."""
-        view = self.seen[0].view if self.seen else None
-        if self.asking.drawn is not None:
-            self._ask(replace(self.asking, drawn=None))
-        elif isinstance(view, RegressionView):
-            self._ask(replace(self.asking, drawn=wave_of(view)))
-        elif isinstance(view, ImageView):
-            self._choose_classes()
+            self._request_results(replace(self.query_state, task=parse_task(answer)))
 
     @work
-    async def _choose_classes(self) -> None:
-        ways = self.seen[0].ways
-        question = (
-            f"{ways} held-out classes, with commas between: numbers from 0, or names, or how names begin. An alphabet "
-            "stands for as many of its characters as are wanted; several share them."
-        )
-        dialog = AskScreen("ChosenClasses", question, check=lambda _: None)
-        if answer := await self.app.push_screen_wait(dialog):
-            self._ask(replace(self.asking, drawn=ChosenClasses(answer)))
+    async def action_draw(self) -> None:
+        """Switch between the held-out task and one that the user draws or chooses."""
+        view = self.results[0].view if self.results else None
+        if self.query_state.drawn is not None:
+            self._request_results(replace(self.query_state, drawn=None))
+        elif isinstance(view, RegressionView):
+            self._request_results(replace(self.query_state, drawn=wave_of(view)))
+        elif isinstance(view, ImageView):
+            question = (
+                f"{self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the start of "
+                "names. An alphabet stands for as many of its characters as needed; several alphabets share them."
+            )
+            dialog = AskScreen("Classes", question, check=lambda _: None)
+            if answer := await self.app.push_screen_wait(dialog):
+                self._request_results(replace(self.query_state, drawn=ChosenClasses(answer)))
 
-    def _ask(self, asking: ExplorerQuery) -> None:
-        if asking == self.asking and self._request:
+    def _request_results(self, query: ExplorerQuery) -> None:
+        if query == self.query_state and self.is_busy:
             return
-        self.asking = asking
-        if self._helper is None:
-            self._helper = Helper()
-            listen = partial(self._listen, self._helper)
-            self.run_worker(listen, thread=True, exit_on_error=False, group="explorer", description="explorer")
-        self._coming = {}
-        self._request = self._helper.ask(
-            partial(exploring, self._runs, task=asking.task, drawn=asking.drawn, steps=STEPS, rate=asking.rate)
+        self.query_state = query
+        self._incoming = {}
+        self.start_analysis(
+            partial(exploring, self._runs, task=query.task, drawn=query.drawn, steps=STEPS, rate=query.rate)
         )
-        self._show_head()
+        self._show_header()
 
-    def _listen(self, helper: Helper) -> None:
-        """In a thread."""
-        for reply in helper.replies():
-            self.post_message(self.Replied(reply))
+    def show_progress(self, progress: Explored) -> None:
+        """Collect results; all runs appear together, so that they show the same task."""
+        self._incoming[progress.number] = progress
+        if progress.number == len(self._runs) - 1:
+            self.results, self._answered = tuple(self._incoming.values()), self.query_state
+            self.query_one(StatusLine).say("")
+            self._show()
 
-    @on(Replied)
-    def _replied(self, event: Replied) -> None:
-        reply = event.reply
-        if reply.request != self._request:
-            return
-        match reply:
-            case Yielded(value=Explored() as found):
-                self._coming[found.number] = found
-                if found.number == len(self._runs) - 1:  # all runs at once, so that they are on the same task
-                    self.seen, self._answered = tuple(self._coming.values()), self.asking
-                    self._say("")
-                    self._show()
-            case StepInfo():
-                self._request = 0
-                self._show_head()
-            case WorkerError(sentence=sentence, dead=dead):
-                self._request, self.asking = 0, self._answered
-                self._helper = None if dead else self._helper
-                self._say(f"{sentence}.")
-                self._show()
+    def show_result(self, result: object) -> None:
+        self._show_header()
+
+    def show_failure(self, reason: str) -> None:
+        self.query_state = self._answered
+        self.query_one(StatusLine).say(f"{reason}.")
+        self._show()
 
     def _show(self) -> None:
-        self._show_head()
-        shown_runs = [
-            RunViews(str(each.number), each.label, palette.RUN_HUES[each.number], (each.view,)) for each in self.seen
+        self._show_header()
+        runs = [
+            RunViews(str(result.number), result.label, palette.RUN_HUES[result.number], (result.view,))
+            for result in self.results
         ]
         panel = self.query_one(ExplorerPanel)
         panel.step = self.step
-        panel.show_views(shown_runs, empty=EMPTY)
-        self.query_one("#explorer-curve", PictureChart).show(curve(self.seen, self.step))
+        panel.show_views(runs, empty=EMPTY)
+        self.query_one(LineChart).show(loss_curves(self.results, self.step))
         self._lay_out()
 
-    def _show_head(self) -> None:
-        self.query_one(Head).show(self.asking, self.seen, "adapting…" if self._request else "")
-        drawing = self.asking.drawn is not None and not isinstance(self.asking.drawn, ChosenClasses)
-        self.query_one(KeyLine).keys = (BENDING, *KEYS) if drawing else KEYS
-
-    def _say(self, problem: str) -> None:
-        line = self.query_one("#explorer-problem", StaticText)
-        line.say(problem)
-        line.display = bool(problem)
+    def _show_header(self) -> None:
+        self.query_one(ExplorerHeader).show(self.query_state, self.results, "adapting…" if self.is_busy else "")
+        self.query_one(KeyLine).keys = (WAVE_KEY, *KEYS) if isinstance(self.query_state.drawn, Wave) else KEYS
 
     def _lay_out(self) -> None:
-        # Of images the drawings have a curve beside or below them.
-        images = any(isinstance(each.view, ImageView) for each in self.seen)
-        try:
-            self.query_one("#explorer-curve", PictureChart).display = self.app.size.height >= ROOMY and not images
-        except NoMatches:  # resized before there is anything
-            return
+        # The drawings of images include a curve of their own.
+        images = any(isinstance(result.view, ImageView) for result in self.results)
+        self.query_one(LineChart).display = self.app.size.height >= CHART_FROM_ROWS and not images
 
 
-def number(text: str) -> int:
-    """A task's number as it is typed. Raises BadInput."""
+def parse_task(text: str) -> int:
+    """Read the number of a task.
+
+    Raises:
+        BadInput: The text is not a number in range.
+    """
     if text.isascii() and text.isdigit() and int(text) < 2**31:
         return int(text)
     raise BadInput(f"task is {quote(text)}, but must be a whole number from 0 to {2**31 - 1:,}")
 
 
-def curve(seen: Sequence[Explored], step: int) -> Picture:
-    """The loss at every inner step for each run on a regression task, the step that is seen marked."""
-    lines, marks = [], []
-    for each in seen:
-        colour = palette.RUN_HUES[each.number]
-        lines.append(Series(each.label, colour, tuple((float(at), loss) for at, loss in enumerate(each.view.loss))))
-        marks.append(Series("", colour, lines[-1].points[step : step + 1], style="points"))
-    return Picture(
-        (*lines, *marks), title="Loss on this task's query points", x_label="inner step", y_label="loss", log_y=True,
-        x_limits=(0, STEPS), legend=len(seen) > 1, last_values=False,
-    )  # fmt: skip
+def describe_rates(results: Sequence[Explored]) -> str:
+    """Write the inner learning rates: `Inner rate 0.0125 (validated with 0.01)`, one for each run where they differ."""
+
+    def rate(result: Explored) -> str:
+        current = f"{result.inner_lr:.3g}"
+        return current if result.inner_lr == result.own_lr else f"{current} (validated with {result.own_lr:g})"
+
+    if not results:
+        return ""
+    if len({(result.inner_lr, result.own_lr) for result in results}) == 1:
+        return f"Inner rate {rate(results[0])}"
+    return f"Inner rates: {', '.join(f'{result.label} {rate(result)}' for result in results)}"
+
+
+def loss_curves(results: Sequence[Explored], step: int) -> ChartData:
+    """Draw each run's loss at every inner step, with a point at `step`."""
+    lines, points = [], []
+    for result in results:
+        colour = palette.RUN_HUES[result.number]
+        lines.append(Series(result.label, colour, tuple((float(at), loss) for at, loss in enumerate(result.view.loss))))
+        points.append(Series("", colour, lines[-1].points[step : step + 1], style="points"))
+    return ChartData(
+        (*lines, *points),
+        title="Loss on this task's query points",
+        x_label="inner step",
+        y_label="loss",
+        log_y=True,
+        x_limits=(0, STEPS),
+        legend=len(results) > 1,
+        last_values=False,
+    )

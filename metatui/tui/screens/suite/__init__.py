@@ -1,1 +1,1 @@
-"""Suites in the app: started in the background, watched, stopped, gone on with, and compared."""
+"""Suite screen: lists of runs, started, watched, stopped and compared."""

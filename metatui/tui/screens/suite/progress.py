@@ -1,27 +1,36 @@
-"""What a suite is, in a few rows, and how far it is, in one."""
+"""Texts and bars that describe a suite and its progress."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Final
 
 from rich.segment import Segment
 
-from metatui.runs.suites import SuiteStanding
+from metatui.runs.analysis.comparison.formatting import result
+from metatui.runs.suites import RunStanding, Suite, SuiteStanding
 from metatui.runs.suites.status import words
-from metatui.tui.screens.suite.cells import bar
+from metatui.tui.terminal.symbols import Glyphs
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted
 from metatui.tui.widgets.scroll_view import paragraph
 
-LONGEST_BAR = 60
+RUN_BAR: Final = 10
+LONGEST_BAR: Final = 60
+"""Cells of a run's bar, and at most of the suite's."""
+
+SUITE_HEADINGS: Final = ("Suite", "Finished", "What")
+RUN_HEADINGS: Final = ("Comparison", "Run", "Done", "State", "Meta-steps")
+"""A narrow terminal leaves out the last one."""
 
 
 class Description(RowsWidget):
-    """Paragraphs, cut with an ellipsis where they are longer than the room."""
+    """Paragraphs, cut with an ellipsis where they do not fit."""
 
     DEFAULT_CSS = """
     Description { height: 3; padding: 0 1; }
-    .-high About { height: 7; }
+    .-high Description { height: 7; }
     """
 
     def __init__(self) -> None:
@@ -32,17 +41,17 @@ class Description(RowsWidget):
         self._paragraphs = paragraphs
         self.redraw()
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
-        rows = [row for text in self._paragraphs for row in paragraph(text, width, look, look.muted)]
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        rows = [row for text in self._paragraphs for row in paragraph(text, width, theme, theme.muted)]
         if len(rows) > height > 0:
-            ellipsis = look.glyphs.ellipsis
+            ellipsis = theme.glyphs.ellipsis
             (last,) = rows[height - 1]
-            rows[height - 1] = [Segment(fitted(f"{last.text} {ellipsis}", width, ellipsis), look.muted)]
+            rows[height - 1] = [Segment(fitted(f"{last.text} {ellipsis}", width, ellipsis), theme.muted)]
         return rows
 
 
 class SuiteProgress(RowsWidget):
-    """A bar over all runs, and how many of them are finished."""
+    """A bar over all runs of a suite, and how many of them are finished."""
 
     DEFAULT_CSS = "SuiteProgress { height: 2; padding: 1 1 0 1; }"
 
@@ -55,18 +64,89 @@ class SuiteProgress(RowsWidget):
         self._suite, self._standing = name, standing
         self.redraw()
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if self._standing is None:
-            return [[Segment(look.say(f"{self._suite}: reading its runs…"), look.muted)]] if self._suite else []
-        said = look.say(words(self._standing))
-        name = fitted(look.say(self._suite), max(8, width // 3), look.glyphs.ellipsis)
-        room = min(LONGEST_BAR, width - len(name) - len(said) - 4)
-        drawn = bar(self._standing.share, room, look.glyphs) if room >= 4 else ""
-        done = drawn.rstrip(look.glyphs.todo)
+            return [[Segment(theme.say(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
+        state = theme.say(words(self._standing))
+        name = fitted(theme.say(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
+        room = min(LONGEST_BAR, width - len(name) - len(state) - 4)
+        drawn = bar(self._standing.share, room, theme.glyphs) if room >= 4 else ""
+        done = drawn.rstrip(theme.glyphs.todo)
         row = [
-            Segment(f"{name}  ", look.title),
-            Segment(done, look.colour("hue-blue")),
-            Segment(drawn[len(done) :], look.muted),
-            Segment(f"  {said}", look.text),
+            Segment(f"{name}  ", theme.title),
+            Segment(done, theme.colour("hue-blue")),
+            Segment(drawn[len(done) :], theme.muted),
+            Segment(f"  {state}", theme.text),
         ]
         return [row]
+
+
+def suite_row(suite: Suite, own: bool, standing: SuiteStanding | None) -> tuple[str, ...]:
+    total = len(suite.runs)
+    done = f"{standing.finished} of {total}" if standing else f"? of {total}"
+    running = ", running" if standing and standing.running else ""
+    return suite.name, done + running, f"{'Yours: ' if own else ''}{suite.title}"
+
+
+def run_rows(runs: Sequence[RunStanding], glyphs: Glyphs) -> list[tuple[str, ...]]:
+    """Return a row for each run, with the name of its comparison in the first row of each."""
+    rows: list[tuple[str, ...]] = []
+    before = ""
+    for run in runs:
+        planned = run.planned
+        name = "" if planned.comparison == before else planned.comparison
+        before = planned.comparison
+        rows.append((name, planned.label, bar(run.share, RUN_BAR, glyphs), _state(run), _meta_steps(run)))
+    return rows
+
+
+def _state(run: RunStanding) -> str:
+    """Describe the state of a run, with the test of a finished run or the last meta-step of another one."""
+    match run.status:
+        case "finished":
+            if run.test is None:
+                return "finished"
+            words = result("accuracy" if run.test.accuracy else "loss", run.test)
+            if not run.test.is_finite:
+                return f"test: {words}"
+            return f"test {words}" if run.test.accuracy else f"test loss {words}"
+        case "running":
+            return f"training{_last_value(run)}"
+        case "interrupted" | "stopped":
+            return f"stopped{_last_value(run)}"
+        case _:
+            return run.status
+
+
+def _last_value(run: RunStanding) -> str:
+    progress = run.progress
+    if progress is None:
+        return ""
+    if progress.accuracy is not None and math.isfinite(progress.accuracy):
+        return f", accuracy {100 * progress.accuracy:.1f} %"
+    return f", meta-loss {progress.meta_loss:.4g}" if math.isfinite(progress.meta_loss) else ", meta-loss not finite"
+
+
+def _meta_steps(run: RunStanding) -> str:
+    total = f"{run.planned.iterations:,}"
+    return f"{run.iteration:>{len(total)},} of {total}" if run.planned.iterations else "no training"
+
+
+def bar(share: float, width: int, glyphs: Glyphs) -> str:
+    """Draw a bar that is full only at 1 and empty only at 0."""
+    filled = round(share * width)
+    if 0 < share < 1:
+        filled = max(1, min(width - 1, filled))
+    return glyphs.done * filled + glyphs.todo * (width - filled)
+
+
+def describe_suite(suite: Suite) -> list[str]:
+    """Return the paragraphs of a suite's description and its warnings."""
+    parts = {"": suite.title, "Notes: ": suite.notes, "Measured: ": suite.measured, "From: ": suite.source}
+    paragraphs = [f"{name}{text}" for name, text in parts.items() if text]
+    return paragraphs + [f"{part.name}: {warning}." for part in suite.comparisons for warning in part.warnings]
+
+
+def failures(standing: SuiteStanding) -> list[str]:
+    """Return a sentence for each failed run."""
+    return [f"{run.planned.name} failed: {run.problem}." for run in standing.runs if run.status == "failed"]

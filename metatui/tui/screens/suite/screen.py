@@ -1,4 +1,4 @@
-"""Suites on a screen of their own: chosen, begun, watched, stopped, gone on with, compared."""
+"""The screen that lists suites, and starts, watches, stops and compares them."""
 
 from __future__ import annotations
 
@@ -30,26 +30,34 @@ from metatui.runs.suites.files import read
 from metatui.runs.suites.status import comparable, comparison_of
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.prompt import AskScreen
-from metatui.tui.screens.suite import cells
-from metatui.tui.screens.suite.diff_table import LiveTable
-from metatui.tui.screens.suite.progress import Description, SuiteProgress
+from metatui.tui.screens.suite.live_table import LiveTable
+from metatui.tui.screens.suite.progress import (
+    RUN_HEADINGS,
+    SUITE_HEADINGS,
+    Description,
+    SuiteProgress,
+    describe_suite,
+    failures,
+    run_rows,
+    suite_row,
+)
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.key_line import Key, KeyLine
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
-LOOK_EVERY = 1.0
-"""Seconds between looks at the runs of the suite that is chosen."""
+POLL_SECONDS = 1.0
+"""Seconds between updates of the selected suite."""
 
 NARROW: Final = 100
-"""Below as many columns, meta-steps are left out: the bars say the same."""
+"""Columns below which meta-steps are left out, because the bars show the same."""
 
-BUSY: Final = "A run is going on, and two at once would spoil each other's times: stop it (F7), or wait for its end."
+BUSY: Final = "A run is in progress, and two at once would distort their times: stop it (F7) or wait until it ends."
 
 START: Final = Key("F5", "Start", "start")
-GO_ON: Final = Key("F5", "Go on", "start")
+RESUME: Final = Key("F5", "Resume", "start")
 STOP: Final = Key("F7", "Stop", "stop")
 KEYS: Final = (
     Key("c", "Compare", "compare"),
@@ -60,18 +68,19 @@ KEYS: Final = (
 
 
 @dataclass
-class Seen:
+class ListedSuite:
     """A suite in the list."""
 
     suite: Suite
     own: bool
-    watch: SuiteMonitor
+    """Whether it is the user's, not one of those that come with metatui."""
+    monitor: SuiteMonitor
     standing: SuiteStanding | None = None
-    """None until its runs were looked at."""
+    """None until its runs have been read."""
 
 
 class SuiteScreen(ModalScreen[None]):
-    """Lists suites; the one under the cursor with its runs. What it begins goes on without it."""
+    """Lists suites, and the runs of the selected one. Suites run in the background, also without the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
@@ -89,31 +98,30 @@ class SuiteScreen(ModalScreen[None]):
     def __init__(self, store: RunStore, training: Callable[[], bool]) -> None:
         """
         Args:
-            training: whether a run trains in the app.
+            training: Returns whether the app has a run in progress.
         """
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
         self._store = store
         self._training = training
-        self._suites: dict[str, Seen] = {}
-        """By their files."""
+        self._suites: dict[str, ListedSuite] = {}
+        """By path."""
         self._problems: Sequence[str] = ()
         self._reading = asyncio.Lock()
 
     def compose(self) -> ComposeResult:
-        yield StaticText("Suites: lists of runs that are made one after the other and then compared", id="suite-title")
-        yield LiveTable(cells.SUITE_HEADINGS, id="suite-list")
+        yield StaticText("Suites: lists of runs, trained one after the other and then compared", id="suite-title")
+        yield LiveTable(SUITE_HEADINGS, id="suite-list")
         yield Description()
         yield SuiteProgress()
-        yield LiveTable(cells.RUN_HEADINGS, id="suite-runs")
-        yield StaticText("", id="suite-state")
+        yield LiveTable(RUN_HEADINGS, id="suite-runs")
+        yield StatusLine(id="suite-state")
         yield KeyLine()
 
-    async def on_mount(self) -> None:
-        self._say("")
+    def on_mount(self) -> None:
         self._list.focus()
         self._load()
-        self.set_interval(LOOK_EVERY, self._look_again)
+        self.set_interval(POLL_SECONDS, self._refresh_selected)
 
     def on_resize(self) -> None:
         if self._suites:
@@ -128,8 +136,8 @@ class SuiteScreen(ModalScreen[None]):
         return self.query_one("#suite-runs", LiveTable)
 
     @property
-    def chosen(self) -> Seen | None:
-        return self._suites.get(self._list.chosen or "")
+    def selected(self) -> ListedSuite | None:
+        return self._suites.get(self._list.selected_key or "")
 
     @work(exclusive=True, group="suites")
     async def _load(self) -> None:
@@ -137,32 +145,32 @@ class SuiteScreen(ModalScreen[None]):
         for suite in (*own, *others):
             self._add(suite, suite in own)
         self._show()
-        for seen in list(self._suites.values()):
-            await self._look(seen)
+        for listed in list(self._suites.values()):
+            await self._refresh(listed)
 
     def _add(self, suite: Suite, own: bool) -> str:
         key = str(suite.path)
-        self._suites.setdefault(key, Seen(suite, own, SuiteMonitor(SuiteManifest(suite, self._store))))
+        self._suites.setdefault(key, ListedSuite(suite, own, SuiteMonitor(SuiteManifest(suite, self._store))))
         return key
 
-    async def _look_again(self) -> None:
-        if (seen := self.chosen) and self.app.screen is self and not self._reading.locked():
-            await self._look(seen)
+    async def _refresh_selected(self) -> None:
+        if (selected := self.selected) and self.app.screen is self and not self._reading.locked():
+            await self._refresh(selected)
 
-    async def _look(self, seen: Seen) -> None:
-        """Read how far a suite is, and show it; what has just ended is compared."""
+    async def _refresh(self, listed: ListedSuite) -> None:
+        """Read and show the progress of a suite, and compare its runs if it has just ended."""
         async with self._reading:
-            before = seen.standing
+            before = listed.standing
             try:
-                seen.standing = await asyncio.to_thread(seen.watch.read)
+                listed.standing = await asyncio.to_thread(listed.monitor.read)
             except MetatuiError as error:
                 self._say(f"{error}.")
                 return
         if not self.is_attached:
             return
-        ended = before is not None and before.running and not seen.standing.running
-        if ended and seen is self.chosen:
-            self._ended(seen.standing)
+        ended = before is not None and before.running and not listed.standing.running
+        if ended and listed is self.selected:
+            self._ended(listed.standing)
         self._show()
 
     def _ended(self, standing: SuiteStanding) -> None:
@@ -171,29 +179,29 @@ class SuiteScreen(ModalScreen[None]):
             if self.app.screen is self:
                 self.action_compare()
         else:
-            self._say("\n".join(["Stopped and saved: F5 goes on.", *cells.failures(standing)]))
+            self._say("\n".join(["Stopped and saved: F5 resumes.", *failures(standing)]))
 
     def _show(self) -> None:
-        # The list is as high as it is long, with a heading, up to a quarter of the screen.
+        # All suites and a heading, up to a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
-            [(key, cells.suite_row(each.suite, each.own, each.standing)) for key, each in self._suites.items()],
-            columns=len(cells.SUITE_HEADINGS),
+            [(key, suite_row(listed.suite, listed.own, listed.standing)) for key, listed in self._suites.items()],
+            columns=len(SUITE_HEADINGS),
         )
-        self._show_chosen()
+        self._show_selected()
 
-    def _show_chosen(self) -> None:
-        seen = self.chosen
-        if seen is None:
+    def _show_selected(self) -> None:
+        selected = self.selected
+        if selected is None:
             return
         problems = [f"Cannot be used: {problem}." for problem in self._problems]
-        self.query_one(Description).show([*problems, *cells.about(seen.suite)])
-        self.query_one(SuiteProgress).show(seen.suite.name, seen.standing)
-        standing = seen.standing
-        rows = cells.run_rows(standing.runs, GLYPHS[symbols_of(self)]) if standing else []
+        self.query_one(Description).show([*problems, *describe_suite(selected.suite)])
+        self.query_one(SuiteProgress).show(selected.suite.name, selected.standing)
+        standing = selected.standing
+        rows = run_rows(standing.runs, GLYPHS[symbols_of(self)]) if standing else []
         names = [run.planned.name for run in standing.runs] if standing else []
         narrow = self.app.size.width < NARROW
-        self._runs.show([*zip(names, rows, strict=True)], columns=len(cells.RUN_HEADINGS) - narrow)
+        self._runs.show([*zip(names, rows, strict=True)], columns=len(RUN_HEADINGS) - narrow)
         self._show_keys(standing)
 
     def _show_keys(self, standing: SuiteStanding | None) -> None:
@@ -201,108 +209,108 @@ class SuiteScreen(ModalScreen[None]):
         if standing and standing.running:
             first = (STOP,)
         elif standing and not standing.whole:
-            first = (GO_ON if any(run.folder for run in standing.runs) else START,)
+            first = (RESUME if any(run.folder for run in standing.runs) else START,)
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
     def _say(self, text: str) -> None:
-        line = self.query_one("#suite-state", StaticText)
-        line.say(text)
-        line.display = bool(text)
+        self.query_one(StatusLine).say(text)
 
     @on(DataTable.RowHighlighted, "#suite-list")
-    async def _moved(self) -> None:
+    async def _suite_highlighted(self) -> None:
         self._say("")
-        self._show_chosen()
-        await self._look_again()
+        self._show_selected()
+        await self._refresh_selected()
 
     @on(DataTable.RowSelected, "#suite-list")
-    def _to_runs(self) -> None:
+    def _focus_runs(self) -> None:
         self._runs.focus()
 
     @on(DataTable.RowSelected, "#suite-runs")
-    def _selected(self) -> None:
+    def _compare_selected(self) -> None:
         self.action_compare()
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
-        """Make what is missing of the chosen suite, after a question."""
-        seen = self.chosen
-        if seen is None or seen.standing is None or seen.standing.running:
+        """Train the missing runs of the selected suite, after a question."""
+        selected = self.selected
+        if selected is None or selected.standing is None or selected.standing.running:
             return
-        if seen.standing.whole:
+        if selected.standing.whole:
             self._say("All its runs are finished: c compares them.")
             return
         if self._training():
             self._say(BUSY)
             return
-        missing = len(seen.standing.runs) - seen.standing.finished
+        missing = len(selected.standing.runs) - selected.standing.finished
         runs = "run" if missing == 1 else "runs"
         question = (
-            f"Train {missing} {runs} of {seen.suite.name}, one after the other? This goes on in the background: the "
-            "screen, the app and the terminal can be closed meanwhile. F7 stops and saves."
+            f"Train {missing} {runs} of {selected.suite.name}, one after the other? They train in the background: "
+            "you can close the screen, the app and the terminal. F7 stops and saves."
         )
         if not await self.app.push_screen_wait(ConfirmScreen("Suite", question, yes="Train")):
             return
         self._say("Starting…")
         try:
-            await asyncio.to_thread(background.start, seen.suite, self._store)
+            await asyncio.to_thread(background.start, selected.suite, self._store)
         except MetatuiError as error:
             self._say(f"Not started: {error}.")
         else:
             self._say("")
-        await self._look(seen)
+        await self._refresh(selected)
 
     def action_stop(self) -> None:
-        """Let the runs that train finish their meta-step and save."""
-        seen = self.chosen
-        if seen is None:
+        """Stop the suite after the current meta-step, which is saved."""
+        selected = self.selected
+        if selected is None:
             return
         try:
-            background.stop(seen.watch.manifest)
+            background.stop(selected.monitor.manifest)
         except MetatuiError as error:
             self._say(f"Not stopped: {error}.")
         else:
-            self._say("Stopping: the run that trains is saved after its meta-step.")
+            self._say("Stopping: the run in progress is saved after its current meta-step.")
 
     def action_compare(self) -> None:
-        """Compare the finished runs of the comparison that the run under the cursor is for."""
+        """Compare the finished runs of the comparison that the selected run belongs to."""
         from metatui.tui.screens.compare.screen import CompareScreen
 
-        seen, run = self.chosen, self._run
-        if seen is None or seen.standing is None or run is None:
+        selected, run = self.selected, self._selected_run
+        if selected is None or selected.standing is None or run is None:
             return
-        comparison = comparison_of(seen.suite, run)
-        folders = comparable(comparison, seen.standing)
+        comparison = comparison_of(selected.suite, run)
+        folders = comparable(comparison, selected.standing)
         if len(folders) < 2:
-            self._say(f"Two runs of {comparison.name} must be finished to compare them, and {len(folders)} is.")
+            finished = "1 run is" if folders else "no run is"
+            self._say(f"Comparing {comparison.name} needs two finished runs, and {finished} finished.")
             return
         self._say("")
         self.app.push_screen(
             CompareScreen(
-                folders, tasks=comparison.tasks, steps=comparison.steps, shots=comparison.shots,
+                folders,
+                tasks=comparison.tasks,
+                steps=comparison.steps,
+                shots=comparison.shots,
                 target=comparison.target,
             )
-        )  # fmt: skip
+        )
 
     @property
-    def _run(self) -> PlannedRun | None:
-        """The run under the cursor."""
-        standing = self.chosen.standing if self.chosen else None
+    def _selected_run(self) -> PlannedRun | None:
+        standing = self.selected.standing if self.selected else None
         runs = standing.runs if standing else ()
-        return next((run.planned for run in runs if run.planned.name == self._runs.chosen), None)
+        return next((run.planned for run in runs if run.planned.name == self._runs.selected_key), None)
 
     @work(exclusive=True, group="suite-order")
     async def action_other(self) -> None:
-        """Ask for the file of a suite that is not in the list."""
-        question = f"The TOML file of a suite. Those in {paths.short(user_dir())} are always in the list."
-        dialog = AskScreen("Suite", question, check=_file)
+        """Ask for the file of another suite and add it to the list."""
+        question = f"The TOML file of a suite. The list always has those in {paths.short(user_dir())}."
+        dialog = AskScreen("Suite", question, check=_read_suite)
         if (answer := await self.app.push_screen_wait(dialog)) is None:
             return
-        key = self._add(await asyncio.to_thread(_file, answer), own=True)
+        key = self._add(await asyncio.to_thread(_read_suite, answer), own=True)
         self._show()
         self._list.move_cursor(row=list(self._suites).index(key))
 
 
-def _file(text: str) -> Suite:
-    """Raises BadInput."""
+def _read_suite(text: str) -> Suite:
     return read(paths.expanded(text).absolute())

@@ -1,6 +1,6 @@
-"""How learned initialisations adapt to held-out tasks: the panel below the charts."""
+"""The adaptation panel: how initialisations adapt to held-out tasks."""
 
-from metatui.tui.widgets.adaptation.panel import AdaptationPanel
+from metatui.tui.widgets.adaptation.panel import MOST_RUNS, AdaptationPanel
 from metatui.tui.widgets.adaptation.views import RunViews
 
-__all__ = ["AdaptationPanel", "RunViews"]
+__all__ = ["MOST_RUNS", "AdaptationPanel", "RunViews"]

@@ -1,37 +1,40 @@
-"""One episode of image classification: a column for each class, with a support character on top and query characters
-below it, each with its predicted class before and after adaptation."""
+"""One episode of image classification: a column for each class.
+
+A column has a support image on top and query images below it, each with its predicted class before and after
+adaptation.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from rich.segment import Segment
 
 from metatui.events import ImageView
 from metatui.tui import palette
-from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.adaptation.bitmap import drawn
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.adaptation.views import last_step
+from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.canvas import Canvas
-from metatui.tui.widgets.charts.chart_renderer import Picture, paint
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
+from metatui.tui.widgets.charts.line_chart import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
-from metatui.tui.widgets.charts.series import Series
 
 SMALLEST: Final = 3
-"""Rows of the smallest drawing that can still be told apart."""
+"""Rows of the smallest legible image."""
 LEAD: Final = 9
-"""Columns for the words in front of the drawings."""
+"""Columns of the labels before the images."""
 CHART: Final = 30
-"""Columns of the chart beside the drawings."""
+"""Columns of the chart beside the images."""
 LOWEST_CHART: Final = 5
-"""Rows of the chart below the drawings from which on it shows whether a curve rises or falls."""
+"""Rows from which a chart below the images is legible."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What of an episode fits: drawings of `rows` x `columns` cells for `classes` classes, `queries` of each."""
+    """The part of an episode that fits: images of `rows` x `columns` cells, `queries` of each of `classes` classes."""
 
     rows: int
     columns: int
@@ -53,7 +56,7 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout | None:
-    """The largest drawings of all classes that fit, or as many classes as fit in the smallest; None if none does."""
+    """Return the largest images of all classes that fit, else as many of the smallest as fit; None if none does."""
     classes = len(classes_of(view))
     per_class = max((view.query_labels.count(label) for label in set(view.query_labels)), default=0)
     if not classes or not per_class:
@@ -66,7 +69,7 @@ def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout
         plans = [Layout(rows, columns, classes, queries, lead) for lead in (LEAD, 0)]
         fitting += [plan for plan in plans if queries >= 1 and plan.width <= width][:1]
     if fitting:
-        # From five rows on a character reads well; then more of them say more than larger ones.
+        # Five rows are easy to read; beyond that, more queries are worth more than larger images.
         return max(fitting, key=lambda plan: (min(plan.rows, 5), plan.queries, plan.rows))
     columns = max(4, round(2 * SMALLEST * view.width / view.height))
     fewer = min(classes, (width + 1) // (columns + 1))
@@ -75,98 +78,176 @@ def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout
 
 
 def episode(
-    view: ImageView, step: int, colour: str, size: tuple[int, int], look: ChartTheme, canvas: Canvas
+    view: ImageView, step: int, colour: str, size: tuple[int, int], theme: ChartTheme, canvas: Canvas
 ) -> list[Row]:
-    """The drawings, with accuracy against inner step beside or below them where there is room, in `size` cells."""
+    """Draw an episode in `size` (width, height) cells, with accuracy against inner step where there is room."""
     width, height = size
-    alone = layout(view, width, height, look.symbols)
-    narrow = layout(view, width - CHART - 2, height, look.symbols)
-    # The chart may cost the drawings a row of their size, not more, and no class.
+
+    def chart(columns: int, rows: int) -> list[Row]:
+        return paint(accuracy_curve(view, step, colour), columns, rows, theme, canvas)
+
+    alone = layout(view, width, height, theme.symbols)
+    narrow = layout(view, width - CHART - 2, height, theme.symbols)
+    # For the chart, images may lose one row of their height, but no class may be hidden.
     if narrow and alone and narrow.classes == alone.classes and narrow.rows >= min(alone.rows, max(4, alone.rows - 1)):
-        pictures = block(_drawings(view, step, narrow, look), width - CHART - 2, height)
-        return beside([pictures, accuracy(view, step, colour, (CHART, min(height, 12)), height, look, canvas)], 2)
+        images = block(_images(view, step, narrow, theme), width - CHART - 2, height)
+        return beside([images, block(chart(CHART, min(height, 12)), CHART, height)], 2)
     if alone is None:
-        hint = fitted("Maximise this pane to see the characters.", width, look.glyphs.ellipsis)
-        above = height - 1 if height >= 7 else 0
-        chart = accuracy(view, step, colour, (width, above), above, look, canvas)
-        return block([*chart, [Segment(hint, look.muted)]], width, height)
+        hint = fitted("Maximise this pane to see the characters.", width, theme.glyphs.ellipsis)
+        above = chart(width, height - 1) if height >= 7 else []
+        return block([*above, [Segment(hint, theme.muted)]], width, height)
+    rows = _images(view, step, alone, theme)
     below = height - alone.height - 1
     if below >= LOWEST_CHART:
-        chart = accuracy(view, step, colour, (min(width, 60), min(below, 12)), below, look, canvas)
-        return block([*_drawings(view, step, alone, look), [], *chart], width, height)
-    return block(_drawings(view, step, alone, look), width, height)
+        rows += [[], *chart(min(width, 60), min(below, 12))]
+    return block(rows, width, height)
 
 
-def hidden_classes(view: ImageView, size: tuple[int, int], look: ChartTheme) -> int:
-    """How many classes are not shown for want of room."""
-    found = layout(view, *size, look.symbols)
-    return len(classes_of(view)) - found.classes if found else 0
+def hidden_classes(view: ImageView, size: tuple[int, int], theme: ChartTheme) -> int:
+    """Return how many classes do not fit."""
+    plan = layout(view, *size, theme.symbols)
+    return len(classes_of(view)) - plan.classes if plan else 0
 
 
-def _drawings(view: ImageView, step: int, plan: Layout, look: ChartTheme) -> list[Row]:
+def _images(view: ImageView, step: int, plan: Layout, theme: ChartTheme) -> list[Row]:
     labels = classes_of(view)[: plan.classes]
-    queries = {label: [i for i, found in enumerate(view.query_labels) if found == label] for label in labels}
+    queries = {label: [i for i, query in enumerate(view.query_labels) if query == label] for label in labels}
     names = [f"class {label + 1}" if plan.columns >= 8 else f"{label + 1}" for label in labels]
-    rows = [_row("", [[Segment(name.center(plan.columns), look.muted)] for name in names], plan, look)]
-    first = {label: view.support[view.support_labels.index(label)] for label in labels}
-    rows += _pictures("support", [first[label] for label in labels], view, plan, look)
+    rows = [_row("", [[Segment(name.center(plan.columns), theme.muted)] for name in names], plan, theme)]
+    support = [view.support[view.support_labels.index(label)] for label in labels]
+    rows += _image_rows("support", support, view, plan, theme)
     for nth in range(plan.queries):
-        shown = [queries[label][nth] if nth < len(queries[label]) else None for label in labels]
-        images = [b"" if index is None else view.query[index] for index in shown]
-        rows += _pictures("query", images, view, plan, look)
-        marks = [[] if index is None else _marks(view, index, step, plan.columns, look) for index in shown]
-        rows.append(_row("", marks, plan, look))
+        indices = [queries[label][nth] if nth < len(queries[label]) else None for label in labels]
+        images = [b"" if index is None else view.query[index] for index in indices]
+        rows += _image_rows("query", images, view, plan, theme)
+        marks = [[] if index is None else _marks(view, index, step, plan.columns, theme) for index in indices]
+        rows.append(_row("", marks, plan, theme))
     return rows
 
 
-def _pictures(name: str, images: list[bytes], view: ImageView, plan: Layout, look: ChartTheme) -> list[Row]:
-    texts = [drawn(image, view.height, view.width, plan.rows, plan.columns, look.symbols) for image in images]
+def _image_rows(name: str, images: list[bytes], view: ImageView, plan: Layout, theme: ChartTheme) -> list[Row]:
+    texts = [draw_bitmap(image, view.height, view.width, plan.rows, plan.columns, theme.symbols) for image in images]
     middle = plan.rows // 2
     return [
-        _row(name if y == middle else "", [[Segment(text[y], look.text)] for text in texts], plan, look)
+        _row(name if y == middle else "", [[Segment(text[y], theme.text)] for text in texts], plan, theme)
         for y in range(plan.rows)
     ]
 
 
-def _row(name: str, parts: list[Row], plan: Layout, look: ChartTheme) -> Row:
-    row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], look.muted)] if plan.lead else []
+def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
+    row: Row = [Segment(name.ljust(plan.lead)[: plan.lead], theme.muted)] if plan.lead else []
     for index, part in enumerate(parts):
         row += ([Segment(" ")] if index else []) + padded(part, plan.columns)
     return row
 
 
-def _marks(view: ImageView, query: int, step: int, width: int, look: ChartTheme) -> Row:
-    """The predicted class before and after, each marked right or wrong: `✗3 → ✓1`, shorter where it must be."""
+def _marks(view: ImageView, query: int, step: int, width: int, theme: ChartTheme) -> Row:
+    """Write the predicted class before and after, each marked right or wrong: `✗3 → ✓1`, or shorter."""
     if not view.predictions:
         return []
     truth = view.query_labels[query]
-    before, after = (_mark(view.predictions[at][query], truth, look) for at in (0, min(step, last_step(view))))
-    arrow = look.glyphs.arrow
-    joints = ([Segment(f" {arrow} ", look.muted)], [Segment(arrow, look.muted)])
-    for row in (*([before, *joint, after] for joint in joints), [after]):
+    before, after = (_mark(view.predictions[at][query], truth, theme) for at in (0, min(step, last_step(view))))
+    arrow = theme.glyphs.arrow
+    arrows = ([Segment(f" {arrow} ", theme.muted)], [Segment(arrow, theme.muted)])
+    for row in (*([before, *joint, after] for joint in arrows), [after]):
         if width_of(row) <= width:
             return [Segment(" " * ((width - width_of(row)) // 2)), *row]
     return []
 
 
-def _mark(predicted: int, truth: int, look: ChartTheme) -> Segment:
+def _mark(predicted: int, truth: int, theme: ChartTheme) -> Segment:
     right = predicted == truth
-    symbol = look.glyphs.right if right else look.glyphs.wrong
-    return Segment(f"{symbol}{predicted + 1}", look.colour(palette.RIGHT if right else palette.WRONG))
+    symbol = theme.glyphs.right if right else theme.glyphs.wrong
+    return Segment(f"{symbol}{predicted + 1}", theme.colour(palette.RIGHT if right else palette.WRONG))
 
 
-def accuracy(
-    view: ImageView, step: int, colour: str, size: tuple[int, int], height: int, look: ChartTheme, canvas: Canvas
-) -> list[Row]:
-    """Accuracy against inner step, over the whole query set, with the step that is shown marked; padded to `height`."""
+def accuracy_curve(view: ImageView, step: int, colour: str) -> ChartData:
+    """Draw accuracy over the whole query set against inner step, with a point at `step`."""
     points = tuple((float(at), 100 * value) for at, value in enumerate(view.accuracy))
-    at = min(step, last_step(view))
-    series = (
-        Series("", colour, points),
-        Series("", colour, points[at : at + 1], style="points"),
+    current = min(step, last_step(view))
+    return ChartData(
+        (Series("", colour, points), Series("", colour, points[current : current + 1], style="points")),
+        title="Accuracy (%)",
+        x_label="inner step",
+        y_limits=(0, 100),
+        x_limits=(0, max(1, len(points) - 1)),
+        last_values=False,
+        empty="No accuracies yet.",
     )
-    picture = Picture(
-        series, title="Accuracy (%)", x_label="inner step", y_limits=(0, 100), x_limits=(0, max(1, len(points) - 1)),
-        legend=False, last_values=False, empty="No accuracies yet.",
-    )  # fmt: skip
-    return block(paint(picture, *size, look, canvas), size[0], height)
+
+
+# Bit of the Unicode braille pattern for the dot at (row, column) of a cell.
+_BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
+_QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
+_INK: Final = 0.3
+"""Mean ink from which a dot is set: a stroke one pixel wide survives shrinking to a third."""
+
+
+@lru_cache(maxsize=4096)
+def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, symbols: Symbols) -> tuple[str, ...]:
+    """Draw an image as `rows` lines of `columns` characters.
+
+    Args:
+        image: `height` x `width` grey values, row by row, ink as 255. A wrong size draws blanks.
+        columns: Twice `rows` keeps square images square.
+    """
+    if len(image) != height * width or not image or rows < 1 or columns < 1:
+        return (" " * max(0, columns),) * max(0, rows)
+    down, across = {Symbols.BRAILLE: (4, 2), Symbols.BLOCK: (2, 2), Symbols.ASCII: (1, 1)}[symbols]
+    ink = _shrink(_with_dark_ground(image), height, width, rows * down, columns * across)
+    lines = []
+    for row in range(rows):
+        line = ""
+        for column in range(columns):
+            cell = [[ink[row * down + y][column * across + x] for x in range(across)] for y in range(down)]
+            line += _glyph(cell, symbols)
+        lines.append(line)
+    return tuple(lines)
+
+
+def _with_dark_ground(image: bytes) -> bytes:
+    """Adjust brightness so that the figure is ink: keep drawings, invert scans of bright pages, and take the brighter
+    half of photographs."""
+    ordered = sorted(image)
+    low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
+    if middle == 0 or low == high:
+        return image
+    ground = (middle - low) / (high - low)
+    table = []
+    for value in range(256):
+        ink = (min(max(value, low), high) - low) / (high - low)
+        if ground > 0.9:
+            ink = 1 - ink
+        elif ink < ground:
+            ink *= _INK / ground
+        elif ground:
+            ink = 1 - (1 - ink) * (1 - _INK) / (1 - ground)
+        table.append(round(255 * ink))
+    return image.translate(bytes(table))
+
+
+def _shrink(image: bytes, height: int, width: int, rows: int, columns: int) -> list[list[float]]:
+    """Return the mean ink, from 0 to 1, of the patch of the image below each dot."""
+    means = []
+    for row in range(rows):
+        top = row * height // rows
+        bottom = max(top + 1, (row + 1) * height // rows)
+        line = []
+        for column in range(columns):
+            left = column * width // columns
+            right = max(left + 1, (column + 1) * width // columns)
+            total = sum(sum(image[y * width + left : y * width + right]) for y in range(top, bottom))
+            line.append(total / (255 * (bottom - top) * (right - left)))
+        means.append(line)
+    return means
+
+
+def _glyph(cell: list[list[float]], symbols: Symbols) -> str:
+    if symbols is Symbols.ASCII:
+        ramp = GLYPHS[symbols].ramp
+        return ramp[min(len(ramp) - 1, round(1.5 * cell[0][0] * (len(ramp) - 1)))]
+    if symbols is Symbols.BLOCK:
+        return _QUADRANTS[sum((cell[y][x] > _INK) << (2 * y + x) for y in range(2) for x in range(2))]
+    bits = sum(_BRAILLE[y][x] for y in range(4) for x in range(2) if cell[y][x] > _INK)
+    # Not the empty pattern, which some fonts draw with hollow dots.
+    return chr(0x2800 + bits) if bits else " "

@@ -14,11 +14,21 @@ from textual.reactive import reactive
 
 from metatui.events import ImageView, RegressionView, TaskView
 from metatui.tui import palette
-from metatui.tui.widgets.adaptation import images, regression
-from metatui.tui.widgets.adaptation.views import RunViews, captions, outcome, tasks_of
+from metatui.tui.widgets.adaptation import images
+from metatui.tui.widgets.adaptation.views import (
+    RunViews,
+    captions,
+    has_diverged,
+    outcome,
+    regression_chart,
+    regression_curves,
+    regression_limits,
+    tasks_of,
+)
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.header import entry, joined, line_marker
+from metatui.tui.widgets.charts.header import joined, legend_entry, line_marker
+from metatui.tui.widgets.charts.line_chart import paint
 from metatui.tui.widgets.charts.row_widget import (
     Row,
     RowsWidget,
@@ -38,54 +48,51 @@ GAP: Final = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """How many cells fit: runs or tasks across, tasks down."""
+    """How many tasks fit: runs or tasks across, tasks down."""
 
     across: int
     down: int
     tasks: int
-    """On one page."""
+    """Tasks on one page."""
 
 
 class AdaptationPanel(RowsWidget, can_focus=True):
-    """What adaptation does on tasks never seen in training, at any inner step.
+    """Adaptation to held-out tasks at any inner step.
 
-    `[` and `]` move through the inner steps, `,` and `.` through the tasks; a click on their names in the first row
-    does the same.
+    `[` and `]` change the inner step, `,` and `.` the tasks; so does a click on these keys in the first row.
     """
 
-    DEFAULT_CSS = """
-    AdaptationPanel { min-height: 6; }
-    """
+    DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
 
     ALLOW_MAXIMIZE = True
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("left_square_bracket", "step(-1)", "Step back", show=False, id="adaptation.step_back"),
-        Binding("right_square_bracket", "step(1)", "Step on", show=False, id="adaptation.step_on"),
+        Binding("left_square_bracket", "step(-1)", "Previous step", show=False, id="adaptation.step_back"),
+        Binding("right_square_bracket", "step(1)", "Next step", show=False, id="adaptation.step_on"),
         Binding("comma", "page(-1)", "Previous tasks", show=False, id="adaptation.previous_tasks"),
         Binding("full_stop", "page(1)", "Next tasks", show=False, id="adaptation.next_tasks"),
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
-    """The inner step that "after" is; None for the last, however many there are."""
+    """The inner step shown as "after"; None is the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
-    """The position of the first task shown, from 0."""
+    """Position of the first visible task, from 0."""
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id, classes=classes)
         self._runs: tuple[RunViews, ...] = ()
         self._empty = ""
         self._canvas = Canvas()
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
-        """Show these runs; one has its tasks side by side, two or three have a column each.
+        """Show one run's tasks side by side, or two or three runs with a column each.
 
         Args:
-            empty: A sentence for when there is nothing to show: what to do next.
+            empty: Shown while there is nothing else: what to do next.
         """
-        shown = tuple(run for run in runs if run.views)[:MOST_RUNS]
-        if (shown, empty) == (self._runs, self._empty):
+        visible = tuple(run for run in runs if run.views)[:MOST_RUNS]
+        if (visible, empty) == (self._runs, self._empty):
             return
-        self._runs, self._empty = shown, empty
+        self._runs, self._empty = visible, empty
         self.first_task = min(self.first_task, max(0, len(tasks_of(self._runs)) - 1))
         self.redraw()
 
@@ -98,12 +105,12 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return self.last_step if self.step is None else min(self.step, self.last_step)
 
     def action_step(self, by: int) -> None:
-        """Move the inner step that is shown; at the last one it stays with the last of later evaluations too."""
+        """Change the inner step; the last step stays the last in later evaluations, which may have more."""
         step = max(0, self.shown_step + by)
         self.step = None if step >= self.last_step else step
 
     def action_page(self, by: int) -> None:
-        """Move to the tasks before or after those shown."""
+        """Show the previous or next tasks."""
         size = self._grid(*self.content_size).tasks
         last = len(tasks_of(self._runs)) - 1
         target = self.first_task + by * size
@@ -117,7 +124,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self.redraw()
 
     def _smallest(self) -> tuple[int, int]:
-        """The least width and height that a cell is worth having in, its caption included."""
+        """Return the smallest useful width and height of a task, caption included."""
         view = self._runs[0].views[0]
         if isinstance(view, RegressionView):
             return 28, 12
@@ -138,15 +145,15 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         down = max(1, min(body // least_height, tasks if several else -(-tasks // across)))
         return Grid(across, down, down if several else across * down)
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not self._runs:
-            return centred(look.say(self._empty), width, height, look.muted)
+            return centred(theme.say(self._empty), width, height, theme.muted)
         grid = self._grid(width, height)
         tasks = tasks_of(self._runs)
         shown = tasks[self.first_task : self.first_task + grid.tasks]
         several = len(self._runs) > 1
         cell_width = (width - GAP * (grid.across - 1)) // grid.across
-        headings = [self._headings(grid.across, cell_width, width, look)] if several else []
+        headings = [self._headings(grid.across, cell_width, width, theme)] if several else []
         cell_height = max(1, (height - 1 - len(headings)) // grid.down)
         body: list[Row] = []
         for row in range(grid.down):
@@ -154,92 +161,95 @@ class AdaptationPanel(RowsWidget, can_focus=True):
                 pairs = [(run, task) for run in self._runs[: grid.across] for task in shown[row : row + 1]]
             else:
                 pairs = [(self._runs[0], task) for task in shown[row * grid.across : (row + 1) * grid.across]]
-            cells = [self._cell(run, task, cell_width, cell_height, look) for run, task in pairs]
+            cells = [self._cell(run, task, cell_width, cell_height, theme) for run, task in pairs]
             body += beside(cells, GAP) if cells else []
-        return [self._header(width, tasks, shown, look), *headings, *body]
+        return [self._header(width, tasks, shown, theme), *headings, *body]
 
-    def _headings(self, count: int, cell: int, width: int, look: ChartTheme) -> Row:
-        """The runs' names in their colours, over their columns; at the right end how many there is no room for."""
+    def _headings(self, count: int, cell: int, width: int, theme: ChartTheme) -> Row:
+        """Write the runs' names in their colours over their columns, and how many runs do not fit."""
         hidden = len(self._runs) - count
-        more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", look.title)] if hidden else []
+        more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", theme.title)] if hidden else []
         row: Row = []
         for index, run in enumerate(self._runs[:count]):
-            sample = line_marker(2, look) if look.distinct else look.glyphs.sample
+            sample = line_marker(2, theme) if theme.distinct else theme.glyphs.sample
             room = cell - width_of(more) - GAP if hidden and index == count - 1 else cell
-            name = fitted(f"{sample} {look.say(run.label)}", room, look.glyphs.ellipsis)
-            heading = padded([Segment(name, look.colour(run.colour, bold=True))], room)
+            name = fitted(f"{sample} {theme.say(run.label)}", room, theme.glyphs.ellipsis)
+            heading = padded([Segment(name, theme.colour(run.colour, bold=True))], room)
             row += ([Segment(" " * GAP)] if index else []) + heading
         return spread(row, more, width) if hidden else row
 
-    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], look: ChartTheme) -> Row:
-        """What the marks mean on the left; on the right where one is and which keys lead on, shorter where the marks
-        need the room."""
-        legend, remarks = self._legend(look)
-        marks = joined(legend, width, look)
-        full, short = (self._places(tasks, shown, brief, look) for brief in (False, True))
+    def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
+        """Write the legend on the left, and step and tasks with their keys on the right, in short where space is."""
+        legend, remarks = self._legend(theme)
+        marks = joined(legend, width, theme)
+        full, short = (self._places(tasks, shown, brief, theme) for brief in (False, True))
         places = full if width_of([*marks, *full]) + 2 <= width else short
         room = width - width_of(places) - 2
-        if remark := next((each for each in remarks if width_of([*marks, each]) + 2 <= room), None):
+        if remark := next((remark for remark in remarks if width_of([*marks, remark]) + 2 <= room), None):
             marks = [*marks, Segment("  "), remark]
-        return spread(marks if width_of(marks) <= room else joined(legend, room, look), places, width)
+        return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
-    def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, look: ChartTheme) -> Row:
-        """Which inner step and which tasks are shown, between the keys that lead on."""
+    def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
+        """Write the visible inner step and tasks between the keys that change them."""
         of, gap = ("/", "") if brief else (" of ", "   ")
-        row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", look)
+        row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
-            these = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
-            row += [Segment(gap), *self._place(f"{these}{of}{tasks[0]}-{tasks[-1]}", ",", ".", "page", look)]
+            numbers = f"tasks {shown[0]}-{shown[-1]}" if len(shown) > 1 else f"task {shown[0]}"
+            row += [Segment(gap), *self._place(f"{numbers}{of}{tasks[0]}-{tasks[-1]}", ",", ".", "page", theme)]
         return row
 
-    def _place(self, text: str, back: str, on: str, action: str, look: ChartTheme) -> Row:
+    def _place(self, text: str, previous: str, following: str, action: str, theme: ChartTheme) -> Row:
         def key(name: str, by: int) -> Segment:
-            return Segment(f" {name} ", look.key + Style.from_meta({"@click": f"{action}({by})"}))
+            return Segment(f" {name} ", theme.key + Style.from_meta({"@click": f"{action}({by})"}))
 
-        return [key(back, -1), Segment(look.say(text), look.muted), key(on, 1)]
+        return [key(previous, -1), Segment(theme.say(text), theme.muted), key(following, 1)]
 
-    def _legend(self, look: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
-        """What each mark means, and remarks, of which the first one is made that there is room for."""
+    def _legend(self, theme: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
+        """Return the legend's entries, and remarks of which the first that fits is shown."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):
-            marks = ((palette.RIGHT, look.glyphs.right, "right"), (palette.WRONG, look.glyphs.wrong, "wrong"))
-            entries = [[Segment(f"{mark} ", look.colour(hue)), Segment(name, look.text)] for hue, mark, name in marks]
+            marks = ((palette.RIGHT, theme.glyphs.right, "right"), (palette.WRONG, theme.glyphs.wrong, "wrong"))
+            entries = [[Segment(f"{mark} ", theme.colour(hue)), Segment(name, theme.text)] for hue, mark, name in marks]
             remarks = ("under each query: class predicted before → after", "support, then queries: before → after")
-            return entries, [Segment(look.say(remark), look.muted) for remark in remarks]
+            return entries, [Segment(theme.say(remark), theme.muted) for remark in remarks]
         entries = []
-        for index, series in enumerate(regression.curves(view, self.shown_step, self._runs[0].colour)):
+        for index, series in enumerate(regression_curves(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
                 if len(self._runs) > 1:
                     continue
-                series = replace(series, name="after")  # after how many steps stands on the right
-            entries.append(entry(index, series, look))
+                series = replace(series, name="after")  # the right end names the step
+            entries.append(legend_entry(index, series, theme))
         return entries, ()
 
-    def _cell(self, run: RunViews, task: int, width: int, height: int, look: ChartTheme) -> list[Row]:
-        """One task of one run: what happened in words, and the drawing."""
+    def _cell(self, run: RunViews, task: int, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        """Draw one task of one run below its caption."""
         view = run.of(task)
         if view is None:
-            return centred(look.say(f"{run.label} was not evaluated on task {task}."), width, height, look.muted)
-        caption = self._caption(view, width, height, look)
+            return centred(theme.say(f"{run.label} was not evaluated on task {task}."), width, height, theme.muted)
+        caption = self._caption(view, width, height, theme)
         size = (width, height - len(caption))
         if isinstance(view, RegressionView):
-            others = [found for other in self._runs if isinstance(found := other.of(task), RegressionView)]
-            y_limits = regression.limits(others, size[1])
-            drawing = regression.chart(view, self.shown_step, run.colour, y_limits, size, look, self._canvas)
+            views = [each for other in self._runs if isinstance(each := other.of(task), RegressionView)]
+            data = regression_chart(view, self.shown_step, run.colour, regression_limits(views, size[1]))
+            drawing = paint(data, *size, theme, self._canvas)
         else:
-            drawing = images.episode(view, self.shown_step, run.colour, size, look, self._canvas)
+            drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas)
         return block([*caption, *drawing], width, height)
 
-    def _caption(self, view: TaskView, width: int, height: int, look: ChartTheme) -> list[Row]:
-        """The fullest sentence that fits; in two rows if it needs two and there is room."""
-        said = [look.say(text) for text in captions(view, self.shown_step)]
-        if isinstance(view, ImageView) and (hidden := images.hidden_classes(view, (width, height - 1), look)):
-            said = [f"{text} ({hidden} classes hidden: widen)" for text in said]
-        if cell_len(said[0]) > width and height >= 10 and isinstance(view, RegressionView):
-            title = look.say(f"Task {view.task} · {view.title}")
-            below = look.say(outcome(view, self.shown_step))
+    def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        """Write the longest caption that fits, over two rows where it needs them and there is room.
+
+        The outcome of a task whose adaptation diverged is a warning.
+        """
+        diverged = has_diverged(view, self.shown_step)
+        texts = [theme.say(text) for text in captions(view, self.shown_step)]
+        if isinstance(view, ImageView) and (hidden := images.hidden_classes(view, (width, height - 1), theme)):
+            texts = [f"{text} ({hidden} classes hidden: widen)" for text in texts]
+        if cell_len(texts[0]) > width and height >= 10 and isinstance(view, RegressionView):
+            title = theme.say(f"Task {view.task} · {view.title}")
+            below = theme.say(outcome(view, self.shown_step))
             if max(cell_len(title), cell_len(below)) <= width:
-                return [[Segment(title, look.title)], [Segment(below, look.text)]]
-        best = next((text for text in said if cell_len(text) <= width), said[-1])
-        return [[Segment(fitted(best, width, look.glyphs.ellipsis), look.title)]]
+                return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
+        longest = next((text for text in texts if cell_len(text) <= width), texts[-1])
+        return [[Segment(fitted(longest, width, theme.glyphs.ellipsis), theme.warning if diverged else theme.title)]]

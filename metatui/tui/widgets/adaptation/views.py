@@ -1,26 +1,31 @@
-"""The held-out tasks of one or more runs, and what is said of each."""
+"""The held-out tasks of one or more runs: captions, and the chart of a regression task."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metatui.events import ImageView, TaskView
+from metatui.events import ImageView, RegressionView, TaskView
+from metatui.tui import palette
+from metatui.tui.widgets.charts import ChartData, Series
+from metatui.tui.widgets.charts.axis import axis_for
 from metatui.tui.widgets.charts.format import number, percent
 
 
 @dataclass(frozen=True)
 class RunViews:
+    """A run and the tasks on which it was evaluated."""
+
     run: str
-    """Its name on disk."""
+    """Name of its folder."""
     label: str
-    """What it is called here, such as its algorithm."""
+    """Short name, such as its algorithm."""
     colour: str
-    """As metatui.tui.palette.run_colour gives it."""
     views: tuple[TaskView, ...]
 
     def of(self, task: int) -> TaskView | None:
-        """This run on a task; None if it was not evaluated on it."""
+        """Return this run's view of a task; None if it was not evaluated on it."""
         return next((view for view in self.views if view.task == task), None)
 
     @property
@@ -29,7 +34,7 @@ class RunViews:
 
 
 def tasks_of(runs: Sequence[RunViews]) -> list[int]:
-    """The tasks that any of the runs was evaluated on, in order of appearance."""
+    """Return the tasks on which any of the runs was evaluated, in order of appearance."""
     return list(dict.fromkeys(view.task for run in runs for view in run.views))
 
 
@@ -37,8 +42,14 @@ def last_step(view: TaskView) -> int:
     return max(0, len(view.predictions) - 1)
 
 
+def has_diverged(view: TaskView, step: int) -> bool:
+    """Return whether the loss after inner step `step` is not finite."""
+    losses = view.loss[: min(step, last_step(view)) + 1]
+    return bool(losses) and not math.isfinite(losses[-1])
+
+
 def outcome(view: TaskView, step: int) -> str:
-    """What adaptation did, in words: `MSE 3.21 → 0.180 after 10 steps`."""
+    """Describe the effect of adaptation: `MSE 3.21 → 0.180 after 10 steps`."""
     step = min(step, last_step(view))
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]
@@ -52,8 +63,50 @@ def outcome(view: TaskView, step: int) -> str:
 
 
 def captions(view: TaskView, step: int) -> list[str]:
-    """Sentences about a task, from the fullest to the shortest."""
-    task, said = f"Task {view.task}", outcome(view, step)
-    short = said.split(" after ")[0]
-    ways = ((task, view.title, said), (task, said), (task, short), (short,))
-    return [" · ".join(part for part in parts if part) for parts in ways]
+    """Return captions of a task, from the longest to the shortest."""
+    task, result = f"Task {view.task}", outcome(view, step)
+    short = result.split(" after ")[0]
+    variants = ((task, view.title, result), (task, result), (task, short), (short,))
+    return [" · ".join(part for part in parts if part) for parts in variants]
+
+
+def regression_curves(view: RegressionView, step: int, colour: str) -> tuple[Series, ...]:
+    """Return the series of a task, in the order of the panel's legend."""
+    after = f"after {step} step{'' if step == 1 else 's'}"
+    return (
+        Series("truth", palette.TRUTH, tuple(zip(view.grid, view.truth, strict=False))),
+        Series("before", palette.BEFORE, _prediction(view, 0)),
+        Series(after, colour, _prediction(view, min(step, last_step(view)))),
+        Series("support", palette.SUPPORT, tuple(zip(view.support_x, view.support_y, strict=False)), style="points"),
+    )
+
+
+def _prediction(view: RegressionView, step: int) -> tuple[tuple[float, float], ...]:
+    return tuple(zip(view.grid, view.predictions[step], strict=False)) if view.predictions else ()
+
+
+def regression_limits(views: Sequence[RegressionView], height: int) -> tuple[float, float] | None:
+    """Return one y range for all charts of a task, independent of the inner step.
+
+    It holds the truth and the support points, and predictions up to half the truth's range beyond it.
+    """
+    truth = [y for view in views for y in (*view.truth, *view.support_y) if math.isfinite(y)]
+    if not truth:
+        return None
+    low, high = min(truth), max(truth)
+    room = max((high - low) / 2, 0.1)
+    ends = [row for view in views for row in (view.predictions[:1] + view.predictions[-1:])]
+    predicted = [max(low - room, min(high + room, y)) for row in ends for y in row if math.isfinite(y)]
+    axis = axis_for([*truth, *predicted], max(2, height // 3))
+    return None if axis is None else (axis.low, axis.high)
+
+
+def regression_chart(view: RegressionView, step: int, colour: str, y_limits: tuple[float, float] | None) -> ChartData:
+    return ChartData(
+        regression_curves(view, step, colour),
+        y_limits=y_limits,
+        x_limits=(view.grid[0], view.grid[-1]) if view.grid else None,
+        legend=False,
+        last_values=False,
+        empty="This task has no curve to draw.",
+    )

@@ -1,4 +1,4 @@
-"""Axes: from values to positions between 0 and 1, with round ticks, whatever the values are."""
+"""Axes: map values to positions from 0 to 1, with round ticks, for any floating-point values."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from metatui.tui.widgets.charts.format import number, tick_labels
 
 LARGEST: Final = 1e300
-"""What is beyond is drawn here: differences and steps then stay finite."""
+"""Larger values are drawn here, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
-"""What is nearer to 0 counts as 0, and ranges narrower than this as no range."""
+"""Smaller values count as 0, and narrower ranges as empty."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """`low` and `high` are values; on a logarithmic axis both are above 0."""
+    """An axis from the value `low` to `high`, both above 0 on a logarithmic axis."""
 
     low: float
     high: float
@@ -26,7 +26,7 @@ class Axis:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """The position of a value: 0 at `low`, 1 at `high`, beyond them outside; NaN if it cannot be drawn."""
+        """Return the position of a value: 0 at `low`, 1 at `high`, also beyond; NaN if it cannot be drawn."""
         if not drawable(value, self.log):
             return math.nan
         value = max(-LARGEST, min(LARGEST, value))
@@ -41,14 +41,17 @@ def clamped(value: float) -> float:
 
 
 def drawable(value: float, log: bool) -> bool:
-    """Whether `value` has a place on an axis: finite, and above 0 on a logarithmic one."""
+    """Return whether an axis has a position for `value`: finite, and above 0 on a logarithmic axis."""
     return math.isfinite(value) and (not log or value >= SMALLEST)
 
 
 def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis | None:
-    """An axis around the drawable ones of `values`, from a round number to a round number, with about `count` ticks.
+    """Return an axis around the drawable values, from a round number to a round number; None if there are none.
 
-    Round ends let the curves grow into free space and stay where they are drawn. None if nothing can be drawn.
+    Round ends leave free space, so that a growing curve does not move.
+
+    Args:
+        count: Approximate number of ticks.
     """
     kept = [clamped(value) for value in values if drawable(value, log)]
     if not kept:
@@ -58,7 +61,7 @@ def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis 
 
 
 def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axis:
-    """An axis with given ends; ends that make no axis are moved apart."""
+    """Return an axis with these ends, moved apart where they are equal."""
     low, high = (clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
     low, high = _widened(min(low, high), max(low, high))
     if log and low >= SMALLEST:
@@ -69,7 +72,7 @@ def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axi
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """`low` and `high`, moved apart where floating point could not tell positions between them."""
+    """Move the ends apart where floating point cannot distinguish positions between them."""
     size = max(abs(low), abs(high))
     if high - low > max(1e-9 * size, SMALLEST):
         return low, high
@@ -78,7 +81,7 @@ def _widened(low: float, high: float) -> tuple[float, float]:
 
 
 def _step(span: float, count: int) -> float:
-    """The smallest of 1, 2 or 5 times a power of ten that divides `span` into at most `count` parts."""
+    """Return the smallest of 1, 2 or 5 times a power of ten that divides `span` into at most `count` parts."""
     rough = span / max(1, count)
     power = 10.0 ** math.floor(math.log10(rough))
     return next(factor * power for factor in (1, 2, 5, 10, 20) if factor * power >= rough * (1 - 1e-9))
@@ -92,7 +95,7 @@ def _linear_axis(low: float, high: float, count: int, *, snap: bool) -> Axis:
     else:
         first, last = math.ceil(low / step - 1e-6), math.floor(high / step + 1e-6)
         if last - first < 1:
-            # A single tick says nothing of the scale; half the step always gives two.
+            # A single tick does not show the scale; half the step always gives two.
             return _linear_axis(low, high, 2 * count, snap=False)
     ticks = [index * step for index in range(first, last + 1)]
     return Axis(low, high, tuple(ticks), tuple(tick_labels(ticks, step)))
@@ -116,7 +119,7 @@ def _log_axis(low: float, high: float, count: int) -> Axis:
 
 
 def _power_label(tick: float) -> str:
-    """Labels of 1, 2 or 5 times a power of ten need one digit."""
+    """Format 1, 2 or 5 times a power of ten, which needs one digit."""
     if 1e-3 <= tick < 1e4:
         return f"{tick:g}"
     if 1e4 <= tick < 1e15:

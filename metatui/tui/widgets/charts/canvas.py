@@ -1,11 +1,12 @@
-"""The one place that talks to plotext: curves in, rows of coloured characters out."""
+"""Adapter to plotext: curves in, rows of coloured characters out."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, NamedTuple
 
 
@@ -23,7 +24,7 @@ class Signal:
 
 
 class Run(NamedTuple):
-    """Characters beside each other that belong to one signal; `signal` is None where nothing is drawn."""
+    """Consecutive characters that belong to one signal; `signal` is None for blanks."""
 
     text: str
     signal: int | None
@@ -33,15 +34,15 @@ _RUN: Final = re.compile(r"(?:\x1b\[38;5;(\d+)m)?([^\x1b\n]+)\x1b\[0m")
 
 
 def dots(marker: str) -> int:
-    """How many dots a cell has from top to bottom."""
+    """Return the number of dots in the height of a cell."""
     return {"braille": 4, "hd": 2}.get(marker, 1)
 
 
 def _figure() -> Any:
-    """A figure of its own, of any size.
+    """Create a figure of any size.
 
     plotext 5.3 draws on one figure that its module holds, limits to the terminal's size and shares between all
-    callers. Its class makes further ones, though under a private name; the version is pinned, and a test holds this.
+    callers. Its class makes more of them, though under a private name; the version is pinned and a test covers this.
     """
     from plotext._figure import _figure_class
 
@@ -55,13 +56,13 @@ def _figure() -> Any:
 
 
 class Canvas:
-    """Draws curves with plotext. Hold one for each widget; made at first use, as plotext takes a while to import."""
+    """Draws curves with plotext. Each widget holds one, created at first use because importing plotext is slow."""
 
     def __init__(self) -> None:
         self._plotext: Any = None
 
     def draw(self, signals: Sequence[Signal], width: int, height: int) -> list[list[Run]]:
-        """Rows from top to bottom, each exactly `width` characters; later signals lie on top of earlier ones."""
+        """Return rows from top to bottom, each exactly `width` characters; later signals cover earlier ones."""
         empty = [[Run(" " * width, None)] if width else [] for _ in range(height)]
         if width < 2 or height < 2:
             return empty
@@ -74,11 +75,11 @@ class Canvas:
         drawn = False
         for index, signal in enumerate(signals):
             points = signal.points if signal.connected else [p for p in signal.points if not math.isnan(p[1])]
-            if all(math.isnan(up) for _, up in points):
+            if all(math.isnan(y) for _, y in points):
                 continue
-            across, up = (list(values) for values in zip(*points, strict=True))
+            xs, ys = (list(values) for values in zip(*points, strict=True))
             draw = figure.plot if signal.connected else figure.scatter
-            draw(across, up, marker=signal.marker, color=index + 1)
+            draw(xs, ys, marker=signal.marker, color=index + 1)
             drawn = True
         if not drawn:
             return empty
@@ -87,3 +88,66 @@ class Canvas:
 
 def _runs(line: str) -> list[Run]:
     return [Run(text, int(colour) - 1 if colour else None) for colour, text in _RUN.findall(line)]
+
+
+BRAILLE_BLANK: Final = 0x2800
+BRAILLE_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
+"""Bit of each dot, by column and by row from the top."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """An interval along a curve. `ends` are positions in pairs, lower and upper at the same x; NaN is a gap."""
+
+    signal: int
+    ends: Sequence[tuple[float, float]]
+
+
+def draw_bands(rows: Sequence[Sequence[Run]], bands: Sequence[Band], point: str | None) -> list[list[Run]]:
+    """Add dotted lines at the ends of `bands` wherever the rows of a canvas are blank.
+
+    Args:
+        point: The character of a dot; None draws braille dots, which share their cells with those of lines.
+    """
+    width, height = sum(len(run.text) for run in rows[0]) if rows else 0, len(rows)
+    if point is not None:
+        cells = {cell: Run(point, band.signal) for band in bands for cell in _band_dots(band.ends, width, height)}
+    else:
+        cells = {}
+        for band in bands:
+            for column, row in _band_dots(band.ends, 2 * width, 4 * height):
+                cell, dot = (column // 2, row // 4), BRAILLE_DOTS[column % 2][row % 4]
+                before = cells[cell].text if cell in cells else chr(BRAILLE_BLANK)
+                cells[cell] = Run(chr(ord(before) | dot), band.signal)
+    return [
+        [
+            _overlay(char, run.signal, cells.get((column, y)))
+            for column, (char, run) in enumerate((char, run) for run in runs for char in run.text)
+        ]
+        for y, runs in enumerate(rows)
+    ]
+
+
+def _overlay(char: str, signal: int | None, below: Run | None) -> Run:
+    if below is None:
+        return Run(char, signal)
+    if signal is None:
+        return below
+    both_braille = ord(char) & ~0xFF == BRAILLE_BLANK == ord(below.text) & ~0xFF
+    return Run(chr(ord(char) | ord(below.text)) if both_braille else char, signal)
+
+
+def _band_dots(ends: Sequence[tuple[float, float]], columns: int, rows: int) -> Iterator[tuple[int, int]]:
+    """Yield column and row, from the top, of the dots at both ends of a band in every second column of a grid."""
+    for (low, high), (next_low, next_high) in pairwise(zip(ends[::2], ends[1::2], strict=True)):
+        left, right = low[0], next_low[0]
+        if not right > left or math.isnan(high[1]) or math.isnan(next_high[1]):
+            continue
+        first = max(0, math.ceil(left * (columns - 1)))
+        last = math.floor(min(1.0, right) * (columns - 1))
+        for column in range(first + first % 2, last + 1, 2):
+            share = (column / (columns - 1) - left) / (right - left)
+            for start, end in ((low, next_low), (high, next_high)):
+                row = round((1 - start[1] - share * (end[1] - start[1])) * (rows - 1))
+                if 0 <= row < rows:
+                    yield column, row

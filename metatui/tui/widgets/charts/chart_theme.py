@@ -1,4 +1,4 @@
-"""How a widget draws just now: glyphs, background and colours."""
+"""Glyphs and styles that a widget draws with under the current theme."""
 
 from __future__ import annotations
 
@@ -15,17 +15,19 @@ from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 @dataclass(frozen=True)
 class ChartTheme:
+    """Everything that drawing depends on besides data and size."""
+
     symbols: Symbols
     dark: bool
     ansi: bool
-    """Whether the terminal's own 16 colours are used."""
+    """Whether the theme uses the terminal's own 16 colours."""
     monochrome: bool
-    """Whether colours are not seen at all (NO_COLOR)."""
+    """Whether there are no colours at all (NO_COLOR)."""
     text: Style
     title: Style
     muted: Style
     key: Style
-    """Of a key that can be pressed, as the key bar writes it."""
+    """Style of a key to press, as in the key bar."""
     warning: Style
     """Style of values that are not finite."""
 
@@ -35,11 +37,11 @@ class ChartTheme:
 
     @property
     def distinct(self) -> bool:
-        """Whether lines are to be told apart by their characters."""
+        """Whether lines must differ in their characters instead of their colours."""
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:
-        """The style of a colour or meaning of metatui.tui.palette; plain text for a colour that rich cannot read."""
+        """Return the style of a palette meaning or a colour; plain text for a colour that rich cannot parse."""
         try:
             colour = Color.parse(palette.shade(name, self.dark, self.ansi))
         except ColorParseError:
@@ -47,20 +49,18 @@ class ChartTheme:
         return Style(color=colour, bold=bold or None, dim=dim or None)
 
     def say(self, text: str) -> str:
-        """`text` on one line, in characters that the terminal shows and none that it obeys."""
+        """Return `text` on one line, in characters that the terminal can show, without control characters."""
         line = "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))
         return symbols.ascii(line) if self.symbols is Symbols.ASCII else line
 
 
 def symbols_of(widget: Widget) -> Symbols:
-    """The app's choice, `app.symbols`; braille in an app that has none."""
-    found = getattr(widget.app, "symbols", None)
-    return Symbols(found) if found is not None else Symbols.BRAILLE
+    """Return the app's `symbols`; braille in an app without them."""
+    return Symbols(getattr(widget.app, "symbols", Symbols.BRAILLE))
 
 
-def look_of(widget: Widget) -> ChartTheme:
-    """The look of a widget with the component classes `chart--` `text`, `title`, `muted`, `key` and
-    `warning`."""
+def theme_of(widget: Widget) -> ChartTheme:
+    """Return the theme of a widget with the component classes of `RowsWidget`."""
     app = widget.app
     parts = ("text", "title", "muted", "key", "warning")
     text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)

@@ -1,4 +1,4 @@
-"""Numbers as they are shown: three significant digits, and as short as they can be."""
+"""Short number formats with three significant digits."""
 
 from __future__ import annotations
 
@@ -8,10 +8,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def number(value: float) -> str:
-    """Three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`. Whole numbers under 10,000 in full.
-
-    Not finite: `nan`, `inf`, `-inf`.
-    """
+    """Format with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full."""
     if isinstance(value, int) and abs(value) < 10_000:
         return f"{value:,}"
     value = float(value)
@@ -29,12 +26,12 @@ def number(value: float) -> str:
 
 
 def percent(fraction: float) -> str:
-    """A fraction from 0 to 1 as a percentage with one decimal: `97.3 %`."""
+    """Format a fraction from 0 to 1 as a percentage with one decimal: `97.3 %`."""
     return f"{100 * fraction:.1f} %" if math.isfinite(fraction) else number(fraction)
 
 
 def tick_labels(ticks: list[float], step: float) -> list[str]:
-    """Labels of evenly spaced ticks: alike in decimals and suffix, with as many digits as tell neighbours apart."""
+    """Format evenly spaced ticks with the same decimals and suffix, and enough digits to distinguish neighbours."""
     if not ticks or step <= 0:
         return [number(tick) for tick in ticks]
     largest = max(abs(tick) for tick in ticks)

@@ -1,4 +1,4 @@
-"""The words above a chart: its title, its legend and what its y axis counts."""
+"""The rows above a chart: its title, its legend and the label of its y axis."""
 
 from __future__ import annotations
 
@@ -11,69 +11,73 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
 from metatui.tui.widgets.charts.series import Series
 
-ROOMY = 10
-"""Rows of a chart that can spare a second row for words."""
+TWO_ROWS_FROM = 10
+"""Height of a chart from which the header has two rows."""
 
-HIGH = 16
-"""Rows of a chart that can spare more for its legend, MOST_ROWS in all."""
-MOST_ROWS = 3
-
-
-def line_marker(index: int, look: ChartTheme) -> str:
-    """What the line with this position among its chart's series is drawn with."""
-    return look.glyphs.lines[index % len(look.glyphs.lines)] if look.distinct else look.glyphs.marker
+LONG_LEGEND_FROM = 16
+"""Height of a chart from which the legend has up to MOST_LEGEND_ROWS."""
+MOST_LEGEND_ROWS = 3
 
 
-def entry(index: int, series: Series, look: ChartTheme) -> Row:
-    """A legend's entry: a sample of the series and its name."""
-    sample = line_marker(index, look) if look.distinct else look.glyphs.sample
-    mark = look.glyphs.points if series.style == "points" else sample
-    return [Segment(f"{mark} ", look.colour(series.colour)), Segment(look.say(series.name), look.text)]
+def line_marker(index: int, theme: ChartTheme) -> str:
+    """Return the character or plotext marker that draws the line at this position among its chart's series."""
+    return theme.glyphs.lines[index % len(theme.glyphs.lines)] if theme.distinct else theme.glyphs.marker
 
 
-def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, look: ChartTheme) -> list[Row]:
-    """The title with the legend beside it, or under it beside the y label where that is needed and there is room; in
-    a high chart the legend has as many rows there as it needs."""
-    title, y_label = look.say(title), look.say(y_label)
-    ellipsis, legend_width, roomy = look.glyphs.ellipsis, _width(entries), height >= ROOMY
+def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
+    """Return a sample of the series and its name."""
+    sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
+    mark = theme.glyphs.points if series.style == "points" else sample
+    return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.say(series.name), theme.text)]
+
+
+def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
+    """Lay out title, legend and y label for a chart of `height` rows.
+
+    The legend stands beside the title, or below it next to the y label where the title leaves too little room.
+    """
+    title, y_label, ellipsis = theme.say(title), theme.say(y_label), theme.glyphs.ellipsis
+    unit = [Segment(fitted(y_label, width, ellipsis), theme.muted)] if y_label else []
     if not title and not entries:
-        return [[Segment(fitted(y_label, width, ellipsis), look.muted)]] if y_label else []
-    longer = f"{title} ({y_label})"
-    if y_label and not roomy and y_label.lower() not in title.lower() and cell_len(longer) + 2 + legend_width <= width:
-        title = longer
-    left = [Segment(fitted(title, width, ellipsis), look.title)]
-    unit = [Segment(fitted(y_label, width, ellipsis), look.muted)] if y_label and roomy else []
-    if not roomy or width_of(left) + 2 + legend_width <= width:
-        rows = [spread(left, joined(entries, width - width_of(left) - 2, look), width)]
-        return [*rows, unit] if unit else rows
-    if legend_width <= width or height < HIGH:
-        legend = joined(entries, width, look)
-        return [left, spread(unit if width_of(unit) + 2 + width_of(legend) <= width else [], legend, width)]
-    *rows, last = (joined(row, width, look) for row in _in_rows(entries, width))
+        return [unit] if unit else []
+    if height < TWO_ROWS_FROM:
+        title, unit = _title_with_label(title, y_label, width - 2 - _width(entries)), []
+    left = [Segment(fitted(title, width, ellipsis), theme.title)]
+    if height < TWO_ROWS_FROM or width_of(left) + 2 + _width(entries) <= width:
+        first = spread(left, joined(entries, width - width_of(left) - 2, theme), width)
+        return [first, unit] if unit else [first]
+    most_rows = MOST_LEGEND_ROWS if height >= LONG_LEGEND_FROM else 1
+    *above, last = (joined(row, width, theme) for row in _wrapped(entries, width, most_rows))
     fits = width_of(unit) + 2 + width_of(last) <= width
-    return [left, *(spread([], row, width) for row in rows), spread(unit if fits else [], last, width)]
+    return [left, *(spread([], row, width) for row in above), spread(unit if fits else [], last, width)]
 
 
-def _in_rows(entries: Sequence[Row], width: int) -> list[list[Row]]:
-    """The entries in as few rows as hold them, MOST_ROWS at most: what is more is in the last one."""
+def _title_with_label(title: str, y_label: str, room: int) -> str:
+    """Append the y label to a title that does not contain it, where there is room."""
+    both = f"{title} ({y_label})"
+    return both if y_label and y_label.lower() not in title.lower() and cell_len(both) <= room else title
+
+
+def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Row]]:
+    """Distribute the entries over rows; the last row takes what does not fit in `most_rows`."""
     rows: list[list[Row]] = [[]]
-    for found in entries:
-        if rows[-1] and len(rows) < MOST_ROWS and _width([*rows[-1], found]) > width:
+    for entry in entries:
+        if rows[-1] and len(rows) < most_rows and _width([*rows[-1], entry]) > width:
             rows.append([])
-        rows[-1].append(found)
+        rows[-1].append(entry)
     return rows
 
 
-def joined(entries: Sequence[Row], width: int, look: ChartTheme) -> Row:
-    """As many entries as fit, and how many more there are; nothing if not even one fits."""
+def joined(entries: Sequence[Row], width: int, theme: ChartTheme) -> Row:
+    """Join as many entries as fit and the number of the others; empty where none fits."""
     for count in range(len(entries), 0, -1):
         rest = len(entries) - count
-        more: list[Row] = [[Segment(f"+{rest}", look.muted)]] if rest else []
+        more: list[Row] = [[Segment(f"+{rest}", theme.muted)]] if rest else []
         shown = [*entries[:count], *more]
         if _width(shown) <= width:
-            return [part for index, found in enumerate(shown) for part in ([Segment("  ")] if index else []) + found]
+            return [part for index, entry in enumerate(shown) for part in ([Segment("  ")] if index else []) + entry]
     return []
 
 
 def _width(entries: Sequence[Row]) -> int:
-    return sum(width_of(found) + 2 for found in entries) - 2 if entries else 0
+    return sum(width_of(entry) + 2 for entry in entries) - 2 if entries else 0

@@ -1,4 +1,4 @@
-"""A widget made of rows: each is drawn once, kept, and sent again only when it has changed."""
+"""Base of widgets that draw rows of text and send only the rows that changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.geometry import Region
 from textual.strip import Strip
 from textual.widget import Widget
 
-from metatui.tui.widgets.charts.chart_theme import ChartTheme, look_of, symbols_of
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of, theme_of
 
 Row = list[Segment]
 
@@ -23,7 +23,7 @@ def width_of(row: Iterable[Segment]) -> int:
 
 
 def fitted(text: str, width: int, ellipsis: str) -> str:
-    """`text` in at most `width` cells, with an ellipsis where it was cut."""
+    """Cut `text` to at most `width` cells, with an ellipsis."""
     if cell_len(text) <= width:
         return text
     if width <= cell_len(ellipsis):
@@ -32,19 +32,18 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
 
 
 def padded(row: Row, width: int) -> Row:
-    """`row` in exactly `width` cells."""
+    """Cut or fill `row` to exactly `width` cells."""
     return list(Strip(row).adjust_cell_length(max(0, width)))
 
 
 def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
-    """`rows` cut or filled up with blanks to exactly `height` rows of exactly `width` cells."""
+    """Cut or fill `rows` to exactly `height` rows of exactly `width` cells."""
     rows = [*rows[: max(0, height)], *([] for _ in range(height - len(rows)))]
     return [padded(row, width) for row in rows]
 
 
 def merged(row: Row) -> Row:
-    """`row` in as few segments as look the same: blanks go with what is beside them, as each segment costs some 20
-    bytes on the wire."""
+    """Merge segments that look the same; blanks join their neighbours. Each segment costs some 20 bytes to send."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -61,18 +60,18 @@ def _invisible(segment: Segment) -> bool:
 
 
 def _plain(style: Style | None) -> bool:
-    """Whether a blank looks and acts the same in this style as without one."""
+    """Return whether a blank looks and acts the same with this style as without."""
     return not style or not (style.bgcolor or style.underline or style.reverse or style.strike or style.meta)
 
 
 def spread(left: Row, right: Row, width: int) -> Row:
-    """`left` and `right` at the two ends of a row."""
+    """Put `left` and `right` at the two ends of a row."""
     gap = width - width_of(left) - width_of(right)
     return padded([*left, Segment(" " * max(1, gap)), *right], width)
 
 
 def beside(blocks: Sequence[Sequence[Row]], gap: int) -> list[Row]:
-    """Blocks of equally many rows, each block of one width, side by side."""
+    """Put blocks of the same height side by side."""
     joined = []
     for rows in zip(*blocks, strict=True):
         row: Row = []
@@ -83,7 +82,7 @@ def beside(blocks: Sequence[Sequence[Row]], gap: int) -> list[Row]:
 
 
 def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
-    """`text`, wrapped, in the middle of a block."""
+    """Wrap `text` and centre it in a block."""
     lines = textwrap.wrap(text, max(1, width - 2))[: max(0, height)]
     above = (height - len(lines)) // 2
     rows: list[Row] = [[] for _ in range(above)]
@@ -92,9 +91,9 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
 
 
 class RowsWidget(Widget):
-    """Subclasses say what their rows are; calling `redraw` after a change sends the rows that differ.
+    """A widget that implements `rows` and calls `redraw` after each change of its data.
 
-    Nothing is drawn while the widget is not displayed: it is done when it is.
+    Only rows that differ are sent. A widget that is not on the screen draws when it appears.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
@@ -117,34 +116,34 @@ class RowsWidget(Widget):
 
     _strips: list[Strip] | None = None
     _drawn_for: tuple[object, ...] = ()
-    """What the strips were drawn for. Whenever anything about the style changes, they are dropped."""
-    _look: ChartTheme | None = None
-    """The same for the look, which takes some time to find out."""
+    """State of `_key` when the strips were drawn."""
+    _theme: ChartTheme | None = None
+    """Cached, because looking up styles is slow."""
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
-        """What the widget shows, from top to bottom; rows that are missing are blank, longer ones are cut."""
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
+        """Return the rows from top to bottom; missing rows are blank, longer ones are cut."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Show what `rows` says now."""
+        """Draw again, and send the rows that differ."""
         old = self._strips
-        if old is None or not self.is_mounted or not self.is_on_screen or self._drawn_for != self._situation():
+        if old is None or not self.is_mounted or not self.is_on_screen or self._drawn_for != self._key():
             self._strips = None
             self.refresh()
             return
         new = self._draw()
         changed = [y for y, (before, now) in enumerate(zip(old, new, strict=True)) if before != now]
-        # What did not change keeps its strip, which keeps its rendering.
+        # An unchanged row keeps its strip, which caches its rendering.
         for y in changed:
             old[y] = new[y]
         if changed:
             self.refresh(*(Region(0, y, self.content_size.width, 1) for y in changed))
 
     def render_line(self, y: int) -> Strip:
-        situation = self._situation()
-        if self._drawn_for != situation:
-            self._drawn_for = situation
-            self._strips = self._look = None
+        key = self._key()
+        if self._drawn_for != key:
+            self._drawn_for = key
+            self._strips = self._theme = None
         if self._strips is None:
             self._strips = self._draw()
         if y < len(self._strips):
@@ -152,15 +151,15 @@ class RowsWidget(Widget):
         return Strip.blank(self.content_size.width, self.visual_style.rich_style)
 
     def notify_style_update(self) -> None:
-        self._strips = self._look = None
+        self._strips = self._theme = None
         super().notify_style_update()
 
-    def _situation(self) -> tuple[object, ...]:
+    def _key(self) -> tuple[object, ...]:
         return self.content_size, symbols_of(self), self.app.theme
 
     def _draw(self) -> list[Strip]:
         width, height = self.content_size
         base = self.visual_style.rich_style
-        self._look = self._look or look_of(self)
-        rows = self.rows(width, height, self._look)
+        self._theme = self._theme or theme_of(self)
+        rows = self.rows(width, height, self._theme)
         return [Strip(merged(row), width).apply_style(base) for row in block(rows, width, height)]

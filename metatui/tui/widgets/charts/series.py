@@ -1,4 +1,4 @@
-"""What a line chart draws: named points, thinned out to what its cells can show."""
+"""Series and marks of a line chart, and the thinning of points to what its cells can show."""
 
 from __future__ import annotations
 
@@ -12,44 +12,46 @@ from metatui.tui.widgets.charts.axis import Axis
 
 @dataclass(frozen=True)
 class Series:
-    """`points` are (x, y). On a line they follow each other, and a value that is not finite is a gap. Of a band they
-    are pairs, its lower and its upper end at the same x."""
+    """Named points (x, y).
+
+    A value that is not finite is a gap in a line. A band has two points at each x, its lower and its upper end.
+    """
 
     name: str
-    """In the legend. One without goes with the series before it, and is drawn alike."""
+    """Name in the legend; a series without one is drawn like the series before it."""
     colour: str
-    """A meaning from metatui.tui.palette, a run's colour, or any colour that rich can read."""
+    """A meaning in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "band"] = "line"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line behind the curves at which something changed, with a label where there is room."""
+    """A vertical line behind the curves at a change, with a label where there is room."""
 
     x: float
     label: str
     colour: str = ""
-    """A colour as for a series; empty for a muted line."""
+    """A colour as of a series; empty for a muted line."""
 
 
 def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
-    """The points' positions on the axes, each coordinate from -1 to 2; what cannot be drawn is (NaN, NaN), a gap.
+    """Return the points' positions on the axes; (NaN, NaN) for a gap.
 
-    A little beyond the axes on either side, so that a line leaves the chart where it does.
+    Coordinates are from -1 to 2: points outside the axes give a line its direction where it leaves the chart.
     """
-    found = []
+    positions = []
     for point in series.points:
-        across, up = x.at(point[0]), y.at(point[1])
-        if math.isnan(across) or math.isnan(up):
-            found.append((math.nan, math.nan))
+        left, up = x.at(point[0]), y.at(point[1])
+        if math.isnan(left) or math.isnan(up):
+            positions.append((math.nan, math.nan))
         else:
-            found.append((max(-1.0, min(2.0, across)), max(-1.0, min(2.0, up))))
-    return found
+            positions.append((max(-1.0, min(2.0, left)), max(-1.0, min(2.0, up))))
+    return positions
 
 
 def thinned(points: Sequence[tuple[float, float]], width: int) -> list[tuple[float, float]]:
-    """At most 2 `width` points that look the same on `width` cells: the lowest and highest of each stretch.
+    """Keep the lowest and the highest point of each of `width` stretches, which look the same on `width` cells.
 
     A stretch without a drawable point stays a gap.
     """

@@ -1,4 +1,4 @@
-"""A metric in one or two rows: its numbers in words, and how it got there."""
+"""A metric in one or two rows: its values in words and a sparkline."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width
 
 
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
-    """`values` as bars over `height` rows, from the smallest to the largest of them; NaN is a blank.
+    """Draw `values` as bars over `height` rows, scaled from the smallest to the largest; NaN is a blank.
 
-    All the same: half as high.
+    Equal values have half the height.
     """
     finite = [value for value in values if math.isfinite(value)]
     steps = len(levels) * height
     low, high = (min(finite), max(finite)) if finite else (0.0, 0.0)
-    # Halved, as the difference of two finite numbers can be infinite.
+    # Halved, because the difference of two finite numbers can be infinite.
     span = high / 2 - low / 2
     filled = []
     for value in values:
@@ -37,74 +37,70 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 
 
 class MetricSparkline(RowsWidget):
-    """A metric's name, last and best value and trend, with a sparkline under or beside them.
+    """A metric's name, last and best value and trend, with a sparkline below or beside them.
 
-    A row is sent as one piece of text in one colour, so that it costs little on a slow line.
+    The sparkline is one segment in one colour, which is cheap to send.
     """
 
-    DEFAULT_CSS = """
-    MetricSparkline { height: 2; min-height: 1; }
-    """
+    DEFAULT_CSS = "MetricSparkline { height: 2; min-height: 1; }"
 
-    def __init__(self, *, name: str | None = None, id: str | None = None, classes: str | None = None) -> None:  # noqa: A002
-        super().__init__(name=name, id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's name
+        super().__init__(id=id)
         self._history = History()
         self._label = ""
-        self._unit = ""
         self._percent = False
 
-    def show(self, history: History, *, name: str, unit: str = "", percent: bool = False) -> None:
+    def show(self, history: History, *, name: str, percent: bool = False) -> None:
         """Show a metric.
 
         Args:
-            name: What it is.
-            unit: After each number.
             percent: Whether values are fractions from 0 to 1, shown as percentages.
         """
-        self._history, self._label, self._unit, self._percent = history, name, unit, percent
+        self._history, self._label, self._percent = history, name, percent
         self.redraw()
 
     def _value(self, value: float) -> str:
-        if self._percent:
-            return percent(value)
-        return f"{number(value)} {self._unit}" if self._unit else number(value)
+        return percent(value) if self._percent else number(value)
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if height < 1 or width < 1:
             return []
         if height > 1:
-            head = self._head(width, look)
-            return [head, *([Segment(row, look.colour(palette.TRAIN))] for row in self._bars(width, height - 1, look))]
-        # In a single row the numbers get two thirds, and what they leave is the sparkline's.
-        head = self._head(max(width * 2 // 3, min(width, 24)), look)
+            head = self._head(width, theme)
+            return [
+                head,
+                *([Segment(row, theme.colour(palette.TRAIN))] for row in self._bars(width, height - 1, theme)),
+            ]
+        # In a single row the numbers get up to two thirds, and the sparkline the rest.
+        head = self._head(max(width * 2 // 3, min(width, 24)), theme)
         used = width_of(head)
-        beside = self._bars(width - used - 2, 1, look) if width - used >= 10 else []
+        beside = self._bars(width - used - 2, 1, theme) if width - used >= 10 else []
         return [
-            [*head, *(part for row in beside for part in (Segment("  "), Segment(row, look.colour(palette.TRAIN))))]
+            [*head, *(part for row in beside for part in (Segment("  "), Segment(row, theme.colour(palette.TRAIN))))]
         ]
 
-    def _bars(self, width: int, height: int, look: ChartTheme) -> list[str]:
-        return bars([point.mean for point in self._history.points(width)], height, look.glyphs.levels)
+    def _bars(self, width: int, height: int, theme: ChartTheme) -> list[str]:
+        return bars([point.mean for point in self._history.points(width)], height, theme.glyphs.levels)
 
-    def _head(self, width: int, look: ChartTheme) -> Row:
-        name, last, best = look.say(self._label), self._history.last, self._history.best
+    def _head(self, width: int, theme: ChartTheme) -> Row:
+        name, last, best = theme.say(self._label), self._history.last, self._history.best
         if last is None:
-            return [Segment(fitted(f"{name}  no values yet", width, look.glyphs.ellipsis), look.muted)]
+            return [Segment(fitted(f"{name}  no values yet", width, theme.glyphs.ellipsis), theme.muted)]
         row = [
-            Segment(fitted(name, max(4, width - 8), look.glyphs.ellipsis), look.text),
-            Segment(f" {look.say(self._value(last))}", look.title),
+            Segment(fitted(name, max(4, width - 8), theme.glyphs.ellipsis), theme.text),
+            Segment(f" {theme.say(self._value(last))}", theme.title),
         ]
-        said = [f"best {self._value(best)}"] if best is not None else []
-        said.append(trend_words(self._history.trend(), look))
-        for text in said:
-            if width_of(row) + 2 + cell_len(look.say(text)) <= width:
-                row.append(Segment(f"  {look.say(text)}", look.muted))
+        texts = [f"best {self._value(best)}"] if best is not None else []
+        texts.append(trend_words(self._history.trend(), theme))
+        for text in texts:
+            if width_of(row) + 2 + cell_len(theme.say(text)) <= width:
+                row.append(Segment(f"  {theme.say(text)}", theme.muted))
         return row
 
 
-def trend_words(trend: Trend, look: ChartTheme) -> str:
-    """An arrow and words: `↘ falling 3 %`."""
-    arrow = {"falling": look.glyphs.down, "rising": look.glyphs.up, "flat": look.glyphs.flat}[trend.direction]
+def trend_words(trend: Trend, theme: ChartTheme) -> str:
+    """Describe a trend with an arrow and words: `↘ falling 3 %`."""
+    arrow = {"falling": theme.glyphs.down, "rising": theme.glyphs.up, "flat": theme.glyphs.flat}[trend.direction]
     if trend.direction == "flat":
         return f"{arrow} flat"
     return f"{arrow} {trend.direction} {max(1, round(100 * abs(trend.change)))} %"

@@ -1,1 +1,1 @@
-"""The form: generated from the knobs, one field a setting."""
+"""The form of all settings."""

@@ -1,77 +1,82 @@
-"""One setting of the form: its label, the widget that fits its kind, and the sentence when it is wrong."""
+"""The fields of the form and the groups that fold them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 from textual import on
 from textual.app import ComposeResult, RenderResult
+from textual.binding import BindingType
 from textual.content import Content
+from textual.events import Click
 from textual.message import Message
+from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
 from metatui.config.fields import SettingField
-from metatui.tui.widgets.form.choice import Choice
-from metatui.tui.widgets.form.toggle import Toggle
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.form.controls import Choice, Toggle
+from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
 
 LABEL_WIDTH = 21
-"""Columns of the label and the gap after it; the stylesheet keeps the widget out of them."""
+"""Columns of the label and the gap after it; the style sheet indents the control by as many."""
 
 
-class KnobField(Widget):
-    """One setting. `text` is what stands in it, whatever widget shows it.
+class FormField(Widget):
+    """One setting: its label, the control for its kind, and a line for what is wrong.
 
-    The label is drawn by the field itself: of a form of them, every widget less is seen in how fast the app opens.
+    The field draws the label itself: every widget of the form delays the first frame.
     """
 
-    DEFAULT_CSS = "KnobField { layout: vertical; height: auto; width: 1fr; }"
+    DEFAULT_CSS = "FormField { layout: vertical; height: auto; width: 1fr; }"
 
     class Edited(Message):
-        """The user changed what stands in the field."""
+        """The user changed the text."""
 
-        def __init__(self, field: KnobField) -> None:
+        def __init__(self, field: FormField) -> None:
             super().__init__()
             self.field = field
 
     class Applied(Message):
-        """The user pressed enter in a text field, or chose."""
+        """The user pressed enter in a text field."""
 
-        def __init__(self, field: KnobField) -> None:
+        def __init__(self, field: FormField) -> None:
             super().__init__()
             self.field = field
 
-    def __init__(self, knob: SettingField, text: str) -> None:
-        super().__init__(id=field_id(knob.path), classes="field")
-        self.knob = knob
+    def __init__(self, setting: SettingField, text: str) -> None:
+        super().__init__(id=field_id(setting.path), classes="field")
+        self.setting = setting
         self._text = text
-        self._line: StaticText | None = None
-        """Where it is said what is wrong, once something has been."""
-        self.control = self._control()
-        """The widget that takes the focus."""
+        self._note: StatusLine | None = None
+        """Created for the first problem or note."""
+        self.control = self._make_control()
 
     @property
     def text(self) -> str:
+        """The value as text, whatever the control is."""
         return self._text
 
     def render(self) -> RenderResult:
-        return Content(self.knob.label[: LABEL_WIDTH - 1])
+        return Content(self.setting.label[: LABEL_WIDTH - 1])
 
     def compose(self) -> ComposeResult:
         yield self.control
 
-    def _control(self) -> Widget:
-        match self.knob.kind:
+    def _make_control(self) -> Widget:
+        match self.setting.kind:
             case "choice":
-                return Choice(self.knob.choices, self._text, classes="control")
+                return Choice(self.setting.choices, self._text, classes="control")
             case "bool":
                 return Toggle(self._text == "true", animate=False, classes="control")
             case _:
-                # Textual's own number types drop what does not fit without a word, so the text is free and judged.
+                # Textual's number inputs silently drop characters, so the text is free and validated by the form.
                 return Entry(self._text, classes="control")
 
     def show(self, text: str) -> None:
-        """Put `text` into the field, without a message."""
+        """Replace the text without a message."""
         if text == self._text:
             return
         self._text = text
@@ -87,20 +92,19 @@ class KnobField(Widget):
                     field.value = text
 
     def say(self, problem: str, note: str = "") -> None:
-        """Show what is wrong under the field, or a note where nothing is."""
-        if self._line is None and (problem or note):
-            self._line = StaticText(classes="field-error")
-            self.mount(self._line)
-        if self._line is not None:
-            self._line.say(problem or note)
-            self._line.display = bool(problem or note)
-            self._line.set_class(not problem, "-note")
+        """Show a problem below the control, or a note where there is none."""
+        if self._note is None and (problem or note):
+            self._note = StatusLine(classes="field-error")
+            self.mount(self._note)
+        if self._note is not None:
+            self._note.say(problem or note)
+            self._note.set_class(not problem, "-note")
         self.set_class(bool(problem), "-wrong")
 
     @on(Input.Changed)
     @on(Choice.Changed)
     @on(Switch.Changed)
-    def _changed(self, event: Input.Changed | Choice.Changed | Switch.Changed) -> None:
+    def _control_changed(self, event: Input.Changed | Choice.Changed | Switch.Changed) -> None:
         event.stop()
         value = event.value
         text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -114,13 +118,77 @@ class KnobField(Widget):
         self.post_message(self.Applied(self))
 
 
+class FieldGroup(Widget, can_focus=True):
+    """The row that folds and unfolds a group of rarely used settings, whose fields follow it.
+
+    The fields are created by `fill`: fifty of them would double the time to the first frame.
+    """
+
+    ALLOW_SELECT = False
+    BINDINGS: ClassVar[list[BindingType]] = [("enter,space", "fold", "Open or fold")]
+    DEFAULT_CSS = """
+    FieldGroup { height: 1; width: 1fr; }
+    FieldGroup:focus { text-style: bold reverse; }
+    """
+
+    folded: reactive[bool] = reactive(True)
+    wrong: reactive[int] = reactive(0)
+    """Number of its settings that are wrong."""
+
+    class Toggled(Message):
+        """The user folded or unfolded the group."""
+
+        def __init__(self, group: FieldGroup) -> None:
+            super().__init__()
+            self.group = group
+
+    def __init__(self, settings: Sequence[SettingField], marks: tuple[str, str]) -> None:
+        """
+        Args:
+            marks: Characters before the title of a folded and of an open group.
+        """
+        super().__init__(classes="group")
+        self.settings = settings
+        self._marks = marks
+        self._filled = False
+
+    @property
+    def title(self) -> str:
+        title = f"{self.settings[0].group.capitalize()} details"
+        return f"{title}: {self.wrong} wrong" if self.wrong else title
+
+    def render(self) -> RenderResult:
+        return Content(f"{self._marks[not self.folded]} {self.title}")
+
+    async def fill(self, texts: Mapping[str, str]) -> None:
+        """Create the fields, once."""
+        if not self._filled and isinstance(self.parent, Widget):
+            self._filled = True
+            fields = [FormField(setting, texts[setting.path]) for setting in self.settings]
+            await self.parent.mount_all(fields, after=self)
+
+    def judge(self, visible: frozenset[str], problems: Mapping[str, str]) -> None:
+        """Hide a group without relevant settings, and count the wrong ones."""
+        self.display = any(setting.path in visible for setting in self.settings)
+        self.wrong = sum(setting.path in problems for setting in self.settings)
+        self.set_class(bool(self.wrong), "-wrong")
+
+    def action_fold(self) -> None:
+        self.folded = not self.folded
+        self.post_message(self.Toggled(self))
+
+    def on_click(self, event: Click) -> None:
+        event.stop()
+        self.action_fold()
+
+
 def field_id(path: str) -> str:
     return "field-" + path.replace(".", "-")
 
 
-def explained(knob: SettingField) -> str:
-    """What a setting means, in which unit, and what is allowed."""
-    unit = f" ({knob.unit})" if knob.unit else ""
-    limits = "" if knob.kind in ("choice", "bool") else f" {knob.allowed[0].upper()}{knob.allowed[1:]}."
-    live = " Can change during a run." if knob.live else ""
-    return f"{knob.label}{unit}: {knob.help}{limits}{live}"
+def explained(setting: SettingField) -> str:
+    """Describe a setting: its meaning, unit and allowed values."""
+    unit = f" ({setting.unit})" if setting.unit else ""
+    limits = "" if setting.kind in ("choice", "bool") else f" {setting.allowed[0].upper()}{setting.allowed[1:]}."
+    live = " Can change during a run." if setting.live else ""
+    return f"{setting.label}{unit}: {setting.help}{limits}{live}"

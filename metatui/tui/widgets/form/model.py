@@ -1,4 +1,4 @@
-"""What the form's texts amount to: settings, what is wrong with each field, and which fields matter."""
+"""The form without widgets: from texts to settings, problems and relevant fields."""
 
 from __future__ import annotations
 
@@ -11,69 +11,66 @@ from metatui.config.settings import Scalar, Settings
 from metatui.utils.errors import Problem, SettingsError
 
 Texts = Mapping[str, str]
-"""What stands in each field, by path."""
+"""Text of each field, by path."""
 
 
 def texts_of(settings: Settings) -> dict[str, str]:
-    """Every field's text for `settings`."""
+    """Return the text of every field for `settings`."""
     return {path: text_of(settings.value(path)) for path in FIELDS}
 
 
 @dataclass(frozen=True)
 class Assessment:
-    """The outcome of reading the whole form."""
+    """What the texts of a form amount to."""
 
     settings: Settings | None
     """None while anything is wrong."""
     problems: Mapping[str, str]
-    """A sentence for each field that is wrong; only fields that matter can be."""
+    """A sentence for each wrong field, by path; fields that are not relevant have no problems."""
     visible: frozenset[str]
-    """The fields that matter under the present choices."""
+    """Paths of the fields that are relevant with the current choices."""
 
 
 def assess(texts: Texts) -> Assessment:
-    """Read the form. A field that does not matter is never wrong: what stands in it gives way to the default."""
+    """Read the form. Fields that are not relevant take their defaults, whatever their text."""
     values: dict[str, Scalar] = {}
     wrong: dict[str, str] = {}
-    for path, knob in FIELDS.items():
+    for path, setting in FIELDS.items():
         try:
-            values[path] = knob.read(texts[path])
+            values[path] = setting.read(texts[path])
         except SettingsError:
-            wrong[path] = _must(knob)
-    settings, found = _settle(values)
-    wrong |= {path: sentence for path, sentence in found.items() if path not in wrong}
-    visible = frozenset(path for path, knob in FIELDS.items() if knob.is_relevant(settings))
+            wrong[path] = _allowed(setting)
+    settings, refused = _nearest_settings(values)
+    wrong = {**refused, **wrong}
+    visible = frozenset(path for path, setting in FIELDS.items() if setting.is_relevant(settings))
     problems = {path: sentence for path, sentence in wrong.items() if path in visible}
     return Assessment(None if problems else settings, problems, visible)
 
 
-def _must(knob: SettingField) -> str:
-    return f"Must be {knob.allowed}."
+def _allowed(setting: SettingField) -> str:
+    return f"Must be {setting.allowed}."
 
 
-def _settle(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """The settings that `values` come closest to, and what was wrong, field by field, until the rest was right."""
-    left, wrong = dict(values), dict[str, str]()
+def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
+    """Drop wrong values until the rest are valid settings; return these and the problem of each dropped value."""
+    kept, wrong = dict(values), dict[str, str]()
     while True:
         try:
-            return parse(_nested(left)), wrong
+            return parse(_nested(kept)), wrong
         except SettingsError as error:
             for problem in error.problems:
-                wrong.setdefault(problem.field, _said(problem, left))
-            wrong_now = {problem.field for problem in error.problems} & left.keys()
-            if not wrong_now:
-                # What is wrong is a default beside a choice: keep the choices, which are never wrong alone.
-                return Settings.model_validate(_nested(_choices(left))), wrong
-            left = {path: value for path, value in left.items() if path not in wrong_now}
+                wrong.setdefault(problem.field, _sentence(problem, kept))
+            dropped = {problem.field for problem in error.problems} & kept.keys()
+            if not dropped:
+                # A default conflicts with a choice: keep the choices, which are always valid alone.
+                choices = {path: value for path, value in kept.items() if FIELDS[path].kind == "choice"}
+                return Settings.model_validate(_nested(choices)), wrong
+            kept = {path: value for path, value in kept.items() if path not in dropped}
 
 
-def _said(problem: Problem, values: Mapping[str, Scalar]) -> str:
-    knob, value = FIELDS[problem.field], values.get(problem.field)
-    return _must(knob) if problem == knob.problem(value) else f"{problem.sentence}."
-
-
-def _choices(values: Mapping[str, Scalar]) -> dict[str, Scalar]:
-    return {path: value for path, value in values.items() if FIELDS[path].kind == "choice"}
+def _sentence(problem: Problem, values: Mapping[str, Scalar]) -> str:
+    setting, value = FIELDS[problem.field], values.get(problem.field)
+    return _allowed(setting) if problem == setting.problem(value) else f"{problem.sentence}."
 
 
 def _nested(values: Mapping[str, Scalar]) -> dict[str, dict[str, Any]]:

@@ -1,0 +1,191 @@
+"""The table and the chart of the benchmark screen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rich.style import Style
+from rich.text import Text
+from textual.coordinate import Coordinate
+from textual.widgets import DataTable, Static
+
+from metatui.learning.benchmark import ENGINES, Cell, Measurement, described
+from metatui.tui import palette
+from metatui.tui.screens.benchmark import plot, rows
+from metatui.tui.terminal.symbols import GLYPHS
+from metatui.tui.widgets.charts.chart_theme import symbols_of
+from metatui.tui.widgets.static_text import shown_in
+
+NARROW = 84
+"""Columns below which meta-steps per second are left out, because milliseconds say the same."""
+LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
+
+WIDTHS = (16, 9, 7, 7, 8, 7, 7)
+"""Widths of the columns before the bars."""
+
+
+def engine_style(index: int, app: Any) -> Style:
+    """Return the style of the engine at this position of ENGINES."""
+    hue = palette.RUN_HUES[index % len(palette.RUN_HUES)]
+    return Style.parse(palette.shade(hue, app.current_theme.dark, app.native_ansi_color))
+
+
+class BenchmarkTable(DataTable[Text]):
+    """A row for each cell of the benchmark below the name of its task; the cursor follows the measurement."""
+
+    DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
+
+    def __init__(self, cells: Sequence[Cell]) -> None:
+        super().__init__(cursor_type="row", zebra_stripes=False)
+        self._cells, self._lines = cells, _lines(cells)
+        self.measurements: dict[Cell, Measurement] = {}
+        self._measuring: Cell | None = None
+        self._width = 0
+        """Width for which the columns were made."""
+        self._followed = 0
+        """The row where the cursor was put; it stops following once the user moves it."""
+
+    def show(self, cells: Sequence[Cell]) -> None:
+        """Replace the cells before the first measurement."""
+        if cells != self._cells:
+            self._cells, self._lines = cells, _lines(cells)
+            if self.columns:
+                self._rebuild()
+
+    @property
+    def selected_task(self) -> str:
+        line = self._lines[self.cursor_row]
+        return line.work.task if isinstance(line, Cell) else line
+
+    @property
+    def selected(self) -> Measurement | None:
+        """The measurement under the cursor."""
+        line = self._lines[self.cursor_row]
+        return self.measurements.get(line) if isinstance(line, Cell) else None
+
+    def start(self, cell: Cell) -> None:
+        """Show that `cell` is being measured."""
+        self._measuring = cell
+        self._update(cell)
+        if self.cursor_row == self._followed:
+            self._followed = self._lines.index(cell)
+            self.move_cursor(row=self._followed, scroll=True)
+
+    def add(self, measurement: Measurement) -> None:
+        """Show a measurement; it may change the bars of the whole workload."""
+        self.measurements[measurement.cell] = measurement
+        for cell in self._cells:
+            if cell.work == measurement.cell.work:
+                self._update(cell)
+
+    def finish(self) -> None:
+        """Show that nothing is being measured."""
+        cell, self._measuring = self._measuring, None
+        if cell:
+            self._update(cell)
+
+    def on_resize(self) -> None:
+        # The outer width, because the scroll bar comes and goes.
+        if self._width != self.outer_size.width:
+            self._width = self.outer_size.width
+            self._rebuild()
+        else:
+            self.move_cursor(row=self.cursor_row, scroll=True)
+
+    def _rebuild(self) -> None:
+        row = self.cursor_row
+        self.clear(columns=True)
+        shown = [i for i in range(len(WIDTHS)) if self._width >= NARROW or i != LEFT_OUT]
+        for i in shown:
+            heading = Text(rows.HEADINGS[i], justify="right" if i > 1 else "left")
+            self.add_column(heading, width=WIDTHS[i], key=str(i))
+        self.header_height = 2
+        used = sum(WIDTHS[i] + 2 * self.cell_padding for i in shown) + self.scrollbar_size_vertical
+        self.add_column("speed", width=max(4, self._width - used - 2 * self.cell_padding), key="bar")
+        for line in self._lines:
+            self.add_row(*self._texts(line), key=line if isinstance(line, str) else rows.called(line))
+        self.move_cursor(row=row, scroll=True)
+
+    def _update(self, cell: Cell) -> None:
+        if self.columns:
+            row = self._lines.index(cell)
+            for column, text in enumerate(self._texts(cell)):
+                self.update_cell_at(Coordinate(row, column), text)
+
+    def _texts(self, line: str | Cell) -> list[Text]:
+        """Return a row's texts for the columns that are shown."""
+        if isinstance(line, str):
+            return [Text(line, style="bold"), *(Text() for _ in self.ordered_columns[1:])]
+        texts = {str(i): text for i, text in enumerate(self._names(line) + self._numbers(line))}
+        texts["bar"] = self._bar(line)
+        return [texts[str(column.key.value)] for column in self.ordered_columns]
+
+    def _names(self, cell: Cell) -> list[Text]:
+        before = self._lines[self._lines.index(cell) - 1]
+        repeated = isinstance(before, Cell) and before.work == cell.work
+        return [Text("" if repeated else rows.name(cell.work)), Text(rows.engine(cell))]
+
+    def _numbers(self, cell: Cell) -> list[Text]:
+        measurement = self.measurements.get(cell)
+        if measurement is None:
+            first = GLYPHS[symbols_of(self)].ellipsis if cell == self._measuring else ""
+            numbers: tuple[str, ...] = (first, *[""] * (len(rows.NUMBERS) - 1))
+        else:
+            numbers = rows.figures(measurement)
+            if measurement.error:
+                numbers = ("failed", *numbers[1:])
+        return [Text(number, justify="right") for number in numbers]
+
+    def _bar(self, cell: Cell) -> Text:
+        measurement = self.measurements.get(cell)
+        best = rows.fastest(self.measurements.values()).get(cell.work)
+        if measurement is None or best is None or measurement.tasks_per_s is None:
+            return Text()
+        length = math.ceil(measurement.tasks_per_s / best * self.ordered_columns[-1].width)
+        return Text(GLYPHS[symbols_of(self)].done * length, style=engine_style(ENGINES.index(cell.engine), self.app))
+
+
+def _lines(cells: Sequence[Cell]) -> list[str | Cell]:
+    """Return the rows: the name of each task, followed by its cells."""
+    lines: list[str | Cell] = []
+    for cell in cells:
+        if cell.work.task not in lines:
+            lines.append(cell.work.task)
+        lines.append(cell)
+    return lines
+
+
+class BenchmarkChart(Static):
+    """Milliseconds of each engine and the floor, for the workloads of one task."""
+
+    DEFAULT_CSS = """
+    BenchmarkChart {
+        height: 10; border-top: solid $foreground 30%; border-title-color: $foreground; border-title-style: bold;
+        &:ansi { border-top: solid ansi_bright_black; }
+    }
+    """
+
+    def __init__(self) -> None:
+        super().__init__("", markup=False)
+        self._measurements: Sequence[Measurement] = ()
+
+    def show(self, task: str, measurements: Sequence[Measurement]) -> None:
+        self.border_title = shown_in(self, f" {task}: {described(task)} ")
+        self._measurements = measurements
+        self._draw()
+
+    def on_resize(self) -> None:
+        self._draw()
+
+    def _draw(self) -> None:
+        glyphs = GLYPHS[symbols_of(self)]
+        drawn = plot.plot(self._measurements, self.size.width, glyphs)
+        styles = {engine: engine_style(i, self.app) + Style(bold=True) for i, engine in enumerate(ENGINES)}
+        styles |= {plot.MUTED: Style(dim=True), plot.FLOOR: Style(bold=True), "": Style()}
+        lines = [
+            Text.assemble(*((piece.text, styles[piece.meaning]) for piece in row), no_wrap=True, overflow="crop")
+            for row in ([plot.legend(self._measurements, glyphs), *drawn] if drawn else ())
+        ]
+        self.update(Text("\n").join(lines))

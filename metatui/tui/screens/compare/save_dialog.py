@@ -1,0 +1,148 @@
+"""Dialogs that ask for a file name and write a comparison to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
+from textual.widgets import Button, Input, Label
+
+from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
+from metatui.runs.analysis.exports import EXPORTS, check
+from metatui.runs.analysis.report import REPORTS, write
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.screens.analysis_screen import AnalysisScreen
+from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.widgets.form.controls import Toggle
+from metatui.tui.widgets.static_text import StaticText, StatusLine
+from metatui.tui.widgets.text_input import Entry
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError, quote
+
+
+class SaveDialog(Dialog[Path | None]):
+    """Asks for a file name; dismissed with the path that was written, or None.
+
+    Problems appear below the name. Subclasses implement `save`, which ends in `dismiss` or `show_error`.
+    """
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
+
+    def __init__(self, title: str, hint: str, path: str) -> None:
+        super().__init__()
+        self._title, self._hint, self._path = title, hint, path
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            yield StaticText(self._hint, classes="dialog-hint")
+            yield Label("File")
+            yield Entry(self._path, id="save-path")
+            with Horizontal(classes="field-row"):
+                yield Label("Replace an existing file  ")
+                yield Toggle(animate=False, id="save-overwrite")
+            yield StatusLine(id="save-state")
+            yield StatusLine(id="save-error", classes="field-error")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button("Write (enter)", id="write", variant="primary", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.dismiss(None)
+
+    @on(Button.Pressed, "#write")
+    @on(Input.Submitted)
+    def _write(self) -> None:
+        try:
+            path = paths.expanded(self.query_one("#save-path", Input).value.strip()).absolute()
+            self.check(path)
+            if path.exists() and not self.query_one("#save-overwrite", Toggle).value:
+                raise BadInput(f"{quote(str(path), 200)} exists: turn on Replace, or enter another name")
+            self.save(path)
+        except MetatuiError as error:
+            self.show_error(f"{error}.")
+
+    def check(self, path: Path) -> None:
+        """Raise BadInput unless `path` can be written."""
+        check(path)
+
+    def save(self, path: Path) -> None:
+        """Write `path`. Raises MetatuiError."""
+        raise NotImplementedError
+
+    def show_error(self, error: str) -> None:
+        self.show_state("")
+        self.query_one("#save-error", StatusLine).say(error)
+        self.query_one("#save-path", Input).focus()
+
+    def show_state(self, state: str) -> None:
+        self.query_one("#save-state", StatusLine).say(state)
+        self.query_one("#save-error", StatusLine).say("")
+
+
+class ExportScreen(SaveDialog):
+    """Writes what is measured already, by `write`."""
+
+    def __init__(self, path: Path, write: Callable[[Path], object]) -> None:
+        super().__init__("Export", f"The file extension selects the format: {', '.join(EXPORTS)}.", str(path))
+        self._export = write
+
+    def save(self, path: Path) -> None:
+        self._export(path)
+        self.dismiss(path)
+
+
+class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
+    """Measures `runs` and writes a report on them."""
+
+    def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
+        """
+        Args:
+            folder: Folder of the suggested file.
+        """
+        first, others = runs[0].id, len(runs) - 1
+        subject = f"these {len(runs)} runs and how they compare" if others else f"run {first}"
+        path = folder / f"{first}-and-{others}-more.html" if others else folder / f"{first}.html"
+        super().__init__(
+            "Report",
+            f"One page on {subject}: settings, curves, results on held-out tasks, environment. It needs no other file "
+            "and no network. A name that ends in .md writes Markdown, with pictures in files beside it.",
+            paths.short(path),
+        )
+        self._runs = tuple(runs)
+        self._file = path
+
+    def check(self, path: Path) -> None:
+        if path.suffix.lower() not in REPORTS:
+            raise BadInput(f"{quote(str(path), 200)} must end in {' or '.join(REPORTS)}")
+        super().check(path)
+
+    def save(self, path: Path) -> None:
+        if not self.is_busy:
+            self._file = path
+            self.start_analysis(partial(comparing, self._runs))
+            self.show_state("Reading the runs…")
+
+    def show_progress(self, progress: Comparing) -> None:
+        self.show_state(
+            f"Adapting {progress.run} ({progress.number} of {progress.runs}): "
+            f"{progress.done:,} of {progress.tasks:,} tasks"
+        )
+
+    def show_result(self, result: Comparison) -> None:
+        try:
+            write(result, self._file)
+        except MetatuiError as error:
+            self.show_error(f"Not written: {error}.")
+        else:
+            self.dismiss(self._file)
+
+    def show_failure(self, reason: str) -> None:
+        self.show_error(f"Not measured: {reason}.")
