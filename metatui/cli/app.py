@@ -1,48 +1,69 @@
-"""Start of the app with the settings from the command line."""
+"""Start of the app from the command line."""
 
 from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from metatui.cli.options import changed
 from metatui.cli.terminal_guard import supervised
 from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
 
-
-def open_app(
-    preset: str | None,
-    assignments: Sequence[str],
-    *,
-    start: bool,
-    runs_dir: Path | None,
-    ascii_only: bool,
-    theme: str | None,
-) -> int:
-    """Run the app in a child process until the user quits, and return its exit code in both processes.
-
-    Raises:
-        BadInput: the settings are invalid. This is checked before anything is drawn.
-    """
-    return supervised(
-        lambda words: _run(
-            preset, assignments, start=start, runs_dir=runs_dir, ascii_only=ascii_only, theme=theme, words=words
-        )
-    )
-
-
 COLOR_SYSTEMS = ("auto", "standard", "256", "truecolor", "windows")
 
 
-def prepare_process() -> None:
-    """Set up this process for the app. Call it before importing Textual and other large libraries.
+def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme: str | None) -> int:
+    """Run the app in a child process until the user quits, and return its exit code in both processes.
+
+    Args:
+        arguments: called in the child process for further arguments of `run_app`. Its errors are raised before anything
+            is drawn.
 
     Raises:
         BadInput: TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
     """
+
+    def run(crash_info: CrashInfo) -> int:
+        _prepare_process()
+        further = arguments()
+        from metatui.tui.launch import run_app
+
+        return run_app(**further, ascii=ascii_only, theme=theme, words=crash_info)
+
+    return supervised(run)
+
+
+def app_arguments(
+    preset: str | None, assignments: Sequence[str], *, start: bool, runs_dir: Path | None
+) -> dict[str, Any]:
+    """Return the arguments of `run_app` for the settings on the command line.
+
+    Raises:
+        BadInput: the settings are invalid.
+    """
+    from metatui.config import presets
+    from metatui.config.settings import Settings
+    from metatui.utils import paths
+
+    loaded = presets.load(preset) if preset is not None else None
+    settings = loaded.settings if loaded else None
+    if assignments:
+        settings = changed(settings or Settings(), assignments)
+    return {
+        "settings": settings,
+        "preset": loaded.name if loaded and not assignments else None,
+        "changes": loaded.changes if loaded else (),
+        "start": start,
+        "runs_dir": paths.runs_dir(runs_dir),
+    }
+
+
+def _prepare_process() -> None:
+    """Set up this process for the app, before Textual and other large libraries are imported."""
     chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
     if chosen not in COLOR_SYSTEMS:
         raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {quote(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
@@ -55,37 +76,3 @@ def prepare_process() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     # Milliseconds to wait for the rest of a key after an escape; Textual's default of 100 is a visible delay.
     os.environ.setdefault("ESCDELAY", "25")
-
-
-def _run(
-    preset: str | None,
-    assignments: Sequence[str],
-    *,
-    start: bool,
-    runs_dir: Path | None,
-    ascii_only: bool,
-    theme: str | None,
-    words: CrashInfo,
-) -> int:
-    prepare_process()
-    from metatui.config import presets
-    from metatui.config.settings import Settings
-    from metatui.utils import paths
-
-    loaded = presets.load(preset) if preset is not None else None
-    settings = loaded.settings if loaded else None
-    if assignments:
-        settings = changed(settings or Settings(), assignments)
-
-    from metatui.tui.launch import run_app
-
-    return run_app(
-        settings=settings,
-        preset=loaded.name if loaded and not assignments else None,
-        changes=loaded.changes if loaded else (),
-        start=start,
-        runs_dir=paths.runs_dir(runs_dir),
-        ascii=ascii_only,
-        theme=theme,
-        words=words,
-    )

@@ -6,13 +6,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import TextIO
 
 import click
 
 import metatui
-from metatui.cli.lazy import LazyGroup
 from metatui.cli.options import runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError
 from metatui.utils.text import sanitize
@@ -41,10 +41,25 @@ COMMANDS = {
 }
 
 
+class LazyGroup(click.Group):
+    """A group that imports the module of a command, which has a command of the same name, when the command is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"metatui.cli.commands.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
 @click.group(
     cls=LazyGroup,
-    package="metatui.cli.commands",
-    summaries=COMMANDS,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
@@ -70,9 +85,13 @@ def cli(
     Without a command, metatui opens the app.
     """
     if context.invoked_subcommand is None:
-        from metatui.cli.app import open_app
+        from metatui.cli.app import app_arguments, open_app
 
-        return open_app(preset, assignments, start=start, runs_dir=runs_dir, ascii_only=ascii_only, theme=theme)
+        return open_app(
+            lambda: app_arguments(preset, assignments, start=start, runs_dir=runs_dir),
+            ascii_only=ascii_only,
+            theme=theme,
+        )
     if preset or assignments or start or runs_dir or ascii_only or theme:
         raise click.UsageError(
             f"options before '{context.invoked_subcommand}' belong to the app: give options of the command after it"

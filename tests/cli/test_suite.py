@@ -17,7 +17,7 @@ from metatui.cli import main
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Conductor, RunEnded, RunProgress, RunStarted, SuiteManifest, SuiteMonitor, load, read
+from metatui.runs.suites import RunEnded, RunProgress, RunStarted, SuiteManifest, SuiteMonitor, SuiteRunner, load, read
 from metatui.utils import child_process, paths
 
 TINY = """
@@ -143,23 +143,23 @@ def test_interrupted_suite_is_saved_and_continued(file: Callable[[str], str], st
 
     planned = read(Path(endless))
     with SuiteManifest(planned, store) as manifest:
-        conductor = Conductor(manifest, manifest.folders(), runs_dir=store.root)
-        with closing(iter(conductor)) as events:
+        runner = SuiteRunner(manifest, manifest.folders(), runs_dir=store.root)
+        with closing(iter(runner)) as events:
             for event in events:
                 if isinstance(event, RunStarted):
                     assert event.iteration == maml["iterations"]
                 if isinstance(event, RunProgress) and event.iteration > maml["iterations"]:
-                    conductor.interrupt()
+                    runner.interrupt()
                 if isinstance(event, RunEnded):
                     assert (event.planned.label, event.status, event.sentence) == ("MAML", "interrupted", None)
-    assert conductor.interrupted
+    assert runner.interrupted
     assert [store.find(maml["run"])] == store.runs()
 
 
 def test_closing_the_iterator_kills_the_runs(file: Callable[[str], str], store: RunStore) -> None:
     planned = read(Path(file(ENDLESS)))
     with SuiteManifest(planned, store) as manifest:
-        events = iter(Conductor(manifest, manifest.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
+        events = iter(SuiteRunner(manifest, manifest.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
         seen: set[str] = set()
         while len(seen) < 2:  # both at the same time: the first run never ends
             seen.add(next(events).planned.label)

@@ -7,10 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from metatui.cli.app import prepare_process
+from metatui.cli.app import open_app
 from metatui.cli.options import complete_runs, runs_dir_option
-from metatui.cli.terminal_guard import supervised
-from metatui.tui.terminal.crash_info import CrashInfo
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
@@ -27,18 +25,10 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
     RUN is the name of a run, the start of its name, or its folder; the default is the newest live run. Quitting the app
     does not stop the run.
     """
-    return supervised(lambda words: _attach(run, runs_dir, ascii_only=ascii_only, theme=theme, words=words))
-
-
-def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: CrashInfo) -> int:
-    prepare_process()
     from metatui.utils import paths
 
     root = paths.runs_dir(runs_dir)
-    run = _live(name, root)
-    from metatui.tui.launch import run_app
-
-    return run_app(runs_dir=root, attach=run, ascii=ascii_only, theme=theme, words=words)
+    return open_app(lambda: {"runs_dir": root, "attach": _live(run, root)}, ascii_only=ascii_only, theme=theme)
 
 
 def _live(name: str | None, root: Path) -> RunFolder:

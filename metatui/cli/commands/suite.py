@@ -141,16 +141,16 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
     """Train the unfinished runs; return a sentence for each failed run, and whether no run was interrupted."""
     from metatui.cli.console.suite_progress import display
     from metatui.runs.execution.signals import ending_softly
-    from metatui.runs.suites import Conductor, RunEnded, SuiteManifest
+    from metatui.runs.suites import RunEnded, SuiteManifest, SuiteRunner
 
     failed, completed = [], True
-    with SuiteManifest(suite, store) as ledger:
-        waiting = ledger.missing()
-        conductor = Conductor(ledger, waiting, runs_dir=store.root, devices=devices)
+    with SuiteManifest(suite, store) as manifest:
+        waiting = manifest.missing()
+        runner = SuiteRunner(manifest, waiting, runs_dir=store.root, devices=devices)
         with (
-            ending_softly(lambda cause: conductor.interrupt()),
+            ending_softly(lambda cause: runner.interrupt()),
             display(suite, len(suite.runs) - len(waiting)) as progress,
-            closing(iter(conductor)) as events,
+            closing(iter(runner)) as events,
         ):
             for event in events:
                 progress.see(event)
@@ -158,7 +158,7 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
                     failed.append(f"{event.planned.name}: {event.sentence}")
                 # A signal such as SIGXCPU can also end the process of a single run.
                 completed &= not (isinstance(event, RunEnded) and event.status == "interrupted")
-    return failed, completed and not conductor.interrupted
+    return failed, completed and not runner.interrupted
 
 
 def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:

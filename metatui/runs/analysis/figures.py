@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from metatui.runs.analysis.comparison import formatting
 from metatui.runs.analysis.comparison.formatting import protocol_words, seconds
@@ -35,7 +35,7 @@ WIDTH, HEIGHT = 5.4, 3.4
 MARK_ROWS = 4
 """Rows for the labels of marks, used in turn so that labels of adjacent marks do not overlap."""
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.grid": True,
     "axes.spines.right": False,

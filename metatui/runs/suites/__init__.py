@@ -1,6 +1,6 @@
 """Suites: lists of runs that are trained one after another, or one per device, and then compared.
 
-`load` reads suites from files, `Conductor` trains their runs, each in its own process and folder, and `SuiteManifest`
+`load` reads suites from files, `SuiteRunner` trains their runs, each in its own process and folder, and `SuiteManifest`
 records which runs belong to a suite, so that it can be continued. `background` does this in a process that outlives its
 caller, and `SuiteMonitor` reads the status. Importing this package does not import torch.
 """
@@ -8,12 +8,19 @@ caller, and `SuiteMonitor` reads the status. Importing this package does not imp
 from metatui.runs.suites.files import bundled, load, problems, read, user, user_dir
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import MOST_RUNS, PlannedComparison, PlannedRun, Suite
-from metatui.runs.suites.scheduler import Conductor, RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, SuiteEvent
+from metatui.runs.suites.scheduler import (
+    RunEnded,
+    RunPacked,
+    RunProgress,
+    RunStarted,
+    RunWarned,
+    SuiteEvent,
+    SuiteRunner,
+)
 from metatui.runs.suites.status import RunStanding, SuiteMonitor, SuiteStanding
 
 __all__ = [
     "MOST_RUNS",
-    "Conductor",
     "PlannedComparison",
     "PlannedRun",
     "RunEnded",
@@ -26,6 +33,7 @@ __all__ = [
     "SuiteEvent",
     "SuiteManifest",
     "SuiteMonitor",
+    "SuiteRunner",
     "SuiteStanding",
     "bundled",
     "load",

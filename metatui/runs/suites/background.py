@@ -20,7 +20,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.runs.suites.files import read
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import Suite
-from metatui.runs.suites.scheduler import Conductor, RunEnded
+from metatui.runs.suites.scheduler import RunEnded, SuiteRunner
 from metatui.utils import paths
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.errors import BadInput, MetatuiError, quote
@@ -88,18 +88,18 @@ def main() -> None:
     try:
         suite = read(Path(request["suite"]))
         with SuiteManifest(suite, RunStore(runs_dir)) as manifest:
-            conductor = Conductor(manifest, manifest.missing(), runs_dir=Path(runs_dir))
-            with ending_softly(lambda cause: conductor.interrupt()):
+            runner = SuiteRunner(manifest, manifest.missing(), runs_dir=Path(runs_dir))
+            with ending_softly(lambda cause: runner.interrupt()):
                 answer(None)
-                _conduct(conductor)
+                _run_suite(runner)
     except MetatuiError as error:
         if not answered:
             answer(error)
         print(error, file=sys.stderr)
 
 
-def _conduct(conductor: Conductor) -> None:
-    with closing(iter(conductor)) as events:
+def _run_suite(runner: SuiteRunner) -> None:
+    with closing(iter(runner)) as events:
         for event in events:
             if isinstance(event, RunEnded) and event.status == "failed":
                 print(f"{event.planned.name} failed: {event.sentence}", file=sys.stderr)

@@ -72,7 +72,7 @@ Emit = Callable[[SuiteEvent | Exception | None], object]
 """Receives events, an exception, and None at the end of a thread."""
 
 
-class Conductor:
+class SuiteRunner:
     """Trains runs of a suite and yields their events; can be iterated once."""
 
     def __init__(

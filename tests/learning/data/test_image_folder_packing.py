@@ -17,7 +17,7 @@ from metatui.config import presets
 from metatui.learning.data.packing import told_of_packing
 from metatui.runs.execution.control import start_detached
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Conductor, RunPacked, RunStarted, SuiteEvent, SuiteManifest, load
+from metatui.runs.suites import RunPacked, RunStarted, SuiteEvent, SuiteManifest, SuiteRunner, load
 from metatui.utils import paths
 from tests.folder_files import names, write_classes
 
@@ -99,8 +99,8 @@ def test_suite_reports_packing_of_its_run(tiny: Path) -> None:
     display = PlainDisplay(screen, suite, 0)
     seen: list[SuiteEvent] = []
     with SuiteManifest(suite, RunStore()) as ledger:
-        conductor = Conductor(ledger, ledger.missing(), runs_dir=RunStore().root)
-        with closing(iter(conductor)) as events:
+        runner = SuiteRunner(ledger, ledger.missing(), runs_dir=RunStore().root)
+        with closing(iter(runner)) as events:
             for event in events:
                 display.see(event)
                 seen.append(event)
