@@ -41,8 +41,8 @@ TRAINING = ("--preset", "quick", *ENDLESS, *PLAIN, "--start")
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
 """Seconds for which the terminal is frozen. The promise is a minute."""
 
-SHORT = ("--preset", "quick", "--set", "training.iterations=4000", "--set", "compute.device=cpu", *PLAIN, "--start")
-"""A run of some ten seconds."""
+SHORT = ("--preset", "quick", "--set", "training.iterations=2000", "--set", "compute.device=cpu", *PLAIN, "--start")
+"""A run of some five seconds."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ def test_run_finishes_after_a_hang_up(open_program: Open, runs_dir: Path) -> Non
         program.see("Finished")
     wait_for(lambda: not processes_of(runs_dir))
     assert run.status() == "finished"
-    assert happened(run, "finished") == [4000]
+    assert happened(run, "finished") == [2000]
     assert_nothing_lost(run)
 
 

@@ -181,7 +181,7 @@ class RunsController:
         if side_by_side:
             app.work_tab.pane = "adaptation"
             count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
-            app.notify(f"{count} runs are shown side by side in the work tab (1); c compares all marked runs.")
+            app.notify(f"{count} runs shown side by side in the work tab (1). c compares all marked runs.")
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
