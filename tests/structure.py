@@ -62,6 +62,23 @@ def sources(commit: str | None) -> dict[str, str]:
         }
 
 
+def code_lines(tree: ast.Module) -> int:
+    """Count the lines of code: without blank lines, comments and docstrings."""
+    docs = {line for node in ast.walk(tree) for text in _bare_strings(node) for line in _lines_of(text)}
+    code = {line for node in ast.walk(tree) if isinstance(node, ast.expr | ast.stmt) for line in _ends_of(node)}
+    return len(code - docs)
+
+
+def _lines_of(node: ast.stmt) -> range:
+    return range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+def _ends_of(node: ast.expr | ast.stmt) -> tuple[int, ...]:
+    """Return the first and last line; a multi-line string counts whole."""
+    lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
+    return tuple(lines) if isinstance(node, ast.Constant) else (lines[0], lines[-1])
+
+
 def packages(paths: Sequence[str]) -> dict[str, set[str]]:
     """Return the entries (modules and subpackages) of each package."""
     entries: dict[str, set[str]] = defaultdict(set)
@@ -199,6 +216,7 @@ def table(files: Mapping[str, str]) -> str:
     rows = {
         "modules": f"{len(trees):,}",
         "lines": f"{sum(lines.values()):,}",
+        "lines of code, without blanks, comments and docstrings": f"{sum(map(code_lines, trees.values())):,}",
         "median lines of a module": f"{statistics.median(lines.values()):g}",
         "modules of at most 40 lines": str(sum(count <= 40 for count in lines.values())),
         "longest module": "{1}: {0}".format(*max((count, path) for path, count in lines.items())),

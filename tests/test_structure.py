@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 
-from tests.structure import docstrings, imports, package_cycles, packages, sample, sources, strings, table
+from tests.structure import code_lines, docstrings, imports, package_cycles, packages, sample, sources, strings, table
 
 FILES = {
     "metatui/__init__.py": '"""The package."""\n',
@@ -39,6 +39,11 @@ def test_imports_for_type_checking_make_no_cycle() -> None:
 def test_docstrings_and_strings() -> None:
     assert [doc.text for doc in docstrings(TREES)] == ["The package.", "What is here.", "Of one."]
     assert [text.text for text in strings(TREES)] == ["the {} of a run"]
+
+
+def test_lines_of_code() -> None:
+    text = '"""Doc\nstring."""\n\n# A comment.\nx = (\n    1,\n    2,\n)\ny = """a\nb"""\n'
+    assert code_lines(ast.parse(text)) == 6
 
 
 def test_table() -> None:
