@@ -42,6 +42,16 @@ class MetaGradient:
     support_loss: Tensor
     """[T], support loss before adaptation."""
 
+    @classmethod
+    def of_tasks(cls, tasks: list[GradientResult], gradients: Params) -> MetaGradient:
+        """Combine the results of single tasks, whose mean gradients are `gradients`."""
+        return cls(
+            loss=torch.stack([task.loss for task in tasks]),
+            gradients=gradients,
+            outputs=torch.stack([task.outputs for task in tasks]),
+            support_loss=torch.stack([task.support_loss for task in tasks]),
+        )
+
 
 @dataclass(frozen=True)
 class Adaptation:

@@ -136,12 +136,7 @@ class LoopEngine(Engine):
             return self.differentiate(Objective(support, support_once, query), start, episodes, inner, first_order)
 
         tasks = self.map_tasks(one, len(episodes))
-        return MetaGradient(
-            loss=torch.stack([task.loss for task in tasks]),
-            gradients={name: _mean([task.gradients[name] for task in tasks]) for name in theta},
-            outputs=torch.stack([task.outputs for task in tasks]),
-            support_loss=torch.stack([task.support_loss for task in tasks]),
-        )
+        return MetaGradient.of_tasks(tasks, {name: _mean([task.gradients[name] for task in tasks]) for name in theta})
 
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None

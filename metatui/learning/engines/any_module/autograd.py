@@ -34,12 +34,7 @@ class AutogradEngine(Engine):
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         tasks = self.tasks(theta, episodes, inner, first_order=first_order)
-        return MetaGradient(
-            loss=torch.stack([task.loss for task in tasks]),
-            gradients=mean_gradients(tasks),
-            outputs=torch.stack([task.outputs for task in tasks]),
-            support_loss=torch.stack([task.support_loss for task in tasks]),
-        )
+        return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
         """Compute each task. `outputs` is the unchanged output of the module."""

@@ -41,6 +41,9 @@ EXAMPLES = 32
 AGREEMENT = 1e-8
 """Largest relative error of losses and gradients."""
 
+REGISTRIES = ("_parameters", "_buffers", "_modules")
+"""Attributes of a module whose entries are compared one by one."""
+
 REMEMBERED = 256
 """Number of verdicts kept, the newest ones."""
 
@@ -84,13 +87,13 @@ def verdict(
     )  # fmt: skip
     if key in _verdicts:
         return _verdicts[key][0], False
-    found = _verified(name, second_order, model, loss_fn, episodes, inner, first_order)
-    if found.lasting:
+    result = _verified(name, second_order, model, loss_fn, episodes, inner, first_order)
+    if result.lasting:
         # Objects that the key identifies by `id` are kept alive, so that no other object gets the same id.
-        _verdicts[key] = found, kept
+        _verdicts[key] = result, kept
         if len(_verdicts) > REMEMBERED:
             del _verdicts[next(iter(_verdicts))]
-    return found, True
+    return result, True
 
 
 def engine_for(name: EngineName, model: nn.Module, loss_fn: LossFn, second_order: SecondOrder = "auto") -> Engine:
@@ -118,7 +121,7 @@ def _verified(
         try:
             double, loss = copied(model).double(), _double(loss_fn)
             remembered = _loss_state(loss)
-            found = _plain(double, loss, few, inner, first_order)
+            tasks = _plain(double, loss, few, inner, first_order)
         except Exception as error:
             try:
                 _plain(model, _own_loss(loss_fn), _few(episodes, convert=False), inner, first_order)
@@ -130,7 +133,7 @@ def _verified(
             return Verdict("unclear", "random numbers would be drawn in another order than task by task")
         if not _same(remembered, _loss_state(loss)):
             return Verdict("differs", "loss_fn keeps state, which depends on the order of tasks")
-        losses, gradients = torch.stack([task.loss for task in found]), _flat(mean_gradients(found))
+        losses, gradients = torch.stack([task.loss for task in tasks]), _flat(mean_gradients(tasks))
         if not (losses.isfinite().all() and gradients.isfinite().all()):
             return Verdict("unclear", "results are not finite", lasting=False)
         try:
@@ -227,7 +230,7 @@ def _structure(model: nn.Module, kept: list[object]) -> Hashable:
             tuple((name, tensor(t)) for name, t in (*m._parameters.items(), *m._buffers.items())),
             tuple((name, child and module(child)) for name, child in m._modules.items()),
             tuple((k, tensor(v) if isinstance(v, Tensor) else _value_key(v, kept)) for k, v in vars(m).items()
-                  if k not in ("_parameters", "_buffers", "_modules")),
+                  if k not in REGISTRIES),
         )  # fmt: skip
 
     everywhere = (v for k, v in vars(hooks_of_all_modules).items() if k.startswith("_global") and k.endswith("_hooks"))
@@ -239,7 +242,7 @@ def _value_key(value: Any, kept: list[object]) -> Hashable:
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | type | torch.dtype):
         return type(value), value
     if isinstance(value, tuple | list | set | frozenset) and len(value) < 100:
-        return type(value), *(_value_key(each, kept) for each in value)
+        return type(value), *(_value_key(item, kept) for item in value)
     if isinstance(value, dict) and len(value) < 100:
         return type(value), *((_value_key(k, kept), _value_key(v, kept)) for k, v in value.items())
     if isinstance(value, BuiltinFunctionType):
@@ -252,14 +255,11 @@ def _value_key(value: Any, kept: list[object]) -> Hashable:
 
 def _state(model: nn.Module, theta: Params, episodes: Episodes) -> dict[Hashable, object]:
     """Copy everything that a forward pass may write to: buffers, attributes, parameters, data."""
-    found: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
+    values: dict[Hashable, object] = dict(enumerate((*theta.values(), *_tensors(episodes))))
     for name, module in model.named_modules():
-        found.update({(name, key): value for key, value in module._buffers.items()})
-        found.update({(name, key): p for key, p in module._parameters.items()})
-        found.update(
-            {(name, key): v for key, v in vars(module).items() if key not in ("_parameters", "_buffers", "_modules")}
-        )
-    return {key: _snapshot(value) for key, value in found.items()}
+        attributes = {**vars(module), **module._buffers, **module._parameters}
+        values.update({(name, key): v for key, v in attributes.items() if key not in REGISTRIES})
+    return {key: _snapshot(value) for key, value in values.items()}
 
 
 def _loss_state(loss_fn: LossFn) -> dict[Hashable, object]:
@@ -291,11 +291,11 @@ def _unchanged(before: object, after: object) -> bool:
 
 def _rng_state(gpus: list[torch.device]) -> list[object]:
     """Return the states of the global random generators."""
-    found: list[object] = [random.getstate()]
-    found += [state.tolist() for state in (torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus))]
+    states: list[object] = [random.getstate()]
+    states += [state.tolist() for state in (torch.get_rng_state(), *map(torch.cuda.get_rng_state, gpus))]
     if "numpy" in sys.modules:
-        found.append(pickle.dumps(sys.modules["numpy"].random.get_state()))
-    return found
+        states.append(pickle.dumps(sys.modules["numpy"].random.get_state()))
+    return states
 
 
 @contextmanager

@@ -218,8 +218,8 @@ def second_derivatives(
 
 def _kernel(of_k: Tensor) -> Tensor:
     """Compute K*, in channels-last memory format."""
-    found = (KERNELS.to(of_k.dtype).T @ of_k.view(36, -1)).view(3, 3, *of_k.shape[1:])
-    return found.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
+    of_w = (KERNELS.to(of_k.dtype).T @ of_k.view(36, -1)).view(3, 3, *of_k.shape[1:])
+    return of_w.permute(2, 3, 0, 1).contiguous(memory_format=torch.channels_last)
 
 
 def _images(x: Tensor) -> Tensor:
