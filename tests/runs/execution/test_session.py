@@ -396,7 +396,7 @@ def test_saved_runs_evaluate_with_other_protocols(whole: tuple[RunFolder, list[E
     with pytest.raises(BadInput, match=r"evaluation\.inner_steps is 0, but must be"):
         evaluate(run, steps=0)
     with pytest.raises(
-        BadInput, match=r"evaluation\.batch_norm is 'per_example', but the run's model has no batch norm"
+        BadInput, match=r"evaluation\.batch_norm is 'per_example', but the model of this run has no batch norm"
     ):
         evaluate(run, batch_norm="per_example")
 
