@@ -301,7 +301,7 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
-    assert "metatui run trains without one" in capsys.readouterr().err
+    assert "use metatui run to train without one" in capsys.readouterr().err
 
 
 def test_internal_errors_are_logged(
