@@ -14,7 +14,10 @@ from metatui.runs.storage.store import RunStore
 from tests.terminal.checks import SMALL, trainer
 from tests.terminal.program import Program
 
-ENDLESS = ["--set", "training.iterations=10000000", "--set", "evaluation.tasks=10", "--set", "compute.device=cpu"]
+PLAIN = ("--set", "compute.device=cpu", "--set", "compute.engine=batched")
+"""Without a compiler process beside the run."""
+
+ENDLESS = ("--set", "training.iterations=10000000", "--set", "evaluation.tasks=10", *PLAIN)
 """A run that does not end during a test."""
 
 Open = Callable[..., Program]

@@ -26,22 +26,19 @@ from tests.terminal.checks import (
     trainer,
     wait_for,
 )
-from tests.terminal.conftest import ENDLESS, Open, home_variables, kill_runs, opener
+from tests.terminal.conftest import ENDLESS, PLAIN, Open, home_variables, kill_runs, opener
 from tests.terminal.program import Program, environment
 from tests.terminal.screen import ALTERNATE_SCREEN
 from tests.terminal.watching import PATIENCE
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
 
-PLAIN = ("--set", "compute.engine=batched")
-"""Without a compiler process beside the run."""
-
-TRAINING = ("--preset", "quick", *ENDLESS, *PLAIN, "--start")
+TRAINING = ("--preset", "quick", *ENDLESS, "--start")
 
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
 """Seconds for which the terminal is frozen. The promise is a minute."""
 
-SHORT = ("--preset", "quick", "--set", "training.iterations=2000", "--set", "compute.device=cpu", *PLAIN, "--start")
+SHORT = ("--preset", "quick", "--set", "training.iterations=2000", *PLAIN, "--start")
 """A run of some five seconds."""
 
 
