@@ -1,13 +1,13 @@
-"""metatui: the terminal laboratory for gradient-based meta-learning.
+"""metatui, a terminal laboratory for few-shot meta-learning.
 
-The same core without a terminal:
+Python API:
 
 >>> import metatui
 >>> preset = metatui.load_preset("quick")
 >>> result = metatui.train(preset.settings, on_event=print)  # doctest: +SKIP
 >>> metatui.evaluate(result.run, shots=5).final  # doctest: +SKIP
 
-Everything is imported when it is first used, so `import metatui` costs next to nothing and imports no torch.
+Names are imported on first use, so that `import metatui` is fast and does not import torch.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metatui.config.presets import Preset
     from metatui.config.presets import load as load_preset
     from metatui.config.settings import Settings
-    from metatui.learning.engines.any_module import meta_gradient
+    from metatui.learning.engines.any_module.meta_gradient import meta_gradient
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.api import Result, evaluate, train
     from metatui.utils.errors import BadInput, MetatuiError, SettingsError
@@ -41,7 +41,7 @@ __all__ = [
     "train",
 ]
 
-_WHERE = {
+_ORIGINS = {
     "BadInput": ("metatui.utils.errors", "BadInput"),
     "MetatuiError": ("metatui.utils.errors", "MetatuiError"),
     "Preset": ("metatui.config.presets", "Preset"),
@@ -51,16 +51,16 @@ _WHERE = {
     "compare": ("metatui.runs.analysis.comparison", "compare"),
     "evaluate": ("metatui.runs.api", "evaluate"),
     "load_preset": ("metatui.config.presets", "load"),
-    "meta_gradient": ("metatui.learning.engines.any_module", "meta_gradient"),
+    "meta_gradient": ("metatui.learning.engines.any_module.meta_gradient", "meta_gradient"),
     "train": ("metatui.runs.api", "train"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    """PEP 562: finds what is not yet imported."""
-    if name not in _WHERE:
+    """Import a public name on first use (PEP 562)."""
+    if name not in _ORIGINS:
         raise AttributeError(f"module 'metatui' has no attribute {name!r}")
-    module, attribute = _WHERE[name]
+    module, attribute = _ORIGINS[name]
     value = getattr(import_module(module), attribute)
     globals()[name] = value
     return value

@@ -1,4 +1,4 @@
-"""`metatui` and `python -m metatui`."""
+"""Entry point of `metatui` and `python -m metatui`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ def main() -> int:
     from metatui.cli import main as command_line
 
     code = command_line(sys.argv[1:])
-    # A second Ctrl-C that comes this late has nothing left to stop: it would only make Python's exit print a traceback.
+    # Ctrl-C has nothing left to stop here: it would only print a traceback while Python exits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 

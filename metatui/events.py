@@ -1,7 +1,6 @@
-"""What a trainer says while it works, and what it can be told between meta-steps.
+"""Events that a trainer yields, and commands that it accepts between meta-steps.
 
-Plain values without tensors: they go to the app's thread, to the run's files and to the command line alike, and
-reading them needs no torch.
+They are plain values without tensors, so the app, the command line and the readers of run files need no torch.
 """
 
 from __future__ import annotations
@@ -14,8 +13,8 @@ from metatui.config.settings import Scalar, Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric against inner step, from step 0: means over the tasks that did not diverge, and half-widths of their
-    95 % intervals. nan where most tasks diverged."""
+    """A metric against the inner step, from step 0: means over the tasks that did not diverge, and half-widths of
+    their 95 % intervals. NaN if most tasks diverged."""
 
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
@@ -23,7 +22,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Adaptation on held-out tasks, with its protocol."""
+    """Result of adaptation on held-out tasks, with its protocol."""
 
     split: str
     """`val` or `test`."""
@@ -33,37 +32,37 @@ class Evaluation:
     ways: int | None
     """None for regression."""
     batch_norm: str | None
-    """`transductive` or `per_example`; None where the model has no batch norm."""
+    """`transductive` or `per_example`; None if the model has no batch norm."""
     iteration: int
-    """Meta-steps that the evaluated parameters were trained for."""
+    """Meta-step of the evaluated parameters."""
     steps: tuple[int, ...]
     loss: Curve
     accuracy: Curve | None
-    """None for regression. Fractions from 0 to 1."""
+    """Fractions from 0 to 1; None for regression."""
     seconds: float
     inner_lr: float | None = None
-    """Inner learning rate of the adaptation; None in records of versions that did not keep it."""
+    """Inner learning rate of the adaptation; None in records of versions that did not store it."""
     diverged: int | None = None
-    """Tasks that diverged (see `learning.evaluation.evaluate.diverged`) and are left out of `loss` and `accuracy`; None
-    in records of versions that did not count them."""
+    """Number of tasks that diverged (see `learning.evaluation.evaluate.diverged`), which `loss` and `accuracy` exclude;
+    None in records of versions that did not count them."""
     checkpoint: str | None = None
-    """`best` or `last`: which of a run's saved parameters were evaluated; None for a validation."""
+    """The evaluated checkpoint, `best` or `last`; None for a validation."""
 
     @property
     def is_finite(self) -> bool:
-        """Whether the headline value is a finite number; it is not where most tasks diverged."""
+        """Whether the headline value is finite; it is not if most tasks diverged."""
         return math.isfinite(self.final[0])
 
     @property
     def final(self) -> tuple[float, float]:
-        """The headline after the last inner step, accuracy or loss: its mean and the half-width of its interval."""
+        """Accuracy, or else loss, after the last inner step: mean and half-width of the interval."""
         curve = self.accuracy or self.loss
         return curve.mean[-1], curve.ci95[-1]
 
 
 @dataclass(frozen=True)
 class RegressionView:
-    """One held-out task of regression, before and after adaptation."""
+    """One held-out regression task before and after adaptation."""
 
     task: int
     title: str
@@ -73,14 +72,14 @@ class RegressionView:
     truth: tuple[float, ...]
     """The true function on `grid`."""
     predictions: tuple[tuple[float, ...], ...]
-    """On `grid`, one row for each inner step from 0."""
+    """Predictions on `grid`, one row for each inner step from 0."""
     loss: tuple[float, ...]
-    """Query loss at each inner step from 0."""
+    """Query loss after each inner step, from step 0."""
 
 
 @dataclass(frozen=True)
 class ImageView:
-    """One held-out episode of image classification, before and after adaptation."""
+    """One held-out image classification episode before and after adaptation."""
 
     task: int
     title: str
@@ -95,7 +94,7 @@ class ImageView:
     predictions: tuple[tuple[int, ...], ...]
     """Labels predicted for `query`, one row for each inner step from 0."""
     accuracy: tuple[float, ...]
-    """Over the whole query set, at each inner step from 0."""
+    """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
 
 
@@ -104,42 +103,44 @@ TaskView = RegressionView | ImageView
 
 @dataclass(frozen=True)
 class Started:
+    """The run has started or resumed."""
+
     settings: Settings
-    """With what `auto` stood for filled in."""
+    """With `auto` replaced by the actual choice."""
     device: str
     device_name: str
     engine: str
     engine_reason: str
     parameters: int
-    """Numbers in the model."""
+    """Number of the model's parameters."""
     iteration: int
-    """0, or where a resumed run goes on."""
+    """0, or the meta-step at which a resumed run continues."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One meta-step done."""
+    """One meta-step is done."""
 
     iteration: int
-    """Meta-steps done so far, this one included."""
+    """Meta-steps done so far, including this one."""
     meta_loss: float
-    """Mean query loss after adaptation, over the meta-batch and before the outer update."""
+    """Mean query loss after adaptation over the meta-batch, before the outer update."""
     accuracy: float | None
     """Query accuracy after adaptation; None for regression."""
     support_loss: float
     """Mean support loss before adaptation."""
     grad_norm: float
-    """Norm of the meta-gradient before clipping; of the mean parameter change for Reptile."""
+    """Norm of the meta-gradient before clipping; for Reptile, of the mean parameter change."""
     outer_lr: float
-    """What the schedule made of the outer learning rate at this meta-step."""
+    """Scheduled outer learning rate of this meta-step."""
     tasks_seen: int
     seconds: float
-    """Time spent training, without pauses, validations and checkpoints."""
+    """Training time without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
 class Evaluating:
-    """A validation or test is under way; `Evaluated` or `Finished` follows."""
+    """A validation or test is in progress; `Evaluated` or `Finished` follows."""
 
     iteration: int
     split: str
@@ -150,14 +151,16 @@ class Evaluating:
 
 @dataclass(frozen=True)
 class Evaluated:
+    """A validation is done."""
+
     evaluation: Evaluation
     views: tuple[TaskView, ...]
-    """The first held-out tasks, drawn out for a person."""
+    """The first held-out tasks, for display."""
     best: bool
     """Whether no earlier validation was better. Fewer diverged tasks are better, then a better metric; a validation
     that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
-    """Whether `evaluation.every` asked for it; otherwise it was asked for, or it is the one at the end."""
+    """Whether `evaluation.every` scheduled it. Otherwise the user requested it, or it is the last one."""
 
     @property
     def iteration(self) -> int:
@@ -166,6 +169,8 @@ class Evaluated:
 
 @dataclass(frozen=True)
 class Checkpointed:
+    """A checkpoint was saved."""
+
     iteration: int
     kind: str
     """`last` or `best`."""
@@ -173,8 +178,10 @@ class Checkpointed:
 
 @dataclass(frozen=True)
 class Tweaked:
+    """A live setting changed."""
+
     iteration: int
-    """Meta-steps done when the change was made: the next one is the first that it touches."""
+    """Meta-steps done at the change; the next one is the first that uses the new value."""
     path: str
     old: Scalar
     new: Scalar
@@ -198,7 +205,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class Noted:
-    """Something that went as planned and that a reader of the journal wants to know."""
+    """Information for the journal that is not a warning."""
 
     iteration: int
     text: str
@@ -206,26 +213,26 @@ class Noted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over, for a good reason."""
+    """The run is over and did not fail."""
 
     iteration: int
     reason: str
     """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
+    """Test of the best parameters with the settings of their validation; None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Why there is no good result, and which setting to change; None where there is one."""
+    """Why the result is not usable, and which setting to change; None if it is usable."""
 
 
 @dataclass(frozen=True)
 class Failed:
-    """The run is over because it could not go on; the last good state is kept."""
+    """The run failed. Its last valid state is saved."""
 
     iteration: int
     sentence: str
-    """What happened and which setting to change."""
+    """What happened, and which setting to change."""
 
 
 Event = (
@@ -256,14 +263,14 @@ class Resume:
 
 @dataclass(frozen=True)
 class Stop:
-    """Finish the meta-step, save, and end."""
+    """Finish the current meta-step, save a checkpoint and end."""
 
     reason: str = "stopped"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Save now."""
+    """Save a checkpoint now."""
 
 
 @dataclass(frozen=True)
@@ -273,7 +280,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Change:
-    """Set one of the live settings from the next meta-step on."""
+    """Change a live setting, starting at the next meta-step."""
 
     path: str
     value: Scalar

@@ -1,4 +1,4 @@
-"""What every test stands on."""
+"""Settings and fixtures of all tests."""
 
 from __future__ import annotations
 
@@ -13,32 +13,33 @@ import pytest
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
 
-# Tests run side by side, so each keeps to one core; torch reads this when it is first imported.
+# Tests run in parallel, one core each. torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# How long an example takes says how busy the machine is. The same examples come every time: a failure can be looked at
-# again.
+# No deadline: the time of an example depends on how busy the machine is. Derandomized: a failure can be reproduced.
 hypothesis.settings.register_profile("metatui", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("metatui")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Two more than there are cores: much of the time, a test waits for a program that it has started."""
+    """Return two more than the number of cores, since many tests wait for a program that they have started."""
     return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Programs that tests start inherit which signals are ignored: under nohup, or in the background of a script, that
-    would be the very signals that they are sent."""
+    """Handle SIGINT and SIGHUP, which `nohup` and background jobs ignore.
+
+    The programs that tests start would inherit that, and tests send them these signals.
+    """
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, default)
 
 
 @pytest.fixture(autouse=True)
-def engines_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`compute.engine = "auto"` finds the usual engine the faster one, whatever else this machine is doing."""
+def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `compute.engine = "auto"` choose the usual engine without timing, which depends on the machine's load."""
     monkeypatch.setattr(
         "metatui.learning.engines.autotune._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0
     )
@@ -49,7 +50,7 @@ def engines_as_usual(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep summaries of runs with the test, not in the user's cache."""
+    """Keep the cache of run summaries in the test's folder."""
     monkeypatch.setattr("metatui.utils.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
 
 

@@ -1,4 +1,4 @@
-"""Folders of small pictures, for tests to train on and to break."""
+"""Folders of small images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIDE = 32
 
 
 def pattern(number: int, copy: int = 0) -> Image.Image:
-    """A patch of colours that `number` decides, with noise that `copy` decides: what a class looks like."""
+    """Return an image of a class: colours that depend on `number`, with noise that depends on `copy`."""
     colours = np.random.default_rng(number).integers(0, 256, (4, 4, 3))
     noise = np.random.default_rng([number, copy]).normal(0, 25, (4, 4, 3))
     patch = Image.fromarray((colours + noise).clip(0, 255).astype(np.uint8))
@@ -24,14 +24,14 @@ def pattern(number: int, copy: int = 0) -> Image.Image:
 
 
 def stored(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
-    """`image` as a file of `kind`."""
+    """Encode `image` as a file of `kind`."""
     file = io.BytesIO()
     image.save(file, kind, **options)
     return file.getvalue()
 
 
 def write_class(folder: Path, number: int, images: int) -> Path:
-    """A class folder of `images` pictures, PNG and JPEG by turns."""
+    """Write a class folder of `images` images, alternately PNG and JPEG."""
     folder.mkdir(parents=True)
     for copy in range(images):
         kind = ("PNG", "JPEG")[copy % 2]
@@ -40,7 +40,7 @@ def write_class(folder: Path, number: int, images: int) -> Path:
 
 
 def write_classes(root: Path, names: Iterable[str], images: int = 4) -> Path:
-    """A class folder for each of `names`, no two alike."""
+    """Write a class folder for each of `names`, with different images."""
     for name in names:
         write_class(root / name, zlib.crc32(name.encode()), images)
     return root
@@ -51,12 +51,12 @@ def names(count: int, prefix: str = "class") -> list[str]:
 
 
 def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", more: bytes = b"") -> bytes:
-    """A PNG file by hand, such as Pillow does not write: `rows` with their filter bytes, `more` chunks before them."""
+    """Assemble a PNG file that Pillow does not write: `rows` with their filter bytes, after the chunks `more`."""
     about = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = chunk(b"IHDR", about) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:
-    """A chunk of a PNG file."""
+    """Encode a chunk of a PNG file."""
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))

@@ -1,4 +1,4 @@
-"""A small Omniglot in the layout in which it is published, for tests to pack and to break."""
+"""A small data set in the layout of Omniglot."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from metatui.learning.data.omniglot.manifest import DRAWINGS, IMAGE_SIDE, Layout
 SMALL: Layout = {"images_background": {"Greek": 2, "Latin": 1}, "images_evaluation": {"Angelic": 2}}
 
 Files = dict[str, dict[str, bytes]]
-"""What is in each part, by path."""
+"""Content of the files of each part, by path."""
 
 
 def png(ink: int = 0, *, width: int = IMAGE_SIDE, height: int = IMAGE_SIDE, mode: str = "1") -> bytes:
-    """White with a black square whose place `ink` decides."""
+    """Return a white drawing with a black square whose position depends on `ink`."""
     pixels = np.full((height, width), 255, np.uint8)
     top, left = 10 + 12 * (ink % 7), 10 + 12 * (ink // 7 % 7)
     pixels[top : top + 12, left : left + 12] = 0

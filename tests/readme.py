@@ -1,11 +1,14 @@
-"""The README's tables come out of the program: `python -m tests.readme` writes them between their markers.
+"""Update the generated tables in the README files: `python -m tests.readme`.
 
-Those of figures come out of what the benchmarks have last measured, which is kept in `tests/benchmarks/measured`.
+A table named NAME replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in whichever README has these markers.
+Tables of settings and presets come from the program, tables of benchmarks from the figures in
+`tests/benchmarks/measured`.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,9 @@ from metatui.config import presets
 from metatui.config.fields import FIELDS, text_of
 from tests.benchmarks import finn_table, memory, product, report
 
-README = Path(__file__).parent.parent / "README.md"
-MEASURED = Path(__file__).parent / "benchmarks" / "measured"
+ROOT = Path(__file__).parent.parent
+README = ROOT / "README.md"
+MEASURED = ROOT / "tests" / "benchmarks" / "measured"
 
 BENCHMARKS = {
     "side-by-side": report.table,
@@ -24,20 +28,32 @@ BENCHMARKS = {
     "gpu": report.table,
     "finn-table": finn_table.table,
 }
-"""What makes a table of the rows in the file of that name in `MEASURED`, once it has been measured."""
+"""The formatter of each file in `MEASURED`, by the file's stem; a benchmark without a file has no table."""
+
+HEADLINE_ROWS = ("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", "Omniglot conv4-64 max-pool, MAML")
+"""How the rows of the README's short table begin."""
+MARKER = re.compile(r"^<!-- (/?)([a-z-]+) -->$", re.MULTILINE)
+
+
+def documents() -> list[Path]:
+    """Return every README of the repository, the top one first."""
+    return [
+        README,
+        *(path for top in ("metatui", "presets", "tests") for path in sorted((ROOT / top).rglob("README.md"))),
+    ]
 
 
 def settings_table() -> str:
-    """Every knob: default, what is allowed, whether it is live, what it means."""
+    """Format every setting: default, allowed values, whether it is live, help."""
     rows = ["| setting | default | allowed | live | meaning |", "|---|---|---|---|---|"]
-    for knob in FIELDS.values():
-        live = "live" if knob.live else ""
-        rows.append(f"| `{knob.path}` | {text_of(knob.default)} | {knob.allowed} | {live} | {knob.help} |")
+    for field in FIELDS.values():
+        live = "live" if field.live else ""
+        rows.append(f"| `{field.path}` | {text_of(field.default)} | {field.allowed} | {live} | {field.help} |")
     return "\n".join(rows)
 
 
 def presets_table() -> str:
-    """Every bundled preset with its protocol and numbers."""
+    """Format every bundled preset: protocol, published number, measured number."""
     rows = ["| preset | protocol | published | measured by us |", "|---|---|---|---|"]
     rows += (
         f"| `{preset.name}` | {preset.protocol} | {preset.published or '–'} | {preset.measured or '–'} |"
@@ -46,28 +62,63 @@ def presets_table() -> str:
     return "\n".join(rows)
 
 
-def measured_table(name: str) -> str:
-    """What a benchmark wrote with `--json`, and what it was measured on."""
-    figures: dict[str, Any] = json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+def headline_table() -> str:
+    """Format two rows of the comparison with other libraries, with the faster variant of JAX."""
+    rows = []
+    for row in _measured("side-by-side")["rows"]:
+        if row["work"].startswith(HEADLINE_ROWS):
+            jax = min(
+                (side for name, side in row["sides"].items() if name.startswith("JAX")), key=lambda side: side["ms"]
+            )
+            sides = {name: row["sides"][name] for name in (report.OWN, "higher", "learn2learn")}
+            rows.append({"work": row["work"], "sides": {**sides, "JAX": jax}})
+    return report.table(rows)
+
+
+def benchmark_table(name: str) -> str:
+    """Format the saved figures of a benchmark, followed by the machine that they were measured on."""
+    figures = _measured(name)
     return f"{BENCHMARKS[name](figures['rows'])}\n\n{report.measured_on(figures['machine'])}"
 
 
 def tables() -> Mapping[str, str]:
-    measured = {name: measured_table(name) for name in BENCHMARKS if (MEASURED / f"{name}.json").is_file()}
-    return {"settings": settings_table(), "presets": presets_table(), **measured}
+    """Return every generated table by name."""
+    measured = {name: benchmark_table(name) for name in BENCHMARKS if (MEASURED / f"{name}.json").is_file()}
+    return {"settings": settings_table(), "presets": presets_table(), "headline": headline_table(), **measured}
 
 
-def with_tables(text: str) -> str:
-    """`text` with what stands between `<!-- name -->` and `<!-- /name -->` made anew."""
-    for name, table in tables().items():
+def table_names(text: str) -> list[str]:
+    """Return the names of the tables in `text`, in order.
+
+    Raises:
+        ValueError: an opening marker is not followed by its closing marker.
+    """
+    markers = MARKER.findall(text)
+    opening, closing = markers[::2], markers[1::2]
+    if [("/", name) for _, name in opening] != closing or any(slash for slash, _ in opening):
+        raise ValueError(f"unpaired markers: {', '.join(f'<!-- {slash}{name} -->' for slash, name in markers)}")
+    return [name for _, name in opening]
+
+
+def with_tables(text: str, new: Mapping[str, str]) -> str:
+    """Return `text` with the content of each pair of markers replaced.
+
+    Raises:
+        KeyError: there is no table of a marker's name.
+    """
+    for name in table_names(text):
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
         before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise ValueError(f"the README has no markers for its table of {name}")
-        text = f"{before}{begin}{table}\n{end}{after}"
+        text = f"{before}{begin}{new[name]}\n{end}{rest.partition(end)[2]}"
     return text
 
 
+def _measured(name: str) -> dict[str, Any]:
+    figures: dict[str, Any] = json.loads((MEASURED / f"{name}.json").read_text(encoding="utf-8"))
+    return figures
+
+
 if __name__ == "__main__":
-    README.write_text(with_tables(README.read_text(encoding="utf-8")), encoding="utf-8")
+    new = tables()
+    for path in documents():
+        path.write_text(with_tables(path.read_text(encoding="utf-8"), new), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The command line: one short file a command, imported when it is used."""
+"""The command line, with one module for each command."""
 
 from metatui.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Opening the app with the settings that the command line gives."""
+"""Start of the app with the settings from the command line."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatui.cli.options import changed
 from metatui.cli.terminal_guard import supervised
-from metatui.tui.terminal.crash_info import LastWords
+from metatui.tui.terminal.crash_info import CrashInfo
 from metatui.utils.errors import BadInput, quote
 
 
@@ -22,9 +22,10 @@ def open_app(
     ascii_only: bool,
     theme: str | None,
 ) -> int:
-    """Runs the app in a child process until the user quits and returns its exit code, in both processes.
+    """Run the app in a child process until the user quits, and return its exit code in both processes.
 
-    Raises BadInput for settings that cannot be, before anything is drawn or imported for drawing.
+    Raises:
+        BadInput: the settings are invalid. This is checked before anything is drawn.
     """
     return supervised(
         lambda words: _run(
@@ -64,7 +65,7 @@ def _run(
     runs_dir: Path | None,
     ascii_only: bool,
     theme: str | None,
-    words: LastWords,
+    words: CrashInfo,
 ) -> int:
     prepare_process()
     from metatui.config import presets

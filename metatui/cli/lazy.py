@@ -1,4 +1,4 @@
-"""A click group that imports a command's module only when the command is used, and never for `--help`."""
+"""A click group that imports the module of a command when the command is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 
 class LazyGroup(click.Group):
-    """Commands are modules of `package`; each has a command of its module's name."""
+    """A group whose commands are modules of `package`, each with a command of the same name."""
 
     def __init__(self, *args: Any, package: str, summaries: Mapping[str, str], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

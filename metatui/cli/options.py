@@ -1,4 +1,4 @@
-"""Options that several commands share, and what their values mean."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-# Settings are models of pydantic, which takes longer to import than all else that --version and --help need.
+# pydantic takes longer to import than everything else that --version and --help need.
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -20,7 +20,7 @@ def _settings(context: click.Context, parameter: click.Parameter, incomplete: st
 
     from metatui.config.fields import FIELDS
 
-    return [CompletionItem(f"{p}=", help=k.help) for p, k in FIELDS.items() if p.startswith(incomplete)]
+    return [CompletionItem(f"{path}=", help=f.help) for path, f in FIELDS.items() if path.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -43,31 +43,58 @@ def complete_runs(context: click.Context, parameter: click.Parameter, incomplete
 
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.KEY=VALUE", shell_complete=_settings,
-    help="Change one setting, such as training.seed=1; may be given often.",
+    help="Change one setting, such as training.seed=1; may be repeated.",
 )  # fmt: skip
 
-device_option = click.option("--device", metavar="DEVICE", help="Short for --set compute.device=DEVICE.")
+device_option = click.option("--device", metavar="DEVICE", help="Device to compute on: auto, cpu, cuda or cuda:N.")
 
 runs_dir_option = click.option(
     "--runs-dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder of runs; else METATUI_RUNS, else the user's data directory.",
+    help="Folder of the runs; default: METATUI_RUNS or the user's data directory.",
 )  # fmt: skip
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 
 
 def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, Scalar]:
-    """The settings that `--set` and `--device` name. Raises SettingsError."""
+    """Return the settings given with `--set` and `--device`.
+
+    Raises:
+        SettingsError: a setting is unknown or its value is not allowed.
+    """
     from metatui.config.fields import FIELDS, assignment
 
-    given = dict(map(assignment, assignments))
+    values = dict(map(assignment, assignments))
     if device is not None:
-        given["compute.device"] = FIELDS["compute.device"].read(device)
-    return given
+        values["compute.device"] = FIELDS["compute.device"].read(device)
+    return values
 
 
 def changed(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
-    """`settings` with what `--set` and `--device` say. Raises SettingsError."""
+    """Return `settings` changed by `--set` and `--device`; raises as `changes`."""
     from metatui.config.fields import change
 
     return change(settings, changes(assignments, device))
+
+
+def check_new_file(path: Path, option: str, *, force: bool) -> None:
+    """Check that a file can be written to `path`.
+
+    Raises:
+        BadInput: there is no such folder, or the file exists and `force` is False.
+    """
+    from metatui.utils.errors import BadInput, quote
+    from metatui.utils.files import reason
+
+    given = f"{option} is {quote(str(path), 200)}"
+    if "\0" in str(path):
+        raise BadInput(f"{given}, which is not a valid file name")
+    try:
+        if path.is_dir():
+            raise BadInput(f"{given}, which is a folder, but must be a file")
+        if not path.parent.is_dir():
+            raise BadInput(f"{given}, but there is no folder {quote(str(path.parent), 200)}")
+        if path.exists() and not force:
+            raise BadInput(f"{given}, which exists already: choose another name, or replace it with --force")
+    except OSError as error:
+        raise BadInput(f"{given}, which cannot be written: {reason(error)}") from None

@@ -1,1 +1,1 @@
-"""Settings and everything about them: fields, constraints, TOML, presets, scheduled changes."""
+"""Settings: fields, constraints, TOML files, presets and planned changes."""

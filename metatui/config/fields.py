@@ -1,26 +1,25 @@
-"""Settings as text: each knob's name, kind and limits, read from words and tables, with errors a person can use."""
+"""Settings as text: the fields derived from `Settings`, parsing, and error messages."""
 
 from __future__ import annotations
 
 import difflib
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Union, cast, get_args, get_origin
+from typing import Any, Literal, cast, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
-from metatui.config.constraints import impossible
+from metatui.config.constraints import violations
 from metatui.config.settings import Group, Scalar, Settings, When
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.paths import expanded
 
-KnobKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
+FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
 
 
 def text_of(value: Scalar) -> str:
-    """A setting's value as it is typed: `read` of its knob gives the same value back."""
+    """Format a setting's value as the user types it. `SettingField.read` parses it back to the same value."""
     match value:
         case bool():
             return "true" if value else "false"
@@ -35,16 +34,18 @@ def text_of(value: Scalar) -> str:
 
 @dataclass(frozen=True)
 class SettingField:
-    """How one setting is shown and read. `kind` is what its text means."""
+    """Description of one setting. See `metatui.config.settings.setting`."""
 
     path: str
-    kind: KnobKind
+    kind: FieldKind
+    """The type of its text."""
     default: Scalar
     label: str
     help: str
     unit: str
     choices: tuple[str, ...]
     allowed: str
+    """The allowed values, continuing a sentence after "must be"."""
     when: When
     live: bool
     main: bool
@@ -54,7 +55,11 @@ class SettingField:
         return self.path.split(".")[0]
 
     def read(self, text: str) -> Scalar:
-        """The value that `text` stands for. Raises SettingsError, which says what is allowed."""
+        """Parse a value as the user types it.
+
+        Raises:
+            SettingsError: the text is not of this kind.
+        """
         word = text.strip()
         try:
             match self.kind:
@@ -67,7 +72,7 @@ class SettingField:
                 case "ints":
                     return tuple(int(part) for part in word.strip("[]()").split(","))
                 case "path":
-                    # What is typed is meant from here; what is kept has to mean the same anywhere.
+                    # Absolute, because a stored setting must not depend on the current folder.
                     return str(expanded(word).absolute()) if word else ""
                 case _:
                     return word
@@ -75,127 +80,111 @@ class SettingField:
             raise SettingsError([self.problem(text)]) from None
 
     def problem(self, value: object) -> Problem:
+        """Describe a value that is not allowed."""
         return Problem(self.path, f"{self.path} is {quote(value)}, but must be {self.allowed}")
 
     def is_relevant(self, settings: Settings) -> bool:
-        """Whether this setting has any effect in `settings`."""
+        """Return whether this setting has any effect in `settings`."""
         return all(settings.value(path) in choices for path, choices in self.when.items())
 
 
-def _limits(info: FieldInfo) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for item in info.metadata:
-        for key in ("ge", "gt", "le", "lt"):
-            if getattr(item, key, None) is not None:
-                found[key] = getattr(item, key)
-    return found
-
-
-def _number(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.10g}"
-
-
-def _knob(group: str, name: str, info: FieldInfo) -> SettingField:
-    extra = info.json_schema_extra
-    assert isinstance(extra, dict)
-    annotation = info.annotation
-    if get_origin(annotation) in (Union, types.UnionType):
-        raise TypeError(f"{group}.{name}: a setting has one type")
+def _field(group: str, name: str, info: FieldInfo) -> SettingField:
+    extra = cast(dict[str, Any], info.json_schema_extra)
     choices: tuple[str, ...] = ()
-    kind: KnobKind
-    if get_origin(annotation) is Literal:
-        choices = get_args(annotation)
+    kind: FieldKind
+    if get_origin(info.annotation) is Literal:
+        choices = get_args(info.annotation)
         kind, allowed = "choice", "one of " + ", ".join(choices)
-    elif annotation is bool:
+    elif info.annotation is bool:
         kind, allowed = "bool", "true or false"
-    elif annotation in (int, float):
-        limits = _limits(info)
-        kind = "int" if annotation is int else "float"
-        noun = "a whole number" if annotation is int else "a number"
-        low = f"above {_number(limits['gt'])}" if "gt" in limits else f"from {_number(limits['ge'])}"
-        high = f"up to {_number(limits['le'])}" if "gt" in limits else f"to {_number(limits['le'])}"
-        allowed = f"{noun} {low} {high}"
-    elif annotation is str:
+    elif info.annotation is str:
         kind, allowed = "path" if extra["path"] else "text", str(extra["allowed"])
+    elif info.annotation is int or info.annotation is float:
+        kind, noun = ("int", "a whole number") if info.annotation is int else ("float", "a number")
+        limits = {key: getattr(item, key) for item in info.metadata for key in ("ge", "gt", "le") if hasattr(item, key)}
+        ends = f"above {limits['gt']:,} up to" if "gt" in limits else f"from {limits['ge']:,} to"
+        allowed = f"{noun} {ends} {limits['le']:,.10g}"
     else:
         kind, allowed = "ints", "one to eight whole numbers from 1 to 4,096, comma-separated"
     return SettingField(
-        path=f"{group}.{name}", kind=kind, default=info.default, label=str(extra["label"]),
-        help=info.description or "", unit=str(extra["unit"]), choices=choices, allowed=allowed,
-        when=cast(When, extra["when"]), live=bool(extra["live"]), main=bool(extra["main"]),
-    )  # fmt: skip
+        path=f"{group}.{name}",
+        kind=kind,
+        default=info.default,
+        help=info.description or "",
+        choices=choices,
+        allowed=allowed,
+        **{key: extra[key] for key in ("label", "unit", "when", "live", "main")},
+    )
 
 
-def _knobs() -> dict[str, SettingField]:
-    found = {}
-    for group, info in Settings.model_fields.items():
-        assert isinstance(info.annotation, type)
-        assert issubclass(info.annotation, Group)
-        for name, field in info.annotation.model_fields.items():
-            found[f"{group}.{name}"] = _knob(group, name, field)
-    return found
-
-
-FIELDS: Mapping[str, SettingField] = _knobs()
-"""Every setting by its path, in the order of the groups above."""
-
-GROUP_TITLES: Mapping[str, str] = {
-    name: (info.annotation.__doc__ or "").strip().rstrip(".")
-    for name, info in Settings.model_fields.items()
-    if info.annotation is not None
+FIELDS: Mapping[str, SettingField] = {
+    f"{group}.{name}": _field(group, name, info)
+    for group, settings in Settings.model_fields.items()
+    for name, info in cast(type[Group], settings.annotation).model_fields.items()
 }
+"""All settings by path, in the order of `Settings`."""
 
 
 def parse(groups: Mapping[str, Any]) -> Settings:
-    """Settings from nested mappings (`{"task": {"shots": 5}}`).
+    """Build settings from nested mappings, such as `{"task": {"shots": 5}}`.
 
     Raises:
-        SettingsError: naming every field that is unknown, of the wrong type, out of range, or impossible together
-            with others.
+        SettingsError: with one problem for each setting that is unknown, of the wrong type, out of range, or
+            incompatible with others.
     """
     try:
         settings = Settings.model_validate(dict(groups))
     except ValidationError as error:
         raise SettingsError(_problems(error)) from None
-    problems = impossible(settings)
-    if problems:
+    if problems := violations(settings):
         raise SettingsError(problems)
     return settings
 
 
 def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
-    """`settings` with the values of some paths changed. Raises SettingsError."""
+    """Return `settings` with the values of some paths changed.
+
+    Raises:
+        SettingsError: as by `parse`.
+    """
     groups: dict[str, dict[str, Any]] = {name: dict(getattr(settings, name)) for name in Settings.model_fields}
     for path, value in changes.items():
-        knob_of(path)
+        find_field(path)
         group, name = path.split(".")
         groups[group][name] = value
     return parse(groups)
 
 
-def knob_of(path: str) -> SettingField:
-    """The knob called `path`. Raises SettingsError, with the nearest name there is."""
+def find_field(path: str) -> SettingField:
+    """Return the field of a setting.
+
+    Raises:
+        SettingsError: there is no such setting. The message suggests the nearest name.
+    """
     if path in FIELDS:
         return FIELDS[path]
     raise SettingsError([_unknown(path)])
 
 
 def assignment(text: str) -> tuple[str, Scalar]:
-    """The path and value of `group.key=value`, as given to `--set`. Raises SettingsError."""
+    """Parse `group.key=value`, the argument of `--set`, to a path and a value.
+
+    Raises:
+        SettingsError: there is no such setting, or the value has the wrong type.
+    """
     path, equals, word = text.partition("=")
     if not equals:
-        raise SettingsError(
-            [Problem(path, f"--set is {quote(text)}, but must be group.key=value, such as training.seed=1")]
-        )
-    knob = knob_of(path.strip())
-    return knob.path, knob.read(word)
+        sentence = f"--set is {quote(text)}, but must be group.key=value, such as training.seed=1"
+        raise SettingsError([Problem(path, sentence)])
+    field = find_field(path.strip())
+    return field.path, field.read(word)
 
 
 def _unknown(path: str) -> Problem:
     near = difflib.get_close_matches(path, FIELDS, n=1, cutoff=0.6)
     if not near:
         near = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
-    hint = f"did you mean {near[0]}?" if near else "groups are " + ", ".join(Settings.model_fields)
+    hint = f"did you mean {near[0]}?" if near else "the groups are " + ", ".join(Settings.model_fields)
     return Problem(path, f"{quote(path)} is not a setting: {hint}")
 
 

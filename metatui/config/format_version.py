@@ -1,4 +1,4 @@
-"""The version of the files that metatui writes: a newer one says so, and is not taken for a broken one."""
+"""Version of the file formats, which tells files of a newer metatui from damaged ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,15 @@ from typing import Any
 from metatui.utils.errors import BadInput, quote
 
 FORMAT = 1
-"""Of presets, settings.toml, journals with their metrics, and evaluations. A file that does not say has the first."""
+"""Version of presets, settings.toml, journals with their metrics, and evaluations. Files without a version have 1."""
 
 
 def check_format(value: Any, name: str) -> None:
-    """Raises BadInput where the file `name`, as it is to be shown, says that it has another format than ours."""
+    """Raise BadInput if `value` is not a format version that this metatui reads.
+
+    Args:
+        name: of the file, quoted for messages.
+    """
     if type(value) is not int or value < 1:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")
     if value > FORMAT:

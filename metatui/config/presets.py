@@ -1,7 +1,7 @@
-"""Presets: named experiments, bundled with metatui or saved by the user, one TOML file each.
+"""Presets: named experiments, one TOML file each, bundled with metatui or saved by the user.
 
-A preset says where it comes from, by which protocol it is measured, the published number where there is one, and
-what we measured, beside the settings themselves.
+In addition to its settings, a preset states its source, its protocol, the published number if there is one, and the
+number that was measured with metatui.
 """
 
 from __future__ import annotations
@@ -24,21 +24,27 @@ from metatui.utils.files import reason, write_atomically
 from metatui.utils.text import sanitize
 
 NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""Names that presets can be saved under. Files from elsewhere may have any printable name."""
+"""Names under which presets can be saved. Files from elsewhere may have any printable name."""
 ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
-"""The keys of a file's `[preset]` table."""
+"""Keys of the `[preset]` table."""
 
 
 @dataclass(frozen=True)
 class Preset:
-    """A named experiment. Texts that a file does not give are empty, or None for the two numbers."""
+    """A named experiment. Missing texts are empty, and missing numbers None.
+
+    Example:
+        >>> preset = metatui.load_preset("sinusoid-finn")
+        >>> preset.bundled, preset.settings.algorithm.name
+        (True, 'maml')
+    """
 
     name: str
     title: str
     source: str
-    """Where the settings come from: a paper, a repository, a run."""
+    """Origin of the settings: a paper, a repository or a run."""
     protocol: str
-    """How it is measured: split, tasks, shots, inner steps, batch-norm mode."""
+    """How the result is measured: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     measured: str | None
     notes: str
@@ -46,63 +52,67 @@ class Preset:
     path: Path
     bundled: bool
     changes: tuple[Planned, ...] = ()
-    """What is changed while it trains, in the order of meta-steps."""
+    """Changes and validations during training, by meta-step."""
 
 
 def bundled_dir() -> Path:
-    """The presets that come with metatui: beside the modules in a wheel, at the top of a checkout."""
+    """Return the folder of the bundled presets: inside the package in a wheel, or next to it in a checkout."""
     package = Path(__file__).parents[1]
     installed = package / "_presets"
     return installed if installed.is_dir() else package.parent / "presets"
 
 
 def bundled() -> list[Preset]:
-    """The presets that come with metatui, by name."""
+    """Return the bundled presets by name."""
     return [read(path) for path in toml_files(bundled_dir())]
 
 
 def user() -> list[Preset]:
-    """The user's own presets that can be read, by name; `problems` says what is wrong with the others."""
+    """Return the user's presets by name, without those in `problems`."""
     return _user()[0]
 
 
 def problems() -> list[str]:
-    """One sentence for each of the user's own presets that cannot be used."""
+    """Return one sentence for each of the user's presets that cannot be read."""
     return _user()[1]
 
 
 def _user() -> tuple[list[Preset], list[str]]:
-    """The user's own presets, and a sentence for each file that cannot be used."""
+    """Return the user's presets, and a sentence for each file that cannot be read."""
     found: dict[str, Preset] = {}
-    said = []
+    sentences = []
     for path in toml_files(paths.user_presets_dir()):
         name = quote(str(path), 200)
         try:
             if sanitize(path.stem, limit=64) != path.stem:
-                raise BadInput(f"{name} is not read: a preset's name is up to 64 printable characters: rename the file")
+                raise BadInput(f"{name} is skipped: rename it to at most 64 printable characters")
             if path.stem in found:
-                raise BadInput(f"{name} is not read: {found[path.stem].path.name} beside it has the same name")
+                raise BadInput(f"{name} is skipped: {found[path.stem].path.name} has the same name")
             found[path.stem] = read(path)
         except BadInput as error:
-            said.append(str(error))
-    return list(found.values()), said
+            sentences.append(str(error))
+    return list(found.values()), sentences
 
 
 def all_presets() -> list[Preset]:
-    """Bundled presets, then the user's own."""
+    """Return the bundled presets, then the user's."""
     return bundled() + user()
 
 
 def names() -> list[str]:
-    """Names that `load` knows, without opening a file."""
+    """Return the names that `load` accepts, without opening a file."""
     return sorted({path.stem for folder in (bundled_dir(), paths.user_presets_dir()) for path in toml_files(folder)})
 
 
 def load(name_or_path: str | Path) -> Preset:
-    """A preset by its name, or by the path of a TOML file. The user's own come before bundled ones.
+    """Return a preset by its name or by the path of a TOML file. The user's presets precede bundled ones.
 
     Raises:
-        BadInput: there is none, with the nearest name; or the file cannot be used, with the field and its value.
+        BadInput: there is no such preset, and which name is nearest; or the file cannot be used, and why.
+
+    Example:
+        >>> metatui.load_preset("quick").settings.task.source
+        'sinusoid'
     """
     text = str(name_or_path)
     if names_file(name_or_path):
@@ -115,12 +125,16 @@ def load(name_or_path: str | Path) -> Preset:
         if found := _named(text, folder):
             return read(found)
     near = difflib.get_close_matches(text, names(), n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "metatui presets lists them"
+    hint = f"did you mean {near[0]}?" if near else "`metatui presets` lists all presets"
     raise BadInput(f"{quote(text)} is neither a preset nor a TOML file: {hint}")
 
 
 def read(path: Path) -> Preset:
-    """The preset in the file `path`. Raises BadInput, which names the file, the field and the value."""
+    """Read a preset.
+
+    Raises:
+        BadInput: naming the file, the field and its value.
+    """
     tables = read_tables(path)
     about = _about(tables.pop("preset", {}), path)
     changes = tables.pop("changes", [])
@@ -152,30 +166,35 @@ def save(
     changes: Sequence[Planned] = (),
     overwrite: bool = False,
 ) -> Preset:
-    """Saves `settings` as the user's own preset `name` and returns it.
+    """Save `settings` as the user's preset `name` and return the preset.
 
     Args:
-        changes: what is to be changed while it trains.
+        changes: planned changes and validations.
+        overwrite: whether to replace an existing preset of the user.
 
     Raises:
-        BadInput: the name cannot be used, or is taken by a bundled preset, or by an own one without `overwrite`; or a
-            change cannot be made.
-        MetatuiError: the file cannot be written.
+        BadInput: the name is invalid or taken, or a change is not allowed.
+        WriteRefused: the file cannot be written.
     """
     check_name(name)
     path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
     if _named(name, bundled_dir()):
         raise BadInput(f"{quote(name)} is a bundled preset: choose another name")
     if path.exists() and not overwrite:
-        raise BadInput(f"{quote(name)} is already a preset of yours: choose another name, or ask to overwrite it")
-    given = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
-    about = {key: sanitize(text, limit=2000) for key, text in given.items() if text}
+        raise BadInput(f"{quote(name)} is already a preset of yours: choose another name, or overwrite it")
+    texts = {"title": title, "source": source, "protocol": protocol, "measured": measured, "notes": notes}
+    about = {key: sanitize(text, limit=2000) for key, text in texts.items() if text}
     write_atomically(path, settings_toml(settings, about, checked(changes, settings), whole=False).encode())
     return read(path)
 
 
 def delete(name: str) -> None:
-    """Deletes the user's own preset `name`. Raises BadInput where there is none; bundled ones stay."""
+    """Delete the user's preset `name`.
+
+    Raises:
+        BadInput: the user has no such preset.
+        MetatuiError: the file cannot be deleted.
+    """
     path = _named(name, paths.user_presets_dir())
     if path is None:
         if _named(name, bundled_dir()):
@@ -190,7 +209,7 @@ def delete(name: str) -> None:
 
 
 def check_name(name: str) -> None:
-    """Raises BadInput where `name` cannot be a preset's name."""
+    """Raise BadInput if a preset cannot be saved under `name`."""
     if not NAME.fullmatch(name):
         raise BadInput(f"preset name is {quote(name)}, but must be 1 to 64 letters, digits, '-' or '_'")
 
@@ -213,8 +232,8 @@ def _about(table: Any, path: Path) -> Mapping[str, str]:
     for key, value in table.items():
         if key not in ABOUT:
             near = difflib.get_close_matches(key, ABOUT, n=1)
-            hint = f"did you mean preset.{near[0]}?" if near else "there are " + ", ".join(ABOUT)
-            raise BadInput(f"{origin}: {quote(f'preset.{key}')} is not known: {hint}")
+            hint = f"did you mean preset.{near[0]}?" if near else "the keys are " + ", ".join(ABOUT)
+            raise BadInput(f"{origin}: {quote(f'preset.{key}')} is unknown: {hint}")
         if not isinstance(value, str):
             raise BadInput(f"{origin}: preset.{key} is {quote(value)}, but must be text")
     return {key: sanitize(value, limit=2000) for key, value in table.items()}

@@ -1,40 +1,44 @@
-"""Every knob of an experiment, once: its type, range, default, unit, one-line help and when it matters.
+"""Settings of an experiment: type, range, default, unit and help of each, and when it applies.
 
-The form in the app, `--set` on the command line, preset files and the reference in the README all derive from
-this file (through `metatui.config.fields`). Settings are frozen values; groups and names are the field's own words.
-Inner losses are means over examples, so learning rates of papers that sum are converted and the preset says so.
+The form in the app, `--set` on the command line, preset files and the reference in `metatui/config/README.md` are
+derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples, so presets
+convert the learning rates of papers that sum them, and say so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 Scalar = bool | int | float | str | tuple[int, ...]
-"""A setting's value."""
+"""Value of a setting."""
+
+When = dict[str, frozenset[str]]
+"""Conditions under which a setting applies: for each path, the choices of which one must be selected."""
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources whose tasks are N-way K-shot image classification."""
-
-REGRESSION = frozenset({"sinusoid"})
-"""Sources whose tasks are regression."""
-
-LEARNED = frozenset({"maml", "fomaml", "reptile", "pretrained"})
-"""Algorithms that have an outer loop (`scratch` has none)."""
-
-FOLDER = frozenset({"folder"})
-"""The source that reads images of the user's own."""
-
-When = Mapping[str, frozenset[str]]
+"""Sources of N-way K-shot image classification tasks."""
 
 
-def knob(
+def _when(**conditions: str) -> When:
+    """Write conditions compactly: `_when(task__source="glyphs omniglot")`."""
+    return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
+
+
+_SINUSOID = _when(task__source="sinusoid")
+_IMAGES: When = {"task.source": IMAGES}
+_OMNIGLOT = _when(task__source="omniglot")
+_FOLDER = _when(task__source="folder")
+_TRAINED = _when(algorithm__name="maml fomaml reptile pretrained")
+_REPTILE = _when(algorithm__name="reptile")
+
+
+def setting(
     default: Any,
-    *,
     label: str,
-    help: str,  # noqa: A002 - the word the form and the command line use
+    help: str,  # noqa: A002 - the word that the form and the command line use
+    *,
     unit: str = "",
     when: When | None = None,
     live: bool = False,
@@ -43,9 +47,16 @@ def knob(
     path: bool = False,
     **limits: Any,
 ) -> Any:
-    """One setting. `when` names the choices under which it matters, `live` that it may change during a run,
-    `main` that the form shows it outside the collapsed groups, `allowed` what text it may be, `path` that it is a place
-    on disk."""
+    """Declare one setting.
+
+    Args:
+        when: conditions under which it has an effect.
+        live: whether it can change during a run.
+        main: whether the form shows it outside the collapsed groups.
+        allowed: the allowed values in words, for text.
+        path: whether it is a path on disk.
+        limits: of pydantic, such as `ge` and `le`.
+    """
     extra: dict[str, Any] = {
         "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,
     }  # fmt: skip
@@ -56,263 +67,191 @@ class Group(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
+# One setting in a few lines reads better than one argument per line.
+# fmt: off
 class TaskSettings(Group):
-    """Where episodes come from."""
+    """Source and size of the episodes."""
 
-    source: Literal["sinusoid", "glyphs", "omniglot", "folder"] = knob(
-        "sinusoid",
-        label="Task",
-        help="Where tasks come from: sine waves, drawn-on-the-fly glyphs, Omniglot's characters, or your own images.",
-        main=True,
-    )
-    folder: str = knob(
-        "", pattern=r"^([/~][^\x00]*)?$", max_length=4096, label="Folder", main=True, path=True,
-        allowed="the whole path of a folder, from / or ~ on",
-        help="Holds a folder of images (PNG, JPEG) for each class, or such folders in its train, val and test.",
-        when={"task.source": FOLDER},
-    )  # fmt: skip
-    ways: int = knob(
-        5, ge=2, le=100, label="Ways (N)", unit="classes", main=True,
-        help="Classes in an episode.", when={"task.source": IMAGES},
-    )  # fmt: skip
-    shots: int = knob(
-        10, ge=1, le=1000, label="Shots (K)", main=True,
-        help="Support examples: points of a sinusoid, images of each class.",
-    )  # fmt: skip
-    queries: int = knob(
-        10, ge=1, le=1000, label="Queries (Q)", main=True,
-        help="Query examples: points of a sinusoid, images of each class.",
-    )  # fmt: skip
-    split: Literal["chapter", "finn", "lake"] = knob(
-        "chapter",
-        label="Class split",
-        help="How Omniglot's characters are divided into training, validation and test.",
-        when={"task.source": frozenset({"omniglot"})},
-    )
-    rotations: bool = knob(
-        True,
-        label="Rotations",
-        help="Count each character turned by 90, 180 and 270 degrees as a class of its own.",
-        when={"task.source": frozenset({"omniglot"})},
-    )
-    image_size: int = knob(
-        32, ge=8, le=512, label="Image size", unit="pixels",
-        help="Height and width that images of a folder are made to have.", when={"task.source": FOLDER},
-    )  # fmt: skip
-    image_mode: Literal["rgb", "grey"] = knob(
-        "rgb", label="Image mode", help="Whether images of a folder keep their colours.", when={"task.source": FOLDER}
-    )
-    split_seed: int = knob(
-        0, ge=0, le=2**31 - 1, label="Split seed",
-        help="Decides which classes of a folder are for training, validation and test, where its folders do not.",
-        when={"task.source": FOLDER},
-    )  # fmt: skip
+    source: Literal["sinusoid", "glyphs", "omniglot", "folder"] = setting(
+        "sinusoid", "Task",
+        "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.", main=True)
+    folder: str = setting(
+        "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+    ways: int = setting(
+        5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
+    shots: int = setting(
+        10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+    queries: int = setting(
+        10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+    split: Literal["chapter", "finn", "lake"] = setting(
+        "chapter", "Class split",
+        "Division of Omniglot's characters into training, validation and test; lake keeps alphabets whole.",
+        when=_OMNIGLOT)
+    rotations: bool = setting(
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+    image_size: int = setting(
+        32, "Image size", "Height and width to which the images of a folder are resized.",
+        unit="pixels", when=_FOLDER, ge=8, le=512)
+    image_mode: Literal["rgb", "grey"] = setting(
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+    split_seed: int = setting(
+        0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
+        when=_FOLDER, ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
-    """What is adapted."""
+    """Architecture of the model that is adapted."""
 
-    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = knob(
-        (40, 40), min_length=1, max_length=8, label="Hidden layers", unit="units",
-        help="Widths of the hidden layers of the MLP, comma-separated.", when={"task.source": REGRESSION},
-    )  # fmt: skip
-    filters: int = knob(
-        64, ge=1, le=1024, label="Filters", unit="channels",
-        help="Channels of each of the four convolution blocks.", when={"task.source": IMAGES},
-    )  # fmt: skip
-    downsample: Literal["max_pool", "stride"] = knob(
-        "max_pool",
-        label="Downsampling",
-        help="How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
-        when={"task.source": IMAGES},
-    )
-    features: Literal["flatten", "mean"] = knob(
-        "flatten",
-        label="Features",
-        help="What the linear head sees of the last block: everything, or its spatial mean (Finn).",
-        when={"task.source": IMAGES},
-    )
+    hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
+        (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
+        unit="units", when=_SINUSOID, min_length=1, max_length=8)
+    filters: int = setting(
+        64, "Filters", "Channels of each of the four convolution blocks.",
+        unit="channels", when=_IMAGES, ge=1, le=1024)
+    downsample: Literal["max_pool", "stride"] = setting(
+        "max_pool", "Downsampling",
+        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).", when=_IMAGES)
+    features: Literal["flatten", "mean"] = setting(
+        "flatten", "Features",
+        "Input of the linear head: all features of the last block, or their spatial mean (Finn).", when=_IMAGES)
 
 
 class AlgorithmSettings(Group):
-    """How the meta-parameters move."""
+    """Inner and outer loop of the meta-learning algorithm."""
 
-    name: Literal["maml", "fomaml", "reptile", "scratch", "pretrained"] = knob(
-        "maml",
-        label="Algorithm",
-        help="MAML (second order), FOMAML, Reptile, or a reference: scratch (no training), pretrained.",
-        main=True,
-    )
-    inner_lr: float = knob(
-        0.01, gt=0, le=100, label="Inner learning rate", main=True, live=True,
-        help="Step size of adaptation (α), on the mean loss over the support set.",
-    )  # fmt: skip
-    inner_steps: int = knob(
-        1, ge=1, le=1000, label="Inner steps", unit="steps", main=True, live=True,
-        help="Gradient steps of adaptation in training.",
-        when={"algorithm.name": frozenset({"maml", "fomaml", "reptile"})},
-    )  # fmt: skip
-    inner_optimizer: Literal["sgd", "adam"] = knob(
-        "sgd",
-        label="Inner optimiser",
-        help="SGD, or Adam with beta1 = 0 as Reptile's paper uses (not with MAML).",
-        when={"algorithm.name": frozenset({"fomaml", "reptile", "scratch", "pretrained"})},
-    )
-    inner_batch: int = knob(
-        0, ge=0, le=20000, label="Inner batch", unit="examples",
-        help="Examples in one inner step of Reptile; 0 takes the whole support set.",
-        when={"algorithm.name": frozenset({"reptile"})},
-    )  # fmt: skip
-    train_shots: int = knob(
-        0, ge=0, le=1000, label="Training shots",
-        help="Support examples in Reptile's training episodes; 0 takes the same as shots.",
-        when={"algorithm.name": frozenset({"reptile"})},
-    )  # fmt: skip
-    outer_lr: float = knob(
-        0.001, gt=0, le=100, label="Outer learning rate", main=True, live=True,
-        help="Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
-        when={"algorithm.name": LEARNED},
-    )  # fmt: skip
-    outer_schedule: Literal["constant", "cosine", "linear"] = knob(
-        "constant",
-        label="Outer schedule",
-        help="How the outer learning rate goes from its value to the final one over the iterations.",
-        when={"algorithm.name": LEARNED},
-    )
-    outer_lr_final: float = knob(
-        0.0, ge=0, le=100, label="Final outer rate",
-        help="Where a cosine or linear schedule ends.",
-        when={"algorithm.name": LEARNED, "algorithm.outer_schedule": frozenset({"cosine", "linear"})},
-    )  # fmt: skip
-    grad_clip: float = knob(
-        0.0, ge=0, le=1e6, label="Gradient clipping",
-        help="Largest norm of the meta-gradient; 0 does not clip.",
-        when={"algorithm.name": frozenset({"maml", "fomaml", "pretrained"})},
-    )  # fmt: skip
-    meta_batch: int = knob(
-        4, ge=1, le=10000, label="Meta-batch", unit="tasks", main=True, live=True,
-        help="Tasks in one meta-step.", when={"algorithm.name": LEARNED},
-    )  # fmt: skip
+    name: Literal["maml", "fomaml", "reptile", "scratch", "pretrained"] = setting(
+        "maml", "Algorithm",
+        "MAML (second order), FOMAML, Reptile, or a baseline: scratch (no training) or pretrained.", main=True)
+    inner_lr: float = setting(
+        0.01, "Inner learning rate", "Step size of adaptation (α), for the mean loss over the support set.",
+        main=True, live=True, gt=0, le=100)
+    inner_steps: int = setting(
+        1, "Inner steps", "Gradient steps of adaptation in training.",
+        unit="steps", main=True, live=True, when=_when(algorithm__name="maml fomaml reptile"), ge=1, le=1000)
+    inner_optimizer: Literal["sgd", "adam"] = setting(
+        "sgd", "Inner optimiser", "SGD, or Adam with beta1 = 0 as in the Reptile paper (not with MAML).",
+        when=_when(algorithm__name="fomaml reptile scratch pretrained"))
+    inner_batch: int = setting(
+        0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
+        unit="examples", when=_REPTILE, ge=0, le=20000)
+    train_shots: int = setting(
+        0, "Training shots", "Shots in Reptile's training episodes; 0 uses task.shots.",
+        when=_REPTILE, ge=0, le=1000)
+    outer_lr: float = setting(
+        0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
+        main=True, live=True, when=_TRAINED, gt=0, le=100)
+    outer_schedule: Literal["constant", "cosine", "linear"] = setting(
+        "constant", "Outer schedule", "How the outer learning rate changes to its final value over the iterations.",
+        when=_TRAINED)
+    outer_lr_final: float = setting(
+        0.0, "Final outer rate", "Outer learning rate at the end of a cosine or linear schedule.",
+        when=_TRAINED | _when(algorithm__outer_schedule="cosine linear"), ge=0, le=100)
+    grad_clip: float = setting(
+        0.0, "Gradient clipping", "Maximum norm of the meta-gradient; 0 disables clipping.",
+        when=_when(algorithm__name="maml fomaml pretrained"), ge=0, le=1e6)
+    meta_batch: int = setting(
+        4, "Meta-batch", "Tasks per meta-step.", unit="tasks", main=True, live=True, when=_TRAINED, ge=1, le=10000)
 
 
 class TrainingSettings(Group):
-    """How long, and from which seed."""
+    """Length and seed of the training."""
 
-    iterations: int = knob(
-        5000, ge=1, le=100_000_000, label="Iterations", unit="meta-steps", main=True, live=True,
-        help="Meta-steps to train for.", when={"algorithm.name": LEARNED},
-    )  # fmt: skip
-    seed: int = knob(
-        0, ge=0, le=2**31 - 1, label="Seed", main=True,
-        help="Decides the initialisation and the training tasks.",
-    )  # fmt: skip
-    early_stop: int = knob(
-        0, ge=0, le=100_000, label="Early stop", unit="validations",
-        help="Stop after so many validations without a new best; 0 never does.",
-        when={"algorithm.name": LEARNED},
-    )  # fmt: skip
+    iterations: int = setting(
+        5000, "Iterations", "Number of meta-steps to train.",
+        unit="meta-steps", main=True, live=True, when=_TRAINED, ge=1, le=100_000_000)
+    seed: int = setting(
+        0, "Seed", "Seed of the initialisation and of the training tasks.", main=True, ge=0, le=2**31 - 1)
+    early_stop: int = setting(
+        0, "Early stop", "Stop after this many validations without a new best; 0 disables early stopping.",
+        unit="validations", when=_TRAINED, ge=0, le=100_000)
 
 
 class EvaluationSettings(Group):
-    """How what was learned is measured on tasks held out from training."""
+    """Evaluation on tasks that are held out from training."""
 
-    every: int = knob(
-        500, ge=0, le=100_000_000, label="Validate every", unit="meta-steps",
-        help="Meta-steps between validations; 0 validates only at the end.",
-        when={"algorithm.name": LEARNED},
-    )  # fmt: skip
-    tasks: int = knob(
-        100, ge=2, le=100_000, label="Validation tasks", unit="tasks",
-        help="Held-out tasks in each validation.",
-    )  # fmt: skip
-    test_tasks: int = knob(
-        600, ge=2, le=100_000, label="Test tasks", unit="tasks",
-        help="Held-out tasks in the final test.",
-    )  # fmt: skip
-    inner_steps: int = knob(
-        10, ge=1, le=1000, label="Evaluation steps", unit="steps",
-        help="Inner steps of adaptation on held-out tasks; the metric after the last one is the result.",
-    )  # fmt: skip
-    shots: int = knob(
-        0, ge=0, le=1000, label="Evaluation shots",
-        help="Support examples on held-out tasks; 0 takes the same as shots.",
-    )  # fmt: skip
-    batch_norm: Literal["transductive", "per_example"] = knob(
-        "transductive",
-        label="Batch norm at test",
-        help="Statistics over the whole query set, or over the support set and one query example at a time.",
-        when={"task.source": IMAGES},
-    )
-    seed: int = knob(
-        0, ge=0, le=2**31 - 1, label="Evaluation seed",
-        help="Decides the held-out tasks; the same for runs that are to be compared.",
-    )  # fmt: skip
+    every: int = setting(
+        500, "Validate every", "Meta-steps between validations; 0 validates only at the end.",
+        unit="meta-steps", when=_TRAINED, ge=0, le=100_000_000)
+    tasks: int = setting(
+        100, "Validation tasks", "Held-out tasks in each validation.", unit="tasks", ge=2, le=100_000)
+    test_tasks: int = setting(
+        600, "Test tasks", "Held-out tasks in the final test.", unit="tasks", ge=2, le=100_000)
+    inner_steps: int = setting(
+        10, "Evaluation steps", "Inner steps on held-out tasks; the result is the metric after the last step.",
+        unit="steps", ge=1, le=1000)
+    shots: int = setting(
+        0, "Evaluation shots", "Shots on held-out tasks; 0 uses task.shots.", ge=0, le=1000)
+    batch_norm: Literal["transductive", "per_example"] = setting(
+        "transductive", "Batch norm at test",
+        "Batch statistics of the whole query set, or of the support set and one query example at a time.",
+        when=_IMAGES)
+    seed: int = setting(
+        0, "Evaluation seed", "Seed of the held-out tasks; use the same for runs that you compare.",
+        ge=0, le=2**31 - 1)
 
 
 class ComputeSettings(Group):
-    """Where and how it is computed. The mathematics is the same for every choice."""
+    """Device, engine and precision. They do not change the mathematics."""
 
-    device: str = knob(
-        "auto", pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$", label="Device", main=True,
+    device: str = setting(
+        "auto", "Device", "Device that the run computes on.",
         allowed="auto, cpu, cuda, cuda:N (N a whole number) or mps",
-        help="auto, cpu, cuda, cuda:N or mps.",
-    )  # fmt: skip
-    engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = knob(
-        "auto",
-        label="Engine",
-        help="How gradients are computed: all tasks at once (batched; unfolded: convolutions as matrix products), "
-        "one by one (loop; native: with C code of ours for convolutions), by the higher library, or "
-        "compiled; auto measures.",
-        main=True,
-    )
-    compile_after: int = knob(
-        5000, ge=1, le=100_000_000, label="Compiled after", unit="meta-steps",
-        help="Meta-steps by the batched engine before compiled ones begin, with engine compiled: the compiler's time.",
-    )  # fmt: skip
-    second_order: Literal["auto", "unrolled", "recomputed"] = knob(
-        "auto",
-        label="Second order",
-        help="MAML's gradient through the graph of all inner steps, or by one step's Hessian at a time in less memory.",
-        when={"algorithm.name": frozenset({"maml"})},
-    )
-    cuda_graphs: bool = knob(
-        True, label="CUDA graphs", help="On CUDA, run a whole meta-step of MAML or FOMAML as one graph of kernels.",
-        when={"algorithm.name": frozenset({"maml", "fomaml"})},
-    )  # fmt: skip
-    tf32: bool = knob(
-        False, label="TF32", help="On CUDA, multiply float32 numbers with 10 bits of mantissa: faster, less exact."
-    )
-    tasks_at_once: int = knob(
-        0, ge=0, le=10_000, label="Tasks at once", unit="tasks", live=True,
-        help="Tasks of a meta-batch that are in memory together, exact for any number; 0 takes all while they fit.",
-    )  # fmt: skip
-    precision: Literal["float32", "float64"] = knob(
-        "float32", label="Precision", help="Floating-point type of parameters and data."
-    )
-    threads: int = knob(
-        0, ge=0, le=1024, label="CPU threads",
-        help="CPU threads that tasks, or one task's operations, are spread over; 0 chooses by model and machine.",
-    )  # fmt: skip
+        main=True, pattern=r"^(auto|cpu|mps|cuda(:\d{1,3})?)$")
+    engine: Literal["auto", "batched", "unfolded", "loop", "native", "higher", "compiled"] = setting(
+        "auto", "Engine",
+        "How gradients are computed: all tasks together (batched; unfolded: convolutions as matrix products), one by "
+        "one (loop; native: convolutions in C), by the higher library, or compiled; auto measures which is fastest.",
+        main=True)
+    compile_after: int = setting(
+        5000, "Compiled after",
+        "With the compiled engine, meta-steps on the batched engine first, during which the compiler works.",
+        unit="meta-steps", ge=1, le=100_000_000)
+    second_order: Literal["auto", "unrolled", "recomputed"] = setting(
+        "auto", "Second order",
+        "MAML's gradient through all inner steps at once (unrolled), or step by step in less memory (recomputed).",
+        when=_when(algorithm__name="maml"))
+    cuda_graphs: bool = setting(
+        True, "CUDA graphs", "On CUDA, run each meta-step of MAML or FOMAML as one CUDA graph.",
+        when=_when(algorithm__name="maml fomaml"))
+    tf32: bool = setting(
+        False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")
+    tasks_at_once: int = setting(
+        0, "Tasks at once",
+        "Tasks of a meta-batch in memory at once; the gradient is the same for any number; 0 uses as many as fit.",
+        unit="tasks", live=True, ge=0, le=10_000)
+    precision: Literal["float32", "float64"] = setting(
+        "float32", "Precision", "Floating-point type of parameters and data.")
+    threads: int = setting(
+        0, "CPU threads",
+        "CPU threads that share the tasks, or the operations of one task; 0 chooses by model and machine.",
+        ge=0, le=1024)
 
 
 class CheckpointSettings(Group):
-    """What survives a crash."""
+    """Checkpoints, from which an interrupted run resumes."""
 
-    every: float = knob(30.0, ge=1, le=86_400, label="Checkpoint every", unit="s", help="Seconds between checkpoints.")
+    every: float = setting(30.0, "Checkpoint every", "Seconds between checkpoints.", unit="s", ge=1, le=86_400)
 
 
 class LoggingSettings(Group):
-    """What is written beside a run's own files."""
+    """Logs in addition to a run's own files."""
 
-    tensorboard: bool = knob(
-        False,
-        label="TensorBoard",
-        help="Write event files for TensorBoard into the run's folder; needs pip install 'metatui[tensorboard]'.",
-    )
+    tensorboard: bool = setting(
+        False, "TensorBoard",
+        "Write TensorBoard event files into the run folder; needs pip install 'metatui[tensorboard]'.")
+# fmt: on
 
 
 class Settings(Group):
-    """One experiment, whole and valid."""
+    """All settings of one experiment.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 100, "seed": 1})
+        >>> settings.training.iterations, settings.algorithm.inner_lr
+        (100, 0.01)
+    """
 
     task: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()
@@ -324,7 +263,7 @@ class Settings(Group):
     logging: LoggingSettings = LoggingSettings()
 
     def value(self, path: str) -> Scalar:
-        """The value of the setting `path`, such as `algorithm.inner_lr`."""
+        """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
         group, name = path.split(".")
         value: Scalar = getattr(getattr(self, group), name)
         return value
@@ -335,11 +274,11 @@ class Settings(Group):
 
     @property
     def evaluation_shots(self) -> int:
-        """Support examples on held-out tasks."""
+        """Shots on held-out tasks."""
         return self.evaluation.shots or self.task.shots
 
     @property
     def training_shots(self) -> int:
-        """Support examples in training episodes."""
+        """Shots in training episodes."""
         reptile = self.algorithm.name == "reptile"
         return (self.algorithm.train_shots if reptile else 0) or self.task.shots

@@ -1,7 +1,7 @@
-"""Settings as TOML: the format that presets and runs share.
+"""Settings as TOML, the format of presets and of a run's settings.
 
-A `[preset]` table of strings about the experiment, then one table for each group of settings, then perhaps
-`[[changes]]` that are made while it trains. Nothing in such a file can run code, and what is not known is an error.
+A file has a `[preset]` table of texts about the experiment, one table for each group of settings, and optional
+`[[changes]]` during training. No content can run code, and unknown keys are errors.
 """
 
 from __future__ import annotations
@@ -21,25 +21,24 @@ from metatui.utils.errors import BadInput, SettingsError, quote
 from metatui.utils.files import read_bounded
 
 LARGEST = 256 * 1024
-"""Bytes that a settings file may have; ours have about two thousand."""
+"""Largest size in bytes of a settings file. Bundled presets have about two thousand."""
 
 
-def names_file(given: str | Path) -> bool:
-    """Whether `given` is the path of a TOML file, rather than the name of a preset or suite."""
-    return isinstance(given, Path) or os.sep in given or given.lower().endswith(".toml")
+def names_file(name_or_path: str | Path) -> bool:
+    """Return whether this is the path of a TOML file rather than the name of a preset or suite."""
+    return isinstance(name_or_path, Path) or os.sep in name_or_path or name_or_path.lower().endswith(".toml")
 
 
 def toml_files(folder: Path) -> list[Path]:
-    """The TOML files in `folder` sorted by name, without hidden ones; none if the folder cannot be read."""
+    """Return the visible TOML files in `folder` by name; none if the folder cannot be read."""
     try:
-        found = [path for path in folder.iterdir() if path.suffix.lower() == ".toml"]
+        return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".toml" and not p.name.startswith("."))
     except OSError:
         return []
-    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def parse_text(data: bytes) -> dict[str, Any]:
-    """The tables in the content of a TOML file. A byte-order mark, which some editors write, is skipped.
+    """Parse the content of a TOML file, with or without a byte-order mark.
 
     Raises:
         ValueError: the content is not TOML, or not UTF-8.
@@ -51,7 +50,11 @@ def parse_text(data: bytes) -> dict[str, Any]:
 
 
 def read_tables(path: Path) -> dict[str, Any]:
-    """The tables of a TOML file. Raises BadInput, which names the file and, where it can, the line."""
+    """Read a TOML file and check its format version.
+
+    Raises:
+        BadInput: naming the file and, if possible, the line.
+    """
     data = read_bounded(path, LARGEST)
     try:
         tables = parse_text(data)
@@ -65,25 +68,29 @@ def read_tables(path: Path) -> dict[str, Any]:
 
 
 def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
-    """Settings from the tables of the file `path`. Raises SettingsError, which names the file and each field."""
+    """Build settings from the tables of the file `path`.
+
+    Raises:
+        BadInput: naming the file and each field.
+    """
     try:
         return parse(groups)
     except SettingsError as error:
         raise SettingsError(error.problems, origin=quote(str(path), 200)) from None
     except (RecursionError, ValueError):
-        raise BadInput(f"{quote(str(path), 200)} holds a value too large or too deep to be a setting") from None
+        raise BadInput(f"{quote(str(path), 200)} contains a value that is too large or nested too deeply") from None
 
 
 def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequence[Planned] = (), *, whole: bool) -> str:
-    """`settings` as TOML text that `parse_tables` reads back to an equal value.
+    """Format `settings` as TOML that `parse_tables` reads back to an equal value.
 
     Args:
         about: the `[preset]` table.
-        changes: what is to be changed on the way, for `[[changes]]`.
-        whole: every setting, as a run's folder needs to mean the same for ever; otherwise those that differ from
-            the default and the main ones, each with its help, as a person wants to read and edit them.
+        changes: planned changes, for `[[changes]]`.
+        whole: write every setting, so that the file does not depend on defaults; otherwise write, for human readers,
+            the main settings and those that differ from their default, each with its help as a comment.
     """
-    import tomlkit  # 60 ms that reading never needs
+    import tomlkit  # late, because it takes 60 ms and reading does not need it
 
     document = tomlkit.document()
     if whole:
@@ -92,14 +99,14 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
         document["preset"] = tomlkit.item(dict(about))
     for group in Settings.model_fields:
         table = tomlkit.table()
-        for knob in (knob for knob in FIELDS.values() if knob.group == group):
-            value = settings.value(knob.path)
-            if not (whole or value != knob.default or (knob.main and knob.is_relevant(settings))):
+        for field in (field for field in FIELDS.values() if field.group == group):
+            value = settings.value(field.path)
+            if not (whole or value != field.default or (field.main and field.is_relevant(settings))):
                 continue
             item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
             if not whole:
-                item.comment(knob.help)
-            table[knob.path.split(".")[1]] = item
+                item.comment(field.help)
+            table[field.path.split(".")[1]] = item
         if table:
             document[group] = table
     if changes:

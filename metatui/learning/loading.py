@@ -1,4 +1,4 @@
-"""Importing the libraries that a run computes with, before it starts."""
+"""Imports of all libraries that a run needs, before it starts."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from metatui.utils.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Address space for everything except torch's own libraries."""
+"""Address space for everything except the libraries of torch."""
 
 PER_CORE = 64 * MIB
-"""Address space for one of the threads that OpenBLAS starts on each core: its stack and its buffers."""
+"""Address space for the stack and buffers of the thread that OpenBLAS starts on each core."""
 
 
 @cache
 def load_libraries() -> None:
     """Import everything that training and evaluation need.
 
-    A library that is first imported in the middle of a run can fail there. OpenBLAS, which scipy loads, even retries
-    for ever if a limit on address space leaves it no memory, and no signal handler runs while it does.
+    An import in the middle of a run can fail. If a limit on address space leaves no memory for OpenBLAS, which scipy
+    loads, it even retries forever, and no signal handler runs in the meantime.
 
     Raises:
-        MetatuiError: the process may use too little address space (`ulimit -v`).
+        MetatuiError: the limit on address space is too low (`ulimit -v`).
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     limited = limit != resource.RLIM_INFINITY
@@ -50,7 +50,7 @@ def load_libraries() -> None:
 
 
 def _address_space() -> int:
-    """Estimate the bytes of address space that the libraries take: mostly the size of torch's files."""
+    """Estimate the address space in bytes that the libraries need, mostly for the files of torch."""
     spec = find_spec("torch")
     folders = spec.submodule_search_locations if spec else None
     files = [file for folder in folders or () for file in Path(folder, "lib").glob("*.so*")]

@@ -1,15 +1,15 @@
-"""Separates the global settings of torch that a computation needs from those of the caller.
+"""Isolation of torch's global settings: those of a computation from those of the caller.
 
 A caller of the library may have set another default dtype, autocast, grad mode or thread count. These must not change
-the numbers of a run, and a run must not change them. `TorchState` is the only place that exchanges them.
+the numbers of a run, and a run must not change them. Only `TorchState` exchanges them.
 """
 
 from __future__ import annotations
 
-import functools
 import sys
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial, wraps
 from inspect import isgeneratorfunction
 from typing import Any, ParamSpec, Self, TypeVar, cast
 
@@ -19,46 +19,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Y = TypeVar("Y")
 
-AUTOCAST_DEVICES = ("cpu", "cuda", "mps")
-
-PRECISIONS = (
-    ("cuda", "matmul"), ("cuda", "conv"), ("cuda", "rnn"),
-    ("mkldnn", "matmul"), ("mkldnn", "conv"), ("mkldnn", "rnn"),
-)  # fmt: skip
-"""Backends and operators with their own float32 precision."""
-
-CUDNN = (("cuda", "conv"), ("cuda", "rnn"))
-
-COMPUTING: dict[str, Any] = {
-    "default_dtype": torch.float32,
-    "grad": True,
-    **{f"autocast_{device}": False for device in AUTOCAST_DEVICES},
-    "deterministic": (False, False),
-    "anomaly": (False, True),
-    "flush_denormal": False,
-    "mkldnn": (True, False),
-    "cudnn": (True, False, False),
-    "matmul_precision": "highest",
-    "cudnn_tf32": True,
-    **{f"{backend}_{operator}": "tf32" if (backend, operator) in CUDNN else "ieee" for backend, operator in PRECISIONS},
-}
-"""Values at the start of a computation: torch's defaults. Settings not listed start with the caller's value."""
-
 
 class TorchState:
-    """A reusable context with the global settings of one computation. The caller's are restored at its end.
+    """A reusable context with the global settings of one computation, which restores those of the caller at its end.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
     it is entered the next time. They belong to the process, so two threads cannot use different ones at once.
     """
 
     def __init__(self) -> None:
-        self._inside = dict(COMPUTING)
+        self._inside = {name: start for name, (_, _, start) in _SETTINGS.items() if start is not None}
         self._outside: dict[str, Any] = {}
         self._modes = ExitStack()
 
     def __enter__(self) -> Self:
-        # These two are modes of the thread, which code inside can only override.
+        # Inference mode and the default device belong to the thread; inner code can only override them.
         if torch.is_inference_mode_enabled():
             self._modes.enter_context(cast(AbstractContextManager[object], torch.inference_mode(False)))
         if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":
@@ -82,8 +57,8 @@ class TorchState:
             self.__enter__()
 
     def steps(self, generator: Generator[Y, None, R]) -> Generator[Y, None, R]:
-        """Iterate `generator`, whose code runs inside this context, while the caller's code runs outside."""
-        step: Callable[[], Y] = functools.partial(next, generator)
+        """Iterate over `generator` with its code inside this context, and the caller's code outside."""
+        step: Callable[[], Y] = partial(next, generator)
         while True:
             with self:
                 try:
@@ -97,15 +72,15 @@ class TorchState:
                     generator.close()
                 raise
             except BaseException as error:
-                step = functools.partial(generator.throw, error)
+                step = partial(generator.throw, error)
             else:
-                step = functools.partial(next, generator)
+                step = partial(next, generator)
 
 
 def isolated(function: Callable[P, R]) -> Callable[P, R]:
     """Decorate a function or a generator function to run in its own `TorchState`."""
 
-    @functools.wraps(function)
+    @wraps(function)
     def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         state = TorchState()
         if isgeneratorfunction(function):
@@ -117,11 +92,11 @@ def isolated(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _current() -> dict[str, Any]:
-    return {name: getter() for name, (getter, _) in _SETTINGS.items()}
+    return {name: getter() for name, (getter, *_) in _SETTINGS.items()}
 
 
 def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
-    """Set the values that differ from `present`, except None: that setting could not be read."""
+    """Set the values that differ from `present`, except those that could not be read (None)."""
     for name, value in wanted.items():
         if value != present[name] and value is not None:
             _SETTINGS[name][1](value)
@@ -129,8 +104,8 @@ def _apply(wanted: Mapping[str, Any], present: Mapping[str, Any]) -> None:
                 present = _current()  # these also set the precisions of single backends
 
 
-def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
-    """Make `getter` return None where torch raises, because the caller has set the precision of a single backend."""
+def _or_none(getter: Callable[[], Any]) -> Callable[[], Any]:
+    """Make `getter` return None if torch raises because the caller has set the precision of a single backend."""
 
     def get() -> Any:
         try:
@@ -142,8 +117,8 @@ def _unless_refused(getter: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def _precision(backend: str, operator: str) -> Any:
-    found = torch._C._get_fp32_precision_getter(backend, operator)
-    return "ieee" if found == "none" else found
+    precision = torch._C._get_fp32_precision_getter(backend, operator)
+    return "ieee" if precision == "none" else precision
 
 
 def _set_mkldnn(values: tuple[bool, bool]) -> None:
@@ -160,42 +135,54 @@ def _set_cudnn_tf32(value: bool) -> None:
     torch.backends.cudnn.allow_tf32 = value
 
 
+def _start_precision(backend: str, operator: str) -> str:
+    return "tf32" if backend == "cuda" and operator != "matmul" else "ieee"
+
+
 # Precisions of single backends come after the settings that set several of them.
-_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object]]] = {
-    "default_dtype": (torch.get_default_dtype, torch.set_default_dtype),
-    "grad": (torch.is_grad_enabled, torch._C._set_grad_enabled),
+_SETTINGS: dict[str, tuple[Callable[[], Any], Callable[[Any], object], Any]] = {
+    "default_dtype": (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    "grad": (torch.is_grad_enabled, torch._C._set_grad_enabled, True),
     **{
         f"autocast_{device}": (
-            functools.partial(torch.is_autocast_enabled, device),
-            functools.partial(torch.set_autocast_enabled, device),
+            partial(torch.is_autocast_enabled, device),
+            partial(torch.set_autocast_enabled, device),
+            False,
         )
-        for device in AUTOCAST_DEVICES
+        for device in ("cpu", "cuda", "mps")
     },
     "deterministic": (
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         lambda values: torch.use_deterministic_algorithms(values[0], warn_only=values[1]),
+        (False, False),
     ),
     "anomaly": (
         lambda: (torch.is_anomaly_enabled(), torch.is_anomaly_check_nan_enabled()),
         lambda values: torch.autograd.set_detect_anomaly(*values),
+        (False, True),
     ),
-    "flush_denormal": (lambda: sys.float_info.min * 0.5 == 0, torch.set_flush_denormal),  # torch has no getter
-    "mkldnn": (lambda: (torch._C._get_mkldnn_enabled(), torch._C._get_mkldnn_deterministic()), _set_mkldnn),
+    "flush_denormal": (lambda: sys.float_info.min * 0.5 == 0, torch.set_flush_denormal, False),  # torch has no getter
+    "mkldnn": (
+        lambda: (torch._C._get_mkldnn_enabled(), torch._C._get_mkldnn_deterministic()),
+        _set_mkldnn,
+        (True, False),
+    ),
     "cudnn": (
         lambda: (torch._C._get_cudnn_enabled(), torch._C._get_cudnn_benchmark(), torch._C._get_cudnn_deterministic()),
         _set_cudnn,
+        (True, False, False),
     ),
-    "threads": (torch.get_num_threads, torch.set_num_threads),
-    "matmul_precision": (
-        _unless_refused(torch.get_float32_matmul_precision),
-        torch.set_float32_matmul_precision,
-    ),
-    "cudnn_tf32": (_unless_refused(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32),
+    "threads": (torch.get_num_threads, torch.set_num_threads, None),
+    "matmul_precision": (_or_none(torch.get_float32_matmul_precision), torch.set_float32_matmul_precision, "highest"),
+    "cudnn_tf32": (_or_none(torch._C._get_cudnn_allow_tf32), _set_cudnn_tf32, True),
     **{
         f"{backend}_{operator}": (
-            functools.partial(_precision, backend, operator),
-            functools.partial(torch._C._set_fp32_precision_setter, backend, operator),
+            partial(_precision, backend, operator),
+            partial(torch._C._set_fp32_precision_setter, backend, operator),
+            _start_precision(backend, operator),
         )
-        for backend, operator in PRECISIONS
+        for backend in ("cuda", "mkldnn")
+        for operator in ("matmul", "conv", "rnn")
     },
 }
+"""Getter, setter, and value at the start of a computation: torch's default, or None for the caller's value."""

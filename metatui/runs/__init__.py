@@ -1,1 +1,1 @@
-"""Runs on disk: one folder each, and the folder is the truth. Reading one needs no torch."""
+"""Runs: their folders, execution, analysis, suites and search. Reading a run does not import torch."""

@@ -1,4 +1,4 @@
-"""Training and evaluating from Python: what `import metatui` offers, without a terminal."""
+"""The public API for training and evaluation."""
 
 from __future__ import annotations
 
@@ -22,31 +22,38 @@ from metatui.utils.errors import BadInput, MetatuiError
 
 @dataclass(frozen=True)
 class Result:
-    """What a training came to."""
+    """Result of a training.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
+        >>> result = metatui.train(settings, record=False)
+        >>> result.test.tasks
+        10
+    """
 
     run: RunFolder | None
-    """None where nothing was recorded."""
+    """None if the run was not recorded."""
     status: str
     """`finished`, `stopped` or `interrupted`."""
     iterations: int
-    """Meta-steps done."""
+    """Number of meta-steps."""
     meta_loss: float | None
-    """Mean query loss after adaptation in the last meta-step; None for `scratch`, which has none."""
+    """Mean query loss after adaptation in the last meta-step; None for `scratch`."""
     accuracy: float | None
     """Query accuracy after adaptation in the last meta-step; None for regression."""
     seconds: float
-    """Spent training, without validations and checkpoints."""
+    """Training time, without validations and checkpoints."""
     tasks_per_second: float
     device: str
     engine: str
     test: Evaluation | None
-    """The test of the best parameters, with the settings they were validated with; None for a stopped run."""
+    """Test of the best parameters, with the settings of their validation; None for a stopped run."""
     best: Evaluation | None
-    """The best validation; None where none was finite."""
+    """Best validation; None if none was finite."""
     validation: Evaluation | None
-    """The last validation, which may not be the best."""
+    """Last validation."""
     warning: str | None
-    """Why there is no good result, and which setting to change; None if the result is good."""
+    """Why the result is not good, and which setting to change; None if it is good."""
 
 
 def train(
@@ -57,25 +64,32 @@ def train(
     record: bool = True,
     changes: Sequence[Planned] = (),
 ) -> Result:
-    """Train one experiment in this thread, to its end.
+    """Train a run to its end, in this thread.
 
-    The caller's global settings of torch (default dtype, autocast, grad mode, threads, precision) do not change the
+    The caller's global torch settings (default dtype, autocast, grad mode, threads, precision) do not affect the
     result. They are restored at the end and during each call of `on_event`.
 
     Args:
-        on_event: called with each event of `metatui.events` as it happens.
-        runs_dir: where run folders go; METATUI_RUNS or the user's data directory where None.
-        record: whether to keep a run folder at all. Without one nothing is saved.
-        changes: what is to be changed on the way (`Preset.changes`).
+        on_event: called with each event of `metatui.events`.
+        runs_dir: folder of the runs; defaults to METATUI_RUNS or the user's data directory.
+        record: whether to write a run folder. Without it nothing is saved.
+        changes: scheduled changes of settings (`Preset.changes`).
 
     Raises:
-        BadInput: `settings` are no Settings or are invalid, or the device or the data set is not available.
-        MetatuiError: the training could not go on; the sentence says which setting to change.
+        BadInput: `settings` is not a valid Settings, or the device or the data set is not available.
+        MetatuiError: the training failed; the message names the setting to change.
+
+    Example:
+        >>> events = []
+        >>> settings = metatui.Settings(training={"iterations": 20})
+        >>> result = metatui.train(settings, on_event=events.append, record=False)
+        >>> result.status, result.iterations, type(events[0]).__name__
+        ('finished', 20, 'Started')
     """
     if not isinstance(settings, Settings):
         hint = ": pass preset.settings and changes=preset.changes" if isinstance(settings, Preset) else ""
         raise BadInput(f"settings is a {type(settings).__name__}, but must be metatui.Settings{hint}")
-    settings = change(settings, {})  # pydantic's model_copy validates nothing
+    settings = change(settings, {})  # validates: pydantic's model_copy does not
 
     from metatui.learning.torch_state import TorchState
 
@@ -89,7 +103,7 @@ def train(
             from metatui.learning.training.trainer import Trainer
 
             events = (event for event in Trainer(settings, changes=checked(changes, settings)).events())
-        with closing(events):  # lets the run go at once when on_event raises
+        with closing(events):  # releases the run if on_event raises
             for event in events:
                 outcome.see(event)
                 if on_event is not None:
@@ -117,17 +131,21 @@ def evaluate(
     device: str | None = None,
     runs_dir: str | Path | None = None,
 ) -> Evaluation:
-    """Adapt a saved run's best parameters to held-out tasks, by its own protocol or another.
+    """Adapt the best parameters of a saved run to held-out tasks.
 
     Args:
         run: a run, its name, the start of its name, or the path of its folder.
         split: `val` or `test`.
-        tasks: how many; as in the run's settings where None. So are `steps`, `shots`, `batch_norm` and
-            `device`.
-        inner_lr: inner learning rate; that of the best validation if None.
+        tasks, steps, shots, batch_norm, device: default to the run's settings.
+        inner_lr: inner learning rate; defaults to that of the best validation.
 
     Raises:
-        BadInput: no such run, no whole checkpoint, or a value that cannot be.
+        BadInput: there is no such run or no intact checkpoint, or a value is not allowed.
+
+    Example:
+        >>> run = metatui.train(metatui.Settings(training={"iterations": 20})).run
+        >>> metatui.evaluate(run, shots=5, tasks=20).tasks
+        20
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
     return evaluate_run(

@@ -1,7 +1,7 @@
-"""Every action of the app, once: the bindings, the key bar, the help screen and the palette derive from this table.
+"""Table of all actions of the app. Bindings, key bar, help screen and palette are made from it.
 
-Keys are those that arrive through tmux and SSH: letters, digits, function keys and a few control letters. A letter
-is typed where a text field has the focus, so whatever may be wanted then has a function or control key as well.
+Only keys that tmux and SSH pass on are used: letters, digits, function keys and some control letters. A focused text
+field takes letters, so actions that are useful then have a function or control key as well.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
 
 class Phase(Enum):
-    """What the run that is followed is doing; the value is how it is said."""
+    """State of the followed run; the value is its name for people."""
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
@@ -35,34 +35,34 @@ class Phase(Enum):
 
 @dataclass(frozen=True)
 class AppContext:
-    """All that decides which actions make sense."""
+    """State of the app that decides which actions are possible."""
 
     phase: Phase = Phase.IDLE
     tab: Tab = "work"
     row: bool = False
-    """Whether the table of the tab has a row under its cursor."""
+    """True if a row of the tab's table is selected."""
     live_row: bool = False
-    """Whether that row is a run that goes on in some process."""
+    """True if that row is a run that a process trains."""
     own_preset: bool = False
-    """Whether that row is a preset of the user's own."""
+    """True if that row is a preset of the user."""
     undoable: bool = False
-    """Whether the followed run has a live change that can be undone."""
+    """True if the followed run has a live change that can be undone."""
     classification: bool = False
-    """Whether the run that is shown classifies images."""
+    """True if the shown run classifies images."""
     marked: int = 0
-    """Runs that are marked in the runs tab."""
+    """Number of runs marked in the runs tab."""
     studied: int = 0
-    """Runs that can be looked at closely: marked, under the cursor, or shown."""
+    """Number of runs that can be analysed: marked, selected or shown."""
 
 
 Refusal = Callable[[AppContext], str]
-"""Why an action cannot be done now, as a sentence; empty where it can."""
+"""Returns a sentence why an action is not possible, or an empty string."""
 
 
 @dataclass(frozen=True)
 class Action:
     id: str
-    """The method `action_<id>` of the app does it."""
+    """The method `action_<id>` of a tab, a controller or the app does it."""
     keys: str
     label: str
     """One or two words, for the key bar."""
@@ -70,20 +70,20 @@ class Action:
     group: str
     refuse: Refusal = lambda _: ""
     bar: bool = True
-    """Whether it is offered in the key bar when there is room."""
+    """True if it is in the key bar if there is room."""
     tab: Tab | None = None
-    """The one tab in which its keys act."""
+    """The tab to which its keys are limited."""
 
     @property
     def key(self) -> str:
-        """The key to name first."""
+        """The preferred key."""
         return self.keys.split(",")[0]
 
 
 def _running(now: AppContext) -> str:
     match now.phase:
         case Phase.IDLE:
-            return "No run is followed: F5 starts what the form says, j follows a live run."
+            return "No run is training here. F5 starts one, j follows one in the background."
         case Phase.STOPPING:
             return "The run is stopping and will be saved."
         case _:
@@ -91,15 +91,15 @@ def _running(now: AppContext) -> str:
 
 
 def _undoable(now: AppContext) -> str:
-    return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed while this run trained.")
+    return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
 
 
 def _idle(now: AppContext) -> str:
-    return "A run is going on: stop it (F7) or leave it to the background (d) first." if now.phase.active else ""
+    return "A run is already training: stop it (F7) or detach it (d) first." if now.phase.active else ""
 
 
 def _row(now: AppContext) -> str:
-    return "" if now.row else "There is nothing in the list."
+    return "" if now.row else "The list is empty."
 
 
 def _idle_row(now: AppContext) -> str:
@@ -107,15 +107,15 @@ def _idle_row(now: AppContext) -> str:
 
 
 def _live_row(now: AppContext) -> str:
-    return _row(now) or ("" if now.live_row else "This run is not live.")
+    return _row(now) or ("" if now.live_row else "This run is not training.")
 
 
 def _marked(now: AppContext) -> str:
-    return "" if now.marked > 1 else "Mark two runs or more first: space marks the one under the cursor."
+    return "" if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
-    return "" if now.studied else "There is no run here: open one, or choose one in the runs tab (2)."
+    return "" if now.studied else "No run is open: open or select one in the runs tab (2)."
 
 
 def _own(now: AppContext) -> str:
@@ -130,58 +130,51 @@ TRAINING, WINDOW, CHARTS, ADAPTATION = "Training", "Window", "Curves", "Adaptati
 RUNS, PRESETS = "Runs", "Presets"
 
 ACTIONS: tuple[Action, ...] = (
-    Action("start", "f5,s", "Start", "Train what the form says.", TRAINING, _idle),
-    Action("pause", "f6,p", "Pause", "Pause after this meta-step, or go on.", TRAINING, _running),
+    Action("start", "f5,s", "Start", "Start with the settings in the form.", TRAINING, _idle),
+    Action("pause", "f6,p", "Pause", "Pause after this meta-step, or continue.", TRAINING, _running),
     Action("stop", "f7,x", "Stop", "Stop after this meta-step and save.", TRAINING, _running),
     Action("evaluate", "f8,e", "Evaluate", "Validate now, on held-out tasks.", TRAINING, _running),
-    Action("checkpoint", "f9,c", "Save", "Write a checkpoint now.", TRAINING, _running),
-    Action("live", "f4,l", "Change", "Change learning rates and the like while it runs.", TRAINING, _running),
+    Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
+    Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
-    Action("detach", "d", "Detach", "Leave the run to the background: it goes on.", TRAINING, _running, tab="work"),
-    Action("attach", "j", "Attach", "Follow the newest live run.", TRAINING, bar=False, tab="work"),
-    Action("save_preset", "f2,w", "Save preset", "Save the form as a preset of your own.", TRAINING),
-    Action("help", "f1,question_mark", "Help", "Every key, and what the field under the cursor means.", WINDOW),
+    Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
+    Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
+    Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
+    Action("help", "f1,question_mark", "Help", "All keys, and the meaning of the focused field.", WINDOW),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
     Action("tab_runs", "2", "Runs", "All runs on this machine.", WINDOW, bar=False),
     Action("tab_presets", "3", "Presets", "Bundled presets and your own.", WINDOW, bar=False),
-    Action("next_tab", "ctrl+n", "Tab", "The next of Work, Runs and Presets.", WINDOW),
-    Action("next_pane", "ctrl+o,n", "Pane", "The next pane.", WINDOW, tab="work"),
-    Action("previous_pane", "b", "Pane back", "The pane before.", WINDOW, bar=False, tab="work"),
-    Action("maximize", "f3,z", "Maximise", "Give the pane all the room, or put it back.", WINDOW, tab="work"),
+    Action("next_tab", "ctrl+n", "Tab", "Next tab: Work, Runs or Presets.", WINDOW),
+    Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
+    Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
+    Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
     Action("form", "ctrl+l,f", "Form", "Show or hide the form.", WINDOW, tab="work"),
-    Action(
-        "leave",
-        "escape",
-        "Back",
-        "Put a maximised pane back, or leave a text field.",
-        WINDOW,
-        bar=False,
-    ),
+    Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
     Action("command_palette", "ctrl+p", "Palette", "Search all commands.", WINDOW),
-    Action("theme", "ctrl+t", "Theme", "The next theme: dark, light, and two for 16 colours.", WINDOW),
-    Action("explain", "ctrl+g,i", "Explain", "The algorithm: pseudo-code with these settings, costs.", WINDOW),
-    Action("benchmark", "f12", "Benchmark", "Measure how fast every engine trains on this machine.", WINDOW, bar=False),
-    Action("suspend", "ctrl+z", "Suspend", "To the shell; fg comes back. A run goes on meanwhile.", WINDOW, bar=False),
-    Action("suites", "ctrl+s,u", "Suites", "Lists of runs: train them all, then compare them.", WINDOW, bar=False),
-    Action("quit", "ctrl+q,f10", "Quit", "Leave; a run goes on in the background, or is saved.", WINDOW),
+    Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
+    Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
+    Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
+    Action("suspend", "ctrl+z", "Suspend", "Return to the shell; fg resumes. Runs continue.", WINDOW, bar=False),
+    Action("suites", "ctrl+s,u", "Suites", "Train lists of runs, then compare them.", WINDOW, bar=False),
+    Action("quit", "ctrl+q,f10", "Quit", "Quit; a run continues in the background or is saved.", WINDOW),
     Action("log_scale", "y,ctrl+y", "Log", "Linear or logarithmic loss axis.", CHARTS, tab="work"),
-    Action("smoothing", "o", "Smooth", "How much the training curve is smoothed.", CHARTS, tab="work"),
-    Action("against", "t", "Time", "Curves against meta-steps or against time.", CHARTS, tab="work"),
-    Action("metric", "m", "Metric", "Curves of the loss or of the accuracy.", CHARTS, _two_metrics, tab="work"),
-    Action("step_back", "left_square_bracket", "Step back", "One inner step less.", ADAPTATION, tab="work"),
-    Action("step_on", "right_square_bracket", "Step on", "One inner step more.", ADAPTATION, tab="work"),
-    Action("previous_tasks", "comma", "Tasks back", "The held-out tasks before these.", ADAPTATION, tab="work"),
-    Action("next_tasks", "full_stop", "Tasks on", "The held-out tasks after these.", ADAPTATION, tab="work"),
-    Action("explore", "ctrl+r,a", "Explore", "Any held-out task, or one you draw, step by step.", ADAPTATION, _studied),
-    Action("parameters", "f11,v", "Space", "Where tasks move a run's parameters: a picture.", ADAPTATION, _studied),
+    Action("smoothing", "o", "Smooth", "Smoothing of the training curve.", CHARTS, tab="work"),
+    Action("against", "t", "Time", "Curves against meta-steps or time.", CHARTS, tab="work"),
+    Action("metric", "m", "Metric", "Curves of the loss or the accuracy.", CHARTS, _two_metrics, tab="work"),
+    Action("step_back", "left_square_bracket", "Step back", "Previous inner step.", ADAPTATION, tab="work"),
+    Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
+    Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
+    Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
+    Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
+    Action("parameters", "f11,v", "Space", "Plot where tasks move the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
-    Action("open_run", "enter", "Open", "Show the run; one that is live is followed.", RUNS, _row, tab="runs"),
-    Action("stop_run", "x", "Stop run", "Stop the live run under the cursor and save.", RUNS, _live_row, tab="runs"),
-    Action("mark_run", "space", "Mark", "Mark runs; the first three adapt beside each other.", RUNS, _row, tab="runs"),
-    Action("compare_runs", "c", "Compare", "Marked runs on identical held-out tasks.", RUNS, _marked, tab="runs"),
-    Action("report_runs", "g", "Report", "A page on the marked runs, or this one, in a file.", RUNS, _row, tab="runs"),
+    Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
+    Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
+    Action("mark_run", "space", "Mark", "Mark runs; the first three are shown together.", RUNS, _row, tab="runs"),
+    Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
+    Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _row, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
-    Action("resume_run", "r", "Resume", "Go on from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
+    Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
     Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after a question.", RUNS, _row, tab="runs"),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
     Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
@@ -191,7 +184,7 @@ BY_ID = {action.id: action for action in ACTIONS}
 
 
 def bindings_of(tab: Tab) -> list[BindingType]:
-    """The keys that act in `tab` alone."""
+    """Return the bindings that are limited to `tab`."""
     return [
         Binding(action.keys, f"app.perform('{action.id}')", action.label, show=False)
         for action in ACTIONS

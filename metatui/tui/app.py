@@ -1,234 +1,343 @@
-"""The app itself: the bench, the collection of earlier runs beside it, and presets."""
+"""The app: tabs, bars, actions by key, mouse and palette, themes. Controllers do what the actions ask for."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+import gc
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, cast
 
-from textual import on, work
+from textual import on
+from textual.app import App, ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.filter import LineFilter
+from textual.notifications import SeverityLevel
+from textual.reactive import Reactive
+from textual.screen import Screen
+from textual.theme import Theme
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher, Input
 
-from metatui.config import presets
-from metatui.config.presets import Preset
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import BY_ID
-from metatui.tui.analysis_actions import Studies
-from metatui.tui.formatting import headline, protocol_of
-from metatui.tui.screens.main.messages import PresetChosen, RowChanged, RunChosen, RunsMarked, RunStopped
-from metatui.tui.screens.main.work import WorkTab
-from metatui.tui.widgets.adaptation import RunViews
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab
+from metatui.tui.controllers.analysis import AnalysisController
+from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.presets import PresetsController
+from metatui.tui.controllers.run import RunController
+from metatui.tui.controllers.runs import RunsController
+from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.preferences import save_theme
+from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
+from metatui.tui.screens.main.work import Pane, WorkTab
+from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.themes import CYCLE, AsciiFilter
 from metatui.tui.widgets.form.fields import FormField, explained
+from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
 
-# What the first frame needs none of is imported where it is used.
+# Imported where they are used: the first frame does not need them.
 if TYPE_CHECKING:
-    from metatui.runs.storage.run_folder import RunFolder
-    from metatui.runs.storage.summary import RunSummary
-    from metatui.tui.controllers.replay import Replay
-    from metatui.tui.screens.dialogs.save_preset import PresetName
+    from rich.console import RenderableType
 
-READ_EVERY = 5.0
-"""Seconds between readings of a run that is shown and goes on where it cannot be followed, such as on another host."""
+    from metatui.tui.screens.main.presets_tab import PresetsTab
+    from metatui.tui.screens.main.runs_tab import RunsTab
 
-VIEWS = 4
-"""Held-out tasks on which marked runs are shown beside each other."""
+COMPLETE_AFTER = 0.5
+"""Seconds after the first frame until the other tabs are created, unless they are needed before."""
 
 
-class MetatuiApp(Studies):
-    """What the runs and presets tabs ask for happens here."""
+class MainScreen(Screen[None]):
+    """The screen below all others. The app sets the focus itself, which saves a style update before the first frame."""
 
-    _replay: Replay | None = None
-    """The run from disk that was opened last."""
+    AUTO_FOCUS = ""
+    # Widgets that get or lose the focus redraw themselves; Textual would redraw the whole screen.
+    focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+
+class MetatuiApp(App[None], inherit_bindings=False):
+    """Shows the tabs, and passes each action to the tab or controller that does it."""
+
+    TITLE = "metatui"
+    NOTIFICATION_TIMEOUT = 4
+    CSS_PATH = Path("metatui.tcss")
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(
+            Binding(action.keys, f"perform('{action.id}')", action.label, tooltip=action.help, show=False, id=action.id)
+            for action in ACTIONS
+            if action.tab in (None, "work")
+        ),
+        # Handled before the focused widget, so that text typed right after them goes to the next field.
+        Binding("tab", "focus_next", show=False, priority=True),
+        Binding("shift+tab", "focus_previous", show=False, priority=True),
+        Binding("ctrl+c", "help_quit", show=False, system=True),
+    ]
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        runs_dir: Path,
+        sessions: Sessions,
+        symbols: Symbols,
+        theme: str,
+        preset: str | None = None,
+        changes: Sequence[Planned] = (),
+        start: bool = False,
+        warning: str = "",
+    ) -> None:
+        """See `launch.run_app`."""
+        super().__init__(driver_class=Keyboard)
+        self.symbols = symbols
+        """Glyphs that the charts are drawn with."""
+        self.runs_dir = runs_dir
+        self.opening_settings = settings
+        self.warning = warning
+        """Shown after the first frame."""
+        self.run_controller = RunController(self, sessions)
+        self.background = BackgroundController(self, sessions)
+        self.runs = RunsController(self, sessions)
+        self.presets = PresetsController(self, preset, settings, changes)
+        self.analysis = AnalysisController(self)
+        self._start_at_once = start
+        self._ascii = AsciiFilter()
+        self._completing = asyncio.Lock()
+        self.animation_level = "none"
+        self.theme = theme
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(id="top-bar")
+        with ContentSwitcher(initial="work", id="tabs"):
+            yield WorkTab(self.opening_settings, self.symbols)
+        yield KeyBar(id="key-bar")
+
+    def get_default_screen(self) -> MainScreen:
+        return MainScreen(id="_default")
 
     def on_mount(self) -> None:
-        self.set_interval(READ_EVERY, self._read_again)
+        self.theme_changed_signal.subscribe(self, self._save_theme)
+        self.background.handle_signals()
+        if self.warning:
+            self.notify(self.warning, severity="warning")
+        self.form.focus_first()
+        self.run_controller.start_timers()
+        self.runs.start_timers()
+        self.call_after_refresh(self._first_frame_drawn)
+
+    async def _first_frame_drawn(self) -> None:
+        # The command line turns the collector off; what exists until here lives as long as the app.
+        gc.freeze()
+        gc.enable()
+        self.set_timer(COMPLETE_AFTER, self.settle)
+        if self._start_at_once:
+            await self.action_perform("start")
+
+    async def settle(self) -> None:
+        """Do what the first frame does not need."""
+        if self.screen_stack:  # otherwise the app has ended
+            await self.complete()
+            self.background.announce(silent=bool(self.warning))
+
+    async def complete(self) -> None:
+        """Create the tabs that the first frame does not need, if they do not exist yet."""
+        async with self._completing:
+            tabs = self.screen_stack[0].query_one(ContentSwitcher)
+            if len(tabs.children) == len(TABS):
+                return
+            from metatui.runs.storage.store import RunStore
+            from metatui.tui.screens.main.presets_tab import PresetsTab
+            from metatui.tui.screens.main.runs_tab import RunsTab
+
+            runs, presets = RunsTab(RunStore(self.runs_dir)), PresetsTab()
+            runs.display = presets.display = False
+            await tabs.mount(runs, presets)
+
+    def on_unmount(self) -> None:
+        self.background.close()
+
+    @property
+    def top_bar(self) -> TopBar:
+        return self.screen_stack[0].query_one(TopBar)
+
+    @property
+    def work_tab(self) -> WorkTab:
+        return self.screen_stack[0].query_one(WorkTab)
+
+    @property
+    def form(self) -> SettingsForm:
+        return self.work_tab.form
+
+    @property
+    def runs_tab(self) -> RunsTab:
+        return cast("RunsTab", self.screen_stack[0].query_one("#runs"))
+
+    @property
+    def presets_tab(self) -> PresetsTab:
+        return cast("PresetsTab", self.screen_stack[0].query_one("#presets"))
+
+    @property
+    def tab(self) -> Tab:
+        return self.top_bar.tab
+
+    @property
+    def context(self) -> AppContext:
+        """State that decides which actions are possible now."""
+        tab = self.tab
+        run = self.runs_tab.selected if tab == "runs" else None
+        preset = self.presets_tab.selected if tab == "presets" else None
+        client, shown = self.run_controller.client, self.run_controller.shown
+        marked = len(self.runs_tab.marked) if tab == "runs" else 0
+        return AppContext(
+            phase=client.phase,
+            tab=tab,
+            row=run is not None or preset is not None,
+            live_row=run is not None and run.status in ("running", "paused"),
+            own_preset=preset is not None and not preset.bundled,
+            undoable=client.undoable is not None,
+            classification=bool(shown and shown.settings.is_classification),
+            marked=marked,
+            studied=len(self.analysis.chosen_runs),
+        )
+
+    @on(ContextChanged)
+    def update_bars(self) -> None:
+        """Update the key bar."""
+        self.screen_stack[0].query_one(KeyBar).context = self.context
+
+    @on(SettingsForm.LiveChange)
+    def _live_setting_changed(self, event: SettingsForm.LiveChange) -> None:
+        self.run_controller.client.change(event.path, event.value)
+
+    @on(TerminalLost)
+    def _terminal_lost(self) -> None:
+        self.background.terminal_lost()
+
+    def panic(self, *renderables: RenderableType) -> None:
+        """Exit with code 1, even if Textual fails outside its message loop."""
+        self._return_code = 1
+        super().panic(*renderables)
+
+    def get_line_filters(self) -> Sequence[LineFilter]:
+        filters = super().get_line_filters()
+        return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Disable the keys of other tabs, so that other widgets can use them."""
+        if action == "perform" and parameters:
+            tab = BY_ID[str(parameters[0])].tab
+            return tab is None or tab == self.tab
+        return True
+
+    async def action_perform(self, action_id: str) -> None:
+        """Do an action of the table, or say why it is not possible now."""
+        await self.complete()
+        action = BY_ID[action_id]
+        if reason := action.refuse(self.context):
+            self.notify(reason, severity="warning")
+            return
+        result = self.method_of(action)()
+        if inspect.isawaitable(result):
+            await result
+
+    def method_of(self, action: Action) -> Callable[[], object]:
+        """Return the method `action_<id>` of the work tab, a controller or the app that does an action."""
+        controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis)
+        owners: tuple[object, ...] = (self.work_tab, *controllers, self)
+        name = f"action_{action.id}"
+        method: Callable[[], object] = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
+        return method
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """Return the actions that are possible now, for the palette; none while a dialog is open."""
+        if screen is not self.screen_stack[0]:
+            return
+        for action in ACTIONS:
+            if action.tab in (None, self.tab) and not action.refuse(self.context) and action.id != "command_palette":
+                yield SystemCommand(
+                    f"{action.group}: {action.label}",
+                    action.help,
+                    lambda chosen=action.id: self.call_later(self.action_perform, chosen),
+                )
+        yield SystemCommand("Window: Choose a theme", "Choose one of all themes.", self.action_change_theme)
+
+    def action_command_palette(self) -> None:
+        from metatui.tui.command_palette import Palette
+
+        if not isinstance(self.screen, Palette):
+            self.push_screen(Palette(id="--command-palette"))
 
     def action_help(self) -> None:
         from metatui.tui.screens.dialogs.help import HelpScreen
 
         focused = self.focused
         field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
-        self.push_screen(HelpScreen(self.situation, explained(field.setting) if field else ""))
+        self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
 
-    def action_benchmark(self) -> None:
-        from metatui.tui.screens.benchmark.screen import BenchmarkScreen
-
-        self.push_screen(BenchmarkScreen(lambda: self.conductor.phase.active))
-
-    @on(WorkTab.PaneChanged)
-    @on(RowChanged)
-    def _moved(self) -> None:
+    def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
+        """Show a tab and focus its list, or a pane of the work tab: `pane`, or the current one."""
+        self.top_bar.tab = tab
+        self.screen_stack[0].query_one(ContentSwitcher).current = tab
+        match tab:
+            case "work":
+                self.work_tab.go_to(pane or self.work_tab.pane)
+            case "runs":
+                self.runs_tab.opened()
+                self.runs_tab.table.focus()
+            case "presets":
+                self.presets_tab.reload()
+                self.presets_tab.table.focus()
         self.update_bars()
 
-    @on(RunChosen)
-    async def _run_chosen(self, event: RunChosen) -> None:
-        run = event.run
-        match event.what:
-            case "open":
-                self._open_run(run)
-            case "load" if run.settings:
-                self._load_settings(run.settings, None, run.id)
-            case "resume" if run.settings:
-                self._resume_run(run)
-            case _:
-                self.notify(f"{run.problem or 'Its settings cannot be read'}.", severity="error")
+    def action_tab_work(self) -> None:
+        self.open_tab("work")
 
-    @work(exclusive=True, group="open")
-    async def _resume_run(self, run: RunSummary) -> None:
-        from metatui.tui.controllers.replay import Replay
+    def action_tab_runs(self) -> None:
+        self.open_tab("runs")
 
-        try:
-            monitor = await asyncio.to_thread(Replay(run.run).read)
-        except MetatuiError as error:
-            self.notify(f"{error}.", severity="error")
-            return
-        if self.conductor.phase.active:
-            self.notify(BY_ID["start"].refuse(self.situation), severity="warning")
-            return
-        monitor.status = ""
-        self.begin(lambda: self._sessions.resume(run.id), monitor)
+    def action_tab_presets(self) -> None:
+        self.open_tab("presets")
 
-    @work(exclusive=True, group="open")
-    async def _open_run(self, run: RunSummary) -> None:
-        """Follow a run that is live, or show one from disk."""
-        if run.status in ("running", "paused") or run.run == self._followed:
-            await self._join(run.run)
-        else:
-            await self.show_from_disk(run.run)
+    def action_next_tab(self) -> None:
+        self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
-    async def show_from_disk(self, run: RunFolder) -> None:
-        from metatui.tui.controllers.replay import Replay
+    def action_leave(self) -> None:
+        """Go back one step: clear the filter, restore a maximised pane, or leave a text field."""
+        if self.tab == "runs" and self.runs_tab.filter.display:
+            self.runs_tab.clear_filter()
+        elif self.work_tab.maximised:
+            self.work_tab.maximised = False
+        elif isinstance(self.focused, Input):
+            self.work_tab.go_to("run")
 
-        try:
-            replay = await asyncio.to_thread(Replay, run)
-            self.shown = await asyncio.to_thread(replay.read)
-        except MetatuiError as error:
-            self.notify(f"{error}.", severity="error")
-            return
-        self._replay = replay
-        self._beside = []
-        self.open_tab("work", "run")
-        self.show_run()
-        self.show_adaptation()
-
-    @on(RunStopped)
-    def _run_stopped(self, event: RunStopped) -> None:
-        self._stop_run(event.run)
-
-    @work(group="stop")
-    async def _stop_run(self, run: RunSummary) -> None:
-        if run.run == self._followed:
-            self.action_stop()
-            return
-        try:
-            await asyncio.to_thread(self._sessions.stop, run.run)
-        except MetatuiError as error:
-            self.notify(f"{error}.", severity="error")
-        else:
-            self.notify(f"{run.id} stops after this meta-step and is saved.")
-
-    async def _read_again(self) -> None:
-        """Read the shown run again if a process trains it that cannot be followed from here."""
-        before, replay = self.shown, self._replay
-        if before is None or replay is None or before.run_id != replay.run.id:
-            return
-        if before.status not in ("Running", "Paused"):
-            return
-        try:
-            now = await asyncio.to_thread(replay.read)
-        except MetatuiError:
-            return  # its files are being written, moved or deleted: what was read stays on the screen
-        if self.shown is before and self._leaving is None:
-            self.shown = now
-            self.show_run()
-            self.show_adaptation()
-
-    @on(RunsMarked)
-    def _marked(self, event: RunsMarked) -> None:
-        self._show_beside(event.runs)
-
-    @work(exclusive=True, group="beside")
-    async def _show_beside(self, runs: Sequence[RunSummary]) -> None:
-        """Adaptation of the marked runs on the same tasks; what it takes is computed in a thread."""
-        tasks = {run.settings and _same_tasks(run.settings) for run in runs}
-        same = "the same" if len(tasks) == 1 else "different"
-        self._beside_caption = f"The marked runs on {same} held-out test tasks"
-        self._colours = coloured([run.id for run in runs], self._colours)
-        names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
-        beside = []
-        for run, name in zip(runs, names, strict=True):
-            try:
-                views = await asyncio.to_thread(self._sessions.views, run.id, VIEWS)
-            except MetatuiError as error:
-                self.notify(f"{run.id} cannot be shown: {error}.", severity="error")
-                continue
-            label = name if names.count(name) == 1 else run.id
-            beside.append(RunViews(run.id, label, self._colour(run.id), views))
-        self._beside = beside
-        self.show_adaptation()
-        if beside:
-            self.work_tab.pane = "adaptation"
-            self.notify(f"{len(beside)} of at most 3 beside each other in the work tab (key 1); c compares all marked.")
-
-    @on(PresetChosen)
-    def _preset_chosen(self, event: PresetChosen) -> None:
-        preset = event.preset
-        self._load_settings(preset.settings, preset.name, preset.name, preset.changes)
-
-    def _load_settings(
-        self, settings: Settings, preset: str | None, name: str, changes: tuple[Planned, ...] = ()
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = False,
     ) -> None:
-        self._preset, self._changes = (preset, settings), changes
-        self.form.load(settings)
-        self.open_tab("work", "settings")
-        once = f" It makes {len(changes):,} changes while it trains." if changes else ""
-        self.notify(f"{name} is in the form: F5 starts it.{once}")
+        """Show a message in place of the previous one. Messages contain names of runs and files, so markup is off."""
+        self.clear_notifications()
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 
-    @work
-    async def action_save_preset(self) -> None:
-        from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
+    def notify_error(self, error: MetatuiError) -> None:
+        self.notify(f"{error}.", severity="error")
 
-        settings = self.form.assessment.settings
-        if settings is None:
-            self.open_tab("work", "settings")
-            self.notify(f"Not saved. {await self.form.go_to_first_problem()}", severity="error")
-            return
-        chosen = settings
-        name = f"{settings.algorithm.name}-{settings.task.source}"
-        saved = await self.push_screen_wait(
-            SavePresetScreen(
-                name, f"How it is measured: {protocol_of(settings)}", lambda wanted: self._save(wanted, chosen)
-            )
-        )
-        if saved:
-            self._preset = (saved.name, settings)
-            self.notify(f"Saved as {saved.name}: it is in the presets tab, and metatui run {saved.name} runs it.")
-            self.presets_tab.reload(saved.name)
+    def action_pane(self, pane: Pane) -> None:
+        self.work_tab.go_to(pane)
 
-    def _save(self, wanted: PresetName, settings: Settings) -> Preset:
-        title = f"{settings.algorithm.name} on {settings.task.source}"
-        shown, test = self.shown, None
-        if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
-            test = shown.test
-        return presets.save(
-            wanted.name, settings, title=wanted.title or title, source="saved from metatui",
-            protocol=protocol_of(settings), measured=headline(test) if test else "", changes=self._changes,
-            overwrite=wanted.overwrite,
-        )  # fmt: skip
+    def action_theme(self) -> None:
+        """Change to the next theme and save the choice."""
+        index = CYCLE.index(self.theme) if self.theme in CYCLE else -1
+        self.theme = CYCLE[(index + 1) % len(CYCLE)]
 
-
-def coloured(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
-    """A colour's number for each of `runs`: the one it had before, or the first that none has."""
-    colours = {run: before[run] for run in runs if run in before}
-    for run in runs:
-        if run not in colours:
-            colours[run] = min(set(range(len(runs))) - set(colours.values()))
-    return colours
-
-
-def _same_tasks(settings: Settings) -> tuple[object, ...]:
-    """What decides the held-out tasks."""
-    task = settings.task
-    ways = (task.ways, task.split, task.rotations) if settings.is_classification else ()
-    return task.source, ways, settings.evaluation_shots, task.queries, settings.evaluation.seed
+    def _save_theme(self, theme: Theme) -> None:
+        try:
+            save_theme(theme.name)
+        except MetatuiError as error:
+            self.notify(f"The theme could not be saved: {error}.", severity="warning")

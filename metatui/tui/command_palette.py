@@ -1,4 +1,4 @@
-"""The command palette, which answers to keys for its list also where the list has no room."""
+"""The command palette."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from contextlib import suppress
 
 from textual.command import CommandPalette
 
-from metatui.tui.screens.dialogs.dialog import OverScreen
 
-
-class Palette(OverScreen, CommandPalette):
-    """Textual's own, but for a page down in a terminal of a few rows, which ended the app."""
+class Palette(CommandPalette):
+    """Textual's palette, fixed for terminals of a few rows, where a page down raises an error."""
 
     def _action_command_list(self, action: str) -> None:
         with suppress(KeyError, IndexError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Starting the app: what the command line calls and what tests make, with everything heavy left for later."""
+"""Start of the app from the command line, and the app factory that tests use. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
 from metatui.tui.preferences import load_theme
 from metatui.tui.terminal import symbols
-from metatui.tui.terminal.crash_info import LastWords, goes_on
+from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.tui.terminal.redirect import own_terminal
 from metatui.tui.terminal.symbols import Symbols
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.logs import open_log
 
-# What the first frame needs none of is imported where it is used.
+# Imported where it is used: the first frame does not need it.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 OPENING_PRESETS = ("quick", "sinusoid-maml")
-"""What the form says at the start: the first of these that there is."""
+"""Presets of which the first that exists is in the form at the start."""
 
 
 def run_app(
     *,
     runs_dir: Path,
-    words: LastWords,
+    words: CrashInfo,
     settings: Settings | None = None,
     preset: str | None = None,
     changes: Sequence[Planned] = (),
@@ -44,44 +44,44 @@ def run_app(
     ascii: bool = False,  # noqa: A002 - the option's name
     theme: str | None = None,
 ) -> int:
-    """Run the app to its end; the exit code is returned.
+    """Run the app and return its exit code.
 
     Args:
-        words: Is kept up to date for whoever waits for this process.
-        settings: What the form says; None opens a preset that needs no data.
-        preset: The name of the preset that `settings` are, if they are one.
-        changes: What that preset changes while it trains.
-        start: Whether to start training at once.
-        attach: The live run to follow from the start.
-        ascii: Whether to draw with ASCII alone, also where the terminal could show more.
-        theme: The name of a Textual theme; None takes the one chosen last.
+        words: kept up to date for the parent process.
+        settings: settings in the form; None for a preset that needs no data.
+        preset: name of the preset from which `settings` are, if any.
+        changes: changes that the preset makes while it trains.
+        start: whether to start training at once.
+        attach: live run to follow from the start.
+        ascii: whether to draw with ASCII characters only.
+        theme: name of a Textual theme; None for the one chosen last.
 
     Raises:
-        BadInput: There is no such theme, or this is not a terminal.
+        BadInput: the theme is unknown, or standard input or output is no terminal.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise BadInput("the app needs a terminal, and this is none: metatui run trains without one")
+        raise BadInput("the app needs a terminal: use metatui run to train without one")
     app = make_app(
         settings=settings, preset=preset, changes=changes, start=start, runs_dir=runs_dir, ascii=ascii, theme=theme
     )
-    app.to_attach, app.words = attach, words
+    app.background.to_attach, app.background.crash_info = attach, words
     with open_log() as (log, no_log):
         if no_log:
-            app.warn_at_start(f"{no_log}.")
-        with own_terminal(log) as app.outlet:
+            app.warning = f"{app.warning} {no_log}.".strip()
+        with own_terminal(log):
             words.drawing = True
             app.run()
             words.drawing = False
-    if app.left:
-        _say(goes_on(app.left), 2 if app.return_code or os.isatty(2) else 1)
+    if app.background.left:
+        _write(describe_background_run(app.background.left), 2 if app.return_code or os.isatty(2) else 1)
     if app.return_code == 1:
         where = no_log or f"The traceback is in {paths.log_file()}"
-        _say(f"metatui stopped because of an internal error. {where}.", 2)
+        _write(f"metatui stopped because of an internal error. {where}.", 2)
     return app.return_code or 0
 
 
-def _say(sentence: str, descriptor: int) -> None:
-    # Not by a stream: Python ends with another exit code where the terminal is gone and something is left in one.
+def _write(sentence: str, descriptor: int) -> None:
+    # Without a stream: unwritten text in one would change the exit code of Python if the terminal is gone.
     with suppress(OSError):
         os.write(descriptor, f"{sentence}\n".encode())
 
@@ -97,15 +97,16 @@ def make_app(
     theme: str | None = None,
     sessions: Sessions | None = None,
 ) -> MetatuiApp:
-    """The app, ready to run. Tests give `sessions` that train nothing. Raises BadInput for an unknown theme."""
+    """Return the app, ready to run. Tests pass `sessions` that do not train. Raises BadInput for an unknown theme."""
     if settings is None:
         settings, preset = opening_settings()
     chosen, warning = chosen_theme(theme)
+    encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
         runs_dir=runs_dir,
         sessions=sessions or RealSessions(runs_dir),
-        symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, _encoding(), symbols.tmux_utf8(os.environ)),
+        symbols=Symbols.ASCII if ascii else symbols.detect(os.environ, encoding, symbols.tmux_utf8(os.environ)),
         theme=chosen,
         preset=preset,
         changes=changes,
@@ -115,26 +116,26 @@ def make_app(
 
 
 def opening_settings() -> tuple[Settings, str | None]:
-    """The preset that the app opens with, and its name."""
+    """Return the settings in the form at the start, and the name of their preset."""
     for name in OPENING_PRESETS:
         with suppress(MetatuiError):
             return presets.load(name).settings, name
     return Settings(), None
 
 
-def chosen_theme(asked: str | None) -> tuple[str, str]:
-    """The theme to start with, and a warning where the remembered one cannot be used. Raises BadInput."""
+def chosen_theme(name: str | None) -> tuple[str, str]:
+    """Return the theme to start with, and a warning if the saved one cannot be read.
+
+    Raises:
+        BadInput: there is no theme `name`.
+    """
     known = themes.names()
-    if asked is not None:
-        if asked not in known:
-            raise BadInput(f"theme is {quote(asked)}, but must be one of {', '.join(known)}")
-        return asked, ""
+    if name is not None:
+        if name not in known:
+            raise BadInput(f"theme is {quote(name)}, but must be one of {', '.join(known)}")
+        return name, ""
     try:
-        remembered = load_theme()
+        saved = load_theme()
     except BadInput as error:
         return themes.fitting(os.environ), f"{error}."
-    return (remembered if remembered in known else themes.fitting(os.environ)), ""
-
-
-def _encoding() -> str | None:
-    return sys.__stderr__.encoding if sys.__stderr__ else None
+    return (saved if saved in known else themes.fitting(os.environ)), ""

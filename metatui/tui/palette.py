@@ -1,7 +1,7 @@
-"""Colours that mean something, told apart by colour-blind eyes on dark and on light backgrounds.
+"""Colours with a meaning, distinguishable with colour vision deficiency on dark and light backgrounds.
 
-The hues are those of Okabe and Ito (Color Universal Design, 2008), with lightness and saturation moved until all of
-them read on a dark and on a light screen and stay apart for protan, deutan and tritan vision (Machado et al., 2009).
+The hues are those of Okabe and Ito (Color Universal Design, 2008). Lightness and saturation are adjusted so that they
+are readable on both backgrounds and distinct for protan, deutan and tritan vision (Machado et al., 2009).
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from typing import Final
 @dataclass(frozen=True)
 class Hue:
     dark: str
-    """On a dark background."""
+    """Shade on a dark background."""
     light: str
-    """On a light background."""
+    """Shade on a light background."""
     ansi_dark: str
-    """The name among the terminal's own 16 colours, on a dark background."""
+    """Name among the 16 ANSI colours, on a dark background."""
     ansi_light: str
 
 
@@ -36,12 +36,12 @@ TRAIN: Final = "hue-blue"
 VALIDATION: Final = "hue-orange"
 TEST: Final = "hue-purple"
 BEFORE: Final = "hue-grey"
-"""A prediction before adaptation."""
+"""Predictions before adaptation."""
 AFTER: Final = "hue-blue"
-"""A prediction after adaptation, where no run lends its colour."""
+"""Predictions after adaptation, unless they have the colour of a run."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
-"""Support examples: they lie on the truth, and have its colour."""
+"""Support examples, which lie on the true function."""
 RIGHT: Final = "hue-green"
 WRONG: Final = "hue-vermillion"
 
@@ -51,16 +51,16 @@ _HUE_OF_SHADE: Final = {shade: name for name, hue in HUES.items() for shade in (
 
 
 def run_colour(index: int, dark: bool) -> str:
-    """The colour of the run with this index, as `#rrggbb`; from the sixth run on, colours come again."""
+    """Return the colour of the run with this index as `#rrggbb`. From the sixth run on, colours are repeated."""
     return shade(RUN_HUES[index % len(RUN_HUES)], dark)
 
 
 def shade(colour: str, dark: bool, ansi: bool = False) -> str:
-    """`colour` for this background: a meaning above, or a shade made for the other background, becomes the one that
-    reads here. Any other colour is given back as it is.
+    """Return the shade of a colour for a background.
 
     Args:
-        ansi: Whether the terminal's own 16 colours are to be used; gives a colour name as rich knows it.
+        colour: a constant of this module, or a shade of one; any other colour is returned unchanged.
+        ansi: whether to return the name of one of the 16 ANSI colours.
     """
     hue = HUES.get(_HUE_OF_SHADE.get(colour, colour))
     if hue is None:

@@ -1,4 +1,4 @@
-"""What the app remembers between sessions: the theme."""
+"""Preferences that the app saves: the theme."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024
+"""Bytes of the file that are read at most."""
 
 
 def load_theme() -> str | None:
-    """The theme chosen last; None where none was. Raises BadInput where the file cannot be used."""
+    """Return the saved theme, or None. Raises BadInput if the file cannot be read."""
     path = paths.app_state_file()
     if not os.path.lexists(path):
         return None
     try:
         theme = parse_text(read_bounded(path, LARGEST)).get("theme")
-    except (ValueError, RecursionError):  # not TOML, not UTF-8, a number or a nesting beyond all bounds
+    except (ValueError, RecursionError):  # no TOML, no UTF-8, a huge number, or deep nesting
         raise BadInput(f"{quote(str(path), 200)} is not a TOML file and is ignored") from None
     if theme is not None and not isinstance(theme, str):
         raise BadInput(f"{quote(str(path), 200)}: theme is {quote(theme)}, but must be the name of a theme")
@@ -27,7 +28,7 @@ def load_theme() -> str | None:
 
 
 def save_theme(theme: str) -> None:
-    """Remember `theme`. A disk that cannot be written loses the memory, not the session: raises MetatuiError."""
+    """Save the theme. Raises MetatuiError if that is not possible."""
     if '"' in theme or "\\" in theme or not theme.isprintable():
         raise MetatuiError(f"{quote(theme)} is not the name of a theme")
     write_atomically(paths.app_state_file(), f'theme = "{theme}"\n'.encode())

@@ -1,4 +1,4 @@
-"""Memory and load of what trains: the GPU's where there is one, else those of the run's process."""
+"""Memory and load of the training: of its GPU, or of its process on the CPU."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ MIB = 2**20
 
 @dataclass(frozen=True)
 class Load:
-    """What is used now; None where it is not known."""
+    """Current usage. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
-    """Bytes used and in all."""
+    """Used and total bytes."""
     gpu_percent: int | None = None
     process: int | None = None
-    """The process that trains, whose memory and load these are."""
+    """Id of the process to which `memory` and `cpu_percent` belong."""
     memory: int | None = None
     """Resident bytes."""
     cpu_percent: float | None = None
-    """Of one core: four busy cores are 400."""
+    """Per cent of one core: four busy cores are 400."""
 
     def words(self) -> list[str]:
-        """The numbers with their names and units."""
+        """Return the known numbers with names and units."""
         words = []
         if self.gpu_memory:
-            used, whole = self.gpu_memory
-            words.append(f"GPU memory {used / MIB:,.0f} of {whole / MIB:,.0f} MiB")
+            used, total = self.gpu_memory
+            words.append(f"GPU memory {used / MIB:,.0f} of {total / MIB:,.0f} MiB")
         if self.gpu_percent is not None:
             words.append(f"GPU {self.gpu_percent} %")
         if self.memory is not None and self.process is not None:
@@ -46,22 +46,22 @@ class Load:
 
 
 class Sampler:
-    """Samples of `Load`. Not thread-safe; may take milliseconds, so it is not called on the app's thread."""
+    """Measures `Load`. Not thread-safe. Takes milliseconds, so call it outside the app's thread."""
 
     def __init__(self) -> None:
-        self._clock: tuple[int, float, float] | None = None
+        self._last_cpu: tuple[int, float, float] | None = None
+        """Process, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
-        """NVML's handle of the last sampled GPU, by device and process."""
+        """NVML handle of the last sampled GPU, by device and process."""
 
     def sample(self, pid: int, device: str) -> Load:
-        """The load now, for a run that process `pid` of this machine trains on `device` (`cpu`, `mps` or `cuda:N`)."""
-        memory, percent = _resident(pid), self._cpu_percent(pid)
-        load = Load(process=pid, memory=memory, cpu_percent=percent)
+        """Measure a run that process `pid` trains on `device` (`cpu`, `mps` or `cuda:N`)."""
+        load = Load(process=pid, memory=_resident(pid), cpu_percent=self._cpu_percent(pid))
         return (self._gpu(device, pid) or load) if device.startswith("cuda") else load
 
     def _cpu_percent(self, pid: int) -> float | None:
         now, used = time.monotonic(), _cpu_seconds(pid)
-        before, self._clock = self._clock, None if used is None else (pid, now, used)
+        before, self._last_cpu = self._last_cpu, None if used is None else (pid, now, used)
         if used is None or before is None or before[0] != pid or now <= before[1]:
             return None
         return 100 * (used - before[2]) / (now - before[1])
@@ -82,15 +82,15 @@ class Sampler:
         memory = percent = None
         # A MIG device reports no utilisation, and a GPU that shares the memory of the CPU reports no memory.
         with suppress(pynvml.NVMLError):
-            found = pynvml.nvmlDeviceGetMemoryInfo(handle)
-            memory = int(found.used), int(found.total)
+            info = pynvml.nvmlDeviceGetMemoryInfo(handle)
+            memory = int(info.used), int(info.total)
         with suppress(pynvml.NVMLError):
             percent = int(pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
         return Load(gpu_memory=memory, gpu_percent=percent) if memory or percent is not None else None
 
 
 def _environment(pid: int) -> Mapping[str, str]:
-    """Environment variables that process `pid` was started with; those of this process if they cannot be read."""
+    """Return the environment of process `pid`, or of this process if that cannot be read."""
     try:
         entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
     except OSError:
@@ -99,7 +99,7 @@ def _environment(pid: int) -> Mapping[str, str]:
 
 
 def _resident(pid: int) -> int | None:
-    """Bytes; None where there is no /proc, or no such process."""
+    """Return the resident bytes of a process; None without /proc or without the process."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, IndexError):
@@ -107,10 +107,10 @@ def _resident(pid: int) -> int | None:
 
 
 def _cpu_seconds(pid: int) -> float | None:
-    """Used so far, by all threads; None as above."""
+    """Return the CPU seconds of all threads of a process; None without /proc or without the process."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-        # The second field is the command in brackets, and may contain anything; see proc_pid_stat(5).
+        # The second field is the command in brackets, which may contain anything; see proc_pid_stat(5).
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The themes that one key goes through, and the safety net for terminals without Unicode."""
+"""Themes that the theme key cycles through, and a filter for terminals without Unicode."""
 
 from __future__ import annotations
 
@@ -16,33 +16,32 @@ CYCLE = (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT)
 
 
 class AsciiFilter(LineFilter):
-    """Replaces, cell by cell, whatever is not ASCII: Textual's own widgets draw arrows, boxes and blocks."""
+    """Replaces all characters that are not ASCII, such as the arrows and boxes of Textual's widgets."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
-            segment if segment.text.isascii() else Segment(_plain(segment.text), segment.style, segment.control)
+            segment if segment.text.isascii() else Segment(_to_ascii(segment.text), segment.style, segment.control)
             for segment in segments
         ]
 
 
-def _plain(text: str) -> str:
-    return "".join(char if char.isascii() else _cell(char) for char in text)
+def _to_ascii(text: str) -> str:
+    return "".join(char if char.isascii() else _ascii_cells(char) for char in text)
 
 
-def _cell(char: str) -> str:
-    """One ASCII character of the same width, or two where `char` is wide."""
+def _ascii_cells(char: str) -> str:
+    """Return ASCII characters of the same width as `char`."""
     width = Segment(char).cell_length
-    if "\u2500" <= char <= "\u257f" and char not in "│─━":
+    if "\u2500" <= char <= "\u257f" and char not in "│─━":  # corners and junctions of boxes
         return "+"
     return symbols.ascii(char)[:width].ljust(width) if width else ""
 
 
 def names() -> list[str]:
-    """All themes there are."""
     return sorted(BUILTIN_THEMES)
 
 
 def fitting(environ: Mapping[str, str]) -> str:
-    """The theme for a terminal that nobody has chosen one for: the terminal's own colours where it has only 16."""
+    """Return the default theme of a terminal: one with the terminal's own colours if it has only 16."""
     many = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256" in environ.get("TERM", "")
     return DARK if many else ANSI_DARK

@@ -5,16 +5,16 @@ from __future__ import annotations
 import signal
 
 USUAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, the end of a job's time, a lost connection."""
+"""Ctrl-C, a request to terminate such as at the end of a job's time, and a lost connection."""
 
 OTHERS = tuple(
     signal.Signals[name]
     for name in ("SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGPWR")
     if name in signal.Signals.__members__
 )
-"""Signals that announce the end, and that end a process unless it handles them. They come from schedulers (`sbatch
---signal`, submitit, `qsub -notify`), a limit on CPU time, the timers of a wrapper, or a failing power supply.
+"""Other signals that terminate a process by default and announce its end. They come from schedulers (`sbatch --signal`,
+submitit, `qsub -notify`), a CPU time limit, the timers of a wrapper, or a failing power supply.
 
-SIGQUIT and the signals of a crash are not among them. Python ignores SIGPIPE and SIGXFSZ, so that writing raises."""
+SIGQUIT and crash signals are excluded. Python ignores SIGPIPE and SIGXFSZ, so that writing raises instead."""
 
 SIGNALS = USUAL + OTHERS

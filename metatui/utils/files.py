@@ -1,4 +1,4 @@
-"""Small files: read with a limit, written so that no reader ever sees half of one."""
+"""Files that are read with a size limit and written atomically."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 def reason(error: OSError) -> str:
-    """Why the operating system refused, in its own words."""
+    """Return the operating system's message in lower case."""
     return (error.strerror or str(error)).lower()
 
 
@@ -25,21 +25,21 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""What may be over when somebody has made room, or when a file server or a ticket for it is there again."""
+"""Error numbers that may be temporary: a full disk, an unavailable file server, or an expired ticket."""
 
 
 class WriteRefused(MetatuiError):
-    """The operating system did not let a file be written."""
+    """The operating system refused to write a file."""
 
     def __init__(self, path: Path, error: OSError) -> None:
         super().__init__(f"{quote(str(path), 200)} cannot be written: {reason(error)}")
         self.passing = error.errno in PASSING
-        """Whether it may be possible later."""
+        """Whether writing may succeed later."""
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Turns a full disk, a missing permission and the like into a sentence about `path`. Raises WriteRefused."""
+    """Turn operating system errors into WriteRefused with a sentence about `path`."""
     try:
         yield
     except OSError as error:
@@ -47,33 +47,42 @@ def writing(path: Path) -> Iterator[None]:
 
 
 class NotAFile(OSError):
-    """There is something at the path, but no regular file."""
+    """The path exists, but is not a regular file."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(errno.EINVAL, "not a file", str(path))
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """A regular file, opened to be read. A device or a pipe may never end, or wait for somebody at its other end: it is
-    not even opened. Raises NotAFile, OSError, and ValueError for a NUL in the name."""
+    """Open a regular file for reading. A device or a pipe is not opened, because it may block or never end.
+
+    Raises:
+        NotAFile: the path is not a regular file.
+        OSError: the file cannot be opened.
+        ValueError: the path contains a NUL.
+    """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise NotAFile(path)
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it has just taken the file's place
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it has replaced the file since
         file.close()
         raise NotAFile(path)
     return file
 
 
 def read_bounded(path: Path, limit: int) -> bytes:
-    """The whole of a regular file. Raises BadInput where there is none, or where it is over `limit` bytes."""
+    """Read a whole regular file.
+
+    Raises:
+        BadInput: there is no such file, it cannot be read, or it has more than `limit` bytes.
+    """
     name = quote(str(path), 200)
     try:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
-            # Room is made for as much as is asked for, so no more is than there should be.
+            # read() allocates as much as it is asked for, so ask for the file's size first.
             data = file.read(size + 1)
             if len(data) > size:
                 data += file.read(limit + 1 - len(data))
@@ -86,7 +95,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     except OSError as error:
         raise BadInput(f"{name} cannot be read: {reason(error)}") from None
     except ValueError:  # a NUL in the name
-        raise BadInput(f"{name} is not a possible file name") from None
+        raise BadInput(f"{name} is not a valid file name") from None
     if len(data) > limit:
         raise BadInput(f"{name} grew while it was read")
     return data
@@ -94,20 +103,27 @@ def read_bounded(path: Path, limit: int) -> bytes:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file with a temporary name beside `path`. Where the block ends well it is synced to disk and takes the place of
-    `path`, else it is removed. Raises WriteRefused."""
+    """Yield a temporary file that is synced and replaces `path` if the block succeeds, and is removed otherwise.
+
+    Raises:
+        WriteRefused: the file cannot be written.
+    """
     with _replacing(path) as handle, os.fdopen(handle, "wb", closefd=False) as file:
         yield file
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Puts `data` in the place of `path`, so that no reader ever sees half of it. Raises WriteRefused."""
+    """Replace the content of `path` atomically.
+
+    Raises:
+        WriteRefused: the file cannot be written.
+    """
     with _replacing(path) as handle:
         write_whole(handle, data)
 
 
 def write_whole(handle: int, data: bytes) -> None:
-    """All of `data`, where the system takes it in pieces. Raises OSError."""
+    """Write all of `data`, in several system calls if necessary."""
     with memoryview(data) as rest:
         written = 0
         while written < len(rest):
@@ -135,17 +151,22 @@ def _replacing(path: Path) -> Iterator[int]:
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Removes the temporary files that processes which were killed left beside the files `names` of `folder`. Only for
-    who knows that nobody is writing them. Raises WriteRefused."""
-    left = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[0-9]{{1,10}}\.tmp")
+    """Remove temporary files that killed processes left next to the files `names` of `folder`.
+
+    The caller must know that no other process is writing these files.
+
+    Raises:
+        WriteRefused: a file cannot be removed.
+    """
+    leftover = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[0-9]{{1,10}}\.tmp")
     with writing(folder):
         for name in os.listdir(folder):
-            if left.fullmatch(name):
+            if leftover.fullmatch(name):
                 os.unlink(folder / name)
 
 
 def sync_directory(path: Path) -> None:
-    """Makes renames inside `path` survive a power cut."""
+    """Sync a folder to disk, so that renames in it survive a power failure."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

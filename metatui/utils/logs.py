@@ -1,4 +1,4 @@
-"""The log file, which several processes append to."""
+"""The log file, to which several processes append."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Means and intervals as text, the same on the command line, in the app and in reports."""
+"""Means and intervals as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ LARGE = 1e6
 
 
 def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
-    """Write a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
+    """Format a mean and the half-width of its interval: `1.21 ± 0.30`, `50 ± 12`, `4.41e+35 ± 1.0e+34`.
 
     Args:
         mean: if not finite, the text is `not finite`.
@@ -34,5 +34,5 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
 
 
 def diverged(count: int, tasks: int) -> str:
-    """Write how many tasks diverged: `565 of 600 tasks diverged`."""
+    """Say how many tasks diverged: `565 of 600 tasks diverged`."""
     return f"{count:,} of {tasks:,} tasks diverged"

@@ -1,4 +1,4 @@
-"""Where things are on disk. Every path honours the XDG variables through platformdirs; nothing is created here."""
+"""Paths of files and folders. They honour the XDG variables through platformdirs. Nothing is created here."""
 
 from __future__ import annotations
 
@@ -14,61 +14,65 @@ APP = "metatui"
 
 
 def expanded(path: str | Path) -> Path:
-    """`path` with the home folder that its ~ stands for. Raises BadInput where there is no such home."""
+    """Replace a leading ~ by the home folder.
+
+    Raises:
+        BadInput: there is no such home folder.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError:
         raise BadInput(f"{quote(str(path), 200)} is in a home folder that is not known on this machine") from None
 
 
-def runs_dir(given: str | Path | None = None) -> Path:
-    """Where run folders are: `given`, else METATUI_RUNS, else `runs` in the user's data directory. Raises BadInput."""
-    chosen = given or os.environ.get("METATUI_RUNS")
+def runs_dir(path: str | Path | None = None) -> Path:
+    """Return the folder of runs: `path`, else METATUI_RUNS, else `runs` in the user's data folder."""
+    chosen = path or os.environ.get("METATUI_RUNS")
     return expanded(chosen).absolute() if chosen else user_data_path(APP) / "runs"
 
 
 def user_presets_dir() -> Path:
-    """Where the user's own presets are."""
+    """Return the folder of the user's presets."""
     return user_config_path(APP) / "presets"
 
 
 def app_state_file() -> Path:
-    """What the app remembers between sessions: theme, symbols, pane sizes."""
+    """Return the file of the app's preferences: theme, symbols, pane sizes."""
     return user_config_path(APP) / "app.toml"
 
 
 def omniglot_cache() -> Path:
-    """The packed Omniglot images."""
+    """Return the file of decoded Omniglot images."""
     return user_data_path(APP) / "data" / "omniglot.safetensors"
 
 
 def packed_folders_dir() -> Path:
-    """Where the images of the user's own folders are packed; safe to delete."""
+    """Return the folder of decoded images of the user's own folders; safe to delete."""
     return user_cache_path(APP) / "folders"
 
 
 def compiled_dir() -> Path:
-    """Compiled meta-steps, for this machine; safe to delete."""
+    """Return the folder of meta-steps compiled for this machine; safe to delete."""
     return user_cache_path(APP) / "compiled"
 
 
 def measured_engines_file() -> Path:
-    """Which engine was measured to be the fastest for what, on this machine; safe to delete."""
+    """Return the file of engine timings on this machine; safe to delete."""
     return user_cache_path(APP) / "engines.json"
 
 
 def summaries_file() -> Path:
-    """Summaries of runs that are over; safe to delete."""
+    """Return the database of summaries of finished runs; safe to delete."""
     return user_cache_path(APP) / "summaries.sqlite3"
 
 
 def downloads_dir() -> Path:
-    """Where downloads are unpacked from; safe to delete."""
+    """Return the folder of downloads; safe to delete."""
     return user_cache_path(APP) / "downloads"
 
 
 def short(path: Path) -> str:
-    """`path` as a person would write it, with ~ for the home directory, safe to show."""
+    """Format `path` for display, with ~ for the home folder."""
     try:
         return sanitize(str(Path("~") / path.relative_to(Path.home())), limit=1000)
     except (ValueError, RuntimeError):
@@ -76,5 +80,5 @@ def short(path: Path) -> str:
 
 
 def log_file() -> Path:
-    """Where crashes and native output are written."""
+    """Return the log file of crashes and native output."""
     return user_log_path(APP) / "metatui.log"

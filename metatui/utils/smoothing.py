@@ -1,4 +1,4 @@
-"""The smoothing of training curves, the same in live, reopened and compared runs and in reports."""
+"""Exponential smoothing of training curves."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 DECAYS = (0.6, 0.9, 0.97)
-"""Decays that the app offers for live runs, finished ones and comparisons."""
+"""Decays that the app offers."""
 
 
 @dataclass(slots=True)

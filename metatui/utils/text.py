@@ -1,10 +1,10 @@
-"""Text from outside (file names, titles, messages of other programs), made safe to show in a terminal."""
+"""Untrusted text, such as file names and messages of other programs, made safe for a terminal."""
 
 from __future__ import annotations
 
 
 def sanitize(text: str, *, limit: int = 200) -> str:
-    """`text` on one line, without control characters or lone surrogates, and not longer than `limit`."""
+    """Return `text` on one line, without control characters and lone surrogates, at most `limit` characters long."""
     if not text.isprintable():
         text = "".join(c if c.isprintable() else " " if c in "\n\t" else "�" for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"

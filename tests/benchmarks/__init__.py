@@ -1,1 +1,1 @@
-"""Side-by-side timings: `python -m tests.benchmarks`. Never part of the test suite."""
+"""Benchmarks, which are not part of the test suite. See `python -m tests.benchmarks --help`."""

@@ -1,17 +1,17 @@
-"""Meta-steps of metatui beside the same in other libraries: `python -m tests.benchmarks`.
+"""Compare meta-steps of metatui with those of other libraries: `python -m tests.benchmarks`.
 
-Every side has the same given tasks and starts from the same weights; forward, backward and the outer step are counted.
-Before anything is timed, all sides must move the meta-parameters to the same place in float64. Then sides take turns in
-one process, in float32: in each turn some untimed steps and then timed ones, so that the threads of the library before
-are asleep again. A side's figure is the median of its turns, a turn's the mean of its steps.
+Every side gets the same fixed tasks and starts from the same weights; forward, backward and outer step are timed.
+First, all sides must reach the same meta-parameters in float64. Then they take turns in one process, in float32. Each
+turn begins with untimed steps, so that the threads of the previous library are asleep again. The figure of a side is
+the median of its turns, that of a turn the mean of its steps.
 
-metatui runs as its settings' `auto` has it, once it has compiled what it compiles, and its figures include the metrics
-of a meta-step. The others get what is best for them of one torch thread or one a core; images come to them as plain
-contiguous tensors and their network is the plain one. Reptile's peer is a plain PyTorch loop. `higher` is installed
-with metatui; learn2learn and JAX take part where they can be imported.
+metatui uses the engine that `auto` chooses, after compiling, and its figures include the metrics of a meta-step. The
+other libraries use one torch thread or one per core, whichever is faster, contiguous tensors and the plain network.
+Reptile is compared with a plain PyTorch loop. `higher` is installed with metatui; learn2learn and JAX take part if they
+can be imported.
 
-Beside it: `tests.benchmarks.product` times what a real run adds to the meta-step, `tests.benchmarks.memory` the memory
-of long inner loops, and `tests.benchmarks.finn_table` trains Table 1 of Finn et al. 2017.
+See also `tests.benchmarks.product` for the overhead of a real run, `tests.benchmarks.memory` for the memory of long
+inner loops, and `tests.benchmarks.finn_table` for Table 1 of Finn et al. 2017.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         rows.append(row(work, timed))
         if options.device != "cpu":
             rows[-1]["floor_ms"] = floor_ms(work)
-        written(options.json, {"machine": machine(options.device), "rows": rows})  # a run is long, and may be cut off
+        written(options.json, {"machine": machine(options.device), "rows": rows})
     if not rows:
         raise SystemExit(f"--only is {options.only!r}, but must be part of a row's name")
     print(table(rows))
@@ -60,13 +60,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[str, Timed], list[str]]:
-    """What each side takes that can take part here, and why others cannot.
+    """Time each side that is available here.
+
+    Returns:
+        The times by side, and a sentence for each side that is unavailable.
 
     Raises:
-        Disagree: where they do not compute the same.
-        Unavailable: where the first, metatui, cannot.
+        Disagree: if the sides do not compute the same.
+        Unavailable: if the first side, metatui, is unavailable.
     """
-    torch.compiler.reset()  # what was compiled for the row before is looked through at every call
+    torch.compiler.reset()  # functions compiled for the previous row slow down every call
     sides: dict[Make, Side] = {}
     why_not = []
     for make in makes:
@@ -76,7 +79,7 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
             if not sides:  # without metatui there is nothing to compare
                 raise
             why_not.append(str(sentence))
-    # In float64 `auto` may stand for another engine than the one that is timed.
+    # In float64, `auto` may choose another engine than the one that is timed.
     check_agreement(work, [by_engine(side.engine) if side.engine else make for make, side in sides.items()])
     for side in sides.values():
         choose_threads(side)
@@ -84,7 +87,7 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
 
 
 def makers(work: Work, *, engines: bool = False) -> list[Make]:
-    """The sides of `work`, metatui's first; with `engines`, all of its engines."""
+    """Return the sides of `work`, metatui's first; with `engines`, one for each of its engines."""
     own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
     if work.is_reptile:
         return [*own, plain_side]

@@ -1,7 +1,7 @@
-"""What the app costs, beside what it may cost: `python -m tests.benchmarks.app_cost`. Never part of the test suite.
+"""Compare the cost of the app with its limits: `python -m tests.benchmarks.app_cost`. Not part of the test suite.
 
-Everything is measured from outside, on a pseudo-terminal of 120x40, sides taken in turn; Linux only. Other work on the
-machine is seen in every time: the processor times beside them suffer less from it.
+Everything is measured from outside, on a pseudo-terminal of 120x40, with the sides in turn; Linux only. Other work on
+the machine affects wall times more than the CPU times that are printed too.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.benchmarks.app_table import HEAD, Figure, rows
 
 PRESETS = ("sinusoid-maml", "glyphs")
 WORK = (("sinusoid-maml", 15_000), ("glyphs", 200))
-"""Presets and meta-steps: some twenty seconds on two cores."""
+"""Presets with their meta-steps, which take about twenty seconds on two cores."""
 
 
 def main() -> None:

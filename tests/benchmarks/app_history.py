@@ -1,6 +1,6 @@
-"""What a million meta-steps of history cost: memory of the process, and the time to draw them.
+"""Measure the cost of a history of a million meta-steps: memory of the process, and the time to draw.
 
-`python -m tests.benchmarks.app_history live` and `... read` measure in a process of their own and print JSON.
+`python -m tests.benchmarks.app_history live` and `... read` measure in this process and print JSON.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from pathlib import Path
 
 from metatui.config.settings import Settings
 from metatui.events import Progress
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.controllers.replay import Replay
-from metatui.tui.controllers.run_client import Conductor
-from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.launch import make_app
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
@@ -31,7 +32,7 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Meta-steps between two drains of the mailbox, as at 1,000 a second."""
+"""Meta-steps between two drains of the queue, as at 1,000 a second."""
 
 
 def measure() -> list[Figure]:
@@ -65,7 +66,7 @@ def _child(what: str) -> dict[str, float]:
 
 
 def steps(first: int, last: int) -> Iterator[Progress]:
-    """Meta-steps with noise in every number."""
+    """Yield meta-steps with noise in every number."""
     noise = random.Random(first)
     for iteration in range(first, last + 1):
         loss = 0.3 + 3 / (1 + iteration / 5000) + 0.2 * noise.random()
@@ -76,9 +77,9 @@ NOWHERE = RunFolder(Path("told"))
 
 
 class _Told:
-    """A session that only says meta-steps."""
+    """A session whose only events are meta-steps."""
 
-    pid = 0
+    hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
     def __init__(self, run: RunFolder, first: int, last: int) -> None:
         self.run = run
@@ -94,39 +95,40 @@ class _Told:
         pass
 
 
-def grown(monitor: Monitor, until: int) -> float:
-    """Take meta-steps by way of the mailbox as the app does, up to `until`; seconds for each, the mailbox included."""
-    first, took = monitor.iteration + 1, 0.0
+def grown(model: RunModel, until: int) -> float:
+    """Feed meta-steps up to `until` through the queue as the app does. Returns the seconds for each."""
+    first, took = model.iteration + 1, 0.0
     while first <= until:
-        conductor, last = Conductor(), min(until, first + DRAINED - 1)
-        training = conductor.begin(lambda a=first, b=last: _Told(NOWHERE, a, b), monitor)  # type: ignore[misc]
-        training.run()
+        client, last = RunClient(), min(until, first + DRAINED - 1)
+        client.begin(lambda a=first, b=last: _Told(NOWHERE, a, b), model)  # type: ignore[misc]
+        assert client.receiver
+        client.receiver.over.wait()
         began = time.thread_time()
-        conductor.drain()
+        client.drain()
         took += time.thread_time() - began
         first = last + 1
     return took / max(1, until)
 
 
 async def live() -> dict[str, float]:
-    """Feeds an app of the usual size, without a terminal."""
-    few, many = Monitor(Settings()), Monitor(Settings())
+    """Pass meta-steps to an app of the usual size, without a terminal."""
+    few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
     async with app.run_test(size=SIZE) as pilot:
         grown(few, FEW)
         grown(many, FEW)
-        for monitor in (few, many):  # what is made once at the first drawing is no growth
-            app.shown = monitor
-            app.show_run()
+        for model in (few, many):  # what is made once at the first drawing is no growth
+            app.run_controller.shown = model
+            app.run_controller.show_run()
             await pilot.pause()
         before = resident()
         take = grown(many, MANY)
         for _ in range(25):
-            for name, monitor in (("few", few), ("many", many)):
-                app.shown = monitor
+            for name, model in (("few", few), ("many", many)):
+                app.run_controller.shown = model
                 began = time.thread_time()
-                app.show_run()
+                app.run_controller.show_run()
                 took[name].append(time.thread_time() - began)
                 await pilot.pause()
         growth = resident() - before
@@ -142,15 +144,15 @@ def read() -> dict[str, float]:
     run = _run_on_disk(Path(os.environ["BENCHMARK_HOME"]) / "runs")
     Replay(run).run.status()  # imports what it needs
     before, began = resident(), time.thread_time()
-    monitor = Replay(run).read()
+    model = Replay(run).read()
     seconds = time.thread_time() - began
-    assert monitor.iteration == MANY
+    assert model.iteration == MANY
     peak = int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) * 1024
     return {"growth": resident() - before, "peak": peak - before, "seconds": seconds}
 
 
 def _run_on_disk(root: Path) -> RunFolder:
-    """Written by a child, so that this process has not had the memory for it."""
+    """Write the run in a child process, so that its memory does not count here."""
     subprocess.run([sys.executable, "-m", "tests.benchmarks.app_history", "write", str(root)], check=True)
     (run,) = RunStore(root).runs()
     return run
@@ -164,7 +166,7 @@ def write_run(root: Path) -> None:
 
 
 def resident() -> int:
-    """Bytes."""
+    """Return the resident memory in bytes."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 

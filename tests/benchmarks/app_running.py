@@ -1,4 +1,4 @@
-"""The app while it trains: bytes to the terminal, and how soon a key press is on the screen."""
+"""The app while it trains: bytes sent to the terminal, and the latency of key presses."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from tests.benchmarks.app_terminal import Watched, new_home, settings
 MOST_KIB = 25.0
 LATEST = 0.1
 GIVEN_UP = 5.0
-"""Seconds after which an answer to a key counts as not given."""
+"""Seconds after which a key press counts as unanswered."""
 ENDLESS = settings(training__iterations=10_000_000)
 
 
 @dataclass(frozen=True)
 class Press:
-    """A key, and what is on the screen once it has been answered."""
+    """A key, and the text on the screen after the answer."""
 
     key: str
     answered: Callable[[str], bool]
@@ -44,10 +44,10 @@ ROUND: Sequence[Press] = (
     Press("o", hides("smoothed")),
     Press("t", shows("seconds of training")),
     Press("t", hides("seconds of training")),
-    Press("f1", shows("Train what the form says.")),
-    Press("escape", hides("Train what the form says.")),
-    Press("f4", shows("Change the running run")),
-    Press("escape", hides("Change the running run")),
+    Press("f1", shows("Start with the settings in the form.")),
+    Press("escape", hides("Start with the settings in the form.")),
+    Press("f4", shows("Change settings")),
+    Press("escape", hides("Change settings")),
     Press("2", shows("Result")),
     Press("1", shows("Curves")),
     Press("f3", hides("Queries (Q)")),
@@ -55,7 +55,7 @@ ROUND: Sequence[Press] = (
     Press("ctrl+p", shows("Search for commands")),
     Press("escape", hides("Search for commands")),
 )
-"""What one does while one watches: looks at curves in other ways, at other tabs, at the help, into dialogs."""
+"""Typical keys while watching a run: curves, tabs, help and dialogs."""
 
 
 def measure(presets: Sequence[str], *, seconds: float, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
@@ -101,7 +101,7 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
 
 
 def latencies(app: Watched, rounds: int) -> list[float]:
-    """Seconds until each key of some ROUNDs was answered. Keys come at any moment between two refreshes."""
+    """Measure the seconds until each key of some ROUNDs is answered, at random moments between two refreshes."""
     moment = random.Random(0)
     pressed = []
     for _ in range(rounds):

@@ -1,4 +1,4 @@
-"""How fast a run is in the app beside the same run without it, taken in turn."""
+"""Compare the speed of a run in the app with that of the same run without it, in turn."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEAST = 0.95
 
 
 def measure(work: Sequence[tuple[str, int]], *, rounds: int, options: Sequence[str] = ()) -> list[Figure]:
-    """`work` is presets and for how many meta-steps each is trained."""
+    """Measure presets, each for a number of meta-steps."""
     return [_measure(preset, iterations, rounds, options) for preset, iterations in work]
 
 
@@ -46,7 +46,7 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
 
 
 def speed(home: Path) -> float:
-    """Meta-steps a second of the one run there, by its journal: all that is between its start and its end counts."""
+    """Return the meta-steps per second of the run in a folder, from its start to its end in the journal."""
     (run,) = RunStore(home / "runs").runs()
     journal = run.journal()
     started = next(entry for entry in journal if entry.event == "started")

@@ -1,4 +1,4 @@
-"""Figures beside their limits, as a table."""
+"""A table of figures and their limits."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from dataclasses import dataclass
 class Figure:
     what: str
     limit: str
-    """Empty where there is none."""
+    """The limit in words; empty if there is none."""
     measured: str
     kept: bool | None = None
-    """Whether the limit is kept; None where there is none."""
+    """True if the figure is within the limit; None if there is no limit."""
 
 
 def rows(figures: Iterable[Figure]) -> Iterable[str]:
-    """The table's lines, in Markdown."""
+    """Return the lines of the table, in Markdown."""
     for figure in figures:
         verdict = {True: "yes", False: "**no**", None: ""}[figure.kept]
         yield f"| {figure.what} | {figure.limit} | {figure.measured} | {verdict} |"

@@ -1,4 +1,4 @@
-"""metatui under a pseudo-terminal, with the time at which every byte of it came. Needs Linux."""
+"""Run metatui on a pseudo-terminal and record the time of every byte. Linux only."""
 
 from __future__ import annotations
 
@@ -24,20 +24,22 @@ from tests.terminal.screen import Emulator
 
 SIZE = (120, 40)
 PATIENCE = 300.0
-"""Seconds until something that does not come is given up."""
+"""Seconds to wait for an expected output."""
 COMMAND = (sys.executable, "-c", "import sys; from metatui.__main__ import main; sys.exit(main())")
-"""What the script `metatui` does that pip installs."""
+"""The script `metatui` that pip installs."""
 
 
 class Chunk(NamedTuple):
     at: float
-    """By `time.monotonic`."""
+    """The time of `time.monotonic`."""
     data: bytes
 
 
 class Watched:
-    """The app on a terminal of its own, read by a thread that only notes what comes and when: to understand the bytes
-    takes long, and is done where nothing is being measured."""
+    """The app on a pseudo-terminal.
+
+    A thread only records the bytes and their times. Interpreting them takes long and is done after measuring.
+    """
 
     def __init__(self, *arguments: str, home: Path, size: tuple[int, int] = SIZE) -> None:
         self.size = size
@@ -86,19 +88,19 @@ class Watched:
                 return
 
     def press(self, key: str) -> float:
-        """Press a key; the moment at which that was done."""
+        """Press a key. Returns the time."""
         now = time.monotonic()
         os.write(self._terminal, KEYS.get(key) or key.encode())
         return now
 
     def quiet(self, seconds: float) -> None:
-        """Wait until nothing has come for so long."""
+        """Wait until there is no output for so many seconds."""
         with self._news:
             while not self._over and (not self.chunks or time.monotonic() - self.chunks[-1].at < seconds):
                 self._news.wait(seconds / 4)
 
     def wait_for(self, words: bytes, *, since: float = 0.0) -> float:
-        """Wait until `words` came in one piece after `since`; the moment at which they did."""
+        """Wait until `words` appear in the output after `since`. Returns the time."""
         deadline, at = time.monotonic() + PATIENCE, 0
         with self._news:
             while True:
@@ -111,23 +113,23 @@ class Watched:
                 self._news.wait(1.0)
 
     def sent(self, since: float, until: float) -> int:
-        """Bytes that came between two moments."""
+        """Count the bytes between two times."""
         return sum(len(chunk.data) for chunk in list(self.chunks) if since <= chunk.at < until)
 
     @property
     def app(self) -> int:
-        """The process that draws: the only child of the one that was started, which watches over it."""
+        """Return the process that draws, the only child of the started process."""
         pid = self.process.pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     @property
     def cpu_seconds(self) -> float:
-        """User and system time of the process that draws, so far; the run trains in one of its own."""
+        """Return the CPU time of the process that draws. The run trains in another process."""
         fields = Path(f"/proc/{self.app}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def screens(self) -> Iterator[tuple[float, str]]:
-        """Every state of the screen from the start, and when it was there."""
+        """Yield every state of the screen with its time, from the start."""
         emulator = Emulator(*self.size)
         for chunk in list(self.chunks):
             emulator.feed(chunk.data)
@@ -135,14 +137,14 @@ class Watched:
 
     @property
     def text(self) -> str:
-        """The screen now."""
+        """Return the current screen."""
         emulator = Emulator(*self.size)
         for chunk in list(self.chunks):
             emulator.feed(chunk.data)
         return "\n".join(emulator.rows)
 
     def first(self, holds: Callable[[str], bool]) -> float:
-        """Seconds from the start of the process until the screen was first as it is to be."""
+        """Return the seconds from the start of the process until the screen has all expected texts."""
         for at, text in self.screens():
             if holds(text):
                 return at - self.began
@@ -150,7 +152,7 @@ class Watched:
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """The environment of a person whose disk is `home`, with all processors."""
+    """Return environment variables with all folders in `home`, and all processors."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     found = environment() | folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
     del found["OMP_NUM_THREADS"]
@@ -164,11 +166,11 @@ def new_home() -> Iterator[Path]:
 
 
 def children_cpu() -> float:
-    """User and system time of all child processes that have ended."""
+    """Return the CPU time of all child processes that have ended."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
 def settings(**values: str | int | float) -> Sequence[str]:
-    """`--set` options; `task__shots=1` is task.shots."""
+    """Return `--set` options; `task__shots=1` sets task.shots."""
     return [word for name, value in values.items() for word in ("--set", f"{name.replace('__', '.')}={value}")]

@@ -1,8 +1,8 @@
-"""Table 1 of Finn et al. 2017 for Omniglot, trained anew: `python -m tests.benchmarks.finn_table --device cuda`.
+"""Reproduce Table 1 of Finn et al. 2017 for Omniglot: `python -m tests.benchmarks.finn_table --device cuda`.
 
-Trains the four presets of its cells, one after the other, recorded like any run, and prints a Markdown table: published
-test accuracy, ours over 600 held-out tasks with its 95 % interval, the distance, and the minutes that the run took from
-its start to its test, beside the limit of 10. Omniglot has to be packed first (`metatui data omniglot`).
+Train the presets of the four cells, recorded like any run, and print a Markdown table: the published test accuracy,
+that of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes of the run from its start
+to its test, whose limit is 10. Omniglot must be packed first (`metatui data omniglot`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
-    """`settings` on `device`, with fewer meta-steps or held-out tasks where that is asked for."""
+    """Change the device, and optionally the number of meta-steps and of held-out tasks."""
     changes: dict[str, Scalar] = {"compute.device": device}
     if iterations is not None:
         changes["training.iterations"] = iterations
@@ -63,7 +63,7 @@ def smaller(settings: Settings, iterations: int | None, tasks: int | None, devic
 
 
 def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
-    """The figures of one cell. Raises MetatuiError."""
+    """Measure the figures of one cell. Raises MetatuiError."""
     began = time.monotonic()
     result = train(settings, runs_dir=runs_dir)
     minutes = (time.monotonic() - began) / 60
@@ -79,7 +79,7 @@ def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[s
 
 
 def published(preset: Preset) -> tuple[float, float]:
-    """Accuracy and the half-width of its interval, in percent, as the preset states them."""
+    """Return the published accuracy of a preset and the half-width of its interval, in percent."""
     found = re.match(r"([\d.]+) ± ([\d.]+) %", preset.published or "")
     if found is None:
         raise ValueError(f"{preset.name} states no published accuracy with an interval")
@@ -87,7 +87,7 @@ def published(preset: Preset) -> tuple[float, float]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Published and ours, in percent."""
+    """Format published and measured accuracies, in percent."""
     lines = [
         "| cell | published, % | metatui, % | distance | held-out tasks | meta-steps | minutes | at most |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

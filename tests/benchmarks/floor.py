@@ -1,4 +1,4 @@
-"""How near metatui comes to what the device's arithmetic and memory would allow, as `metatui bench` reckons it."""
+"""The floor of a meta-step's time by the device's peak rates, as in `metatui bench`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,16 @@ import torch
 
 from metatui.learning.benchmark import workloads as bench
 from metatui.learning.benchmark.flops import count
-from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
+from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from tests.benchmarks.works import Work
 
 
 def floor_ms(work: Work) -> float:
-    """Milliseconds of a meta-step of `work`, on images, if all its FLOPs went at the rate of the device's best matrix
-    product in float32, or all its bytes at that of its best copy, whichever takes longer."""
+    """Return the milliseconds of a meta-step on images at the device's peak rates.
+
+    That is the time of all FLOPs at the best rate of matrix products in float32, or of all bytes at the best rate of
+    copies, whichever is longer.
+    """
     same = bench.Workload("images", work.algorithm.name, work.algorithm.inner_steps)
     shares = len(work.episodes) / same.settings("loop").algorithm.meta_batch  # tasks cost the same
     counts = count(same)

@@ -1,10 +1,10 @@
-"""What inner steps cost in memory: `python -m tests.benchmarks.memory`.
+"""Measure the memory of inner steps: `python -m tests.benchmarks.memory`.
 
-The peak of second-order MAML meta-steps of conv4-64 (4 tasks, 5-way 1-shot, 15 queries) over what the process held
-before it, with 1 and with 20 inner steps, in float32: by what `auto` takes, and by each engine with the graph of all
-inner steps (unrolled) and with one step's Hessian at a time (recomputed). Each in a process of its own and after a
-meta-step that is not measured, so that what is loaded or compiled once does not count. Prints the ratio beside the
-limit of 1.5, and how far 20 steps in float64 move the meta-parameters of one task from where `higher` moves them.
+The benchmark measures the peak memory of second-order MAML meta-steps of conv4-64 (4 tasks, 5-way 1-shot, 15 queries)
+in float32, with 1 and with 20 inner steps: for `auto`, and for each engine with the graph of all inner steps (unrolled)
+and with Hessian-vector products (recomputed). Each runs in its own process, after one unmeasured meta-step, so that
+libraries and compiled code do not count. It prints the ratio, whose limit is 1.5, and the relative distance to `higher`
+of the meta-parameters of one task after 20 steps in float64.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config.fields import change
-from metatui.learning.benchmark.memory import Peak
+from metatui.learning.hardware.peak_memory import PeakMemory
 from tests.benchmarks.report import machine, written
 from tests.benchmarks.side import Unavailable
 from tests.benchmarks.sides_higher import higher_side
@@ -39,10 +39,10 @@ WAYS = (
 
 LIMIT = 1.5
 META_STEPS = 3
-"""Measured together: tasks in threads of their own do not always peak at the same time."""
+"""Number of meta-steps measured together, because tasks in several threads do not always peak at the same time."""
 
 PATIENCE = 900
-"""Seconds that one process may take: compiling takes its time."""
+"""Seconds after which a process is ended. Compiling takes long."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -77,12 +77,12 @@ def name_of(engine: str, how: str) -> str:
 
 
 def by(how: str, work: Work) -> Work:
-    """`work` with its second derivatives taken so, and every allocation there to be seen."""
+    """Set the method of second derivatives, and switch off CUDA graphs, which hide allocations."""
     return replace(work, settings=change(work.settings, {"compute.second_order": how, "compute.cuda_graphs": False}))
 
 
 def row(engine: str, how: str, device: str) -> dict[str, Any]:
-    """The figures of one way, or the sentence that says why there are none."""
+    """Return the figures of one engine and method, or the reason why there are none."""
     found: dict[str, Any] = {"name": name_of(engine, how)}
     try:
         few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
@@ -94,15 +94,15 @@ def row(engine: str, how: str, device: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Peaked:
-    """What a process found."""
+    """The result of one process."""
 
     engine: str
-    """The one that `auto` stood for."""
+    """The engine that `auto` chose."""
     bytes: int
 
 
 def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
-    """The peak of meta-steps in a process of their own. Raises Unavailable."""
+    """Measure the peak of meta-steps in a new process. Raises Unavailable."""
     command = [sys.executable, "-m", "tests.benchmarks.memory", "--device", device]
     try:
         done = subprocess.run(
@@ -116,11 +116,11 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
 
 
 def measured(engine: str, work: Work) -> Peaked:
-    """The peak of meta-steps of `work` in this process. Raises Unavailable."""
+    """Measure the peak of meta-steps of `work` in this process. Raises Unavailable."""
     side = metatui_side(work, engine)
     with threads(side.threads):
         side.step()
-        peak = Peak(work.device)
+        peak = PeakMemory(str(work.device), over_current=True)
         for _ in range(META_STEPS):
             side.step()
     found = peak.bytes()
@@ -131,13 +131,13 @@ def measured(engine: str, work: Work) -> Peaked:
 
 
 def distance_of(engine: str, work: Work) -> float:
-    """Relative distance of where `engine` moves the meta-parameters, in float64. Raises Disagree, Unavailable."""
+    """Return the relative distance to `higher` of the meta-parameters, in float64. Raises Disagree, Unavailable."""
     _, found = check_agreement(work, [higher_side, lambda exact: metatui_side(exact, engine)]).values()
     return found
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Peaks in MB and their ratio; beside `auto`, the engines that it took for few steps and for many."""
+    """Format peaks in MB and their ratio; for `auto` also the engines that it chose for few and for many steps."""
     lines = [
         f"| second order | {FEW} inner step | {MANY} inner steps | ratio | at most | from `higher`, float64 |",
         "|---|---:|---:|---:|---:|---:|",

@@ -1,9 +1,9 @@
-"""What a real run adds to the meta-step: `python -m tests.benchmarks.product`.
+"""Measure the overhead of a real run over its meta-steps: `python -m tests.benchmarks.product`.
 
-A run without the app, as `metatui run` makes it (tasks drawn, metrics and journal on disk, progress in plain lines),
-and bare meta-steps of the same experiment on given tasks take turns in one process. Prints the milliseconds of both and
-what the run adds, beside the limit: 0.1 ms or 15 %, whichever is more. Validations are left out; where a run changes
-over to a compiled engine, the time is taken after that.
+A run as in `metatui run` (drawing tasks, writing metrics and journal, plain progress lines) and bare meta-steps of the
+same experiment on fixed tasks take turns in one process. The benchmark prints the milliseconds of both and the
+overhead, whose limit is 0.1 ms or 15 %, whichever is larger. Validations are not timed. A run that switches to compiled
+meta-steps is timed after the switch.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from tests.benchmarks.timing import take_turns
 from tests.benchmarks.works import Work, works
 
 ENDLESS = 100_000_000
-"""Meta-steps of a run that ends when it has been timed."""
+"""Meta-steps of a run, which is stopped after it has been timed."""
 
 LIMIT_MS, LIMIT_SHARE = 0.1, 0.15
-"""What a run may add to a meta-step: the larger of the two."""
+"""Limits of the overhead, of which the larger applies."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -59,12 +59,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def measured(work: Work, seconds: float) -> dict[str, Any]:
-    """The figures of one row."""
+    """Measure the figures of one row."""
     bare = metatui_side(work)
     with tempfile.TemporaryDirectory() as folder, a_run(work, Path(folder)) as run:
         timed = take_turns([bare, run], seconds)
     without, within = timed[bare.name], timed[run.name]
-    # Turns of one round had the same neighbours on the machine.
+    # Turns of one round see the same load on the machine.
     added = [b - a for a, b in zip(without.turns, within.turns, strict=True)]
     return {
         "work": work.name, "bare_ms": without.ms, "run_ms": within.ms, "added_ms": statistics.median(added),
@@ -74,7 +74,7 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def a_run(work: Work, folder: Path) -> Iterator[Side]:
-    """A run of `work`'s settings as a side whose meta-steps are its own, drawn, recorded and shown."""
+    """Wrap a real run as a side: its meta-steps include drawing tasks, recording and progress."""
     settings = change(
         work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
     )
@@ -93,8 +93,7 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 
 
 def _settle(events: Generator[Event, None, None], shown: Display) -> None:
-    """Go on until the engine will not change any more: from the first meta-step, or from the one of which a run whose
-    engine compiles says that it has, or that it cannot."""
+    """Advance the run until its engine is final: to the first meta-step, or to the report of the compiler's outcome."""
     compiles = False
     for event in events:
         shown.see(event)
@@ -107,7 +106,7 @@ def _settle(events: Generator[Event, None, None], shown: Display) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Milliseconds a meta-step, and what the run adds: the median difference of turns that followed each other."""
+    """Format milliseconds of a meta-step and the overhead, the median difference of consecutive turns."""
     lines = [
         "| work (ms a meta-step) | bare meta-step | in a run | added | at most |",
         "|---|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""What was measured, as JSON and as the Markdown table of the README."""
+"""Write measurements as JSON, and as the Markdown table of the README."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ OWN = "metatui"
 """The side that the ratios refer to."""
 
 LIBRARIES = {"higher": "higher", "learn2learn": "learn2learn", "jax": "JAX"}
-"""What a library is called, by the name of its module; those that took part have been imported."""
+"""Names of libraries by module. A library that took part has been imported."""
 
 
 def machine(device: str) -> dict[str, Any]:
-    """What it was measured on and with."""
+    """Describe the machine and the versions of the libraries."""
     libraries = {name: version(name) for name in LIBRARIES if name in sys.modules}
     found = resolve(device)
     return {
@@ -33,13 +33,13 @@ def machine(device: str) -> dict[str, Any]:
 
 
 def written(file: Path | None, figures: dict[str, Any]) -> None:
-    """Keep `figures` in `file`, where one is asked for."""
+    """Write `figures` to `file`, if one is given."""
     if file is not None:
         file.write_text(json.dumps(figures, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def measured_on(machine: dict[str, Any]) -> str:
-    """The machine and the libraries in one line."""
+    """Describe the machine and the libraries in one line."""
     libraries = [f"{LIBRARIES[name]} {number}" for name, number in machine["libraries"].items()]
     software = ", ".join([f"Python {machine['python']}", f"torch {machine['torch']}", *libraries])
     processor = "" if machine["processor"] == machine["device"] else f", {machine['processor']}"
@@ -47,7 +47,7 @@ def measured_on(machine: dict[str, Any]) -> str:
 
 
 def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
-    """One row's figures."""
+    """Return the figures of one row."""
     return {
         "work": work.name,
         "sides": {
@@ -63,7 +63,7 @@ def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Medians in milliseconds and, in brackets, how many times what metatui takes."""
+    """Format medians in milliseconds and, in brackets, their ratio to metatui's."""
     names = list(dict.fromkeys(name for row in rows for name in row["sides"]))
     lines = ["| work (ms a meta-step) | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for found in rows:
@@ -80,5 +80,5 @@ def _cell(sides: dict[str, Any], name: str) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """`value` with so many significant digits, or without decimals where it has more before the point."""
+    """Format `value` with a number of significant digits, or without decimals if its integer part has more."""
     return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"

@@ -1,4 +1,4 @@
-"""What a side is: one library's way to do the work of a row."""
+"""The interface of a side: one library's implementation of a row."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from tests.benchmarks.works import Work
 
 
 class Unavailable(Exception):
-    """This library cannot take part here; the sentence says what would let it."""
+    """The library is unavailable; the message says how to install it."""
 
 
 @dataclass
 class Side:
-    """Meta-steps of one library, from the weights that the row gives it."""
+    """Meta-steps of one library, starting from the weights of the row."""
 
     name: str
     step: Callable[[], object]
-    """One meta-step, which is over when this returns, on a GPU too."""
+    """Takes one meta-step and waits until it is complete, also on a GPU."""
     theta: Callable[[], dict[str, Tensor]]
-    """The meta-parameters as they are now, by the names and in the shapes of the row's model."""
+    """Returns the current meta-parameters, with the names and shapes of the row's model."""
     threads: int | None = None
-    """Of torch, set before each of its turns; None where the library leaves them open."""
+    """Number of torch threads, set before each turn; None if the faster number is to be measured."""
     engine: str | None = None
-    """Of metatui: what `auto` stood for."""
+    """metatui's engine that `auto` chose."""
 
 
 Make = Callable[[Work], Side]
-"""Raises Unavailable."""
+"""Creates a side. Raises Unavailable."""
 
 
 def parameters_of(model: nn.Module) -> Callable[[], dict[str, Tensor]]:
-    """`Side.theta` of a library that keeps the meta-parameters in a module."""
+    """Return `Side.theta` for a library that keeps the meta-parameters in a module."""
     return lambda: {name: p.detach() for name, p in model.named_parameters()}
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,4 +1,4 @@
-"""The side of JAX: the whole meta-step, Adam included, in one jit."""
+"""The side of JAX: a whole meta-step, including Adam, in one jit."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from torch import Tensor, nn
 from tests.benchmarks.side import Make, Side, Unavailable
 from tests.benchmarks.works import Work
 
-HOW = "JAX is left out, for it cannot be imported: `pip install jax` into this environment."
+HOW = "JAX is left out because it cannot be imported: `pip install jax` into this environment."
 
 Arrays = dict[str, Any]
 """JAX arrays by the names of the model's parameters."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's, as torch.optim.Adam and optax have them."""
+"""Adam's parameters, the defaults of torch.optim.Adam and optax."""
 
 
 def jax_side(*, unrolled: bool) -> Make:
-    """MAML and FOMAML.
+    """Create the side for MAML and FOMAML.
 
     Args:
-        unrolled: tasks one after the other in one graph. Else jax.vmap over tasks, which makes grouped convolutions
-            of theirs; XLA's are slow on a CPU.
+        unrolled: whether to unroll the loop over tasks in one graph. jax.vmap over tasks creates grouped convolutions
+            instead, which XLA computes slowly on a CPU.
     """
 
     def make(work: Work) -> Side:
@@ -54,7 +54,7 @@ def jax_side(*, unrolled: bool) -> Make:
             arrays = {name: np.array(p) for name, p in state[0].items()}
             return {name: torch.from_numpy(_channels_first(p)) for name, p in arrays.items()}
 
-        # JAX has threads of its own, which torch's are not to disturb.
+        # JAX has its own threads, which those of torch must not disturb.
         return Side("JAX, tasks unrolled" if unrolled else "JAX", exact_step if exact else step, theta, threads=1)
 
     return make
@@ -98,7 +98,7 @@ def _meta_step(jax: Any, work: Work, unrolled: bool) -> Callable[[Any, Any], Any
 
 
 def _forward(jax: Any, model: nn.Module) -> Callable[[Arrays, Any], Any]:
-    """The layers of `model`, images with channels last, which XLA computes faster on a CPU."""
+    """Translate the layers of `model`, with channels-last images, which XLA computes faster on a CPU."""
     jnp, layers = jax.numpy, list(model.named_children())
 
     def forward(params: Arrays, x: Any) -> Any:

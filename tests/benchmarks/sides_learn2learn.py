@@ -1,4 +1,4 @@
-"""The side of learn2learn (Arnold et al. 2020), written as its own examples are."""
+"""The side of learn2learn (Arnold et al. 2020), written like its examples."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from copy import deepcopy
 
 import torch
 
-from metatui.learning.data.torchvision_import import torchvision_datasets
+from metatui.learning.data.omniglot.download import torchvision_datasets
 from tests.benchmarks.side import Side, Unavailable, parameters_of, synchronize
 from tests.benchmarks.works import Work
 
 HOW = (
-    "learn2learn is left out, for it cannot be imported: pip no longer installs 0.2.0. Unpack its sdist, delete "
+    "learn2learn is left out because it cannot be imported: pip no longer installs 0.2.0. Unpack its sdist, delete "
     "learn2learn/data/*.c, `pip install 'Cython>3' 'setuptools<80' gym tqdm requests`, run `python setup.py build_ext "
     "--inplace` there, and put the folder on PYTHONPATH."
 )
 
 
 def learn2learn_side(work: Work) -> Side:
-    """MAML and FOMAML by `l2l.algorithms.MAML`."""
+    """Create the side for MAML and FOMAML with `l2l.algorithms.MAML`."""
     try:
         torchvision_datasets()  # learn2learn imports torchvision, which a CPU build of torch needs help with
         with warnings.catch_warnings():

@@ -1,36 +1,33 @@
-"""metatui's side: its algorithms' own meta-steps, by whatever engine `auto` takes or by a given one."""
+"""The side of metatui: meta-steps of its algorithms, by the engine that `auto` chooses or by a given one."""
 
 from __future__ import annotations
-
-import subprocess
 
 import torch
 
 from metatui.config.fields import FIELDS, change
-from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.fixed_tasks import set_up_given
+from metatui.learning.benchmark.measurement import set_up_fixed
 from metatui.learning.optim.outer import Diverged
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import compile_apart
 from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
 OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in ("auto", "higher"))
-"""Engines that can be timed beside what `auto` takes; `higher` has a side of its own."""
+"""Engines that can be timed in addition to the choice of `auto`. `higher` has its own side."""
 
 
 def metatui_side(work: Work, engine: str = "auto") -> Side:
-    """Meta-steps as the trainer makes them, metrics included, on tasks that need not be drawn."""
+    """Create the side: meta-steps as in training, including metrics, on fixed tasks."""
     try:
-        experiment = set_up_given(change(work.settings, {"compute.engine": engine}))
+        experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
         algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
         if algorithm.graphs:
-            if not algorithm.graphs.path(experiment.given, knobs).is_file():
-                _compile(experiment.settings)
-            algorithm.graphs.use(experiment.given, knobs)
+            if not algorithm.graphs.path(experiment.fixed, knobs).is_file():
+                compile_apart(experiment.settings)
+            algorithm.graphs.use(experiment.fixed, knobs)
         if algorithm.captures:
-            algorithm.captures.capture(experiment.given, knobs)
+            algorithm.captures.capture(experiment.fixed, knobs)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
@@ -48,12 +45,5 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
 
 
 def by_engine(engine: str) -> Make:
-    """The side of one engine."""
+    """Return a maker of the side for one engine."""
     return lambda work: metatui_side(work, engine)
-
-
-def _compile(settings: Settings) -> None:
-    """In a process that does nothing else, as training does. Raises Unavailable."""
-    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
-    if done.returncode:
-        raise Unavailable(done.stdout.strip() or "the compiler ended unexpectedly")

@@ -1,4 +1,4 @@
-"""The benchmarks, small: every side computes the same, and every command prints its table."""
+"""Small versions of the benchmarks: all sides agree, and every command prints its table."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import torch
 
 from metatui.config.presets import load
 from metatui.config.settings import Scalar
+from metatui.learning.data.omniglot.cache import save
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
-from metatui.learning.data.omniglot.packed_file import packed
 from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing
@@ -37,7 +37,8 @@ IMAGES: Mapping[str, Scalar] = {
 
 @pytest.fixture(autouse=True)
 def short_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One step a turn."""
+    """Take one step in each turn, in one thread."""
+    monkeypatch.setattr(timing, "physical_cores", lambda: 1)
     monkeypatch.setattr(timing, "WARM_UP", 0.0)
     monkeypatch.setattr(timing, "TURN", 0.0)
     monkeypatch.setattr(timing, "FEWEST_ROUNDS", 1)
@@ -49,7 +50,7 @@ def small(algorithm: str, task: Mapping[str, Scalar] = WAVES) -> Work:
 
 
 def names(table: str) -> list[str]:
-    """The columns of a Markdown table."""
+    """Return the columns of a Markdown table."""
     return [cell.strip() for cell in table.splitlines()[0].strip("|").split("|")]
 
 
@@ -63,13 +64,13 @@ def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
     assert all(side.ms > 0 for side in timed.values())
 
 
-def test_a_side_that_computes_something_else_is_told() -> None:
+def test_disagreeing_side_is_reported() -> None:
     work, other = small("maml"), small("fomaml")
-    with pytest.raises(Disagree, match="higher moves elsewhere in 'small'"):
+    with pytest.raises(Disagree, match="higher has other meta-parameters in 'small'"):
         check_agreement(work, [metatui_side, lambda _: higher_side(other.exact())])
 
 
-def test_sides_leave_the_model_of_the_row_as_it_is() -> None:
+def test_sides_do_not_change_the_model() -> None:
     work = small("reptile")
     before = {name: p.clone() for name, p in work.model.state_dict().items()}
     plain_side(work).step()
@@ -77,7 +78,7 @@ def test_sides_leave_the_model_of_the_row_as_it_is() -> None:
     assert all(torch.equal(before[name], p) for name, p in work.model.state_dict().items())
 
 
-def test_the_rows_are_those_of_the_table() -> None:
+def test_rows_of_the_table() -> None:
     rows = works()
     assert [(w.algorithm.name, len(w.episodes), w.algorithm.inner_steps) for w in rows] == [
         ("maml", 25, 5), ("maml", 25, 1), ("maml", 4, 1), ("fomaml", 25, 5), ("maml", 4, 5), ("fomaml", 4, 5),
@@ -87,7 +88,7 @@ def test_the_rows_are_those_of_the_table() -> None:
     assert rows[4].name.endswith("conv4-64 max-pool, MAML, 4 tasks, 5-way 1-shot, 15 queries, 5 steps")
 
 
-def test_the_table_is_printed_and_kept(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_table_is_printed_and_saved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     side_by_side.main(["--only", "4 tasks, k=5", "--seconds", "0", "--json", str(tmp_path / "figures.json")])
     said = capsys.readouterr()
     heading, _, row = said.out.splitlines()
@@ -98,15 +99,15 @@ def test_the_table_is_printed_and_kept(capsys: pytest.CaptureFixture[str], tmp_p
     assert list(sides) == names(said.out)[1:]
     assert len(sides["metatui"]["turns_ms"]) == 1
     left_out = {"learn2learn", "JAX"} - sides.keys()
-    assert all(f"{name} is left out, for it cannot be imported" in said.err for name in left_out)
+    assert all(f"{name} is left out because it cannot be imported" in said.err for name in left_out)
 
 
-def test_only_says_what_it_must_be() -> None:
+def test_unknown_row_is_refused() -> None:
     with pytest.raises(SystemExit, match="--only is 'nothing', but must be part of a row's name"):
         side_by_side.main(["--only", "nothing"])
 
 
-def test_a_gpus_row_comes_with_its_floor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_gpu_row_has_a_floor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(side_by_side, "works", lambda device: [small("maml", IMAGES)])
     monkeypatch.setattr(side_by_side, "machine", lambda device: {})
     monkeypatch.setattr(side_by_side, "floor_ms", lambda work: 1e-6)
@@ -114,7 +115,7 @@ def test_a_gpus_row_comes_with_its_floor(monkeypatch: pytest.MonkeyPatch, capsys
     assert "The floor is 1e-06 ms: metatui reaches 0% of what the device could do." in capsys.readouterr().out
 
 
-def test_the_floor_is_that_of_the_slower_of_arithmetic_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_floor_is_the_slower_of_arithmetic_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     work = small("maml", IMAGES)
     monkeypatch.setattr(floor, "matmul_rate", lambda device, dtype: 1e9)
     monkeypatch.setattr(floor, "copy_rate", lambda device: 1e30)
@@ -126,7 +127,7 @@ def test_the_floor_is_that_of_the_slower_of_arithmetic_and_memory(monkeypatch: p
     assert floor.floor_ms(work) > arithmetic
 
 
-def test_what_a_run_adds_is_printed_beside_the_limit() -> None:
+def test_overhead_is_printed_with_its_limit() -> None:
     found = product.measured(small("maml"), seconds=0)
     assert found["bare_ms"] > 0
     assert found["run_ms"] > 0
@@ -159,9 +160,7 @@ def test_the_memory_of_inner_steps_is_measured() -> None:
     assert batched == "| batched | 20 steps were not done in 900 s | | | | |"
 
 
-def test_what_cannot_be_measured_has_a_row_that_says_why(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "WAYS", (("nothing", "auto"), ("loop", "auto")))
     memory.main(["--only", "nothing"])
     *_, row = capsys.readouterr().out.splitlines()
@@ -175,7 +174,7 @@ def omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     generator = torch.Generator().manual_seed(0)
     shape = (len(characters()), DRAWINGS, 28, 28)
     path = tmp_path / "omniglot.safetensors"
-    path.write_bytes(packed(torch.randint(256, shape, dtype=torch.uint8, generator=generator)))
+    save(path, torch.randint(256, shape, dtype=torch.uint8, generator=generator).numpy())
     monkeypatch.setattr(paths, "omniglot_cache", lambda: path)
 
 
@@ -200,13 +199,13 @@ def test_finns_cells_have_published_numbers_and_600_tasks() -> None:
     assert {preset.settings.evaluation.test_tasks for preset in presets} == {600}
 
 
-def test_without_omniglot_finns_table_says_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_omniglot_is_explained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "nothing")
     with pytest.raises(SystemExit, match="run `metatui data omniglot`"):
         finn_table.main(["--runs-dir", str(tmp_path)])
 
 
-def test_figures_have_the_digits_that_count() -> None:
+def test_figures_have_significant_digits() -> None:
     assert [figure(value, 3) for value in (0.1234, 7.8, 99.96, 123.4, 12345.6)] == [
         "0.123",
         "7.8",
@@ -217,7 +216,7 @@ def test_figures_have_the_digits_that_count() -> None:
     assert [figure(value, 2) for value in (0.987, 4.25, 34.6, 120.2)] == ["0.99", "4.2", "35", "120"]
 
 
-def test_what_cannot_take_part_says_why() -> None:
+def test_unavailable_side_has_a_reason() -> None:
     def absent(work: Work) -> Side:
         raise Unavailable("it is not there")
 

@@ -1,4 +1,4 @@
-"""Sides in turn in one process, their medians, and first whether they compute the same."""
+"""Check that sides agree, and time them in turn in one process."""
 
 from __future__ import annotations
 
@@ -16,51 +16,52 @@ from tests.benchmarks.side import Make, Side
 from tests.benchmarks.works import Work
 
 AGREEMENT = 1e-8
-"""Largest relative distance of two sides' movements from the common start, in float64."""
+"""Largest relative distance between the updates of two sides, in float64."""
 
 META_STEPS_COMPARED = 2
-"""The second shows whether Adam carries over what it should."""
+"""Number of meta-steps compared. The second one depends on Adam's state."""
 
 WARM_UP = 0.5
-"""Seconds of untimed steps, at least one, at the beginning of each turn: another library's threads may still be
-spinning on the cores, and the caches are full of its tensors."""
+"""Seconds of untimed steps, at least one, at the beginning of each turn. Threads of the previous library may still be
+spinning, and its tensors fill the caches."""
 
 TURN = 1.0
 """Seconds of timed steps in each turn, at least one."""
 
 SLOW = 1000.0
-"""Milliseconds of a step from which on only the first turn is warmed up: what lingers is nothing beside it."""
+"""Milliseconds of a step above which only the first turn has a warm-up."""
 
 FEWEST_ROUNDS = 5
 
 
 class Disagree(Exception):
-    """Two sides do not compute the same, so there is nothing to compare."""
+    """Two sides do not compute the same."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """What a side took."""
+    """The times of a side."""
 
     turns: tuple[float, ...]
     """The mean milliseconds of a meta-step in each of its turns."""
     torch_threads: int | None
     engine: str | None = None
-    """Of metatui."""
+    """metatui's engine."""
 
     @property
     def ms(self) -> float:
-        """The median turn."""
+        """The median of the turns."""
         return statistics.median(self.turns)
 
 
 def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
-    """Relative distance of each side from the first, by name.
+    """Compute the relative distance of each side from the first, by name.
 
-    It is that of the meta-parameters after a few meta-steps in float64, in units of how far the first side moved.
+    This is the distance of the meta-parameters after a few meta-steps in float64, relative to the update of the first
+    side.
 
     Raises:
-        Disagree: where one is larger than AGREEMENT.
+        Disagree: if a distance is larger than AGREEMENT.
     """
     start = _flat({name: p.detach() for name, p in work.model.named_parameters()})
     reference, distances = start, dict[str, float]()
@@ -75,7 +76,7 @@ def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
             reference = reached
         distances[side.name] = distance = float((reached - reference).norm() / (reference - start).norm())
         if not distance <= AGREEMENT:
-            raise Disagree(f"{side.name} moves elsewhere in '{work.name}': relative distance {distance:.1e}")
+            raise Disagree(f"{side.name} has other meta-parameters in '{work.name}': relative distance {distance:.1e}")
     return distances
 
 
@@ -84,7 +85,7 @@ def _flat(params: Mapping[str, Tensor]) -> Tensor:
 
 
 def choose_threads(side: Side) -> None:
-    """Give `side` as many torch threads as it is faster with, one or one on each core, where it leaves that open."""
+    """Set the faster number of torch threads, one or one per core, unless the side has a fixed number."""
     if side.threads is not None:
         return
     took = {}
@@ -95,7 +96,7 @@ def choose_threads(side: Side) -> None:
 
 
 def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
-    """All sides once in every round, for about `seconds` and at least FEWEST_ROUNDS rounds."""
+    """Time all sides in rounds, for about `seconds` and at least FEWEST_ROUNDS rounds."""
     turns: dict[str, list[float]] = {side.name: [] for side in sides}
     began, rounds = time.perf_counter(), 0
     while rounds < FEWEST_ROUNDS or time.perf_counter() - began < seconds:
@@ -107,7 +108,7 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
 
 
 def turn(side: Side, *, warm: bool = True) -> float:
-    """Mean milliseconds of a meta-step, after a warm-up. The mean, because a run draws tasks ahead now and then."""
+    """Return the mean milliseconds of a step after a warm-up. The mean, because a run draws tasks in batches."""
     with threads(side.threads):
         if warm:
             _each(side.step, WARM_UP)
@@ -115,7 +116,7 @@ def turn(side: Side, *, warm: bool = True) -> float:
 
 
 def _each(step: Callable[[], object], seconds: float) -> float:
-    """Seconds that a step takes, of as many as fit into `seconds`, at least one."""
+    """Return the mean seconds of as many steps as fit into `seconds`, at least one."""
     steps, began = 0, time.perf_counter()
     while True:
         step()
@@ -127,7 +128,7 @@ def _each(step: Callable[[], object], seconds: float) -> float:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Torch's operations spread over `count` threads, or over all cores where it is None."""
+    """Set the number of torch threads; None is one per core."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or physical_cores())
     try:

@@ -1,4 +1,4 @@
-"""What is timed: the rows of the table, each one meta-step of an algorithm on given tasks."""
+"""The rows of the table, each a meta-step of an algorithm on fixed tasks."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from metatui.utils import paths
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
 ITERATIONS = 60_000
-"""Meta-steps of the runs whose meta-steps these are, as in Finn et al. 2017: what is worth compiling depends on it."""
+"""Meta-steps of a run, as in Finn et al. 2017, on which it depends whether compiling is worthwhile."""
 
 IMAGES = {"omniglot": "Omniglot", "glyphs": "glyphs"}
 
 
 @dataclass(frozen=True)
 class Work:
-    """One row. All sides start from the weights of `model` and see the same `episodes`."""
+    """One row. All sides start from the weights of `model` and use the same `episodes`."""
 
     name: str
     settings: Settings
-    """The experiment whose meta-step this is, as `metatui run` would be told."""
+    """The settings of the experiment with this meta-step."""
     episodes: Episodes
-    """Plain contiguous tensors."""
+    """Contiguous tensors."""
     model: nn.Module
-    """The network as a PyTorch user writes it, with metatui's initial weights under metatui's names."""
+    """A plain PyTorch network with metatui's initial weights and parameter names."""
 
     @property
     def algorithm(self) -> AlgorithmSettings:
@@ -51,12 +51,12 @@ class Work:
 
     @property
     def loss(self) -> LossFn:
-        """Of one task, a mean over examples."""
+        """Compute the mean loss of one task."""
         return F.cross_entropy if self.settings.is_classification else F.mse_loss
 
     @property
     def tasks(self) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-        """Support x and y, query x and y of each task."""
+        """Yield support x and y, query x and y of each task."""
         e = self.episodes
         return list(zip(e.support_x, e.support_y, e.query_x, e.query_y, strict=True))
 
@@ -65,7 +65,7 @@ class Work:
         return self.episodes.support_x.device
 
     def exact(self) -> Work:
-        """The same in float64."""
+        """Return the row in float64."""
         return replace(
             self,
             settings=change(self.settings, {"compute.precision": "float64"}),
@@ -75,7 +75,7 @@ class Work:
 
 
 def works(device: str = "cpu") -> list[Work]:
-    """The seven rows for a CPU, or the row for a GPU."""
+    """Return the seven rows for a CPU, or the row for a GPU."""
     if device != "cpu":
         return [images("maml", device=device, tasks=32)]
     return [
@@ -103,7 +103,7 @@ def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
 
 
 def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 5) -> Work:
-    """The row of conv4-64 on Omniglot, or on glyphs in its place."""
+    """Return the row of conv4-64 on Omniglot, or on glyphs instead."""
     source = images_at_hand()
     network = f"{IMAGES[source]} conv4-64 max-pool"
     return made(
@@ -120,7 +120,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 
 
 
 def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
-    """The row of the experiment that `values` describe."""
+    """Return the row of the experiment with these settings."""
     settings = change(Settings(), {**values, "compute.device": device})
     source = make_source(settings, torch.device(device))
     task = settings.task
@@ -137,7 +137,7 @@ def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
 
 
 def conv4(ways: int, filters: int) -> nn.Sequential:
-    """The network of Vinyals et al. 2016 for 28x28 images in the order in which their paper has it."""
+    """Create the network of Vinyals et al. 2016 for 28x28 images, with layers in the order of the paper."""
     layers: list[nn.Module] = []
     for channels in (1, filters, filters, filters):
         layers += [
@@ -150,5 +150,5 @@ def conv4(ways: int, filters: int) -> nn.Sequential:
 
 
 def images_at_hand() -> str:
-    """`omniglot` where `metatui data omniglot` has packed it, else `glyphs`: the same shapes, so the same work."""
+    """Return `omniglot` if it is packed, else `glyphs`, which has the same shapes."""
     return "omniglot" if paths.omniglot_cache().exists() else "glyphs"

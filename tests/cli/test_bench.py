@@ -1,4 +1,4 @@
-"""`metatui bench` as scripts and people use it."""
+"""`metatui bench`: JSON, the report, and bad input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """Measures nothing; `higher` fails."""
+    """A benchmark with fixed measurements, in which `higher` fails."""
 
     asked: ClassVar[dict[str, Any]] = {}
     interrupt_after: ClassVar[int | None] = None
@@ -117,7 +117,7 @@ def test_options_choose(capsys: pytest.CaptureFixture[str], fake: type[FakeBench
     assert fake.asked == {"device": "cuda:1", "seconds": 0.5}
 
 
-def test_people_get_a_table_and_a_plot(capsys: pytest.CaptureFixture[str]) -> None:
+def test_table_and_plot(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench"]) == 0
     out, err = capsys.readouterr()
     assert max(map(len, out.splitlines())) <= 80
@@ -145,7 +145,7 @@ def test_captured_meta_steps_in_table_and_plot(
     assert [cell["captured"] for cell in report(capsys)["cells"]] == [False, True, False, True]
 
 
-def test_figures_of_a_busy_machine_are_doubted() -> None:
+def test_figures_of_a_busy_machine_have_a_warning() -> None:
     cell = cells()[0]
     idle, busy = MACHINE, replace(MACHINE, load=1.25)
     assert rows.said(idle).endswith("copy 10.0 GB/s, float32")
@@ -164,7 +164,7 @@ def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("colours", [True, False])
 def test_every_width(width: int, colours: bool) -> None:
     screen = Console(file=io.StringIO(), width=width, force_terminal=True, no_color=not colours)
-    for part in bench_table.shown([measurement(cell) for cell in cells()], screen, ascii_only=False):
+    for part in bench_table.bench_report([measurement(cell) for cell in cells()], screen, ascii_only=False):
         screen.print(part)
     assert isinstance(screen.file, io.StringIO)
     text = screen.file.getvalue()
@@ -172,7 +172,7 @@ def test_every_width(width: int, colours: bool) -> None:
     assert max(map(len, re.sub(r"\x1b\[[0-9;]*m", "", text).splitlines())) <= width
 
 
-def test_interrupted_keeps_what_there_is(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
+def test_interrupt_keeps_measured_cells(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
     fake.interrupt_after = 2
     found = report(capsys, code=130)
     assert [cell["engine"] for cell in found["cells"]] == [cell.engine for cell in cells()[:2]]
@@ -215,16 +215,14 @@ def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], argumen
     assert said in err
 
 
-def test_an_engine_that_cannot_compute_it_is_said(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_unsuitable_engine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: [])
     assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
     said = "--engine is loop and higher, which cannot compute what --task and --algorithm name"
     assert capsys.readouterr() == ("", f"metatui: {said}\n")
 
 
-def test_a_device_that_is_not_there(
+def test_missing_device(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: type[FakeBenchmark]
 ) -> None:
     def nowhere(self: FakeBenchmark) -> Iterator[Report]:
@@ -244,7 +242,7 @@ def test_help_imports_no_torch() -> None:
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-def test_a_real_one(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_real_benchmark(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     from metatui.learning.benchmark import Benchmark
 
     monkeypatch.setattr(bench, "Benchmark", Benchmark)
@@ -269,7 +267,7 @@ def test_figures_have_three_digits(value: float | None, text: str) -> None:
     assert rows.figure(value) == text
 
 
-def test_marks_stand_where_the_axis_has_their_milliseconds() -> None:
+def test_plot_marks_match_the_axis() -> None:
     found = [measurement(cell) for cell in cells(tasks=["sinusoid"], algorithms=["maml"])]
     drawn = ["".join(piece.text for piece in row) for row in plot.plot(found, 78, GLYPHS[Symbols.BRAILLE])]
     *lines, axis, numbers = drawn
@@ -284,21 +282,21 @@ def test_marks_stand_where_the_axis_has_their_milliseconds() -> None:
     assert [mark for mark in five.removeprefix("MAML") if mark in "CBLH"] == ["C", "B", "L", "H"]
 
 
-def test_engines_of_one_speed_stand_beside_each_other() -> None:
+def test_equally_fast_engines_are_plotted_side_by_side() -> None:
     found = [measurement(cell) for cell in cells(tasks=["sinusoid"], algorithms=["reptile"])]
     equal = [Measurement(each.cell, 25, MACHINE, Measured(8.0, None, 1, 1)) for each in found]
     first = "".join(piece.text for piece in plot.plot(equal, 60, GLYPHS[Symbols.ASCII])[0])
     assert set("BLH") <= set(first.replace(rows.name(equal[0].cell.work), ""))
 
 
-def test_a_plot_of_nothing_is_nothing() -> None:
+def test_plot_without_measurements_is_empty() -> None:
     failed = [measurement(cells()[0], "it failed")]
     assert plot.plot(failed, 80, GLYPHS[Symbols.BRAILLE]) == []
     assert plot.plot([], 80, GLYPHS[Symbols.BRAILLE]) == []
     assert plot.plot([measurement(cells()[0])], 30, GLYPHS[Symbols.BRAILLE]) == []
 
 
-def test_every_engine_has_a_letter_of_its_own() -> None:
+def test_engine_letters_are_unique() -> None:
     letters = plot.marks().values()
     assert len(set(letters)) == len(letters)
     assert "?" not in letters

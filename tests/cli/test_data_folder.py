@@ -1,4 +1,4 @@
-"""`metatui data folder PATH`, as a person or a script runs it."""
+"""`metatui data folder`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packs")
 
 
-def test_a_folder_is_packed_and_what_is_in_it_is_said(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", names(30), 4)
     write_class(root / "more", 1, 7)
     (root / "more" / "notes.txt").write_text("x")
@@ -31,17 +29,17 @@ def test_a_folder_is_packed_and_what_is_in_it_is_said(
     assert first.startswith("Packed in ")
     assert str(tmp_path / "packs") in first
     assert rest == [
-        "Images: 127 of 16x16 pixels in rgb, 4 to 7 of a class: shots and queries together up to 4",
-        "Classes: 20 for training, 5 for validation, 6 for test: ways up to 5",
+        "Images: 127 of 16x16 pixels in rgb, 4 to 7 per class (shots + queries at most 4)",
+        "Classes: 20 for training, 5 for validation, 6 for test: at most 5 ways",
         "Left out: 2",
-        "more/notes.txt is not called .png, .jpg or .jpeg",
+        "more/notes.txt does not end in .png, .jpg or .jpeg",
         "more/bad.png is not a PNG or JPEG image",
     ]
     assert err == "packing 128 images\npacked 128 of 128 images\n"
 
     assert main(["data", "folder", str(root), "--set", "task.image_size=16"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Already packed, and nothing changed since: ")
+    assert out.startswith("Already packed and unchanged: ")
     assert err == ""
 
 
@@ -60,12 +58,12 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(report["file"]).is_file()
 
 
-def test_folders_that_hold_too_little_are_still_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", ["cat"], 1)
     assert main(["data", "folder", str(root)]) == 0
     out = capsys.readouterr().out
-    assert "1 to 1 of a class: shots and queries together up to 1" in out
-    assert "Classes: 1 for training, 0 for validation, 0 for test: too few for two ways" in out
+    assert "1 to 1 per class (shots + queries at most 1)" in out
+    assert "Classes: 1 for training, 0 for validation, 0 for test: too few for 2 ways" in out
     assert "Left out: 0\n" in out
 
 
@@ -74,7 +72,7 @@ def test_folders_that_hold_too_little_are_still_described(tmp_path: Path, capsys
     [
         (["nowhere"], "nowhere', but there is no such folder"),
         ([""], "task.folder is ''"),
-        (["."], "which has no class folders"),
+        (["."], "which contains no class folders"),
         ([".", "--set", "task.image_size=4"], "task.image_size is 4, but must be a whole number from 8 to 512"),
         ([".", "--set", "task.folder"], "must be group.key=value"),
         ([], "Missing argument 'PATH'"),

@@ -1,4 +1,4 @@
-"""`metatui data omniglot`, as a person or a script runs it; and with the real data, where it is at hand."""
+"""`metatui data omniglot`, and decoding of the real data if they are available."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from metatui.cli.main import main
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
-from metatui.learning.data.omniglot import downloader, packed_file
+from metatui.learning.data.omniglot import cache as omniglot_cache
+from metatui.learning.data.omniglot import download as omniglot_download
+from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, characters
-from metatui.learning.data.omniglot.packed_file import load
-from metatui.learning.data.omniglot.source import load_omniglot
+from metatui.learning.data.omniglot.source import OmniglotSource
 from metatui.utils import paths
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIBLING = Path(__file__).parents[3] / "shared" / "omniglot"
 SOURCE = Path(os.environ.get("METATUI_OMNIGLOT_SOURCE") or SIBLING)
@@ -33,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Zips with every name of Omniglot, and nothing in the files."""
+    """Return zips with all file names of Omniglot, whose content names character and drawing."""
     folder = tmp_path_factory.mktemp("published")
     for part in OMNIGLOT:
         with zipfile.ZipFile(folder / f"{part}.zip", "w") as opened:
@@ -46,7 +48,7 @@ def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Takes a file of `all_names` for the drawing that it names: decoding 32,460 images takes its time."""
+    """Decode a file of `all_names` to pixels with the numbers in it, because decoding 32,460 images takes long."""
 
     def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
         number, person = map(int, data.split())
@@ -54,23 +56,27 @@ def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
         image[0, :3] = number // 200, number % 200, person
         return image
 
-    monkeypatch.setattr(packed_file, "decoded", decoded)
+    monkeypatch.setattr(omniglot_cache, "decoded", decoded)
 
 
 @pytest.mark.usefixtures("quick_decoding")
-def test_packing_then_finding_it_packed_then_forcing(
-    all_names: Path, cache: Path, capsys: pytest.CaptureFixture[str]
+def test_packing_reusing_and_forcing(
+    all_names: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    cache.parent.mkdir(parents=True)
+    cache.write_bytes(b"torn")
     assert main(["data", "omniglot", "--from", str(all_names), "--json"]) == 0
     out, err = capsys.readouterr()
     report = json.loads(out)
     assert report["file"] == str(cache)
     assert (report["alphabets"], report["characters"], report["drawings"]) == (50, 1623, 32460)
     assert report["packed_now"] is True
-    assert report["sha256"] == load().sha256
+    omniglot = load()
+    assert report["sha256"] == omniglot.sha256
+    assert "is damaged" in err
     assert "packed 32,460 of 32,460 drawings" in err
-    assert len(err.splitlines()) == 10
-    order = load().pixels[:, :, 0, :3].int()
+    assert len(err.splitlines()) == 11
+    order = omniglot.pixels[:, :, 0, :3].int()
     assert (order[:, :, 0] * 200 + order[:, :, 1]).tolist() == [[number] * 20 for number in range(1623)]
     assert order[:, :, 2].tolist() == [list(range(1, 21))] * 1623
 
@@ -83,36 +89,23 @@ def test_packing_then_finding_it_packed_then_forcing(
     assert err == ""
     assert cache.stat().st_mtime_ns == before
 
-    assert main(["data", "omniglot", "--from", str(all_names), "--force"]) == 0
+    def fetch(part: str, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{part}.zip").symlink_to(all_names / f"{part}.zip")
+
+    monkeypatch.setattr(omniglot_download, "fetch", fetch)
+    assert main(["data", "omniglot", "--force"]) == 0
     assert capsys.readouterr().out.startswith("Packed in ")
     assert cache.stat().st_mtime_ns > before
 
 
-@pytest.mark.usefixtures("quick_decoding")
-def test_a_damaged_cache_is_said_and_packed_anew_from_a_download(
-    all_names: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fetch(part: str, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / f"{part}.zip").write_bytes((all_names / f"{part}.zip").read_bytes())
-
-    monkeypatch.setattr(downloader, "fetch", fetch)
-    cache.parent.mkdir(parents=True)
-    cache.write_bytes(b"torn")
-    assert main(["data", "omniglot", "--json"]) == 0
-    out, err = capsys.readouterr()
-    assert json.loads(out)["packed_now"] is True
-    assert "is damaged" in err
-    assert len(load().pixels) == 1623
-
-
-def test_a_failed_download_exits_1_and_bad_data_2(
+def test_failed_download_exits_1_and_bad_data_2(
     tmp_path: Path, cache: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fetch(part: str, folder: Path) -> None:
         raise OSError("no route to host")
 
-    monkeypatch.setattr(downloader, "fetch", fetch)
+    monkeypatch.setattr(omniglot_download, "fetch", fetch)
     for arguments, code, said in (
         (["data", "omniglot", "--json"], 1, "no route to host"),
         (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),
@@ -125,12 +118,14 @@ def test_a_failed_download_exits_1_and_bad_data_2(
         assert not cache.exists()
 
 
-@pytest.mark.skipif(not SOURCE.is_dir(), reason="the real Omniglot is not at hand (METATUI_OMNIGLOT_SOURCE)")
-def test_the_real_omniglot(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["data", "omniglot", "--from", str(SOURCE), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["characters"] == 1623
-    pixels = load().pixels
-    assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright, and the smaller part
-    source = load_omniglot("finn", rotations=True, device="cpu")
-    episodes = source.episodes("test", range(600), seed=0, ways=5, shots=1, queries=15)
+@pytest.mark.skipif(not SOURCE.is_dir(), reason="the real Omniglot is not available (METATUI_OMNIGLOT_SOURCE)")
+def test_real_omniglot(tmp_path: Path) -> None:
+    """Decode the evaluation part, 40 % of all drawings."""
+    layout = {"images_evaluation": OMNIGLOT["images_evaluation"]}
+    pack(SOURCE, to=tmp_path / "evaluation", layout=layout)
+    pixels = load(tmp_path / "evaluation", layout=layout).pixels
+    assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright, and less than paper
+    everything = torch.cat([torch.zeros(1623 - len(pixels), *pixels.shape[1:], dtype=torch.uint8), pixels])
+    source = OmniglotSource(everything, characters(), "lake", rotations=True, device="cpu")
+    episodes = source.episodes("test", range(200), seed=0, ways=5, shots=1, queries=15)
     assert 0.42 < nearest_neighbour_accuracy(episodes).mean() < 0.47

@@ -11,27 +11,27 @@ from metatui.config.settings import Settings
 from metatui.learning.explanations import explanation
 
 
-def test_it_prints_the_page(capsys: pytest.CaptureFixture[str]) -> None:
+def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "reptile", "--set", "algorithm.inner_lr=0.02", "--set", "algorithm.inner_steps=5"]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("Reptile ")
     assert "repeat 5 times: θ' ← θ' − 0.02 ∇L(D; θ')" in out
 
 
-def test_json_is_the_explanation(capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "maml", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
-    assert found["gradients"] == explanation(Settings(), "maml").gradients
-    assert found["code"] == list(explanation(Settings(), "maml").code)
+    report = json.loads(capsys.readouterr().out)
+    assert report["gradients"] == explanation(Settings(), "maml").gradients
+    assert report["code"] == list(explanation(Settings(), "maml").code)
 
 
-def test_a_presets_settings_are_put_in(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "maml", "--preset", "omniglot-5way-1shot-finn"]) == 0
     assert "classes" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(["adam"], "adam"), (["maml", "--preset", "nonsense"], "'nonsense'")])
-def test_bad_input_is_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
     assert main(["explain", *arguments]) == 2
     err = capsys.readouterr().err
     assert said in err

@@ -1,4 +1,4 @@
-"""`metatui runs export`: a run's numbers as CSV."""
+"""`metatui runs export`: metrics of a run as CSV."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def write(run: RunFolder, steps: list[Progress]) -> None:
     writer.close()
 
 
-def test_a_row_a_meta_step_on_standard_output(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_to_standard_output(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, [STEP, replace(STEP, iteration=2, meta_loss=math.nan, accuracy=0.25)])
     assert main(["runs", "export", run.id]) == 0
     out, err = capsys.readouterr()
@@ -46,7 +46,7 @@ def test_a_row_a_meta_step_on_standard_output(run: RunFolder, capsys: pytest.Cap
     assert err == ""
 
 
-def test_all_of_a_long_run_arrives(
+def test_export_of_a_long_run(
     run: RunFolder, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics.MetricsReader.read_new, "__defaults__", (1000,))
@@ -63,9 +63,9 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
     about = {"split": "val", "tasks": 100, "shots": 5, "batch_norm": None, "inner_step": 10}
     for iteration in (10, 20, 30):
         loss: dict[str, Any] = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
-        loss |= {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}  # others as earlier versions wrote them
+        loss |= {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}  # the others as older versions wrote them
         journal.write("evaluated", iteration, best=iteration == 10, **about, **loss)
-    journal.write("started", 20)  # the third no longer holds
+    journal.write("started", 20)  # undoes the third
     journal.close()
     assert main(["runs", "export", run.id, "--evaluations"]) == 0
     assert capsys.readouterr().out == (
@@ -75,7 +75,7 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
     )
 
 
-def test_a_journal_of_a_stranger_rings_no_bell(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_control_characters_are_replaced(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     journal = JournalWriter(run.journal_path)
     journal.write("evaluated", 10, split="val\x07", batch_norm="\x1b[2J", tasks=["\x07"])
     journal.close()
@@ -84,9 +84,7 @@ def test_a_journal_of_a_stranger_rings_no_bell(run: RunFolder, capsys: pytest.Ca
     assert (row["split"], row["batch_norm"], row["tasks"]) == ("val\ufffd", "\ufffd[2J", "['\\x07']")
 
 
-def test_into_a_file_which_is_replaced_only_by_force(
-    run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_force_replaces_a_file(run: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write(run, [STEP])
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 0
     assert capsys.readouterr().out == "Wrote 1 rows to out.csv\n"
@@ -94,32 +92,35 @@ def test_into_a_file_which_is_replaced_only_by_force(
     assert before == HEADER + "1,0.5,,0.75,1.25,0.001,4,0.125\n"
     write(run, [STEP, replace(STEP, iteration=2)])
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 2
-    assert "--to is 'out.csv', which exists: give another name, or --force to replace it" in capsys.readouterr().err
+    assert (
+        "--to is 'out.csv', which exists already: choose another name, or replace it with --force"
+        in capsys.readouterr().err
+    )
     assert (tmp_path / "out.csv").read_text() == before
     assert main(["runs", "export", run.id, "--to", "out.csv", "--force"]) == 0
     assert (tmp_path / "out.csv").read_text().count("\n") == 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out.csv", "runs"]
 
 
-def test_a_run_without_meta_steps_has_a_header(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+def test_run_without_meta_steps(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs", "export", run.id]) == 0
     assert capsys.readouterr().out == HEADER
 
 
-def test_a_run_that_is_resumed_meanwhile_leaves_no_file(
+def test_run_resumed_during_export(
     run: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(run, [replace(STEP, iteration=i) for i in range(1, 101)])
     real = metrics.MetricsReader.read_new
 
     def read_new(reader: metrics.MetricsReader, limit: int = 5000) -> list[Progress]:
-        found = real(reader, limit)
-        write(run, [STEP])  # the file is cut short, as a resumed run does it
-        return found
+        steps = real(reader, limit)
+        write(run, [STEP])  # truncates the file, as resuming does
+        return steps
 
     monkeypatch.setattr(metrics.MetricsReader, "read_new", read_new)
     assert main(["runs", "export", run.id, "--to", "out.csv"]) == 1
-    assert "was resumed while it was exported" in capsys.readouterr().err
+    assert "was resumed during the export" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
 
 
@@ -130,12 +131,12 @@ def test_a_run_that_is_resumed_meanwhile_leaves_no_file(
         (["export", "\x1b[31m"], "is not a run in"),
         (["export"], "Missing argument 'RUN'"),
         (["export", "RUN", "--to", "."], "--to is '.', which is a folder"),
-        (["export", "RUN", "--to", ""], "--to is '', which is a folder"),
+        (["export", "RUN", "--to", ""], "--to is '.', which is a folder"),
         (["export", "RUN", "--to", "no/such/x.csv"], "--to is 'no/such/x.csv', but there is no folder 'no/such'"),
         (["export", "RUN", "--to", "~nobody-of-this-name/x.csv"], "is in a home folder that is not known"),
-        (["export", "RUN", "--to", "a\0b"], "not a possible file name"),
+        (["export", "RUN", "--to", "a\0b"], "not a valid file name"),
         (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
-        (["--json", "export", "RUN"], "options before 'export' are the list's"),
+        (["--json", "export", "RUN"], "give options of 'export' after its name"),
         (["exprot", "RUN"], "No such command 'exprot'"),
     ],
 )

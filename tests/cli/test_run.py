@@ -1,4 +1,4 @@
-"""The command line as scripts and people use it: JSON keys, exit codes, and what lands on which stream."""
+"""The command line: JSON keys, exit codes, and output on the right stream."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def answer(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> Any:
-    """The JSON object on standard output."""
+    """Run a command with `--json` and return its JSON object."""
     assert main([*arguments, "--json"]) == code
     report = json.loads(capsys.readouterr().out, parse_constant=lambda word: pytest.fail(f"{word} is not JSON"))
     assert isinstance(report, dict)
@@ -78,12 +78,12 @@ def test_run_evaluate_and_list(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["runs"]) == 0
     shown = capsys.readouterr().out
     assert ran["run"] in shown
-    assert "test split, 5 tasks, 10-shot, 95 % interval" in " ".join(shown.split())
+    assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in " ".join(shown.split())
     assert main(["evaluate", ran["run"]]) == 0
-    assert "test split, 5 tasks, 10-shot, 95 % interval" in capsys.readouterr().out
+    assert "10-shot, 2 steps, 5 test tasks, 95 % interval" in capsys.readouterr().out
 
 
-def test_a_settings_file_runs_again_to_the_same_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+def test_settings_file_reproduces_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     first = answer(capsys, "run", *SMALL)
     second = answer(capsys, "run", f"{first['dir']}/settings.toml")
     assert first["run"] != second["run"]
@@ -102,13 +102,13 @@ def test_progress_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> 
     assert main(["run", *SMALL]) == 0
     out, err = capsys.readouterr()
     assert out == ""
-    assert "validation at meta-step 10: loss" in err
-    assert "(val split, 5 tasks, 10-shot, 95 % interval)" in err
-    assert err.splitlines()[-1].startswith("finished at meta-step 20: loss")
+    assert "meta-step 10: validation: loss" in err
+    assert "(10-shot, 2 steps, 5 validation tasks, 95 % interval)" in err
+    assert err.splitlines()[-1].startswith("meta-step 20: Finished; test: loss")
     assert "\x1b" not in err
 
 
-def test_a_run_that_fails_reports_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+def test_failed_run(capsys: pytest.CaptureFixture[str]) -> None:
     wild = ["--set", "algorithm.inner_lr=100", "--set", "algorithm.inner_steps=200"]
     assert main(["run", *SMALL, *wild, "--json"]) == 1
     out, err = capsys.readouterr()
@@ -120,7 +120,7 @@ def test_a_run_that_fails_reports_both_ways(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.parametrize(("error", "status", "code"), [(MetatuiError("full"), "failed", 1),
                                                        (KeyboardInterrupt(), "interrupted", 130)])  # fmt: skip
-def test_a_run_that_is_cut_off_reports_too(
+def test_json_of_a_run_that_ends_early(
     error: BaseException, status: str, code: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def cut_off(*_: object) -> None:
@@ -132,9 +132,7 @@ def test_a_run_that_is_cut_off_reports_too(
     assert run.status() == status
 
 
-def test_a_run_that_waits_for_its_disk_says_that_it_does_and_that_it_goes_on(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     refused: list[WriteRefused] = []
 
     def full_at_first(folder: Path, *more: Any) -> None:
@@ -147,7 +145,7 @@ def test_a_run_that_waits_for_its_disk_says_that_it_does_and_that_it_goes_on(
     monkeypatch.setattr(session, "TRY_EVERY", 0.0)
     assert main(["run", *SMALL]) == 0
     said = capsys.readouterr().err
-    warned, paused, resumed = (said.index(words) for words in ("training waits", "paused after", "goes on after"))
+    warned, paused, resumed = (said.index(text) for text in ("training waits", ": Paused", ": Resumed"))
     assert warned < paused < resumed
 
 
@@ -155,26 +153,25 @@ LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """`metatui run` in a process of its own, with its first checkpoint on disk."""
+    """Start `metatui run` in its own process; return when its first checkpoint is on disk."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stderr
     validations = 0
-    while validations < 2:  # the first has then been saved as the best
+    while validations < 2:  # the first is then saved as the best
         text = process.stderr.readline()
-        assert text, "the run ended by itself"
-        validations += text.startswith("validation at meta-step")
+        assert text, "the run ended"
+        validations += ": validation: " in text
     return process
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_signal_saves_and_ends(number: signal.Signals) -> None:
+def test_ctrl_c_interrupts_and_saves() -> None:
     process = started("--json")
-    process.send_signal(number)
+    process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 130
     report = json.loads(out)
     assert report["status"] == "interrupted"
     assert "Traceback" not in err
@@ -185,7 +182,7 @@ def test_a_signal_saves_and_ends(number: signal.Signals) -> None:
     assert main(["evaluate", report["run"], "--tasks", "5", "--json"]) == 0
 
 
-def test_a_killed_run_is_interrupted_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     process = started()
     (run,) = RunStore().runs()
     assert run.status() == "running"
@@ -217,7 +214,7 @@ def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
     assert answer(capsys, "presets")["presets"] == bundled
 
 
-def test_a_preset_is_saved_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+def test_preset_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     ran = answer(capsys, "run", *SMALL)
     saved = answer(capsys, "presets", "save", "mine", "--from", ran["run"])
     assert saved["source"] == f"run {ran['run']}"
@@ -278,15 +275,15 @@ def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     ("words", "expected"),
     [("metatui ru", "run"), ("metatui run qui", "quick"), ("metatui run --set task.sh", "task.shots=")],
 )
-def test_what_is_completed(words: str, expected: str) -> None:
-    environment = {
-        **os.environ, "_METATUI_COMPLETE": "bash_complete", "COMP_WORDS": words,
-        "COMP_CWORD": str(len(words.split()) - 1),
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "metatui"], env=environment, capture_output=True, text=True, timeout=60
-    )
-    assert f"plain,{expected}" in done.stdout.splitlines()
+def test_completed_words(
+    words: str, expected: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_METATUI_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    with pytest.raises(SystemExit):
+        main([])
+    assert f"plain,{expected}" in capsys.readouterr().out.splitlines()
 
 
 @pytest.mark.parametrize(
@@ -302,12 +299,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out == f"metatui {metatui.__version__}\n"
 
 
-def test_the_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_app_needs_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--preset", "quick"]) == 2
     assert "metatui run trains without one" in capsys.readouterr().err
 
 
-def test_an_error_of_our_own_is_logged_and_not_shown(
+def test_internal_errors_are_logged(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def broken(store: RunStore) -> None:
@@ -317,11 +314,11 @@ def test_an_error_of_our_own_is_logged_and_not_shown(
     assert main(["runs"]) == 1
     out, err = capsys.readouterr()
     log = tmp_path / "metatui.log"
-    assert (out, err) == ("", f"metatui: an error in metatui itself (ZeroDivisionError): its traceback is in {log}\n")
+    assert (out, err) == ("", f"metatui: internal error (ZeroDivisionError); the traceback is in {log}\n")
     assert "ZeroDivisionError: a bug" in log.read_text()
 
 
-def test_ctrl_c_anywhere_is_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(store: RunStore) -> None:
         raise KeyboardInterrupt
 
@@ -330,26 +327,26 @@ def test_ctrl_c_anywhere_is_130(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert capsys.readouterr().err.strip() == "metatui: interrupted"
 
 
-def test_a_reader_that_goes_away_is_no_error() -> None:
+def test_closed_pipe() -> None:
     command = f"{sys.executable} -m metatui presets | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""
 
 
-def test_no_unicode_no_colour_no_problem(capsys: pytest.CaptureFixture[str]) -> None:
-    ran = answer(capsys, "run", *SMALL)
+def test_ascii_without_colour(capsys: pytest.CaptureFixture[str]) -> None:
+    answer(capsys, "run", *SMALL)
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1", "FORCE_COLOR": "1", "COLUMNS": "60"}
-    for arguments in (["presets"], ["runs"], ["evaluate", ran["run"]]):
+    for arguments in (["presets"], ["runs"]):
         done = subprocess.run(
             [sys.executable, "-m", "metatui", *arguments], env=environment, capture_output=True, timeout=60
         )
         assert done.returncode == 0
         assert done.stdout.isascii()
-        assert b"\x1b[3" not in done.stdout  # bold is no colour
+        assert b"\x1b[3" not in done.stdout  # no colours
         assert arguments == ["presets"] or b"+/-" in done.stdout
 
 
-def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_bar_in_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, highlight=False, width=120, _environ={"TERM": "xterm"})
     monkeypatch.setattr(progress, "console", lambda *, stderr: screen)
     assert main(["run", *SMALL]) == 0
@@ -357,5 +354,5 @@ def test_a_terminal_gets_a_bar(capsys: pytest.CaptureFixture[str], monkeypatch: 
     shown = screen.file.getvalue()
     assert "20/20" in shown
     assert "meta-loss" in shown
-    assert "(test split, 5 tasks, 10-shot, 95 % interval)" in shown
-    assert shown.endswith("\x1b[?25h")  # the cursor is back
+    assert "(10-shot, 2 steps, 5 test tasks, 95 % interval)" in shown
+    assert shown.endswith("\x1b[?25h")  # the cursor is visible again

@@ -1,4 +1,4 @@
-"""`metatui suite`: runs made in processes of their own, stopped, gone on with and compared."""
+"""`metatui suite`: runs in their own processes, interruption, continuation and comparison."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from metatui.cli import main
+from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.suites import Conductor, RunEnded, RunProgress, RunStarted, SuiteManifest, read
-from metatui.utils import paths
+from metatui.runs.suites import Conductor, RunEnded, RunProgress, RunStarted, SuiteManifest, SuiteMonitor, load, read
+from metatui.utils import child_process, paths
 
 TINY = """
 [suite]
@@ -65,7 +65,7 @@ def file(tmp_path: Path) -> Callable[[str], str]:
 Capture = pytest.CaptureFixture[str]
 
 
-def test_a_suite_is_made_compared_and_not_made_again(
+def test_suite_is_trained_once_and_compared(
     file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
 ) -> None:
     tiny = file(TINY)
@@ -96,24 +96,32 @@ def test_a_suite_is_made_compared_and_not_made_again(
 
     assert main(["suite", tiny]) == 0
     out, err = capsys.readouterr()
-    assert "tiny: 2 of 2 runs are finished already" in err
+    assert "tiny: 2 of 2 runs are already finished" in err
     assert "Loss after 2 inner steps" in out
+    assert SuiteMonitor(SuiteManifest(read(Path(tiny)), store)).read().whole
     assert len(store.runs()) == 2
 
 
-def test_several_comparisons_go_to_files_of_their_own(
-    file: Callable[[str], str], tmp_path: Path, capsys: Capture
+def test_each_comparison_is_exported_to_its_own_file(
+    file: Callable[[str], str], store: RunStore, tmp_path: Path, capsys: Capture
 ) -> None:
     tiny = file(TINY + TINY[TINY.index("[[compare]]") :].replace("waves", "again"))
-    assert main(["suite", tiny, "--set", "algorithm.name=scratch", "--export", str(tmp_path / "x.md")]) == 0
+    scratch = "algorithm.name=scratch"
+    (suite,) = load([tiny], {"algorithm.name": "scratch"})
+    with SuiteManifest(suite, store) as manifest:  # trained in this process, which is faster
+        (planned,) = suite.runs
+        session = Session.start(planned.settings, runs_dir=store.root)
+        manifest.add(session.run)
+        for _ in session:
+            pass
+    assert main(["suite", tiny, "--set", scratch, "--export", str(tmp_path / "x.csv")]) == 0
     out, err = capsys.readouterr()
-    assert {path.name for path in tmp_path.glob("*.md")} == {"x-waves.md", "x-again.md"}
-    assert err.count("(1 of 1 runs finished)") == 1
+    assert {path.name for path in tmp_path.glob("*.csv")} == {"x-waves.csv", "x-again.csv"}
+    assert "tiny: 1 of 1 runs are already finished" in err
     assert [line for line in out.splitlines() if line.startswith("tiny: ")] == ["tiny: waves", "tiny: again"]
 
 
-def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, capsys: Capture) -> None:
-    """As a scheduler stops it: the first signal is enough, what was reached is saved, and it goes on from there."""
+def test_interrupted_suite_is_saved_and_continued(file: Callable[[str], str], store: RunStore, capsys: Capture) -> None:
     endless = file(ENDLESS)
     suite = subprocess.Popen(
         [sys.executable, "-m", "metatui", "suite", endless, "--json"], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -126,7 +134,7 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
     suite.send_signal(signal.SIGTERM)
     out, err = suite.communicate(timeout=60)
     assert suite.returncode == 130
-    assert "the same command goes on" in err
+    assert "interrupted: run the same command to continue" in err
     maml, scratch = json.loads(out)["suites"][0]["runs"]
     assert (maml["status"], scratch["status"]) == ("interrupted", "waiting")
     run = store.find(maml["run"])
@@ -134,8 +142,8 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
     assert list(run.checkpoints_path.glob("*.safetensors"))
 
     planned = read(Path(endless))
-    with SuiteManifest(planned, store) as ledger:
-        conductor = Conductor(ledger, ledger.folders(), runs_dir=store.root)
+    with SuiteManifest(planned, store) as manifest:
+        conductor = Conductor(manifest, manifest.folders(), runs_dir=store.root)
         with closing(iter(conductor)) as events:
             for event in events:
                 if isinstance(event, RunStarted):
@@ -148,47 +156,34 @@ def test_stopped_and_gone_on_with(file: Callable[[str], str], store: RunStore, c
     assert [store.find(maml["run"])] == store.runs()
 
 
-def test_left_at_once_nothing_trains_on(file: Callable[[str], str], store: RunStore) -> None:
+def test_closing_the_iterator_kills_the_runs(file: Callable[[str], str], store: RunStore) -> None:
     planned = read(Path(file(ENDLESS)))
-    with SuiteManifest(planned, store) as ledger:
-        events = iter(Conductor(ledger, ledger.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
+    with SuiteManifest(planned, store) as manifest:
+        events = iter(Conductor(manifest, manifest.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
         seen: set[str] = set()
-        while len(seen) < 2:  # both at once: the second is not waiting for the first, which never ends
+        while len(seen) < 2:  # both at the same time: the first run never ends
             seen.add(next(events).planned.label)
         events.close()
     assert seen == {"MAML", "scratch"}
     assert not any(run.is_live() for run in store.runs())
 
 
-def test_a_run_that_fails_leaves_the_others(file: Callable[[str], str], store: RunStore, capsys: Capture) -> None:
-    tiny = file(TINY)
-    assert main(["suite", tiny, "--devices", "cuda:77"]) == 1
-    out, err = capsys.readouterr()
-    last = err.splitlines()[-1]
-    assert last.startswith(
-        "metatui: 2 runs failed, and the same command tries again: waves: MAML: compute.device is 'cu"
-    )
-    assert "none of its runs is finished" in out
-    assert store.runs() == []
-
-
-def test_a_process_that_dies_without_a_word(
+def test_crashed_process(
     file: Callable[[str], str], store: RunStore, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
-    real = subprocess.Popen
-
-    def broken(command: list[str], **options: Any) -> subprocess.Popen[str]:
-        return real([sys.executable, "-c", "import sys; sys.stderr.write('oh no'); sys.exit(3)"], **options)
-
-    monkeypatch.setattr(subprocess, "Popen", broken)
+    code = "import sys; sys.stderr.write('oh no'); sys.exit(3)"
+    monkeypatch.setattr(child_process, "command", lambda *_: [sys.executable, "-c", code])
     assert main(["suite", file(TINY)]) == 1
-    err = capsys.readouterr().err
+    out, err = capsys.readouterr()
+    assert "none of its runs is finished" in out
+    assert err.splitlines()[-1].startswith("metatui: 2 runs failed (run the same command to try again): waves: MAML: ")
     messages = store.root / ".suites" / "tiny" / "messages.log"
-    assert f"waves: MAML: its process ended with 3 and no word: '{messages}' has what was printed" in err
+    death = "its process ended with exit code 3 without reporting an error"
+    assert f"waves: MAML: {death}: see its output in '{messages}'" in err
     assert messages.read_text() == "oh nooh no"
 
 
-def test_bundled_suites_are_listed(capsys: Capture) -> None:
+def test_bundled_suites(capsys: Capture) -> None:
     assert main(["suite"]) == 0
     out = capsys.readouterr().out
     assert "chapter-small (" in out

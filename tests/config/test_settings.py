@@ -1,4 +1,4 @@
-"""Settings: every knob explains itself, reads its own text, and says in one sentence what is wrong."""
+"""Settings: documentation, parsing, and error messages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.config.constraints import OMNIGLOT_CHARACTERS
-from metatui.config.fields import FIELDS, assignment, change, knob_of, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, find_field, parse, text_of
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, SettingsError, quote
 
@@ -24,7 +24,7 @@ JUNK = st.one_of(
 
 
 def tried(call: Callable[[], T]) -> tuple[T | None, tuple[Problem, ...]]:
-    """What `call` returns, or the problems it raises; any other exception goes on."""
+    """Return the result of `call`, or the problems that it raises."""
     try:
         return call(), ()
     except SettingsError as error:
@@ -38,18 +38,18 @@ def problems_of(groups: dict[str, Any]) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("path", FIELDS)
-def test_every_knob_explains_itself(path: str) -> None:
-    knob = FIELDS[path]
-    assert knob.label
-    assert knob.help.endswith(".")
-    assert knob.allowed
-    assert knob.read(str(Settings().value(path)).strip("()")) == knob.default == Settings().value(path)
-    for condition, choices in knob.when.items():
+def test_every_field_is_documented(path: str) -> None:
+    field = FIELDS[path]
+    assert field.label
+    assert field.help.endswith(".")
+    assert field.allowed
+    assert field.read(str(Settings().value(path)).strip("()")) == field.default == Settings().value(path)
+    for condition, choices in field.when.items():
         assert choices <= set(FIELDS[condition].choices)
 
 
-def test_what_can_change_during_a_run() -> None:
-    assert {path for path, knob in FIELDS.items() if knob.live} == {
+def test_live_settings() -> None:
+    assert {path for path, field in FIELDS.items() if field.live} == {
         "algorithm.inner_lr",
         "algorithm.outer_lr",
         "algorithm.inner_steps",
@@ -59,7 +59,7 @@ def test_what_can_change_during_a_run() -> None:
     }
 
 
-def test_only_what_matters_matters() -> None:
+def test_relevance_follows_conditions() -> None:
     sinusoid = Settings()
     omniglot = parse({"task": {"source": "omniglot", "shots": 1}})
     assert FIELDS["model.hidden"].is_relevant(sinusoid)
@@ -69,8 +69,9 @@ def test_only_what_matters_matters() -> None:
     assert not FIELDS["algorithm.outer_lr"].is_relevant(parse({"algorithm": {"name": "scratch"}}))
 
 
+@settings(max_examples=60)
 @given(st.sampled_from(sorted(FIELDS)), JUNK)
-def test_any_value_of_any_knob_is_taken_or_named_in_one_sentence(path: str, value: object) -> None:
+def test_any_value_is_accepted_or_named(path: str, value: object) -> None:
     group, name = path.split(".")
     settings, problems = tried(lambda: parse({group: {name: value}}))
     if settings is not None:
@@ -80,15 +81,16 @@ def test_any_value_of_any_knob_is_taken_or_named_in_one_sentence(path: str, valu
         assert problem.sentence.isprintable()
 
 
+@settings(max_examples=50)
 @given(st.dictionaries(st.text(max_size=12), JUNK, max_size=3))
-def test_any_tables_are_taken_or_refused_in_words(groups: dict[str, Any]) -> None:
+def test_any_tables_are_accepted_or_refused(groups: dict[str, Any]) -> None:
     settings, problems = tried(lambda: parse(groups))
     assert (settings is None) == bool(problems)
     assert all(problem.sentence.isprintable() for problem in problems)
 
 
 @given(st.text(max_size=40))
-def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
+def test_any_assignment_is_accepted_or_refused(text: str) -> None:
     found, problems = tried(lambda: assignment(text))
     assert found is None or found[0] in FIELDS
     assert (found is None) == bool(problems)
@@ -110,10 +112,14 @@ def test_any_assignment_is_taken_or_refused_in_words(text: str) -> None:
         ({"compute": {"device": "gpu"}}, "compute.device", "is 'gpu', but must be auto, cpu, cuda"),
         ({"model": {"hidden": [40, 0]}}, "model.hidden", "from 1 to 4,096"),
         ({"model": {"hidden": []}}, "model.hidden", "one to eight whole numbers"),
-        ({"task": {"folder": "images"}}, "task.folder", "but must be the whole path of a folder, from / or ~ on"),
+        (
+            {"task": {"folder": "images"}},
+            "task.folder",
+            "but must be the absolute path of a folder, starting with / or ~",
+        ),
     ],
 )
-def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) -> None:
+def test_invalid_values_are_named(groups: dict[str, Any], field: str, words: str) -> None:
     problems = problems_of(groups)
     assert list(problems) == [field]
     assert words in problems[field]
@@ -149,11 +155,11 @@ def test_what_is_wrong_is_named(groups: dict[str, Any], field: str, words: str) 
         ),
     ],
 )
-def test_what_cannot_be_together_names_the_field_to_change(groups: dict[str, Any], field: str) -> None:
+def test_violated_constraints_name_the_field(groups: dict[str, Any], field: str) -> None:
     assert list(problems_of(groups)) == [field]
 
 
-def test_all_problems_are_said_at_once() -> None:
+def test_all_problems_are_reported_together() -> None:
     assert set(problems_of({"task": {"ways": 1, "shots": 0}, "training": {"seed": -1}})) == {
         "task.ways",
         "task.shots",
@@ -161,11 +167,11 @@ def test_all_problems_are_said_at_once() -> None:
     }
 
 
-def test_omniglots_parts_hold_all_characters() -> None:
+def test_omniglot_splits_contain_all_characters() -> None:
     assert all(sum(parts.values()) == 1623 for parts in OMNIGLOT_CHARACTERS.values())
 
 
-def test_change_keeps_the_rest() -> None:
+def test_change_keeps_other_settings() -> None:
     changed = change(Settings(), {"algorithm.inner_lr": 0.5, "model.hidden": (8,)})
     assert changed.algorithm.inner_lr == 0.5
     assert changed.model.hidden == (8,)
@@ -174,17 +180,17 @@ def test_change_keeps_the_rest() -> None:
         change(Settings(), {"algorithm.inner_rl": 0.5})
 
 
-def test_knob_of_knows_a_name_without_its_group() -> None:
+def test_find_field_suggests_the_group() -> None:
     with pytest.raises(SettingsError, match=r"did you mean algorithm.meta_batch\?"):
-        knob_of("meta_batch")
+        find_field("meta_batch")
 
 
-def test_values_are_shown_on_one_printable_line() -> None:
+def test_quoted_values_are_printable() -> None:
     assert quote("a\nb\x1b[31m") == "'a�b�[31m'"
     assert len(quote("x" * 1000)) == 62
     assert quote(3) == "3"
 
 
 @pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])
-def test_numbers_survive_being_written_as_text(value: float) -> None:
+def test_numbers_survive_formatting(value: float) -> None:
     assert FIELDS["algorithm.inner_lr"].read(text_of(value)) == value

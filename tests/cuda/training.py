@@ -9,7 +9,7 @@ from metatui.config.fields import change
 from metatui.config.presets import load
 from metatui.config.schedule import Planned
 from metatui.config.settings import Scalar, Settings
-from metatui.events import Event, Finished, Noted, Progress
+from metatui.events import Event, Finished, Noted, Progress, Stop
 from metatui.learning.training.trainer import Trainer
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -33,9 +33,8 @@ def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Setting
 
 
 def of_preset(name: str, **changes: Scalar) -> Settings:
-    """The network and the tasks of a bundled preset, with the fewest possible meta-steps and tasks."""
-    fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "evaluation.tasks": 2}
-    fewest["evaluation.test_tasks"] = 2
+    """The network of a bundled preset, with the fewest possible meta-steps, tasks and query examples."""
+    fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "task.queries": 1}
     return change(
         load(name).settings, {**fewest, **{name.replace("__", "."): value for name, value in changes.items()}}
     )
@@ -44,6 +43,17 @@ def of_preset(name: str, **changes: Scalar) -> Settings:
 def train(settings: Settings, changes: Sequence[Planned] = ()) -> list[Event]:
     """All events of a run."""
     return list(Trainer(settings, changes=changes).events())
+
+
+def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[float]:
+    """Meta-losses of a run that is stopped before its last validation and its test, which take longer than training."""
+    trainer, found = Trainer(settings, changes=changes), []
+    for event in trainer.events():
+        if isinstance(event, Progress):
+            found.append(event.meta_loss)
+            if event.iteration == settings.training.iterations:
+                trainer.submit(Stop())
+    return found
 
 
 def saved_run(settings: Settings, folder: Path) -> RunFolder:

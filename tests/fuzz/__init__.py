@@ -1,1 +1,1 @@
-"""`python -m tests.fuzz`: everything that metatui reads from disk, broken in ten thousand ways."""
+"""Fuzzing of every file that metatui reads: `python -m tests.fuzz`."""

@@ -1,4 +1,4 @@
-"""Breaks what metatui reads, case after case, and says what was not answered with a sentence."""
+"""Damage files that metatui reads, and report every case that is not read or refused in one sentence."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ FINE = ("read", "refused")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("--cases", type=int, default=10_000, help="how many (10000)")
-    parser.add_argument("--first", type=int, default=0, help="the number of the first")
-    parser.add_argument("--seed", type=int, help="decides every case; a new one each time if not given")
-    parser.add_argument("--only", choices=sorted(TARGETS), help="cases of one target alone")
-    given = parser.parse_args()
-    seed = random.randrange(2**31) if given.seed is None else given.seed
+    parser.add_argument("--cases", type=int, default=10_000, help="number of cases (default: 10000)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first case")
+    parser.add_argument("--seed", type=int, help="seed of the cases (default: random)")
+    parser.add_argument("--only", choices=sorted(TARGETS), help="run only the cases of one target")
+    arguments = parser.parse_args()
+    seed = random.randrange(2**31) if arguments.seed is None else arguments.seed
     print(f"seed {seed}")
-    began, found = time.monotonic(), []
+    began, results = time.monotonic(), []
     with tempfile.TemporaryDirectory() as folder:
         runner.prepare(Path(folder))
-        for result in runner.results(Path(folder), seed, range(given.first, given.first + given.cases), given.only):
-            found.append(result)
+        for result in runner.results(
+            Path(folder), seed, range(arguments.first, arguments.first + arguments.cases), arguments.only
+        ):
+            results.append(result)
             if result["outcome"] not in FINE:
                 print(f"case {result['case']} ({result['target']}): {result['outcome']}: {result['how']}")
                 print("    " + result["detail"].strip().replace("\n", "\n    "), flush=True)
-            elif len(found) % 500 == 0:
-                print(f"{len(found):,} cases", flush=True)
-    print(table(found))
-    bad = sum(result["outcome"] not in FINE for result in found)
-    print(f"{len(found):,} cases in {time.monotonic() - began:.0f} s: {bad} not as they should be")
+            elif len(results) % 500 == 0:
+                print(f"{len(results):,} cases", flush=True)
+    print(table(results))
+    bad = sum(result["outcome"] not in FINE for result in results)
+    print(f"{len(results):,} cases in {time.monotonic() - began:.0f} s: {bad} failed")
     return 1 if bad else 0
 
 
 def table(found: list[Result]) -> str:
-    """For each target: cases, how they ended, the longest, and the most memory that one took."""
+    """Format for each target the number of cases, their outcomes, the longest time and the largest memory use."""
     rows = [f"{'':16}{'cases':>7}{'read':>7}{'refused':>9}{'wrong':>7}{'longest':>10}{'memory':>10}"]
     by_target: dict[str, list[Result]] = defaultdict(list)
     for result in found:

@@ -1,4 +1,4 @@
-"""Zips and pictures that are not what they say."""
+"""Zips and images whose contents do not match their headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.folder_files import chunk, png
 from tests.fuzz.values import TEXTS
 
 BOMB = 60_000_000
-"""Bytes of zeros that a bomb unpacks to; deflated they are sixty thousand."""
+"""Bytes of zeros in a decompression bomb, which deflate reduces to sixty thousand."""
 
 NAMES = (
     "../../../outside.png", "/etc/cron.d/x", "C:\\x.png", "..\\..\\x.png", "images_background/../../x_01.png",
@@ -25,12 +25,12 @@ NAMES = (
 
 
 def of_zip(path: Path, chance: Random) -> None:
-    """The same archive with an entry that is missing, double, elsewhere, or far larger than it says."""
+    """Remove, repeat, rename or replace an entry, or change its header."""
     with zipfile.ZipFile(path) as archive:
         entries = [(info, archive.read(info)) for info in archive.infolist()]
-    made = io.BytesIO()
-    with warnings.catch_warnings(), zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as archive:
-        warnings.simplefilter("ignore")  # of doubled names
+    output = io.BytesIO()
+    with warnings.catch_warnings(), zipfile.ZipFile(output, "w", zipfile.ZIP_DEFLATED) as archive:
+        warnings.simplefilter("ignore")  # about repeated names
         chosen = chance.randrange(len(entries))
         for number, (info, data) in enumerate(entries):
             name, method = info.filename, zipfile.ZIP_DEFLATED
@@ -60,7 +60,7 @@ def of_zip(path: Path, chance: Random) -> None:
                         data = data[: chance.randrange(len(data))]
             archive.writestr(name.encode(errors="replace").decode()[:60_000], data, method)
         archive.comment = chance.choice((b"", b"PK\x05\x06" * 9, b"\x1b[2J"))
-    whole = bytearray(made.getvalue())
+    whole = bytearray(output.getvalue())
     if chance.random() < 0.3:  # a size, an offset, a flag in the central directory
         where = whole.rfind(b"PK\x01\x02") + chance.randrange(46)
         whole[where : where + 4] = struct.pack("<I", chance.choice((0, 1, 2**31, 2**32 - 1)))
@@ -72,7 +72,7 @@ def of_picture(path: Path, chance: Random) -> None:
 
 
 def picture(chance: Random) -> bytes:
-    """A PNG or JPEG that claims too much, holds too little, or says too many words."""
+    """Return a PNG or JPEG with a huge size, missing pixels, or excessive metadata."""
     match chance.randrange(8):
         case 0:
             side = chance.choice((2**31 - 1, 100_000, 20_000, 0))

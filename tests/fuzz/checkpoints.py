@@ -1,4 +1,4 @@
-"""Checkpoints and caches that are whole, with the right checksum, and say what none of ours would."""
+"""Checkpoints and caches with a right checksum and contents that metatui never writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fuzz.values import anything
 
 
 def of_checkpoint(path: Path, chance: Random) -> None:
-    """Other values or other tensors, sealed by metatui's own hand."""
+    """Change values or tensors, and write the checkpoint with metatui's own code."""
     import torch
 
     from metatui.learning.training.trainer_state import TrainerState
@@ -44,24 +44,23 @@ def of_checkpoint(path: Path, chance: Random) -> None:
             values = trees.mutated(values, chance)
     try:
         save_checkpoint(path.parent, path.stem, TrainerState(tensors, values))
-    except (RecursionError, ValueError, TypeError):  # what cannot even be written
+    except (RecursionError, ValueError, TypeError):  # values that cannot be written
         path.write_bytes(b"")
 
 
 def of_packed(path: Path, chance: Random) -> None:
-    """A folder's cache that leaves other images out than there are, with the checksum of that."""
+    """Change which files a folder's cache leaves out, with the right checksum."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: Any = json.loads(data[8 : 8 + length])
     about = header["__metadata__"]
     count, *rest = header["images"]["shape"]
     numbers = chance.choice(([0], [count + 5], [-1], [0, 0], [10**400], [float("inf")], ["0"], [None], [True]))
-    shown = trees.text([[number, anything(chance)] for number in numbers])
-    kept = max(0, count - len(numbers))
-    header["images"]["shape"] = [kept, *rest]
-    pixels = data[8 + length :][: kept * rest[0] * rest[1] * rest[2]]
-    header["images"]["data_offsets"] = [0, len(pixels)]
-    about["left_out"] = shown
-    about["sha256"] = hashlib.sha256(shown.encode(errors="replace") + pixels).hexdigest()
+    left_out = trees.text([[number, anything(chance)] for number in numbers])
+    pixels, size = data[8 + length :], rest[0] * rest[1] * rest[2]
+    digests = [hashlib.blake2b(pixels[n * size :][:size], digest_size=16).digest() for n in range(count)]
+    kept = [digest for n, digest in enumerate(digests) if n not in numbers]
+    about["left_out"] = left_out
+    about["sha256"] = hashlib.sha256(left_out.encode(errors="replace") + b"".join(kept)).hexdigest()
     text = trees.text(header).encode()
     path.write_bytes(struct.pack("<Q", len(text)) + text + pixels)

@@ -1,6 +1,6 @@
-"""The process in which cases are run, one after the other: what it says of each is a line of JSON.
+"""The process that runs cases one after the other and writes a line of JSON about each.
 
-Started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGET]`, with `FOLDER/samples` filled.
+Started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGETS]`, after `FOLDER/samples` is filled.
 """
 
 from __future__ import annotations
@@ -24,17 +24,19 @@ SECRET = b"nobody's business\n"
 
 
 class Cases:
-    """Cases of one seed. `folder` has the samples, and room for the home of each case."""
+    """Cases of one seed. `folder` contains the samples and the home of the current case."""
 
     def __init__(self, folder: Path, seed: int, only: str | None = None) -> None:
         self._samples, self._home, self._outside = folder / "samples", folder / "home", folder / "outside"
         self._seed, self._only = seed, only
+        for name in only.split(",") if only else ():
+            TARGETS[name]  # fail before the imports, which take seconds
         self._outside.write_bytes(SECRET)
         mutations.OUTSIDE = self._outside
         self._watch = Watch(self._home)
 
     def run(self, number: int) -> dict[str, Any]:
-        """What became of a case: `outcome` is `read`, `refused` or what is wrong."""
+        """Run a case. `outcome` in the result is `read`, `refused` or a description of the failure."""
         name, chance = target_of(number, self._seed, self._only)
         target = TARGETS[name]
         self._furnish(target.needs)
@@ -62,7 +64,7 @@ class Cases:
                 "bytes": max(0, peak() - before)}  # fmt: skip
 
     def _furnish(self, needs: tuple[str, ...]) -> None:
-        """An empty home but for what the case needs."""
+        """Create a home with only the files that the case needs."""
         if self._home.exists():
             shutil.rmtree(self._home)
         for name in ("config", "data", "cache", "state", "tmp"):
@@ -94,7 +96,7 @@ def _run(cases: Cases, numbers: range, say: TextIO) -> None:
 
 
 def _warm_up() -> None:
-    """Import what cases import, so that the limit of memory is about the cases."""
+    """Import what cases import, so that the memory limit applies to the cases only."""
     import torch
 
     import metatui.runs.execution.session

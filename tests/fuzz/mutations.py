@@ -1,4 +1,4 @@
-"""Ways to break a file: its bytes, what kind of thing it is, and what is said in it."""
+"""Ways to damage a file: its bytes, its type, and its contents."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from tests.fuzz import trees
 from tests.fuzz.values import TEXTS, anything, scalar
 
 Mutation = Callable[[Path, Random], None]
-"""Breaks the file at a path, which exists before and may not afterwards."""
+"""Damages the file at a path, and may remove it."""
 
 
 def of_bytes(path: Path, chance: Random) -> None:
-    """Any bytes at all."""
+    """Change arbitrary bytes."""
     data = bytearray(path.read_bytes())
     for _ in range(chance.choice((1, 1, 2, 5, 50))):
         at = chance.randrange(len(data) + 1)
@@ -45,9 +45,9 @@ def of_bytes(path: Path, chance: Random) -> None:
 
 
 def of_kind(path: Path, chance: Random) -> None:
-    """No longer the file that it was, but something that is called the same."""
+    """Replace the file by another kind of file, a folder, a link or nothing."""
     path.unlink()
-    away = path.parent
+    folder = path.parent
     match chance.randrange(14):
         case 0:
             pass
@@ -62,12 +62,12 @@ def of_kind(path: Path, chance: Random) -> None:
         case 5:
             path.symlink_to("/dev/urandom")
         case 6:
-            path.symlink_to(away / "nothing")
+            path.symlink_to(folder / "nothing")
         case 7:
             path.symlink_to(OUTSIDE)
         case 8:
-            with suppress(OSError), socket.socket(socket.AF_UNIX) as made:  # a path may be too long for one
-                made.bind(str(path))
+            with suppress(OSError), socket.socket(socket.AF_UNIX) as sock:  # the path may be too long
+                sock.bind(str(path))
         case 9:
             path.write_bytes(b"")
         case 10:
@@ -75,18 +75,18 @@ def of_kind(path: Path, chance: Random) -> None:
         case 11:
             sparse(path, chance.choice((10**8, 10**9, 10**12)))
         case 12:
-            path.symlink_to(away)
+            path.symlink_to(folder)
         case _:
             path.symlink_to("/dev/tty")
 
 
 OUTSIDE = Path("/nonexistent")
-"""A file that is nobody's business; set by whoever breaks files."""
+"""A file outside the home, set by the process that runs the cases."""
 
 
 def sparse(path: Path, size: int) -> None:
-    """A file that claims `size` bytes and takes none."""
-    with path.open("ab") as file, suppress(OSError):  # a file system has its limits
+    """Extend a file to `size` bytes without using disk space."""
+    with path.open("ab") as file, suppress(OSError):  # the file system may have a limit
         file.truncate(size)
 
 
@@ -95,7 +95,7 @@ def of_json(path: Path, chance: Random) -> None:
 
 
 def of_lines(path: Path, chance: Random) -> None:
-    """JSON lines: some with other content, some more, fewer, or in another order."""
+    """Change, add, repeat or reorder JSON lines."""
     lines = path.read_text().splitlines()
     for _ in range(chance.choice((1, 2, 5))):
         at = chance.randrange(len(lines)) if lines else 0
@@ -116,7 +116,7 @@ def of_lines(path: Path, chance: Random) -> None:
 
 
 def of_toml(path: Path, chance: Random) -> None:
-    """A setting's value, name or table, in TOML's own words or not quite."""
+    """Change a value, a key or a table, mostly within TOML's syntax."""
     lines = path.read_text().splitlines()
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(lines))
@@ -143,12 +143,12 @@ def _toml(chance: Random) -> str:
         return "9" * chance.choice((30, 5000))
     if value is None or isinstance(value, dict):
         return "{ a = 1 }"
-    said = trees.text(value).replace("NaN", "nan").replace("Infinity", "inf")
-    return re.sub(r"\\ud[89a-f][0-9a-f]{2}", "\\\\ufffd", said) if chance.random() < 0.9 else said
+    text = trees.text(value).replace("NaN", "nan").replace("Infinity", "inf")
+    return re.sub(r"\\ud[89a-f][0-9a-f]{2}", "\\\\ufffd", text) if chance.random() < 0.9 else text
 
 
 def of_safetensors(path: Path, chance: Random) -> None:
-    """The header: other tensors, other claims, other sizes."""
+    """Change the header: tensors, shapes, sizes."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: Any = json.loads(data[8 : 8 + length])

@@ -1,4 +1,4 @@
-"""metatui's readers, as a person sets them to work."""
+"""Calls of metatui that read the damaged files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.omniglot_files import SMALL
 
 
 class Raw(AssertionError):
-    """A character that moves the cursor, or markup, on its way to a person."""
+    """Unescaped control characters or markup in the output."""
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    """`text`. Raises Raw where it holds what a terminal takes for a command."""
+    """Return `text`. Raise Raw if it contains control characters."""
     for character in text:
         if not character.isprintable() and not (lines and character == "\n"):
             raise Raw(f"{character!r} in {text[:300]!r}")
@@ -30,7 +30,7 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 
 def command(*words: str, home: Path) -> None:
-    """A command line of metatui. Errors come through as they were raised; what is printed must be printable."""
+    """Run a command of metatui. Its errors are raised, and its output must be printable."""
     from metatui.cli.main import cli
 
     out, err = io.StringIO(), io.StringIO()
@@ -43,7 +43,7 @@ def command(*words: str, home: Path) -> None:
 
 
 def renamed(path: Path, chance: Random) -> Path:
-    """`path`, often under a name that its maker chose to do harm."""
+    """Rename `path` in half of the cases to a hostile name, and return the path."""
     name = chance.choice(TEXTS)
     fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
     if not fit or not path.is_dir() or chance.random() < 0.5:
@@ -80,7 +80,7 @@ def suite(home: Path, chance: Random) -> None:
 
 
 def run(home: Path, chance: Random) -> None:
-    """Runs as they are listed, exported, and opened in the app."""
+    """List runs, export them, or open them in the app."""
     from metatui.runs.storage.store import RunStore
     from metatui.tui.controllers.replay import Replay
 
@@ -126,19 +126,26 @@ def report(home: Path, chance: Random) -> None:
     own = renamed(home / RUNS / REGRESSION, chance)
     compared = compare(own, OTHER, tasks=2, steps=1)
     for kind, write in EXPORTS.items():
-        text = printable(write(compared))
+        data = write(compared)
+        if kind in (".pdf", ".png"):
+            continue
+        text = printable(data.decode())
         if kind in (".html", ".svg"):
             Markup(convert_charrefs=True).feed(text)
 
 
 class Markup(HTMLParser):
-    """Raises Raw for what could run, or could ask another machine for something."""
+    """Raises Raw for elements that could run code or send requests."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if (tag, attrs) == ("link", [("rel", "icon"), ("href", "data:,")]):
-            return  # says that there is none, for which a browser would ask otherwise
+            return  # an empty icon, so that browsers do not request one
         if tag == "a" and all(name == "href" and (value or "").startswith("#") for name, value in attrs):
-            return  # leads to another place in the page
+            return  # a link within the page
+        if tag == "img" and (dict(attrs).get("src") or "").startswith("data:image/svg+xml;base64,"):
+            return
+        if tag == "use" and (dict(attrs).get("xlink:href") or "").startswith("#"):
+            return
         if tag in ("script", "img", "iframe", "object", "embed", "link", "a", "foreignobject"):
             raise Raw(f"<{tag} {attrs}>")
         for name, value in attrs:
@@ -147,7 +154,7 @@ class Markup(HTMLParser):
 
 
 def omniglot(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load, pack
+    from metatui.learning.data.omniglot.cache import load, pack
 
     packed = home / "tmp/packed.safetensors"
     pack(home / "omniglot", to=packed, layout=SMALL)
@@ -155,20 +162,20 @@ def omniglot(home: Path, chance: Random) -> None:
 
 
 def omniglot_cache(home: Path, chance: Random) -> None:
-    from metatui.learning.data.omniglot.packed_file import load
+    from metatui.learning.data.omniglot.cache import load
 
     load(home / DATA / "data/omniglot.safetensors", layout=SMALL)
 
 
 def pictures(home: Path, chance: Random) -> None:
-    from metatui.learning.data.image_folder.packed_file import load
+    from metatui.learning.data.image_folder.cache import load
     from metatui.learning.data.image_folder.scan import list_folder
 
     renamed(home / "pictures/class00", chance)
     listing = list_folder(str(home / "pictures"))
     packed = load(listing, size=16, rgb=True)
-    [printable(str(each)) for each in (*listing.left_out, *packed.unusable(listing))]
-    assert len(packed.pixels) + len(packed.left_out) == len(listing.files)
+    [printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
+    assert len(packed.pixels) == len(packed.digests) == len(listing.files)
 
 
 def engines(home: Path, chance: Random) -> None:
@@ -195,13 +202,13 @@ def package(home: Path, chance: Random) -> None:
 
 
 def app(home: Path, chance: Random) -> None:
-    """Looks at everything that is listed."""
+    """Open everything that the app lists."""
     from metatui.tui.launch import make_app
 
     renamed(home / RUNS / REGRESSION, chance)
     size = chance.choice(((80, 24), (120, 40), (200, 60), (40, 10)))
 
-    beside = ["space"] if chance.random() < 0.2 else []  # runs in a process of its own, which takes seconds to start
+    beside = ["space"] if chance.random() < 0.2 else []  # starts a worker process, which takes seconds
 
     async def look() -> None:
         shown = make_app(runs_dir=home / RUNS)

@@ -1,4 +1,4 @@
-"""Runs cases in children and gathers what became of them; a child that dies or falls silent is a finding of its own."""
+"""Run cases in child processes and collect their results. A crash or hang of the child is a result too."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from tests.fuzz import samples
 
 PATIENCE = 240
-"""Looks at a silent child, half a second each, before it counts as hanging. Looks and not seconds, so that a machine
-that stands still does not count."""
+"""Polls of a silent child, half a second each, after which it counts as hanging. Polls instead of seconds, so that the
+time while the machine is suspended does not count."""
 
 Result = dict[str, Any]
 
@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def prepare(folder: Path) -> None:
-    """Fill `folder` with what cases start from."""
-    made = "import sys; from pathlib import Path; from tests.fuzz.samples import make; make(Path(sys.argv[1]))"
+    """Create the sample files that cases start from."""
+    code = "import sys; from pathlib import Path; from tests.fuzz.samples import make; make(Path(sys.argv[1]))"
     home = folder / "samples"
-    subprocess.run([sys.executable, "-c", made, str(home)], check=True, cwd=ROOT, env=_environment(home))
+    subprocess.run([sys.executable, "-c", code, str(home)], check=True, cwd=ROOT, env=_environment(home))
 
 
 def results(folder: Path, seed: int, cases: range, only: str | None = None) -> Iterator[Result]:
-    """What became of each of `cases`, as `Cases.run` says it, or `crash` or `silence` of the child."""
+    """Yield the result of each case: that of `Cases.run`, or `crash` or `silence` of the child."""
     first = cases.start
     while first < cases.stop:
         last = first
@@ -41,14 +41,14 @@ def results(folder: Path, seed: int, cases: range, only: str | None = None) -> I
 
 
 def _child(folder: Path, seed: int, cases: range, only: str | None) -> Iterator[Result]:
-    words = [str(folder), str(seed), str(cases.start), str(cases.stop), *([only] if only else [])]
+    arguments = [str(folder), str(seed), str(cases.start), str(cases.stop), *([only] if only else [])]
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.fuzz.child", *words],
+        [sys.executable, "-m", "tests.fuzz.child", *arguments],
         cwd=ROOT, env=_environment(folder / "home"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-        start_new_session=True,  # without a terminal that it could open
+        start_new_session=True,  # without a controlling terminal
     ) as child:  # fmt: skip
         assert child.stdout is not None
-        begun, silent, waiting = cases.start, 0, b""
+        begun, silent, rest = cases.start, 0, b""
         try:
             while True:
                 ready, _, _ = select.select([child.stdout], [], [], 0.5)
@@ -60,20 +60,20 @@ def _child(folder: Path, seed: int, cases: range, only: str | None) -> Iterator[
                     continue
                 silent = 0
                 data = os.read(child.stdout.fileno(), 65536)
-                *lines, waiting = (waiting + data).split(b"\n")
+                *lines, rest = (rest + data).split(b"\n")
                 for line in lines:
-                    said = json.loads(line)
-                    if "begin" in said:
-                        begun = said["begin"]
+                    message = json.loads(line)
+                    if "begin" in message:
+                        begun = message["begin"]
                     else:
-                        yield said
+                        yield message
                         begun += 1
                 if not data:
                     code = child.wait()
                     if code or begun < cases.stop:
                         log = (folder / "child.log").read_text(errors="replace")[-2000:]
                         yield {"case": begun, "target": only or "", "outcome": "crash", "how": "",
-                               "detail": f"the child ended with {code}: {log}"}  # fmt: skip
+                               "detail": f"the child exited with {code}: {log}"}  # fmt: skip
                     return
         finally:
             child.kill()
@@ -81,6 +81,6 @@ def _child(folder: Path, seed: int, cases: range, only: str | None) -> Iterator[
 
 def _environment(home: Path) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
-    # One arena: threads would reserve address space by the gigabyte.
-    quiet = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
-    return {**kept, **samples.environment(home), **quiet}
+    # Few malloc arenas, because each thread's arena would reserve address space.
+    limits = {"OMP_NUM_THREADS": "1", "MALLOC_ARENA_MAX": "2", "PYTHONUTF8": "1"}
+    return {**kept, **samples.environment(home), **limits}

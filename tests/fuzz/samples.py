@@ -1,4 +1,4 @@
-"""A home folder in which everything that metatui reads is there, and is good."""
+"""A home folder with a valid file of every kind that metatui reads."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ task.shots = [5, 10]
 
 
 def environment(home: Path) -> Mapping[str, str]:
-    """What makes `home` the only place that metatui knows."""
+    """Return the environment variables that make metatui use only `home`."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "CACHE", "STATE")}
     return folders | {"HOME": str(home), "TMPDIR": str(home / "tmp"), "TERM": "xterm-256color"}
 
 
 def make(home: Path) -> None:
-    """Fill `home`; the environment has to be that of `environment`."""
+    """Create the files in `home`. The process needs the variables of `environment`."""
     from metatui.config import presets
-    from metatui.learning.data.image_folder import packed_file, scan
-    from metatui.learning.data.omniglot import packed_file as packed_omniglot
+    from metatui.learning.data.image_folder import cache, scan
+    from metatui.learning.data.omniglot import cache as omniglot_cache
     from metatui.tui.preferences import save_theme
 
     for name in ("config", "data", "cache", "state", "tmp", "suites"):
@@ -60,9 +60,9 @@ def make(home: Path) -> None:
     ledger.parent.mkdir(parents=True)
     ledger.write_text(json.dumps({"suite": "own", "runs": [REGRESSION, OTHER]}))
     archive(published(), home / "omniglot")
-    packed_omniglot.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
+    omniglot_cache.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
-    packed_file.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
+    cache.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
     measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
     (home / CACHE / "engines.json").write_text(json.dumps(measured))
     compiled = home / CACHE / "compiled"
@@ -87,7 +87,7 @@ def _settings(source: str, seed: int) -> Settings:
 
 
 def _train(folder: Path, settings: Settings) -> None:
-    """A run with all that a run can have: a change on the way, checkpoints of every kind, a test."""
+    """Train a run with a change of a setting, checkpoints of every kind and a test."""
     from metatui.events import Change, Progress
     from metatui.runs.execution.session import Session
 

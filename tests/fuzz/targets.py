@@ -1,4 +1,4 @@
-"""What metatui reads from disk, by which of its readers, and how each file may be broken."""
+"""Files that metatui reads: which reader reads them, and how each can be damaged."""
 
 from __future__ import annotations
 
@@ -13,47 +13,46 @@ from tests.fuzz.mutations import Mutation, of_bytes, of_json, of_kind, of_lines,
 from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS
 
 ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
-"""Beside which a file's own mutations are half of all."""
+"""Mutations of any file. Those that know a file's format make up the other half."""
 
 
 LARGEST = 10**7
-"""Bytes of a file that is taken in to be broken; those of our samples have less."""
+"""Largest file in bytes that is mutated again. The samples are smaller."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Files of the home folder that are broken, and who reads them then."""
+    """Files of the home folder to damage, and their reader."""
 
     needs: tuple[str, ...]
-    """What of the home folder is there, by path."""
+    """Paths in the home folder that the case needs."""
     files: Mapping[str, tuple[Mutation, ...]]
-    """Files by pattern, each with the mutations that know what is in it."""
+    """File patterns, each with the mutations that know the format."""
     read: Callable[[Path, Random], object]
     weight: int
-    """How often, beside the others."""
+    """Relative frequency."""
     most: int = 2
-    """Files that are broken at once."""
+    """Largest number of files damaged at once."""
 
     def mutate(self, home: Path, chance: Random) -> str:
-        """Break one or more files; says which and how."""
-        said = []
+        """Damage one or more files and return which and how."""
+        steps = []
         for _ in range(chance.randint(1, self.most)):
             pattern = chance.choice(sorted(self.files))
-            found = sorted(path for path in home.glob(pattern) if _can_be_read(path))
-            if found:
-                path, own = chance.choice(found), self.files[pattern]
+            if paths := sorted(path for path in home.glob(pattern) if _can_be_read(path)):
+                path, own = chance.choice(paths), self.files[pattern]
                 mutation = chance.choice((*ANY, *own * 3))
                 try:
                     mutation(path, chance)
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, MetatuiError):
-                    mutation = of_bytes  # broken before, so that it has no structure any more
+                    mutation = of_bytes  # damaged before, so it no longer has its format
                     mutation(path, chance)
-                said.append(f"{mutation.__name__} {path.relative_to(home)}")
-        return ", ".join(said)
+                steps.append(f"{mutation.__name__} {path.relative_to(home)}")
+        return ", ".join(steps)
 
 
 def _can_be_read(path: Path) -> bool:
-    """Whether it can be broken once more: not where it has been made to claim a terabyte."""
+    """Return whether a file can be mutated again; a mutation may have made it a sparse file of a terabyte."""
     return path.is_file() and not path.is_symlink() and path.stat().st_size <= LARGEST
 
 
@@ -66,7 +65,7 @@ RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
     "lock": (of_json,),
 }
 BESIDE_SETTINGS = {name: own for name, own in RUN_FILES.items() if name != "settings.toml"}
-"""A stranger's settings may ask for any amount of computing, which is none of a fuzzer's business."""
+"""Without settings, because mutated settings may request any amount of computation."""
 
 SAVED: tuple[Mutation, ...] = (checkpoints.of_checkpoint, of_safetensors)
 
@@ -125,8 +124,12 @@ TARGETS: Mapping[str, Target] = {
 
 
 def target_of(number: int, seed: int, only: str | None = None) -> tuple[str, Random]:
-    """Which target case `number` is of, and the chance that decides the rest of it."""
+    """Return the target of a case, and the random generator that determines the rest of the case.
+
+    Args:
+        only: comma-separated targets that take turns; by default targets are drawn by weight.
+    """
     chance = Random(f"{seed}/{number}")
-    names = list(TARGETS)
-    name = chance.choices(names, [TARGETS[name].weight for name in names])[0]
-    return only or name, chance
+    drawn = chance.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]
+    names = only.split(",") if only else [drawn]
+    return names[number % len(names)], chance

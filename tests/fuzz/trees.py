@@ -1,4 +1,4 @@
-"""Mutations of parsed JSON: of its structure, where mutated bytes would hardly ever be JSON again."""
+"""Mutations of parsed JSON, which stay valid JSON."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Place = tuple[Any, Any]
 
 
 def mutated(tree: Any, chance: Random) -> Any:
-    """A copy of `tree` with one to three of its places changed."""
+    """Return a copy of `tree` with one to three values changed."""
     tree = copy.deepcopy(tree)
     for _ in range(chance.choice((1, 1, 1, 2, 3))):
         places = list(_places(tree))
@@ -27,7 +27,7 @@ def mutated(tree: Any, chance: Random) -> Any:
 
 
 def text(tree: Any) -> str:
-    """`tree` as JSON, also where it is too deep or a number too long for the standard library to write."""
+    """Format `tree` as JSON, even if it is too deep or a number too long for the standard library."""
     try:
         return json.dumps(tree)
     except (RecursionError, ValueError):
@@ -69,7 +69,7 @@ def _keys(node: Any) -> list[Any]:
 
 
 def _write(tree: Any, pieces: list[str]) -> None:
-    """Without recursion: an opening, its items and its closing wait in a row."""
+    """Write without recursion, with a stack of brackets and items."""
     waiting: list[Any] = [tree]
     while waiting:
         node = waiting.pop()
@@ -88,4 +88,4 @@ def _write(tree: Any, pieces: list[str]) -> None:
 
 
 class _Raw(str):
-    """Text that is JSON already."""
+    """Text that is already JSON."""

@@ -1,4 +1,4 @@
-"""What a stranger may put where a text, a number or a structure is expected."""
+"""Hostile texts, numbers and structures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def scalar(chance: Random) -> Any:
 
 
 def anything(chance: Random) -> Any:
-    """A value that JSON can say, hostile in one way or another."""
+    """Return a hostile value that JSON can represent."""
     match chance.randrange(8):
         case 0:
             return nested(chance.choice(([], {})), chance.choice((3, 60, 500, 5000)))
@@ -45,7 +45,7 @@ def anything(chance: Random) -> Any:
 
 
 def nested(inside: Any, depth: int) -> Any:
-    """`inside` in so many lists, or tables."""
+    """Wrap `inside` in `depth` lists or dicts."""
     for _ in range(depth):
         inside = {"a": inside} if isinstance(inside, dict) else [inside]
     return inside

@@ -1,4 +1,4 @@
-"""Small experiments that train in a moment."""
+"""Settings of small experiments, and a fixture for one thread."""
 
 from __future__ import annotations
 
@@ -9,15 +9,11 @@ import torch
 
 from metatui.config.fields import change, parse
 from metatui.config.settings import Scalar, Settings
-from metatui.events import Event
-from metatui.learning.training.trainer import Trainer
-
-Collect = Callable[[Trainer], list[Event]]
 
 
 @pytest.fixture
 def one_torch_thread() -> Iterator[None]:
-    """Another test of this process may have set more, which add up sums in another order."""
+    """Use one thread: another test may have set more, and sums then differ by rounding."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -26,7 +22,7 @@ def one_torch_thread() -> Iterator[None]:
 
 @pytest.fixture
 def tiny() -> Callable[..., Settings]:
-    """Settings of a run of 20 meta-steps; keyword `group__name` changes one."""
+    """Create settings of a run of 20 meta-steps; the keyword `group__name` changes a setting."""
 
     def make(**changes: Scalar) -> Settings:
         base = parse(

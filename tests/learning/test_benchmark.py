@@ -1,11 +1,10 @@
-"""The benchmark: what it measures, what it counts, and that nothing which goes wrong in a cell reaches another."""
+"""The benchmark: measurements, counts, and the isolation of failing cells."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -33,18 +32,15 @@ from metatui.learning.benchmark import (
     child,
     described,
     measurement,
-    memory,
-    roofline,
     timing,
     with_captured,
 )
 from metatui.learning.benchmark.flops import count
 from metatui.learning.benchmark.measurement import Timing, measure
-from metatui.learning.benchmark.memory import Peak
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.glyphs.glyph_source import GlyphSource
-from metatui.utils import paths
+from metatui.learning.data.glyphs import GlyphSource
+from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 
 CPU = torch.device("cpu")
@@ -57,7 +53,7 @@ REPTILE, MAML = Workload("sinusoid", "reptile", 1), Workload("sinusoid", "maml",
 PARAMETERS = 40 + 40 + 40 * 40 + 40 + 40 + 1
 
 
-def test_every_engine_that_the_settings_allow_is_measured() -> None:
+def test_every_allowed_engine_is_measured() -> None:
     found = cells()
     assert {cell.work.task for cell in found} == set(TASKS)
     assert {cell.work.algorithm for cell in found} == set(ALGORITHMS)
@@ -90,12 +86,12 @@ def test_captured_cells_follow_eager_ones() -> None:
         assert not cell.captured or before == replace(cell, captured=False)
 
 
-def test_tasks_say_what_they_are() -> None:
+def test_tasks_are_described() -> None:
     assert described("sinusoid") == "MLP 1-40-40-1, 25 tasks, K = 10, Q = 10"
     assert described("images") == "conv4-64 on glyphs, 4 tasks, 5-way 1-shot, 15 queries a class"
 
 
-def test_flops_are_those_of_the_matrix_products() -> None:
+def test_flops_of_a_perceptron() -> None:
     forward = 10 * 2 * (1 * 40 + 40 * 40 + 40 * 1)
     weights = forward
     inputs = 10 * 2 * (40 * 40 + 40 * 1)  # the first layer's input needs no gradient
@@ -103,14 +99,14 @@ def test_flops_are_those_of_the_matrix_products() -> None:
     assert count(REPTILE).flops == 25 * (gradient + forward)
     assert count(Workload("sinusoid", "fomaml", 1)).flops == 25 * 2 * gradient
     assert count(Workload("sinusoid", "fomaml", 5)).flops == 25 * 6 * gradient
-    # Backward through a product's backward pass are four products (one where the input is data), and then the forward
-    # pass has its own gradient.
+    # The double backward of a product takes four products (one if the input is data), and the forward pass is
+    # differentiated too.
     again = 4 * inputs + 10 * 2 * 40 + weights + inputs
     assert count(MAML).flops == 25 * (2 * gradient + again)
     assert count(Workload("sinusoid", "maml", 5)).flops == 25 * (6 * gradient + 5 * again)
 
 
-def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
+def test_flops_of_convolutions() -> None:
     def block(channels: int, side: int) -> int:
         return 2 * channels * 64 * 9 * side * side
 
@@ -122,13 +118,13 @@ def test_flops_see_convolutions_forward_backward_and_backward_again() -> None:
     assert count(Workload("images", "reptile", 1)).flops == 4 * (support * gradient + judged * forward)
     fomaml = count(Workload("images", "fomaml", 1)).flops
     assert fomaml == 4 * (support + query) * gradient
-    # The same with convolutions; where the input is data torch computes two, of which it needs one. Sums in batch
-    # norm's second derivative are matrix products too, but small ones.
+    # The same for convolutions, except that torch computes two if the input is data, and needs one. Sums in the
+    # double backward of batch norm are small matrix products.
     again = 4 * (others + head) + 2 * first + (gradient - forward)
     assert count(Workload("images", "maml", 1)).flops == pytest.approx(fomaml + 4 * support * again, rel=1e-3)
 
 
-def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
+def test_bytes_of_a_perceptron() -> None:
     parameters, data = 4 * PARAMETERS, 4 * (4 * 10)
     layers = 4 * 10 * (4 * 40 + 1)
     for algorithm, passes in (("reptile", 2 + 1), ("fomaml", 2 + 2), ("maml", 4 + 2)):
@@ -136,7 +132,7 @@ def test_bytes_are_parameters_layers_and_episodes_in_each_pass() -> None:
         assert count(Workload("sinusoid", algorithm, 1)).bytes == expected
 
 
-def test_bytes_of_images_are_those_of_the_queries_that_are_used() -> None:
+def test_bytes_of_images() -> None:
     reptile, fomaml = (count(Workload("images", name, 1)).bytes for name in ("reptile", "fomaml"))
     parameters = 4 * (9 * 64 + 3 * 9 * 64 * 64 + 4 * 2 * 64 + 64 * 5 + 5)
     sizes = (28, 14, 14, 7, 7, 3, 3, 1)  # before and after each pooling
@@ -159,7 +155,7 @@ def test_the_floor_is_the_longer_of_arithmetic_and_traffic() -> None:
 
 
 @pytest.mark.parametrize("engine", ["batched", "loop", "higher"])
-def test_ordinary_meta_steps_are_measured(engine: str) -> None:
+def test_meta_steps_are_measured(engine: str) -> None:
     took = measure(MAML.settings(engine, "cpu"), seconds=0.01)
     assert took.ms > 0
     assert took.peak_memory_bytes is not None
@@ -179,23 +175,22 @@ def test_tasks_are_drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("printed", "said"), [("there is no C++ compiler\n", "there is no C++ compiler"), ("", "the compiler ended")]
+    ("printed", "said"), [("there is no C++ compiler", "there is no C++ compiler"), ("", "the compiler ended")]
 )
-def test_a_compiler_that_fails_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str
-) -> None:
-    def run(command: list[str], **asked: str) -> subprocess.CompletedProcess[str]:
-        assert json.loads(asked["input"])["compute"]["engine"] == "compiled"
-        return subprocess.CompletedProcess(command, 1, printed)
-
-    monkeypatch.setattr(subprocess, "run", run)
+def test_compiler_failure_is_reported(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, printed: str, said: str) -> None:
+    code = (
+        "import sys; from metatui.utils.child_process import Channel; channel = Channel.of_child(); "
+        "assert channel.receive()['compute']['engine'] == 'compiled'; "
+        "sys.argv[2] and channel.send({'error': sys.argv[2]})"
+    )
+    replace_child(monkeypatch, code, printed)
     monkeypatch.setattr(paths, "compiled_dir", lambda: tmp_path)
     with pytest.raises(MetatuiError, match=re.escape(said)):
         measure(MAML.settings("compiled", "cpu"), seconds=0.01)
 
 
 class FakeTime:
-    """A clock that goes on only when told to."""
+    """A clock that is set by hand."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -205,9 +200,7 @@ class FakeTime:
 
 
 @pytest.mark.parametrize(("takes", "readings"), [(0.004, 50), (0.2, 5), (3.0, 3)])
-def test_the_clock_is_read_often_enough_and_not_too_often(
-    monkeypatch: pytest.MonkeyPatch, takes: float, readings: int
-) -> None:
+def test_number_of_clock_readings(monkeypatch: pytest.MonkeyPatch, takes: float, readings: int) -> None:
     fake, calls = FakeTime(), 0
 
     def call() -> None:
@@ -229,49 +222,26 @@ def test_rates_are_the_best_of_several_sizes(monkeypatch: pytest.MonkeyPatch) ->
         sizes.append(call().nbytes)
         return [0.5, 0.001 * len(sizes)]
 
-    monkeypatch.setattr(roofline, "seconds_of", seconds_of)
-    monkeypatch.setattr(roofline, "MATRICES", (256, 512))
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
+    monkeypatch.setattr(timing, "seconds_of", seconds_of)
+    monkeypatch.setattr(timing, "MATRICES", (256, 512))
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 512**3 / 0.002
     assert sizes == [4 * 256**2, 4 * 512**2]
     sizes.clear()
-    monkeypatch.setattr(roofline, "COPIES", (1024, 1536))
-    assert roofline.copy_rate(CPU) == 2 * 1024 / 0.001
+    monkeypatch.setattr(timing, "COPIES", (1024, 1536))
+    assert timing.copy_rate(CPU) == 2 * 1024 / 0.001
     assert sizes == [1024, 1536]
 
 
-def test_products_that_would_take_too_long_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roofline, "seconds_of", lambda call, device, spend: [spend])
-    assert roofline.matmul_rate(CPU, torch.float32) == 2 * 256**3 / roofline.SPEND
-
-
-@pytest.mark.skipif(not memory.RESET.exists(), reason="only Linux can forget a peak")
-def test_the_peak_is_that_of_the_stretch() -> None:
-    size = 2**26
-    peak = Peak(CPU)
-    torch.ones(size, dtype=torch.uint8)
-    first = peak.bytes()
-    assert first is not None
-    assert size - 2**20 <= first < size + 2**25  # the kernel counts pages in batches
-    again = Peak(CPU).bytes()
-    assert again is not None
-    assert again < 2**25
-
-
-@pytest.mark.parametrize(("grown", "said"), [(4096, 4096), (0, None)])
-def test_without_a_peak_to_forget_growth_is_what_is_known(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, grown: int, said: int | None
-) -> None:
-    largest = iter((10_000, 10_000 + grown))
-    monkeypatch.setattr(memory, "RESET", tmp_path / "no" / "such")
-    monkeypatch.setattr(memory, "_largest_ever", lambda: next(largest))
-    assert Peak(CPU).bytes() == said
+def test_slow_matrix_sizes_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(timing, "seconds_of", lambda call, device, spend: [spend])
+    assert timing.matmul_rate(CPU, torch.float32) == 2 * 256**3 / timing.SPEND
 
 
 REQUEST = {"what": "cell", "task": "sinusoid", "algorithm": "reptile", "inner_steps": 1, "engine": "batched",
            "captured": False, "device": "cpu", "seconds": 0.01}  # fmt: skip
 
 
-def test_the_child_answers_with_a_cell() -> None:
+def test_child_answers_with_a_cell() -> None:
     found = Measured(**child.answer(REQUEST))
     assert found.ms > 0
     assert (found.flops, found.bytes) == (count(REPTILE).flops, count(REPTILE).bytes)
@@ -290,7 +260,7 @@ def test_captured_cells_are_measured_with_cuda_graphs(captured: bool, monkeypatc
     assert asked == [captured]
 
 
-def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_child_answers_with_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     nowhere = child.answer({"what": "machine", "device": "cuda:999"})
     assert nowhere["bad_input"]
     assert "compute.device is 'cuda:999'" in nowhere["error"]
@@ -304,10 +274,11 @@ def test_the_child_answers_whatever_goes_wrong(monkeypatch: pytest.MonkeyPatch) 
 
 CHILD = """
 import json, os, sys
+from metatui.utils.child_process import Channel
 assert os.getsid(0) == os.getpid()
-machine, measured = json.loads(sys.argv[1]), json.loads(sys.argv[2])
-for line in sys.stdin:
-    request = json.loads(line)
+machine, measured = json.loads(sys.argv[2]), json.loads(sys.argv[3])
+channel = Channel.of_child()
+while request := channel.receive():
     engine = request.get("engine")
     if request["what"] == "machine":
         found = {"error": "there is no such device", "bad_input": True} if request["device"] == "mps" else machine
@@ -319,15 +290,21 @@ for line in sys.stdin:
         found = {"error": "it does not compile"}
     else:
         found = {**measured, "ms": os.getpid()}
-    print(json.dumps(found), flush=True)
+    channel.send(found)
 """
+
+
+def replace_child(monkeypatch: pytest.MonkeyPatch, code: str, *arguments: str) -> None:
+    """Run `code` in child processes, with the channel's handle before `arguments`."""
+    monkeypatch.setattr(
+        child_process, "command", lambda module, handle, *_: [sys.executable, "-c", code, str(handle), *arguments]
+    )
 
 
 @pytest.fixture
 def fake_child(monkeypatch: pytest.MonkeyPatch) -> None:
     machine, measured = json.dumps(asdict(MACHINE)), json.dumps(asdict(MEASURED))
-    command = (sys.executable, "-c", CHILD, machine, measured)
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", command)
+    replace_child(monkeypatch, CHILD, machine, measured)
 
 
 def alive(pid: float) -> bool:
@@ -339,7 +316,7 @@ def alive(pid: float) -> bool:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_a_cell_that_dies_takes_no_other_with_it() -> None:
+def test_dying_cell_does_not_affect_others() -> None:
     wanted = [Cell(MAML, engine) for engine in ("batched", "loop", "batched", "higher", "compiled", "batched")]
     reports = list(Benchmark(wanted))
     assert reports[0] == Ready(MACHINE)
@@ -350,7 +327,7 @@ def test_a_cell_that_dies_takes_no_other_with_it() -> None:
         None,
         "the process that measured it was killed, most likely because memory ran out",
         None,
-        "the process that measured it died (exit code 7)",
+        "the process that measured it ended with exit code 7",
         "it does not compile",
         None,
     ]
@@ -363,7 +340,7 @@ def test_a_cell_that_dies_takes_no_other_with_it() -> None:
 @pytest.mark.parametrize("device", ["cpu", "cuda:1"])
 def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatch, device: str) -> None:
     machine, measured = json.dumps(asdict(replace(MACHINE, device=device))), json.dumps(asdict(MEASURED))
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", CHILD, machine, measured))
+    replace_child(monkeypatch, CHILD, machine, measured)
     benchmark = Benchmark([Cell(MAML, "batched"), Cell(REPTILE, "batched")])
     reports = iter(benchmark)
     assert isinstance(next(reports), Ready)
@@ -375,7 +352,7 @@ def test_captured_meta_steps_are_measured_on_cuda(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_children_end_when_nobody_listens_any_more() -> None:
+def test_children_end_when_iteration_is_abandoned() -> None:
     reports = iter(Benchmark([Cell(MAML, "batched")] * 3))
     pid = next(report.measured.ms for report in reports if isinstance(report, Measurement) and report.measured)
     assert alive(pid)
@@ -385,7 +362,7 @@ def test_children_end_when_nobody_listens_any_more() -> None:
 
 @pytest.mark.usefixtures("fake_child")
 @pytest.mark.parametrize("after", [Ready, Measuring, Measurement])
-def test_stopping_ends_at_once(after: type) -> None:
+def test_stop_ends_at_once(after: type) -> None:
     benchmark, reports = Benchmark([Cell(MAML, "batched")] * 3), []
     for report in benchmark:
         reports.append(report)
@@ -396,26 +373,26 @@ def test_stopping_ends_at_once(after: type) -> None:
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_what_is_stopped_before_it_begins_measures_nothing() -> None:
+def test_stop_before_start_measures_nothing() -> None:
     benchmark = Benchmark([Cell(MAML, "batched")])
     benchmark.stop()
     assert list(benchmark) == []
 
 
 @pytest.mark.usefixtures("fake_child")
-def test_a_device_that_is_not_there_is_bad_input() -> None:
+def test_missing_device_is_bad_input() -> None:
     with pytest.raises(BadInput, match="there is no such device"):
         next(iter(Benchmark([Cell(MAML, "batched")], device="mps")))
 
 
-def test_a_machine_that_cannot_be_measured_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.learning.benchmark.runner.CHILD", (sys.executable, "-c", "raise SystemExit(3)"))
-    with pytest.raises(MetatuiError, match=r"died \(exit code 3\)") as raised:
+def test_unmeasurable_machine_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    replace_child(monkeypatch, "raise SystemExit(3)")
+    with pytest.raises(MetatuiError, match="ended with exit code 3") as raised:
         next(iter(Benchmark([Cell(MAML, "batched")])))
     assert not isinstance(raised.value, BadInput)
 
 
-def test_machine_says_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_machine_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measurement, "matmul_rate", lambda device, dtype: 5e9)
     monkeypatch.setattr(measurement, "copy_rate", lambda device: 6e9)
     found = measurement.machine("cpu")

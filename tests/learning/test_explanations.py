@@ -1,4 +1,4 @@
-"""Explanations say what the code does: their counts are counted, their numbers are the settings'."""
+"""Explanations: their gradient counts are right, and they contain the settings."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ STEPS: dict[str, Scalar] = {
 }
 
 
-def test_every_algorithm_is_explained() -> None:
+def test_every_algorithm_has_an_explanation() -> None:
     assert set(ALGORITHMS) == set(algorithms.ALGORITHMS)
 
 
@@ -34,7 +34,7 @@ def test_every_algorithm_is_explained() -> None:
     ("algorithm", "second_order"),
     [("maml", "unrolled"), ("maml", "recomputed"), ("fomaml", "auto"), ("reptile", "auto")],
 )
-def test_gradients_of_a_meta_step_are_counted(
+def test_gradient_counts_are_right(
     monkeypatch: pytest.MonkeyPatch, algorithm: str, second_order: str, base: Settings
 ) -> None:
     calls = {"grad": 0, "product": 0}
@@ -58,7 +58,7 @@ def test_gradients_of_a_meta_step_are_counted(
     algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)
     said = explanation(settings)
     assert calls["grad"] == said.gradients
-    if second_order == "unrolled":  # they are in the one pass back through the graph of all steps
+    if second_order == "unrolled":  # the backward pass through the graph of all steps contains the products
         assert (calls["product"], said.hessian_products) == (0, 12)
     else:
         assert calls["product"] == said.hessian_products
@@ -66,7 +66,7 @@ def test_gradients_of_a_meta_step_are_counted(
 
 @pytest.mark.parametrize("algorithm", list(ALGORITHMS))
 @pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
-def test_the_settings_are_in_the_code(algorithm: str, base: Settings) -> None:
+def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
     settings = change(base, {"algorithm.inner_lr": 0.0123, "algorithm.outer_lr": 0.0456, "training.seed": 77})
     found = explanation(settings, algorithm)
     code = "\n".join(found.code)
@@ -80,24 +80,24 @@ def test_the_settings_are_in_the_code(algorithm: str, base: Settings) -> None:
     ("path", "value", "algorithm", "said"),
     [
         ("algorithm.grad_clip", 10.0, "maml", "scaled down to a norm of 10"),
-        ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D"),
+        ("algorithm.inner_batch", 5, "reptile", "B ← the next 5 examples of D, in cycles"),
         ("algorithm.outer_schedule", "linear", "reptile", "ε = 0.001, linear to 0"),
         ("algorithm.inner_steps", 7, "fomaml", "repeat 7 times:"),
         ("training.iterations", 60000, "maml", "repeat 60,000 times:"),
     ],
 )
-def test_what_is_set_otherwise_is_said(path: str, value: Any, algorithm: str, said: str) -> None:
+def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, said: str) -> None:
     settings = change(Settings(), {"algorithm.name": algorithm, path: value})
     assert said in "\n".join(explanation(settings).code)
 
 
-def test_the_inner_optimiser_is_that_of_the_algorithm() -> None:
+def test_maml_always_uses_sgd() -> None:
     adam = change(Settings(), {"algorithm.name": "reptile", "algorithm.inner_optimizer": "adam"})
     assert "θ' ← Adam(θ'" in "\n".join(explanation(adam).code)
-    assert "θ' ← Adam(θ'" not in "\n".join(explanation(adam, "maml").code), "MAML's inner steps are SGD's"
+    assert "θ' ← Adam(θ'" not in "\n".join(explanation(adam, "maml").code), "the inner steps of MAML use SGD"
 
 
-def test_no_torch_is_needed() -> None:
+def test_torch_is_not_imported() -> None:
     code = "import sys; import metatui.learning.explanations; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "False"

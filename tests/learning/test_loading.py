@@ -1,4 +1,4 @@
-"""A run imports everything before it starts, or reports why it cannot."""
+"""All libraries are imported before a run starts, or an error explains why that is impossible."""
 
 from __future__ import annotations
 

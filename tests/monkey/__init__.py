@@ -1,1 +1,1 @@
-"""`python -m tests.monkey`: somebody who presses every key, clicks everywhere and resizes, while runs train."""
+"""`python -m tests.monkey`: random keys, clicks and resizes while runs train."""

@@ -1,4 +1,4 @@
-"""Lets a monkey at the app while runs train in processes of their own, then looks over the app and the runs."""
+"""Sends random input to the app while real runs train, then checks the app and the runs."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from tests.monkey.actor import Monkey, still_answers
 from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
 
 PIECE = 500
-"""Actions after which the app must still answer."""
+"""Actions between checks that the app still responds."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.monkey", description=__doc__)
-    parser.add_argument("--actions", type=int, default=20_000, help="how many (20000)")
-    parser.add_argument("--seed", type=int, help="decides them; a new one each time if not given")
-    given = parser.parse_args()
-    seed = random.randrange(2**31) if given.seed is None else given.seed
+    parser.add_argument("--actions", type=int, default=20_000, help="number of actions (default: 20000)")
+    parser.add_argument("--seed", type=int, help="seed of the random input (default: random)")
+    options = parser.parse_args()
+    seed = random.randrange(2**31) if options.seed is None else options.seed
     print(f"seed {seed}")
     with tempfile.TemporaryDirectory() as folder:
         for name in ("CONFIG", "DATA", "STATE", "CACHE"):
@@ -35,7 +35,7 @@ def main() -> int:
         began = time.monotonic()
         with small_suite(Path(folder) / "suites"):
             try:
-                starts = asyncio.run(_storm(monkey, root, given.actions))
+                starts = asyncio.run(_storm(monkey, root, options.actions))
             finally:
                 stop_all(root)
         wrong = wrong_with(root)
@@ -43,12 +43,12 @@ def main() -> int:
     done = ", ".join(f"{count:,} {kind}" for kind, count in sorted(monkey.done.items()))
     print(f"{sum(monkey.done.values()):,} actions in {time.monotonic() - began:.0f} s ({done}); the app was started "
           f"{starts} times; {runs} runs")  # fmt: skip
-    print("\n".join(wrong) or "every run is whole, and its status is right")
+    print("\n".join(wrong) or "every run is complete, and its status is correct")
     return 1 if wrong else 0
 
 
 async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
-    """Starts the app again whenever the monkey has quit; returns how often it was started."""
+    """Start the app again whenever it was quit. Returns the number of starts."""
     starts, left = 0, actions
     while left > 0:
         starts += 1
@@ -64,7 +64,7 @@ async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
 
 
 def _memory() -> int:
-    """Bytes that this process has in memory."""
+    """Return the resident bytes of this process."""
     pages = int(Path("/proc/self/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 

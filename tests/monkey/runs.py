@@ -1,4 +1,4 @@
-"""Runs that a monkey may start: small, few at a time, and looked over when it has gone."""
+"""Small runs for random input, and checks of them afterwards."""
 
 from __future__ import annotations
 
@@ -14,23 +14,21 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Stop
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.checkpoints import newest_checkpoint
-from metatui.runs.storage.live_runs import live_runs
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.runs.storage.store import RunStore
+from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
-from metatui.tui.controllers.event_thread import SessionLike
-from metatui.tui.controllers.sessions import RealSessions
+from metatui.tui.controllers.sessions import FollowedRun, RealSessions
 from metatui.utils.errors import BadInput, MetatuiError
 
 AT_ONCE = 2
-"""Runs that are live together: each is a process with torch."""
+"""Largest number of live runs."""
 
 PATIENCE = 360
-"""Looks, half a second each, until a run that was told to stop has stopped."""
+"""Number of half seconds to wait for a run to stop."""
 
 
 def small() -> Settings:
-    """A run of some minutes that costs next to nothing, with all that a run does."""
+    """Return the settings of a cheap run of some minutes that uses all features."""
     return parse(
         {
             "model": {"hidden": (8, 8)},
@@ -63,28 +61,28 @@ compute = { device = "cpu", engine = "batched", threads = 1 }
 
 
 class SmallSessions(RealSessions):
-    """Real runs in processes of their own, whatever the form says small ones."""
+    """Real runs, but always with the settings of `small`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
         self._store = RunStore(root)
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         self._check()
         return super().start(small(), preset)
 
-    def resume(self, run_id: str) -> SessionLike:
+    def resume(self, run_id: str) -> FollowedRun:
         self._check()
         return super().resume(run_id)
 
     def _check(self) -> None:
         if len(live_runs(self._store)) >= AT_ONCE:
-            raise MetatuiError(f"{AT_ONCE} runs are going on already")
+            raise MetatuiError(f"{AT_ONCE} runs are training already")
 
 
 @contextmanager
 def small_suite(folder: Path) -> Iterator[None]:
-    """The one suite there is, instead of those that take a machine for hours. It is written to `folder`."""
+    """Replace the bundled suites, which take hours, by a small one that is written to `folder`."""
     folder.mkdir()
     (folder / "small.toml").write_text(SUITE)
     with patch.object(files, "bundled_dir", lambda: folder):
@@ -92,11 +90,10 @@ def small_suite(folder: Path) -> Iterator[None]:
 
 
 def stop_all(root: Path) -> None:
-    """Stop what is live, and wait until it is over: the suite first, which would begin another run. Raises
-    TimeoutError."""
+    """Stop the suite and all runs, and wait for their end. Raises TimeoutError."""
     store, stop = RunStore(root), Stop()
     for suite in files.bundled():
-        with suppress(BadInput):  # nobody makes its runs
+        with suppress(BadInput):  # the suite is not running
             background.stop(SuiteManifest(suite, store))
     for _ in range(PATIENCE):
         live = [each.run for each in live_runs(store)]
@@ -104,38 +101,38 @@ def stop_all(root: Path) -> None:
             return
         for run in live:
             _tell(run, stop)
-        time.sleep(0.5)  # another process ends; there is nothing to wait on
+        time.sleep(0.5)  # another process ends, which cannot be waited for
     raise TimeoutError(f"{len(live)} runs do not stop")
 
 
 def _tell(run: RunFolder, command: Command) -> None:
     try:
         live = LiveRun.attach(run)
-    except MetatuiError:  # it has just ended, or has not begun
+    except MetatuiError:  # it has just ended, or has not started
         return
     live.submit(command)
     live.close()
 
 
 def wrong_with(root: Path) -> list[str]:
-    """What is not as it should be in the runs, none of which is live any more."""
+    """Return the problems of runs that have ended."""
     return [f"{run.path.name}: {what}" for run in RunStore(root).runs() for what in _wrong(run)]
 
 
 def _wrong(run: RunFolder) -> list[str]:
-    said = []
+    problems_found = []
     status = run.status()
     if status not in ("finished", "stopped", "interrupted"):
-        said.append(f"its status is {status}")
+        problems_found.append(f"its status is {status}")
     run.settings(), run.evaluation(), run.views()
     steps = [step.iteration for step in run.metrics().read_all()]
     if steps != list(range(1, len(steps) + 1)):
-        said.append("its meta-steps are not there one after the other")
+        problems_found.append("its meta-steps are not consecutive")
     state, problems = newest_checkpoint(run.checkpoints_path)
-    said += problems
+    problems_found += problems
     reached = int(state.values["iteration"]) if state else 0
     if status == "stopped" and reached != len(steps):
-        said.append(f"its checkpoint is of meta-step {reached}, but its metrics go to {len(steps)}")
+        problems_found.append(f"its checkpoint is of meta-step {reached}, but its metrics go to {len(steps)}")
     if run.crash_path.exists():
-        said.append("it crashed")
-    return said
+        problems_found.append("it crashed")
+    return problems_found

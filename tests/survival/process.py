@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from metatui.cli.main import main
 from metatui.events import Change, Command, Evaluate, Event, Pause, Progress, Resume, Started
-from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 
 Kind = Literal["step", "write"]
@@ -73,14 +73,14 @@ def _noticed(moments: Moments, name: str, function: Callable[..., Any]) -> Calla
 
 
 def count_steps(moments: Moments) -> None:
-    step = Trainer._meta_step
+    step = MetaSteps._make_step
 
-    def both_ends(self: Trainer) -> None:
+    def both_ends(self: MetaSteps) -> None:
         moments.pass_by("step", "begin of a meta-step")
         step(self)
         moments.pass_by("step", "end of a meta-step")
 
-    Trainer._meta_step = both_ends  # type: ignore[method-assign]
+    MetaSteps._make_step = both_ends  # type: ignore[method-assign]
 
 
 def tell(commands: Mapping[int, list[Command]]) -> None:

@@ -1,1 +1,1 @@
-"""The whole program under a pseudo-terminal, and the screen that a person at it would see."""
+"""Tests of the whole program in a pseudo-terminal, with an emulator for its screen."""

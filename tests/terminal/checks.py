@@ -1,4 +1,4 @@
-"""What has to hold of runs, of terminals and of processes when the program is over."""
+"""Checks of runs, terminals and processes after the program has ended."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ SMALL, LARGE = (80, 24), (160, 48)
 
 
 def runs(folder: Path) -> list[RunFolder]:
-    """The runs there are, oldest first."""
+    """Return all runs, oldest first."""
     return sorted(RunStore(folder).runs(), key=lambda run: run.journal()[0].time)
 
 
 def happened(run: RunFolder, event: str) -> list[int]:
-    """The meta-steps at which the journal says that `event` happened."""
+    """Return the meta-steps of the journal's entries for `event`."""
     return [entry.iteration for entry in run.journal() if entry.event == event]
 
 
 def assert_usable(program: Program) -> None:
-    """The terminal is as it was: a shell can go on in it."""
+    """Check that the terminal is in the state that a shell needs."""
     modes = program.emulator.modes
-    assert ALTERNATE_SCREEN in modes  # else nothing was ever there to put back
+    assert ALTERNATE_SCREEN in modes  # otherwise nothing was changed that could be restored
     on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
     assert not on
     assert modes[CURSOR]
@@ -41,7 +41,7 @@ def assert_usable(program: Program) -> None:
 
 
 def assert_nothing_lost(run: RunFolder) -> None:
-    """Every meta-step that the journal speaks of at the end is measured and in the last checkpoint."""
+    """Check that metrics and last checkpoint contain all meta-steps until the journal's last entry."""
     reached = run.journal()[-1].iteration
     assert reached > 0
     assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
@@ -49,7 +49,7 @@ def assert_nothing_lost(run: RunFolder) -> None:
 
 
 def saved_at(checkpoint: Path) -> int:
-    """The meta-step of a checkpoint, read without torch."""
+    """Return the meta-step of a checkpoint, without torch."""
     data = checkpoint.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
@@ -57,21 +57,21 @@ def saved_at(checkpoint: Path) -> int:
 
 
 def trainer(run: RunFolder) -> int:
-    """The process that trains a live run."""
+    """Return the id of the process that trains a live run."""
     assert run.is_live()
     return int(json.loads(run.lock_path.read_bytes())["pid"])
 
 
 def wait_for(holds: Callable[[], object]) -> None:
-    """Wait until what happens in other processes has happened."""
+    """Wait for a condition that another process makes true."""
     deadline = time.monotonic() + PATIENCE
     while not holds():
-        assert time.monotonic() < deadline, "what is waited for has not happened"
+        assert time.monotonic() < deadline, "the condition never became true"
         time.sleep(0.05)
 
 
 def processes_of(runs_dir: Path) -> set[int]:
-    """Whatever was started for `runs_dir`, by its environment, and is not dead. Needs /proc."""
+    """Return the living processes whose environment has `runs_dir`. Needs /proc."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
@@ -81,11 +81,11 @@ def processes_of(runs_dir: Path) -> set[int]:
 
 
 def cpu_seconds(pid: int) -> float:
-    """That a process has used until now."""
+    """Return the CPU seconds that a process has used."""
     user, system = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def bytes_written(pid: int) -> int:
-    """That a process has handed to the system until now, to its terminal and its files."""
+    """Return the number of bytes that a process has written to its terminal and files."""
     return int(Path(f"/proc/{pid}/io").read_text().partition("wchar: ")[2].split()[0])

@@ -1,10 +1,10 @@
-"""The program on an empty disk."""
+"""Fixtures that run the program with an empty home directory."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,34 +14,46 @@ from metatui.runs.storage.store import RunStore
 from tests.terminal.checks import SMALL, trainer
 from tests.terminal.program import Program
 
-ENDLESS = ["--set", "training.iterations=1000000", "--set", "evaluation.tasks=10", "--set", "compute.device=cpu"]
-"""A run that is still on whenever a test is done with it."""
+ENDLESS = ["--set", "training.iterations=10000000", "--set", "evaluation.tasks=10", "--set", "compute.device=cpu"]
+"""A run that does not end during a test."""
 
 Open = Callable[..., Program]
 
 
-@pytest.fixture
-def runs_dir(tmp_path: Path) -> Iterator[Path]:
-    """Runs that are still on when the test is over are ended."""
-    folder = tmp_path / "runs"
-    yield folder
-    for run in RunStore(folder).runs():
+def home_variables(home: Path) -> dict[str, str]:
+    """Return the environment of a user with the home directory `home`."""
+    folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
+    return folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
+
+
+def opener(variables: Mapping[str, str]) -> Open:
+    """Return a function that starts the program with some environment variables."""
+
+    def open_program(*arguments: str, size: tuple[int, int] = SMALL, **more: str) -> Program:
+        return Program(*arguments, size=size, env={**variables, **more})
+
+    return open_program
+
+
+def kill_runs(runs_dir: Path) -> None:
+    """Kill the processes of live runs."""
+    for run in RunStore(runs_dir).runs():
         with suppress(AssertionError, ProcessLookupError):
             os.kill(trainer(run), signal.SIGKILL)
 
 
 @pytest.fixture
+def runs_dir(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "runs"
+    yield folder
+    kill_runs(folder)
+
+
+@pytest.fixture
 def disk(tmp_path: Path, runs_dir: Path) -> dict[str, str]:
-    """The environment of a person who has nothing yet."""
-    folders = {f"XDG_{name}_HOME": str(tmp_path / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
-    return folders | {"METATUI_RUNS": str(runs_dir), "HOME": str(tmp_path)}
+    return home_variables(tmp_path)
 
 
 @pytest.fixture
 def open_program(disk: dict[str, str]) -> Open:
-    """Opens the program."""
-
-    def opened(*arguments: str, size: tuple[int, int] = SMALL, **variables: str) -> Program:
-        return Program(*arguments, size=size, env=disk | variables)
-
-    return opened
+    return opener(disk)

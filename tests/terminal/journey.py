@@ -1,4 +1,4 @@
-"""What a newcomer does in an hour, by keyboard alone, step by step: the same for the test and for the recording."""
+"""The first hour of a new user, by keyboard, in steps. Shared by a test and by the recording."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from tests.terminal.watching import Terminal
 
 PRESET = "my-maml"
 INNER_LR = "0.02"
-"""What the journey changes the inner learning rate to, from 0.01."""
+"""New value of the inner learning rate, which is 0.01 at first."""
 
 
 def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
-    """Starts when the app does and ends when it was told to quit; yields the name of each step when it can be seen.
+    """Yield the name of each step when its result is visible. The last key quits the app.
 
     Args:
-        iterations: What is typed into the form; has to last until the journey's end.
-        watched: The meta-step until which a run is watched.
-        marked: Which rows of the list of runs, newest first, are shown beside each other.
+        iterations: typed into the form; large enough that the run does not finish.
+        watched: meta-step until which a run is watched.
+        marked: rows of the list of runs, newest first, that are marked.
     """
     at.see("Settings", "Iterations", "F5 Start")
     at.until(lambda: at.explained, "the first field explained")
@@ -43,13 +43,13 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "04-watch"
 
     at.press("f4")
-    at.see("Change the running run")
+    at.see("Change settings")
     at.type(INNER_LR)
     at.see("It was 0.01.")
     yield "05-change"
 
     at.press("enter")
-    at.see_gone("Change the running run")
+    at.see_gone("Change settings")
     at.press("f6")
     at.see("Paused", "Go on")
     yield "06-paused"
@@ -63,7 +63,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "07-evaluated"
 
     at.press("f2")
-    at.see("Save preset", "How it is measured", "Name")
+    at.see("Save preset", "Test protocol", "Name")
     at.type(PRESET)
     at.see(PRESET)
     yield "08-save-preset"
@@ -94,7 +94,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "13-rerun"
 
     at.press("2")
-    # The list is read anew, and the cursor stays with its run: only then is the new one above it.
+    # When the list is read again, the cursor stays on its run, and the new run is above it.
     at.until(lambda: any("[ ]" in row and "Running" in row for row in at.rows), "the new run in the list")
     at.press("ctrl+home")
     at.see(f"preset {PRESET}")
@@ -113,13 +113,13 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "14-marked"
 
     at.press("f1")
-    at.see("Help", "Train what the form says.")
+    at.see("Help", "Start with the settings in the form.")
     yield "15-help"
 
     at.press("escape")
-    at.see_gone("Train what the form says.")
+    at.see_gone("Start with the settings in the form.")
     at.press("f10")
-    at.see("Keep it going in the background", "Stop, save and quit")
+    at.see("Continue in the background", "Stop, save and quit")
     yield "16-quit"
 
     at.press("s")

@@ -1,4 +1,4 @@
-"""`metatui` as a child on a pseudo-terminal of its own."""
+"""`metatui` in a child process with its own pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any, Final
 from tests.terminal.screen import Emulator
 from tests.terminal.watching import PATIENCE, Terminal
 
-# The session has to take the terminal as its own for hang-ups and sizes to reach it. A launcher does that rather than
-# code run between fork and exec, which is not safe where the tests have threads.
+# The session needs a controlling terminal to receive hang-ups and new sizes. A launcher sets it, because code between
+# fork and exec is not safe in a process with threads.
 LAUNCHER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 METATUI = (sys.executable, "-m", "metatui")
@@ -32,11 +32,11 @@ KEYS: Final[Mapping[str, bytes]] = {
     "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+z": b"\x1a",
     "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
 }  # fmt: skip
-"""What xterm and tmux send."""
+"""Bytes that xterm and tmux send for keys."""
 
 
 class Program(Terminal):
-    """The running program; leaving the `with` block hangs up."""
+    """The running program. The end of the `with` block hangs up the terminal."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class Program(Terminal):
         size: tuple[int, int] = (80, 24),
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`size` is in columns and rows; `env` is added to a plain environment (see `environment`)."""
+        """`size` is in columns and rows; `env` is added to `environment()`."""
         self.emulator = Emulator(*size)
         self._terminal, self._line = pty.openpty()
         self._set_size(*size)
@@ -76,19 +76,19 @@ class Program(Terminal):
 
     @property
     def said(self) -> str:
-        """What is on the screen, as one line: without the ends of rows in the middle of words."""
+        """The screen as one line, in which words are not split between rows."""
         return "".join(self.rows)
 
     @property
     def app(self) -> int:
-        """The process that draws; the one that was started waits for it. Needs /proc."""
+        """Id of the process that draws, a child of the one that was started. Needs /proc."""
         first = self.process.pid
         (child,) = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         return int(child)
 
     @property
     def stopped(self) -> bool:
-        """Whether its job is stopped, as a shell would see. Needs /proc."""
+        """True if the job is stopped, as a shell sees it. Needs /proc."""
         self.look()
         return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
@@ -98,7 +98,7 @@ class Program(Terminal):
         return "the program runs" if code is None else f"the program ended with {code}"
 
     def look(self) -> bool:
-        over = self.process.poll() is not None  # asked first: what was sent before the end is still taken
+        over = self.process.poll() is not None  # checked first, so that the last output is still read
         ready, _, _ = select.select([self._terminal], [], [], 0 if over else 0.05)
         if ready:
             self.emulator.feed(os.read(self._terminal, 65536))
@@ -116,13 +116,13 @@ class Program(Terminal):
         self._set_size(columns, rows)
 
     def hang_up(self) -> None:
-        """The connection drops."""
+        """Close the terminal, as if the connection dropped."""
         if self._terminal >= 0:
             os.close(self._terminal)
             self._terminal = -1
 
     def ended(self) -> int:
-        """Wait for the end, showing what is still sent; the exit code, or minus the signal that ended it."""
+        """Wait for the end and return the exit code, or minus the signal that ended the program."""
         if self._terminal >= 0:
             self.until(lambda: not self.look(), "the end")
         return self.process.wait(PATIENCE)
@@ -136,6 +136,6 @@ class Program(Terminal):
 
 
 def environment() -> dict[str, str]:
-    """What a login shell in a modern terminal gives, and nothing that this machine happens to set."""
+    """Return the environment of a login shell in a modern terminal, independent of this machine."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""What a terminal shows and which modes it is in, out of the bytes that a program sends it."""
+"""Emulator that computes the screen and modes of a terminal from the bytes that a program sends."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections import defaultdict
 import pyte
 
 BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
-"""Questions and keyboard modes of newer terminals, whose rest pyte would draw as text or take for something else."""
+"""Queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
 
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")
@@ -25,7 +25,7 @@ class Emulator:
     def __init__(self, columns: int, rows: int) -> None:
         self.screen = pyte.Screen(columns, rows)
         self.sent = b""
-        """All that was ever sent to it."""
+        """All bytes that were sent."""
         self._stream = pyte.ByteStream(self.screen)
         self._waiting = b""
         self._rows: list[str] | None = None
@@ -44,7 +44,7 @@ class Emulator:
 
     @property
     def rows(self) -> list[str]:
-        """The characters of each row. Kept until something is sent: reading them out takes longer than waiting."""
+        """The characters of each row, cached until something is sent."""
         if self._rows is None:
             screen = self.screen
             cells = [screen.buffer[row] for row in range(screen.lines)]
@@ -53,7 +53,7 @@ class Emulator:
 
     @property
     def modes(self) -> dict[int, bool]:
-        """Private modes that were ever set or reset, and which of them are on; those never named are off."""
+        """Private modes by number, and whether they are on. Modes that were never set are off."""
         modes: dict[int, bool] = defaultdict(bool)
         for numbers, how in PRIVATE_MODES.findall(self.sent):
             for number in numbers.split(b";"):
@@ -62,10 +62,10 @@ class Emulator:
 
     @property
     def colours(self) -> set[tuple[int, int, int]]:
-        """Red, green and blue of every true colour that was ever asked for."""
+        """Red, green and blue of every true colour that was used."""
         return {(int(r), int(g), int(b)) for r, g, b in TRUE_COLOURS.findall(self.sent)}
 
     @property
     def plain_bytes(self) -> bytes:
-        """What was sent, without escape sequences."""
+        """The sent bytes without escape sequences."""
         return ESCAPES.sub(b"", self.sent)

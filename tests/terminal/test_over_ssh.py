@@ -1,4 +1,4 @@
-"""The connection to a real sshd on this machine is cut in the middle of training."""
+"""A connection to sshd on this machine is cut during training."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
-    """The command that logs in to this machine and takes a command to run there."""
+    """Return a command that logs in to this machine; the command to run there is appended."""
     assert SSHD
     here = tmp_path / "ssh"
     here.mkdir(mode=0o700)
@@ -62,7 +62,7 @@ def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
         server.wait(PATIENCE)
 
 
-def test_a_cut_connection_costs_the_run_nothing(login: Sequence[str], disk: dict[str, str], runs_dir: Path) -> None:
+def test_run_continues_after_a_cut_connection(login: Sequence[str], disk: dict[str, str], runs_dir: Path) -> None:
     def metatui(*arguments: str) -> Sequence[str]:
         there = environment() | disk | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}
         setting = [f"{name}={value}" for name, value in there.items()]
@@ -74,7 +74,7 @@ def test_a_cut_connection_costs_the_run_nothing(login: Sequence[str], disk: dict
         program.see("Running")
         program.see_progress()
         (run,) = runs(runs_dir)
-        program.process.kill()  # the client's machine is gone, and says no good-bye
+        program.process.kill()  # as if the client's machine crashed
         assert program.ended() == -signal.SIGKILL
     wait_for(lambda: processes_of(runs_dir) <= {trainer(run)})
     with Program(command=metatui("attach", run.id), env=disk) as program:

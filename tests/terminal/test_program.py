@@ -1,4 +1,4 @@
-"""The whole program under a real pseudo-terminal: what a person does with it, and what is left when it is over."""
+"""The whole program in a pseudo-terminal, and what remains after it has ended."""
 
 from __future__ import annotations
 
@@ -19,16 +19,15 @@ from tests.terminal.journey import INNER_LR, PRESET, journey
 from tests.terminal.program import Program
 
 
-@pytest.mark.parametrize("size", [SMALL, LARGE], ids=["80x24", "160x48"])
-def test_the_main_job(open_program: Open, runs_dir: Path, tmp_path: Path, size: tuple[int, int]) -> None:
+def test_main_job(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
     """Start, watch, change a learning rate, pause, resume, evaluate, save a preset, stop, load it, rerun, quit."""
-    with open_program(size=size) as program:
+    with open_program(size=SMALL) as program:
         for step in journey(program, iterations=100_000, watched=110, marked=range(2)):
             assert program.line_settings()[3] & termios.ECHO == 0, step
             if step == "02-form":
                 assert not runs_dir.exists()
             if step == "07-evaluated":
-                program.until(lambda: asked_for(runs(runs_dir)[0]), "the evaluation in the journal")
+                program.until(lambda: requested_validations(runs(runs_dir)[0]), "the evaluation in the journal")
         assert program.ended() == 0
         assert_usable(program)
 
@@ -42,7 +41,7 @@ def test_the_main_job(open_program: Open, runs_dir: Path, tmp_path: Path, size: 
         "algorithm.inner_lr", 0.01, float(INNER_LR),
     )  # fmt: skip
     (paused,), (resumed,), (stopped,) = (happened(first, event) for event in ("paused", "resumed", "stopped"))
-    assert tweak.iteration <= paused == resumed <= asked_for(first)[0] <= stopped
+    assert tweak.iteration <= paused == resumed <= requested_validations(first)[0] <= stopped
     assert first.status() == second.status() == "stopped"
 
     saved = presets.read(tmp_path / "config" / "metatui" / "presets" / f"{PRESET}.toml")
@@ -53,8 +52,8 @@ def test_the_main_job(open_program: Open, runs_dir: Path, tmp_path: Path, size: 
         assert_nothing_lost(run)
 
 
-def test_resized_while_it_trains(open_program: Open) -> None:
-    """Every size is drawn whole."""
+def test_resize_while_training(open_program: Open) -> None:
+    """The whole screen is redrawn at every size."""
     with open_program("--preset", "quick", *ENDLESS, "--start") as program:
         program.see("Running")
         for columns, rows in (LARGE, (60, 20), SMALL):
@@ -70,21 +69,21 @@ def test_resized_while_it_trains(open_program: Open) -> None:
             program.see_progress()
 
 
-def test_in_ascii_until_terminated(open_program: Open, runs_dir: Path) -> None:
-    """Quitting asks first; the end that a batch system sends does not. Not one character beyond ASCII."""
+def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
+    """Quitting asks first, but SIGTERM does not. All output is ASCII."""
     with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
         program.see("Running", "Validation: loss")
         look_around(program)
         program.press("f10")
-        program.see("Keep it going in the background")
+        program.see("Continue in the background")
         program.press("c")
-        program.see_gone("Keep it going in the background")
+        program.see_gone("Continue in the background")
         program.see_progress()
         os.kill(program.process.pid, signal.SIGTERM)
         assert program.ended() == 128 + signal.SIGTERM
         assert_usable(program)
         (run,) = runs(runs_dir)
-        assert f"Run {run.id} goes on: metatui attach {run.id}" in program.said
+        assert f"Run {run.id} continues in the background: metatui attach {run.id}" in program.said
         assert program.emulator.plain_bytes.isascii()
         assert run.status() == "running"
 
@@ -109,25 +108,25 @@ def test_no_color(open_program: Open) -> None:
         program.press("f10")
         assert program.ended() == 0
         colours = program.emulator.colours
-        assert colours  # greys are no colours
+        assert colours
         assert all(red == green == blue for red, green, blue in colours)
 
 
 def look_around(program: Program) -> None:
-    """Open every tab, a dialog, and the help by way of the palette."""
+    """Open every tab, a dialog, and the help through the palette."""
     program.see("Settings", "Iterations")
     program.press("ctrl+p")
     program.see("Search for commands")
     program.type("help")
     program.see("Window: Help")
     program.press("enter")
-    program.see("Train what the form says.")
+    program.see("Start with the settings in the form.")
     program.press("escape")
-    program.see_gone("Train what the form says.")
+    program.see_gone("Start with the settings in the form.")
     program.press("f2")
-    program.see("How it is measured")
+    program.see("Test protocol")
     program.press("escape")
-    program.see_gone("How it is measured")
+    program.see_gone("Test protocol")
     program.press("ctrl+n")
     program.until(lambda: "Filter" in program.keys or "No runs yet" in program.text, "the runs")
     program.press("ctrl+n")
@@ -136,8 +135,8 @@ def look_around(program: Program) -> None:
     program.see("Settings", "Iterations")
 
 
-def asked_for(run: RunFolder) -> list[int]:
-    """The meta-steps of validations beyond the regular ones."""
+def requested_validations(run: RunFolder) -> list[int]:
+    """Return the meta-steps of validations that the user asked for."""
     every = run.settings().evaluation.every
-    found = Counter(happened(run, "evaluated"))
-    return sorted((found - Counter({step: 1 for step in found if step % every == 0})).elements())
+    steps = Counter(happened(run, "evaluated"))
+    return sorted((steps - Counter({step: 1 for step in steps if step % every == 0})).elements())

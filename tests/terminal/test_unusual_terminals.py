@@ -1,4 +1,4 @@
-"""Unusual input from terminals, and unusual environments."""
+"""Unusual input and environments of terminals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a person at a terminal does, whichever terminal it is: press keys, and wait until something is to be seen."""
+"""Base class of terminals in which tests press keys and wait for text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 PATIENCE = 60.0
-"""Seconds to wait for anything to appear: many times what it takes on a busy machine, and only spent on failure."""
+"""Seconds to wait for anything: much longer than a busy machine needs, and only reached on failure."""
 
 
 class Terminal(ABC):
@@ -17,20 +17,20 @@ class Terminal(ABC):
     @property
     @abstractmethod
     def rows(self) -> Sequence[str]:
-        """The screen as it was last looked at, from the top."""
+        """The rows of the screen at the last `look`."""
 
     @property
     @abstractmethod
     def condition(self) -> str:
-        """Whether the program runs or how it ended, for a test that fails."""
+        """State of the program, for failure messages."""
 
     @abstractmethod
     def look(self) -> bool:
-        """Look at the screen again, waiting a moment for news; False once the program is over."""
+        """Read the screen again, and wait a moment for changes. Returns False after the program has ended."""
 
     @abstractmethod
     def press(self, key: str) -> None:
-        """Press a key: a character, or a name as Textual has them."""
+        """Press a key: a character, or a key name of Textual."""
 
     def type(self, text: str) -> None:
         for character in text:
@@ -42,18 +42,18 @@ class Terminal(ABC):
 
     @property
     def meta_step(self) -> int:
-        """How far the run has come, as the top row says or else the row of its progress; 0 where neither is seen."""
+        """Meta-step of the run in the top row or in the progress bar; 0 if neither is visible."""
         found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(r"([\d,]+) of [\d,]+ meta-s", self.text)
         return int(found[1].replace(",", "")) if found else 0
 
     @property
     def keys(self) -> str:
-        """The keys that are offered, in the last row."""
+        """The key bar."""
         return self.rows[-1]
 
     @property
     def explained(self) -> str:
-        """The label of the field that the line below the form explains; empty where it explains none."""
+        """Label of the field that is explained below the form; empty if there is none."""
         for row in reversed(self.rows):
             if found := re.match(r"[ │]*([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
                 return found[1]
@@ -64,7 +64,7 @@ class Terminal(ABC):
         self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen", patience)
 
     def see_progress(self) -> None:
-        """Wait until the run that is shown has come further than it is now."""
+        """Wait until the shown run has made progress."""
         before = self.meta_step
         self.until(lambda: self.meta_step > before, f"a meta-step beyond {before}")
 
@@ -72,10 +72,7 @@ class Terminal(ABC):
         self.until(lambda: text not in self.text, f"{text} gone from the screen")
 
     def tab_to(self, label: str, *, most: int = 30) -> None:
-        """Press tab until the field `label` has the focus, as the line below the form says.
-
-        One press at a time: a key that comes in together with a tab goes to the field that had the focus before it.
-        """
+        """Press tab until the field `label` is explained below the form."""
         self.until(lambda: self.explained, "a field explained")
         for _ in range(most):
             before = self.explained
@@ -89,7 +86,7 @@ class Terminal(ABC):
         self.until(lambda: self.explained not in ("", label), "the next field explained")
 
     def until(self, holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-        """Look until `holds()`; AssertionError where the program ends first, or `patience`, in seconds, does."""
+        """Wait until `holds()`. Raises AssertionError after `patience` seconds, or if the program ends first."""
         deadline = time.monotonic() + patience
         while not holds():
             if not self.look() and not holds():

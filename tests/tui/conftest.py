@@ -1,4 +1,4 @@
-"""An app over an empty disk, with sessions that train nothing and say what a test tells them to."""
+"""Fixtures for an app with an empty home directory and fake runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pytest_textual_snapshot import SVGImageExtension  # type: ignore[import-untyped]
+from pytest_textual_snapshot import SVGImageExtension
 from syrupy.location import PyTestLocation
 
 from metatui.config.settings import Settings
@@ -35,7 +35,7 @@ def _plain_snapshot_names(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("CONFIG", "DATA", "STATE", "CACHE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     for name in ("TMUX", "NO_COLOR", "METATUI_RUNS"):
@@ -45,8 +45,8 @@ def _own_directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _tests_tick_themselves(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("metatui.tui.terminal.refresh_timer.PERIOD", 3600.0)
+def _updates_only_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("metatui.tui.controllers.run.UPDATE_EVERY", 3600.0)
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def sessions(runs_dir: Path) -> FakeSessions:
 
 @pytest.fixture
 def make(sessions: FakeSessions, runs_dir: Path) -> Callable[..., MetatuiApp]:
-    """The app with the defaults in its form, or with other `settings`."""
+    """Return a function that creates an app with `settings`, or the default ones."""
 
     def made(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
         return make_app(settings=settings or Settings(), runs_dir=runs_dir, ascii=ascii, theme=theme, sessions=sessions)

@@ -1,4 +1,4 @@
-"""Data and small apps to draw in the tests of the charts."""
+"""Data and a small app for the tests of the charts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.tui.widgets.charts import Series
 
 
 class Stage(App[None]):
-    """One or more widgets, and what is done with them once they are there."""
+    """An app with some widgets, which calls `then` after mounting them."""
 
     CSS = """
     MetricSparkline { margin: 0 1 1 1; }
@@ -44,7 +44,7 @@ class Stage(App[None]):
 
 
 def wobble(index: int) -> float:
-    """Noise without a random generator: from -1 to 1."""
+    """Return deterministic noise from -1 to 1."""
     return math.sin(12.9898 * index) * math.cos(78.233 * index)
 
 
@@ -70,7 +70,7 @@ def curves() -> list[Series]:
 
 
 def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
-    """A sinusoid, and predictions that come nearer to it; `skill` is the share of the error left by each step."""
+    """Return a sinusoid and predictions that approach it; each step leaves the share `skill` of the error."""
     amplitude, phase = 0.8 + 0.9 * (task % 5), 0.3 + 0.5 * task
     grid = tuple(-5 + i / 10 for i in range(101))
     truth = tuple(amplitude * math.sin(x - phase) for x in grid)
@@ -88,7 +88,7 @@ def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
 
 
 def character(kind: int, jitter: int, size: int = 28) -> bytes:
-    """A drawing of a few strokes, different for each kind."""
+    """Return a drawing of a few strokes, different for each kind."""
     ink = bytearray(size * size)
     for t in range(400):
         angle = t / 400 * 2 * math.pi

@@ -1,4 +1,4 @@
-"""A run that trains nothing: it says what a test tells it to and answers commands as a live one does."""
+"""Fake runs: they send the events that a test emits, and answer commands as live ones do."""
 
 from __future__ import annotations
 
@@ -38,6 +38,7 @@ from metatui.events import (
     Tweaked,
 )
 from metatui.learning.data import packing
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, write_record
@@ -49,18 +50,20 @@ from metatui.tui.controllers.sessions import Attached
 
 
 class FakeSession:
-    """Iterated in the thread that follows it; fed by the test with `emit`."""
+    """A fake followed run. The test sends its events with `emit`."""
 
     def __init__(self, settings: Settings, run: RunFolder) -> None:
         self.settings = settings
         self.run = run
         self.run_id = run.id
-        self.pid = os.getpid()
+        self.hello = Hello(
+            protocol=1, run=run.id, pid=os.getpid(), host="", phase="running", iteration=0, settings=settings
+        )
         self.followed = True
         self.commands: list[Command] = []
         self.iteration = 0
         self._events: Queue[Event | None] = Queue()
-        if not run.is_run():  # else what it has said is on disk
+        if not run.is_run():  # otherwise the event is in its journal
             self._events.put(started(settings))
 
     def __iter__(self) -> Iterator[Event]:
@@ -95,42 +98,42 @@ class FakeSession:
             self._events.put(event)
 
     def end(self, *events: Event) -> None:
-        """Say `events`, the last ones."""
+        """Send the last `events`."""
         self.emit(*events)
         self._events.put(None)
 
     async def heard(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        """Wait until all that was said is in the app, and shown."""
+        """Wait until the app has shown all events."""
         await asyncio.to_thread(self._events.join)
-        app.tick()
+        app.run_controller.update()
         await pilot.pause()
 
     async def over(self, app: MetatuiApp, pilot: Pilot[None]) -> None:
-        """Wait until the training thread has ended, and the app knows."""
-        assert app.conductor.training is not None
-        await asyncio.to_thread(app.conductor.training.over.wait)
-        app.tick()
+        """Wait until the app has noticed the end of the run."""
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
+        app.run_controller.update()
         await app.workers.wait_for_complete()
         await pilot.pause()
 
 
 class FakeSessions:
-    """Hands out fake sessions, and remembers what was asked of it."""
+    """Creates fake sessions, and records the calls."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
         self.changes: tuple[Planned, ...] = ()
-        """Of the run started last."""
+        """Planned changes of the run started last."""
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None
-        """The newest."""
+        """The newest session."""
         self.error: Exception | None = None
         self.closed = False
         self.packing: Sequence[tuple[int, int]] = ()
-        """What is told of packing before the next run trains; then it is `packed`, and waits until it `may_train`."""
+        """Progress of packing before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
         self.packed, self.may_train = threading.Event(), threading.Event()
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession:
@@ -156,10 +159,10 @@ class FakeSessions:
         self.attached.append(run.id)
         if self.error:
             raise self.error
-        monitor = Replay(run).read()
-        monitor.status = ""
-        self.session = FakeSession(monitor.settings, run)
-        return Attached(self.session, monitor, paused=False)
+        model = Replay(run).read()
+        model.reopen(model.settings)
+        self.session = FakeSession(model.settings, run)
+        return Attached(self.session, model, {})
 
     def stop(self, run: RunFolder) -> None:
         if self.error:
@@ -178,7 +181,7 @@ def started(settings: Settings, iteration: int = 0) -> Started:
 
 
 def progress(iteration: int, settings: Settings | None = None) -> Progress:
-    """A meta-step as a run that learns would have it, ten a second."""
+    """Return a meta-step of a run that learns, at ten per second."""
     loss = 0.3 + 3 * math.exp(-iteration / 200) + 0.2 * math.sin(iteration)
     accuracy = 1 - loss / 5 if settings and settings.is_classification else None
     return Progress(iteration, loss, accuracy, loss + 1, 1 / loss, 0.001, 4 * iteration, iteration / 10)
@@ -219,10 +222,9 @@ def _image(task: int) -> ImageView:
 
 
 def saved_run(root: Path, settings: Settings, *, name: str, steps: int = 50, test: bool = True) -> RunFolder:
-    """A run on disk that trained for `steps` meta-steps."""
+    """Create the folder of a run that trained for `steps` meta-steps."""
     run = RunFolder(root / name)
-    made = RunStore(root).create(settings)
-    made.path.rename(run.path)
+    RunStore(root).create(settings).path.rename(run.path)
     journal, metrics = JournalWriter(run.journal_path), MetricsWriter(run.metrics_path, after=0)
     journal.write("started", 0, device="cpu", device_name="a fake CPU", engine="batched", parameters=1761)
     for iteration in range(1, steps + 1):

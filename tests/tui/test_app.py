@@ -1,4 +1,4 @@
-"""Tabs, panes, runs, presets, help, palette and themes, by keyboard."""
+"""Tabs, panes, runs, presets, help, palette and themes, used by keyboard."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.runs.storage.metrics import MetricsWriter
-from metatui.tui.actions import ACTIONS, AppContext, Phase
+from metatui.tui.actions import ACTIONS, TABS, AppContext, Phase, Tab
 from metatui.tui.app import MetatuiApp
+from metatui.tui.controllers.analysis import AnalysisController
+from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.presets import PresetsController
+from metatui.tui.controllers.run import RunController
+from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
 from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
-from metatui.tui.screens.main.presets_tab import PresetsTab
-from metatui.tui.screens.main.runs_tab import RunsTab
-from metatui.tui.screens.main.work import PANES
+from metatui.tui.screens.main.work import PANES, WorkTab
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
@@ -37,7 +40,8 @@ Make = Callable[..., MetatuiApp]
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 
 
-def open_tab(app: MetatuiApp) -> str:
+def current_tab(app: MetatuiApp) -> str:
+    """Return `app.tab`, of which mypy would assume that it never changes."""
     return app.tab
 
 
@@ -46,43 +50,47 @@ async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
     await pilot.pause()
 
 
-def test_every_action_is_done_by_a_method_and_has_keys_of_its_own() -> None:
-    doers = {"runs": RunsTab, "presets": PresetsTab}
+def test_actions_have_one_method_and_unique_keys() -> None:
+    owners = (WorkTab, RunController, BackgroundController, RunsController, PresetsController, AnalysisController)
     for action in ACTIONS:
-        assert hasattr(doers.get(action.tab or "", MetatuiApp), f"action_{action.id}")
+        doing = [owner for owner in owners if hasattr(owner, f"action_{action.id}")]
+        assert len(doing) == 1 or (not doing and hasattr(MetatuiApp, f"action_{action.id}"))
         assert action.help.endswith(".")
     for tab in ("work", "runs", "presets"):
         keys = [key for action in ACTIONS if action.tab == tab for key in action.keys.split(",")]
         assert len(keys) == len(set(keys))
 
 
-def test_letters_that_act_anywhere_have_a_key_for_text_fields_too() -> None:
+def test_actions_of_all_tabs_have_keys_in_text_fields() -> None:
     for action in ACTIONS:
         if action.tab is None and not action.id.startswith("tab_"):
             assert any(key.startswith("ctrl+") or (key[0] == "f" and key[1:].isdigit()) or key == "escape"
                        for key in action.keys.split(","))  # fmt: skip
 
 
-@pytest.mark.parametrize("tab", ["work", "runs", "presets"])
-@pytest.mark.parametrize("phase", list(Phase))
-def test_the_key_bar_offers_nothing_that_is_refused(phase: Phase, tab: str) -> None:
-    now = AppContext(phase=phase, tab=tab, row=True)  # type: ignore[arg-type]
-    assert offered(now)
-    assert not any(action.refuse(now) for action in offered(now))
+@pytest.mark.parametrize("tab", TABS)
+def test_key_bar_has_only_possible_actions(tab: Tab) -> None:
+    for phase in Phase:
+        context = AppContext(phase=phase, tab=tab, row=True)
+        assert offered(context)
+        assert not any(action.refuse(context) for action in offered(context))
 
 
-@pytest.mark.parametrize("width", [40, 80, 120, 200])
-async def test_the_key_bar_is_never_cut(make: Make, width: int) -> None:
+async def test_key_bar_fits_the_width(make: Make) -> None:
     app = make()
-    async with app.run_test(size=(width, 24)):
-        bar = app.query_one(KeyBar)
-        assert bar.render().cell_length <= width
-        assert "Help" in bar.render().plain
-        assert "Quit" in bar.render().plain
+    async with app.run_test(size=(200, 24)) as pilot:
+        for width in (200, 120, 80, 40):
+            await pilot.resize_terminal(width, 24)
+            await pilot.pause()
+            bar = app.query_one(KeyBar)
+            assert bar.size.width == width
+            assert bar.render().cell_length <= width
+            assert "Help" in bar.render().plain
+            assert "Quit" in bar.render().plain
 
 
-@pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
-async def test_every_pane_can_be_reached_and_seen_by_keyboard(make: Make, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (120, 40)])
+async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) -> None:
     app = make()
     async with app.run_test(size=size) as pilot:
         for pane in (*PANES[1:], PANES[0]):
@@ -99,7 +107,7 @@ async def test_every_pane_can_be_reached_and_seen_by_keyboard(make: Make, size: 
             await pilot.pause()
 
 
-async def test_digits_are_typed_into_fields_and_act_elsewhere(make: Make) -> None:
+async def test_digits_in_fields_are_text(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         field = (await app.form.reveal("task.shots")).control
@@ -107,14 +115,14 @@ async def test_digits_are_typed_into_fields_and_act_elsewhere(make: Make) -> Non
         field.focus()
         await pilot.press("2")
         assert field.value == "2"
-        assert open_tab(app) == "work"
+        assert current_tab(app) == "work"
         await pilot.press("escape", "2")
-        assert open_tab(app) == "runs"
+        assert current_tab(app) == "runs"
         await pilot.press("ctrl+n")
-        assert open_tab(app) == "presets"
+        assert current_tab(app) == "presets"
 
 
-async def test_resize_at_any_moment(make: Make) -> None:
+async def test_resize(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         for size in ((80, 24), (20, 5), (200, 60), (1, 1), (120, 24), (80, 50)):
@@ -123,7 +131,7 @@ async def test_resize_at_any_moment(make: Make) -> None:
         assert app.is_running
 
 
-async def test_help_lists_every_key_and_the_field(make: Make) -> None:
+async def test_help_explains_the_focused_field(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         (await app.form.reveal("algorithm.inner_lr")).control.focus()
@@ -136,7 +144,7 @@ async def test_help_lists_every_key_and_the_field(make: Make) -> None:
         assert not isinstance(app.screen, HelpScreen)
 
 
-async def test_the_palette_has_what_can_be_done_now(make: Make) -> None:
+async def test_palette_has_possible_actions(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         titles = [command.title for command in app.get_system_commands(app.screen)]
@@ -154,7 +162,7 @@ async def test_the_palette_has_what_can_be_done_now(make: Make) -> None:
         assert app.screen.query_one(CommandList).option_count
         await pilot.press("enter")
         await pilot.pause()
-        assert app.conductor.phase.active
+        assert app.run_controller.client.phase.active
 
 
 async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
@@ -170,19 +178,19 @@ async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: 
         assert app.runs_tab.table.row_count == 1
         await pilot.press("enter", "enter")
         await settled(app, pilot)
-        assert app.tab == "work"
-        assert app.shown is not None
-        assert app.shown.run_id == "maml-glyphs-20260102-000000"
-        assert app.shown.iteration == 40
-        assert len(app.shown.views) == 3
-        assert app.shown.accuracy.last is not None
+        assert current_tab(app) == "work"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.run_id == "maml-glyphs-20260102-000000"
+        assert app.run_controller.shown.iteration == 40
+        assert len(app.run_controller.shown.views) == 3
+        assert app.run_controller.shown.accuracy.last is not None
         await pilot.press("2", "escape", "l")
         await settled(app, pilot)
-        assert app.tab == "work"
+        assert current_tab(app) == "work"
         assert app.form.assessment.settings == GLYPHS
 
 
-async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_filter_finds_unlisted_runs(make: Make, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.tui.screens.main.runs_tab.MOST_LISTED", 2)
     for day in (1, 2, 3):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{day}-000000", steps=1)
@@ -190,15 +198,15 @@ async def test_older_runs_are_found_by_filter(make: Make, runs_dir: Path, monkey
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("2")
         await settled(app, pilot)
-        listed = [run.id for run in app.runs_tab._shown]
+        listed = [run.id for run in app.runs_tab._listed]
         assert listed == ["maml-sinusoid-20260103-000000", "maml-sinusoid-20260102-000000"]
         assert "Older runs that are not listed: 1." in str(app.runs_tab.query_one("#run-details", StaticText).render())
         await pilot.press("slash", *"20260101")
         await pilot.pause()
-        assert [run.id for run in app.runs_tab._shown] == ["maml-sinusoid-20260101-000000"]
+        assert [run.id for run in app.runs_tab._listed] == ["maml-sinusoid-20260101-000000"]
 
 
-async def test_a_run_is_deleted_only_after_a_question(make: Make, runs_dir: Path) -> None:
+async def test_deleting_a_run_asks_first(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000")
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -218,7 +226,7 @@ async def test_a_run_is_deleted_only_after_a_question(make: Make, runs_dir: Path
         assert app.runs_tab.table.row_count == 0
 
 
-async def test_a_run_is_resumed_with_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30, test=False)
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -229,14 +237,14 @@ async def test_a_run_is_resumed_with_its_curves(make: Make, sessions: FakeSessio
             await pilot.pause()
         await sessions.session.heard(app, pilot)
         assert sessions.resumed == ["maml-sinusoid-20260101-000000"]
-        assert app.conductor.phase is Phase.RUNNING
-        assert app.shown is not None
-        assert app.shown.iteration == 30
+        assert app.run_controller.client.phase is Phase.RUNNING
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 30
         sessions.session.end()
         await sessions.session.over(app, pilot)
 
 
-async def test_three_runs_stand_beside_each_other(make: Make, runs_dir: Path) -> None:
+async def test_first_three_marked_runs_are_shown_together(make: Make, runs_dir: Path) -> None:
     for number in range(4):
         saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{number}-000000", steps=3)
     app = make()
@@ -247,11 +255,11 @@ async def test_three_runs_stand_beside_each_other(make: Make, runs_dir: Path) ->
             await pilot.press("space", "down")
             await settled(app, pilot)
         assert len(app.runs_tab.marked) == 4
-        assert [len(runs.views) for runs in app._beside] == [3, 3, 3]
-        assert len({runs.colour for runs in app._beside}) == 3
+        assert [len(runs.views) for runs in app.run_controller.side_by_side] == [3, 3, 3]
+        assert len({runs.colour for runs in app.run_controller.side_by_side}) == 3
 
 
-async def test_the_form_is_saved_as_a_preset_and_loaded_again(make: Make) -> None:
+async def test_save_load_and_delete_a_preset(make: Make) -> None:
     app = make(GLYPHS)
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f2")
@@ -283,7 +291,7 @@ async def test_the_form_is_saved_as_a_preset_and_loaded_again(make: Make) -> Non
         assert "my-glyphs" not in presets.names()
 
 
-async def test_a_preset_that_is_started_gives_its_name_to_the_run(make: Make, sessions: FakeSessions) -> None:
+async def test_started_run_has_the_name_of_its_preset(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("3")
@@ -300,7 +308,7 @@ async def test_a_preset_that_is_started_gives_its_name_to_the_run(make: Make, se
         await sessions.session.over(app, pilot)
 
 
-async def test_the_theme_is_remembered(make: Make) -> None:
+async def test_theme_is_saved(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         first = app.theme
@@ -316,18 +324,18 @@ async def test_the_theme_is_remembered(make: Make) -> None:
         assert "is not a TOML file" in next(iter(broken._notifications)).message
 
 
-def test_an_unknown_theme_is_refused(runs_dir: Path) -> None:
+def test_unknown_theme_is_bad_input(runs_dir: Path) -> None:
     with pytest.raises(BadInput, match="theme is 'pink', but must be one of"):
         make_app(runs_dir=runs_dir, theme="pink")
 
 
-def test_the_app_opens_ready_to_start() -> None:
+def test_opening_settings_need_no_data() -> None:
     settings, name = opening_settings()
     assert name in ("quick", "sinusoid-maml", None)
     assert settings.task.source == "sinusoid"
 
 
-async def test_ascii_means_ascii(make: Make, runs_dir: Path) -> None:
+async def test_ascii_option_draws_only_ascii(make: Make, runs_dir: Path) -> None:
     saved_run(runs_dir, GLYPHS, name="maml-glyphs-20260102-000000", steps=40)
     app = make(GLYPHS, ascii=True)
     async with app.run_test(size=SIZE) as pilot:
@@ -338,15 +346,15 @@ async def test_ascii_means_ascii(make: Make, runs_dir: Path) -> None:
             assert drawn.isascii(), sorted({char for char in drawn if not char.isascii()})
 
 
-async def test_the_mouse_does_what_the_keys_do(make: Make, sessions: FakeSessions) -> None:
+async def test_mouse_on_tabs_and_key_bar(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.click("#top-bar", offset=(20, 0))
         await settled(app, pilot)
-        assert open_tab(app) == "runs"
+        assert current_tab(app) == "runs"
         await pilot.click("#top-bar", offset=(12, 0))
         await pilot.pause()
-        assert open_tab(app) == "work"
+        assert current_tab(app) == "work"
         await pilot.click("#key-bar", offset=(3, 0))
         await pilot.pause()
         assert sessions.session is not None
@@ -354,7 +362,7 @@ async def test_the_mouse_does_what_the_keys_do(make: Make, sessions: FakeSession
         await sessions.session.over(app, pilot)
 
 
-async def test_a_run_that_cannot_be_followed_is_read_again(make: Make, runs_dir: Path) -> None:
+async def test_live_run_that_is_not_followed_is_read_again(make: Make, runs_dir: Path) -> None:
     run = saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -362,16 +370,16 @@ async def test_a_run_that_cannot_be_followed_is_read_again(make: Make, runs_dir:
         await settled(app, pilot)
         await pilot.press("enter")
         await settled(app, pilot)
-        assert app.shown is not None
-        app.shown.status = "Running"
+        assert app.run_controller.shown is not None
+        app.run_controller.shown.status = "Running"
         metrics = MetricsWriter(run.metrics_path, after=30)
         metrics.append(progress(31))
         metrics.close()
-        await app._read_again()
-        assert app.shown.iteration == 31
+        await app.runs.read_again()
+        assert app.run_controller.shown.iteration == 31
 
 
-async def test_an_opened_run_is_seen_where_one_pane_is(make: Make, runs_dir: Path) -> None:
+async def test_opened_run_is_visible_in_a_small_terminal(make: Make, runs_dir: Path) -> None:
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -383,7 +391,7 @@ async def test_an_opened_run_is_seen_where_one_pane_is(make: Make, runs_dir: Pat
         assert app.work_tab.query_one("#run").is_on_screen
 
 
-async def test_marked_runs_are_seen_where_one_pane_is(make: Make, runs_dir: Path) -> None:
+async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir: Path) -> None:
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=30)
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
@@ -398,7 +406,7 @@ async def test_marked_runs_are_seen_where_one_pane_is(make: Make, runs_dir: Path
         assert app.work_tab.adaptation.is_on_screen
 
 
-async def test_before_the_first_run_the_sparklines_are_those_of_the_form(make: Make) -> None:
+async def test_sparklines_without_a_run_match_the_form(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         for settings, name in ((Settings(), "Meta-gradient norm"), (GLYPHS, "Accuracy")):
@@ -407,7 +415,7 @@ async def test_before_the_first_run_the_sparklines_are_those_of_the_form(make: M
             assert name in app.query_one("#spark-other", MetricSparkline).render_line(0).text
 
 
-async def test_the_newest_run_is_under_the_cursor_unless_the_user_moved_it(
+async def test_newest_run_is_selected_until_the_cursor_moves(
     make: Make, sessions: FakeSessions, runs_dir: Path
 ) -> None:
     names = [f"maml-sinusoid-2026010{number}-000000" for number in range(1, 5)]
@@ -440,9 +448,10 @@ async def test_the_newest_run_is_under_the_cursor_unless_the_user_moved_it(
         await sessions.session.over(app, pilot)
 
 
-@pytest.mark.parametrize(("ascii_only", "keys"), [(False, "↑ ↓ scroll · escape closes"),
-                                                  (True, "up and down scroll, escape closes")])  # fmt: skip
-async def test_help_says_how_it_is_scrolled(make: Make, ascii_only: bool, keys: str) -> None:
+@pytest.mark.parametrize(
+    ("ascii_only", "keys"), [(False, "↑ ↓ scroll · escape closes"), (True, "up and down scroll, escape closes")]
+)
+async def test_help_names_the_scroll_keys(make: Make, ascii_only: bool, keys: str) -> None:
     app = make(ascii=ascii_only)
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("f1")
@@ -450,7 +459,7 @@ async def test_help_says_how_it_is_scrolled(make: Make, ascii_only: bool, keys: 
         assert app.screen.query_one(".dialog", Vertical).border_subtitle == keys
 
 
-async def test_what_is_typed_right_after_tab_goes_to_the_next_field(make: Make) -> None:
+async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         first = (await app.form.reveal("task.shots")).control

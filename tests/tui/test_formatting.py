@@ -8,7 +8,7 @@ from metatui.utils.numbers import interval
 
 
 @pytest.mark.parametrize(
-    ("mean", "half", "said"),
+    ("mean", "half", "text"),
     [
         (1.2096, 0.3, "1.21 ± 0.30"),
         (98.04, 1.234, "98.0 ± 1.2"),
@@ -24,5 +24,5 @@ from metatui.utils.numbers import interval
         (123456.7, 1234.0, "123457 ± 1234"),
     ],
 )
-def test_a_mean_has_the_decimals_of_its_interval(mean: float, half: float, said: str) -> None:
-    assert interval(mean, half) == said
+def test_mean_has_the_decimals_of_its_interval(mean: float, half: float, text: str) -> None:
+    assert interval(mean, half) == text

@@ -1,4 +1,4 @@
-"""The helper process: what it answers, that the newest request wins, and what is said of its death."""
+"""The helper process: replies, replaced requests, errors and death."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def dying(how: int) -> Generator[None, None, None]:
 
 
 def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) -> list[Reply]:
-    """Replies up to the first of a kind."""
+    """Return the replies up to the first of a kind."""
     seen: list[Reply] = []
     for reply in replies:
         seen.append(reply)
@@ -55,18 +55,18 @@ def until(replies: Iterator[Reply], kind: type[StepInfo] | type[WorkerError]) ->
     return seen
 
 
-def test_what_is_yielded_and_returned_comes_back() -> None:
+def test_yielded_and_returned_values_are_sent() -> None:
     helper = Helper()
     assert helper.ask(partial(counting, 3)) == 1
     replies = helper.replies()
     assert until(replies, StepInfo) == [*(Yielded(1, n) for n in range(3)), StepInfo(1, "counted")]
     assert helper.ask(printing) == 2
-    assert until(replies, StepInfo) == [StepInfo(2, 7)], "what is printed is no answer"
+    assert until(replies, StepInfo) == [StepInfo(2, 7)], "printed text is not a reply"
     helper.stop()
     assert list(replies) == []
 
 
-def test_the_newest_request_ends_the_one_at_hand() -> None:
+def test_new_request_replaces_the_current_one() -> None:
     helper = Helper()
     helper.ask(endless)
     replies = helper.replies()
@@ -78,7 +78,7 @@ def test_the_newest_request_ends_the_one_at_hand() -> None:
     assert list(replies) == []
 
 
-def test_errors_are_sentences_and_the_helper_goes_on() -> None:
+def test_helper_survives_errors() -> None:
     helper = Helper()
     replies = helper.replies()
     helper.ask(refusing)
@@ -98,21 +98,21 @@ def test_errors_are_sentences_and_the_helper_goes_on() -> None:
 @pytest.mark.parametrize(
     ("how", "said"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
 )
-def test_a_death_is_said(how: int, said: str) -> None:
+def test_death_is_reported(how: int, said: str) -> None:
     helper = Helper()
     helper.ask(partial(dying, how))
     (broken,) = helper.replies()
     assert isinstance(broken, WorkerError)
     assert broken.dead
     assert said in broken.sentence
-    assert helper.ask(endless) == 2, "asking a dead one is no error"
+    assert helper.ask(endless) == 2, "asking a dead helper is no error"
 
 
-def test_stopping_ends_it_in_the_middle() -> None:
+def test_stop_during_a_request() -> None:
     helper = Helper()
     helper.ask(endless)
     replies = helper.replies()
     next(replies)
     helper.stop()
     assert all(isinstance(reply, Yielded) for reply in replies)
-    assert helper._child.returncode == -signal.SIGKILL
+    assert helper._child.wait() == -signal.SIGKILL

@@ -1,4 +1,4 @@
-"""Live changes and results that are not finite, as the app shows them."""
+"""Live changes, and results that are not finite, in the app."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Change, Curve, Evaluated, Evaluation, Finished, Started, Tweaked
 from metatui.runs.analysis.comparison.training_curves import live_changes, read_steps
-from metatui.runs.analysis.exports.svg_plot import Mark, Series, lines
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.result_files import EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
@@ -21,8 +20,8 @@ from metatui.runs.storage.summary import summarise
 from metatui.runs.storage.writer import headline as details_of
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.replay import Replay
-from metatui.tui.controllers.run_model import Monitor
-from metatui.tui.formatting import result_words, standing
+from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.formatting import best_and_last, result_words
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.runs_tab import details, has_no_result, result
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run
@@ -58,17 +57,17 @@ async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
     """Change a setting, and let the trainer make the change."""
-    app.conductor.change(path, value)
+    app.run_controller.client.change(path, value)
     await session.heard(app, pilot)
-    assert app.shown is not None
-    session.settings = app.shown.settings
+    assert app.run_controller.shown is not None
+    session.settings = app.run_controller.shown.settings
 
 
 def test_undo_ignores_changes_by_the_trainer() -> None:
-    monitor = Monitor(Settings())
-    monitor.take(Tweaked(5, INNER, 0.01, 0.1))
-    monitor.take(Tweaked(6, "compute.tasks_at_once", 0, 12))
-    assert [made.path for made in monitor.undoable] == [INNER]
+    model = RunModel(Settings())
+    model.take(Tweaked(5, INNER, 0.01, 0.1))
+    model.take(Tweaked(6, "compute.tasks_at_once", 0, 12))
+    assert [made.path for made in model.undoable] == [INNER]
 
 
 async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSessions) -> None:
@@ -78,28 +77,28 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         session.emit(*map(progress, range(1, 21)))
         await session.heard(app, pilot)
         await pilot.press("r")
-        assert notes(app)[-1] == "Nothing to undo: no setting was changed while this run trained."
+        assert notes(app)[-1] == "Nothing to undo: no setting was changed during training."
         assert session.commands == []
         await changed(app, pilot, session, INNER, 0.1)
         await changed(app, pilot, session, OUTER, 0.5)
-        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).situation)]
+        assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
         await pilot.press("r", "ctrl+underscore")  # the second before the first is made
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
         assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
-        assert app.shown is not None
-        assert app.shown.settings == Settings()
-        assert app.shown.journal[-1].text == "Inner learning rate changed from 0.1 to 0.01"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.settings == Settings()
+        assert app.run_controller.shown.journal[-1].text == "Inner learning rate changed from 0.1 to 0.01"
         await pilot.press("r")
         assert len(session.commands) == 4
-        session.settings = app.shown.settings
+        session.settings = app.run_controller.shown.settings
         await changed(app, pilot, session, INNER, 0.2)  # after an undo, changes are undone as before
         await pilot.press("r")
         assert session.commands[-1] == Change(INNER, 0.01)
         session.end()
         await session.over(app, pilot)
         await pilot.press("r")
-        assert "No run is followed" in notes(app)[-1]
+        assert "No run is training here" in notes(app)[-1]
 
 
 async def test_change_of_another_viewer_is_undone_too(make: Make, sessions: FakeSessions) -> None:
@@ -128,8 +127,8 @@ async def test_changes_are_marked_on_the_curves(make: Make, sessions: FakeSessio
         await session.heard(app, pilot)
         assert screen_of(app).count("┊") > 2
         assert "inner_lr 0.1" in screen_of(app)
-        assert app.shown is not None
-        (made,) = app.shown.changes
+        assert app.run_controller.shown is not None
+        (made,) = app.run_controller.shown.changes
         assert (made.iteration, made.seconds) == (200, 20.0)
         await pilot.press("t")  # against time
         await pilot.pause()
@@ -144,29 +143,25 @@ def test_changes_are_marked_when_a_run_is_reopened_and_compared(runs_dir: Path) 
     for iteration, old, new in ((20, 0.01, 0.1), (30, 0.1, 0.01), (40, 0.01, 0.02)):
         journal.write("tweaked", iteration, path=INNER, old=old, new=new)
     journal.close()
-    monitor = Replay(run).read()
-    assert [(c.iteration, c.seconds, c.label) for c in monitor.changes] == [
+    model = Replay(run).read()
+    assert [(c.iteration, c.seconds, c.label) for c in model.changes] == [
         (20, 2.0, "inner_lr 0.1"), (30, 3.0, "inner_lr 0.01"), (40, 4.0, "inner_lr 0.02"),
     ]  # fmt: skip
-    assert [c.new for c in monitor.undoable] == [0.02]
+    assert [c.new for c in model.undoable] == [0.02]
     compared = live_changes(run, read_steps(run))
     assert [(c.at.iterations, c.at.seconds, c.label) for c in compared] == [
-        (c.iteration, c.seconds, c.label) for c in monitor.changes
+        (c.iteration, c.seconds, c.label) for c in model.changes
     ]
-    drawn = "\n".join(lines([Series((0, 50), (1, 2))], title="", x_label="", y_label="", width=480, height=300,
-                            marks=[Mark(20, "inner_lr 0.1", 0), Mark(99, "beyond", 0)]))  # fmt: skip
-    assert "inner_lr 0.1" in drawn
-    assert "beyond" not in drawn
 
 
 def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
-    monitor = Monitor(Settings())
+    model = RunModel(Settings())
     for event in (Tweaked(10, INNER, 0.01, 0.1), Tweaked(30, INNER, 0.1, 0.2)):
-        monitor.take(event)
-    monitor.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 20))
-    assert [c.iteration for c in monitor.changes] == [10]
-    monitor.take(Tweaked(30, INNER, 0.1, 0.2))
-    assert [c.iteration for c in monitor.changes] == [10, 30]
+        model.take(event)
+    model.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 20))
+    assert [c.iteration for c in model.changes] == [10]
+    model.take(Tweaked(30, INNER, 0.1, 0.2))
+    assert [c.iteration for c in model.changes] == [10, 30]
 
 
 async def test_nonfinite_validation_is_shown_beside_the_best(make: Make, sessions: FakeSessions) -> None:
@@ -181,16 +176,16 @@ async def test_nonfinite_validation_is_shown_beside_the_best(make: Make, session
         session.emit(*map(progress, range(201, 401)))
         session.emit(Evaluated(lost(400), (), best=False))
         await session.heard(app, pilot)
-        assert app.shown is not None
+        assert app.run_controller.shown is not None
         assert "Validation: best 0.500 at 200 · last nan" in screen_of(app)
         assert app.screen.query_one(TopBar).state[2] == "validation nan"
         assert app.screen.query_one(TopBar).warned
-        line = app.shown.journal[-1]
+        line = app.run_controller.shown.journal[-1]
         assert (line.tone, "100 of 100 tasks diverged" in line.text) == ("warning", True)
         assert "✗" in screen_of(app)  # on the x axis of the curves
         session.end(Finished(400, "iterations", 40.0, lost(200, "test"), warning="The test diverged: lower it"))
         await session.over(app, pilot)
-        assert [line.tone for line in list(app.shown.journal)[-3:]] == ["warning"] * 3
+        assert [line.tone for line in list(app.run_controller.shown.journal)[-3:]] == ["warning"] * 3
         assert app.screen.query_one(TopBar).state[:2] == ("Finished", "test nan")
         assert app.screen.query_one(TopBar).warned
         (note,) = app._notifications
@@ -208,11 +203,11 @@ def test_result_names_its_settings() -> None:
 
 def test_best_and_last_validation() -> None:
     best = evaluation(NO_SETTINGS, 2000)
-    assert standing(best, best) == "best 0.500 at 2,000"
-    assert standing(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
-    assert standing(None, lost(2100)) == "no finite validation · last nan"
+    assert best_and_last(best, best) == "best 0.500 at 2,000"
+    assert best_and_last(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
+    assert best_and_last(None, lost(2100)) == "no finite validation · last nan"
     images = Settings.model_validate({"task": {"source": "glyphs"}})
-    assert standing(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
+    assert best_and_last(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
 
 
 def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -> RunFolder:
@@ -242,12 +237,12 @@ def test_run_list_shows_best_last_and_valid_test(runs_dir: Path) -> None:
 
 
 def test_resumed_run_shows_no_result_from_after_its_checkpoint() -> None:
-    monitor = Monitor(Settings())
+    model = RunModel(Settings())
     for iteration in (100, 200):
-        monitor.take(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
-    monitor.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
-    monitor.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
-    assert (monitor.evaluation, monitor.best, monitor.test, monitor.ended) == (None, None, None, None)
+        model.take(Evaluated(evaluation(NO_SETTINGS, iteration), (), best=True))
+    model.take(Finished(200, "iterations", 1.0, evaluation(NO_SETTINGS, 200, "test")))
+    model.take(Started(Settings(), "cpu", "cpu", "batched", "", 1, 150))
+    assert (model.evaluation, model.best, model.test, model.ended) == (None, None, None, None)
     record = EvaluationRecord(
         validation=evaluation(NO_SETTINGS, 200),
         best=evaluation(NO_SETTINGS, 100),
@@ -263,8 +258,8 @@ def test_reopened_journal_has_nonfinite_validations(runs_dir: Path) -> None:
     journal = JournalWriter(run.journal_path)
     journal.write("evaluated", 40, best=False, regular=True, **details_of(lost(40)))
     journal.close()
-    monitor = Replay(run).read()
-    (line,) = [line for line in monitor.journal if line.text.startswith("Validation")]
+    model = Replay(run).read()
+    (line,) = [line for line in model.journal if line.text.startswith("Validation")]
     assert line.tone == "warning"
     assert "loss not finite" in line.text
-    assert math.isnan(monitor.val_loss.points(10)[-1].mean)
+    assert math.isnan(model.val_loss.points(10)[-1].mean)

@@ -1,4 +1,4 @@
-"""A preset that changes settings while it trains does so from the app too."""
+"""Presets with planned changes, started from the app."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from metatui.config import presets
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.main.messages import PresetChosen
 from tests.tui.fakes import FakeSessions
 
 Make = Callable[..., MetatuiApp]
 
 
-async def test_the_form_keeps_what_its_preset_changes(make: Make, sessions: FakeSessions) -> None:
+async def test_planned_changes_are_started(make: Make, sessions: FakeSessions) -> None:
     changes = (PlannedChange(20, "algorithm.inner_lr", 0.1), PlannedChange(90, "algorithm.inner_lr", 0.05))
     mine = presets.save("mine", Settings(), changes=changes)
     app = make()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        app.post_message(PresetChosen(mine))
+        app.presets.load_preset(mine)
         await pilot.pause()
         assert "It makes 2 changes while it trains." in [n.message for n in app._notifications][-1]
         await pilot.press("f5")
@@ -27,12 +26,12 @@ async def test_the_form_keeps_what_its_preset_changes(make: Make, sessions: Fake
         assert sessions.changes == changes
 
 
-async def test_another_preset_takes_its_place(make: Make, sessions: FakeSessions) -> None:
+async def test_another_preset_replaces_planned_changes(make: Make, sessions: FakeSessions) -> None:
     mine = presets.save("mine", Settings(), changes=[PlannedChange(20, "algorithm.inner_lr", 0.1)])
     app = make()
     async with app.run_test(size=(120, 40)) as pilot:
-        app.post_message(PresetChosen(mine))
-        app.post_message(PresetChosen(presets.load("quick")))
+        app.presets.load_preset(mine)
+        app.presets.load_preset(presets.load("quick"))
         await pilot.pause()
         await pilot.press("f5")
         await pilot.pause()

@@ -1,4 +1,4 @@
-"""The app as a picture, at three sizes and in ASCII. `pytest --snapshot-update` draws them anew; look before you do."""
+"""Snapshots of the app. After `pytest --snapshot-update`, look at the changed pictures before you commit them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.tui.app import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
 
-SIZES = [(80, 24), (120, 40), (200, 60)]
+SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
 Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
@@ -25,12 +25,12 @@ Compare = Callable[..., bool]
 
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory and load differ from machine to machine."""
-    monkeypatch.setattr("metatui.tui.run_controller.SAMPLE_EVERY", 3600.0)
+    """Never measure memory and load, which differ between machines."""
+    monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
 def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Start, and see `steps` meta-steps with two validations."""
+    """Return a function that starts a run of `steps` meta-steps with two validations."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app
@@ -54,23 +54,27 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
     return run
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_opening(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(), terminal_size=size)
+def test_opening_small(make: Make, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=SMALL)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_training(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(), terminal_size=size, run_before=training(sessions, 500))
+def test_opening_large(make: Make, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=LARGE)
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_images(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(GLYPHS), terminal_size=size, run_before=training(sessions, 300, end=True))
+def test_training_small(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=SMALL, run_before=training(sessions, 500))
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
+def test_training_medium(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=training(sessions, 500))
+
+
+def test_images_finished(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(GLYPHS), terminal_size=LARGE, run_before=training(sessions, 300, end=True))
+
+
+def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
     """A learning rate is raised, validations diverge, and the change is undone."""
 
     async def run(pilot: Pilot[None]) -> None:
@@ -86,22 +90,25 @@ def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare, si
         session.emit(*map(progress, range(401, 501)))
         await session.heard(app, pilot)
 
-    assert snap_compare(make(), terminal_size=size, run_before=run)
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=run)
 
 
-@pytest.mark.parametrize("theme", ["textual-light", "ansi-dark"])
-def test_themes(make: Make, sessions: FakeSessions, snap_compare: Compare, theme: str) -> None:
-    assert snap_compare(make(theme=theme), terminal_size=(120, 40), run_before=training(sessions, 500))
+def test_light_theme(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    app = make(theme="textual-light")
+    assert snap_compare(app, terminal_size=MEDIUM, run_before=training(sessions, 500))
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_ascii(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int]) -> None:
-    assert snap_compare(make(ascii=True), terminal_size=size, run_before=training(sessions, 500))
+def test_ansi_theme(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    app = make(theme="ansi-dark")
+    assert snap_compare(app, terminal_size=SMALL, run_before=training(sessions, 500))
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_wrong_fields(make: Make, snap_compare: Compare, size: tuple[int, int]) -> None:
-    async def refused(pilot: Pilot[None]) -> None:
+def test_ascii(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(ascii=True), terminal_size=MEDIUM, run_before=training(sessions, 500))
+
+
+def test_invalid_fields(make: Make, snap_compare: Compare) -> None:
+    async def start_refused(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, MetatuiApp)
         for path, text in (("task.queries", "30"), ("evaluation.tasks", "one")):
@@ -114,37 +121,59 @@ def test_wrong_fields(make: Make, snap_compare: Compare, size: tuple[int, int]) 
         await pilot.pause()
 
     settings = change(Settings(), {"task.source": "omniglot"})
-    assert snap_compare(make(settings), terminal_size=size, run_before=refused)
+    assert snap_compare(make(settings), terminal_size=MEDIUM, run_before=start_refused)
 
 
-@pytest.mark.parametrize("keys", ["f1", "f4", "f2", "ctrl+q"], ids=["help", "change", "save-preset", "quit"])
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_dialogs(make: Make, sessions: FakeSessions, snap_compare: Compare, size: tuple[int, int], keys: str) -> None:
-    async def opened(pilot: Pilot[None]) -> None:
+def dialog(sessions: FakeSessions, key: str) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Return a function that opens a dialog over a run."""
+
+    async def run(pilot: Pilot[None]) -> None:
         await training(sessions, 100)(pilot)
-        await pilot.press(keys)
+        await pilot.press(key)
         await pilot.pause()
         for field in pilot.app.screen.query(Input):
             field.cursor_blink = False
         await pilot.pause()
 
-    assert snap_compare(make(), terminal_size=size, run_before=opened)
+    return run
 
 
-@pytest.mark.parametrize("size", SIZES[:2])
-def test_runs(
-    make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int]
-) -> None:
+def test_help(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "f1"))
+
+
+def test_live_settings(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=SMALL, run_before=dialog(sessions, "f4"))
+
+
+def test_save_preset(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=SMALL, run_before=dialog(sessions, "f2"))
+
+
+def test_quit(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "ctrl+q"))
+
+
+def list_runs(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Return a function that opens the runs tab with two runs and marks one."""
     monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
     monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
     saved_run(runs_dir, GLYPHS, name="reptile-glyphs-20260102-030405", steps=40)
     saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-020304", steps=30, test=False)
 
-    async def listed(pilot: Pilot[None]) -> None:
+    async def run(pilot: Pilot[None]) -> None:
         await pilot.press("2")
         await pilot.app.workers.wait_for_complete()
         await pilot.press("space")
         await pilot.app.workers.wait_for_complete()
         await pilot.pause()
 
-    assert snap_compare(make(), terminal_size=size, run_before=listed)
+    return run
+
+
+def test_runs_small(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert snap_compare(make(), terminal_size=SMALL, run_before=list_runs(runs_dir, monkeypatch))
+
+
+def test_runs_medium(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=list_runs(runs_dir, monkeypatch))

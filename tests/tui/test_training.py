@@ -1,4 +1,4 @@
-"""Training in the app: start, watch, change, pause, stop, fail, quit, and never two at once."""
+"""Training in the app: start, change, pause, stop and fail."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def running(sessions: FakeSessions) -> FakeSession:
 
 
 def phase(app: MetatuiApp) -> Phase:
-    return app.conductor.phase
+    return app.run_controller.client.phase
 
 
 async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    """Wait until the run is over that never began."""
-    assert app.conductor.training is not None
-    await asyncio.to_thread(app.conductor.training.over.wait)
-    app.tick()
+    """Wait for the end of a run that could not start."""
+    assert app.run_controller.client.receiver is not None
+    await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
+    app.run_controller.update()
     await pilot.pause()
 
 
@@ -45,27 +45,27 @@ def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
 
 
-async def test_images_that_are_packed_first_are_counted(make: Make, sessions: FakeSessions) -> None:
+async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         sessions.packing = [(0, 5000), (3072, 5000)]
         await pilot.press("f5")
         await asyncio.to_thread(sessions.packed.wait)
-        app.tick()
+        app.run_controller.update()
         await pilot.pause()
         assert phase(app) is Phase.PACKING
         assert app.screen.query_one(TopBar).state[:2] == ("Packing images…", "3,072 of 5,000")
         assert "3,072 of 5,000 images packed" in app.export_screenshot().replace("&#160;", " ")
         sessions.may_train.set()
-        assert app.conductor.training is not None
-        await asyncio.to_thread(app.conductor.training.opened.wait)
+        assert app.run_controller.client.receiver is not None
+        await asyncio.to_thread(app.run_controller.client.receiver.opened.wait)
         await running(sessions).heard(app, pilot)
         assert phase(app) is Phase.RUNNING
         assert app.screen.query_one(TopBar).state[1] == "0 of 5,000"
         assert "images packed" not in app.export_screenshot().replace("&#160;", " ")
 
 
-async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessions) -> None:
+async def test_start_and_finish(make: Make, sessions: FakeSessions) -> None:
     app = make(change(Settings(), {"training.seed": 7}))
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5")
@@ -76,10 +76,10 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         await session.heard(app, pilot)
         assert [settings.training.seed for settings, _ in sessions.started] == [7]
         assert phase(app) is Phase.RUNNING
-        assert app.shown is not None
-        assert app.shown.iteration == 100
-        assert app.shown.speeds == pytest.approx((10, 40))
-        assert app.shown.remaining == pytest.approx((5000 - 100) / 10)
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 100
+        assert app.run_controller.shown.speeds == pytest.approx((10, 40))
+        assert app.run_controller.shown.remaining == pytest.approx((5000 - 100) / 10)
         session.end(Finished(100, "iterations", 10.0, evaluation(session.settings, 100, "test")))
         await session.over(app, pilot)
         assert phase(app) is Phase.IDLE
@@ -87,18 +87,18 @@ async def test_one_key_starts_what_the_form_says(make: Make, sessions: FakeSessi
         assert "Test: loss 0.50 ± 0.10 (10-shot, 2 steps, 100 test tasks)" in notes(app)[-1]
 
 
-async def test_one_run_is_followed_at_a_time(make: Make, sessions: FakeSessions) -> None:
+async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         await pilot.press("f5", "f5")
         await pilot.pause()
-        assert "stop it (F7) or leave it to the background (d) first" in notes(app)[-1]
+        assert "stop it (F7) or detach it (d) first" in notes(app)[-1]
         assert len(sessions.started) == 1
         running(sessions).end()
         await running(sessions).over(app, pilot)
 
 
-async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make, sessions: FakeSessions) -> None:
+async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -113,18 +113,18 @@ async def test_commands_reach_the_trainer_and_its_answers_the_screen(make: Make,
         assert phase(app) is Phase.RUNNING
         await pilot.press("f8", "f9")
         await session.heard(app, pilot)
-        assert app.shown is not None
-        assert len(app.shown.views) == 3
+        assert app.run_controller.shown is not None
+        assert len(app.run_controller.shown.views) == 3
         await pilot.press("f7")
         assert phase(app) is Phase.STOPPING
         await session.over(app, pilot)
         assert session.commands == [Pause(), Resume(), Evaluate(), Checkpoint(), Stop("stopped")]
-        said = [line.text for line in app.shown.journal]
-        assert said[-1] == "Stopped and saved"
-        assert app.shown.status == "Stopped"
+        texts = [line.text for line in app.run_controller.shown.journal]
+        assert texts[-1] == "Stopped and saved"
+        assert app.run_controller.shown.status == "Stopped"
 
 
-async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSessions) -> None:
+async def test_live_setting_in_the_form(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -139,15 +139,15 @@ async def test_a_live_setting_changes_in_the_form(make: Make, sessions: FakeSess
         await pilot.press("enter")
         await session.heard(app, pilot)
         assert session.commands == [Change("algorithm.outer_lr", 0.01)]
-        assert app.shown is not None
-        assert app.shown.settings.algorithm.outer_lr == 0.01
-        assert app.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.settings.algorithm.outer_lr == 0.01
+        assert app.run_controller.shown.journal[-1].text == "Outer learning rate changed from 0.001 to 0.01"
         session.end()
         await session.over(app, pilot)
         assert not (await app.form.reveal("task.source")).control.disabled
 
 
-async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSessions) -> None:
+async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -170,7 +170,7 @@ async def test_live_settings_change_in_their_dialog(make: Make, sessions: FakeSe
         await session.over(app, pilot)
 
 
-async def test_start_is_refused_with_the_reason_at_the_field(make: Make, sessions: FakeSessions) -> None:
+async def test_invalid_field_refuses_the_start(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("evaluation.tasks")).control
@@ -191,7 +191,7 @@ async def test_start_is_refused_with_the_reason_at_the_field(make: Make, session
         await running(sessions).over(app, pilot)
 
 
-async def test_only_what_matters_is_shown(make: Make) -> None:
+async def test_only_relevant_fields_are_shown(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         assert not (await app.form.reveal("task.ways")).display
@@ -203,7 +203,7 @@ async def test_only_what_matters_is_shown(make: Make) -> None:
         assert not (await app.form.reveal("model.hidden")).display
 
 
-async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> None:
+async def test_failed_start_is_reported(make: Make, sessions: FakeSessions) -> None:
     sessions.error = BadInput("compute.device is 'cuda', but must be one of cpu")
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -211,8 +211,8 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
         await over(app, pilot)
         assert phase(app) is Phase.IDLE
         assert str(sessions.error) in notes(app)
-        assert app.shown is not None
-        assert app.shown.status == "Failed"
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.status == "Failed"
         assert not (await app.form.reveal("task.source")).control.disabled
         sessions.error = None
         await pilot.press("f5")
@@ -222,7 +222,7 @@ async def test_what_cannot_start_is_said(make: Make, sessions: FakeSessions) -> 
         assert len(sessions.started) == 2
 
 
-async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sessions: FakeSessions) -> None:
+async def test_internal_error_does_not_end_the_app(make: Make, sessions: FakeSessions) -> None:
     sessions.error = ZeroDivisionError("no")
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
@@ -232,7 +232,7 @@ async def test_an_error_of_our_own_ends_the_run_and_not_the_app(make: Make, sess
         assert app.is_running
 
 
-async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: FakeSessions) -> None:
+async def test_warnings_and_failures_are_in_the_journal(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         await pilot.press("f5")
@@ -240,11 +240,11 @@ async def test_failures_and_warnings_stay_in_the_journal(make: Make, sessions: F
         session = running(sessions)
         session.end(Warned(3, "the data set is small"), Failed(5, "the loss is nan: lower algorithm.inner_lr"))
         await session.over(app, pilot)
-        assert app.shown is not None
-        assert [line.tone for line in app.shown.journal][-2:] == ["warning", "error"]
+        assert app.run_controller.shown is not None
+        assert [line.tone for line in app.run_controller.shown.journal][-2:] == ["warning", "error"]
 
 
-async def test_a_new_start_takes_away_what_was_said_before(make: Make, sessions: FakeSessions) -> None:
+async def test_start_clears_notifications(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE, notifications=True) as pilot:
         app.notify("An old note.")

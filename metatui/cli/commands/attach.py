@@ -1,4 +1,4 @@
-"""`metatui attach`: the app on a run that trains in another process."""
+"""`metatui attach`: open a run that trains in another process in the app."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 from metatui.cli.app import prepare_process
 from metatui.cli.options import complete_runs, runs_dir_option
 from metatui.cli.terminal_guard import supervised
-from metatui.tui.terminal.crash_info import LastWords
+from metatui.tui.terminal.crash_info import CrashInfo
 
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("run", required=False, shell_complete=complete_runs)
 @runs_dir_option
-@click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII only.")
+@click.option("--ascii", "ascii_only", is_flag=True, help="Use ASCII characters only.")
 @click.option("--theme", metavar="NAME", help="Colour theme of the app.")
 def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str | None) -> int:
-    """Follow a live RUN in the app: watch it, pause it, change its rates, stop it.
+    """Open a live RUN in the app to watch, pause, change or stop it.
 
-    RUN is a run's name, the start of it, or its folder; without it, the newest run that is live. Quitting the app can
-    leave the run to go on.
+    RUN is the name of a run, the start of its name, or its folder; the default is the newest live run. Quitting the app
+    does not stop the run.
     """
     return supervised(lambda words: _attach(run, runs_dir, ascii_only=ascii_only, theme=theme, words=words))
 
 
-def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: LastWords) -> int:
+def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme: str | None, words: CrashInfo) -> int:
     prepare_process()
     from metatui.utils import paths
 
@@ -42,16 +42,15 @@ def _attach(name: str | None, runs_dir: Path | None, *, ascii_only: bool, theme:
 
 
 def _live(name: str | None, root: Path) -> RunFolder:
-    """The live run called `name`, or the newest. Raises BadInput where there is none."""
-    from metatui.runs.storage.live_runs import live_runs
-    from metatui.runs.storage.store import RunStore
+    """Return the live run called `name`, or the newest live run; raise BadInput if there is none."""
+    from metatui.runs.storage.store import RunStore, live_runs
     from metatui.utils.errors import BadInput, quote
 
     store = RunStore(root)
     if name is None:
         if live := live_runs(store):
             return live[0].run
-        raise BadInput(f"no run in {quote(str(root), 200)} is live: metatui runs lists those that are over")
+        raise BadInput(f"no run in {quote(str(root), 200)} is live: metatui runs lists all runs")
     run = store.find(name)
     if not run.is_live():
         raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")

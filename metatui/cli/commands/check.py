@@ -1,4 +1,4 @@
-"""`metatui check`: the proof that second order means second order."""
+"""`metatui check`: check the meta-gradients of all algorithms and engines."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Where to compute: cpu, cuda, cuda:N."
+    "--device", default="cpu", show_default=True, metavar="DEVICE", help="Device to compute on: cpu, cuda or cuda:N."
 )
 @json_option
 @click.pass_context
 def check(context: click.Context, device: str, as_json: bool) -> None:
-    """Prove the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
+    """Check the meta-gradients of every algorithm and engine against finite differences and higher, in float64.
 
-    Modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, networks
-    of full size are checked too.
+    Modules and losses that are difficult for fast engines are also compared with plain autograd. On a GPU, full-size
+    networks are checked too.
     """
-    where = changed(Settings(), (), device).compute.device
+    device = changed(Settings(), (), device).compute.device
 
     import torch
 
     from metatui.learning.checks.awkward import run_awkward_checks
     from metatui.learning.checks.check import run_checks
 
-    torch.set_num_threads(1)  # everything is so small that threads would mostly wait for each other
+    torch.set_num_threads(1)  # the problems are too small for several threads
     checks = []
-    for result in run_checks(where):
+    for result in run_checks(device):
         checks.append(result)
         if not as_json:
             console(stderr=True).print(f"{'ok' if result.ok else 'WRONG'}  {result.name}", soft_wrap=True)
@@ -62,15 +62,15 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
 
 
 def _summary(results: list[AwkwardCheck]) -> list[str]:
-    """One line that summarises all modules, and one for each failure."""
+    """Return a line that summarises all modules, and one for each failure."""
     modules, engines = len({r.name for r in results}), len({r.engine for r in results})
     counts = Counter(r.outcome if r.ok else "failed" for r in results)
     lines = [
-        f"Awkward modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
-        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} fail"
+        f"Difficult modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
+        f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} are wrong"
     ]
     for r in results:
         if not r.ok:
-            found = r.reason or f"relative error {r.relative_error:.1e}"
-            lines.append(f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {found}")
+            reason = r.reason or f"relative error {r.relative_error:.1e}"
+            lines.append(f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {reason}")
     return lines

@@ -1,4 +1,4 @@
-"""`metatui compare`: runs on identical held-out tasks, and what can be said of their differences."""
+"""`metatui compare`: compare runs on identical held-out tasks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 
 from metatui.cli.console.output import below, cell, console, emit, spelled, table
+from metatui.cli.console.progress import is_interactive
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.learning.data.packing import told_of_packing
 from metatui.runs.storage.store import RunStore
@@ -26,43 +27,54 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""The newest run, or the one so many before it."""
+"""The newest run, or the n-th before it."""
 
 PADDING = 3
-"""Between two columns of a table."""
+"""Characters between two columns of a table."""
 
 NARROWEST_NAME = 15
-"""Characters that a column of names folds to before the table is split."""
+"""Characters that a column of names is wrapped to before the table is split."""
 
 
-def _target(context: click.Context, parameter: click.Parameter, given: str | None) -> float | None:
-    if given is None:
+def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
+    if text is None:
         return None
     try:
-        return float(given[:-1]) / 100 if given.endswith("%") else float(given)
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise BadInput(f"--target is {quote(given)}, but must be a number, such as 0.95, 95% or a loss") from None
+        raise BadInput(f"--target is {quote(text)}, but must be a number, such as 0.95, 95% or a loss") from None
 
 
 target_option = click.option(
     "--target", metavar="X", callback=_target,
-    help="Say when each run's validations first had this accuracy (0.95 or 95%) or loss.",
+    help="Show when the validations of each run first reach this accuracy (0.95 or 95%) or loss.",
 )  # fmt: skip
+comparison_tasks_option = click.option(
+    "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the first run's settings."
+)
+comparison_steps_option = click.option(
+    "--steps", type=int, metavar="N", help="Number of inner steps; default: the first run's settings."
+)
+comparison_device_option = click.option(
+    "--device", metavar="DEVICE", help="Device to compute on; default: each run's settings."
+)
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
-@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
-@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
-@click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
-@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@comparison_tasks_option
+@comparison_steps_option
+@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
+@click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to take tasks from."
+)
 @target_option
-@click.option("--device", metavar="DEVICE", help="Where to compute; else as each run's settings say.")
+@comparison_device_option
 @runs_dir_option
 @json_option
 @click.option(
     "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
-    help="Write it to a .md, .html, .csv, .json or .svg file; may be given often.",
+    help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
 )  # fmt: skip
 def compare(
     runs: tuple[str, ...],
@@ -76,17 +88,17 @@ def compare(
     as_json: bool,
     exports: tuple[Path, ...],
 ) -> None:
-    """Compare runs on identical held-out tasks: adaptation, paired tests, costs.
+    """Compare runs on identical held-out tasks: adaptation, paired tests and cost.
 
-    Each RUN is a run's name, the start of it, its folder, or latest, latest~1 and so on for the newest run and those
-    before it. All are measured by the first run's protocol; nothing in their folders changes.
+    Each RUN is the name of a run, the start of its name, its folder, or latest, latest~1 and so on for the newest run
+    and those before it. All runs are evaluated with the protocol of the first one; their folders are not changed.
     """
     if len(runs) < 2:
         raise click.UsageError(
-            "two runs or more are needed to compare: metatui runs lists them; latest is the newest run, latest~1 the "
-            "one before it"
+            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the one "
+            "before it"
         )
-    folders = found(RunStore(runs_dir), runs)
+    folders = find_runs(RunStore(runs_dir), runs)
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import as_json as report
@@ -94,17 +106,11 @@ def compare(
 
     for path in exports:
         check(path)
-    with watching() as see:
+    with progress_bar() as on_progress:
         comparison = compare_runs(
-            *folders,
-            split=split,
-            tasks=tasks,
-            steps=steps,
-            shots=shots,
-            target=target,
-            device=device,
-            on_progress=see,
-        )
+            *folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device,
+            on_progress=on_progress,
+        )  # fmt: skip
     for path in exports:
         console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
     if as_json:
@@ -113,8 +119,8 @@ def compare(
         show(comparison)
 
 
-def found(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
-    """The runs that are meant. Raises BadInput."""
+def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
+    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if there is no such run."""
     newest: list[RunFolder] = []
     runs = []
     for reference in references:
@@ -125,16 +131,16 @@ def found(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
         number = int(back[1] or 0)
         if number >= len(newest):
             count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
-            raise BadInput(f"{quote(reference)} is not there: {quote(str(store.root), 200)} has {count}")
+            raise BadInput(f"there is no run {quote(reference)}: {quote(str(store.root), 200)} has {count}")
         runs.append(newest[number])
     return runs
 
 
 @contextmanager
-def watching() -> Iterator[Callable[[Comparing], object] | None]:
-    """A bar on standard error where a person watches."""
+def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
+    """Show a progress bar if standard error is a terminal, and yield the function that updates it."""
     screen = console(stderr=True)
-    if not screen.is_terminal or screen.is_dumb_terminal:
+    if not is_interactive(screen):
         yield None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -153,37 +159,37 @@ def watching() -> Iterator[Callable[[Comparing], object] | None]:
 
 
 def show(comparison: Comparison) -> None:
-    """Protocol, tables, verdicts and warnings on standard output."""
+    """Print protocol, tables, conclusions and warnings."""
     from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
     from metatui.runs.analysis.comparison.tables import tables
 
     screen = console()
-    _say(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
+    _print(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
     for each in tables(comparison):
         for part in _fitting(each, screen.width):
             headings = (spelled(screen, word) for word in part.headings)
             rows = table(*headings, numbers=part.headings[part.names :], edge=False)
             for row in part.rows:
                 rows.add_row(*(cell(spelled(screen, word)) for word in row))
-            _say(screen, part.title)
+            _print(screen, part.title)
             screen.print(rows)
             screen.line()
-    _say(screen, *(f"{verdict}." for verdict in comparison.conclusions))
+    _print(screen, *(f"{verdict}." for verdict in comparison.conclusions))
     if note := note_on_seeds(comparison):
         below(screen, [note])
-    _say(screen, *(f"warning: {warning}" for warning in comparison.warnings))
+    _print(screen, *(f"warning: {warning}" for warning in comparison.warnings))
 
 
-def _say(screen: Console, *sentences: str) -> None:
-    """A line each; wrapped between words where a person reads, and whole where a program may."""
+def _print(screen: Console, *sentences: str) -> None:
+    """Print a line for each sentence; they are wrapped only in a terminal."""
     for sentence in sentences:
         screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
 
 
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """Split the table into parts of some columns each where they do not fit beside each other.
+    """Split a table that is too wide into parts with fewer columns.
 
-    Where several columns hold names, these fold, but not to less than `NARROWEST_NAME` characters.
+    If several columns hold names, they are first wrapped to at least `NARROWEST_NAME` characters.
     """
     widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
     names, start = whole.names, whole.names

@@ -1,4 +1,4 @@
-"""`metatui completion`: what a shell needs to complete commands, presets, runs and settings."""
+"""`metatui completion`: shell completion for commands, presets, runs and settings."""
 
 from __future__ import annotations
 
@@ -19,5 +19,5 @@ def completion(context: click.Context, shell: str) -> None:
     """
     kind = get_completion_class(shell)
     if kind is None:
-        raise MetatuiError(f"this version of click completes nothing in {shell}")
+        raise MetatuiError(f"the installed version of click has no completion for {shell}")
     click.echo(kind(context.find_root().command, {}, "metatui", "_METATUI_COMPLETE").source())

@@ -1,4 +1,4 @@
-"""`metatui doctor`: what there is to work with, and where everything is."""
+"""`metatui doctor`: show the installation, the machine and file locations."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ LIBRARIES = (
     "scipy",
     "safetensors",
     "pydantic",
+    "matplotlib",
 )
 
 
@@ -40,7 +41,7 @@ LIBRARIES = (
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show versions, devices, CUDA, data, what the terminal can do, and where files are."""
+    """Show versions, devices, CUDA, compilers, data sets, the terminal's capabilities and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
@@ -58,18 +59,18 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         rows = table(name, "")
         for item in items if isinstance(items, list) else [items]:
             for key, value in item.items():
-                rows.add_row(cell(key), cell(_words(value)))
+                rows.add_row(cell(key), cell(_text(value)))
         screen.print(rows)
 
 
 def _versions() -> dict[str, str | None]:
-    found: dict[str, str | None] = {"metatui": metatui.__version__, "python": platform.python_version()}
+    versions: dict[str, str | None] = {"metatui": metatui.__version__, "python": platform.python_version()}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = None
-    return {**found, "system": platform.platform()}
+            versions[name] = None
+    return {**versions, "system": platform.platform()}
 
 
 def _devices() -> list[dict[str, Any]]:
@@ -81,22 +82,22 @@ def _devices() -> list[dict[str, Any]]:
 def _cuda() -> dict[str, Any]:
     from metatui.learning.hardware.cuda import cuda_status, is_built_for
 
-    found = cuda_status()
+    status = cuda_status()
 
     def described(gpu: Gpu) -> str:
         if gpu.capability is None:
             return gpu.name
         capability = f"compute capability {gpu.capability[0]}.{gpu.capability[1]}"
-        missing = found.architectures and not is_built_for(gpu.capability, found.architectures)
-        return f"{gpu.name}, {capability}{', which torch is not built for' if missing else ''}"
+        missing = status.architectures and not is_built_for(gpu.capability, status.architectures)
+        return f"{gpu.name}, {capability}{', which this build of torch does not support' if missing else ''}"
 
     return {
-        "torch_cuda": found.build,
-        "architectures": list(found.architectures),
-        "driver": found.driver.version,
-        "driver_cuda": found.driver.cuda and "{}.{}".format(*found.driver.cuda),
-        "gpus": [described(gpu) for gpu in found.driver.gpus],
-        "problem": found.problem,
+        "torch_cuda": status.build,
+        "architectures": list(status.architectures),
+        "driver": status.driver.version,
+        "driver_cuda": status.driver.cuda and "{}.{}".format(*status.driver.cuda),
+        "gpus": [described(gpu) for gpu in status.driver.gpus],
+        "problem": status.problem,
     }
 
 
@@ -109,8 +110,9 @@ def _compilers() -> dict[str, Any]:
 
 def _data() -> dict[str, Any]:
     packed = paths.omniglot_cache()
-    there = packed.is_file()
-    return {"omniglot": there, "omniglot_path": str(packed), "omniglot_bytes": packed.stat().st_size if there else None}
+    exists = packed.is_file()
+    size = packed.stat().st_size if exists else None
+    return {"omniglot": exists, "omniglot_path": str(packed), "omniglot_bytes": size}
 
 
 def _terminal(screen: Console) -> dict[str, Any]:
@@ -149,7 +151,7 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
     }
 
 
-def _words(value: object) -> object:
+def _text(value: object) -> object:
     if isinstance(value, list):
         return ", ".join(value) or "-"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "-" if value is None else value

@@ -1,4 +1,4 @@
-"""`metatui evaluate`: adapt a saved run to held-out tasks."""
+"""`metatui evaluate`: evaluate a saved run on held-out tasks."""
 
 from __future__ import annotations
 
@@ -6,28 +6,33 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.console.output import adapted, cell, console, emit, evaluation_json, interval, protocol, spelled, table
-from metatui.cli.console.pack_progress import images_shown
+from metatui.cli.console.output import cell, console, emit, evaluation_json, spelled, table
+from metatui.cli.console.progress import images_shown
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.config.fields import FIELDS
 from metatui.events import Evaluation
+from metatui.runs.formatting import accuracy, parameters, protocol
 from metatui.runs.storage.store import RunStore
-from metatui.utils import numbers
+from metatui.utils.numbers import diverged, interval
 
 
 @click.command()
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the run's settings say.")
-@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the settings say.")
-@click.option("--shots", type=int, metavar="K", help="Support examples; other than trained with are fine.")
-@click.option("--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; else as in the best validation.")
-@click.option("--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Held-out part.")
+@click.option("--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the run's settings.")
+@click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: the run's settings.")
+@click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
+@click.option(
+    "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: that of the best validation."
+)
+@click.option(
+    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to take tasks from."
+)
 @click.option(
     "--batch-norm",
     type=click.Choice(FIELDS["evaluation.batch_norm"].choices),
-    help="What batch norm sees at test: the whole query set, or one query example at a time.",
+    help="Batch norm over the whole query set, or over one query example at a time.",
 )
-@click.option("--device", metavar="DEVICE", help="Where to compute; else as the settings say.")
+@click.option("--device", metavar="DEVICE", help="Device to compute on; default: the run's settings.")
 @runs_dir_option
 @json_option
 def evaluate(
@@ -42,9 +47,9 @@ def evaluate(
     runs_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Adapt RUN's best parameters to held-out tasks: loss and accuracy at every inner step.
+    """Adapt the best parameters of RUN to held-out tasks and show the metrics at every inner step.
 
-    RUN is a run's name, the start of it, or its folder.
+    RUN is the name of a run, the start of its name, or its folder.
     """
     folder = RunStore(runs_dir).find(run)
 
@@ -66,18 +71,18 @@ def evaluate(
 def _show(run: str, evaluation: Evaluation, *, inner_lr_given: bool) -> None:
     screen = console()
     columns = ("inner step", "loss", "accuracy") if evaluation.accuracy else ("inner step", "loss")
-    how = adapted(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
-    screen.print(spelled(screen, f"{run}, {how}: {protocol(evaluation)}"), soft_wrap=True)
+    used = parameters(evaluation, rate_source=" (--inner-lr)" if inner_lr_given else "")
+    screen.print(spelled(screen, f"{run}, {used}: {protocol(evaluation, level=True)}"), soft_wrap=True)
     if evaluation.diverged:
-        left = "means are over the others" if evaluation.is_finite else "the others are too few for a mean"
-        lost = numbers.diverged(evaluation.diverged, evaluation.tasks)
-        screen.print(f"warning: {lost}: {left}", style="yellow", soft_wrap=True)
+        rest = "the means leave them out" if evaluation.is_finite else "too few tasks remain for a mean"
+        lost = diverged(evaluation.diverged, evaluation.tasks)
+        screen.print(f"warning: {lost}: {rest}", style="yellow", soft_wrap=True)
         if not evaluation.is_finite:
             return
     rows = table(*columns, numbers=columns)
     for index, step in enumerate(evaluation.steps):
-        cells = [str(step), interval(evaluation.loss, index, percent=False)]
+        cells = [str(step), interval(evaluation.loss.mean[index], evaluation.loss.ci95[index])]
         if evaluation.accuracy:
-            cells.append(interval(evaluation.accuracy, index, percent=True))
+            cells.append(accuracy(evaluation.accuracy.mean[index], evaluation.accuracy.ci95[index]))
         rows.add_row(*(cell(spelled(screen, each)) for each in cells))
     screen.print(rows)

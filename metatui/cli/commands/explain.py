@@ -1,4 +1,4 @@
-"""`metatui explain`: an algorithm with its pseudo-code, the settings put in."""
+"""`metatui explain`: explain an algorithm."""
 
 from __future__ import annotations
 
@@ -13,27 +13,32 @@ from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
 
 @click.command()
 @click.argument("algorithm", type=click.Choice(list(ALGORITHMS)))
-@click.option("--preset", metavar="PRESET|FILE", shell_complete=complete_presets, help="Whose settings to put in.")
+@click.option(
+    "--preset",
+    metavar="PRESET|FILE",
+    shell_complete=complete_presets,
+    help="Preset whose settings the pseudo-code shows.",
+)
 @set_option
 @json_option
 def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Explain an algorithm: its update rule, its pseudo-code with settings put in, what it costs, its paper."""
+    """Explain ALGORITHM: update rule, pseudo-code for the given settings, cost and paper."""
     from metatui.config import presets
     from metatui.config.settings import Settings
 
     settings = changed(presets.load(preset).settings if preset else Settings(), assignments)
-    found = explanation(settings, algorithm)
+    result = explanation(settings, algorithm)
     if as_json:
-        emit(asdict(found))
+        emit(asdict(result))
     else:
-        console().print("\n".join(_lines(found)))
+        console().print("\n".join(_lines(result)))
 
 
-def _lines(found: Explanation) -> list[str]:
+def _lines(explanation: Explanation) -> list[str]:
     return [
-        found.title, "", found.idea,
-        "", "Update rule", *(f"  {line}" for line in found.rule), found.symbols,
-        "", "Pseudo-code", *(f"  {line}" for line in found.code),
-        "", "What a meta-step takes", *(f"- {sentence}" for sentence in found.costs),
-        "", "Paper", *(f"- {paper}" for paper in found.paper),
+        explanation.title, "", explanation.idea,
+        "", "Update rule", *(f"  {line}" for line in explanation.rule), explanation.symbols,
+        "", "Pseudo-code", *(f"  {line}" for line in explanation.code),
+        "", "Cost of a meta-step", *(f"- {sentence}" for sentence in explanation.costs),
+        "", "Paper", *(f"- {paper}" for paper in explanation.paper),
     ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""`metatui presets`: named experiments, bundled and own."""
+"""`metatui presets`: list, show, save and delete presets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from metatui.utils.errors import BadInput
 @json_option
 @click.pass_context
 def presets(context: click.Context, as_json: bool) -> None:
-    """List, show, save and delete presets. Without a command, lists them."""
+    """List, show, save and delete presets; without a command, list them."""
     if context.invoked_subcommand is None:
         _list(as_json)
     elif as_json:
@@ -42,27 +42,27 @@ def list_presets(as_json: bool) -> None:
 @click.argument("preset", shell_complete=complete_presets)
 @json_option
 def show(preset: str, as_json: bool) -> None:
-    """Show a preset's source, protocol, numbers and the settings that matter in it."""
-    found = stored.load(preset)
+    """Show the source, protocol, results and relevant settings of PRESET."""
+    loaded = stored.load(preset)
     if as_json:
-        emit(_report(found))
+        emit(_report(loaded))
         return
     screen = console()
-    about = table("preset", found.name)
+    about = table("preset", loaded.name)
     for name in stored.ABOUT:
-        if value := getattr(found, name):
+        if value := getattr(loaded, name):
             about.add_row(name, cell(value))
-    about.add_row("file", cell(found.path))
+    about.add_row("file", cell(loaded.path))
     screen.print(about)
     rows = table("setting", "value", "unit", "help", numbers=("value",))
-    for path, knob in FIELDS.items():
-        if knob.is_relevant(found.settings):
-            value = found.settings.value(path)
-            rows.add_row(*map(cell, (path, text_of(value), knob.unit, knob.help)))
+    for path, field in FIELDS.items():
+        if field.is_relevant(loaded.settings):
+            value = loaded.settings.value(path)
+            rows.add_row(*map(cell, (path, text_of(value), field.unit, field.help)))
     screen.print(rows)
-    if found.changes:
+    if loaded.changes:
         planned = table("after meta-step", "change", numbers=("after meta-step",))
-        for each in found.changes:
+        for each in loaded.changes:
             planned.add_row(f"{each.iteration:,}", cell(in_words(each)))
         screen.print(planned)
 
@@ -74,11 +74,11 @@ def show(preset: str, as_json: bool) -> None:
     "origin",
     metavar="PRESET|FILE|RUN",
     shell_complete=complete_presets,
-    help="What to save; of a run, its settings and every change made to them on the way.",
+    help="What to save; a run is saved with its live changes.",
 )
 @set_option
-@click.option("--title", default="", help="One line about it.")
-@click.option("--overwrite", is_flag=True, help="Replace an own preset of this name.")
+@click.option("--title", default="", help="Title of the preset.")
+@click.option("--overwrite", is_flag=True, help="Replace your own preset of this name.")
 @runs_dir_option
 @json_option
 def save(
@@ -112,7 +112,7 @@ def save(
 @click.argument("preset", required=False, shell_complete=complete_presets)
 @json_option
 def path(preset: str | None, as_json: bool) -> None:
-    """Print where PRESET is, or where your own presets are."""
+    """Print the path of PRESET, or of the folder of your own presets."""
     where = stored.load(preset).path if preset is not None else paths.user_presets_dir()
     if as_json:
         emit({"path": str(where)})
@@ -133,13 +133,13 @@ def delete(name: str, as_json: bool) -> None:
 
 
 def _list(as_json: bool) -> None:
-    found = stored.all_presets()
+    every = stored.all_presets()
     problems = stored.problems()
     if as_json:
-        emit({"presets": [_report(preset) for preset in found], "problems": problems})
+        emit({"presets": [_report(preset) for preset in every], "problems": problems})
         return
     screen = console()
-    for preset in found:
+    for preset in every:
         own = "" if preset.bundled else " (own)"
         screen.print(Text.assemble((preset.name, "bold"), own, "  ", cell(preset.title)), soft_wrap=True)
         numbers = (f"{name}: {text}" for name in ("published", "measured") if (text := getattr(preset, name)))
@@ -150,7 +150,7 @@ def _list(as_json: bool) -> None:
 
 @dataclass(frozen=True)
 class _Base:
-    """What a preset is saved from."""
+    """Source of a saved preset."""
 
     settings: Settings
     source: str
@@ -160,7 +160,7 @@ class _Base:
 
 
 def _base(origin: str, runs_dir: Path | None) -> _Base:
-    """A preset, a file or a run. Raises BadInput where it is none of them."""
+    """Load a preset, a file or a run; raise BadInput if `origin` is none of them."""
     from metatui.runs.execution.rerun import schedule_of
     from metatui.runs.storage.store import RunStore
 

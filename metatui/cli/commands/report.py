@@ -1,4 +1,4 @@
-"""`metatui report`: runs, their protocol, curves, tables and environment as one page that stands alone."""
+"""`metatui report`: write a report of one or more runs."""
 
 from __future__ import annotations
 
@@ -6,27 +6,32 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.commands.compare import found, target_option, watching
+from metatui.cli.commands.compare import (
+    comparison_device_option,
+    comparison_steps_option,
+    comparison_tasks_option,
+    find_runs,
+    progress_bar,
+    target_option,
+)
 from metatui.cli.console.output import console
-from metatui.cli.options import complete_runs, runs_dir_option
+from metatui.cli.options import check_new_file, complete_runs, runs_dir_option
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
-
-STANDARD = Path("report.html")
 
 
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
-    "--to", "path", type=click.Path(path_type=Path), default=STANDARD, metavar="FILE", show_default=True,
-    help="A .html or .md file; the pictures of Markdown go beside it.",
+    "--to", "path", type=click.Path(path_type=Path), default=Path("report.html"), metavar="FILE", show_default=True,
+    help="A .html file, or a .md file with its figures in files beside it.",
 )  # fmt: skip
-@click.option("--tasks", type=int, metavar="N", help="Held-out tasks; else as the first run's settings say.")
-@click.option("--steps", type=int, metavar="N", help="Inner steps of adaptation; else as the first run's.")
+@comparison_tasks_option
+@comparison_steps_option
 @target_option
-@click.option("--device", metavar="DEVICE", help="Where to compute; else as each run's settings say.")
+@comparison_device_option
 @runs_dir_option
-@click.option("--force", is_flag=True, help="Replace a file that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 def report(
     runs: tuple[str, ...],
     path: Path,
@@ -37,24 +42,22 @@ def report(
     runs_dir: Path | None,
     force: bool,
 ) -> None:
-    """Write a report of one run, or of several and how they compare, to a page that needs no network.
+    """Write a report of one run, or of several runs and their comparison, as a self-contained page.
 
-    Each RUN is a run's name, the start of it, its folder, or latest, the newest. All are measured on the same held-out
-    tasks.
+    Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
+    evaluated on the same held-out tasks.
     """
     if not runs:
-        raise click.UsageError("a report is of one run or more: metatui runs lists them, latest is the newest")
-    folders = found(RunStore(runs_dir), runs)
+        raise click.UsageError("a report needs at least one run: metatui runs lists them, latest is the newest")
+    folders = find_runs(RunStore(runs_dir), runs)
 
     from metatui.runs.analysis.comparison import compare
-    from metatui.runs.analysis.exports import check, written
+    from metatui.runs.analysis.exports import written
     from metatui.runs.analysis.report import REPORTS, write
 
     if path.suffix.lower() not in REPORTS:
-        raise BadInput(f"--to is {quote(str(path), 200)}, but must end in .html or .md")
-    check(path)
-    if path.exists() and not force:
-        raise BadInput(f"{quote(str(path), 200)} is there already: give another --to, or --force to replace it")
-    with watching() as see:
-        comparison = compare(*folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=see)
+        raise BadInput(f"--to is {quote(str(path), 200)}, but must end in {' or '.join(REPORTS)}")
+    check_new_file(path, "--to", force=force)
+    with progress_bar() as on_progress:
+        comparison = compare(*folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress)
     console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`metatui rerun`: train a run once more."""
+"""`metatui rerun`: repeat a run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from metatui.cli.console.pack_progress import images_shown
+from metatui.cli.console.progress import images_shown
 from metatui.cli.options import changes, complete_runs, device_option, json_option, runs_dir_option, set_option
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.storage.store import RunStore
@@ -18,7 +18,7 @@ from metatui.runs.storage.store import RunStore
 @set_option
 @device_option
 @runs_dir_option
-@click.option("--detach", is_flag=True, help="Train in the background: give the shell back once it trains.")
+@click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option
 @click.pass_context
 def rerun(
@@ -30,24 +30,28 @@ def rerun(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train RUN once more, as a new run: the same settings and seed, every change at the meta-step where it was made.
+    """Repeat RUN as a new run with the same settings, seed and live changes at the same meta-steps.
 
-    The numbers are the same, bit for bit on the CPU. --set gives it another start; changes on the way are still made.
+    The results are the same, bit for bit on the CPU. --set changes the initial settings; live changes still apply.
     """
-    again = rerun_of(RunStore(runs_dir).find(run), changes(assignments, device))
+    repeat = rerun_of(RunStore(runs_dir).find(run), changes(assignments, device))
     from metatui.runs.execution.signals import ending_softly
 
     with ending_softly() as ending:
         if detach:
-            from metatui.cli.commands.run import say_detached
+            from metatui.cli.commands.run import print_detached
             from metatui.runs.execution.control import start_detached
 
             with images_shown():
                 live = start_detached(
-                    again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
+                    repeat.settings,
+                    runs_dir=runs_dir,
+                    preset=repeat.preset,
+                    changes=repeat.changes,
+                    origin=repeat.origin,
                 )
             with closing(live):
-                say_detached(live, as_json=as_json)
+                print_detached(live, as_json=as_json)
             return
         from metatui.cli.commands.run import train
         from metatui.runs.execution.session import Session
@@ -55,6 +59,6 @@ def rerun(
         ending.defer()
         with images_shown():
             session = Session.start(
-                again.settings, runs_dir=runs_dir, preset=again.preset, changes=again.changes, origin=again.origin
+                repeat.settings, runs_dir=runs_dir, preset=repeat.preset, changes=repeat.changes, origin=repeat.origin
             )
         train(session, ending, context, as_json=as_json)

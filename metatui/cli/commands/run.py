@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from metatui.cli.console.output import emit, evaluation_json
-from metatui.cli.console.pack_progress import images_shown
+from metatui.cli.console.progress import images_shown
 from metatui.cli.options import (
     changed,
     changes,
@@ -48,9 +48,9 @@ S = TypeVar("S", "Session", "LiveRun")
     "--resume",
     metavar="RUN|auto",
     shell_complete=complete_runs,
-    help="Go on with a run that is not over; with auto, with the newest interrupted one of the same settings, if any.",
+    help="Continue an unfinished run; auto: the newest interrupted run with the same settings, if any.",
 )
-@click.option("--detach", is_flag=True, help="Train in the background: give the shell back once it trains.")
+@click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option
 @click.pass_context
 def run(
@@ -63,24 +63,23 @@ def run(
     detach: bool,
     as_json: bool,
 ) -> None:
-    """Train PRESET, a TOML file, or the settings that --set gives.
+    """Train a preset, a TOML file, or the settings given with --set.
 
-    Ctrl-C saves after the meta-step and ends the run as interrupted; --resume goes on with it. A second Ctrl-C quits at
-    once. With --detach, the run goes on whatever happens to the terminal: metatui attach shows it, metatui stop ends
-    it.
+    Ctrl-C interrupts the run and saves it after the meta-step; --resume continues it. A second Ctrl-C quits at once.
+    With --detach, the run does not depend on the terminal: metatui attach opens it in the app, metatui stop stops it.
 
-    Other signals also end and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
-    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal's number. In a Slurm job it is 75, which
+    Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
+    (SIGUSR1, SIGUSR2, SIGXCPU). The exit code is then 128 plus the signal number. In a Slurm job it is 75, which
     requeues the job: with --resume auto, the same command then continues the same run.
     """
     automatic = resume == "auto"
     if preset is not None and resume is not None and not automatic:
-        raise click.UsageError("a preset and --resume exclude each other: a resumed run has its own settings")
+        raise click.UsageError("a preset cannot be combined with --resume: a resumed run has its own settings")
     if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
 
-    # Checked before torch is imported, so that a slip of the pen is answered at once.
-    wanted = changes(assignments, device)
+    # Checked before torch is imported, so that mistakes are reported at once.
+    overrides = changes(assignments, device)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
@@ -90,12 +89,12 @@ def run(
 
     store = RunStore(runs_dir)
 
-    def opened(start: Callable[..., S], go_on: Callable[..., S]) -> S:
+    def opened(start: Callable[..., S], continue_: Callable[..., S]) -> S:
         with images_shown():
             if settings is None:
-                return go_on(store.find(str(resume)), wanted)
-            if automatic and (found := _unfinished(store, settings, planned, go_on)):
-                return found
+                return continue_(store.find(str(resume)), overrides)
+            if automatic and (session := _continue_unfinished(store, settings, planned, continue_)):
+                return session
             return start(settings, runs_dir=runs_dir, preset=_origin(loaded, settings), changes=planned)
 
     from metatui.runs.execution.signals import ending_softly
@@ -105,7 +104,7 @@ def run(
             from metatui.runs.execution.control import resume_detached, start_detached
 
             with closing(opened(start_detached, resume_detached)) as live:
-                say_detached(live, as_json=as_json)
+                print_detached(live, as_json=as_json)
             return
 
         from metatui.runs.execution.session import Session
@@ -114,29 +113,28 @@ def run(
         train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
 
 
-def _unfinished(
-    store: RunStore, settings: Settings, planned: Sequence[Planned], go_on: Callable[[RunFolder], S]
+def _continue_unfinished(
+    store: RunStore, settings: Settings, planned: Sequence[Planned], continue_: Callable[[RunFolder], S]
 ) -> S | None:
-    from metatui.runs.execution.resume_auto import unfinished
-
-    for run in unfinished(store, settings, planned):
+    """Continue the newest interrupted run with the same settings; return None if there is none."""
+    for run in store.unfinished(settings, planned):
         try:
-            return go_on(run)
-        except BadInput as error:  # another job has just taken it, or no checkpoint of it is whole
-            click.echo(f"{error}: it is left as it is", err=True)
+            return continue_(run)
+        except BadInput as error:  # another job took it, or it has no intact checkpoint
+            click.echo(f"skipped: {error}", err=True)
     return None
 
 
 def train(session: Session, ending: SignalState, context: click.Context, *, as_json: bool) -> None:
-    """Train to the end or until a signal, with progress in the terminal. Raises MetatuiError if the run failed."""
+    """Train to the end or until a signal, showing progress; raise MetatuiError if the run fails."""
     from metatui.cli.console.progress import display
 
     ending.then(session.interrupt)
     try:
-        with display(session.run) as shown, closing(iter(session)) as events:
+        with display(session.run) as progress, closing(iter(session)) as events:
             for event in events:
-                shown.see(event)
-    finally:  # however it ended, a script wants to know which run it was and how far it got
+                progress.see(event)
+    finally:  # scripts need to know the run and its state however it ended
         if as_json:
             emit(_report(session))
     if session.outcome.sentence:
@@ -146,7 +144,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
 
 
 def _origin(preset: Preset | None, settings: Settings) -> str | None:
-    """What the run's journal calls the settings that it was started with."""
+    """Return the origin of the settings for the run's journal."""
     if preset is None:
         return None
     own = preset.path.parent == paths.user_presets_dir()
@@ -154,16 +152,16 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
     return name if settings == preset.settings else f"{name} (changed)"
 
 
-def say_detached(live: LiveRun, *, as_json: bool) -> None:
-    """Says that `live` trains, and how to get at it."""
+def print_detached(live: LiveRun, *, as_json: bool) -> None:
+    """Print how to open and stop a run in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
         return
     name = shlex.quote(run.id if run.path.parent == paths.runs_dir() else str(run.path))
     click.echo(f"{run.id} trains in the background, in process {pid}")
-    click.echo(f"  metatui attach {name}  shows it")
-    click.echo(f"  metatui stop {name}    ends and saves it")
+    click.echo(f"  metatui attach {name}  opens it in the app")
+    click.echo(f"  metatui stop {name}    stops and saves it")
 
 
 def _report(session: Session) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""`metatui runs`: what is on disk, listed or exported."""
+"""`metatui runs`: list the saved runs, or export one."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any
 import click
 from rich.text import Text
 
-from metatui.cli.console.output import adapted, console, emit, evaluation_json, headline, protocol, spelled
-from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.console.output import console, emit, evaluation_json, spelled
+from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
 from metatui.events import Evaluation
-from metatui.runs.analysis.export import metrics_rows, validation_rows, write_csv
+from metatui.runs.analysis.metrics_csv import metrics_rows, validation_rows, write_csv
+from metatui.runs.formatting import headline, parameters
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary
-from metatui.utils.errors import BadInput, quote
-from metatui.utils.files import reason, replacing
+from metatui.utils.files import replacing
 from metatui.utils.paths import expanded
 
 
@@ -28,49 +28,33 @@ from metatui.utils.paths import expanded
 @json_option
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
-    """List the runs on disk, newest first, or export one."""
+    """List the saved runs, newest first, or export one."""
     if context.invoked_subcommand is None:
         _list(runs_dir, as_json)
     elif runs_dir or as_json:
-        raise click.UsageError(f"options before '{context.invoked_subcommand}' are the list's: give its own after it")
+        raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
 
 
 @runs.command()
 @click.argument("run", shell_complete=complete_runs)
-@click.option("--to", metavar="FILE|-", default="-", help="File to write; - is standard output, the default.")
-@click.option("--evaluations", is_flag=True, help="The validations instead of the meta-steps.")
-@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@click.option("--to", metavar="FILE|-", default="-", help="File to write; -, the default, is standard output.")
+@click.option("--evaluations", is_flag=True, help="Export the validations instead of the meta-steps.")
+@click.option("--force", is_flag=True, help="Replace an existing file.")
 @runs_dir_option
 def export(run: str, to: str, evaluations: bool, force: bool, runs_dir: Path | None) -> None:
-    """Write what every meta-step of RUN measured as CSV."""
-    found = RunStore(runs_dir).find(run)
-    rows = validation_rows(found) if evaluations else metrics_rows(found)
+    """Export the metrics of every meta-step of RUN as CSV."""
+    folder = RunStore(runs_dir).find(run)
+    rows = validation_rows(folder) if evaluations else metrics_rows(folder)
     if to == "-":
         write_csv(rows, sys.stdout)
         return
-    path = _free(to, force)
+    path = expanded(to)
+    check_new_file(path, "--to", force=force)
     with replacing(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="")
         count = write_csv(rows, text) - 1
         text.detach()
     console().print(f"Wrote {count:,} rows to {path}", soft_wrap=True)
-
-
-def _free(name: str, force: bool) -> Path:
-    """The path of a file that may be written. Raises BadInput."""
-    path, said = expanded(name), f"--to is {quote(name, 200)}"
-    if "\0" in name:
-        raise BadInput(f"{said}, which is not a possible file name")
-    try:
-        if path.is_dir():
-            raise BadInput(f"{said}, which is a folder, but must be a file")
-        if not path.parent.is_dir():
-            raise BadInput(f"{said}, but there is no folder {quote(str(path.parent), 200)}")
-        if path.exists() and not force:
-            raise BadInput(f"{said}, which exists: give another name, or --force to replace it")
-    except OSError as error:
-        raise BadInput(f"{said}, which cannot be written: {reason(error)}") from None
-    return path
 
 
 def _list(runs_dir: Path | None, as_json: bool) -> None:
@@ -82,39 +66,39 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         return
     screen = console()
     if not summaries:
-        screen.print(f"No runs in {store.root} yet: metatui run quick makes one.", soft_wrap=True)
+        screen.print(f"There are no runs in {store.root} yet: metatui run quick trains one.", soft_wrap=True)
         return
     width = max(len(summary.id) for summary in summaries)
-    lines = Text()  # printed in one call: ten thousand calls take seconds
+    lines = Text()  # printed with one call, because ten thousand calls take seconds
     for summary in summaries:
-        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_reached(summary)}\n")
+        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
-        for detail in filter(None, (*_measured(summary), warning, summary.problem)):
+        for detail in filter(None, (*_results(summary), warning, summary.problem)):
             wrapped = textwrap.wrap(spelled(screen, detail), max(20, screen.width - 4))
             lines.append(textwrap.indent("\n".join(wrapped), "    ") + "\n", "dim")
     screen.print(lines, end="", soft_wrap=True)
 
 
-def _reached(summary: RunSummary) -> str:
+def _progress(summary: RunSummary) -> str:
     total = f" of {summary.settings.training.iterations:,}" if summary.settings else ""
     loss = f", meta-loss {summary.progress.meta_loss:.4g}" if summary.progress else ""
     return f"{summary.iteration:,}{total} meta-steps{loss}"
 
 
-def _measured(summary: RunSummary) -> Iterator[str]:
-    """Describe the test; without one, the best validation and the last one if it is a different one."""
+def _results(summary: RunSummary) -> Iterator[str]:
+    """Describe the test; without a test, the best validation, and the last one if it is not the best."""
     best, last = summary.best, summary.validation
     if summary.test:
-        yield _said("test", summary.test)
+        yield _result("test", summary.test)
         return
     if best:
-        yield _said("best validation", best)
+        yield _result("best validation", best)
     if last and (best is None or best.iteration != last.iteration):
-        yield _said("last validation", last)
+        yield _result("last validation", last)
 
 
-def _said(name: str, evaluation: Evaluation) -> str:
-    return f"{name}, {adapted(evaluation)}: {headline(evaluation)} ({protocol(evaluation)})"
+def _result(name: str, evaluation: Evaluation) -> str:
+    return f"{name}, {parameters(evaluation)}: {headline(evaluation, level=True)}"
 
 
 def _report(summary: RunSummary) -> dict[str, Any]:

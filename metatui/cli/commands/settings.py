@@ -1,4 +1,4 @@
-"""`metatui settings`: the reference of every knob."""
+"""`metatui settings`: list all settings."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from metatui.config.fields import FIELDS, SettingField, text_of
 @click.command()
 @json_option
 def settings(as_json: bool) -> None:
-    """Show every setting: its default, what is allowed, and what it means."""
+    """List all settings with their default, allowed values and meaning."""
     if as_json:
-        emit({"settings": [_report(knob) for knob in FIELDS.values()]})
+        emit({"settings": [_report(field) for field in FIELDS.values()]})
         return
     rows = table("setting", "default", "allowed", "live", "meaning")
-    for knob in FIELDS.values():
-        rows.add_row(
-            *map(cell, (knob.path, text_of(knob.default), knob.allowed, "yes" if knob.live else "", knob.help))
-        )
+    for field in FIELDS.values():
+        live = "yes" if field.live else ""
+        rows.add_row(*map(cell, (field.path, text_of(field.default), field.allowed, live, field.help)))
     console().print(rows)
 
 
-def _report(knob: SettingField) -> dict[str, object]:
+def _report(field: SettingField) -> dict[str, object]:
     return {
-        "setting": knob.path,
-        "kind": knob.kind,
-        "default": knob.default,
-        "allowed": knob.allowed,
-        "choices": list(knob.choices),
-        "unit": knob.unit,
-        "live": knob.live,
-        "meaning": knob.help,
-        "when": {path: sorted(choices) for path, choices in knob.when.items()},
+        "setting": field.path,
+        "kind": field.kind,
+        "default": field.default,
+        "allowed": field.allowed,
+        "choices": list(field.choices),
+        "unit": field.unit,
+        "live": field.live,
+        "meaning": field.help,
+        "when": {path: sorted(choices) for path, choices in field.when.items()},
     }

@@ -1,4 +1,4 @@
-"""`metatui stop`: end a run that trains in another process."""
+"""`metatui stop`: stop a run that trains in another process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
 
 WAIT_SECONDS = 60.0
-"""A run that is told to stop finishes its meta-step first, and what the compiler is at."""
+"""Time to wait for a run to end: it first finishes its meta-step and a compilation in progress."""
 
 
 @click.command()
@@ -24,29 +24,28 @@ WAIT_SECONDS = 60.0
 @runs_dir_option
 @json_option
 def stop(run: str, runs_dir: Path | None, as_json: bool) -> None:
-    """End RUN, wherever it trains on this machine: it finishes its meta-step, saves, and is over.
+    """Stop RUN, which trains on this machine: it finishes its meta-step, saves and ends.
 
-    RUN is a run's name, the start of it, or its folder. Waits until the run has ended, for a minute at most.
+    RUN is the name of a run, the start of its name, or its folder. Waits at most a minute for the run to end.
     """
     folder = RunStore(runs_dir).find(run)
     last = None
     with closing(LiveRun.attach(folder)) as live:
         live.submit(Stop())
-        patience = Timer(WAIT_SECONDS, live.close)
-        patience.start()
+        timeout = Timer(WAIT_SECONDS, live.close)
+        timeout.start()
         try:
             for event in live:
                 last = event
         finally:
-            patience.cancel()
+            timeout.cancel()
     if not isinstance(last, Finished | Failed):
         raise MetatuiError(
-            f"run {folder.id} was told to stop, but has not yet after {WAIT_SECONDS:g} seconds: "
-            "it ends after its meta-step"
+            f"run {folder.id} did not stop within {WAIT_SECONDS:g} seconds: it stops as soon as its meta-step is done"
         )
     if as_json:
         emit({"run": folder.id, "dir": str(folder.path), "status": folder.status(), "iterations": last.iteration})
     elif isinstance(last, Finished):
-        click.echo(f"{folder.id} {folder.status()} after {last.iteration:,} meta-steps, saved")
+        click.echo(f"{folder.id} {folder.status()} after {last.iteration:,} meta-steps and saved")
     if isinstance(last, Failed):
         raise MetatuiError(last.sentence)

@@ -1,4 +1,4 @@
-"""What `metatui bench` prints for people: a table and a plot for each task, and what they were measured by."""
+"""The report of `metatui bench`: a table and a plot for each task, and notes on how they were measured."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "red", "blue")
-"""Of the engines, in their order; the terminal's own, since nothing tells how light it is."""
+"""Colours of the engines, in their order. They are the terminal's own, because its background is unknown."""
 
 STYLES = {
     **{engine: COLOURS[i % len(COLOURS)] for i, engine in enumerate(ENGINES)},
@@ -34,38 +34,37 @@ STYLES = {
 ASCII_HEAD = box.Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 
 
-def shown(found: Sequence[Measurement], screen: Console, *, ascii_only: bool) -> Iterator[RenderableType]:
-    """All of it, for as many cells as have been measured."""
+def bench_report(measurements: Sequence[Measurement], screen: Console, *, ascii_only: bool) -> Iterator[RenderableType]:
+    """Yield the parts of the report."""
     look = Symbols.ASCII if ascii_only else symbols.detect(os.environ, screen.encoding)
     glyphs = GLYPHS[look]
-    for task, group in groupby(found, key=lambda each: each.cell.work.task):
+    for task, group in groupby(measurements, key=lambda m: m.cell.work.task):
         cells = list(group)
         yield Text(f"{task}: {described(task)}", style="bold")
         yield _table(cells, look)
-        yield from (Text(rows.failed(each), style="dim") for each in cells if each.error)
-        drawn = plot.plot(cells, screen.width - 1, glyphs)
-        if drawn:
-            yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
-    notes = (rows.said(found[0].machine), *rows.NOTES, rows.graph_note(found), rows.doubt(found)) if found else ()
-    for text in filter(None, notes):
-        said = symbols.ascii(text) if look is Symbols.ASCII else text
-        yield Text(textwrap.fill(said, min(screen.width, 120)), style="dim")
+        yield from (Text(rows.failed(m), style="dim") for m in cells if m.error)
+        if lines := plot.plot(cells, screen.width - 1, glyphs):
+            yield from map(_text, [plot.legend(cells, glyphs), *lines, []])
+    machine = rows.said(measurements[0].machine)
+    for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.doubt(measurements))):
+        text = symbols.ascii(note) if look is Symbols.ASCII else note
+        yield Text(textwrap.fill(text, min(screen.width, 120)), style="dim")
 
 
-def _table(found: Sequence[Measurement], look: Symbols) -> Table:
+def _table(measurements: Sequence[Measurement], look: Symbols) -> Table:
     made = table(*rows.HEADINGS, numbers=rows.NUMBERS)
     made.columns[0].no_wrap = True
     made.add_column("speed", ratio=1)
     made.expand, made.padding = True, (0, 1, 0, 0)
     if look is Symbols.ASCII:
         made.box = ASCII_HEAD
-    fastest, last = rows.fastest(found), None
-    for each in found:
-        work, engine = each.cell.work, each.cell.engine
-        share = (each.tasks_per_s or 0) / fastest.get(work, math.inf)
+    fastest, last = rows.fastest(measurements), None
+    for m in measurements:
+        work, engine = m.cell.work, m.cell.engine
+        share = (m.tasks_per_s or 0) / fastest.get(work, math.inf)
         name = "" if work == last else rows.name(work)
         made.add_row(
-            *map(cell, (name, rows.engine(each.cell), *rows.figures(each))), _Bar(share, STYLES[engine], GLYPHS[look])
+            *map(cell, (name, rows.engine(m.cell), *rows.figures(m))), _Bar(share, STYLES[engine], GLYPHS[look])
         )
         last = work
     return made
@@ -76,7 +75,7 @@ def _text(row: plot.Row) -> Text:
 
 
 class _Bar:
-    """As long as `share` of the room there is; nothing for 0, at least a cell for anything else."""
+    """A bar over `share` of the available width: empty for 0, otherwise at least one character."""
 
     def __init__(self, share: float, style: str, glyphs: Glyphs) -> None:
         self._share, self._style, self._glyphs = share, style, glyphs

@@ -1,35 +1,44 @@
-"""How a run without the app shows where it is, on standard error: a live display, or a plain line now and then."""
+"""Progress on standard error: bars in a terminal, otherwise a line now and then."""
 
 from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from metatui import events
-from metatui.cli.console.output import adapted, console, headline, protocol, spelled
-from metatui.config.settings import Settings
+from metatui.cli.console.output import console, spelled
+from metatui.learning.data.packing import told_of_packing
+from metatui.runs.formatting import FINISHED, event_message, headline, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
+"""Without a terminal, a line is printed after so many seconds or this share of the run, whichever comes first."""
 
 
 class Display(Protocol):
+    """Shows the events of a run."""
+
     def see(self, event: events.Event) -> None: ...
+
+
+def is_interactive(screen: Console) -> bool:
+    """Return whether `screen` is a terminal that can redraw a bar."""
+    return screen.is_terminal and not screen.is_dumb_terminal
 
 
 @contextmanager
 def display(run: RunFolder) -> Iterator[Display]:
-    """The display that suits standard error."""
+    """Show the progress of a run on standard error."""
     screen = console(stderr=True)
-    if not screen.is_terminal or screen.is_dumb_terminal:
+    if not is_interactive(screen):
         yield PlainDisplay(screen, run)
         return
     bar = Progress(
@@ -42,33 +51,33 @@ def display(run: RunFolder) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """A line every ten seconds or tenth of the run, whichever comes first, and one for each other event."""
+    """Prints a line every ten seconds or tenth of the run, and one for each other event."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
         self._run = run
         self._iterations = 1
-        self._said_at = time.monotonic()
-        self._said_share = 0.0
+        self._last_time = time.monotonic()
+        self._last_share = 0.0
 
     def see(self, event: events.Event) -> None:
         self._iterations = _iterations(event, self._iterations)
         if isinstance(event, events.Progress):
             share = event.iteration / self._iterations
             now = time.monotonic()
-            if now - self._said_at < EVERY_SECONDS and share - self._said_share < EVERY_SHARE:
+            if now - self._last_time < EVERY_SECONDS and share - self._last_share < EVERY_SHARE:
                 return
-            self._said_at, self._said_share = now, share
-            self._say(f"meta-step {event.iteration:,} of {self._iterations:,}: {metrics(event)}")
+            self._last_time, self._last_share = now, share
+            self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
         elif text := sentence(event, self._run):
-            self._say(text, style(event))
+            self._print(text, style(event))
 
-    def _say(self, text: str, style: str = "") -> None:
+    def _print(self, text: str, style: str = "") -> None:
         self._screen.print(spelled(self._screen, text), style=style, soft_wrap=True)
 
 
 class LiveDisplay:
-    """A progress bar with the metrics beside it; other events scroll by above."""
+    """Shows a bar with the metrics beside it; other events are printed above."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
@@ -82,28 +91,25 @@ class LiveDisplay:
             count = f"{event.iteration:,}/{self._iterations:,}"
             self._bar.update(
                 self._task, description="training", completed=event.iteration, total=self._iterations, count=count,
-                metrics=metrics(event),
+                metrics=_metrics(event),
             )  # fmt: skip
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
             self._bar.update(self._task, description=name)
-            return
         if isinstance(event, events.Finished | events.Failed):
-            self._bar.update(self._task, description="over")
+            self._bar.update(self._task, description="ended")
         if text := sentence(event, self._run):
             screen = self._bar.console
             screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
 
 
-def metrics(event: events.Progress) -> str:
-    accuracy = f", accuracy {100 * event.accuracy:.1f} %" if event.accuracy is not None else ""
-    speed = f", {event.tasks_seen / event.seconds:,.0f} tasks/s" if event.seconds > 0 else ""
-    return f"meta-loss {event.meta_loss:.4g}{accuracy}{speed}"
+def _metrics(event: events.Progress) -> str:
+    return training_metrics(event.meta_loss, event.accuracy, event.tasks_seen, event.seconds)
 
 
 def style(event: events.Event) -> str:
-    """The style of a sentence: yellow for warnings and for evaluations with diverged tasks."""
+    """Return the style of an event's line: yellow for warnings and for evaluations with diverged tasks."""
     match event:
         case events.Warned() | events.Finished(warning=str()):
             return "yellow"
@@ -114,7 +120,7 @@ def style(event: events.Event) -> str:
 
 
 def sentence(event: events.Event, run: RunFolder) -> str | None:
-    """What there is to say about an event that is not a meta-step; None for those that need no words."""
+    """Describe an event other than a meta-step; None for events that need no line."""
     match event:
         case events.Started():
             text = (
@@ -124,38 +130,82 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             )
         case events.Evaluated(evaluation=evaluation):
             best = ", best so far" if event.best else ""
-            text = (
-                f"validation at meta-step {evaluation.iteration:,}: {headline(evaluation)}{best} "
-                f"({protocol(evaluation)})"
-            )
-        case events.Tweaked():
-            text = f"{event.path} changed from {event.old} to {event.new} at meta-step {event.iteration:,}"
+            text = f"meta-step {evaluation.iteration:,}: validation: {headline(evaluation, level=True)}{best}"
         case events.Warned():
             text = f"warning: {event.text}"
-        case events.Paused():
-            text = f"paused after meta-step {event.iteration:,}"
-        case events.Resumed():
-            text = f"goes on after meta-step {event.iteration:,}"
-        case events.Noted():
-            text = event.text
-        case events.Finished():
-            ending = {"iterations": "finished", "early_stop": "stopped early"}.get(event.reason, event.reason)
-            test = event.test
-            tested = f": {headline(test)} ({protocol(test)}), with {adapted(test)}" if test else ""
+        case events.Finished(test=test):
+            ending = FINISHED.get(event.reason, event.reason)
+            tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
             warning = f"; warning: {event.warning}" if event.warning else ""
             resume = ""
             if event.reason == "interrupted":
                 resume = f"; to continue: metatui run --resume {shlex.quote(str(run.path))}"
-            text = f"{ending} at meta-step {event.iteration:,}{tested}; saved in {run.path}{warning}{resume}"
-        case _:
+            text = f"meta-step {event.iteration:,}: {ending}{tested}; run folder: {run.path}{warning}{resume}"
+        case events.Failed():  # the command ends with this message
             return None
+        case _:
+            message = event_message(event)
+            if message is None:
+                return None
+            text = f"meta-step {event.iteration:,}: {message.text}"
     return sanitize(text, limit=2000)
 
 
 def _iterations(event: events.Event, known: int) -> int:
-    settings: Settings | None = event.settings if isinstance(event, events.Started) else None
-    if settings is not None:
-        return settings.training.iterations
+    """Return the number of meta-steps of the run after `event`."""
+    if isinstance(event, events.Started):
+        return event.settings.training.iterations
     if isinstance(event, events.Tweaked) and event.path == "training.iterations" and isinstance(event.new, int):
         return event.new
     return known
+
+
+OnProgress = Callable[[int, int], None]
+"""Called with the number of packed images and their total."""
+
+
+@contextmanager
+def images_shown() -> Iterator[None]:
+    """Show the packing of an image folder's images, if any are packed in the block."""
+    with packing_shown("images") as progress, told_of_packing(progress):
+        yield
+
+
+@contextmanager
+def packing_shown(what: str) -> Iterator[OnProgress]:
+    """Yield a function that shows the progress of packing; nothing is shown before its first call.
+
+    Args:
+        what: name of the packed items, such as `images`.
+    """
+    screen = console(stderr=True)
+    if not is_interactive(screen):
+        yield packing_lines(what, lambda text: screen.print(text, soft_wrap=True))
+        return
+    with ExitStack() as stack:
+        columns = (TextColumn(f"packing {what}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())
+        bar = Progress(*columns, console=screen)
+        task = bar.add_task("packing", total=None)
+
+        def show(done: int, total: int) -> None:
+            if not bar.live.is_started:
+                stack.enter_context(bar)
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+def packing_lines(what: str, write: Callable[[str], object]) -> OnProgress:
+    """Return a function that writes a line at the start of packing and after each tenth."""
+    last_tenth = 0
+
+    def show(done: int, total: int) -> None:
+        nonlocal last_tenth
+        tenth = 10 * done // max(1, total)
+        if done == 0:
+            write(f"packing {total:,} {what}")
+        elif tenth > last_tenth:
+            last_tenth = tenth
+            write(f"packed {done:,} of {total:,} {what}")
+
+    return show

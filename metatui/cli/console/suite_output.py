@@ -1,4 +1,4 @@
-"""What `metatui suite` prints: the suites there are, what one would run, and what came of it."""
+"""Output of `metatui suite`: the list of suites, the plan of a suite, and its results."""
 
 from __future__ import annotations
 
@@ -19,47 +19,48 @@ if TYPE_CHECKING:
 ABOUT = ("title", "source", "measured", "notes")
 
 
-def listed(as_json: bool) -> None:
-    """The suites that come with metatui, and the user's own."""
+def show_list(as_json: bool) -> None:
+    """Print the bundled suites and the user's own."""
     suites = [*user(), *bundled()]
     if as_json:
-        emit({"suites": [_about(each) | {"runs": len(each.runs)} for each in suites], "problems": problems()})
+        emit({"suites": [_about(suite) | {"runs": len(suite.runs)} for suite in suites], "problems": problems()})
         return
     screen = console()
-    for each in suites:
-        runs = f" ({len(each.runs)} runs)"
-        screen.print(Text.assemble((each.name, "bold"), runs, "  ", cell(each.title)), soft_wrap=True)
-        below(screen, [*filter(None, (each.source,)), *_labelled(each)])
+    for suite in suites:
+        runs = f" ({len(suite.runs)} runs)"
+        screen.print(Text.assemble((suite.name, "bold"), runs, "  ", cell(suite.title)), soft_wrap=True)
+        labelled = [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]
+        below(screen, [*filter(None, (suite.source,)), *labelled])
     for problem in problems():
-        screen.print(cell(f"cannot be used: {problem}"), soft_wrap=True)
-    screen.print(cell(f"Suites of your own go into {user_dir()}; metatui suite NAME runs one."), soft_wrap=True)
+        screen.print(cell(f"warning: {problem}"), soft_wrap=True)
+    screen.print(cell(f"Your own suites belong in {user_dir()}; metatui suite NAME runs one."), soft_wrap=True)
 
 
-def planned(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
-    """What would be run, and how far each run is."""
+def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
+    """Print the runs of `suites` and their status."""
     if as_json:
         emit(report(suites, store))
         return
     screen = console()
-    for each in suites:
-        screen.print(Text.assemble((each.name, "bold"), "  ", cell(each.title)), soft_wrap=True)
-        folders = SuiteManifest(each, store).folders()
-        for part in each.comparisons:
-            # A table for each, as a column with its name would leave no room for the runs' names on 80 columns.
+    for suite in suites:
+        screen.print(Text.assemble((suite.name, "bold"), "  ", cell(suite.title)), soft_wrap=True)
+        folders = SuiteManifest(suite, store).folders()
+        for part in suite.comparisons:
+            # One table each: a column with its name would leave no room for the names of runs on 80 columns.
             rows = table("run", "meta-steps", "status", "name", numbers=("meta-steps",))
             for run, folder in folders:
                 if run.comparison == part.name:
-                    status, made = _standing(folder)
-                    done = f"{made:,}/{run.iterations:,}"
-                    rows.add_row(*map(cell, (run.label, done, status, folder.id if folder else "")))
+                    status, done = _status(folder)
+                    count = f"{done:,}/{run.iterations:,}"
+                    rows.add_row(*map(cell, (run.label, count, status, folder.id if folder else "")))
             screen.print(cell(part.name), soft_wrap=True)
             screen.print(rows)
             for warning in part.warnings:
                 screen.print(cell(f"warning: {part.name}: {warning}"), soft_wrap=not screen.is_terminal)
 
 
-def results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
-    """Tables and verdicts of each comparison."""
+def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
+    """Print tables and conclusions of each comparison."""
     from metatui.cli.commands.compare import show
 
     screen = console()
@@ -77,27 +78,27 @@ def report(
     store: RunStore,
     comparisons: Mapping[str, Mapping[str, Comparison | None]] | None = None,
 ) -> dict[str, Any]:
-    """What `--json` prints: of each suite its runs, and of each comparison what `compare --json` prints."""
+    """Return the JSON object of `suite --json`, in which each comparison is as `compare --json` prints it."""
     from metatui.runs.analysis.exports import as_json
 
-    found = []
-    for each in suites:
-        compared = (comparisons or {}).get(each.name, {})
-        runs = [_run(run, folder) for run, folder in SuiteManifest(each, store).folders()]
+    reports = []
+    for suite in suites:
+        results = (comparisons or {}).get(suite.name, {})
+        runs = [_run(run, folder) for run, folder in SuiteManifest(suite, store).folders()]
         parts = [
             {
                 "name": part.name,
                 "warnings": part.warnings,
-                **(as_json(made) if (made := compared.get(part.name)) else {}),
+                **(as_json(comparison) if (comparison := results.get(part.name)) else {}),
             }
-            for part in each.comparisons
+            for part in suite.comparisons
         ]
-        found.append(_about(each) | {"runs": runs, "comparisons": parts})
-    return {"suites": found}
+        reports.append(_about(suite) | {"runs": runs, "comparisons": parts})
+    return {"suites": reports}
 
 
 def _run(run: PlannedRun, folder: RunFolder | None) -> dict[str, Any]:
-    status, made = _standing(folder)
+    status, done = _status(folder)
     return {
         "comparison": run.comparison,
         "label": run.label,
@@ -106,14 +107,14 @@ def _run(run: PlannedRun, folder: RunFolder | None) -> dict[str, Any]:
         "run": folder.id if folder else None,
         "dir": str(folder.path) if folder else None,
         "status": status,
-        "iterations": made,
+        "iterations": done,
         "of": run.iterations,
         "settings": run.settings.model_dump(mode="json"),
     }
 
 
-def _standing(folder: RunFolder | None) -> tuple[str, int]:
-    """A run's status and meta-steps done."""
+def _status(folder: RunFolder | None) -> tuple[str, int]:
+    """Return the status and the number of meta-steps of a run."""
     if folder is None:
         return "waiting", 0
     summary = summarise(folder)
@@ -123,7 +124,3 @@ def _standing(folder: RunFolder | None) -> tuple[str, int]:
 def _about(suite: Suite) -> dict[str, Any]:
     path = str(suite.path) if suite.path else None
     return {"name": suite.name, **{key: getattr(suite, key) for key in ABOUT}, "path": path}
-
-
-def _labelled(suite: Suite) -> list[str]:
-    return [f"{key}: {value}" for key in ("measured", "notes") if (value := getattr(suite, key))]

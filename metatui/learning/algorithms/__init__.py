@@ -1,4 +1,4 @@
-"""Algorithms: how a batch of tasks moves the meta-parameters. One file each; its body reads like its paper."""
+"""Meta-learning algorithms, one file each, written like the pseudo-code of their papers."""
 
 from __future__ import annotations
 

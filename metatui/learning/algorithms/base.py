@@ -1,4 +1,4 @@
-"""What an algorithm is: how a batch of tasks moves the meta-parameters θ."""
+"""Base class of the algorithms: how a batch of tasks updates the meta-parameters θ."""
 
 from __future__ import annotations
 
@@ -24,20 +24,21 @@ from metatui.learning.optim.outer import Diverged, OuterAdam
 from metatui.learning.training.experiment import Experiment
 
 METRIC_QUERIES_PER_CLASS = 2
-"""Query images of each class that an algorithm is judged by while it trains, if it does not train on them."""
+"""Query images per class for the training metrics of algorithms that do not train on the query set."""
 
 
 @dataclass(frozen=True)
 class PendingStep:
-    """A meta-step that was given to the device, and has perhaps not been taken yet."""
+    """A meta-step that was queued on the device and may not have finished yet."""
 
-    figures: Tensor
-    """[4], the figures of a `MetaStep`; not finite where θ was not moved, nor by any meta-step after it."""
+    metrics: Tensor
+    """[4], the fields of `MetaStep` in order. Not finite if this meta-step, or one before it, left θ unchanged because
+    it diverged."""
 
 
 @dataclass(frozen=True)
 class MetaStep:
-    """What one meta-step saw, the same for every algorithm, so that their curves can lie over each other."""
+    """Metrics of one meta-step, defined alike for every algorithm so that their curves can be compared."""
 
     meta_loss: float
     """Mean query loss after adaptation, before the outer update."""
@@ -48,7 +49,7 @@ class MetaStep:
 
 
 class Algorithm(ABC):
-    """Holds the meta-parameters and moves them."""
+    """Owns the meta-parameters `theta` and updates them in place."""
 
     trains: ClassVar[bool] = True
     """Whether there is an outer loop at all."""
@@ -59,45 +60,121 @@ class Algorithm(ABC):
         self.flat = FlatParams(experiment.theta())
         self.theta = self.flat.views
         self.graphs: GraphedStep | None = None
-        """Compiled meta-steps, where settings ask for them and the algorithm has them."""
+        """Compiled meta-steps, if the settings ask for them and the algorithm supports them."""
         self.captures: CapturedStep | None = None
-        """Meta-steps as CUDA graphs, where the device has them."""
+        """Meta-steps captured as CUDA graphs, if the device supports them."""
 
     @abstractmethod
     def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
-        """Train on the tasks numbered `tasks`: one outer update, with the settings as they are now.
+        """Make one outer update on the training tasks numbered `tasks`.
+
+        Args:
+            algorithm: the current settings, which may change between meta-steps.
 
         Raises:
-            Diverged: where a loss or gradient is not finite; θ is then as before.
+            Diverged: a loss or gradient is not finite. θ is unchanged.
         """
 
-    def graphed(self, outer: OuterAdam | None = None) -> GraphedStep | None:
-        """What compiled meta-steps are made with, where settings ask for them."""
+    def sample(self, tasks: range) -> Episodes:
+        """Return the training episodes numbered `tasks`."""
+        return self.experiment.training_episodes(tasks)
+
+    def tensors(self) -> Params:
+        """Return the state besides θ, for a checkpoint."""
+        return {}
+
+    def load(self, tensors: Params) -> None:
+        """Restore the state that `tensors` returned."""
+        assert not tensors
+
+    # Parts of a meta-step
+
+    def meta_gradient(self, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
+        """Compute the meta-gradient at θ, with at most `compute.tasks_at_once` tasks in memory."""
+        at_once = self.experiment.settings.compute.tasks_at_once
+        return self.engine.meta_gradient_in_parts(self.theta, episodes, inner, first_order=first_order, at_once=at_once)
+
+    def adapt(self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None) -> tuple[Params, Tensor]:
+        """Adapt to each task without a graph.
+
+        Args:
+            order: int64 [T, steps, b], the support examples that each inner step uses; None uses all of them.
+
+        Returns:
+            The stack of adapted parameters, and the support loss [T] before adaptation.
+        """
+        results = []
+        for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
+            part_order = None if order is None else order[rows.start : rows.stop]
+            results.append(self.engine.adapt_final(self.theta, part.support_x, part.support_y, inner, part_order))
+        if len(results) == 1:
+            return results[0]
+        stacks = [stack for stack, _ in results]
+        return {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}, torch.cat([loss for _, loss in results])
+
+    def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
+        """Evaluate adapted parameters on the query set, for an algorithm that does not train on it.
+
+        Images are limited to `METRIC_QUERIES_PER_CLASS` per class: predicting all of them would take half as long as
+        the training.
+
+        Returns:
+            Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.
+        """
+        if self.experiment.settings.is_classification:
+            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, self.experiment.settings.task.ways)
+        outputs = self.engine.outputs(stack, episodes.query_x)
+        return self.experiment.loss.each(outputs, episodes.query_y), outputs, episodes
+
+    def step_metrics(
+        self, episodes: Episodes, *, loss: Tensor, outputs: Tensor, support_loss: Tensor, grad_norm: Tensor
+    ) -> MetaStep:
+        """Average the metrics over the tasks and copy them to the CPU, all in one transfer."""
+        is_classification = self.experiment.settings.is_classification
+        hits = accuracy(outputs, episodes.query_y) if is_classification else torch.zeros_like(grad_norm)
+        # float64 avoids rounding errors, but mps does not support it.
+        precision = torch.float32 if loss.device.type == "mps" else torch.float64
+        means = [t.mean().to(precision) for t in (loss, hits, support_loss, grad_norm)]
+        return self._meta_step_of(*torch.stack(means).tolist())
+
+    def _meta_step_of(self, meta_loss: float, hits: float, support_loss: float, grad_norm: float) -> MetaStep:
+        return MetaStep(
+            meta_loss, hits if self.experiment.settings.is_classification else None, support_loss, grad_norm
+        )
+
+    # Whole meta-steps as one graph
+
+    def make_graphs(self, outer: OuterAdam | None = None) -> GraphedStep | None:
+        """Create the compiled meta-steps if `compute.engine` is `compiled`."""
         settings = self.experiment.settings
         if settings.compute.engine != "compiled":
             return None
         return GraphedStep(settings.algorithm.name, self.engine, self.flat, outer, settings.compute.threads)
 
-    def compiled_step(
+    def graph_step(
         self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float
     ) -> MetaStep | PendingStep | None:
-        """A whole meta-step as one graph, compiled or captured, where there is one for its kind. Raises Diverged."""
+        """Make a meta-step with a captured or compiled graph; return None if there is no graph for its kind.
+
+        Raises:
+            Diverged: see `meta_step`. For a captured graph, `read` raises it later.
+        """
         at_once = self.experiment.settings.compute.tasks_at_once
         if self.captures is not None and self.captures.has(episodes, algorithm, at_once=at_once):
             return PendingStep(self.captures(episodes, algorithm, outer_lr, at_once=at_once))
         if self.graphs is None or not self.graphs.has(episodes, algorithm):
             return None
-        seen = self.graphs(episodes, algorithm, outer_lr)
-        return MetaStep(seen.meta_loss, None, seen.support_loss, seen.grad_norm)
+        metrics = self.graphs(episodes, algorithm, outer_lr)
+        return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
     def capture(self, tasks: range, algorithm: AlgorithmSettings) -> bool:
-        """Capture the kind of meta-step that comes next, if the device has graphs and none of this kind is captured.
+        """Capture the next kind of meta-step as a CUDA graph, if the device supports it and it is not captured yet.
 
         Returns:
             Whether a graph was captured.
 
         Raises:
-            CaptureFailed: no graph can be captured; meta-steps stay eager from then on.
+            CaptureFailed: no graph can be captured; all later meta-steps are eager.
             RuntimeError: the device is out of memory, see `is_out_of_memory`.
         """
         if self.captures is None:
@@ -120,71 +197,24 @@ class Algorithm(ABC):
         free_unused_memory(self.experiment.torch_device)
 
     def read(self, steps: list[PendingStep]) -> list[MetaStep]:
-        """Wait for meta-steps, and bring their figures to the CPU together.
+        """Wait for meta-steps and copy their metrics to the CPU, all in one transfer.
+
+        Returns:
+            The metrics up to the first meta-step that diverged.
 
         Raises:
-            Diverged: where the first of them is not finite. Where a later one is, those before it are returned.
+            Diverged: the first meta-step diverged.
         """
         assert self.captures is not None
-        rows = torch.stack([step.figures for step in steps]).tolist()
-        fine = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
-        if not fine:
+        rows = torch.stack([step.metrics for step in steps]).tolist()
+        finite = list(takewhile(lambda row: all(map(math.isfinite, row)), rows))
+        if not finite:
             self.captures.rollback(len(rows))
             raise Diverged("gradient" if math.isfinite(rows[0][0]) else "meta-loss")
-        classifies = self.experiment.source.kind == "classification"
-        return [MetaStep(loss, hit if classifies else None, before, norm) for loss, hit, before, norm in fine]
-
-    def sample(self, tasks: range) -> Episodes:
-        """The training episodes numbered `tasks`."""
-        return self.experiment.training_episodes(tasks)
-
-    def tensors(self) -> Params:
-        """What the algorithm remembers besides θ."""
-        return {}
-
-    def load(self, tensors: Params) -> None:
-        """Go on from what `tensors` returned."""
-        assert not tensors
-
-    def meta_gradient(self, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        """The engine's meta-gradient at θ, in as many parts as memory asks for."""
-        at_once = self.experiment.settings.compute.tasks_at_once
-        return self.engine.meta_gradient_in_parts(self.theta, episodes, inner, first_order=first_order, at_once=at_once)
-
-    def adapted(self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None) -> tuple[Params, Tensor]:
-        """Adapt to each task without a graph: the stack of parameters reached, and support loss [T] before it."""
-        parts = []
-        for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
-            taken = None if order is None else order[rows.start : rows.stop]
-            parts.append(self.engine.reached(self.theta, part.support_x, part.support_y, inner, taken))
-        if len(parts) == 1:
-            return parts[0]
-        stacks = [stack for stack, _ in parts]
-        return {n: torch.cat([s[n] for s in stacks]) for n in stacks[0]}, torch.cat([before for _, before in parts])
-
-    def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
-        """Query loss [T] and predictions [T, B, ...] of adapted parameters, and the queries they are of: for the
-        record, where the algorithm has no use for the query set. Of images a few in each class, because predicting all
-        of them would take half as long as the training."""
-        if self.experiment.source.kind == "classification":
-            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, self.experiment.settings.task.ways)
-        outputs = self.engine.outputs(stack, episodes.query_x)
-        return self.experiment.loss.each(outputs, episodes.query_y), outputs, episodes
-
-    def record(
-        self, episodes: Episodes, *, loss: Tensor, outputs: Tensor, support_loss: Tensor, grad_norm: Tensor
-    ) -> MetaStep:
-        """The figures of a meta-step, brought to the CPU together."""
-        classifies = self.experiment.source.kind == "classification"
-        hits = accuracy(outputs, episodes.query_y) if classifies else torch.zeros_like(grad_norm)
-        # float64 adds no rounding error, but mps does not have it.
-        precision = torch.float32 if loss.device.type == "mps" else torch.float64
-        seen = [t.mean().to(precision) for t in (loss, hits, support_loss, grad_norm)]
-        meta_loss, hit, support, norm = torch.stack(seen).tolist()
-        return MetaStep(meta_loss, hit if classifies else None, support, norm)
+        return [self._meta_step_of(*row) for row in finite]
 
 
 def check_finite(loss: Tensor) -> None:
-    """Raises Diverged where a loss is not finite."""
+    """Raise `Diverged` if a loss is not finite."""
     if not torch.isfinite(loss).all():
         raise Diverged("meta-loss")

@@ -1,7 +1,7 @@
 """FOMAML: first-order MAML.
 
-Finn, Abbeel and Levine 2017, section 5.2: the derivative of θ' with respect to θ is taken as the identity, so the
-meta-gradient is the query gradient at the adapted parameters, ∇_θ' L_i(f_θ'_i), and no second derivative is needed.
+Finn, Abbeel and Levine 2017, section 5.2: the derivative of θ'_i with respect to θ is taken as the identity. The
+meta-gradient is then the query gradient at the adapted parameters, ∇_θ'_i L_i(f_θ'_i), without second derivatives.
 """
 
 from __future__ import annotations
@@ -10,6 +10,6 @@ from metatui.learning.algorithms.maml import MAML
 
 
 class FOMAML(MAML):
-    """MAML with the inner gradients as constants."""
+    """MAML with the inner gradients treated as constants."""
 
     first_order = True

@@ -1,7 +1,7 @@
-"""Scratch, a reference: no meta-learning at all.
+"""Scratch: no meta-learning, a baseline.
 
-The random initialisation, adapted to each held-out task by the same inner loop as the others. What an algorithm
-gains over it is what was learned.
+The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. What an
+algorithm gains over Scratch, it has learned from the training tasks.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from metatui.learning.algorithms.base import Algorithm, MetaStep
 
 
 class Scratch(Algorithm):
-    """Leaves the initialisation as it is."""
+    """Keeps the random initialisation."""
 
     trains = False
 

@@ -1,13 +1,20 @@
-"""How fast this machine trains: engines by algorithms by tasks, beside what its arithmetic and memory would allow.
+"""Measure how fast this machine trains: tasks, algorithms and engines, compared with its peak rates.
 
-What is here needs no torch; a child process (`child`) measures, so that a cell that crashes or runs out of memory takes
-none of the others with it.
+Nothing that is imported here needs torch. A child process measures, see child.py.
 """
 
 from __future__ import annotations
 
-from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
-from metatui.learning.benchmark.runner import SECONDS, Benchmark
+from metatui.learning.benchmark.runner import (
+    SECONDS,
+    Benchmark,
+    Machine,
+    Measured,
+    Measurement,
+    Measuring,
+    Ready,
+    Report,
+)
 from metatui.learning.benchmark.workloads import (
     ALGORITHMS,
     ENGINES,

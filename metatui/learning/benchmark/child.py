@@ -1,14 +1,10 @@
-"""Measures what it is asked to: `python -m metatui.learning.benchmark.child [NICENESS]`.
+"""The process that measures engines: what `metatui.learning.benchmark.runner` starts.
 
-Requests come as JSON objects, one a line, on standard input, and each is answered by one on standard output: with what
-was measured, or with an `error`. It ends when standard input does.
+Each message is a request, which is answered by one message: the measurement, or an `error`.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cache
@@ -16,23 +12,24 @@ from typing import Any
 
 from metatui.learning.benchmark.flops import Counts, count
 from metatui.learning.benchmark.measurement import machine, measure
-from metatui.learning.benchmark.report import Measured
+from metatui.learning.benchmark.runner import Measured
 from metatui.learning.benchmark.workloads import Workload
+from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message
 from metatui.utils.text import sanitize
 
 
 def answer(request: Mapping[str, Any]) -> dict[str, Any]:
-    """What a request asks for; whatever goes wrong becomes an `error`."""
+    """Carry out a request. An exception becomes an `error`."""
     try:
         if request["what"] == "machine":
             return asdict(machine(request["device"]))
-        work = Workload(request["task"], request["algorithm"], request["inner_steps"])
-        # First, because a crash costs the least here, and because it warms up what all engines stand on.
-        counts = _counted(work)
-        settings = work.settings(request["engine"], request["device"], captured=request["captured"])
-        took = measure(settings, request["seconds"])
-        return asdict(Measured(took.ms, took.peak_memory_bytes, counts.flops, counts.bytes))
+        workload = Workload(request["task"], request["algorithm"], request["inner_steps"])
+        # Count first, because that also loads and sets up the libraries that all engines use.
+        counts = _counted(workload)
+        settings = workload.settings(request["engine"], request["device"], captured=request.get("captured", False))
+        timing = measure(settings, request["seconds"])
+        return asdict(Measured(timing.ms, timing.peak_memory_bytes, counts.flops, counts.bytes))
     except MetatuiError as error:
         return {"error": str(error), "bad_input": isinstance(error, BadInput)}
     except Exception as error:
@@ -40,14 +37,11 @@ def answer(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @cache
-def _counted(work: Workload) -> Counts:
-    return count(work)
+def _counted(workload: Workload) -> Counts:
+    return count(workload)
 
 
 def main() -> None:
-    os.nice(int(sys.argv[1]))
-    # What libraries print is not to be taken for an answer.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        print(json.dumps(answer(json.loads(line))), file=answers, flush=True)
+    channel = Channel.of_child()
+    while request := channel.receive():
+        channel.send(answer(request))

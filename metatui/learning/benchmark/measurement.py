@@ -1,78 +1,85 @@
-"""How long meta-steps take, and how much memory: those of an ordinary experiment, as training does them."""
+"""Time and memory of meta-steps, measured as training takes them but on fixed tasks."""
 
 from __future__ import annotations
 
 import os
 import platform
-import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.fixed_tasks import set_up_given
-from metatui.learning.benchmark.memory import Peak
-from metatui.learning.benchmark.report import Machine
-from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
-from metatui.learning.benchmark.timing import median_seconds
+from metatui.learning.benchmark.runner import Machine
+from metatui.learning.benchmark.timing import copy_rate, matmul_rate, median_seconds
 from metatui.learning.benchmark.workloads import Workload
+from metatui.learning.data.episodes import Episodes
 from metatui.learning.hardware.devices import cpu, physical_cores
-from metatui.learning.training.compile_worker import command
-from metatui.learning.training.experiment import set_up
-from metatui.utils.errors import MetatuiError
+from metatui.learning.hardware.peak_memory import PeakMemory
+from metatui.learning.training.compile_worker import compile_apart
+from metatui.learning.training.experiment import Experiment, set_up
+
+
+@dataclass(kw_only=True)
+class FixedTaskExperiment(Experiment):
+    """An experiment with the same training episodes in every meta-step, because drawing tasks is not measured."""
+
+    fixed: Episodes
+
+    def training_episodes(self, tasks: range) -> Episodes:
+        return self.fixed
+
+
+def set_up_fixed(settings: Settings) -> FixedTaskExperiment:
+    """Set up an experiment whose first meta-batch is used for every meta-step. Raises BadInput."""
+    experiment = set_up(settings)
+    values = {field.name: getattr(experiment, field.name) for field in fields(Experiment)}
+    return FixedTaskExperiment(**values, fixed=experiment.training_episodes(range(settings.algorithm.meta_batch)))
 
 
 @dataclass(frozen=True)
 class Timing:
-    """Median milliseconds of a meta-step, and the peak of memory over it."""
+    """The median time of a meta-step in milliseconds, and the peak of memory."""
 
     ms: float
     peak_memory_bytes: int | None
 
 
 def measure(settings: Settings, seconds: float) -> Timing:
-    """Measure meta-steps of what `settings` describe, for about `seconds` after a warm-up.
+    """Measure meta-steps for about `seconds` after a warm-up.
 
-    They are captured as CUDA graphs where training would do so. Peak memory then includes that of the graph.
+    Meta-steps are compiled or captured as CUDA graphs where training would do so. Peak memory includes the graph.
 
     Raises:
-        MetatuiError: it cannot be computed here; the sentence says why.
+        MetatuiError: if the meta-step cannot be computed here.
     """
-    experiment = set_up_given(settings)
-    algorithm, knobs = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
+    experiment = set_up_fixed(settings)
+    algorithm, options = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
     if algorithm.graphs:
-        if not algorithm.graphs.path(experiment.given, knobs).is_file():
-            _compile(experiment.settings)
-        algorithm.graphs.use(experiment.given, knobs)
-    tasks = range(knobs.meta_batch)
-    peak = Peak(experiment.torch_device)
+        if not algorithm.graphs.path(experiment.fixed, options).is_file():
+            compile_apart(experiment.settings)  # as training does; a compiler leaves much behind in its process
+        algorithm.graphs.use(experiment.fixed, options)
+    tasks = range(options.meta_batch)
+    peak = PeakMemory(str(experiment.torch_device), over_current=True)
     if algorithm.captures:
-        algorithm.captures.capture(experiment.given, knobs)
+        algorithm.captures.capture(experiment.fixed, options)
     took = median_seconds(
-        lambda: algorithm.meta_step(tasks, knobs, knobs.outer_lr), experiment.torch_device, spend=seconds
+        lambda: algorithm.meta_step(tasks, options, options.outer_lr), experiment.torch_device, spend=seconds
     )
     return Timing(1000 * took, peak.bytes())
 
 
-def _compile(settings: Settings) -> None:
-    """As training does it, in a process of its own: a compiler leaves much behind. Raises MetatuiError."""
-    done = subprocess.run(command(), input=settings.model_dump_json(), capture_output=True, text=True)
-    if done.returncode:
-        raise MetatuiError(done.stdout.strip() or "the compiler ended unexpectedly")
-
-
 def machine(device: str) -> Machine:
-    """What there is, and its rates in float32 with all cores. Raises SettingsError where `device` is not there."""
+    """Describe the machine, with its peak rates in float32 on all cores. Raises SettingsError for an unknown device."""
     load, _, _ = os.getloadavg()
-    # Whatever an experiment switches on (TF32, say) holds for the rates too.
-    found = set_up(Workload("images", "maml", 1).settings("loop", device)).device
+    # An experiment may switch on TF32, which must hold for the rates too.
+    used = set_up(Workload("images", "maml", 1).settings("loop", device)).device
     threads = physical_cores()
     torch.set_num_threads(threads)
-    where = torch.device(found.name)
+    torch_device = torch.device(used.name)
     return Machine(
-        processor=cpu().title, device=found.name, device_name=found.title, memory_bytes=found.memory_bytes,
+        processor=cpu().title, device=used.name, device_name=used.title, memory_bytes=used.memory_bytes,
         threads=threads, torch=torch.__version__, python=platform.python_version(), system=platform.platform(),
         load=load,
-        matmul_gflops=matmul_rate(where, torch.float32) / 1e9, copy_gb_per_s=copy_rate(where) / 1e9,
+        matmul_gflops=matmul_rate(torch_device, torch.float32) / 1e9, copy_gb_per_s=copy_rate(torch_device) / 1e9,
     )  # fmt: skip

@@ -1,62 +1,152 @@
-"""Measures cell after cell in a child process, and starts another where one dies. No torch here."""
+"""Run a benchmark in child processes, so that a cell that crashes or runs out of memory affects no other.
+
+This module does not import torch.
+"""
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
 from collections.abc import Generator, Sequence
-from contextlib import suppress
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from metatui.learning.benchmark.report import Machine, Measured, Measurement, Measuring, Ready, Report
 from metatui.learning.benchmark.workloads import Cell, with_captured
+from metatui.utils.child_process import ChildProcess, describe_exit
 from metatui.utils.errors import BadInput, MetatuiError
-from metatui.utils.subprocesses import module
 
 SECONDS = 1.5
-"""Spent on the meta-steps of each cell, about, after its warm-up."""
+"""Approximate time spent on the meta-steps of each cell, after its warm-up."""
 
 GRACE = 10.0
-"""Seconds that a child which answers no more has to end by itself."""
+"""Seconds in which a child process that has closed its output must end."""
 
-CHILD = module("metatui.learning.benchmark.child")
+
+@dataclass(frozen=True)
+class Machine:
+    """The machine of a benchmark, with its peak rates."""
+
+    processor: str
+    device: str
+    device_name: str
+    memory_bytes: int
+    """Memory of the device."""
+    threads: int
+    """CPU threads that the rates are measured with."""
+    torch: str
+    python: str
+    system: str
+    load: float
+    """Load average of the last minute."""
+    matmul_gflops: float
+    """Best rate of a matrix product in float32, in 10^9 operations per second."""
+    copy_gb_per_s: float
+    """Best rate of a copy, in 10^9 bytes read and written per second."""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The figures of a cell that the child process measures."""
+
+    ms: float
+    """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""
+    peak_memory_bytes: int | None
+    """Peak of memory in addition to the memory in use before the first meta-step; None if unknown."""
+    flops: int
+    bytes: int
+    """FLOPs and unavoidable memory traffic of a meta-step, see flops.py."""
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """A cell of the table: either `measured`, or `error` with the reason why not."""
+
+    cell: Cell
+    tasks: int
+    """Number of tasks of a meta-step."""
+    machine: Machine
+    measured: Measured | None = None
+    error: str | None = None
+
+    @property
+    def ms(self) -> float | None:
+        return self.measured.ms if self.measured else None
+
+    @property
+    def meta_steps_per_s(self) -> float | None:
+        return 1000 / self.measured.ms if self.measured else None
+
+    @property
+    def tasks_per_s(self) -> float | None:
+        return self.tasks * 1000 / self.measured.ms if self.measured else None
+
+    @property
+    def floor_ms(self) -> float | None:
+        """The time of all FLOPs at the matmul rate or of all bytes at the copy rate, whichever is longer."""
+        if self.measured is None:
+            return None
+        arithmetic = self.measured.flops / (1e9 * self.machine.matmul_gflops)
+        traffic = self.measured.bytes / (1e9 * self.machine.copy_gb_per_s)
+        return 1000 * max(arithmetic, traffic)
+
+    @property
+    def fraction_of_floor(self) -> float | None:
+        """The floor divided by the measured time: 1 is the best that the machine can do."""
+        floor = self.floor_ms
+        return floor / self.measured.ms if self.measured and floor else None
+
+
+@dataclass(frozen=True)
+class Ready:
+    """The machine has been measured."""
+
+    machine: Machine
+
+
+@dataclass(frozen=True)
+class Measuring:
+    """The measurement of a cell begins."""
+
+    cell: Cell
+
+
+Report = Ready | Measuring | Measurement
 
 
 class Benchmark:
-    """Iterate it to measure `cells` in their order, on CUDA both eager and captured. `stop` ends the iteration and may
-    be called from anywhere."""
+    """Measures cells in a child process, and starts another one if it dies.
+
+    Iterate it to measure the cells in order. On CUDA, captured meta-steps are measured too.
+    """
 
     def __init__(
         self, cells: Sequence[Cell], *, device: str = "auto", seconds: float = SECONDS, niceness: int = 0
     ) -> None:
-        """
+        """Create the benchmark. Iterating it starts the child process.
+
         Args:
-            device: as `compute.device`.
-            seconds: spent on the meta-steps of each cell, about.
-            niceness: by how much the child process makes way for others.
+            device: a value of `compute.device`.
+            seconds: approximate time spent on the meta-steps of each cell.
+            niceness: of the child process.
         """
         self.cells = cells
-        """Cells to measure. Captured meta-steps are added just before `Ready`, when the device becomes known."""
+        """The cells to measure. Captured meta-steps are added before `Ready`, when the device is known."""
         self._device, self._seconds, self._niceness = device, seconds, niceness
-        self._child: subprocess.Popen[str] | None = None
+        self._child: ChildProcess | None = None
         self.stopped = False
 
     def __iter__(self) -> Generator[Report, None, None]:
-        """Yields `Ready` once, then `Measuring` and a `Measurement` for each cell.
+        """Yield `Ready` once, then `Measuring` and a `Measurement` for each cell.
 
         Raises:
-            BadInput: where the device is not there.
-            MetatuiError: where not even the machine's rates can be measured.
+            BadInput: if there is no such device.
+            MetatuiError: if the machine's rates cannot be measured.
         """
         try:
-            found = self._ask({"what": "machine"})
+            answer = self._ask({"what": "machine"})
             if self.stopped:
                 return
-            if "error" in found:
-                raise (BadInput if found.get("bad_input") else MetatuiError)(found["error"])
-            machine = Machine(**found)
+            if "error" in answer:
+                raise (BadInput if answer.get("bad_input") else MetatuiError)(answer["error"])
+            machine = Machine(**answer)
             if machine.device.startswith("cuda"):
                 self.cells = with_captured(self.cells)
             yield Ready(machine)
@@ -64,74 +154,45 @@ class Benchmark:
                 if self.stopped:
                     return
                 yield Measuring(cell)
-                found = self._ask(
-                    {
-                        "what": "cell", "task": cell.work.task, "algorithm": cell.work.algorithm,
-                        "inner_steps": cell.work.inner_steps, "engine": cell.engine, "captured": cell.captured,
-                        "seconds": self._seconds,
-                    }
-                )  # fmt: skip
+                request = {**asdict(cell.work), "engine": cell.engine, "captured": cell.captured}
+                answer = self._ask({"what": "cell", **request, "seconds": self._seconds})
                 if self.stopped:
                     return
                 tasks = cell.work.settings(cell.engine).algorithm.meta_batch
-                error = found.get("error")
-                yield Measurement(cell, tasks, machine, None if error else Measured(**found), error)
+                error = answer.get("error")
+                yield Measurement(cell, tasks, machine, None if error else Measured(**answer), error)
         finally:
             self._end()
 
     def stop(self) -> None:
-        """End at once; the cell at hand is lost. From any thread, and from a signal handler."""
+        """End the iteration and discard the current cell. Safe in any thread and in a signal handler."""
         self.stopped = True
         if self._child is not None:
-            _kill(self._child)
+            self._child.kill()
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The child's answer, or an `error` where it died over it."""
+        """Return the child's answer, or an `error` if it died."""
         child = self._child or self._start()
-        assert child.stdin is not None
-        assert child.stdout is not None
         try:
-            child.stdin.write(json.dumps({**request, "device": self._device}) + "\n")
-            child.stdin.flush()
-            answer = child.stdout.readline()
+            child.send({**request, "device": self._device})
+            answer = child.receive()
         except OSError:  # it died before it could read
-            answer = ""
-        if answer.endswith("\n"):
-            found: dict[str, Any] = json.loads(answer)
-            if "error" in found:  # who knows what it left behind: the next cell gets another child
-                self._end()
-            return found
-        with suppress(subprocess.TimeoutExpired):  # let it die its own death, which says why
-            child.wait(GRACE)
-        return {"error": _of_death(self._end())}
+            answer = None
+        if answer is None:
+            child.wait(GRACE)  # if it is dying, its own exit code says why
+            self._child = None
+            return {"error": f"the process that measured it {describe_exit(child.end())}"}
+        if "error" in answer:  # the failure may have left the process unusable
+            self._end()
+        return answer
 
-    def _start(self) -> subprocess.Popen[str]:
-        # In a session of its own: ctrl+C in the terminal is for this process, which then ends the child.
-        self._child = child = subprocess.Popen(
-            [*CHILD, str(self._niceness)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-        )  # fmt: skip
-        if self.stopped:  # it was said while there was no child yet
-            _kill(child)
+    def _start(self) -> ChildProcess:
+        self._child = child = ChildProcess("metatui.learning.benchmark.child", niceness=self._niceness)
+        if self.stopped:  # before there was a child to kill
+            child.kill()
         return child
 
-    def _end(self) -> int:
+    def _end(self) -> None:
         child, self._child = self._child, None
-        if child is None:
-            return 0
-        _kill(child)
-        child.communicate()
-        return child.returncode
-
-
-def _kill(child: subprocess.Popen[str]) -> None:
-    """With the compilers that it may have started, which are of its session."""
-    with suppress(ProcessLookupError):  # it is dead already, and nothing of it is left
-        os.killpg(child.pid, signal.SIGKILL)
-
-
-def _of_death(code: int) -> str:
-    if code == -signal.SIGKILL:
-        return "the process that measured it was killed, most likely because memory ran out"
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    return f"the process that measured it died ({how})"
+        if child is not None:
+            child.end()

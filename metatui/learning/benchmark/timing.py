@@ -1,4 +1,4 @@
-"""Seconds that something takes, on devices that compute while Python goes on."""
+"""Times of calls on any device, and the peak rates of a device that they are compared with."""
 
 from __future__ import annotations
 
@@ -11,29 +11,39 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Readings of the clock aimed at; each is of as many calls as fit its share of the time."""
+"""Number of readings of the clock aimed at. Each covers as many calls as fit into its share of the time."""
 
 FEWEST = 3
+"""Smallest number of readings."""
 
 WARM_UP = 0.3
-"""Seconds of calls before the first reading, or as many as are read if those are fewer; at least one call."""
+"""Seconds of calls before the first reading, if the readings take as long; at least one call."""
+
+SPEND = 0.2
+"""Seconds spent on each size of a peak rate."""
+
+MATRICES = tuple(2**n for n in range(8, 15))
+"""Rows of the square matrices, 256 to 16,384. Sizes that would take too long are left out."""
+
+COPIES = tuple(2**n for n in range(20, 30, 2))
+"""Bytes copied, 1 MiB to 256 MiB. The smaller ones fit into caches."""
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:
-    """Seconds that `call` takes, read over about `spend` seconds after a warm-up; at least three readings."""
+    """Measure the seconds of `call` over about `spend` seconds after a warm-up, with at least three readings."""
     began, last = time.perf_counter(), _reading(call, device, 1)
     while time.perf_counter() - began < min(WARM_UP, spend):
         last = _reading(call, device, 1)
     times = max(1, int(spend / SAMPLES / last))
-    found: list[float] = []
+    readings: list[float] = []
     began = time.perf_counter()
-    while len(found) < FEWEST or time.perf_counter() - began < spend:
-        found.append(_reading(call, device, times))
-    return found
+    while len(readings) < FEWEST or time.perf_counter() - began < spend:
+        readings.append(_reading(call, device, times))
+    return readings
 
 
 def median_seconds(call: Callable[[], object], device: torch.device, *, spend: float) -> float:
-    """The median of `seconds_of`."""
+    """Return the median of `seconds_of`."""
     return statistics.median(seconds_of(call, device, spend=spend))
 
 
@@ -43,3 +53,27 @@ def _reading(call: Callable[[], object], device: torch.device, times: int) -> fl
         call()
     synchronize(device)
     return (time.perf_counter() - began) / times
+
+
+def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Measure the best rate of square matrix products over several sizes, in FLOP/s."""
+    best = 0.0
+    for rows in MATRICES:
+        flops = 2 * rows**3
+        if best and flops / best > SPEND:
+            break
+        a, b = (torch.randn(rows, rows, device=device, dtype=dtype) for _ in range(2))
+        out = torch.empty_like(a)
+        took = min(seconds_of(lambda a=a, b=b, out=out: torch.mm(a, b, out=out), device, spend=SPEND))  # type: ignore[misc]
+        best = max(best, flops / took)
+    return best
+
+
+def copy_rate(device: torch.device) -> float:
+    """Measure the best rate of copies within the device's memory, in bytes read and written per second."""
+    best = 0.0
+    for size in COPIES:
+        source, target = (torch.zeros(size, dtype=torch.uint8, device=device) for _ in range(2))
+        took = min(seconds_of(lambda s=source, t=target: t.copy_(s), device, spend=SPEND))  # type: ignore[misc]
+        best = max(best, 2 * size / took)
+    return best

@@ -1,4 +1,4 @@
-"""What is measured: two standard tasks, by every algorithm and every engine that can do it. No torch here."""
+"""The workloads of a benchmark: two standard tasks by every algorithm and engine. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -29,38 +29,38 @@ CAPTURED_ALGORITHMS = frozenset({"maml", "fomaml"})
 """Algorithms whose meta-steps can be CUDA graphs."""
 
 CAPTURED_ENGINES = frozenset({"batched", "unfolded", "loop"})
-"""Engines whose meta-steps can be CUDA graphs: `higher` waits for the device, and the others are for the CPU."""
+"""Engines whose meta-steps can be CUDA graphs. `higher` waits for the device, and the others run only on a CPU."""
 
 OF_CONVOLUTIONS = frozenset({"unfolded", "native"})
-"""Engines that are another one where nothing convolves."""
+"""Engines that differ from others only in their convolutions."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A meta-step of an algorithm on a task; with an engine it is a cell of the table."""
+    """A meta-step of an algorithm on a task."""
 
     task: str
     algorithm: str
     inner_steps: int
 
     def settings(self, engine: str, device: str = "auto", *, captured: bool = False) -> Settings:
-        """Return the experiment whose meta-step this is.
+        """Return the settings of an experiment with this meta-step.
 
         Args:
-            captured: whether meta-steps are CUDA graphs where the device has them.
+            captured: whether meta-steps are CUDA graphs, on a device that has them.
 
         Raises:
-            SettingsError: the engine cannot compute it.
+            SettingsError: if the engine cannot compute the workload.
         """
-        named: Mapping[str, Scalar] = {
+        values: Mapping[str, Scalar] = {
             "algorithm.name": self.algorithm, "algorithm.inner_steps": self.inner_steps,
             "compute.engine": engine, "compute.device": device, "compute.cuda_graphs": captured,
         }  # fmt: skip
-        return change(Settings(), {**_TASKS[self.task], **named})
+        return change(Settings(), {**_TASKS[self.task], **values})
 
     @property
     def engines(self) -> tuple[str, ...]:
-        """The engines that can compute it, as the settings have it, each in its own way."""
+        """The engines that can compute the workload, without those that would be the same as another one."""
 
         def can(engine: str) -> bool:
             try:
@@ -73,16 +73,16 @@ class Workload:
 
 @dataclass(frozen=True)
 class Cell:
-    """One thing to measure."""
+    """A workload with an engine: a cell of the table."""
 
     work: Workload
     engine: str
     captured: bool = False
-    """Whether each meta-step is one CUDA graph, as in training on CUDA, rather than many kernel launches."""
+    """True if each meta-step is one CUDA graph, as in training on CUDA."""
 
 
-def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Workload]:
-    """All works of `tasks` and `algorithms`, in the order of the table."""
+def workloads(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) -> Iterator[Workload]:
+    """Yield the workloads of these tasks and algorithms, in the order of the table."""
     for task in TASKS:
         for algorithm in ALGORITHMS:
             if task in tasks and algorithm in algorithms:
@@ -92,25 +92,25 @@ def works(tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS) 
 def cells(
     tasks: Sequence[str] = TASKS, algorithms: Sequence[str] = ALGORITHMS, engines: Sequence[str] = ENGINES
 ) -> list[Cell]:
-    """All cells of these tasks, algorithms and engines, in the order of the table."""
-    return [Cell(work, engine) for work in works(tasks, algorithms) for engine in work.engines if engine in engines]
+    """Return the cells of these tasks, algorithms and engines, in the order of the table."""
+    return [Cell(work, engine) for work in workloads(tasks, algorithms) for engine in work.engines if engine in engines]
 
 
 def with_captured(cells: Sequence[Cell]) -> list[Cell]:
-    """Add captured meta-steps after the eager ones of the same engine, where they can be captured."""
-    return [
-        each
-        for cell in cells
-        for each in (cell, replace(cell, captured=True))
-        if not each.captured or (cell.engine in CAPTURED_ENGINES and cell.work.algorithm in CAPTURED_ALGORITHMS)
-    ]
+    """Add captured meta-steps, where possible, after the eager ones of the same engine."""
+    both = []
+    for cell in cells:
+        both.append(cell)
+        if cell.engine in CAPTURED_ENGINES and cell.work.algorithm in CAPTURED_ALGORITHMS:
+            both.append(replace(cell, captured=True))
+    return both
 
 
 def described(task: str) -> str:
-    """A task as a person says it: the network, the meta-batch and the episodes."""
+    """Describe a task: the network, the meta-batch and the episodes."""
     s = Workload(task, "maml", 1).settings("loop")
-    many = f"{s.algorithm.meta_batch} tasks"
+    meta_batch = f"{s.algorithm.meta_batch} tasks"
     if s.is_classification:
         ways = f"{s.task.ways}-way {s.task.shots}-shot, {s.task.queries} queries a class"
-        return f"conv4-{s.model.filters} on glyphs, {many}, {ways}"
-    return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {many}, K = {s.task.shots}, Q = {s.task.queries}"
+        return f"conv4-{s.model.filters} on glyphs, {meta_batch}, {ways}"
+    return f"MLP {'-'.join(map(str, (1, *s.model.hidden, 1)))}, {meta_batch}, K = {s.task.shots}, Q = {s.task.queries}"

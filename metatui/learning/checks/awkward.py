@@ -1,7 +1,7 @@
-"""Modules and losses that break the assumptions of fast gradient code, each compared with plain autograd.
+"""Comparison of the engines with plain autograd on modules and losses that break assumptions of fast gradient code.
 
-A module may share layers, keep state, draw random numbers or branch on its data; a loss may broadcast or ignore
-targets. An engine either agrees with plain autograd or refuses with a reason.
+These modules share layers, keep state, draw random numbers or branch on their data; these losses broadcast or ignore
+targets. An engine must either agree with plain autograd or refuse with a reason.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from torch.nn.utils import parametrizations
 
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.registry import ENGINES
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn
@@ -35,7 +35,7 @@ ENGINES_BY_ALGORITHM: tuple[tuple[Algorithm, tuple[EngineChoice, ...]], ...] = (
 )
 
 AGREEMENT = 1e-8
-"""Largest relative error between an engine and plain autograd."""
+"""Largest relative error against plain autograd that counts as agreement."""
 
 TASKS, SUPPORT, QUERY = 2, 4, 3
 LEARNING_RATE, STEPS = 0.05, 2
@@ -46,21 +46,21 @@ POINTS, SEQUENCES, IMAGES = (3,), (3, 3), (2, 6, 6)
 
 @dataclass(frozen=True)
 class Awkward:
-    """One module with its loss and the shape of its examples."""
+    """A module with its loss and the shape of its examples."""
 
     name: str
     module: Callable[[], nn.Module]
     inputs: tuple[int, ...] = POINTS
     loss: LossFn = F.mse_loss
     targets: Callable[[int], Tensor] = lambda n: torch.randn(n, 2)
-    """Targets [n, ...] of n examples."""
+    """Creates the targets [n, ...] of n examples."""
     tokens: int = 0
-    """Number of different tokens where inputs are indices; 0 where they are numbers."""
+    """Number of tokens if the inputs are indices; 0 if they are real numbers."""
 
 
 @dataclass(frozen=True)
 class AwkwardCheck:
-    """The result of one engine on one module. `reason` says why the engine refused, or how it failed."""
+    """The result of one engine on one module. `reason` explains a refusal or a failure."""
 
     name: str
     algorithm: Algorithm
@@ -76,7 +76,7 @@ class AwkwardCheck:
 
 
 class Written(nn.Module):
-    """A module whose forward pass is a function of the module and its input."""
+    """A module whose forward pass is a given function of the module and its input."""
 
     def __init__(self, function: Callable[[Any, Tensor], Tensor], **parts: object) -> None:
         super().__init__()
@@ -92,7 +92,7 @@ class Written(nn.Module):
 
 
 class _StraightThrough(Function):
-    """Rounding whose derivative is that of the identity (Bengio, Léonard and Courville 2013)."""
+    """Rounding with the derivative of the identity (Bengio, Léonard and Courville 2013)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
@@ -213,15 +213,15 @@ def _branching_loss(predictions: Tensor, targets: Tensor) -> Tensor:
 
 AWKWARD: tuple[Awkward, ...] = (
     # Sharing
-    Awkward("one activation object twice", _one_activation_twice),
-    Awkward("one linear layer twice", _one_layer_twice),
+    Awkward("shared activation", _one_activation_twice),
+    Awkward("shared linear layer", _one_layer_twice),
     Awkward("tied weights", _tied_weights),
     Awkward(
-        "a weight used again, transposed",
+        "shared transposed weight",
         lambda: Written(lambda m, x: m.last(F.linear(m.first(x), m.first.weight.t())), first=nn.Linear(3, 4),
                         last=nn.Linear(3, 2)),
     ),
-    # Hooks and readers of layers
+    # Hooks, and layers that are read from elsewhere
     Awkward("forward hook on a linear layer", lambda: _hooked(_perceptron(), 0)),
     Awkward("forward hook on a convolution", lambda: _hooked(_conv_net(nn.Conv2d(2, 3, 3), width=48), 0), IMAGES),
     Awkward("forward hook on a norm in a block", lambda: _hooked(_conv_net(*_block(), width=36), 1), IMAGES),
@@ -232,7 +232,7 @@ AWKWARD: tuple[Awkward, ...] = (
         lambda: Written(_read_inside_block, block=_block(), last=nn.Linear(36, 2), skip=nn.Linear(4, 2)), IMAGES,
     ),
     Awkward(
-        "an attribute of a convolution is read",
+        "convolution whose attribute is read",
         lambda: Written(lambda m, x: m.last(m.conv(x).flatten(1)) * m.conv.stride[0], conv=nn.Conv2d(2, 3, 3, stride=2),
                         last=nn.Linear(12, 2)), IMAGES,
     ),
@@ -261,7 +261,7 @@ AWKWARD: tuple[Awkward, ...] = (
     Awkward("spectral norm", lambda: _head(parametrizations.spectral_norm(nn.Linear(3, 3)))),
     # State
     Awkward("buffer with a running mean", lambda: Written(_running_mean, mean=torch.zeros(3), last=nn.Linear(3, 2))),
-    Awkward("attribute that counts calls", lambda: Written(_counted, calls=0, last=nn.Linear(3, 2))),
+    Awkward("call counter attribute", lambda: Written(_counted, calls=0, last=nn.Linear(3, 2))),
     Awkward("embedding with max_norm", lambda: _head(nn.Embedding(5, 2, max_norm=0.5), nn.Flatten(), width=6),
             tokens=5),
     Awkward("embedding with padding_idx", lambda: _head(nn.Embedding(5, 2, padding_idx=0), nn.Flatten(), width=6),
@@ -277,9 +277,9 @@ AWKWARD: tuple[Awkward, ...] = (
             lambda: Written(lambda m, x: m.last(m.attention(x, x, x)[0].mean(1)),
                             attention=nn.MultiheadAttention(3, 1, batch_first=True), last=nn.Linear(3, 2)), SEQUENCES),
     # Control flow
-    Awkward("if on a value",
+    Awkward("branch on a value",
             lambda: Written(lambda m, x: m.last(x) if x.mean().item() > 0 else m.last(2 * x), last=nn.Linear(3, 2))),
-    Awkward("loop whose length the data decides", lambda: Written(_halved_while_large, last=nn.Linear(3, 2))),
+    Awkward("data-dependent loop", lambda: Written(_halved_while_large, last=nn.Linear(3, 2))),
     Awkward("custom autograd function",
             lambda: Written(lambda m, x: m.last(round_straight_through(m.first(x))), first=nn.Linear(3, 3),
                             last=nn.Linear(3, 2))),
@@ -288,17 +288,17 @@ AWKWARD: tuple[Awkward, ...] = (
     Awkward("unused parameter",
             lambda: Written(lambda m, x: m.last(x), last=nn.Linear(3, 2), unused=nn.Parameter(torch.ones(2)))),
     # Losses
-    Awkward("squared error of targets that are broadcast", lambda: nn.Sequential(nn.Linear(3, 1)),
+    Awkward("squared error with broadcast targets", lambda: nn.Sequential(nn.Linear(3, 1)),
             targets=lambda n: torch.randn(n)),
     Awkward("cross-entropy with ignored targets", _perceptron, loss=F.cross_entropy, targets=_ignored),
-    Awkward("cross-entropy of probabilities", _perceptron, loss=F.cross_entropy,
+    Awkward("cross-entropy with class probabilities", _perceptron, loss=F.cross_entropy,
             targets=lambda n: torch.rand(n, 2).softmax(1)),
-    Awkward("cross-entropy of every pixel", lambda: nn.Sequential(nn.Conv2d(2, 3, 1)), IMAGES, F.cross_entropy,
+    Awkward("cross-entropy per pixel", lambda: nn.Sequential(nn.Conv2d(2, 3, 1)), IMAGES, F.cross_entropy,
             lambda n: torch.arange(36 * n).view(n, 6, 6) % 3),
     Awkward("cross-entropy with weights and label smoothing", _perceptron,
             loss=partial(F.cross_entropy, weight=torch.tensor([1.0, 3.0], dtype=torch.float64), label_smoothing=0.1),
             targets=lambda n: torch.arange(n) % 2),
-    Awkward("loss that branches on its value", _perceptron, loss=_branching_loss),
+    Awkward("data-dependent loss", _perceptron, loss=_branching_loss),
 )  # fmt: skip
 
 
@@ -309,7 +309,7 @@ def run_awkward_checks() -> Iterator[AwkwardCheck]:
 
 
 def check_awkward(case: Awkward) -> Iterator[AwkwardCheck]:
-    """Compare every engine with plain autograd on one module in second order, and the usual ones in first order."""
+    """Compare engines with plain autograd on one module: all of them for MAML, the usual ones for FOMAML."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = case.module().double()
@@ -331,35 +331,30 @@ def _episodes(case: Awkward) -> Episodes:
         return torch.randn(TASKS, n, *case.inputs, dtype=torch.float64)
 
     def targets(n: int) -> Tensor:
-        found = torch.stack([case.targets(n) for _ in range(TASKS)])
-        return found.double() if found.is_floating_point() else found
+        stacked = torch.stack([case.targets(n) for _ in range(TASKS)])
+        return stacked.double() if stacked.is_floating_point() else stacked
 
     return Episodes(examples(SUPPORT), targets(SUPPORT), examples(QUERY), targets(QUERY))
 
 
 def _check(
-    case: Awkward,
-    model: nn.Module,
-    episodes: Episodes,
-    algorithm: Algorithm,
-    engine: EngineChoice,
-    expected: Params,
+    case: Awkward, model: nn.Module, episodes: Episodes, algorithm: Algorithm, engine: EngineChoice, expected: Params
 ) -> AwkwardCheck:
     result = partial(AwkwardCheck, case.name, algorithm, engine)
     try:
-        with warnings.catch_warnings():  # `auto` warns when it falls back, which is often here
+        with warnings.catch_warnings():  # `auto` warns when it falls back to another engine
             warnings.simplefilter("ignore")
-            _, found = meta_gradient(
+            _, gradients = meta_gradient(
                 model, case.loss, episodes.support_x, episodes.support_y, episodes.query_x, episodes.query_y,
                 inner_lr=LEARNING_RATE, inner_steps=STEPS, first_order=algorithm == "fomaml", engine=engine,
             )  # fmt: skip
     except BadInput as refusal:
         return result("refused", None, str(refusal))
-    except Exception as error:  # a bug in metatui, which this check is meant to find
+    except Exception as error:  # a bug of the kind that this check looks for
         return result("error", None, f"{type(error).__name__}: {error}")
-    off = _size({name: found[name] - g for name, g in expected.items()}) / _size(expected)
-    return result("agrees" if off <= AGREEMENT else "wrong", off, "")
+    relative_error = _norm({name: gradients[name] - g for name, g in expected.items()}) / _norm(expected)
+    return result("agrees" if relative_error <= AGREEMENT else "wrong", relative_error, "")
 
 
-def _size(gradients: Params) -> float:
+def _norm(gradients: Params) -> float:
     return float(torch.cat([g.flatten() for g in gradients.values()]).norm())

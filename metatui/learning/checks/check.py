@@ -1,7 +1,7 @@
-"""The proof that gradients are what they claim to be, in float64, on the user's own machine.
+"""Verification of all gradients in float64, on the user's own machine.
 
-Every algorithm and engine is held against central finite differences, which know nothing of autograd, and against
-the `higher` library. Second order must differ from first order, or it is not second order.
+Every algorithm and engine is compared with central finite differences, which do not depend on autograd, and with the
+`higher` library. Second-order gradients must also differ from first-order ones.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ AGREEMENT = 1e-8
 """Largest relative error between engines, and between an engine and `higher`."""
 
 DIFFERENCES = 1e-6
-"""Largest relative error against central finite differences, whose own error is about 1e-8 at STEP."""
+"""Largest relative error against central finite differences, whose own error is about 1e-8 for STEP."""
 
 STEP = 1e-6
 DIRECTIONS = 5
-"""Random directions along which derivatives are compared."""
+"""Number of random directions in which derivatives are compared."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. For `second order` the relative error is the difference that must be there."""
+    """The result of one comparison. To show that second order is used, the relative error must exceed the tolerance."""
 
     name: str
     algorithm: str
@@ -50,7 +50,7 @@ class Check:
 
 @dataclass(frozen=True)
 class Case:
-    """A small problem with every kind of layer that is adapted."""
+    """A small problem to compare engines on."""
 
     name: str
     model: nn.Module
@@ -60,19 +60,19 @@ class Case:
 
 
 def run_checks(device: str = "cpu") -> Iterator[Check]:
-    """Compare all algorithms and engines with their references, yielding each result as soon as it is known.
+    """Compare all algorithms and engines with their references, and yield each result as soon as it is available.
 
-    On a GPU, networks of full size follow, because its libraries choose kernels by size.
+    On a GPU, this continues with networks of full size, because GPU libraries select kernels by size.
 
     Args:
         device: name of the device, as in the setting `compute.device`.
 
     Raises:
-        BadInput: the device is not available or has no float64.
+        BadInput: the device is not available or does not support float64.
     """
     where = torch.device(resolve(device).name)
     if where.type == "mps":
-        raise BadInput("the device is mps, which has no float64: use cpu or cuda")
+        raise BadInput("the device is mps, which does not support float64: use cpu or cuda")
     for case in cases(where):
         yield from compare(case)
     if where.type != "cpu":
@@ -81,7 +81,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
 
 
 def compare(case: Case) -> Iterator[Check]:
-    """Compare every algorithm and engine with finite differences, and with `higher` or torch's own optimisers."""
+    """Compare every algorithm and engine with finite differences, and with `higher` or optimisers of torch."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -93,7 +93,7 @@ def compare(case: Case) -> Iterator[Check]:
 
 
 def compare_full_size(case: Case) -> Iterator[Check]:
-    """Compare as `compare` does, but not with finite differences: these need a forward pass for each parameter."""
+    """Compare without the finite differences of `_reptile`, which need a forward pass for each parameter."""
     engines = _engines(case)
     for algorithm in ("maml", "fomaml"):
         yield from _meta_gradients(case, engines, algorithm)
@@ -103,28 +103,28 @@ def compare_full_size(case: Case) -> Iterator[Check]:
 
 
 def _engines(case: Case) -> dict[str, Engine]:
-    """Engines by name. `native` is compiled for the CPU and only included there."""
+    """Create all engines that support the device, by name; `native` only supports the CPU."""
     on_cpu = case.episodes.support_x.device.type == "cpu"
     return {name: make_engine(name, case.model, case.loss) for name in ENGINES if on_cpu or name != "native"}
 
 
 def cases(device: torch.device) -> list[Case]:
-    """An MLP on sinusoids, and conv nets of both kinds whose batch norm is affine and adapted."""
+    """Create an MLP on sinusoids, and both kinds of Conv-4 with affine batch norm, which is adapted, on images."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
-    found = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
+    problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
     labels = torch.arange(3).repeat(2, 1)
     images = Episodes(u[:, :3], labels, u[:, 3:], labels.repeat_interleave(2, dim=1))
     for downsample in ("max_pool", "stride"):
         model = conv4(3, input_shape=(1, 16, 16), filters=4, downsample=downsample)
-        found.append(Case(f"conv4 {downsample}", model, CROSS_ENTROPY, images, InnerLoop(0.1, 2)))
-    return [_prepared(case, device) for case in found]
+        problems.append(Case(f"conv4 {downsample}", model, CROSS_ENTROPY, images, InnerLoop(0.1, 2)))
+    return [_prepare(case, device) for case in problems]
 
 
 def full_size_cases(device: torch.device) -> Iterator[Case]:
-    """The convolutional networks of the papers at full size, one at a time to save memory.
+    """Create the convolutional networks of the papers at full size, one at a time to save memory.
 
-    There are enough query images for layers to switch to their code for large inputs.
+    They have enough query images for layers to use their code for large inputs.
     """
     ways, queries, side = 5, 15, 28
     images = 2 * ways * (1 + queries)
@@ -134,40 +134,40 @@ def full_size_cases(device: torch.device) -> Iterator[Case]:
     for downsample in ("max_pool", "stride"):
         model = conv4(ways, input_shape=(1, side, side), filters=64, downsample=downsample)
         case = Case(f"conv4-64 {downsample}", model, CROSS_ENTROPY, episodes, InnerLoop(0.1, 2))
-        yield _prepared(case, device)
+        yield _prepare(case, device)
 
 
-def _prepared(case: Case, device: torch.device) -> Case:
+def _prepare(case: Case, device: torch.device) -> Case:
     return replace(
         case,
-        model=_scattered(case.model.to(device=device, dtype=torch.float64)),
+        model=_randomised(case.model.to(device=device, dtype=torch.float64)),
         episodes=case.episodes.to(device, torch.float64),
     )
 
 
-def _scattered(model: nn.Module) -> nn.Module:
-    """`model` with parameters that are all random: norms at 1 and 0 would hide a wrong derivative."""
+def _randomised(model: nn.Module) -> nn.Module:
+    """Set all parameters to random values: scales of 1 and biases of 0 could hide a wrong derivative."""
     with torch.no_grad():
         for i, (name, p) in enumerate(model.named_parameters()):
             noise = normal(keys(i, "check/model", torch.zeros(1, dtype=torch.int64)), p.numel()).view_as(p)
-            spread = noise.to(p) * (0.2 if p.ndim == 1 else p[0].numel() ** -0.5)
-            p.copy_(spread + (1.0 if p.ndim == 1 and name.endswith("weight") else 0.0))
+            value = noise.to(p) * (0.2 if p.ndim == 1 else p[0].numel() ** -0.5)
+            p.copy_(value + (1.0 if p.ndim == 1 and name.endswith("weight") else 0.0))
     return model
 
 
 def _meta_gradients(case: Case, engines: dict[str, Engine], algorithm: str) -> Iterator[Check]:
     first_order = algorithm == "fomaml"
     theta = meta_parameters(case.model)
-    found = {
+    gradients = {
         name: engine.meta_gradient(theta, case.episodes, case.inner, first_order=first_order).gradients
         for name, engine in engines.items()
     }
     meta_loss = _first_order_loss(case, theta) if first_order else _meta_loss(case)
-    for name, gradients in found.items():
-        error = _against_differences(meta_loss, theta, gradients)
+    for name in engines:
+        error = _directional_error(meta_loss, theta, gradients[name])
         yield _check(f"{case.name}: meta-gradient", algorithm, name, "finite differences", error, DIFFERENCES)
     for name in ("loop", "batched"):
-        error = _distance(found[name], found["higher"])
+        error = _relative_error(gradients[name], gradients["higher"])
         yield _check(f"{case.name}: meta-gradient", algorithm, name, "higher", error, AGREEMENT)
 
 
@@ -177,43 +177,44 @@ def _second_order(case: Case, engines: dict[str, Engine]) -> Check:
         engines["loop"].meta_gradient(theta, case.episodes, case.inner, first_order=order).gradients
         for order in (False, True)
     )
-    error, least = _distance(second, first), 1e-3
-    return Check(f"{case.name}: second order is not first order", "maml", "loop", "fomaml", error, least, error > least)
+    error, least = _relative_error(second, first), 1e-3
+    name = f"{case.name}: second order differs from first order"
+    return Check(name, "maml", "loop", "fomaml", error, least, error > least)
 
 
 def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
     theta = meta_parameters(case.model)
-    found = {name: _reptile_change(case, engine, theta, case.inner) for name, engine in engines.items()}
+    changes = {name: _reptile_change(case, engine, theta, case.inner) for name, engine in engines.items()}
     expected = _reptile_by_differences(case, theta)
-    for name, change in found.items():
-        error = _distance(change, expected)
+    for name, change in changes.items():
+        error = _relative_error(change, expected)
         yield _check(f"{case.name}: change of one step", "reptile", name, "finite differences", error, DIFFERENCES)
     for name in ("loop", "batched"):
-        error = _distance(found[name], found["higher"])
+        error = _relative_error(changes[name], changes["higher"])
         yield _check(f"{case.name}: change of one step", "reptile", name, "higher", error, AGREEMENT)
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
-    """(1/n) Σ (W_i - θ)"""
+    """Compute (1/n) Σ_i (W_i - θ)."""
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
     return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
 
 
 def _reptile_by_differences(case: Case, theta: Params) -> Params:
-    """The same with every inner gradient from finite differences, parameter by parameter."""
+    """Compute the same change with finite differences in place of every inner gradient."""
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     for t in range(len(case.episodes)):
         fast = {name: p.detach().clone() for name, p in theta.items()}
         for _ in range(case.inner.steps):
-            gradients = _all_differences(case, fast, t)
+            gradients = _differences(case, fast, t)
             fast = {name: p - case.inner.lr * gradients[name] for name, p in fast.items()}
         for name, p in theta.items():
             total[name] += fast[name] - p.detach()
     return {name: change / len(case.episodes) for name, change in total.items()}
 
 
-def _all_differences(case: Case, params: Params, t: int) -> Params:
-    """The support gradient of task t: all parameters moved up and down, as one batch of networks."""
+def _differences(case: Case, params: Params, t: int) -> Params:
+    """Compute the support gradient of task t from a batch of networks, two for each parameter."""
     sizes = [p.numel() for p in params.values()]
     flat = torch.cat([p.flatten() for p in params.values()])
     moves = STEP * torch.eye(len(flat), dtype=flat.dtype, device=flat.device)
@@ -241,19 +242,19 @@ def _reptile_adam(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
         for name, p in theta.items():
             expected[name] += (fast[name] - p).detach() / len(case.episodes)
     for name in ("loop", "batched"):
-        error = _distance(_reptile_change(case, engines[name], theta, inner), expected)
-        yield _check(f"{case.name}: change with Adam inside", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
+        error = _relative_error(_reptile_change(case, engines[name], theta, inner), expected)
+        yield _check(f"{case.name}: change with inner Adam", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
 
 
 def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
-    """What scratch and pretrained adapt with, and what every evaluation adapts with."""
+    """Check the adaptation of scratch and pretrained, and of every evaluation."""
     theta = meta_parameters(case.model)
     fast = {name: p.detach().clone().requires_grad_() for name, p in theta.items()}
     _descend(case, fast, torch.optim.SGD(fast.values(), lr=case.inner.lr), 0, case.inner.steps)
     expected = {name: p.detach() for name, p in fast.items()}
     for name, engine in engines.items():
         *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
-        error = _distance({key: p[0] for key, p in last.params.items()}, expected)
+        error = _relative_error({key: p[0] for key, p in last.params.items()}, expected)
         yield _check(f"{case.name}: adapted parameters", "scratch", name, "torch.optim.SGD", error, AGREEMENT)
 
 
@@ -272,13 +273,13 @@ def _pretrained(case: Case) -> Check:
     def loss(params: Params) -> Tensor:
         return case.loss.one(functional_call(case.model, params, (x,)), y)
 
-    found = torch.autograd.grad(loss(theta), list(theta.values()))
-    error = _against_differences(loss, theta, dict(zip(theta, found, strict=True)))
+    gradients = torch.autograd.grad(loss(theta), list(theta.values()))
+    error = _directional_error(loss, theta, dict(zip(theta, gradients, strict=True)))
     return _check(f"{case.name}: gradient", "pretrained", "autograd", "finite differences", error, DIFFERENCES)
 
 
 def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
-    """The meta-loss as a function of θ, by forward passes and inner gradients only."""
+    """Return the meta-loss as a function of θ, computed from forward passes and inner gradients only."""
     engine = make_engine("loop", case.model, case.loss)
 
     def loss(theta: Params) -> Tensor:
@@ -289,7 +290,10 @@ def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
 
 
 def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
-    """The query loss where all adapted parameters move with θ as one: its slope is the first-order meta-gradient."""
+    """Return the query loss as a function of θ if the inner gradients are constants.
+
+    The adapted parameters move by the same vector as θ, so the derivative is the first-order meta-gradient.
+    """
     engine = make_engine("loop", case.model, case.loss)
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
 
@@ -300,11 +304,11 @@ def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
     return loss
 
 
-def _against_differences(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
-    """The largest relative error of directional derivatives along random unit directions."""
+def _directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
+    """Compute the largest relative error of derivatives in random directions against finite differences."""
     errors = []
     total = sum(p.numel() for p in theta.values())
-    scale = _size(gradients) / total**0.5
+    scale = _norm(gradients) / total**0.5
     for d in range(DIRECTIONS):
         raw = normal(keys(d, "check/direction", torch.zeros(1, dtype=torch.int64)), total)[0]
         unit = (raw / raw.norm()).to(next(iter(theta.values())))
@@ -314,17 +318,16 @@ def _against_differences(loss: Callable[[Params], Tensor], theta: Params, gradie
         slope = (up - down) / (2 * STEP)
         expected = sum((gradients[n] * direction[n]).sum() for n in theta)
         errors.append((slope - expected).abs() / scale)
-    return float(torch.stack(errors).max())  # NaN where one is, which Python's max may pass over
+    return float(torch.stack(errors).max())  # unlike Python's max, NaN if an error is NaN
 
 
-def _size(tensors: Params) -> Tensor:
-    size: Tensor = torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()]))
-    return size
+def _norm(tensors: Params) -> Tensor:
+    norm: Tensor = torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()]))
+    return norm
 
 
-def _distance(found: Params, expected: Params) -> float:
-    """The norm of the difference, relative to the norm of what is expected."""
-    return float(_size({name: found[name] - expected[name] for name in expected}) / _size(expected))
+def _relative_error(actual: Params, expected: Params) -> float:
+    return float(_norm({name: actual[name] - expected[name] for name in expected}) / _norm(expected))
 
 
 def _check(name: str, algorithm: str, engine: str, reference: str, error: float, tolerance: float) -> Check:

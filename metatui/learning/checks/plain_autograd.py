@@ -1,4 +1,4 @@
-"""MAML by plain autograd: the reference that every engine must agree with. It uses no engine."""
+"""MAML with plain autograd: the reference for every engine, which uses no engine itself."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def plain_meta_gradient(
 ) -> tuple[Tensor, Params]:
     """Compute the MAML meta-gradient of any module, task by task (Finn et al. 2017, Algorithm 1).
 
-    Each task starts from a fresh deep copy of `model`, so buffers and Python state never pass from task to task, and
-    from a copy of its data, which a layer may change in place.
+    Each task uses a deep copy of `model`, so that buffers and Python state do not carry over from task to task, and a
+    copy of its data, which a layer may change in place.
 
     Args:
-        model: left unchanged. Its parameters that require gradients are adapted.
-        loss_fn: predictions and targets of one task to a scalar.
+        model: the parameters that require gradients are adapted. The model itself stays unchanged.
+        loss_fn: maps predictions and targets of one task to a scalar.
         lr: step size of the inner loop.
         steps: number of inner steps.
         first_order: treat the inner gradients as constants (Finn et al. 2017, section 5.2).
 
     Returns:
-        The mean query loss, and its gradient by parameter name.
+        The mean query loss and its gradient by parameter name.
     """
     losses, gradients = [], {n: torch.zeros_like(p) for n, p in model.named_parameters() if p.requires_grad}
     with torch.inference_mode(False), torch.enable_grad():
@@ -41,15 +41,15 @@ def plain_meta_gradient(
             module, fast = _with_parameters(module, own, start), start
             x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()
             for _ in range(steps):
-                found = grad(
+                inner = grad(
                     loss_fn(module(x), y), list(fast.values()), create_graph=not first_order, materialize_grads=True
                 )
-                adapted = {name: p - lr * g for (name, p), g in zip(fast.items(), found, strict=True)}
+                adapted = {name: p - lr * g for (name, p), g in zip(fast.items(), inner, strict=True)}
                 module, fast = _with_parameters(module, fast, adapted), adapted
             loss = loss_fn(module(episodes.query_x[t].clone()), episodes.query_y[t].clone())
             losses.append(loss.detach())
-            found = grad(loss, list(start.values()), materialize_grads=True)
-            for name, g in zip(start, found, strict=True):
+            outer = grad(loss, list(start.values()), materialize_grads=True)
+            for name, g in zip(start, outer, strict=True):
                 gradients[name] += g / len(episodes)
     return torch.stack(losses).mean(), gradients
 
@@ -57,9 +57,9 @@ def plain_meta_gradient(
 def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
     """Copy the structure of `module`, with the parameters `new` in place of `old`. All other tensors are shared.
 
-    Like functional_call, this replaces a parameter where modules have registered it, and not in a list or attribute.
-    torch.func.functional_call is not enough: it removes the parameters after the call, but torch.utils.checkpoint
-    runs parts of the forward pass again during the backward pass and then needs the parameters of that inner step.
+    Like functional_call, this replaces registered parameters, but not those in a list or attribute. functional_call
+    itself is not enough: it removes the parameters after the call, but torch.utils.checkpoint repeats parts of the
+    forward pass during the backward pass, and then needs the parameters of that inner step.
     """
     memo: dict[int, object] = {id(tensor): tensor for tensor in _tensors(module)}
     copy = deepcopy(module, memo)
@@ -72,7 +72,7 @@ def _with_parameters(module: nn.Module, old: Params, new: Params) -> nn.Module:
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:
-    """The tensors among the parameters, buffers and attributes of `module`."""
+    """Iterate over the parameters, buffers and tensor attributes of `module`."""
     for part in module.modules():
         for value in (*part._parameters.values(), *part._buffers.values(), *vars(part).values()):
             yield from (v for v in (value if isinstance(value, list | tuple) else [value]) if isinstance(v, Tensor))

@@ -1,1 +1,1 @@
-"""Sources of tasks and episodes."""
+"""Data sets: sources of tasks, and the episodes that they produce."""

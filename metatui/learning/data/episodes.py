@@ -1,6 +1,6 @@
-"""Episodes, and what every source of tasks offers.
+"""Episodes, and the interface of a source of tasks.
 
-In the shape descriptions T is the number of tasks (episodes) in a batch, N the ways, K the shots and Q the queries.
+Shapes use T for the number of tasks (episodes) in a batch, N for ways, K for shots and Q for queries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["regression", "classification"]
 
 @dataclass(frozen=True)
 class Episodes:
-    """A batch of tasks; one task's data is one index into the leading axis of every tensor.
+    """A batch of tasks. The leading axis of every tensor is the task.
 
     Images are ordered by class, then by drawing: the support set of class n is rows n*K to n*K + K - 1.
     """
@@ -40,7 +40,7 @@ class Episodes:
         return self.support_x.shape[0]
 
     def to(self, device: torch.device | str, dtype: torch.dtype) -> Episodes:
-        """The same episodes on `device`, what is real-valued as `dtype`."""
+        """Move to `device`, and convert floating-point tensors to `dtype`."""
 
         def converted(t: Tensor) -> Tensor:
             return moved(t, torch.device(device), dtype if t.is_floating_point() else None)
@@ -48,11 +48,11 @@ class Episodes:
         return Episodes(*map(converted, self.tensors()))
 
     def tensors(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Support x and y, query x and y."""
+        """Return support x and y, query x and y."""
         return self.support_x, self.support_y, self.query_x, self.query_y
 
     def with_queries(self, queries: int, ways: int) -> Episodes:
-        """The same image tasks with at most the first `queries` query images of each class."""
+        """Return the same image tasks with at most the first `queries` query images of each class."""
 
         def first(t: Tensor) -> Tensor:
             return torch.unflatten(t, 1, (ways, -1))[:, :, :queries].flatten(1, 2)
@@ -60,12 +60,12 @@ class Episodes:
         return Episodes(self.support_x, self.support_y, first(self.query_x), first(self.query_y))
 
     def chunk(self, start: int, stop: int) -> Episodes:
-        """Tasks `start` to `stop - 1`."""
+        """Return tasks `start` to `stop - 1`."""
         return Episodes(*(t.narrow(0, start, stop - start) for t in self.tensors()))
 
 
 class TaskSource(Protocol):
-    """Where tasks come from. Task i of a split is a pure function of (seed, split, i), on any device."""
+    """A source of tasks. Task i of a split is a pure function of (seed, split, i), the same on every device."""
 
     @property
     def kind(self) -> Kind: ...
@@ -77,7 +77,7 @@ class TaskSource(Protocol):
 
     @property
     def fingerprint(self) -> str:
-        """Another one where the data are others, so that task i is not what it was; empty where they never are."""
+        """Digest of the data that determine the tasks; empty if the data never change."""
         ...
 
     @property
@@ -87,26 +87,35 @@ class TaskSource(Protocol):
 
     @property
     def notices(self) -> Sequence[str]:
-        """What a person is to know of the data, such as what was left out; a sentence each."""
+        """Sentences about the data that the user should see, such as which files are left out."""
         ...
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
-        """The episodes of the task numbers `tasks` (each at least 0) in this order, float32, on the source's
-        device. Regression ignores `ways`. Raises BadInput where there are not enough classes or drawings."""
+        """Return the episodes of the given task numbers in this order, float32, on the source's device.
+
+        Args:
+            tasks: task numbers from 0.
+            ways: ignored for regression.
+
+        Raises:
+            BadInput: there are too few classes, or too few images of a class.
+        """
         ...
 
     def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
-        """What a person may call the task: its amplitude and phase, or its characters."""
+        """Return the name of a task for display: its amplitude and phase, or its classes."""
         ...
 
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """Ordinary training data from the training split, all tasks together: batch number `batch` of `size`
-        examples. Labels of images are class numbers below `pooled_classes`. Pure in (seed, batch)."""
+        """Return an ordinary training batch: `size` examples from all training tasks together.
+
+        Labels of images are class numbers below `pooled_classes`. A pure function of (seed, batch).
+        """
         ...
 
     @property
     def pooled_classes(self) -> int:
-        """Classes that `pooled_batch` draws from; 0 for regression."""
+        """Number of classes that `pooled_batch` draws from; 0 for regression."""
         ...

@@ -1,7 +1,6 @@
-"""What every source of N-way K-shot image tasks does alike: choose classes and drawings, and lay out episodes.
+"""N-way K-shot episodes of images: the part that all image sources share.
 
-Which classes and which drawings are decided on the CPU by counting random numbers, so they do not depend on the
-device; only the images go there.
+Classes and images are chosen on the CPU by counter-based random numbers, so the choice does not depend on the device.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
 
 SIDE = 28
-"""Height and width of an image in pixels."""
+"""Height and width in pixels of glyphs and Omniglot images."""
 
 
 def distinct(key: Tensor, count: int, among: int) -> Tensor:
-    """`count` distinct numbers below `among` for each key, in random order, at a cost that `among` does not touch.
+    """Draw `count` distinct numbers below `among` for each key, in random order, in O(count^2).
 
-    Floyd's algorithm (Bentley and Floyd 1987, "Programming pearls: a sample of brilliance"): number i is drawn
-    below among - count + i + 1, and one that is taken already gives way to the highest of its range.
+    Floyd's algorithm (Bentley and Floyd 1987, "Programming pearls: a sample of brilliance"): number i is drawn below
+    among - count + i + 1, and a number that is already taken is replaced by the highest of its range.
 
     Args:
         key: int64 [...].
@@ -47,18 +46,10 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
     return chosen.gather(-1, random.choose(key, count, count, offset=count))
 
 
-def nearest_neighbour_accuracy(episodes: Episodes) -> Tensor:
-    """Query accuracy of each episode, [T] from 0 to 1, when a query is given the label of the support image that is
-    nearest to it pixel by pixel (Euclidean). What a learner must beat to have learned anything."""
-    distance = torch.cdist(episodes.query_x.flatten(2), episodes.support_x.flatten(2))
-    predicted = episodes.support_y.gather(1, distance.argmin(2))
-    return (predicted == episodes.query_y).to(torch.float32).mean(1)
-
-
 class ImageSource(ABC):
-    """N-way K-shot tasks of images; a TaskSource but for what each subclass says of its classes.
+    """A TaskSource of N-way K-shot image tasks; subclasses provide the classes and their images.
 
-    The classes and the query drawings of a task do not depend on the shots: with more shots only support is added.
+    The classes and query images of a task do not depend on the number of shots: more shots only add support images.
     """
 
     kind: Literal["classification"] = "classification"
@@ -67,7 +58,7 @@ class ImageSource(ABC):
     former_fingerprints: tuple[str, ...] = ()
     notices: tuple[str, ...] = ()
     turns: int = 1
-    """How many classes in a row are one character, the first one upright."""
+    """Number of consecutive classes that are rotations of one character; the first is upright."""
     name: ClassVar[str]
 
     def __init__(self, device: torch.device | str) -> None:
@@ -75,47 +66,51 @@ class ImageSource(ABC):
 
     @abstractmethod
     def class_count(self, split: Split) -> int:
-        """Classes in `split`, numbered from 0."""
+        """Return the number of classes in `split`. They are numbered from 0."""
 
     @abstractmethod
     def class_name(self, split: Split, number: int) -> str:
-        """What a person may call a class."""
+        """Return the name of a class for display."""
 
     @abstractmethod
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """Raises BadInput where a class of `split` has fewer drawings than `shots` + `queries`."""
+        """Raise BadInput if a class of `split` has fewer images than `shots` + `queries`."""
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """`count` different drawings of each class, chosen by its key; a larger count keeps the first ones.
+        """Return `count` distinct images of each class, chosen by its key. A larger count keeps the first images.
 
         Args:
             classes, keys: int64 [C], on the CPU.
 
         Returns:
-            float32 [C, count, H, W], or [C, count, channels, H, W], on the source's device, from 0 to 1, ink as 1.
+            float32 [C, count, H, W] or [C, count, channels, H, W] on the source's device, from 0 to 1, ink as 1.
         """
 
     @property
     @abstractmethod
     def pooled_classes(self) -> int:
-        """Classes that `pooled_batch` draws from."""
+        """Number of classes that `pooled_batch` draws from."""
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
-        """Class numbers of each task, int64 [T, ways], distinct within a task. Raises BadInput."""
+        """Return the class numbers of each task, int64 [T, ways], distinct within a task.
+
+        Raises:
+            BadInput: the split has fewer than `ways` classes.
+        """
         available = self.class_count(split)
         if ways > available:
-            raise BadInput(f"task.ways is {ways}, but must be at most {available}, the classes of the {split} split")
-        numbers = random.numbered(tasks)
-        return distinct(random.keys(seed, f"{self.name}/{split}/classes", numbers), ways, available)
+            raise BadInput(
+                f"task.ways is {ways}, but must be at most {available}, the number of classes in the {split} split"
+            )
+        return distinct(random.keys(seed, f"{self.name}/{split}/classes", random.task_numbers(tasks)), ways, available)
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
         self.check_drawings(split, shots, queries)
         classes = self.classes(split, tasks, seed=seed, ways=ways)
-        numbers = random.numbered(tasks)
-        keys = random.bits(random.keys(seed, f"{self.name}/{split}/drawings", numbers), ways)
+        keys = random.bits(random.keys(seed, f"{self.name}/{split}/drawings", random.task_numbers(tasks)), ways)
         images = self.draw(split, classes.flatten(), keys.flatten(), queries + shots)
         images = images.reshape(len(tasks), ways, queries + shots, *self.input_shape)
         labels = torch.arange(ways, device=self.device)

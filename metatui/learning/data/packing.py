@@ -1,7 +1,7 @@
-"""Who is told while a folder's images are packed, which may take minutes before a run can say anything.
+"""Progress of decoding a folder of images, which may take minutes before a run starts.
 
-The packing is deep below whatever needs the images, a run as well as a comparison: what listens is known by context
-rather than handed down through all that is in between.
+The images are decoded deep inside whatever needs them, such as a run or a comparison, so the listener is a context
+variable instead of an argument passed through every layer.
 """
 
 from __future__ import annotations
@@ -11,29 +11,22 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 OnPacked = Callable[[int, int], object]
-"""Told how many images are packed, from none on, and of how many."""
+"""Callback that takes the number of decoded images, starting at 0, and the total."""
 
-_listening: ContextVar[OnPacked | None] = ContextVar("listening to packing", default=None)
+_listeners: ContextVar[tuple[OnPacked, ...]] = ContextVar("packing listeners", default=())
 
 
 @contextmanager
 def told_of_packing(listener: OnPacked) -> Iterator[None]:
-    """Call `listener` about all packing in this thread and context, after the listeners that are already there."""
-    before = _listening.get()
-
-    def both(done: int, total: int) -> None:
-        if before is not None:
-            before(done, total)
-        listener(done, total)
-
-    token = _listening.set(both)
+    """Call `listener` on all packing progress in this context, after the listeners that are already registered."""
+    token = _listeners.set((*_listeners.get(), listener))
     try:
         yield
     finally:
-        _listening.reset(token)
+        _listeners.reset(token)
 
 
 def tell(done: int, total: int) -> None:
-    """Tell who listens, if anybody does."""
-    if listener := _listening.get():
+    """Report progress to all listeners."""
+    for listener in _listeners.get():
         listener(done, total)

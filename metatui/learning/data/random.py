@@ -1,8 +1,8 @@
-"""Random numbers that are a pure function of a key and a position: the same on every device, in any order.
+"""Counter-based random numbers: pure functions of a key and a position, identical on every device and in any order.
 
-A counter-based generator: the key (seed, stream, task) and the position go through the SplitMix64 finaliser
-(Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators"), in 64-bit integer arithmetic, which
-wraps alike on every device. No state, hence nothing to save, to seed or to keep in step between workers.
+The key (seed, stream, task) and the position pass through the SplitMix64 finaliser (Steele, Lea and Flood 2014, "Fast
+splittable pseudorandom number generators") in 64-bit integer arithmetic, which wraps the same way on every device.
+There is no state to save or to synchronise between workers.
 """
 
 from __future__ import annotations
@@ -34,19 +34,19 @@ def seeded(seed: int) -> Iterator[None]:
 
 
 def _shift(z: Tensor, bits: int) -> Tensor:
-    """Logical shift right; torch's own is arithmetic."""
+    """Shift right logically; torch's own shift is arithmetic."""
     return (z >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def mix(z: Tensor) -> Tensor:
-    """SplitMix64's finaliser: a bijection of int64 [...] in which every input bit moves half the output bits."""
+    """Apply the SplitMix64 finaliser, a bijection of int64 [...] in which each input bit flips half the output bits."""
     z = (z ^ _shift(z, 30)) * _MIX_1
     z = (z ^ _shift(z, 27)) * _MIX_2
     return z ^ _shift(z, 31)
 
 
 def keys(seed: int, stream: str, tasks: Tensor) -> Tensor:
-    """One key for each task number. Streams with other names are independent.
+    """Return one key for each task number. Streams of different names are independent.
 
     Args:
         tasks: int64 [...], task numbers.
@@ -59,33 +59,33 @@ def keys(seed: int, stream: str, tasks: Tensor) -> Tensor:
     return mix(salted + tasks * _GOLDEN)
 
 
-def numbered(tasks: Sequence[int]) -> Tensor:
-    """Task numbers as int64 [T]."""
-    if isinstance(tasks, range):  # made in a thousandth of the time
+def task_numbers(tasks: Sequence[int]) -> Tensor:
+    """Return task numbers as int64 [T]."""
+    if isinstance(tasks, range):  # a thousand times faster than torch.tensor
         return torch.arange(tasks.start, tasks.stop, tasks.step, dtype=torch.int64)
     return torch.tensor(tasks, dtype=torch.int64)
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """`count` random int64 for each key: [...] to [..., count], positions `offset` onwards."""
+    """Return `count` random int64 for each key, at positions from `offset`: [...] to [..., count]."""
     position = torch.arange(offset + 1, offset + count + 1, device=key.device, dtype=torch.int64)
     return mix(key.unsqueeze(-1) + position * _GOLDEN)
 
 
 def uniform(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """`count` numbers in [0, 1) for each key, float64 [..., count], each an exact multiple of 2^-53."""
+    """Return `count` numbers in [0, 1) for each key, float64 [..., count], exact multiples of 2^-53."""
     return _shift(bits(key, count, offset), 11).to(torch.float64) * 2.0**-53
 
 
 def normal(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """`count` standard normal numbers for each key, float64 [..., count], by Box and Muller (1958)."""
+    """Return `count` standard normal numbers for each key, float64 [..., count] (Box and Muller 1958)."""
     u = uniform(key, 2 * count, offset)
     radius = torch.sqrt(-2.0 * torch.log1p(-u[..., :count]))
     return radius * torch.cos(2.0 * torch.pi * u[..., count:])
 
 
 def choose(key: Tensor, count: int, among: int, offset: int = 0) -> Tensor:
-    """`count` distinct numbers below `among` for each key, in random order: int64 [..., count]."""
+    """Return `count` distinct numbers below `among` for each key, in random order, int64 [..., count]."""
     if count > among:
         raise ValueError(f"{count} distinct numbers cannot be chosen among {among}")
     return torch.argsort(bits(key, among, offset), dim=-1, stable=True)[..., :count]

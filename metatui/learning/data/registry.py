@@ -1,4 +1,4 @@
-"""The source of tasks that the settings name."""
+"""Sources of tasks by the name in `task.source`."""
 
 from __future__ import annotations
 
@@ -9,14 +9,18 @@ from metatui.learning.data.episodes import TaskSource
 
 
 def make_source(settings: Settings, device: torch.device) -> TaskSource:
-    """The source of tasks that `settings` name, its data on `device`. Raises BadInput where its data is not there."""
+    """Return the source of tasks that `settings` select, with its data on `device`.
+
+    Raises:
+        BadInput: the data are missing, damaged, or too few for the episodes.
+    """
     match settings.task.source:
         case "sinusoid":
             from metatui.learning.data.sinusoid import SinusoidSource
 
             return SinusoidSource()
         case "glyphs":
-            from metatui.learning.data.glyphs.glyph_source import GlyphSource
+            from metatui.learning.data.glyphs import GlyphSource
 
             return GlyphSource(device)
         case "omniglot":

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning.data.episodes import Episodes, Kind, Split
-from metatui.learning.data.random import keys, numbered, uniform
+from metatui.learning.data.random import keys, task_numbers, uniform
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, torch.pi)
@@ -24,7 +24,7 @@ def _between(limits: tuple[float, float], u: Tensor) -> Tensor:
 
 
 class SinusoidSource:
-    """Sine waves. Everything is drawn on the CPU in float64 and rounded once, so that every device sees the same."""
+    """Tasks of sine waves, drawn on the CPU in float64 and rounded once, so that they are the same on every device."""
 
     kind: Kind = "regression"
     input_shape = (1,)
@@ -34,20 +34,20 @@ class SinusoidSource:
     notices: tuple[str, ...] = ()
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
-        """Amplitudes and phases of `tasks`, each float64 [T, 1]."""
-        u = uniform(keys(seed, f"sinusoid/{split}", numbered(tasks)), 2)
+        """Return the amplitudes and phases of `tasks`, each float64 [T, 1]."""
+        u = uniform(keys(seed, f"sinusoid/{split}", task_numbers(tasks)), 2)
         return _between(AMPLITUDE, u[:, :1]), _between(PHASE, u[:, 1:])
 
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
     ) -> Episodes:
-        """Episodes of `shots` support and `queries` query points, both from the same wave.
+        """Return episodes of `shots` support and `queries` query points of the same wave.
 
-        The points of the two sets come from streams of their own: the same task with other shots keeps its query
-        set, and its smaller support set is the beginning of the larger one.
+        Support and query points come from separate streams: with a different number of shots a task keeps its query
+        set, and the smaller support set is the beginning of the larger one.
         """
         amplitude, phase = self.wave(split, tasks, seed=seed)
-        numbers = numbered(tasks)
+        numbers = task_numbers(tasks)
 
         def points(name: str, count: int) -> tuple[Tensor, Tensor]:
             x = _between(X, uniform(keys(seed, f"sinusoid/{split}/{name}", numbers), count))
@@ -61,7 +61,7 @@ class SinusoidSource:
         return f"A = {amplitude.item():.2f}, φ = {phase.item():.2f}"
 
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
-        """`size` points, each of a training wave of its own: float32 [size, 1] twice."""
+        """Return x and y of `size` points, each from a different training wave: float32 [size, 1] twice."""
         tasks = range(batch * size, (batch + 1) * size)
         points = self.episodes("train", tasks, seed=seed, shots=1, queries=1)
         return points.support_x.squeeze(1), points.support_y.squeeze(1)

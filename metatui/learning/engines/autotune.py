@@ -1,7 +1,7 @@
-"""Which engine `auto` stands for: the fastest that was measured for this model, these tasks and this machine.
+"""Choose the engine for `compute.engine = "auto"`: the fastest measured for the model, the tasks and the machine.
 
-Measured once, in a second or two, and remembered; what was chosen is in the run's settings, so that a rerun computes
-by the same.
+Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
+rerun uses the same one.
 """
 
 from __future__ import annotations
@@ -37,20 +37,20 @@ from metatui.utils.errors import MetatuiError, class_and_message
 from metatui.utils.files import read_bounded, replacing
 
 WORTH_COMPILING = 30.0
-"""Seconds of training by the batched engine from which on compiling, which takes 20 on two cores, is worth it."""
+"""Seconds of training by the batched engine above which compiling, which takes 20 s on two cores, is worthwhile."""
 
-AT_MOST = 4 * 2**20
-"""Bytes of measurements that are read."""
+MAX_BYTES = 4 * 2**20
+"""Largest cache file that is read."""
 
 KEPT = 500
-"""Measurements remembered, the newest."""
+"""Number of measurements cached, the newest ones."""
 
 SECONDS = 0.4
-"""Spent on measuring one engine, if a single meta-gradient does not take longer."""
+"""Time spent on measuring one engine, unless a single meta-gradient takes longer."""
 
 CAPTURE_GAIN = 10.0
-"""Largest speed-up that is expected from a capture. An engine that is slower than the fastest by more is measured
-without one, because a capture takes as long as several meta-steps."""
+"""Largest speed-up that is expected from CUDA graphs. An engine that is slower than the fastest one by more than this
+is measured without a graph, because a capture takes as long as several meta-steps."""
 
 
 class Measured:
@@ -61,7 +61,7 @@ class Measured:
         self.ms: dict[str, float] = _read().get(key, {})
 
     def add(self, engine: str, ms: float) -> None:
-        """Remember a measurement, where the disk lets us."""
+        """Store a measurement. A cache file that cannot be written is ignored."""
         self.ms[engine] = ms
         known = _read()
         known.pop(self._key, None)
@@ -71,7 +71,7 @@ class Measured:
 
 
 def measured_for(settings: Settings, device: Device, model: nn.Module, threads: int) -> Measured:
-    """What is known of the meta-steps that `settings` describe, on this machine."""
+    """Return the cached measurements for the meta-steps that `settings` describe, on this machine."""
     task, algorithm = settings.task, settings.algorithm
     what: tuple[object, ...] = (
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
@@ -93,15 +93,18 @@ def choose(
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
-    """The engine for what `settings` describe, and why. Engines that raise are skipped.
+    """Choose the engine for `settings`. Engines that raise are skipped.
 
     Args:
-        measured: what is known; what is measured here is added to it.
-        workers: threads that the loop engine would spread tasks over.
-        sample: so many tasks, to measure on.
+        measured: cached measurements; new ones are added.
+        workers: threads that the loop engine spreads tasks over.
+        sample: draws a number of tasks to measure on.
+
+    Returns:
+        The engine and the reason for it.
 
     Raises:
-        Exception: the usual engine's own error, where every engine fails.
+        Exception: the error of the usual engine, if every engine fails.
     """
     usual = usual_engine(model, torch.device(device.name))
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
@@ -118,9 +121,9 @@ def choose(
         try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
             ms = _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None))
-        except MetatuiError:  # the tasks cannot be drawn, whatever the engine
+        except MetatuiError:  # the tasks cannot be drawn for any engine
             raise
-        except Exception as error:  # a device's libraries raise exceptions of any class
+        except Exception as error:  # the libraries of a device raise exceptions of any class
             failed[name] = error
         else:
             measured.add(name, ms)
@@ -137,8 +140,11 @@ def choose(
 
 
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
-    """By what does not change from run to run, so that the same settings go on being computed the same way: not by
-    whether the compiler has been here before, nor by how fast what it made is."""
+    """Return whether to compile meta-steps.
+
+    This depends only on what is the same in every run, so that the same settings keep the same engine: neither on
+    whether a package is cached nor on the speed of compiled meta-steps.
+    """
     later = settings.training.iterations - settings.compute.compile_after
     return (
         device.name == "cpu"
@@ -150,9 +156,9 @@ def _worth_compiling(settings: Settings, device: Device, measured: Measured, fas
 
 
 def has_compiler() -> bool:
-    """Whether there is a C++ compiler that torch would find."""
-    named = os.environ.get("CXX")
-    return any(shutil.which(name) for name in ([named] if named else ["g++", "c++", "clang++"]))
+    """Return whether there is a C++ compiler that torch finds."""
+    command = os.environ.get("CXX")
+    return any(shutil.which(name) for name in ([command] if command else ["g++", "c++", "clang++"]))
 
 
 def _against(measured: Measured, chosen: str) -> str:
@@ -163,11 +169,11 @@ def _against(measured: Measured, chosen: str) -> str:
 def _milliseconds(
     engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure a meta-gradient (an adaptation for Reptile), or a captured meta-step where runs capture them.
+    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step where runs capture them.
 
-    The result is the shortest of several times, or the first time if it is already twice `limit`. On a CPU, images are
-    measured on two tasks, as the time grows in proportion to the number of tasks. On a GPU it does not, so all tasks
-    that fit into memory are used.
+    The result is the shortest of several times, or the first one if it exceeds twice `limit`. On a CPU, where time is
+    proportional to the number of tasks, images are measured on two tasks. On a GPU all tasks that fit into memory are
+    used.
     """
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
     if on_cpu:
@@ -185,7 +191,7 @@ def _milliseconds(
 
 
 def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: float | None) -> float:
-    """Milliseconds that these tasks take together."""
+    """Measure the milliseconds that these tasks take together."""
     algorithm, device = settings.algorithm, _device(engine)
     theta, inner, first_order = meta_parameters(engine.model), inner_loop(algorithm), algorithm.name == "fomaml"
     limit = math.inf if limit is None else limit * len(episodes) / algorithm.meta_batch
@@ -211,7 +217,7 @@ def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: flo
 
     if device.type == "cpu":
         return shortest(eager)
-    eager()  # not timed: the first call loads and sets up libraries
+    eager()  # the first call loads and sets up libraries
     synchronize(device)
     if not captures(settings, engine, device) or once(eager) > CAPTURE_GAIN * limit:
         return shortest(eager)
@@ -220,7 +226,7 @@ def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: flo
     try:
         captured.capture(episodes, algorithm)
         return shortest(lambda: captured(episodes, algorithm, algorithm.outer_lr))
-    except CaptureFailed:  # training continues without a graph too
+    except CaptureFailed:  # as in training, which then continues without a graph
         return shortest(eager)
     finally:
         captured.release()
@@ -231,10 +237,10 @@ def _device(engine: Engine) -> torch.device:
 
 
 def _read() -> dict[str, dict[str, float]]:
-    """All that is remembered; nothing where the file is not there, or is not what we wrote."""
+    """Read all cached measurements; none if the file is missing or invalid."""
     try:
-        found = json.loads(read_bounded(paths.measured_engines_file(), AT_MOST))
-        known = {key: {name: float(ms) for name, ms in value.items()} for key, value in found.items()}
+        content = json.loads(read_bounded(paths.measured_engines_file(), MAX_BYTES))
+        known = {key: {name: float(ms) for name, ms in value.items()} for key, value in content.items()}
     except (MetatuiError, ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return {}
     if not all(math.isfinite(ms) and ms > 0 for engines in known.values() for ms in engines.values()):

@@ -1,7 +1,7 @@
-"""Where compiled code is kept, and whether what is there may be loaded, which runs it.
+"""The cache folder for compiled code, and the checks before code is loaded from it.
 
-It is code for this machine, in the user's own cache folder, and is loaded from nowhere else, and not where anybody else
-could have written it.
+Loading compiled code runs it. So it is loaded only from the user's own cache folder, and only if nobody else could have
+written it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metatui.utils import paths
 
 
 def private_folder() -> Path:
-    """The folder, which only its owner may write. Raises OSError."""
+    """Create the folder, writable by its owner only. Raises OSError."""
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)
@@ -22,16 +22,16 @@ def private_folder() -> Path:
 
 
 def untrusted(path: Path) -> str:
-    """Why what is at `path` is not loaded; empty where it is this user's own work. Raises OSError."""
+    """Return the reason why the file must not be loaded; empty if it may. Raises OSError."""
     folder = paths.compiled_dir()
     if path.parent != folder:
-        return f"compiled functions are loaded from {folder} alone"
-    for each in (folder, path):
-        about = each.lstat()
-        if stat.S_ISLNK(about.st_mode):
-            return f"{each} is a link"
-        if about.st_uid != os.getuid():
-            return f"{each} is another user's"
-        if about.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            return f"{each} can be written by others"
+        return f"compiled functions are only loaded from {folder}"
+    for entry in (folder, path):
+        status = entry.lstat()
+        if stat.S_ISLNK(status.st_mode):
+            return f"{entry} is a link"
+        if status.st_uid != os.getuid():
+            return f"{entry} belongs to another user"
+        if status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            return f"{entry} is writable by other users"
     return ""

@@ -1,7 +1,6 @@
-"""The reference engine: the `higher` library (Grefenstette et al. 2019), as its own examples use it.
+"""The reference engine: the `higher` library (Grefenstette et al. 2019), used as in its examples.
 
-Everything that is particular to `higher` stays in this file. It is here to check the others against and to compare
-with: its development ended in 2021.
+The other engines are checked against it and compared with it. Its development ended in 2021.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ class HigherEngine(Engine):
     """Tasks in a Python loop, each adapted by `higher.innerloop_ctx` with SGD."""
 
     name = "higher"
-    capturable = False  # its optimiser reads the learning rate as a number, which a graph would never update
+    capturable = False  # its optimiser reads the learning rate as a number, which a CUDA graph would not update
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
-        # higher reads the meta-parameters out of a module, so it gets one of its own to write them into.
+        # higher reads the meta-parameters from a module, so they are written into a private copy.
         super().__init__(deepcopy(model), loss)
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
@@ -45,11 +44,11 @@ class HigherEngine(Engine):
                     optimizer.step(loss)
                 predicted = fast(episodes.query_x[t])
                 query_loss = self.loss.one(predicted, episodes.query_y[t])
-                # Without tracking, the fast weights are leaves of their own and stand for the meta-parameters.
+                # Without tracking, the fast weights are leaves, so the gradient is taken at the adapted parameters.
                 start = fast.parameters() if first_order else fast.parameters(time=0)
-                wanted = [p for p in start if p.requires_grad]
-                found = grad(query_loss, wanted, materialize_grads=True)
-            for name, g in zip(theta, found, strict=True):
+                adapted = [p for p in start if p.requires_grad]
+                gradients = grad(query_loss, adapted, materialize_grads=True)
+            for name, g in zip(theta, gradients, strict=True):
                 total[name] += g.detach()
             losses.append(query_loss.detach())
             outputs.append(predicted.detach())
@@ -72,15 +71,15 @@ class HigherEngine(Engine):
     def _path(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None, t: int
     ) -> list[tuple[Params, Tensor]]:
-        """One task's parameters after each inner step, with the loss before it."""
-        mine, path = None if order is None else order[t : t + 1], []
+        """Return one task's parameters after each inner step, with the loss before the step."""
+        row, path = None if order is None else order[t : t + 1], []
         with self._inner_loop(inner, track=False) as (fast, optimizer):
             for step in range(inner.steps):
-                step_x, step_y = step_batch(x, y, mine, step)
+                step_x, step_y = step_batch(x, y, row, step)
                 loss = self.loss.one(fast(step_x[0]), step_y[0])
                 optimizer.step(loss)
-                moved = [p.detach().clone() for p in fast.parameters() if p.requires_grad]
-                path.append((dict(zip(theta, moved, strict=True)), loss.detach()))
+                params = [p.detach().clone() for p in fast.parameters() if p.requires_grad]
+                path.append((dict(zip(theta, params, strict=True)), loss.detach()))
         return path
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:

@@ -1,10 +1,11 @@
-"""The plain engine: one task after another, the way the papers write it."""
+"""The loop engine: one task after another, as the papers write it, with rewritten layers."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
 from functools import partial
 
 import torch
@@ -23,19 +24,52 @@ from metatui.learning.engines.base import (
     task_of,
 )
 from metatui.learning.engines.differentiation import GradientResult, Objective, gradients_of, leaves
-from metatui.learning.engines.functional_module import FunctionalModule
-from metatui.learning.engines.layers.double_backward import write_out_second_derivatives
-from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
-from metatui.learning.engines.layers.memory_format import channels_last
+from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling, write_out_second_derivatives
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
 
-class LoopEngine(Engine):
-    """Each task with its own graph. Fastest where one task's arithmetic fills the machine.
+class FunctionalModule:
+    """A private copy of a module that is called with given parameters.
 
-    Tasks may be spread over `workers` threads. A task's numbers do not depend on the thread that computes them and
-    are added up in the order of the tasks, so the result is the same, bit for bit, for any number of workers.
+    Faster than torch.func.functional_call, because the copy keeps the parameters of the last call.
+    """
+
+    def __init__(self, model: nn.Module, rewrite: Callable[[nn.Module], nn.Module]) -> None:
+        """Copy `model`.
+
+        Args:
+            rewrite: replaces layers of the copy, which may rename its parameters but must keep the tensors.
+        """
+        self._source = model, rewrite
+        copy = deepcopy(model)
+        names = {id(p): name for name, p in copy.named_parameters()}
+        self._model = rewrite(copy)
+        # A shared parameter has several slots.
+        self._slots: dict[str, list[tuple[dict[str, Tensor | None], str]]] = {name: [] for name in names.values()}
+        for module in self._model.modules():
+            for key, p in module._parameters.items():
+                if p is not None:
+                    self._slots[names[id(p)]].append((module._parameters, key))  # type: ignore[arg-type]
+
+    def clone(self) -> FunctionalModule:
+        """Return the same function on another copy, for another thread."""
+        return FunctionalModule(*self._source)
+
+    def __call__(self, params: Params, x: Tensor) -> Tensor:
+        """Return the module's output for x. Parameters that `params` does not name are the module's own."""
+        for name, p in params.items():
+            for parameters, key in self._slots[name]:
+                parameters[key] = p
+        predicted: Tensor = self._model(x)
+        return predicted
+
+
+class LoopEngine(Engine):
+    """Computes each task with its own graph. Fastest where one task's arithmetic fills the machine.
+
+    Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
+    numbers of a task do not depend on the thread, and sums are in the order of the tasks.
     """
 
     name = "loop"
@@ -49,23 +83,25 @@ class LoopEngine(Engine):
         second_order: SecondOrder = "auto",
         native: bool = False,
     ) -> None:
-        """
+        """Create the engine.
+
         Args:
-            native: whether compiled code of our own is used where it is faster, on a CPU.
+            workers: threads that tasks are spread over.
+            native: whether to use metatui's own C functions where they are faster, on a CPU.
         """
         super().__init__(model, loss, second_order)
         self._twice = FunctionalModule(model, partial(write_out_second_derivatives, winograd=native))
         self._once = FunctionalModule(model, partial(fuse_pooling, native_code=native))
-        self._own = threading.local()
+        self._thread = threading.local()
         self._pool: ThreadPoolExecutor | None = None
         if workers > 1:
-            # Parameters are written into a module for the call, so threads cannot share one. The copies are made here,
-            # because a thread may begin while others do something with the model.
-            copies = [(self._twice.another(), self._once.another()) for _ in range(workers)]
-            self._pool = ThreadPoolExecutor(workers, initializer=self._take_own, initargs=(copies,))
+            # Threads cannot share a module, because a call writes parameters into it. Copy here rather than in the
+            # threads, which may start while the model is in use.
+            copies = [(self._twice.clone(), self._once.clone()) for _ in range(workers)]
+            self._pool = ThreadPoolExecutor(workers, initializer=self._start_thread, initargs=(copies,))
 
-    def _take_own(self, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
-        self._own.twice, self._own.once = copies.pop()
+    def _start_thread(self, copies: list[tuple[FunctionalModule, FunctionalModule]]) -> None:
+        self._thread.twice, self._thread.once = copies.pop()
         torch.set_num_threads(1)
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
@@ -74,15 +110,15 @@ class LoopEngine(Engine):
         return self.forward_twice(params, x)
 
     def forward_twice(self, params: Params, x: Tensor) -> Tensor:
-        """Predictions of one task's parameters, differentiable twice."""
-        return getattr(self._own, "twice", self._twice)(params, channels_last(x))
+        """Return predictions of one task's parameters, differentiable twice."""
+        return getattr(self._thread, "twice", self._twice)(params, channels_last(x))
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
-        """Predictions of one task's parameters, differentiable once."""
-        return getattr(self._own, "once", self._once)(params, channels_last(x))
+        """Return predictions of one task's parameters, differentiable once."""
+        return getattr(self._thread, "once", self._once)(params, channels_last(x))
 
-    def each(self, one: Callable[[int], R], tasks: int) -> list[R]:
-        return super().each(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
+    def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
+        return super().map_tasks(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         def one(t: int) -> GradientResult:
@@ -99,12 +135,12 @@ class LoopEngine(Engine):
             start = {name: channels_last(p) for name, p in theta.items()}
             return self.differentiate(Objective(support, support_once, query), start, episodes, inner, first_order)
 
-        found = self.each(one, len(episodes))
+        tasks = self.map_tasks(one, len(episodes))
         return MetaGradient(
-            loss=torch.stack([task.loss for task in found]),
-            gradients={name: _mean([task.gradients[name] for task in found]) for name in theta},
-            outputs=torch.stack([task.outputs for task in found]),
-            support_loss=torch.stack([task.support_loss for task in found]),
+            loss=torch.stack([task.loss for task in tasks]),
+            gradients={name: _mean([task.gradients[name] for task in tasks]) for name in theta},
+            outputs=torch.stack([task.outputs for task in tasks]),
+            support_loss=torch.stack([task.support_loss for task in tasks]),
         )
 
     def adapt(
@@ -117,40 +153,41 @@ class LoopEngine(Engine):
             stack = update(stack, gradients)
             yield Adaptation(stack, losses)
 
-    def reached(
+    def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        def one(t: int) -> tuple[Params, Tensor]:  # its whole inner loop, so that no task waits for another
-            mine = slice(t, t + 1)
+        def one(t: int) -> tuple[Params, Tensor]:
+            # A task's whole inner loop runs in one thread, so that no task waits for another after each step.
+            row = slice(t, t + 1)
             params, update, losses = {name: channels_last(p) for name, p in theta.items()}, inner.start(), []
             for step in range(inner.steps):
-                step_x, step_y = step_batch(x[mine], y[mine], None if order is None else order[mine], step)
+                step_x, step_y = step_batch(x[row], y[row], None if order is None else order[row], step)
                 gradients, loss = self._support_gradient(params, step_x[0], step_y[0])
                 params = update(params, gradients)
                 losses.append(loss)
             return params, losses[0]
 
-        params, losses = zip(*self.each(one, len(x)), strict=True)
+        params, losses = zip(*self.map_tasks(one, len(x)), strict=True)
         return stacked(list(params)), torch.stack(losses)
 
     def _support_gradient(self, params: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """One task's gradient at its own parameters, and its loss."""
+        """Compute one task's gradient at its own parameters, and its loss."""
         fast = leaves(params)
         loss = self.loss.one(self.forward_once(fast, x), y)
         return gradients_of(loss, fast), loss.detach()
 
     def _support_gradients(self, stack: Params, x: Tensor, y: Tensor) -> tuple[Params, Tensor]:
-        """Each task's gradient at its own parameters, as a stack, and its loss [T]."""
+        """Compute each task's gradient at its own parameters, as a stack, and its loss [T]."""
 
         def one(t: int) -> tuple[Params, Tensor]:
             return self._support_gradient(task_of(stack, t), x[t], y[t])
 
-        gradients, losses = zip(*self.each(one, len(x)), strict=True)
+        gradients, losses = zip(*self.map_tasks(one, len(x)), strict=True)
         return stacked(list(gradients)), torch.stack(losses)
 
 
 def _mean(tensors: list[Tensor]) -> Tensor:
-    """Added up one after the other, so that no threads' order shows in the last bits."""
+    """Average in the order of the tasks, so that the result does not depend on which thread finishes first."""
     total = tensors[0].clone()
     for tensor in tensors[1:]:
         total += tensor

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from metatui.learning.engines.autograd import AutogradEngine
+from metatui.learning.engines.any_module.autograd import AutogradEngine
+from metatui.learning.engines.any_module.chain import is_chain
 from metatui.learning.engines.base import Engine, SecondOrder
 from metatui.learning.engines.batched import BatchedEngine
-from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.optim.losses import Loss
 from metatui.utils.errors import BadInput, quote
@@ -19,22 +19,22 @@ EngineName = Literal["batched", "unfolded", "loop", "native", "higher", "compile
 ENGINES: tuple[Literal["loop", "native", "batched", "unfolded", "higher"], ...] = (
     "loop", "native", "batched", "unfolded", "higher",
 )  # fmt: skip
-"""The engines that compute any module. `compiled` is `batched`, with whole meta-steps compiled to one graph."""
+"""Engines that compute any module. `compiled` is `batched` with whole meta-steps compiled into one function."""
 
 
 def make_engine(
     name: EngineName, model: nn.Module, loss: Loss, *, workers: int = 1, second_order: SecondOrder = "auto"
 ) -> Engine:
-    """The engine called `name`, computing on `model`.
+    """Create the engine called `name` for `model`.
 
-    `loop` and `native` become an AutogradEngine for a module that is not a plain chain.
+    For a module that is not a plain chain, `loop` and `native` are an AutogradEngine.
 
     Args:
-        workers: threads that the loop engine spreads tasks over, whatever its convolutions.
-        second_order: how second-order meta-gradients of plain chains are computed; those of other modules are unrolled.
+        workers: threads that the loop engine spreads tasks over.
+        second_order: method for second-order meta-gradients of plain chains; those of other modules are unrolled.
 
     Raises:
-        BadInput: there is no such engine.
+        BadInput: if there is no such engine.
     """
     match name:
         case "loop" | "native":
@@ -53,6 +53,6 @@ def make_engine(
 
 
 def usual_engine(model: nn.Module, device: torch.device) -> EngineName:
-    """The engine to take where nothing is measured: a loop where one task's convolutions fill a CPU, else `batched`."""
+    """Return the engine to use without measuring: `loop` for convolutions on a CPU, else `batched`."""
     convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
     return "loop" if convolves and device.type == "cpu" else "batched"

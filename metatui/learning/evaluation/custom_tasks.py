@@ -1,4 +1,4 @@
-"""Tasks that a person draws, to see how an initialisation adapts to them. Plain values without tensors."""
+"""Tasks that the user defines in the explorer. Without torch, so that the app can import it at start-up."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from metatui.utils.errors import BadInput
 
 AMPLITUDE = (0.1, 5.0)
 PHASE = (0.0, math.pi)
-"""What sinusoids are trained on; a drawn one may lie beyond."""
+"""Ranges of the training tasks; custom waves may exceed them."""
 
 LARGEST_AMPLITUDE = 10.0
 
 
 @dataclass(frozen=True)
 class Wave:
-    """y = amplitude * sin(x - phase). Raises BadInput for what is no such wave."""
+    """The sine wave y = amplitude * sin(x - phase). Raises BadInput if a value is out of range."""
 
     amplitude: float
     phase: float
@@ -29,13 +29,13 @@ class Wave:
 
     @property
     def trained_on(self) -> bool:
-        """Whether training tasks may be like it."""
+        """Whether the wave is within the ranges of the training tasks."""
         return AMPLITUDE[0] <= self.amplitude <= AMPLITUDE[1] and PHASE[0] <= self.phase <= PHASE[1]
 
 
 @dataclass(frozen=True)
 class ChosenClasses:
-    """Held-out classes of images, as they are asked for: numbers and names, or how names begin, with commas between."""
+    """A task of held-out classes, given as comma-separated numbers, names or beginnings of names."""
 
     text: str
 

@@ -1,6 +1,6 @@
-"""Adaptation on held-out tasks: curves of loss and accuracy against inner step.
+"""Adaptation to held-out tasks: curves of loss and accuracy against the inner step.
 
-Every task starts from the same parameters; what one task learns never reaches the next, and θ is never written to.
+Every task starts from the same parameters. Nothing that one task learns reaches the next one.
 """
 
 from __future__ import annotations
@@ -21,112 +21,145 @@ from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.models import make_model
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.training.experiment import Experiment
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Held-out tasks adapted to at a time on a CPU: enough to fill it, few enough to stop in between."""
+"""Held-out tasks adapted at once on a CPU: enough to use it fully, few enough to stop in between."""
+
+LARGEST = 2**31 - 1
+"""Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
 """A regression task diverged if its loss after adaptation is more than this many times the loss before."""
 
 
-def predictions(
-    experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
-) -> Iterator[tuple[Params, Tensor]]:
-    """Parameters and predictions for the query set [T, B, ...] at inner steps 0 to `inner.steps`."""
-    one_by_one = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
-    for reached in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
-        if one_by_one:
-            yield reached.params, _outputs_per_example(experiment, reached.params, episodes)
-        else:
-            yield reached.params, experiment.engine.outputs(reached.params, episodes.query_x)
-
-
-def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:
-    """Predictions [T, B, N] where batch norm sees the support set and one query example at a time.
-
-    This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: what a query example is taken for
-    does not depend on the other query examples.
-    """
-
-    @torch.no_grad()
-    def one(t: int) -> Tensor:
-        params, support = task_of(stack, t), episodes.support_x[t]
-
-        def example(query: Tensor) -> Tensor:
-            return experiment.engine.forward(params, torch.cat([support, query.unsqueeze(0)]))[-1]
-
-        outputs: Tensor = torch.vmap(example, chunk_size=64)(episodes.query_x[t])
-        return outputs
-
-    return torch.stack(experiment.engine.each(one, len(episodes)))
-
-
 @dataclass(frozen=True)
 class Measured:
-    """What each held-out task gave at each inner step from 0, in float64 on the CPU."""
+    """Results of each held-out task at each inner step from 0, in float64 on the CPU."""
 
     split: Split
     shots: int
     loss: Tensor
     """[T, steps + 1]."""
     accuracy: Tensor | None
-    """[T, steps + 1], fractions of the query set; None for regression."""
+    """[T, steps + 1], as fractions of the query set; None for regression."""
     seconds: float
 
     @property
     def diverged(self) -> Tensor:
-        """The tasks that diverged, bool [T]."""
+        """Which tasks diverged, bool [T]."""
         return diverged(self.loss, regression=self.accuracy is None)
+
+
+def evaluate(
+    experiment: Experiment, theta: Params, *, iteration: int, split: Split, tasks: int, steps: int, shots: int
+) -> Generator[int, None, Evaluation]:
+    """Adapt to held-out tasks and summarise the results; see `measure` and `summary`.
+
+    Args:
+        iteration: meta-steps that `theta` was trained for, which the result records.
+    """
+    measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
+    return summary(measured, experiment.settings, iteration=iteration)
 
 
 def measure(
     experiment: Experiment, theta: Params, *, split: Split, tasks: int, steps: int, shots: int
 ) -> Generator[int, None, Measured]:
-    """Adapt to the first `tasks` held-out tasks of `split`, yielding after each inner step how many are done.
+    """Adapt to the first `tasks` held-out tasks of `split`.
 
     Args:
-        steps: inner steps; there are `steps` + 1 values for each task.
-        shots: support examples, which may be other than in training.
+        steps: number of inner steps; there are `steps` + 1 results per task.
+        shots: support examples, possibly not as many as in training.
+
+    Yields:
+        The number of finished tasks, after each inner step.
     """
     settings, began = experiment.settings, time.monotonic()
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    inner = inner_loop(settings.algorithm, steps)
     losses: list[Tensor] = []
-    hits: list[Tensor] = []
+    accuracies: list[Tensor] = []
     chunk, done = _chunk(experiment, shots), 0
     while done < tasks:
         numbers = range(done, min(done + chunk, tasks))
         try:
-            loss, hit = yield from _values(experiment, theta, split, numbers, inner, shots)
+            loss, hits = yield from _measure_chunk(experiment, theta, split, numbers, inner, shots)
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or chunk == 1:
                 raise
             chunk = max(1, min(chunk, tasks) // 2)
         else:
             losses.append(loss)
-            hits += [hit] if hit is not None else []
+            accuracies += [hits] if hits is not None else []
             done = numbers.stop
             yield done
             continue
-        free_unused_memory(experiment.torch_device)  # outside of the except block, where the error keeps tensors alive
+        free_unused_memory(experiment.torch_device)  # outside the except block: the exception keeps tensors alive
     return Measured(
         split=split,
         shots=shots,
-        # On the CPU first: mps has no float64.
+        # First to the CPU: mps does not support float64.
         loss=torch.cat(losses).cpu().double(),
-        accuracy=torch.cat(hits).cpu().double() if hits else None,
+        accuracy=torch.cat(accuracies).cpu().double() if accuracies else None,
         seconds=time.monotonic() - began,
     )
 
 
-LARGEST = 2**31 - 1
-"""Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
+def _measure_chunk(
+    experiment: Experiment, theta: Params, split: Split, tasks: range, inner: InnerLoop, shots: int
+) -> Generator[int, None, tuple[Tensor, Tensor | None]]:
+    """Return loss and accuracy at each inner step, [T, steps + 1]; the accuracy is None for regression."""
+    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+    outputs = []
+    for _, predicted in predictions(experiment, theta, episodes, inner):
+        outputs.append(predicted)
+        yield tasks.start
+    losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
+    if not experiment.settings.is_classification:
+        return losses, None
+    return losses, torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1)
+
+
+def predictions(
+    experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
+) -> Iterator[tuple[Params, Tensor]]:
+    """Adapt to the support sets and predict the query sets.
+
+    Yields:
+        The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `inner.steps`.
+    """
+    per_example = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
+    for step in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+        if per_example:
+            yield step.params, _outputs_per_example(experiment, step.params, episodes)
+        else:
+            yield step.params, experiment.engine.outputs(step.params, episodes.query_x)
+
+
+def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:
+    """Predict [T, B, N] with batch norm over the support set and one query example at a time.
+
+    This is the non-transductive evaluation of Nichol et al. 2018, section 6.1: the prediction for a query example does
+    not depend on the other query examples.
+    """
+
+    @torch.no_grad()
+    def predict_task(t: int) -> Tensor:
+        params, support = task_of(stack, t), episodes.support_x[t]
+
+        def predict(query: Tensor) -> Tensor:
+            return experiment.engine.forward(params, torch.cat([support, query.unsqueeze(0)]))[-1]
+
+        outputs: Tensor = torch.vmap(predict, chunk_size=64)(episodes.query_x[t])
+        return outputs
+
+    return torch.stack(experiment.engine.map_tasks(predict_task, len(episodes)))
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Held-out tasks to adapt to at a time: on a GPU, as many as keep every tensor below LARGEST."""
+    """Return the number of tasks to adapt at once: on a GPU, as many as keep every tensor below `LARGEST`."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings
@@ -135,49 +168,22 @@ def _chunk(experiment: Experiment, shots: int) -> int:
 
 
 def largest_activation(settings: Settings, input_shape: tuple[int, ...]) -> int:
-    """Count the elements of the largest tensor in a forward pass of one example. Allocates and computes nothing."""
-    found = []
+    """Count the elements of the largest tensor in a forward pass of one example, without allocating memory."""
+    sizes = []
 
-    def see(module: nn.Module, _: Any, output: Tensor) -> None:
-        found.append(output.numel())
+    def record(module: nn.Module, _: Any, output: Tensor) -> None:
+        sizes.append(output.numel())
         if isinstance(module, nn.Conv2d) and settings.compute.engine == "unfolded":
             filters, *kernel = module.weight.shape
-            found.append(output.numel() // filters * math.prod(kernel))
+            sizes.append(output.numel() // filters * math.prod(kernel))
 
-    examples = 2  # batch norm refuses statistics of a single value
+    examples = 2  # batch norm does not accept a single value
     with torch.device("meta"), torch.no_grad():
         model = make_model(settings, input_shape)
         for module in model.modules():
-            module.register_forward_hook(see)
+            module.register_forward_hook(record)
         model(torch.empty(examples, *input_shape))
-    return max(found) // examples
-
-
-def _values(
-    experiment: Experiment, theta: Params, split: Split, tasks: range, inner: InnerLoop, shots: int
-) -> Generator[int, None, tuple[Tensor, Tensor | None]]:
-    """Loss and accuracy of some tasks at each inner step [T, steps + 1]; accuracy is None for regression."""
-    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
-    outputs = []
-    for _, reached in predictions(experiment, theta, episodes, inner):
-        outputs.append(reached)
-        yield tasks.start
-    losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
-    if not experiment.settings.is_classification:
-        return losses, None
-    return losses, torch.stack([accuracy(o, episodes.query_y) for o in outputs], dim=1)
-
-
-def evaluate(
-    experiment: Experiment, theta: Params, *, iteration: int, split: Split, tasks: int, steps: int, shots: int
-) -> Generator[int, None, Evaluation]:
-    """`measure`, and then what it comes to over all tasks.
-
-    Args:
-        iteration: meta-steps that `theta` was trained for, for the record.
-    """
-    measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
-    return summary(measured, experiment.settings, iteration=iteration)
+    return max(sizes) // examples
 
 
 def diverged(loss: Tensor, *, regression: bool) -> Tensor:
@@ -202,9 +208,9 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
 
 def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evaluation:
-    """Means with their intervals over the tasks that did not diverge, and the protocol of `settings`.
+    """Average over the tasks that did not diverge, with 95 % intervals and the protocol of `settings`.
 
-    Where most tasks diverged there is no mean: the remaining tasks would be a biased sample.
+    If at least half of the tasks diverged, the means are NaN: the remaining tasks would be a biased sample.
     """
     tasks, values = measured.loss.shape
     kept = ~measured.diverged

@@ -1,7 +1,4 @@
-"""Looking at one held-out task of one's choice, or at one that is drawn: how do so many inner steps at such a rate do?
-
-Nothing here is written, and nothing is learned from what is seen: θ stays what it is.
-"""
+"""Adaptation to one chosen task: a held-out task, a wave that the user draws, or classes that the user picks."""
 
 from __future__ import annotations
 
@@ -25,121 +22,132 @@ from metatui.learning.training.experiment import Experiment
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""Tasks are held out: never trained on, and no checkpoint was chosen by them."""
+"""Neither trained on nor used to select a checkpoint."""
 
-MOST_LISTED = 2000
-"""Classes of a source up to which they can be asked for by name; made-up ones are without end."""
+MAX_NAMES = 2000
+"""Classes can be given by name up to this number of classes; synthetic sources have unlimited classes."""
 
-LARGEST_TASK = 2**31 - 1
+MAX_TASK = 2**31 - 1
 
-_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
-"""Of a character in its alphabet, at the end of its name."""
+_CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
+"""The number of a character in its alphabet, at the end of a class name."""
 
 
 def explore(
     experiment: Experiment, theta: Params, *, task: int, drawn: Drawn | None, steps: int, inner_lr: float
 ) -> TaskView:
-    """The held-out task numbered `task`, or the one drawn, at inner steps 0 to `steps`.
+    """Adapt `theta`, which stays unchanged, to one task and show inner steps 0 to `steps`.
 
     Args:
-        drawn: takes the place of the task; `task` still says which points or images of it are given.
-        inner_lr: of the inner loop, which may be another than in training.
+        task: number of the held-out task.
+        drawn: a custom task that replaces it. `task` still determines the points or images that are sampled.
+        inner_lr: inner learning rate, possibly not the one of the training.
 
     Raises:
-        BadInput: a value that cannot be, or drawn for other data than the experiment's.
+        BadInput: a value is out of range, or `drawn` does not fit the data of the experiment.
     """
-    if not 0 <= task <= LARGEST_TASK:
-        raise BadInput(f"task is {task}, but must be from 0 to {LARGEST_TASK}")
+    if not 0 <= task <= MAX_TASK:
+        raise BadInput(f"task is {task}, but must be from 0 to {MAX_TASK}")
     settings = change(experiment.settings, {"algorithm.inner_lr": inner_lr, "evaluation.inner_steps": steps})
-    source = experiment.source if drawn is None else drawn_source(experiment.source, drawn, settings.task.ways)
+    source = experiment.source if drawn is None else custom_source(experiment.source, drawn, settings.task.ways)
     (view,) = task_views(
-        replace(experiment, settings=settings, source=source), theta,
-        split=SPLIT, tasks=[task], steps=steps, shots=settings.evaluation_shots,
-    )  # fmt: skip
+        replace(experiment, settings=settings, source=source),
+        theta,
+        split=SPLIT,
+        tasks=[task],
+        steps=steps,
+        shots=settings.evaluation_shots,
+    )
     return view
 
 
-def drawn_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
-    """A source of which every task is the one drawn. Raises BadInput."""
+def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
+    """Create a source that contains only the custom task. Raises BadInput."""
     if isinstance(drawn, Wave) and isinstance(source, SinusoidSource):
         return _WaveSource(drawn)
     if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):
-        return _ClassesSource(source, classes_of(source, drawn.text, ways))
-    raise BadInput("waves can be drawn for sinusoid runs alone, and classes chosen for image runs alone")
+        return _ClassesSource(source, parse_classes(source, drawn.text, ways))
+    raise BadInput("waves can only be drawn for sinusoid runs, and classes only chosen for image runs")
 
 
-def classes_of(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
-    """The numbers of `ways` held-out classes that `text` asks for: numbers, names or beginnings of names, in order.
+def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
+    """Find the held-out classes that `text` asks for.
 
-    A beginning that several names have, such as an alphabet's, stands for as many of them as are still wanted, upright
-    ones first; several such beginnings share what is wanted.
+    Args:
+        text: numbers, names or beginnings of names. A beginning of several names, such as an alphabet's, stands for as
+            many of these classes as are missing, unrotated ones first. Several such beginnings share the missing
+            classes.
+
+    Returns:
+        The numbers of `ways` classes, in the order of `text`.
 
     Raises:
-        BadInput: no such class, one twice, or not enough of them.
+        BadInput: a class does not exist or occurs twice, or the number of classes is not `ways`.
     """
-    words = [_meant(source, word) for word in filter(None, map(str.strip, text.split(",")))]
-    alone = [numbers[0] for numbers in words if len(numbers) == 1]
-    several = [[n for n in numbers if n not in alone] for numbers in words if len(numbers) > 1]
-    shares = _shared([len(numbers) for numbers in several], ways - len(alone))
-    if len(set(alone)) < len(alone):
-        raise BadInput(f"classes are {quote(text)}, but each must be another")
-    found: list[int] = []
-    left = iter(zip(several, shares, strict=True))
+    words = [_matching_classes(source, word) for word in filter(None, map(str.strip, text.split(",")))]
+    single = [numbers[0] for numbers in words if len(numbers) == 1]
+    groups = [[n for n in numbers if n not in single] for numbers in words if len(numbers) > 1]
+    shares = _share([len(group) for group in groups], ways - len(single))
+    if len(set(single)) < len(single):
+        raise BadInput(f"classes are {quote(text)}, but must differ from each other")
+    chosen: list[int] = []
+    remaining = iter(zip(groups, shares, strict=True))
     for numbers in words:
         if len(numbers) == 1:
-            found += numbers
+            chosen += numbers
         else:
-            among, share = next(left)
-            found += [n for n in among if n not in found][:share]
-    if len(found) != ways or 0 in shares:
-        made = max(len(found), len(words))
-        raise BadInput(f"classes are {quote(text)}, which makes {made}, but the run tells {ways} apart")
-    return tuple(found)
+            group, share = next(remaining)
+            chosen += [n for n in group if n not in chosen][:share]
+    if len(chosen) != ways or 0 in shares:
+        count = max(len(chosen), len(words))
+        raise BadInput(f"classes are {quote(text)}, which makes {count}, but the run has {ways} ways")
+    return tuple(chosen)
 
 
-def _meant(source: ImageSource, word: str) -> list[int]:
-    """The classes that `word` names or begins the names of."""
+def _matching_classes(source: ImageSource, word: str) -> list[int]:
+    """Return the class with this number or name, or the classes whose names begin with `word`."""
     count = source.class_count(SPLIT)
     if word.isascii() and word.isdigit():
         if int(word) >= count:
             raise BadInput(f"class is {word}, but must be from 0 to {count - 1}, the classes of the {SPLIT} split")
         return [int(word)]
-    if count > MOST_LISTED:
+    if count > MAX_NAMES:
         raise BadInput(f"class is {quote(word)}, but must be a number from 0 to {count - 1}: there are too many names")
     names = [source.class_name(SPLIT, number) for number in range(count)]
     lower = [name.lower() for name in names]
     if word.lower() in lower:
         return [lower.index(word.lower())]
-    if found := [number for number, name in enumerate(lower) if name.startswith(word.lower())]:
-        return sorted(found, key=lambda number: number % source.turns)
-    groups = dict.fromkeys(_NUMBER.sub("", name) for name in names[:: source.turns])
-    raise BadInput(f"class is {quote(word)}, but must be a number or begin as one of {quote(', '.join(groups), 600)}")
+    if matches := [number for number, name in enumerate(lower) if name.startswith(word.lower())]:
+        return sorted(matches, key=lambda number: number % source.turns)
+    alphabets = dict.fromkeys(_CHARACTER_NUMBER.sub("", name) for name in names[:: source.turns])
+    allowed = quote(", ".join(alphabets), 600)
+    raise BadInput(f"class is {quote(word)}, but must be a number or begin with one of {allowed}")
 
 
-def _shared(sizes: Sequence[int], wanted: int) -> list[int]:
-    """`wanted` things dealt out by turns to groups that have so many each; fewer where there are no more."""
+def _share(sizes: Sequence[int], wanted: int) -> list[int]:
+    """Divide `wanted` items among groups as equally as their sizes allow; earlier groups get the remainder."""
     shares = [0] * len(sizes)
     for _ in range(max(0, min(wanted, sum(sizes)))):
-        least = min(share for share, size in zip(shares, sizes, strict=True) if share < size)
-        shares[next(i for i, size in enumerate(sizes) if shares[i] == least and least < size)] += 1
+        open_groups = [i for i, size in enumerate(sizes) if shares[i] < size]
+        shares[min(open_groups, key=lambda i: shares[i])] += 1
     return shares
 
 
 class _WaveSource(SinusoidSource):
-    """Every task is one wave; its points are those of the task with the same number."""
+    """One wave as every task; the x values are those of the held-out task with the same number."""
 
     def __init__(self, wave: Wave) -> None:
         self._wave = wave
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
-        def repeated(value: float) -> Tensor:
+        def repeat(value: float) -> Tensor:
             return torch.full((len(tasks), 1), value, dtype=torch.float64)
 
-        return repeated(self._wave.amplitude), repeated(self._wave.phase)
+        return repeat(self._wave.amplitude), repeat(self._wave.phase)
 
 
 class _ClassesSource(ImageSource):
-    """Every task has the same classes, and drawings by its number."""
+    """The same classes in every task; the number of the task determines the images."""
 
     name = "drawn"
 

@@ -1,8 +1,8 @@
-"""Where in parameter space adaptation goes: from an initialisation to the parameters of many held-out tasks.
+"""Trajectories of adaptation: from an initialisation to the adapted parameters of many held-out tasks.
 
-The parameters that tasks end at are projected to the two directions along which they differ most (principal
-components, Pearson 1901), and so are the inner steps on the way. Both ends of an inner loop are in the picture, so it
-shows what a meta-learned initialisation is: a place from which a few short steps lead to many tasks.
+The adapted parameters are projected onto the two directions in which they vary most (principal components, Pearson
+1901), and so are the inner steps on the way. The picture contains both ends of the inner loop, so it shows what a
+meta-learned initialisation is: a point from which a few short steps lead to the solutions of many tasks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from torch import Tensor
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import Params, inner_loop
 from metatui.learning.training.experiment import Experiment
 
 COMPONENTS = 2
@@ -27,16 +27,16 @@ class Plane:
     """A plane in parameter space through the initialisation."""
 
     axes: Tensor
-    """[2, P], orthonormal rows; a row of zeros where the displacements do not reach so many dimensions."""
+    """[2, P], orthonormal rows; a row is zero if the displacements span fewer dimensions."""
     explained: tuple[float, float]
     """Shares of the displacements' variance about their mean."""
 
 
 def principal_plane(displacements: Tensor) -> Plane:
-    """The two directions along which `displacements` [T, P] vary most about their mean.
+    """Compute the two directions in which `displacements` [T, P] vary most about their mean.
 
-    By the eigenvectors of the T x T matrix of their products, as P may be large. Signs are such that the entry of each
-    axis that is largest is positive.
+    P may be large, so this uses the eigenvectors of the [T, T] matrix of inner products. The signs are chosen so that
+    the entry of largest magnitude in each axis is positive.
     """
     centred = (displacements - displacements.mean(0)).to(torch.float64)
     values, vectors = torch.linalg.eigh(centred @ centred.T)
@@ -54,48 +54,49 @@ def principal_plane(displacements: Tensor) -> Plane:
     return Plane(torch.stack(axes), (explained[0], explained[1]))
 
 
-def flattened(stack: Params) -> Tensor:
-    """[T, P] of a stack of parameters."""
+def flatten_stack(stack: Params) -> Tensor:
+    """Concatenate the parameters of each task in a stack to [T, P]."""
     return torch.cat([p.detach().flatten(1) for p in stack.values()], dim=1)
 
 
-def cloud(
+def trajectories(
     experiment: Experiment, theta: Params, *, tasks: int, steps: int
 ) -> Generator[int, None, AdaptationTrajectories]:
-    """Adapt `theta` to the first `tasks` test tasks, twice: to find the plane, then to follow the paths in it.
+    """Adapt `theta` to the first `tasks` test tasks twice: first to find the plane, then to record the trajectories.
 
-    Yields how many of 2 * `tasks` adaptations are done. `theta` stays as it is.
+    Yields:
+        The number of finished adaptations, of 2 * `tasks` in all.
     """
     settings = experiment.settings
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
-    start = flattened({name: p.unsqueeze(0) for name, p in theta.items()})
+    inner = inner_loop(settings.algorithm, steps)
+    start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     chunk = CHUNK[experiment.source.kind]
-    parts = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]
+    chunks = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]
 
-    def episodes(numbers: range) -> Episodes:
+    def episodes_of(numbers: range) -> Episodes:
         return experiment.episodes("test", numbers, seed=settings.evaluation.seed, shots=settings.evaluation_shots)
 
     ends = []
-    for numbers in parts:
-        given = episodes(numbers)
-        for reached in experiment.engine.adapt(theta, given.support_x, given.support_y, inner):
-            last = reached.params
-        ends.append((flattened(last) - start).cpu().double())
+    for numbers in chunks:
+        episodes = episodes_of(numbers)
+        for step in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+            last = step.params
+        ends.append((flatten_stack(last) - start).cpu().double())
         yield numbers.stop
     displacements = torch.cat(ends)
     plane = principal_plane(displacements)
     paths, losses = [], []
-    for numbers in parts:
-        given, places, found = episodes(numbers), [], []
-        for params, outputs in predictions(experiment, theta, given, inner):
-            places.append((flattened(params) - start).cpu().double() @ plane.axes.T)
-            found.append(experiment.loss.each(outputs, given.query_y).cpu().double())
-        paths.append(torch.stack(places, dim=1))
-        losses.append(torch.stack(found, dim=1))
+    for numbers in chunks:
+        episodes, points, step_losses = episodes_of(numbers), [], []
+        for params, outputs in predictions(experiment, theta, episodes, inner):
+            points.append((flatten_stack(params) - start).cpu().double() @ plane.axes.T)
+            step_losses.append(experiment.loss.each(outputs, episodes.query_y).cpu().double())
+        paths.append(torch.stack(points, dim=1))
+        losses.append(torch.stack(step_losses, dim=1))
         yield tasks + numbers.stop
-    walked, loss = torch.cat(paths), torch.cat(losses)
+    loss = torch.cat(losses)
     return AdaptationTrajectories(
-        paths=tuple(tuple((float(x), float(y)) for x, y in path) for path in walked.tolist()),
+        paths=tuple(tuple((float(x), float(y)) for x, y in path) for path in torch.cat(paths).tolist()),
         explained=plane.explained,
         moved=tuple(displacements.norm(dim=1).tolist()),
         before=tuple(loss[:, 0].tolist()),

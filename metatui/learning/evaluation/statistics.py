@@ -1,7 +1,7 @@
 """Statistics over tasks and over seeds: intervals, paired tests, Welch's test, Holm's correction, smoothing.
 
-Statistics that decide a comparison are written out here and agree with scipy to 1e-12 (test_statistics.py);
-distributions and the signed-rank test are scipy's. Values that are not finite never warn or raise: the result is nan.
+The statistics that decide a comparison are computed here and agree with scipy to 1e-12 (test_statistics.py).
+Distributions and the signed-rank test come from scipy. Values that are not finite give NaN, never a warning or error.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Up to so many differences Wilcoxon's test counts every outcome where there are ties, as newer scipy does."""
+"""Up to this number of differences with ties, Wilcoxon's test enumerates all outcomes, as newer scipy does."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Means and half-widths of 95 % intervals over the leading axis, by Student's t.
+    """Compute means and half-widths of 95 % intervals over the tasks, with Student's t distribution.
 
     Args:
-        values: [T, S], one row a task.
+        values: [T, S], one row per task.
 
     Returns:
-        S means and S half-widths; nan where there are too few rows: a mean needs one row, an interval two.
+        S means and S half-widths. Means are NaN without tasks, half-widths with fewer than two.
     """
     tasks = len(values)
     if tasks < 2:
@@ -44,34 +44,35 @@ def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 @dataclass(frozen=True)
 class PairedTest:
-    """Differences of two learners on the same tasks, and what they say. nan for what the differences cannot tell."""
+    """Statistics of the differences between two learners on the same tasks; NaN if undefined."""
 
     tasks: int
-    """Differences that are finite: the others are left out."""
+    """Number of finite differences."""
     left_out: int
+    """Number of differences that are not finite and left out."""
     mean: float
     ci95: float
     """Half-width of the 95 % interval of the mean, by Student's t."""
     median: float
-    """What the task in the middle says, which no tail moves."""
+    """Not influenced by outliers, unlike the mean."""
     t: float
-    """Of the paired t-test, with `tasks` - 1 degrees of freedom."""
+    """Statistic of the paired t-test with `tasks` - 1 degrees of freedom."""
     p: float
-    """Two-sided, of the paired t-test. 1 where every difference is zero, nan where all are the same but not zero: the
-    test has no spread to go by."""
+    """Two-sided p-value of the paired t-test. 1 if all differences are zero; NaN if all are equal but not zero, because
+    the test needs a variance."""
     wilcoxon_p: float
-    """Two-sided, of Wilcoxon's signed-rank test without the zeros. 1 where every difference is zero."""
+    """Two-sided p-value of Wilcoxon's signed-rank test without zeros. 1 if all differences are zero."""
     effect_size: float
     """Cohen's d_z: the mean difference over the standard deviation of the differences (Lakens 2013)."""
 
     @property
     def most_are_there(self) -> bool:
-        """Whether most differences are finite. A minority of them would be a biased sample."""
+        """Whether most differences are finite; otherwise they would be a biased sample."""
         return self.left_out < self.tasks
 
     @property
     def deciding_p(self) -> float:
-        """The t-test's p; Wilcoxon's where the t-test has none."""
+        """The p-value of the t-test, or that of Wilcoxon's test if the t-test has none."""
         return self.wilcoxon_p if math.isnan(self.p) else self.p
 
 
@@ -79,26 +80,26 @@ def paired_test(differences: ArrayLike) -> PairedTest:
     """Compare two learners by their differences on the same tasks.
 
     Args:
-        differences: [T], first minus second. Wilcoxon's test ranks them, so differences that are equal must be so to
-            the last bit: form those of accuracies from counts.
+        differences: [T], first minus second. Equal differences must be equal to the last bit, because Wilcoxon's test
+            ranks them: compute those of accuracies from counts.
     """
-    given = np.asarray(differences, dtype=np.float64).reshape(-1)
-    d = given[np.isfinite(given)]
-    n, nan = len(d), math.nan
+    everything = np.asarray(differences, dtype=np.float64).reshape(-1)
+    d = everything[np.isfinite(everything)]
+    n, left_out, nan = len(d), len(everything) - len(d), math.nan
     if n == 0:
-        return PairedTest(0, len(given), nan, nan, nan, nan, nan, nan, nan)
+        return PairedTest(0, left_out, nan, nan, nan, nan, nan, nan, nan)
     mean, median = _mean(d), float(np.median(d))
     if n == 1:
-        return PairedTest(1, len(given) - 1, mean, nan, median, nan, nan, nan, nan)
+        return PairedTest(1, left_out, mean, nan, median, nan, nan, nan, nan)
     spread = _deviation(d)
     if spread == 0:
         t, p, effect = (0.0, 1.0, 0.0) if mean == 0 else (math.copysign(math.inf, mean), nan, nan)
-        return PairedTest(n, len(given) - n, mean, 0.0, median, t, p, _wilcoxon_p(d), effect)
+        return PairedTest(n, left_out, mean, 0.0, median, t, p, _wilcoxon_p(d), effect)
     error = spread / math.sqrt(n)
     t = mean / error
     return PairedTest(
         tasks=n,
-        left_out=len(given) - n,
+        left_out=left_out,
         mean=mean,
         ci95=_t_quantile(n - 1) * error,
         median=median,
@@ -111,21 +112,24 @@ def paired_test(differences: ArrayLike) -> PairedTest:
 
 @dataclass(frozen=True)
 class WelchTest:
-    """The difference of two means with unequal variances (Welch 1947). nan for what cannot be told."""
+    """Statistics of the difference between two means with unequal variances (Welch 1947); NaN if undefined."""
 
     difference: float
     ci95: float
     """Half-width of the 95 % interval of the difference."""
     t: float
     degrees: float
-    """Of freedom, by Welch and Satterthwaite."""
+    """Degrees of freedom (Welch and Satterthwaite)."""
     p: float
-    """Two-sided. 1 where all values are the same, nan where there is no spread within either but one between."""
+    """Two-sided p-value. 1 if all values are equal; NaN if each sample is constant but the two differ."""
 
 
 def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
-    """The mean of `a` minus that of `b`, from at least two values each: one a seed, say. What is not finite is left
-    out."""
+    """Compare the means of two samples, such as results of several seeds.
+
+    Args:
+        a, b: at least two values each; values that are not finite are left out. The difference is a minus b.
+    """
     x, y = (np.asarray(values, dtype=np.float64).reshape(-1) for values in (a, b))
     x, y = x[np.isfinite(x)], y[np.isfinite(y)]
     nan = math.nan
@@ -144,8 +148,10 @@ def welch_test(a: ArrayLike, b: ArrayLike) -> WelchTest:
 
 
 def holm(p: Sequence[float]) -> tuple[float, ...]:
-    """`p` corrected for there being so many of them (Holm 1979): the chance that any of those called different is not
-    stays at the level of one test. Each nan stays, and does not count as a test."""
+    """Correct p-values for multiple testing (Holm 1979).
+
+    This controls the probability of any false positive. NaN stays NaN and does not count as a test.
+    """
     corrected = [math.nan] * len(p)
     tested = sorted((value, i) for i, value in enumerate(p) if not math.isnan(value))
     least = 0.0
@@ -159,24 +165,24 @@ def smoothed(values: ArrayLike, span: float) -> Floats:
     """Average values exponentially, as `metatui.utils.smoothing` defines it.
 
     Args:
-        values: [S]. What is not finite is left out.
-        span: at least 1. The weight of a value falls by a factor of 1 - 2 / (`span` + 1) with each that follows, so
-            that the weights lie as far back in the mean as those of a moving average over `span` values.
+        values: [S]; values that are not finite have no weight.
+        span: at least 1. The weight of a value decays by a factor of 1 - 2 / (`span` + 1) per step, so that the
+            average lags as far behind as a moving average over `span` values.
 
     Returns:
-        [S], nan before the first finite value.
+        [S], NaN before the first finite value.
     """
     average = ExponentialAverage(1 - 2 / (span + 1))
     return np.array(average.extend(np.asarray(values, dtype=np.float64).reshape(-1).tolist()))
 
 
 def _mean(values: Floats) -> float:
-    with np.errstate(all="ignore"):  # a sum may be larger than any float
+    with np.errstate(all="ignore"):  # the sum may overflow
         return float(values.mean())
 
 
 def _deviation(values: Floats) -> float:
-    if (values == values[0]).all():  # where rounding of the mean would make it look like a spread
+    if (values == values[0]).all():  # rounding of the mean would give a small deviation
         return 0.0
     with np.errstate(all="ignore"):
         return float(values.std(ddof=1))
@@ -198,9 +204,9 @@ def _wilcoxon_p(differences: Floats) -> float:
         return 1.0
     if len(differences) > FEW or len(np.unique(sizes)) == len(differences):
         return float(wilcoxon(differences).pvalue)
-    # With ties or zeros so few have no tabled distribution, but all ways to give signs to the ranks can be counted.
+    # With ties or zeros there is no table of the distribution, but all assignments of signs can be enumerated.
     ranks = rankdata(sizes)
     signs = (np.arange(2 ** len(ranks))[:, None] >> np.arange(len(ranks))) & 1
     sums = signs @ ranks
-    seen = ranks[differences[differences != 0] > 0].sum()
-    return min(1.0, 2 * min(float((sums <= seen).mean()), float((sums >= seen).mean())))
+    observed = ranks[differences[differences != 0] > 0].sum()
+    return min(1.0, 2 * min(float((sums <= observed).mean()), float((sums >= observed).mean())))

@@ -1,4 +1,4 @@
-"""Held-out tasks drawn out for a person: what was given, and what is predicted at each inner step."""
+"""Views of held-out tasks for charts: the support set, and the predictions at each inner step."""
 
 from __future__ import annotations
 
@@ -14,41 +14,42 @@ from metatui.learning.data.sinusoid import SinusoidSource, X
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.training.experiment import Experiment
 
 GRID = 101
-"""Points of the curves that a regression view holds."""
+"""Points per curve in a regression view."""
 
 LARGEST_PICTURE = 64
-"""Pixels across the largest image in a view: more than a terminal shows, and a view is written to disk."""
+"""Largest side of an image in a view, in pixels: more than a terminal shows. Views are written to disk."""
 
 QUERIES_PER_CLASS = 2
-"""Query images of each class that an image view holds."""
+"""Query images per class in an image view."""
 
 
 def task_views(
     experiment: Experiment, theta: Params, *, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """The held-out tasks numbered `tasks`, before adaptation and after each of `steps` inner steps.
+    """Adapt to the held-out tasks numbered `tasks` and record inner steps 0 to `steps`.
 
-    Tasks that do not fit into memory together are computed in parts.
+    If the tasks do not fit into memory together, they are computed in parts.
     """
     settings = experiment.settings
-    inner = InnerLoop(settings.algorithm.inner_lr, steps, settings.algorithm.inner_optimizer)
+    inner = inner_loop(settings.algorithm, steps)
     try:
         if isinstance(experiment.source, SinusoidSource):
-            return _waves(experiment, experiment.source, theta, split, tasks, inner, shots)
-        return _images(experiment, theta, split, tasks, inner, shots)
+            return _wave_views(experiment, experiment.source, theta, split, tasks, inner, shots)
+        return _image_views(experiment, theta, split, tasks, inner, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
-    free_unused_memory(experiment.torch_device)  # outside of the except block, where the error keeps tensors alive
+    free_unused_memory(experiment.torch_device)  # outside the except block: the exception keeps tensors alive
     half = len(tasks) // 2
-    parts = (tasks[:half], tasks[half:])
     return tuple(
-        v for part in parts for v in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
+        view
+        for part in (tasks[:half], tasks[half:])
+        for view in task_views(experiment, theta, split=split, tasks=part, steps=steps, shots=shots)
     )
 
 
@@ -57,7 +58,7 @@ def _titles(experiment: Experiment, split: Split, tasks: Sequence[int]) -> list[
     return [experiment.source.describe(split, task, seed=seed, ways=ways) for task in tasks]
 
 
-def _waves(
+def _wave_views(
     experiment: Experiment,
     source: SinusoidSource,
     theta: Params,
@@ -80,23 +81,23 @@ def _waves(
         RegressionView(
             task=task,
             title=title,
-            support_x=_numbers(episodes.support_x[t]),
-            support_y=_numbers(episodes.support_y[t]),
-            grid=_numbers(grid),
-            truth=_numbers(truth[t]),
-            predictions=tuple(_numbers(curve[t]) for curve in curves),
+            support_x=_floats(episodes.support_x[t]),
+            support_y=_floats(episodes.support_y[t]),
+            grid=_floats(grid),
+            truth=_floats(truth[t]),
+            predictions=tuple(_floats(curve[t]) for curve in curves),
             loss=tuple(float(loss[t]) for loss in losses),
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     )
 
 
-def _images(
+def _image_views(
     experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
 ) -> tuple[TaskView, ...]:
     settings = experiment.settings
     episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
-    # Query images are ordered by class, so the first few of each class are evenly spread rows.
+    # Query images are ordered by class.
     queries = settings.task.queries
     rows = [n * queries + q for n in range(settings.task.ways) for q in range(min(queries, QUERIES_PER_CLASS))]
     views = [
@@ -105,9 +106,9 @@ def _images(
             title=title,
             height=min(episodes.query_x.shape[-2], LARGEST_PICTURE),
             width=min(episodes.query_x.shape[-1], LARGEST_PICTURE),
-            support=_pictures(episodes.support_x[t]),
+            support=_grey_images(episodes.support_x[t]),
             support_labels=tuple(episodes.support_y[t].tolist()),
-            query=_pictures(episodes.query_x[t, rows]),
+            query=_grey_images(episodes.query_x[t, rows]),
             query_labels=tuple(episodes.query_y[t, rows].tolist()),
             predictions=(),
             accuracy=(),
@@ -127,12 +128,12 @@ def _images(
     return tuple(views)
 
 
-def _numbers(values: Tensor) -> tuple[float, ...]:
+def _floats(values: Tensor) -> tuple[float, ...]:
     return tuple(values.flatten().tolist())
 
 
-def _pictures(images: Tensor) -> tuple[bytes, ...]:
-    """Images [B, C, H, W] with ink as 1 to grey bytes with ink as 255, no larger than a view holds them."""
+def _grey_images(images: Tensor) -> tuple[bytes, ...]:
+    """Convert images [B, C, H, W] from 0 to 1 to grey bytes, shrunk to at most `LARGEST_PICTURE` pixels a side."""
     height, width = (min(side, LARGEST_PICTURE) for side in images.shape[-2:])
     small = torch.nn.functional.adaptive_avg_pool2d(images.mean(dim=1), (height, width))
     grey = (small.clamp(0, 1) * 255).round().to("cpu", torch.uint8)

@@ -1,37 +1,37 @@
-"""What is seen of parameter space: plain values without tensors."""
+"""Trajectories of adaptation in parameter space. Without torch, so that the app can import it at start-up."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-Place = tuple[float, float]
+Point = tuple[float, float]
 
 
 @dataclass(frozen=True)
 class AdaptationTrajectories:
-    """Where one initialisation is moved to by many held-out tasks. The initialisation itself is at (0, 0)."""
+    """Trajectories from one initialisation, at (0, 0), to the adapted parameters of many held-out tasks."""
 
-    paths: tuple[tuple[Place, ...], ...]
-    """For each task its places in the plane of the two principal components, from inner step 0 on."""
+    paths: tuple[tuple[Point, ...], ...]
+    """Points of each task at each inner step from 0, in the plane of the first two principal components."""
     explained: tuple[float, float]
-    """Shares of the end points' variance that the two components have."""
+    """Shares of the variance of the end points that the two components explain."""
     moved: tuple[float, ...]
-    """For each task how far its parameters are from the initialisation in the end, in all dimensions."""
+    """Distance of each task's adapted parameters from the initialisation, in all dimensions."""
     before: tuple[float, ...]
-    """For each task its query loss before the first inner step."""
+    """Query loss of each task before the first inner step."""
     after: tuple[float, ...]
-    """And after the last."""
+    """Query loss of each task after the last inner step."""
     parameters: int
-    """Dimensions of the space."""
+    """Dimensions of parameter space."""
 
     @property
     def gained(self) -> tuple[float, ...]:
-        """For each task how much lower its query loss is in the end."""
+        """Decrease of each task's query loss."""
         return tuple(b - a for b, a in zip(self.before, self.after, strict=True))
 
 
 def mean(values: tuple[float, ...]) -> float:
-    """Of finite values; nan where there is none."""
+    """Average the finite values; NaN if there are none."""
     finite = [value for value in values if math.isfinite(value)]
     return sum(finite) / len(finite) if finite else math.nan

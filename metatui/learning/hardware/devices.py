@@ -1,4 +1,4 @@
-"""Which devices there are, and which one a setting means."""
+"""Devices that tensors can be on."""
 
 from __future__ import annotations
 
@@ -17,37 +17,37 @@ from metatui.utils.errors import Problem, SettingsError
 
 @dataclass(frozen=True)
 class Device:
-    """A device that tensors can be on."""
+    """A device, as torch names it."""
 
     name: str
-    """As in `compute.device`: `cpu`, `cuda:0`, `mps`."""
+    """Name in `compute.device`: `cpu`, `cuda:0`, `mps`."""
     title: str
-    """What the maker calls it."""
+    """Product name."""
     memory_bytes: int
 
 
 def available() -> list[Device]:
-    """The devices of this machine, the one that `auto` takes first."""
-    found = []
+    """Return the devices of this machine, in the order of preference of `auto`."""
+    devices = []
     for i in range(cuda.visible_gpus()):
         with suppress(RuntimeError):  # a broken GPU, which `cuda_problem` reports
             properties = torch.cuda.get_device_properties(i)
-            found.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
+            devices.append(Device(f"cuda:{i}", properties.name, properties.total_memory))
     if torch.backends.mps.is_available():
-        found.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
-    return [*found, cpu()]
+        devices.append(Device("mps", f"{_processor()} GPU", _memory_bytes()))
+    return [*devices, cpu()]
 
 
 def cpu() -> Device:
-    """The CPU. Calls no driver of another device."""
+    """Return the CPU, without calling the driver of another device."""
     return Device("cpu", _processor(), _memory_bytes())
 
 
 def resolve(name: str) -> Device:
-    """The device that `compute.device` means; for `auto`, the first one that computes.
+    """Return the device for a value of `compute.device`; for `auto`, the first one that works.
 
     Raises:
-        SettingsError: it is not on this machine. The message lists the available devices.
+        SettingsError: this machine does not have the device. The message lists those that it has.
     """
     if name == "cpu":  # works even if a GPU or its driver is broken
         return cpu()
@@ -58,8 +58,8 @@ def resolve(name: str) -> Device:
     for device in devices:
         if device.name == wanted:
             return device
-    there = ", ".join(f"{d.name} ({d.title})" for d in devices)
-    sentence = f"compute.device is '{name}', but the devices here are {there}"
+    names = ", ".join(f"{d.name} ({d.title})" for d in devices)
+    sentence = f"compute.device is '{name}', but the devices here are {names}"
     if wanted.startswith("cuda") and (problem := cuda.cuda_problem()):
         sentence = f"{sentence}. {problem}"
     raise SettingsError([Problem("compute.device", sentence)])
@@ -71,13 +71,13 @@ def _fails(device: Device) -> bool:
 
 
 def use(device: torch.device) -> None:
-    """Make a CUDA device the current one of this thread, on which torch creates streams by default."""
+    """Make a CUDA device current in this thread, so that torch creates streams on it."""
     if device.type == "cuda":
         torch.cuda.set_device(device)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until `device` has done all the work it was given."""
+    """Wait until `device` has finished all queued work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
     elif device.type == "mps":
@@ -87,8 +87,8 @@ def synchronize(device: torch.device) -> None:
 def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None) -> Tensor:
     """Copy `tensor` to `device`, converted to `dtype` if one is given.
 
-    A copy from the CPU to CUDA goes through pinned memory, so that neither side waits for the other. Torch keeps the
-    pinned memory until the copy is done. Where the system has no memory to pin, the copy is an ordinary one.
+    A copy from the CPU to CUDA uses pinned memory, so that neither side waits for the other. Torch keeps the pinned
+    memory until the copy is done. If no memory can be pinned, this makes an ordinary copy.
     """
     tensor = tensor.to(dtype=dtype)
     if device.type == "cuda" and tensor.device.type == "cpu":
@@ -98,7 +98,7 @@ def moved(tensor: Tensor, device: torch.device, dtype: torch.dtype | None = None
 
 
 def physical_cores() -> int:
-    """Cores this process may use, hyper-threads counted once where the system tells."""
+    """Count the cores that this process may use; hyper-threads count once if the system reports them."""
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     cores = set()
     for package in Path("/sys/devices/system/cpu").glob("cpu[0-9]*/topology/core_cpus_list"):

@@ -1,4 +1,4 @@
-"""Memory: what is given back to the operating system, and how to tell that there is none left."""
+"""Memory allocation, and detection of errors that mean out of memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ M_MMAP_THRESHOLD = -3
 
 @cache
 def keep_freed_memory() -> None:
-    """From now on, memory that tensors free stays with the process, for the next tensors.
+    """Keep memory that tensors free in this process, for the next tensors.
 
-    Activations of some MB come and go at every operation. By default glibc gives much of that back at once, and the
-    system clears every page of it when it is taken again. Does nothing with another C library.
+    Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory at once,
+    and the system then clears each page when it is allocated again. Without glibc, this does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return
     library = ctypes.CDLL(None)
-    # Older releases take at most 32 MiB.
+    # Older versions allow at most 32 MiB.
     if not library.mallopt(M_MMAP_THRESHOLD, 2**30):
         library.mallopt(M_MMAP_THRESHOLD, 2**25)
     library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
@@ -43,13 +43,13 @@ OUT_OF_MEMORY = (
     "unable to find a valid cudnn algorithm",
     "canuse32bitindexmath",  # more than 2^31 numbers in one tensor
 )
-"""Parts of error messages, in lower case, that mean out of memory."""
+"""Parts of error messages, in lower case, that indicate out of memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` means that a computation was too large for its device, so that a smaller one may succeed.
+    """Return whether `error` means that a computation was too large for its device, so a smaller one may succeed.
 
-    Only torch's GPU allocator has an exception class of its own. The CPU allocator, and libraries that allocate memory
+    Only torch's GPU allocator has its own exception class. The CPU allocator, and libraries that allocate memory
     themselves, raise RuntimeError with a message that depends on the library and the platform.
     """
     message = str(error).lower()
@@ -57,7 +57,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_unused_memory(device: torch.device) -> None:
-    """Return the memory that torch caches for later tensors to `device`."""
+    """Return memory that torch caches for later tensors to `device`."""
     if device.type == "cuda":
         with torch.cuda.device(device):
             torch.cuda.empty_cache()
@@ -66,7 +66,7 @@ def free_unused_memory(device: torch.device) -> None:
 
 
 def out_of_memory_sentence(error: BaseException) -> str | None:
-    """A sentence for the user about an error that ended an evaluation; None unless memory ran out."""
+    """Describe an error that ended an evaluation; return None unless memory ran out."""
     if not is_out_of_memory(error):
         return None
     line = first_line(error)[:200]

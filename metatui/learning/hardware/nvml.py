@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as the driver sees them, through NVML. Imports no torch, and never fails where there is no driver."""
+"""NVIDIA GPUs as reported by the driver through NVML, without torch and also without a driver."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Driver:
     """Latest CUDA version that the driver supports."""
     gpus: tuple[Gpu, ...] = ()
     error: str | None = None
-    """NVML's own error message; None where the driver answers."""
+    """Error message of NVML; None if the driver answers."""
 
 
 def read_driver() -> Driver:
@@ -52,7 +52,7 @@ def read_driver() -> Driver:
 
 
 def pci_gpus() -> int:
-    """Count the NVIDIA GPUs on the PCI bus, with or without a driver. 0 where the system does not tell."""
+    """Count the NVIDIA GPUs on the PCI bus, with or without a driver; 0 if the system does not list them."""
 
     def is_gpu(device: Path) -> bool:
         with suppress(OSError):
@@ -75,7 +75,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
         pid: ID of that process.
 
     Returns:
-        The handle; None where the device is hidden, or where its GPU cannot be determined.
+        The handle; None if the device is hidden or its GPU cannot be determined.
 
     Raises:
         pynvml.NVMLError: the driver does not answer.
@@ -96,7 +96,7 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 
 
 def visible_words(value: str, count: int) -> list[str]:
-    """Split the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
+    """Parse the value of `CUDA_VISIBLE_DEVICES` like CUDA.
 
     The list ends before the first entry that names no device, and is empty if a device is named twice.
 
@@ -104,7 +104,7 @@ def visible_words(value: str, count: int) -> list[str]:
         count: number of physical GPUs of the machine.
 
     Returns:
-        Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, perhaps abbreviated.
+        Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.
     """
     words: list[str] = []
     for word in map(str.strip, value.split(",")):
@@ -131,12 +131,12 @@ def _gpu(pynvml: Any, handle: Any) -> Gpu:
 
 
 def _by_uuid(pynvml: Any, word: str, gpus: Iterable[Any]) -> Any | None:
-    """The one device whose identifier begins with `word`."""
+    """Find the only device whose identifier begins with `word`."""
     devices = gpus if word.startswith("GPU-") else [part for gpu in gpus for part in _mig_parts(pynvml, gpu)]
-    found = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
-    if len(found) == 1:
-        return found[0]
-    # Drivers before 470 name a MIG device by its GPU, as in MIG-GPU-…/1/0, which NVML still understands whole.
+    matches = [device for device in devices if str(pynvml.nvmlDeviceGetUUID(device)).startswith(word)]
+    if len(matches) == 1:
+        return matches[0]
+    # Drivers before 470 name a MIG device by its GPU, as in MIG-GPU-.../1/0, which NVML only accepts in full.
     return pynvml.nvmlDeviceGetHandleByUUID(word) if "/" in word else None
 
 
@@ -151,5 +151,5 @@ def _mig_parts(pynvml: Any, gpu: Any) -> list[Any]:
 
 def _computing(pynvml: Any, pid: int, gpus: Iterable[Any]) -> Any | None:
     processes: Callable[[Any], Iterable[Any]] = pynvml.nvmlDeviceGetComputeRunningProcesses
-    found = [gpu for gpu in gpus if any(process.pid == pid for process in processes(gpu))]
-    return found[0] if len(found) == 1 else None
+    matches = [gpu for gpu in gpus if any(process.pid == pid for process in processes(gpu))]
+    return matches[0] if len(matches) == 1 else None

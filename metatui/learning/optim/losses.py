@@ -1,4 +1,4 @@
-"""Losses as means over one task's examples, for one task and for many at once."""
+"""Losses, averaged over the examples of a task, for one task or many at once."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ LossFn = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Loss:
-    """A loss of predictions against targets."""
+    """A loss function in two forms."""
 
     one: LossFn
-    """One task: predictions [B, ...] and targets [B, ...] to a scalar, the mean over examples."""
+    """One task: predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
     each: LossFn
-    """Many tasks: [T, B, ...] and [T, B, ...] to one mean for each task, [T]."""
+    """Many tasks: predictions [T, B, ...] and targets [T, B, ...] to a mean per task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -35,10 +35,10 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 
 
 def as_loss(loss_fn: LossFn) -> Loss:
-    """Vectorise a caller's loss of one task over many tasks.
+    """Vectorise a loss function of one task over many tasks.
 
-    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, on those shapes
-    and labels for which the results are the same.
+    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, for shapes and
+    labels that give the same result.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 
@@ -53,12 +53,12 @@ def as_loss(loss_fn: LossFn) -> Loss:
 
 
 def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
-    """Whether there is one target for each prediction, nothing broadcast."""
+    """Whether every prediction has its own target, without broadcasting."""
     return predictions.dim() > 1 and predictions.shape == targets.shape and predictions.dtype == targets.dtype
 
 
 def _is_classification(logits: Tensor, labels: Tensor) -> bool:
-    """Whether there is one label for each example, none to be ignored."""
+    """Whether every example has one valid label, none of them ignored."""
     return (
         logits.dim() == 3
         and labels.shape == logits.shape[:2]
@@ -68,6 +68,6 @@ def _is_classification(logits: Tensor, labels: Tensor) -> bool:
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """The fraction of right labels in each task: logits [T, B, N] and labels [T, B] to [T]."""
-    precision = torch.float32 if logits.device.type == "mps" else torch.float64  # mps has no float64
+    """Return the fraction of correct predictions per task: logits [T, B, N] and labels [T, B] to [T]."""
+    precision = torch.float32 if logits.device.type == "mps" else torch.float64  # mps does not support float64
     return (logits.argmax(-1) == labels).to(precision).mean(-1)

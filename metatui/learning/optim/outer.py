@@ -1,4 +1,4 @@
-"""The outer loop's optimiser and the schedule of its learning rate."""
+"""The optimiser of the outer loop and its learning-rate schedule."""
 
 from __future__ import annotations
 
@@ -14,20 +14,24 @@ from metatui.learning.optim.inner import Params
 
 
 class Diverged(Exception):
-    """A meta-step would have made the meta-parameters non-finite; they are as they were before it."""
+    """A loss or gradient of a meta-step is not finite. The meta-parameters are unchanged."""
 
 
 def scheduled_lr(algorithm: AlgorithmSettings, done: int, iterations: int) -> float:
-    """The outer learning rate of the meta-step after `done` of `iterations`."""
+    """Return the outer learning rate of the next meta-step, after `done` of `iterations` meta-steps."""
     if algorithm.outer_schedule == "constant":
         return algorithm.outer_lr
-    part = min(done / iterations, 1.0)
-    left = 1 - part if algorithm.outer_schedule == "linear" else (1 + math.cos(math.pi * part)) / 2
-    return algorithm.outer_lr_final + (algorithm.outer_lr - algorithm.outer_lr_final) * left
+    progress = min(done / iterations, 1.0)
+    factor = 1 - progress if algorithm.outer_schedule == "linear" else (1 + math.cos(math.pi * progress)) / 2
+    return algorithm.outer_lr_final + (algorithm.outer_lr - algorithm.outer_lr_final) * factor
 
 
 def norm_of(vector: Tensor) -> Tensor:
-    """The Euclidean norm of a gradient. Raises Diverged where it is not finite."""
+    """Return the Euclidean norm of a gradient.
+
+    Raises:
+        Diverged: the norm is not finite.
+    """
     norm: Tensor = torch.linalg.vector_norm(vector)
     if not torch.isfinite(norm):
         raise Diverged("gradient")
@@ -37,8 +41,8 @@ def norm_of(vector: Tensor) -> Tensor:
 class OuterAdam:
     """Adam (Kingma and Ba 2015) on the meta-parameters, updated in place.
 
-    `torch.optim.Adam` would import `torch._dynamo`, which takes longer than a short run trains; its functional form,
-    which computes the same bits, does not.
+    This uses the functional form of Adam. `torch.optim.Adam` computes the same numbers, but imports `torch._dynamo`,
+    which takes longer than a short training run.
     """
 
     betas = (0.9, 0.999)
@@ -48,17 +52,23 @@ class OuterAdam:
         self.flat = flat
         self._steps = 0
         self._state = {
-            # Adam reads its step count at every step: off the CPU, it would wait for the device.
+            # On the CPU, because Adam reads it at every step and would otherwise wait for the device.
             "step": torch.zeros((), dtype=torch.float32),
             "exp_avg": torch.zeros_like(flat.vector),
             "exp_avg_sq": torch.zeros_like(flat.vector),
         }
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
-        """Move along `gradients`, their norm limited to `clip` (0 does not limit). Returns the norm before that.
+        """Update the meta-parameters with `gradients`.
+
+        Args:
+            clip: the gradient is scaled down to this norm if it is longer; 0 disables clipping.
+
+        Returns:
+            The norm of the gradient before clipping.
 
         Raises:
-            Diverged: for a gradient that is not finite; nothing has moved then.
+            Diverged: the gradient is not finite. Nothing was updated.
         """
         gradient = self.flat.flatten(gradients)
         norm = norm_of(gradient)
@@ -86,26 +96,29 @@ class OuterAdam:
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Running means of the gradient and of its square, [P] each: for a graph that takes the step itself."""
+        """Running means of the gradient and of its square, [P] each, for a graph that updates them itself."""
         return self._state["exp_avg"], self._state["exp_avg_sq"]
 
     def corrections(self) -> tuple[float, float]:
-        """What the next step divides by to undo that the running means began at zero."""
+        """Return the bias corrections of the two running means for the next step."""
         first, second = self.betas
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """A graph has taken so many steps; below zero, it has taken back as many."""
+        """Count `steps` that a graph has made; a negative number undoes them."""
         self._steps += steps
 
     def tensors(self) -> Params:
-        """What the optimiser remembers."""
-        kept = {f"{key}/{name}": t for key in ("exp_avg", "exp_avg_sq")
-                for name, t in self.flat.unflatten(self._state[key]).items()}  # fmt: skip
-        return kept | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
+        """Return the state by parameter name, for a checkpoint."""
+        moments = {
+            f"{key}/{name}": t
+            for key in ("exp_avg", "exp_avg_sq")
+            for name, t in self.flat.unflatten(self._state[key]).items()
+        }
+        return moments | {f"step/{name}": torch.tensor(float(self._steps)) for name in self.flat.shapes}
 
     def load(self, tensors: Params) -> None:
-        """Remember what another one did, on whatever device and in whatever precision."""
+        """Restore the state that `tensors` returned, from any device and precision."""
         for key in ("exp_avg", "exp_avg_sq"):
             for name, t in self.flat.unflatten(self._state[key]).items():
                 if f"{key}/{name}" in tensors:

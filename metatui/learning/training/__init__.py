@@ -1,1 +1,1 @@
-"""The trainer, its state and the set-up of an experiment."""
+"""Set-up of an experiment, the training loop and its state."""

@@ -1,123 +1,128 @@
-"""Bringing compiled meta-steps into a run that is already going.
+"""The switch to compiled meta-steps in the middle of a run.
 
-Training starts at once on the batched engine while a process of its own compiles (`warm`). The meta-step of the change
-follows from the settings and the tweaks alone, never from how fast the compiler was, so the same settings and seed give
-the same numbers: the run waits there if the compiler is late, and a resumed run changes where the first one did.
+Training starts at once on the batched engine, while another process compiles (see `compile_worker`). The meta-step of
+the switch depends only on the settings and the live changes, not on the speed of the compiler, so that the same
+settings and seed give the same numbers: a run waits for a late compiler, and a resumed run switches at the same
+meta-step.
 """
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator, Sequence
+from enum import Enum, auto
 
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import Algorithm
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.training.compile_worker import command
+from metatui.learning.training.compile_worker import UNEXPECTED_END, start
+from metatui.utils.child_process import ChildProcess
 
-LOOK_EVERY = 0.1
-"""Seconds between looks for a stop while waiting for the compiler."""
+POLL_INTERVAL = 0.1
+"""Seconds between checks for a stop while the run waits for the compiler."""
+
+
+class _Phase(Enum):
+    NEW = auto()
+    """No meta-step of this kind was made in this process yet."""
+    COMPILING = auto()
+    """The compiler was started if necessary, and the meta-step of the switch is not reached yet."""
+    DONE = auto()
+    """Meta-steps of this kind are compiled, or stay on the batched engine because the compilation failed."""
 
 
 class CompileSwitch:
-    """The change that a run is waiting for, if any."""
+    """Switches each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after its first."""
 
     def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:
         self._algorithm = algorithm
         self._graphs = graphs
-        self._waiting: bool | None = None
-        """For the compiler; None before the first meta-step of this process."""
-        self._compiler: subprocess.Popen[str] | None = None
+        self._phase = _Phase.NEW
+        self._compiler: ChildProcess | None = None
         self.kind: tuple[int, int] | None = None
-        """Inner steps and meta-batch."""
+        """The current kind of meta-step: inner steps and meta-batch."""
         self.since = 0
-        """Meta-steps done when those of the present kind began."""
+        """Meta-steps that were made before the first one of this kind."""
         self.outcome: str | None = None
-        """`compiled` or `failed`, once meta-steps of the present kind had their change; a resumed run repeats it."""
+        """`compiled` or `failed` once this kind has reached its switch. A resumed run repeats the outcome."""
 
-    def go_on(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
-        """Where a run was before it was resumed; None where it had not begun, or was of an older version."""
+    def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
+        """Continue from a checkpoint; its values are None if there was no meta-step yet, or in older checkpoints."""
         if since is not None and kind is not None:
             inner_steps, meta_batch = kind
             self.since, self.kind, self.outcome = since, (inner_steps, meta_batch), outcome
 
-    def before(
-        self, iteration: int, settings: Settings, tasks: range, interrupted: Callable[[], bool]
+    def prepare_step(
+        self, iteration: int, settings: Settings, tasks: range, stop_requested: Callable[[], bool]
     ) -> Iterator[str]:
-        """To be called before each meta-step. Says what changes, if anything does, in sentences.
+        """Start the compiler or switch, if the next meta-step requires it. Yields messages for the user.
 
         Args:
-            iteration: meta-steps done.
-            settings: of the meta-step to come, with nothing left at `auto`.
-            tasks: the numbers of its tasks.
-            interrupted: whether to wait for the compiler no longer.
+            iteration: meta-steps made so far.
+            settings: settings of the next meta-step, with `auto` resolved.
+            tasks: task numbers of the next meta-step.
+            stop_requested: checked while waiting for the compiler; if true, this returns without a switch.
         """
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch
         if kind != self.kind:
-            self.since, self.kind, self._waiting, self.outcome = iteration, kind, None, None
-        if self._waiting is None and self.outcome == "failed":
-            self._waiting = False
-            yield "The batched engine goes on, as before the run was resumed: there was no compiled meta-step then"
-        if self._waiting is None:
-            self._waiting = True
-            self.close()
-            # A kind that comes back waits like a new one: a run resumed in between could not know that it was there.
-            self._graphs.forget()
-            if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
-                self._compiler = _start(settings)
-        if not self._waiting or iteration < self.since + settings.compute.compile_after:
-            return
-        if self._compiler is not None and self._compiler.poll() is None:
-            yield "Waiting for the compiler: meta-steps go on compiled"
-        failure = self._compiled(interrupted)
-        if failure is None:
-            return  # interrupted
-        self._waiting = False
+            self.kind, self.since, self.outcome, self._phase = kind, iteration, None, _Phase.NEW
+        if self._phase is _Phase.NEW:
+            if self.outcome == "failed":
+                self._phase = _Phase.DONE
+                yield "Training continues on the batched engine: the compilation failed before the run was resumed"
+            else:
+                self._phase = _Phase.COMPILING
+                self._start_compiler(settings, tasks)
+        if self._phase is _Phase.COMPILING and iteration >= self.since + settings.compute.compile_after:
+            if self._compiler is not None and self._compiler.wait(0) is None:
+                yield "Waiting for the compiler: training continues with compiled meta-steps"
+            yield from self._switch(settings, tasks, stop_requested)
+
+    def close(self) -> None:
+        """Kill a compiler whose result is no longer needed."""
+        if self._compiler is not None:
+            self._compiler.end()
+            self._compiler = None
+
+    def _start_compiler(self, settings: Settings, tasks: range) -> None:
+        self.close()
+        # A kind that was compiled earlier in this process waits like a new one: a resumed run would not have it.
+        self._graphs.forget()
+        if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
+            self._compiler = start(settings)
+
+    def _switch(self, settings: Settings, tasks: range, stop_requested: Callable[[], bool]) -> Iterator[str]:
         try:
-            if failure:
-                raise CompileFailed(failure)
+            if not self._wait_for_compiler(stop_requested):
+                return
             episodes = self._algorithm.sample(tasks)
             self._graphs.use(episodes, settings.algorithm)
-        except CompileFailed as failed:
-            before, self.outcome = self.outcome, "failed"
-            otherwise = "; meta-steps were compiled until here, and sums round otherwise from here on" if before else ""
-            yield f"The batched engine goes on: {failed}{otherwise}"
+        except CompileFailed as error:
+            was_compiled = self.outcome == "compiled"
+            self._phase, self.outcome = _Phase.DONE, "failed"
+            rounding = (
+                "; meta-steps were compiled until here, so results may differ by rounding" if was_compiled else ""
+            )
+            yield f"Training continues on the batched engine: {error}{rounding}"
             return
-        self.outcome = "compiled"
+        self._phase, self.outcome = _Phase.DONE, "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
         self._algorithm.experiment.measured.add("compiled", ms)
         yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"
 
-    def close(self) -> None:
-        """End a compilation that nobody waits for any more."""
-        if self._compiler is not None:
-            self._compiler.kill()
-            self._compiler.communicate()
-            self._compiler = None
+    def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
+        """Wait until the compiler has ended; return False if a stop was requested before.
 
-    def _compiled(self, interrupted: Callable[[], bool]) -> str | None:
-        """Wait for the compiler. Returns why it failed, nothing where it did not, and None where interrupted."""
+        Raises:
+            CompileFailed: the compiler failed.
+        """
         if self._compiler is None:
-            return ""
-        while True:
-            try:
-                said, _ = self._compiler.communicate(timeout=LOOK_EVERY)
-                break
-            except subprocess.TimeoutExpired:
-                if interrupted():
-                    return None
-        failed, self._compiler = self._compiler.returncode, None
-        return (said.strip() or "the compiler ended unexpectedly") if failed else ""
-
-
-def _start(settings: Settings) -> subprocess.Popen[str]:
-    process = subprocess.Popen(
-        command(),
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, start_new_session=True,
-    )  # fmt: skip
-    assert process.stdin is not None
-    process.stdin.write(settings.model_dump_json())
-    process.stdin.close()
-    process.stdin = None  # for communicate, which would flush it
-    return process
+            return True
+        while self._compiler.wait(POLL_INTERVAL) is None:
+            if stop_requested():
+                return False
+        answer = self._compiler.receive() or {"error": UNEXPECTED_END}
+        self.close()
+        if answer["error"]:
+            raise CompileFailed(answer["error"])
+        return True

@@ -1,56 +1,73 @@
-"""Compile a run's meta-step beside it: `command`, with the settings as JSON on standard input.
+"""A process that compiles the meta-step of a run.
 
-A process of its own, because a compiler at work in a thread of the trainer's process would hold Python's lock, and
-because torch.compiler.is_compiling() is true for the whole process then, at which torch.optim.Adam computes its bias
-corrections in float32: the run's numbers would depend on how long the compiler took.
+Compiling needs its own process. In a thread of the trainer, the compiler would hold Python's lock. Besides,
+torch.compiler.is_compiling() would be true for the whole process, and Adam then computes its bias corrections in
+float32: the numbers of the run would depend on the speed of the compiler.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import sys
 import threading
-import time
+from contextlib import suppress
 
 from metatui.config.fields import parse
+from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.training.experiment import set_up
+from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
-from metatui.utils.subprocesses import module
 
-LOOK_EVERY = 1.0
-"""Seconds between looks for the run that this is for."""
+UNEXPECTED_END = "the compiler ended unexpectedly"
 
 
-def command() -> list[str]:
-    """What compiles for this process, and ends with it."""
-    return [*module("metatui.learning.training.compile_worker"), str(os.getpid())]
+def start(settings: Settings) -> ChildProcess:
+    """Start a process that compiles the meta-step of `settings`. It ends when this process ends.
+
+    Its only message has the key `error`: None, or the reason why the compilation failed.
+    """
+    child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
+    with suppress(OSError):  # if it has already died, there will be no answer
+        child.send(settings.model_dump(mode="json"))
+    return child
 
 
-def main() -> int:
-    """0 where it is compiled; else 1, and a sentence on standard output."""
-    os.nice(10)
-    for number in SIGNALS:  # sent to every process of a job, but the run decides when its compiler ends
+def compile_apart(settings: Settings) -> None:
+    """Compile in a child process and wait for it.
+
+    Raises:
+        CompileFailed: the compilation failed.
+    """
+    compiler = start(settings)
+    try:
+        answer = compiler.receive() or {"error": UNEXPECTED_END}
+    finally:
+        compiler.end()
+    if answer["error"]:
+        raise CompileFailed(answer["error"])
+
+
+def main() -> None:
+    channel = Channel.of_child()
+    for number in SIGNALS:  # a scheduler signals all processes of a job, but only the run may end its compiler
         signal.signal(number, signal.SIG_IGN)
-    if os.getpgrp() != os.getpid():
-        os.setpgid(0, 0)
-    threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
-    settings = parse(json.load(sys.stdin))
+    if (request := channel.receive()) is None:
+        return
+    threading.Thread(target=_end_with_parent, args=(channel,), daemon=True).start()
+    settings = parse(request)
     algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
     assert algorithm.graphs is not None
+    error = None
     try:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
-    except CompileFailed as failed:
-        print(failed)
-        return 1
-    return 0
+    except CompileFailed as failure:
+        error = str(failure)
+    channel.send({"error": error})
 
 
-def _end_with(parent: int) -> None:
-    """A run that is killed cannot end what it started: this process, and the C++ compiler in its group."""
-    while os.getppid() == parent:
-        time.sleep(LOOK_EVERY)
+def _end_with_parent(channel: Channel) -> None:
+    """Kill this process and the C++ compiler in its group when the run ends, even if the run was killed."""
+    channel.wait_for_end()
     os.killpg(0, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Everything that settings stand for, ready to compute with: device, data, model, engine."""
+"""The set-up of an experiment: device, data, model and engine, created from the settings."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
-from metatui.config.fields import change
-from metatui.config.settings import Settings
+from metatui.config.fields import FIELDS, change
+from metatui.config.settings import Scalar, Settings
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.registry import make_source
 from metatui.learning.engines.autotune import Measured, choose, measured_for
@@ -22,15 +22,16 @@ from metatui.learning.hardware.memory import keep_freed_memory
 from metatui.learning.models import make_model
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.utils.errors import Problem, SettingsError
+from metatui.utils.errors import BadInput, Problem, SettingsError
 
 PREFETCHED_POINTS = 50_000
-"""Points of regression sampled ahead at once: small meta-steps must not pay for sampling's many small operations."""
+"""Regression points sampled at once. Sampling takes many small operations, too many to repeat for every small
+meta-step."""
 
 
 @dataclass
 class Experiment:
-    """The parts of one experiment. `settings` has what `auto` stood for filled in."""
+    """Everything that an experiment computes with. Its `settings` contain resolved values in place of `auto`."""
 
     settings: Settings
     device: Device
@@ -40,11 +41,11 @@ class Experiment:
     engine: Engine
     engine_reason: str
     measured: Measured
-    """What engines were measured to take, here."""
+    """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
-    """Sentences to show to the user before the training starts."""
-    _ahead: dict[range, Episodes] = field(default_factory=dict, repr=False)
-    """Meta-batches of regression, by the numbers of their tasks."""
+    """Sentences for the user before the training starts."""
+    _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
+    """Meta-batches of regression tasks by task numbers."""
 
     @property
     def torch_device(self) -> torch.device:
@@ -52,60 +53,71 @@ class Experiment:
 
     @property
     def dtype(self) -> torch.dtype:
-        return torch.float64 if self.settings.compute.precision == "float64" else torch.float32
+        return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """The initial meta-parameters: leaves that the algorithm moves in place."""
+        """Return the initial meta-parameters, which share the memory of the model."""
         return {name: p.detach() for name, p in meta_parameters(self.model).items()}
 
+    def change_setting(self, path: str, value: Scalar) -> tuple[Scalar, Scalar]:
+        """Change a setting during the run.
+
+        Returns:
+            The old and the new value.
+
+        Raises:
+            BadInput: the setting does not exist, cannot change during a run, or does not allow this value.
+        """
+        if path not in FIELDS or not FIELDS[path].live:
+            live = ", ".join(name for name, field in FIELDS.items() if field.live)
+            raise BadInput(f"{path} cannot change during a run; these settings can: {live}")
+        old = self.settings.value(path)
+        self.settings = change(self.settings, {path: value})
+        return old, self.settings.value(path)
+
     def episodes(self, split: Split, tasks: Sequence[int], *, seed: int, shots: int) -> Episodes:
-        """Episodes of `tasks` on the device, in the experiment's precision."""
-        task = self.settings.task
-        drawn = self.source.episodes(split, tasks, seed=seed, ways=task.ways, shots=shots, queries=task.queries)
-        return drawn.to(self.torch_device, self.dtype)
+        """Sample the episodes of `tasks`, on the device and in the precision of the experiment."""
+        return _draw(self.settings, self.source, split, tasks, seed=seed, shots=shots).to(self.torch_device, self.dtype)
 
     def training_episodes(self, tasks: range) -> Episodes:
-        """The training episodes numbered `tasks`."""
+        """Return the training episodes numbered `tasks`."""
         seed, shots = self.settings.training.seed, self.settings.training_shots
-        if self.source.kind == "classification":
+        if self.settings.is_classification:
             return self.episodes("train", tasks, seed=seed, shots=shots)
-        # Tasks are pure functions of their numbers, so drawing them ahead changes nothing but the time it takes.
-        if tasks not in self._ahead:
+        # Prefetching does not change the numbers, because a task depends only on the seed and its number.
+        if tasks not in self._prefetched:
             batches = max(1, PREFETCHED_POINTS // (len(tasks) * (shots + self.settings.task.queries)))
             ahead = range(tasks.start, tasks.start + batches * len(tasks))
-            drawn = self.episodes("train", ahead, seed=seed, shots=shots)
-            parts = zip(*(torch.split(t, len(tasks)) for t in drawn.tensors()), strict=True)
+            episodes = self.episodes("train", ahead, seed=seed, shots=shots)
+            parts = zip(*(torch.split(t, len(tasks)) for t in episodes.tensors()), strict=True)
             starts = range(ahead.start, ahead.stop, len(tasks))
-            self._ahead = {range(n, n + len(tasks)): Episodes(*part) for n, part in zip(starts, parts, strict=True)}
-        return self._ahead[tasks]
+            self._prefetched = {
+                range(n, n + len(tasks)): Episodes(*part) for n, part in zip(starts, parts, strict=True)
+            }
+        return self._prefetched[tasks]
 
 
 def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experiment:
-    """Get ready for what `settings` describe, in this thread: CPU threads and the CUDA device are set here too.
+    """Create everything that `settings` describe.
+
+    This also sets the number of CPU threads, the matmul precision and the CUDA device of the calling thread.
 
     Args:
-        first_meta_batch: the meta-batch that the training began with, which decides how threads are used: an operation
-            that is spread over more of them adds up in another order.
+        first_meta_batch: the meta-batch at the start of the training, if it has changed since. It decides how threads
+            are used, and sums are rounded differently with another number of threads.
 
     Raises:
-        BadInput: where the device or the data is not there.
+        BadInput: the device or the data set is not available, or the device does not support the settings.
     """
     device = resolve(settings.compute.device)
-    unused = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
-    if device.name == "mps" and settings.compute.precision == "float64":
-        sentence = "compute.precision is 'float64', but must be float32 on mps, which has no other"
-        raise SettingsError([Problem("compute.precision", sentence)])
-    if device.name != "cpu" and settings.compute.engine in ("compiled", "native"):
-        chosen = settings.compute.engine
-        sentence = f"compute.engine is '{chosen}', but must be another on {device.name}: it is for the CPU"
-        raise SettingsError([Problem("compute.engine", sentence)])
-    where = torch.device(device.name)
-    use(where)
-    source = make_source(settings, where)
-    dtype = torch.float64 if settings.compute.precision == "float64" else torch.float32
-    model = make_model(settings, source.input_shape).to(device=where, dtype=dtype)
-    loss = CROSS_ENTROPY if source.kind == "classification" else MEAN_SQUARED_ERROR
-    # What small networks cost is dispatch, which more threads do not share.
+    _check_device(settings, device)
+    torch_device = torch.device(device.name)
+    use(torch_device)
+    source = make_source(settings, torch_device)
+    dtype = _dtype(settings)
+    model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
+    loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
+    # The time of small networks goes into dispatching operations, which more threads do not speed up.
     threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
     meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch
     workers = threads if device.name == "cpu" and meta_batch > 1 else 1
@@ -120,22 +132,50 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "auto":
 
         def sample(tasks: int) -> Episodes:
-            task, seed = settings.task, settings.training.seed
-            shots = settings.training_shots
-            drawn = source.episodes(
-                "train", range(tasks), seed=seed, ways=task.ways, shots=shots, queries=task.queries
-            )  # fmt: skip
-            return drawn.to(where, dtype)
+            seed, shots = settings.training.seed, settings.training_shots
+            return _draw(settings, source, "train", range(tasks), seed=seed, shots=shots).to(torch_device, dtype)
 
         name, reason = choose(settings, device, model, loss, measured, workers, sample)
-    # Tasks in threads of their own wait for each other once a meta-step; the threads of one operation wait for each
-    # other at every operation, and stand still when anything else wants a core.
+    # Threads that each compute their own tasks wait for each other once per meta-step. Threads that share an operation
+    # wait for each other in every operation, and stall when another process needs a core.
     torch.set_num_threads(1 if (workers > 1 and name in ("loop", "native")) or name == "compiled" else threads)
-    if name == "compiled":  # which spreads over threads by itself
+    if name == "compiled":  # chooses its own number of threads, up to this one
         threads = settings.compute.threads or physical_cores()
-    resolved = change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads})
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
-    engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-    notices = (*([unused] if unused else []), *source.notices)
-    return Experiment(resolved, device, source, model, loss, engine, reason, measured, notices)
+    problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
+    return Experiment(
+        settings=change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads}),
+        device=device,
+        source=source,
+        model=model,
+        loss=loss,
+        engine=make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order),
+        engine_reason=reason,
+        measured=measured,
+        notices=(*([problem] if problem else []), *source.notices),
+    )
+
+
+def _check_device(settings: Settings, device: Device) -> None:
+    """Raise `SettingsError` if `device` does not support the precision or the engine."""
+    compute = settings.compute
+    if device.name == "mps" and compute.precision == "float64":
+        sentence = "compute.precision is 'float64', but must be float32 on mps, which does not support float64"
+        raise SettingsError([Problem("compute.precision", sentence)])
+    if device.name != "cpu" and compute.engine in ("compiled", "native"):
+        sentence = (
+            f"compute.engine is '{compute.engine}', but must be another on {device.name}: it only runs on the CPU"
+        )
+        raise SettingsError([Problem("compute.engine", sentence)])
+
+
+def _dtype(settings: Settings) -> torch.dtype:
+    return torch.float64 if settings.compute.precision == "float64" else torch.float32
+
+
+def _draw(
+    settings: Settings, source: TaskSource, split: Split, tasks: Sequence[int], *, seed: int, shots: int
+) -> Episodes:
+    task = settings.task
+    return source.episodes(split, tasks, seed=seed, ways=task.ways, shots=shots, queries=task.queries)

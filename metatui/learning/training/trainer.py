@@ -1,4 +1,4 @@
-"""The training loop: typed events out, typed commands in between meta-steps. It has no idea of a terminal."""
+"""The training loop. It yields typed events, and obeys typed commands between meta-steps."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import queue
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Settings
 from metatui.events import (
@@ -29,7 +28,6 @@ from metatui.events import (
     Noted,
     Pause,
     Paused,
-    Progress,
     Resume,
     Resumed,
     Started,
@@ -37,44 +35,24 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
+from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.data.episodes import Split
-from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import Params
-from metatui.learning.optim.outer import Diverged, scheduled_lr
+from metatui.learning.optim.outer import Diverged
+from metatui.learning.training import best_model
+from metatui.learning.training.best_model import BestModel
 from metatui.learning.training.compile_switch import CompileSwitch
 from metatui.learning.training.experiment import Experiment, set_up
-from metatui.learning.training.trainer_state import (
-    TrainerState,
-    as_validated,
-    check_data,
-    live_values,
-    part,
-    write_theta,
-)
+from metatui.learning.training.hints import divergence_hint, out_of_memory_hint, result_warning, validation_warning
+from metatui.learning.training.meta_steps import MetaSteps
+from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, write_theta
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Held-out tasks drawn out at each validation."""
-
-SEEN_EVERY = 10
-"""Meta-steps that a device may have been given before anybody waits for what they saw."""
-
-
-@dataclass(frozen=True)
-class StepInfo:
-    """What is known of a meta-step without waiting for it."""
-
-    iteration: int
-    outer_lr: float
-    tasks: int
-    """In its meta-batch."""
-    tasks_seen: int
-    seconds: float
-
+"""Held-out tasks in the events of a validation."""
 
 Save = Callable[[str, TrainerState], None]
 
@@ -82,8 +60,8 @@ Save = Callable[[str, TrainerState], None]
 class Trainer:
     """Trains one experiment.
 
-    `events` is to be iterated in one thread; `submit` may be called from any. Commands are obeyed between meta-steps
-    and, for stopping, between inner steps of an evaluation.
+    Iterate `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
+    meta-steps. A stop also interrupts an evaluation, between its inner steps.
     """
 
     def __init__(
@@ -94,126 +72,63 @@ class Trainer:
         save: Save | None = None,
         changes: Sequence[Planned] = (),
     ) -> None:
-        """Get ready, or go on from `state`.
+        """Set up the training, or continue from `state`.
 
         Args:
-            changes: what to do at which meta-step, in order, before any command that comes in then.
             save: called in the training thread with `last` or `best` and the state, before `Checkpointed` is yielded.
+            changes: scheduled changes and validations in order. They precede commands at the same meta-step.
 
         Raises:
-            BadInput: where the device or the data is not there, or `state` does not fit `settings`.
+            BadInput: the device or the data set is not available, or `state` does not fit `settings`.
         """
         self._first_meta_batch: int = settings.algorithm.meta_batch
         if state is not None:
             self._first_meta_batch = state.values.get("first_meta_batch", self._first_meta_batch)
         self.experiment = set_up(settings, first_meta_batch=self._first_meta_batch)
-        self.settings = self.experiment.settings
         self.algorithm = ALGORITHMS[settings.algorithm.name](self.experiment)
-        self.iteration = 0
-        self.tasks_seen = 0
-        self.seconds = 0.0
-        self.best: float | None = None
-        self.best_theta: Params = {}
-        self.best_iteration = 0
-        self.best_settings: dict[str, float] | None = None
-        self.since_best = 0
-        self._best_diverged = 0
-        self._diverging = 0
-        self._validated_at: int | None = None
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self.best = BestModel()
+        self._steps = MetaSteps(self.experiment, self.algorithm)
+        self._switch = CompileSwitch(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()  # `put` is safe in signal handlers
         self._planned = deque(changes)
         self._save = save
         self._saved_at = time.monotonic()
         self._stop: Stop | None = None
-        self._captured: object = None
-        """The kind of meta-steps for which a capture was last tried."""
-        self._waiting: list[tuple[StepInfo, MetaStep | PendingStep]] = []
-        self._upgrade = CompileSwitch(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
         if state is not None:
             self._restore(state)
 
+    @property
+    def settings(self) -> Settings:
+        """The settings with all live changes so far."""
+        return self.experiment.settings
+
+    @property
+    def iteration(self) -> int:
+        """Meta-steps made."""
+        return self._steps.iteration
+
     def submit(self, command: Command) -> None:
-        """Tell the trainer what to do next."""
+        """Queue a command."""
         self._commands.put(command)
 
     def events(self) -> Iterator[Event]:
-        """Train, yielding what happens. Blocks while paused. Ends with `Finished` or `Failed`."""
+        """Train, yielding what happens. Blocks while paused. The last event is `Finished` or `Failed`."""
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
         try:
             yield from self._train()
-        except Diverged as what:
+        except Diverged as error:
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, self._divergence_hint(str(what)))
+            yield Failed(self.iteration, divergence_hint(self.settings, self.iteration, str(error)))
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
             yield from self._checkpoint("last")
-            yield Failed(self.iteration, self._oom_hint())
+            yield Failed(self.iteration, out_of_memory_hint(self.settings, self.iteration))
         finally:
-            if self._upgrade:
-                self._upgrade.close()
-
-    def state(self) -> TrainerState:
-        """All that is needed to go on from here, in tensors of its own."""
-        tensors = {f"theta/{name}": p for name, p in self.algorithm.theta.items()}
-        tensors |= {f"best/{name}": p for name, p in self.best_theta.items()}
-        tensors |= {f"algorithm/{name}": p for name, p in self.algorithm.tensors().items()}
-        values: dict[str, Any] = {
-            "iteration": self.iteration,
-            "tasks_seen": self.tasks_seen,
-            "seconds": self.seconds,
-            "best": self.best,
-            "best_iteration": self.best_iteration,
-            "since_best": self.since_best,
-            "best_settings": self.best_settings,
-            "best_diverged": self._best_diverged,
-            "diverging": self._diverging,
-            "validated_at": self._validated_at,
-            "upgrade_since": self._upgrade.since if self._upgrade else None,
-            "upgrade_kind": self._upgrade.kind if self._upgrade else None,
-            "upgrade_outcome": self._upgrade.outcome if self._upgrade else None,
-            "first_meta_batch": self._first_meta_batch,
-            "data": self.experiment.source.fingerprint,
-            "settings": self.settings.model_dump(mode="json"),
-        }
-        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
-        return TrainerState(copies, values)
-
-    def _restore(self, state: TrainerState) -> None:
-        check_data(self.experiment, state)
-        write_theta(self.algorithm.theta, part(state.tensors, "theta"))
-        best = part(state.tensors, "best")
-        if best:
-            self.best_theta = self._copy_of_theta()
-            write_theta(self.best_theta, best)
-        try:
-            self.algorithm.load(part(state.tensors, "algorithm"))
-        except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
-            raise BadInput("what the checkpoint's algorithm remembers does not fit the settings") from None
-        missing = {
-            "tasks_seen",
-            "seconds",
-            "best",
-            "best_iteration",
-            "since_best",
-            "validated_at",
-        } - state.values.keys()
-        if missing:
-            raise BadInput(f"the checkpoint does not say {min(missing)}")
-        values = state.values
-        self.iteration, self.tasks_seen, self.seconds = values["iteration"], values["tasks_seen"], values["seconds"]
-        self.best, self.best_iteration = values["best"], values["best_iteration"]
-        self.since_best, self._validated_at = values["since_best"], values["validated_at"]
-        self.best_settings = values.get("best_settings")
-        as_validated(self.settings, self.best_settings)  # raises here rather than at the end of training
-        self._best_diverged, self._diverging = values.get("best_diverged", 0), values.get("diverging", 0)
-        if self._upgrade:
-            self._upgrade.go_on(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))
-
-    def _copy_of_theta(self) -> Params:
-        return {name: p.clone() for name, p in self.algorithm.theta.items()}
+            if self._switch:
+                self._switch.close()
 
     def _started(self) -> Started:
         return Started(
@@ -227,157 +142,73 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
-        if self._validation_is_due():  # a stop came in the middle of it
+        if self._validation_is_due():  # a stop had interrupted it
             yield from self._validate()
         while self.algorithm.trains:
-            yield from self._do_planned()
-            if self._stop or self.iteration >= self.settings.training.iterations:
+            yield from self._run_schedule()
+            if self._is_over():
                 break
             yield from self._process_commands()
-            if self._stop or self._is_stale():
+            if self._is_over() or self._is_stale():
                 break
-            if self.iteration >= self.settings.training.iterations:
-                break  # a command has just lowered them
-            yield from self._improve()
+            yield from self._prepare_compiled()
             if self._stop:
                 break
-            yield from self._meta_step_that_fits()
+            yield from self._steps.step()
             if self._validation_is_due():
-                yield from self._flush_progress()
+                yield from self._steps.flush()
                 yield from self._validate()
             if time.monotonic() - self._saved_at >= self.settings.checkpoint.every:
-                yield from self._flush_progress()
+                yield from self._steps.flush()
                 yield from self._checkpoint("last")
-        yield from self._flush_progress()
+        yield from self._steps.flush()
         yield from self._finish()
 
-    def _improve(self) -> Iterator[Event]:
-        """Switch to compiled meta-steps when they are ready."""
-        if self._upgrade:
-            outcome = self._upgrade.outcome
-            for said in self._upgrade.before(
-                self.iteration, self.settings, self._next_tasks(), self._stop_is_waiting
-            ):  # fmt: skip
-                yield Noted(self.iteration, said)
-            if self._upgrade.outcome not in (None, outcome):  # for ever, whatever another compilation would come to
-                yield from self._flush_progress()
-                yield from self._checkpoint("last")
-
-    def _capture(self) -> Iterator[Event]:
-        """Capture the kind of meta-step that comes next, where the device has graphs."""
-        algorithm, at_once = self.settings.algorithm, self.settings.compute.tasks_at_once
-        kind = algorithm.inner_steps, algorithm.meta_batch, at_once
-        if self.algorithm.captures is None or self._captured == kind:
-            return
-        yield from self._flush_progress()
-        try:
-            if self.algorithm.capture(self._next_tasks(), algorithm):
-                yield Noted(self.iteration, "Meta-steps are one CUDA graph each from here on")
-        except CaptureFailed as failed:
-            yield Noted(self.iteration, f"The {self.settings.compute.engine} engine goes on: {failed}")
-        self._captured = kind
-
-    def _next_tasks(self) -> range:
-        return range(self.tasks_seen, self.tasks_seen + self.settings.algorithm.meta_batch)
-
-    def _meta_step_that_fits(self) -> Iterator[Event]:
-        """A meta-step, with fewer tasks in memory together where memory asks for it."""
-        while True:
-            try:
-                yield from self._capture()
-                self._meta_step()
-                if len(self._waiting) == SEEN_EVERY or isinstance(self._waiting[-1][1], MetaStep):
-                    yield from self._flush_progress()
-                return
-            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-                meta_batch = self.settings.algorithm.meta_batch
-                at_once = min(self.settings.compute.tasks_at_once or meta_batch, meta_batch)
-                if not is_out_of_memory(error) or (at_once == 1 and self.algorithm.captures is None):
-                    raise
-            # Outside of the except block, where the error keeps tensors alive.
-            yield from self._flush_progress()
-            self.algorithm.free_memory()
-            self._captured = None
-            device, engine = self.experiment.device.name, self.settings.compute.engine
-            if at_once == 1:  # a graph takes more memory than an eager meta-step
-                self.algorithm.captures = None
-                yield Noted(
-                    self.iteration,
-                    f"{device} is out of memory with one task at once: {engine} continues without CUDA graphs",
-                )
-            else:
-                yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
-                yield self._change(Change("compute.tasks_at_once", at_once // 2))
-
-    def _meta_step(self) -> None:
-        began = time.monotonic()
-        algorithm = self.settings.algorithm
-        outer_lr = scheduled_lr(algorithm, self.iteration, self.settings.training.iterations)
-        tasks = self._next_tasks()
-        step = self.algorithm.meta_step(tasks, algorithm, outer_lr)
-        self.iteration += 1
-        self.tasks_seen = tasks.stop
-        self.seconds += time.monotonic() - began
-        self._waiting.append((StepInfo(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))
-
-    def _flush_progress(self) -> Iterator[Progress]:
-        """Say what the meta-steps saw that have been taken since the last time. Raises Diverged."""
-        waiting, self._waiting = self._waiting, []
-        while waiting:
-            began = time.monotonic()
-            seen = [step for _, step in waiting if isinstance(step, MetaStep)]
-            try:
-                seen = seen or self.algorithm.read([step for _, step in waiting if isinstance(step, PendingStep)])
-            except Diverged:
-                first = waiting[0][0]
-                self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
-                raise
-            self.seconds += time.monotonic() - began
-            for (done, _), step in zip(waiting, seen, strict=False):
-                yield Progress(
-                    iteration=done.iteration,
-                    meta_loss=step.meta_loss,
-                    accuracy=step.accuracy,
-                    support_loss=step.support_loss,
-                    grad_norm=step.grad_norm,
-                    outer_lr=done.outer_lr,
-                    tasks_seen=done.tasks_seen,
-                    seconds=done.seconds,
-                )
-            waiting = waiting[len(seen) :]
-
-    def _validation_is_due(self) -> bool:
-        every = self.settings.evaluation.every
-        return bool(every and self.iteration) and self.iteration % every == 0 and self._validated_at != self.iteration
+    def _is_over(self) -> bool:
+        return self._stop is not None or self.iteration >= self.settings.training.iterations
 
     def _is_stale(self) -> bool:
         patience = self.settings.training.early_stop
-        return bool(patience) and self.since_best >= patience
+        return bool(patience) and self.best.since_best >= patience
+
+    def _prepare_compiled(self) -> Iterator[Event]:
+        """Compile, or switch to compiled meta-steps if it is time for that."""
+        if not self._switch:
+            return
+        outcome, tasks = self._switch.outcome, self._steps.next_tasks()
+        for text in self._switch.prepare_step(self.iteration, self.settings, tasks, self._stop_requested):
+            yield Noted(self.iteration, text)
+        if self._switch.outcome not in (None, outcome):  # a resumed run must repeat this outcome
+            yield from self._steps.flush()
+            yield from self._checkpoint("last")
 
     def _finish(self) -> Iterator[Event]:
-        reason = self._stop.reason if self._stop else "early_stop" if self._is_stale() else "iterations"
-        if not self._stop and self._validated_at != self.iteration:
+        reason = "early_stop" if self._is_stale() else "iterations"
+        if not self._stop and self.best.validated_at != self.iteration:
             yield from self._validate(regular=False)
         yield from self._checkpoint("last")
         test, views, warning = None, (), None
         if not self._stop:
-            theta = self.best_theta or self.algorithm.theta
-            iteration = self.best_iteration if self.best_theta else self.iteration
-            experiment = replace(self.experiment, settings=as_validated(self.settings, self.best_settings))
+            checkpoint, theta, iteration = "last", self.algorithm.theta, self.iteration
+            if self.best.theta:
+                checkpoint, theta, iteration = "best", self.best.theta, self.best.iteration
+            experiment = replace(self.experiment, settings=as_validated(self.settings, self.best.settings))
             tasks = self.settings.evaluation.test_tasks
-            test = yield from self._evaluation("test", tasks, theta, iteration, experiment)
+            test = yield from self._evaluate("test", tasks, theta, iteration, experiment)
             if test is not None:
-                test = replace(test, checkpoint="best" if self.best_theta else "last")
+                test = replace(test, checkpoint=checkpoint)
                 views = self._views("test", theta, experiment)
-                warning = self._no_result(test)
-        if self._stop:
+                warning = result_warning(test, self.settings, self.best.settings)
+        if self._stop:  # possibly during the validation or the test
             reason = self._stop.reason
-        yield Finished(self.iteration, reason, self.seconds, test, views, warning)
+        yield Finished(self.iteration, reason, self._steps.seconds, test, views, warning)
 
-    def _do_planned(self) -> Iterator[Event]:
-        """Carry out what is planned for when so many meta-steps are done."""
+    # Commands and scheduled changes
+
+    def _run_schedule(self) -> Iterator[Event]:
+        """Make the changes and validations that are scheduled for this meta-step."""
         if self._planned and self._planned[0].iteration <= self.iteration:
-            yield from self._flush_progress()
+            yield from self._steps.flush()
         while self._planned and self._planned[0].iteration <= self.iteration and not self._stop:
             match self._planned.popleft():
                 case PlannedChange(path=path, value=value):
@@ -386,11 +217,11 @@ class Trainer:
                     yield from self._validate(regular=False)
 
     def _process_commands(self) -> Iterator[Event]:
-        """Carry out the commands that have come in, waiting for more while paused."""
+        """Process all queued commands; while paused, wait for more."""
         paused = False
         if not self._commands.empty():
-            yield from self._flush_progress()
-        while paused or not self._commands.empty():
+            yield from self._steps.flush()
+        while (paused or not self._commands.empty()) and not self._stop:
             match self._commands.get():
                 case Pause() if not paused:
                     paused = True
@@ -401,67 +232,60 @@ class Trainer:
                     yield Resumed(self.iteration)
                 case Stop() as stop:
                     self._stop = stop
-                    return
                 case Checkpoint():
                     yield from self._checkpoint("last")
                 case Evaluate():
                     yield from self._validate(regular=False)
-                case Change() as wanted:
-                    yield self._change(wanted)
+                case Change() as command:
+                    yield self._change(command)
                 case _:
-                    pass  # pausing what is paused, or resuming what runs, is no error
-            if self._stop:
-                return
+                    pass  # pausing twice, or resuming a run that is not paused, has no effect
 
-    def _change(self, wanted: Change) -> Event:
-        knob = FIELDS.get(wanted.path)
-        if knob is None or not knob.live:
-            live = ", ".join(path for path, k in FIELDS.items() if k.live)
-            return Warned(self.iteration, f"{wanted.path} cannot change during a run; {live} can")
-        old = self.settings.value(wanted.path)
+    def _change(self, command: Change) -> Event:
         try:
-            self.settings = change(self.settings, {wanted.path: wanted.value})
+            old, new = self.experiment.change_setting(command.path, command.value)
         except BadInput as error:
             return Warned(self.iteration, str(error))
-        self.experiment.settings = self.settings
-        return Tweaked(self.iteration, wanted.path, old, self.settings.value(wanted.path))
+        return Tweaked(self.iteration, command.path, old, new)
+
+    def _stop_requested(self) -> bool:
+        """Return whether a stop is in the queue; the other commands stay there in order."""
+        waiting = []
+        while not self._commands.empty():
+            waiting.append(self._commands.get())
+        for command in waiting:
+            if isinstance(command, Stop):
+                self._stop = command
+            self._commands.put(command)
+        return self._stop is not None
+
+    # Validation and test
+
+    def _validation_is_due(self) -> bool:
+        every = self.settings.evaluation.every
+        due = bool(every and self.iteration) and self.iteration % every == 0
+        return due and self.best.validated_at != self.iteration
 
     def _validate(self, *, regular: bool = True) -> Iterator[Event]:
-        result = yield from self._evaluation(
-            "val", self.settings.evaluation.tasks, self.algorithm.theta, self.iteration, self.experiment
+        theta = self.algorithm.theta
+        result = yield from self._evaluate(
+            "val", self.settings.evaluation.tasks, theta, self.iteration, self.experiment
         )
         if result is None:
             return
-        value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
-        # Means leave diverged tasks out, so they only compare between validations with equally many of those.
-        score = -diverged, value
-        best = result.is_finite and (self.best is None or score > (-self._best_diverged, self.best))
-        again = self._validated_at == self.iteration
-        if best:
-            self.best, self.best_iteration, self.since_best = value, self.iteration, 0
-            self.best_theta, self._best_diverged = self._copy_of_theta(), diverged
-            self.best_settings = live_values(self.settings)
-        elif not again:
-            self.since_best += 1
-        self._validated_at = self.iteration
-        yield Evaluated(result, self._views("val", self.algorithm.theta, self.experiment), best, regular)
-        if not (diverged or not result.is_finite):
-            self._diverging = 0
-        elif not again:
-            self._diverging += 1
-            if self._diverging == 2:
-                tasks = f"{diverged:,} of {result.tasks:,} in the last"
-                yield Warned(
-                    self.iteration, f"Tasks diverged in two validations in a row ({tasks}): lower {self._to_lower()}"
-                )
-        if best:
+        repeated = self.best.validated_at == self.iteration
+        is_best = self.best.update(result, theta, self.settings)
+        yield Evaluated(result, self._views("val", theta, self.experiment), is_best, regular)
+        if self.best.diverging == 2 and not repeated:
+            yield Warned(self.iteration, validation_warning(result, self.settings, self.best.settings))
+        if is_best:
             yield from self._checkpoint("best")
 
-    def _evaluation(
+    def _evaluate(
         self, split: Split, tasks: int, theta: Params, iteration: int, experiment: Experiment
     ) -> Generator[Event, None, Evaluation | None]:
-        """Evaluate, unless a stop comes in between: then None."""
-        run = evaluate(
+        """Evaluate held-out tasks, yielding the progress; return None if a stop interrupts it."""
+        evaluation = evaluate(
             experiment,
             theta,
             iteration=iteration,
@@ -471,38 +295,30 @@ class Trainer:
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
-        done = 0
+        reported = 0
         while True:
-            before = done
             try:
-                done = next(run)
+                done = next(evaluation)
             except StopIteration as finished:
                 result: Evaluation = finished.value
                 return result
-            if self._stop_is_waiting():
+            if self._stop_requested():
                 return None
-            if done > before:
+            if done > reported:
+                reported = done
                 yield Evaluating(self.iteration, split, done, tasks)
 
-    def _stop_is_waiting(self) -> bool:
-        """Whether a stop has come in; what else has come in keeps its order."""
-        waiting = []
-        while not self._commands.empty():
-            command = self._commands.get()
-            if isinstance(command, Stop):
-                self._stop = command
-            waiting.append(command)
-        for command in waiting:
-            self._commands.put(command)
-        return self._stop is not None
-
     def _views(self, split: Split, theta: Params, experiment: Experiment) -> tuple[Any, ...]:
-        evaluation = self.settings.evaluation
-        tasks = range(min(VIEWS, evaluation.tasks))
         return task_views(
-            experiment, theta, split=split, tasks=tasks, steps=evaluation.inner_steps,
+            experiment,
+            theta,
+            split=split,
+            tasks=range(min(VIEWS, self.settings.evaluation.tasks)),
+            steps=self.settings.evaluation.inner_steps,
             shots=self.settings.evaluation_shots,
-        )  # fmt: skip
+        )
+
+    # Checkpoints
 
     def _checkpoint(self, kind: str) -> Iterator[Event]:
         self._saved_at = time.monotonic()
@@ -510,41 +326,46 @@ class Trainer:
             self._save(kind, self.state())
             yield Checkpointed(self.iteration, kind)
 
-    def _no_result(self, test: Evaluation) -> str | None:
-        """Why `test` is not a good result, and which setting to lower; None where it is one."""
-        what = []
-        if not self.best_theta:
-            what.append("no validation was finite, so the last parameters were tested and not the best")
-        if test.diverged:
-            what.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
-        if not what:
-            return None
-        said = "; ".join(what)
-        return f"{said[0].upper()}{said[1:]}: lower {self._to_lower()} and train again"
+    def state(self) -> TrainerState:
+        """Return a copy of everything that is needed to continue from here."""
+        tensors = {f"theta/{name}": p for name, p in self.algorithm.theta.items()}
+        tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
+        tensors |= {f"algorithm/{name}": p for name, p in self.algorithm.tensors().items()}
+        values: dict[str, Any] = {
+            "iteration": self.iteration,
+            "tasks_seen": self._steps.tasks_seen,
+            "seconds": self._steps.seconds,
+            **self.best.values(),
+            "upgrade_since": self._switch.since if self._switch else None,
+            "upgrade_kind": self._switch.kind if self._switch else None,
+            "upgrade_outcome": self._switch.outcome if self._switch else None,
+            "first_meta_batch": self._first_meta_batch,
+            "data": self.experiment.source.fingerprint,
+            "settings": self.settings.model_dump(mode="json"),
+        }
+        copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
+        return TrainerState(copies, values)
 
-    def _to_lower(self) -> str:
-        """The learning rates to lower: those that were raised after the best validation, else both."""
-        algorithm, best = self.settings.algorithm, self.best_settings or {}
-        now = {"algorithm.inner_lr": algorithm.inner_lr, "algorithm.outer_lr": algorithm.outer_lr}
-        raised = [
-            f"{path} (now {rate:g}, {before:g} at the best validation)"
-            for path, rate in now.items()
-            if rate > (before := best.get(path, rate))
-        ]
-        return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])
-
-    def _divergence_hint(self, what: str) -> str:
-        algorithm = self.settings.algorithm
-        return (
-            f"The {what} of meta-step {self.iteration + 1} is not finite: lower algorithm.inner_lr "
-            f"(now {algorithm.inner_lr:g}) or algorithm.outer_lr (now {algorithm.outer_lr:g}); "
-            f"the state after meta-step {self.iteration} is kept"
-        )
-
-    def _oom_hint(self) -> str:
-        algorithm, task = self.settings.algorithm, self.settings.task
-        return (
-            f"{self.experiment.device.name} is out of memory: lower algorithm.meta_batch (now {algorithm.meta_batch}), "
-            f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
-            f"the state after meta-step {self.iteration} is kept"
-        )
+    def _restore(self, state: TrainerState) -> None:
+        """Continue from a checkpoint. Raises BadInput if it does not fit the settings."""
+        check_data(self.experiment, state)
+        write_theta(self.algorithm.theta, part(state.tensors, "theta"))
+        best = part(state.tensors, "best")
+        if best:
+            best_theta = {name: p.clone() for name, p in self.algorithm.theta.items()}
+            write_theta(best_theta, best)
+            best = best_theta
+        try:
+            self.algorithm.load(part(state.tensors, "algorithm"))
+        except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
+            raise BadInput("the checkpoint's state of the algorithm does not fit the settings") from None
+        values = state.values
+        missing = {"tasks_seen", "seconds", *best_model.REQUIRED} - values.keys()
+        if missing:
+            raise BadInput(f"the checkpoint lacks the value '{min(missing)}'")
+        self._steps.iteration = values["iteration"]
+        self._steps.tasks_seen, self._steps.seconds = values["tasks_seen"], values["seconds"]
+        self.best = BestModel.restore(values, best)
+        as_validated(self.settings, self.best.settings)  # raises here rather than at the end of the training
+        if self._switch:
+            self._switch.restore(values.get("upgrade_since"), values.get("upgrade_kind"), values.get("upgrade_outcome"))

@@ -1,4 +1,4 @@
-"""What a run needs to go on where it was: tensors and plain values, for a checkpoint to hold."""
+"""The state of a training run in a checkpoint, and evaluations of it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.learning.training.experiment import Experiment, set_up
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)
-"""Live settings that decide how the model adapts to held-out tasks."""
+"""Live settings that affect the adaptation to held-out tasks."""
 
 
 @dataclass(frozen=True)
@@ -26,25 +26,23 @@ class TrainerState:
     """The state of a trainer between two meta-steps."""
 
     tensors: Params
-    """`theta/…` the meta-parameters, `best/…` those of the best validation, `algorithm/…` what the algorithm
-    remembers besides."""
+    """Meta-parameters `theta/...`, those of the best validation `best/...`, and further state of the algorithm
+    `algorithm/...`."""
     values: dict[str, Any]
-    """JSON values: iteration, tasks_seen, seconds, best, best_iteration, since_best, validated_at, data, settings;
-    `first_meta_batch`, and `upgrade_…` how far the change to compiled meta-steps is; `best_settings` the live settings
-    of the best validation by path, `best_diverged` the tasks that diverged in it, `diverging` the validations in a row
-    in which tasks diverged."""
+    """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`,
+    `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch` as `upgrade_...`."""
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """The values of the live settings, all of them numbers, by path."""
-    return {path: settings.value(path) for path, knob in FIELDS.items() if knob.live}
+    """Return the values of the live settings by path; all of them are numbers."""
+    return {path: settings.value(path) for path, field in FIELDS.items() if field.live}
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """`settings`, but with the adaptation settings of the best validation.
+    """Return `settings` with the adaptation settings of the best validation.
 
     Args:
-        validated: the live settings of that validation by path; None where there was none.
+        validated: live settings of that validation by path; None if there was none.
 
     Raises:
         SettingsError: a value is not allowed.
@@ -53,12 +51,16 @@ def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Set
 
 
 def part(tensors: Params, prefix: str) -> Params:
-    """The tensors whose names begin with `prefix/`, without it."""
+    """Return the tensors whose names start with `prefix/`, without the prefix."""
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
 def write_theta(theta: Params, saved: Params) -> None:
-    """Copy saved parameters into `theta`. Raises BadInput where names or shapes differ."""
+    """Copy saved parameters into `theta`.
+
+    Raises:
+        BadInput: names or shapes differ.
+    """
     for name, p in theta.items():
         if name not in saved or saved[name].shape != p.shape:
             raise BadInput(f"the checkpoint's parameter '{name}' does not fit the model that the settings describe")
@@ -66,15 +68,19 @@ def write_theta(theta: Params, saved: Params) -> None:
 
 
 def check_data(experiment: Experiment, state: TrainerState) -> None:
-    """Raises BadInput where the data are not those that `state` was trained on: its held-out tasks would be others, and
-    might be of classes that it was trained on."""
+    """Check that the data set is the one that `state` was trained on.
+
+    With other data, the held-out tasks would change and might contain classes that the model was trained on.
+
+    Raises:
+        BadInput: the data set has changed.
+    """
     source, task = experiment.source, experiment.settings.task
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):
         data = f"task.folder is {quote(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
         raise BadInput(
-            f"{data}, but its classes or images are no longer those of the run: put them back as they were, or start a "
-            "new run"
+            f"{data}, but its classes or images are no longer those of the run: restore them, or start a new run"
         )
 
 
@@ -89,14 +95,15 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate saved parameters: the best by validation, or the last where there was no validation.
+    """Evaluate the best parameters by validation, or the last ones if there was no validation.
 
     Args:
-        tasks, steps, shots: as in the settings where None.
-        views: numbers of the held-out tasks to draw out.
+        split: `val` or `test`.
+        tasks: number of held-out tasks. If None, this and `steps` and `shots` are those of the settings.
+        views: numbers of the held-out tasks to show.
 
     Raises:
-        BadInput: for a split there is none of, or where the device or the data is not there.
+        BadInput: the split does not exist, the device or the data set is not available, or the data set has changed.
     """
     held_out = held_out_split(split)
     experiment = set_up_again(settings, state)
@@ -111,22 +118,26 @@ def evaluate_state(
         except StopIteration as done:
             result: Evaluation = replace(done.value, checkpoint=checkpoint)
             break
-    drawn = task_views(experiment, theta, split=held_out, tasks=views, steps=steps, shots=shots) if views else ()
-    return result, drawn
+    shown = task_views(experiment, theta, split=held_out, tasks=views, steps=steps, shots=shots) if views else ()
+    return result, shown
 
 
 @isolated
 def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """Held-out tasks drawn out for saved parameters. Raises as `evaluate_state` does."""
+    """Adapt saved parameters to the held-out tasks numbered `tasks`. Raises as `evaluate_state` does."""
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)
     return task_views(experiment, theta, split=held_out_split(split), tasks=tasks, steps=steps, shots=shots)
 
 
 def held_out_split(name: str) -> Split:
-    """`val` or `test`. Raises BadInput for anything else: training tasks measure nothing."""
+    """Check that `name` is `val` or `test`.
+
+    Raises:
+        BadInput: it is another split. An evaluation on training tasks would not measure generalisation.
+    """
     for split in SPLITS[1:]:
         if name == split:
             return split
@@ -134,22 +145,18 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
-    """Set up an experiment to evaluate `state`, with the same use of threads as its training.
-
-    Raises:
-        BadInput: as `set_up` does.
-    """
+    """Set up an experiment to evaluate `state`, with the same use of threads as in its training. See `set_up`."""
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
 
 
 def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, str]:
-    """The parameters in `state` to evaluate: the best, or the last where there are none.
+    """Load the best parameters in `state`, or the last ones if there was no validation.
 
     Returns:
-        The parameters, the meta-step they are from, and `best` or `last`.
+        The parameters, their meta-step, and `best` or `last`.
 
     Raises:
-        BadInput: the data have changed since the training.
+        BadInput: the data set has changed since the training.
     """
     check_data(experiment, state)
     theta = experiment.theta()

@@ -1,4 +1,4 @@
-"""Evaluating what a run has saved, by the run's own protocol or another."""
+"""Evaluation of a saved run on held-out tasks."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def evaluate(
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
-    """Adapt the run's best parameters (the last, before any validation) to held-out tasks.
+    """Adapt the best parameters of a run, or the last ones before the first validation, to held-out tasks.
 
     Args:
         split: `val` or `test`.
-        tasks: how many; as in the settings where None. So are `steps`, `shots`, `batch_norm` and `device`.
-        inner_lr: inner learning rate; that of the best validation if None.
+        tasks, steps, shots, batch_norm, device: default to the run's settings.
+        inner_lr: inner learning rate; defaults to that of the best validation.
 
     Raises:
-        BadInput: a value that cannot be, no whole checkpoint, or no such device or data.
+        BadInput: a value is not allowed, or there is no intact checkpoint, no such device or no such data.
     """
     from metatui.learning.training.trainer_state import evaluate_state
 
@@ -47,7 +47,7 @@ def evaluate(
 
 
 def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple[TaskView, ...]:
-    """Held-out tasks drawn out before and after adaptation of the run's best parameters. Raises as `evaluate`."""
+    """Return held-out tasks with predictions before and after adaptation. Raises as `evaluate`."""
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)
@@ -66,11 +66,11 @@ def _with_protocol(
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
-    """`settings` with another protocol, checked as any other settings are."""
+    """Return `settings` with another protocol."""
     if batch_norm is not None and not settings.is_classification:
-        sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the run's model has no batch norm"
+        sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
-    wanted: dict[str, Any] = {
+    protocol: dict[str, Any] = {
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
         "evaluation.shots": shots,
@@ -78,4 +78,4 @@ def _with_protocol(
         "evaluation.batch_norm": batch_norm,
         "compute.device": device,
     }
-    return change(settings, {path: value for path, value in wanted.items() if value is not None})
+    return change(settings, {path: value for path, value in protocol.items() if value is not None})

@@ -1,4 +1,4 @@
-"""Saved runs on a held-out task of one's choice, beside each other. Nothing is written. No torch before it computes."""
+"""Adaptation of saved runs to one held-out task, for the task explorer. torch is imported when it computes."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Inner steps that are shown before the rest, where they take a while."""
+"""Inner steps shown first, because image tasks take a while."""
 
 
 @dataclass(frozen=True)
 class Explored:
-    """One run on the task that was asked for."""
+    """One run adapted to the chosen task."""
 
     number: int
-    """The run's position among those asked for."""
+    """Index of the run."""
     label: str
     inner_lr: float
-    """That it was adapted with."""
+    """Inner learning rate of the adaptation."""
     own_lr: float
-    """Inner learning rate that its best parameters were validated with."""
+    """Inner learning rate of the best validation."""
     ways: int | None
-    """Classes that it tells apart; None for regression."""
+    """None for regression."""
     view: TaskView
 
 
@@ -48,26 +48,26 @@ def exploring(
 ) -> Generator[Explored, None, None]:
     """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
 
-    Yields each run once it is adapted; images after a few inner steps already, and then again after all.
+    Yields each run after its adaptation. Runs on images are yielded after a few inner steps first, then after all.
 
     Args:
-        task: the number of the held-out task.
-        drawn: the task to take in its place.
-        rate: what each run's own inner learning rate is multiplied by.
+        task: number of the held-out task.
+        drawn: a custom task to use instead.
+        rate: factor for the inner learning rate of each run.
 
     Raises:
-        BadInput: runs on different data, no whole checkpoint, or a value that cannot be.
+        BadInput: the runs use different data, there is no intact checkpoint, or a value is not allowed.
     """
     from metatui.learning.evaluation.explorer import explore
 
-    seen = [checkpoints_of(run) for run in runs]
-    settings = [_saved(run, files)[0] for run, files in zip(runs, seen, strict=True)]
+    checkpoints = [checkpoints_of(run) for run in runs]
+    settings = [_saved(run, files)[0] for run, files in zip(runs, checkpoints, strict=True)]
     names = labels(runs, settings)
     agreed = agree(settings, names, split="test", tasks=None, steps=steps, shots=None, device=None)
     early = min(FIRST_STEPS, steps)
     for reach in (early, steps) if settings[0].is_classification and early < steps else (steps,):
         for number, run in enumerate(runs):
-            torch_state, experiment, theta = _ready(run, seen[number], agreed.settings[number])
+            torch_state, experiment, theta = _ready(run, checkpoints[number], agreed.settings[number])
             own = agreed.settings[number].algorithm.inner_lr
             with torch_state:
                 view = explore(experiment, theta, task=task, drawn=drawn, steps=reach, inner_lr=own * rate)
@@ -77,13 +77,13 @@ def exploring(
 
 @lru_cache(maxsize=8)
 def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerState]:
-    """What the run has saved, read again where `checkpoints` say that it has gone on since."""
+    """Return the saved settings and state, cached until the checkpoints change."""
     return saved_state(run)
 
 
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
-    """The run's experiment and parameters, and the torch settings that they need, cached for the next task."""
+    """Return the experiment and best parameters of a run and the torch settings they need, cached for the next task."""
     from metatui.learning.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again
 

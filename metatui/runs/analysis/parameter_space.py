@@ -1,4 +1,4 @@
-"""A saved run's parameter space: its best parameters and where its training began, each adapted to the same tasks."""
+"""Parameter space of a saved run: its best and its initial parameters, each adapted to the same tasks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 TASKS = 40
-"""Held-out tasks: enough to see a cloud, few enough to tell paths apart."""
+"""Held-out tasks: enough to show a cloud, few enough to tell the paths apart."""
 
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """How far it is."""
+    """Progress, in adaptations and projections."""
 
     done: int
     of: int
@@ -29,7 +29,7 @@ class ProjectionProgress:
 
 @dataclass(frozen=True)
 class Start:
-    """An initialisation, and where tasks move it."""
+    """An initialisation, and where adaptation to tasks moves it."""
 
     label: str
     cloud: AdaptationTrajectories
@@ -37,20 +37,23 @@ class Start:
 
 @dataclass(frozen=True)
 class ParameterSpace:
+    """Adaptation from two initialisations of the same run."""
+
     settings: Settings
     iteration: int
-    """Meta-steps that the meta-learned initialisation was trained for."""
+    """Meta-steps of the meta-learned initialisation."""
     tasks: int
     steps: int
     learned: Start
     ordinary: Start
-    """Where the run's training began: the model's random initialisation."""
+    """The random initialisation that the training began with."""
 
 
 def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
-    """Adapt both initialisations to the first `tasks` test tasks by the run's own inner loop, yielding how far it is.
+    """Adapt both initialisations to the first `tasks` test tasks with the run's own inner loop, yielding progress.
 
-    Raises BadInput where there is no whole checkpoint, or the device or the data is not there.
+    Raises:
+        BadInput: there is no intact checkpoint, or the device or the data is not available.
     """
     from metatui.learning.torch_state import isolated
 
@@ -58,18 +61,18 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgre
 
 
 def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, ParameterSpace]:
-    from metatui.learning.evaluation.parameter_space import cloud
+    from metatui.learning.evaluation.parameter_space import trajectories
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     settings, state = saved_state(run)
     experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
     steps = settings.evaluation.inner_steps
-    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before the best ones take its place
+    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before best_of replaces them
     theta, iteration, _ = best_of(experiment, state)
     starts = []
     names = (TITLES[settings.algorithm.name], "ordinary initialisation")
     for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
-        work = cloud(experiment, start, tasks=tasks, steps=steps)
+        work = trajectories(experiment, start, tasks=tasks, steps=steps)
         while True:
             try:
                 yield ProjectionProgress(2 * tasks * number + next(work), 4 * tasks)

@@ -1,1 +1,1 @@
-"""Sessions, worker processes and the control socket."""
+"""Running: sessions, worker processes and the control socket."""

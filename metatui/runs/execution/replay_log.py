@@ -1,42 +1,44 @@
-"""What a run was told to do on the way, planned or by somebody who watched it, and at which meta-step: out of its
-folder, so that a run that is resumed or made again does the same at the same moment."""
+"""The commands that a run executed or is still to execute, read from its folder, so that a resumed or repeated run
+executes the same ones at the same meta-steps."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Scalar, Settings
-from metatui.runs.storage.journal import Entry
+from metatui.runs.storage.journal import Entry, last_status
+from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
 FREE_ON_RESUME = ("compute", "checkpoint", "logging")
-"""Groups that a resumed run may have otherwise: they do not change what is computed."""
+"""Groups of settings that may change when a run is resumed, because they do not change what is computed."""
 
 
 @dataclass
 class ReplayedCommand:
-    """One thing that a run was told."""
+    """One command to a run."""
 
     planned: Planned
     made: bool
-    """Whether the journal says that it was done. What was not is still to come, or was refused when it came."""
+    """Whether the journal records it. Otherwise it is still ahead, or was refused."""
     ahead: bool
-    """Whether it comes after where the run was last started or resumed, and has not been done since."""
+    """Whether it follows the point where the run was last started or resumed and has not been executed since."""
 
 
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
-    """Everything that a run was told, each thing once, in the order of meta-steps.
+    """Return every command to a run once, in the order of meta-steps.
 
-    A run resumed from an earlier checkpoint does again what it was told after that, so the journal has it twice; what a
-    resumption undid (see `undone`) is left out.
+    A run resumed from an earlier checkpoint repeats the commands after it, so the journal may record them several
+    times. Commands that a resumption undid (see `undone`) are left out.
 
     Args:
-        plan: what was planned when the run began.
+        plan: what was planned at the start of the run.
     """
     items = [ReplayedCommand(planned, made=False, ahead=True) for planned in plan]
     for entry in journal:
@@ -45,11 +47,11 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
                 item.ahead = item.planned.iteration >= entry.iteration
         elif entry.event == "undone":
             change = _change(entry, entry.details.get("at"))
-            if change and (never := _ahead(items, change)):
-                items.remove(never)
+            if change and (dropped := _find_ahead(items, change)):
+                items.remove(dropped)
         elif planned := _planned(entry):
-            if again := _ahead(items, planned):
-                again.made, again.ahead = True, False
+            if repeated := _find_ahead(items, planned):
+                repeated.made, repeated.ahead = True, False
             else:
                 after = bisect_right(items, planned.iteration, key=lambda item: item.planned.iteration)
                 items.insert(after, ReplayedCommand(planned, made=True, ahead=False))
@@ -57,39 +59,62 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
 
 
 def undone(change: PlannedChange) -> dict[str, Any]:
-    """The details of the journal's entry `undone`, by which a resumption says that `change` is not made again."""
+    """Return the details of the journal entry `undone`: a resumption does not repeat `change`."""
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
-def settings_before(
-    settings: Settings, journal: Sequence[Entry], items: Sequence[ReplayedCommand], iteration: int
-) -> Settings:
-    """What a run had, just before what it was told when `iteration` meta-steps were done.
+@dataclass(frozen=True)
+class RunLog:
+    """The settings, journal and commands of a run."""
 
-    Args:
-        settings: what it was started with.
-        items: what `replay_log` says.
-    """
-    values = _resumed_with(journal)
-    for item in items:
-        if item.made and item.planned.iteration < iteration and isinstance(item.planned, PlannedChange):
-            values[item.planned.path] = item.planned.value
-    return change(settings, values)
+    settings: Settings
+    """Settings at the start of the run."""
+    journal: Sequence[Entry]
+    items: Sequence[ReplayedCommand]
 
+    @classmethod
+    def read(cls, run: RunFolder) -> RunLog:
+        """Raises BadInput."""
+        journal = run.journal()
+        return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
-def settings_after(
-    settings: Settings, journal: Sequence[Entry], items: Sequence[ReplayedCommand], iteration: int
-) -> Settings:
-    """What a run had after `iteration` meta-steps and what it was told then."""
-    return settings_before(settings, journal, items, iteration + 1)
+    @property
+    def started(self) -> Mapping[str, Any]:
+        """The details of the run's first start; empty if it never started."""
+        return next((entry.details for entry in self.journal if entry.event == "started"), {})
+
+    @property
+    def is_finished(self) -> bool:
+        return last_status(self.journal) == "finished"
+
+    def settings_before(self, iteration: int) -> Settings:
+        """Return the settings after `iteration` meta-steps, before the commands that follow them."""
+        changes = dict(self._compute_changes)
+        for item in self.items:
+            if item.made and item.planned.iteration < iteration and isinstance(item.planned, PlannedChange):
+                changes[item.planned.path] = item.planned.value
+        return change(self.settings, changes)
+
+    def settings_after(self, iteration: int) -> Settings:
+        """Return the settings after `iteration` meta-steps and the commands that follow them."""
+        return self.settings_before(iteration + 1)
+
+    @cached_property
+    def _compute_changes(self) -> dict[str, Scalar]:
+        """Settings that resumptions changed. They hold from then on, whichever checkpoint a run is resumed from."""
+        changes = (_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
+        return {
+            c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
+        }
 
 
 def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
-    """`settings` with what `auto` stood for when the run was last started: measured anew, it might be another engine,
-    whose sums round differently.
+    """Replace `auto` by what it resolved to when the run was last started.
+
+    Measured again, it might resolve to another engine, whose sums are rounded differently.
 
     Args:
-        but: changes that were asked for, which stay as they are in `settings`.
+        but: requested changes, which stay as they are in `settings`.
     """
     started = next((entry.details for entry in reversed(journal) if entry.event == "started"), None)
     if started is None:
@@ -100,15 +125,15 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         return settings
     if compute.device == "auto" and not _is_here(device):
         return settings
-    found: dict[str, Any] = {"compute.device": device}
+    resolved: dict[str, Any] = {"compute.device": device}
     if compute.engine == "auto":
-        found["compute.engine"] = started.get("engine")
+        resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
-        found["compute.threads"] = started.get("threads")
-    found = {path: value for path, value in found.items() if value is not None and path not in but}
+        resolved["compute.threads"] = started.get("threads")
+    resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:
-        return change(settings, found)
-    except SettingsError:  # of another version, or edited, or not possible with what was asked for
+        return change(settings, resolved)
+    except SettingsError:  # written by another version, edited, or in conflict with the requested changes
         return settings
 
 
@@ -121,12 +146,12 @@ def _is_here(device: str) -> bool:
         return False
 
 
-def _ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
+def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedCommand | None:
     return next((item for item in items if item.ahead and item.planned == planned), None)
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """What an entry says was done, if it is to be done again when the run is."""
+    """Return the command that `entry` records, if repeating the run requires it."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:
@@ -144,11 +169,3 @@ def _change(entry: Entry, iteration: object) -> PlannedChange | None:
     ):
         return PlannedChange(iteration, path, new)
     return None
-
-
-def _resumed_with(journal: Iterable[Entry]) -> dict[str, Scalar]:
-    """How a run is computed is changed when it is resumed, and holds from then on, wherever that began."""
-    changes = (_change(entry, entry.iteration) for entry in journal if entry.event == "tweaked")
-    return {
-        c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
-    }

@@ -1,8 +1,8 @@
-"""A run once more: what it takes to get the same numbers, and what of it makes a preset."""
+"""Repeating a run with the same numbers, and saving what it did as a preset."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from metatui.config.fields import change
@@ -16,7 +16,7 @@ from metatui.utils.errors import quote
 
 @dataclass(frozen=True)
 class Rerun:
-    """What to start: as the arguments of `Session.start` and `start_detached`."""
+    """The arguments of `Session.start` and `start_detached` that repeat a run."""
 
     settings: Settings
     preset: str | None
@@ -25,66 +25,65 @@ class Rerun:
 
 
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
-    """`run` from its first meta-step on, on the engine and with the threads that it began with, told the same at the
-    same meta-steps. On the same kind of device the numbers are the same, bit for bit on the CPU.
+    """Return how to repeat `run` on the engine and threads that it started with, with the same commands.
 
-    Where it was resumed on another device or engine, that is not done again: all of it is computed as it began.
+    On the same kind of device the numbers are the same, bit for bit on the CPU. If it was resumed on another device or
+    engine, the repetition still uses the first one throughout.
 
     Args:
-        changes: settings to start with otherwise. What the run was told on the way, it is told all the same.
+        changes: settings to start with instead. The commands stay the same.
 
     Raises:
         BadInput: a change is not possible, or the run cannot be read.
     """
     changes = changes or {}
-    began = [entry for entry in run.journal() if entry.event == "started"][:1]
+    first_start = [entry for entry in run.journal() if entry.event == "started"][:1]
     before = run.settings()
     settings = change(before, changes)
-    preset = began[0].details.get("preset") if began else None
+    preset = first_start[0].details.get("preset") if first_start else None
     if not isinstance(preset, str):
         preset = None
     elif settings != before:
         preset = f"{preset.removesuffix(' (changed)')} (changed)"
     return Rerun(
-        settings=pin_compute(settings, began, but=changes),
+        settings=pin_compute(settings, first_start, but=changes),
         preset=preset,
-        changes=_without_the_last_validation(_what_counts(_told(run)), settings),
+        changes=_without_final_validation(_commands(run), settings),
         origin=f"rerun of {quote(run.id)[1:-1]}",
     )
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Every change of a setting that `run` made, or is still to make, in the order of meta-steps. Raises BadInput."""
-    return tuple(planned for planned in _what_counts(_told(run)) if isinstance(planned, PlannedChange))
+    """Return every change of a setting that `run` made or is still to make, in order. Raises BadInput."""
+    return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
 
 
-def _told(run: RunFolder) -> list[Planned]:
-    """Without what was refused when it came."""
+def _commands(run: RunFolder) -> list[Planned]:
+    """Return the commands of a run, without those that were refused.
+
+    Of several changes to one setting with nothing computed between them, only the last is kept.
+    """
     last = last_progress(run.metrics_path)
     reached = last.iteration if last else 0
     items = replay_log(run.changes(), run.journal())
-    return [item.planned for item in items if item.made or item.planned.iteration >= reached]
-
-
-def _what_counts(plan: Sequence[Planned]) -> list[Planned]:
-    """Of the changes to one setting with nothing computed between them, the last."""
+    commands = [item.planned for item in items if item.made or item.planned.iteration >= reached]
     kept: list[Planned] = []
-    overtaken: set[str] = set()
+    replaced: set[str] = set()
     at: int | None = None
-    for planned in reversed(plan):
+    for planned in reversed(commands):
         if planned.iteration != at or isinstance(planned, PlannedValidation):
-            overtaken.clear()
+            replaced.clear()
             at = planned.iteration
         if isinstance(planned, PlannedChange):
-            if planned.path in overtaken:
+            if planned.path in replaced:
                 continue
-            overtaken.add(planned.path)
+            replaced.add(planned.path)
         kept.append(planned)
     return kept[::-1]
 
 
-def _without_the_last_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """The one at the end of a training is made anyway."""
+def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
+    """Drop planned validations at the end of training, where one is made anyway."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

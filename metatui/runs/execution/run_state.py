@@ -1,4 +1,4 @@
-"""What a run came to, gathered from its events."""
+"""The state of a run, gathered from its events."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from metatui.runs.storage.journal import Status
 
 @dataclass
 class Outcome:
-    """Where a run stands after the events that `see` was told of."""
+    """The state of a run after the events that were passed to `see`."""
 
     status: Status = "running"
     iteration: int = 0
     meta_loss: float | None = None
-    """Of the last meta-step; None before the first, and for `scratch`."""
+    """Meta-loss of the last meta-step; None before the first, and for `scratch`."""
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0
@@ -24,12 +24,12 @@ class Outcome:
     device: str = ""
     engine: str = ""
     best: Evaluation | None = None
-    """The best validation that this process saw; None before the first that was finite."""
+    """The best validation in this process; None before the first finite one."""
     validation: Evaluation | None = None
-    """The last validation that this process saw, which may not be the best."""
+    """The last validation in this process."""
     test: Evaluation | None = None
     warning: str | None = None
-    """Why the run has no good result, as `Finished` says it."""
+    """Why the run has no good result (`Finished.warning`)."""
     sentence: str | None = None
     """Why the run failed."""
 

@@ -1,4 +1,4 @@
-"""Ending a run on a signal: it finishes its meta-step and saves. A second Ctrl-C ends it at once."""
+"""End a run on a signal: it finishes its meta-step and saves. A second Ctrl-C ends it at once."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from contextlib import contextmanager
 from types import FrameType
 
 from metatui.learning.data.packing import told_of_packing
-from metatui.runs.execution import slurm
+from metatui.utils import slurm
 from metatui.utils.end_signals import SIGNALS, USUAL
 from metatui.utils.errors import MetatuiError
 
 REQUEUE = 75
-"""EX_TEMPFAIL: saved and not over, the same command goes on."""
+"""EX_TEMPFAIL: the run is saved, and the same command continues it."""
 
 
 class SignalState:
-    """Which signal asked for the end, if one did."""
+    """The first signal that asked the process to end, if any."""
 
     signal: signal.Signals | None = None
 
@@ -27,8 +27,11 @@ class SignalState:
 
     @property
     def exit_code(self) -> int:
-        """Of a run that ended for it: 128 and its number, as shells count, but `REQUEUE` in a job of Slurm, whose end
-        of time and preemption are no reason to give up. Ctrl-C is a person's, also there."""
+        """Exit code of a run that the signal ended: 128 plus its number, as in shells.
+
+        In a Slurm job it is `REQUEUE`, because a time limit or preemption should requeue the job; but not for Ctrl-C,
+        which comes from a person.
+        """
         if self.signal in (None, signal.SIGINT):
             return 128 + signal.SIGINT
         assert self.signal is not None
@@ -77,12 +80,12 @@ class EndedEarly(MetatuiError):
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
     """Call `interrupt` with the name of the first signal.
 
-    Without `interrupt`, the first signal raises KeyboardInterrupt until `Ending.then` sets one, so that loading
+    Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets one, so that loading
     libraries and data ends at once.
 
-    A scheduler may send its signal to the job and to each step, and a lost terminal comes as SIGHUP of the kernel and
-    of the shell, so what follows the first signal changes nothing. Only Ctrl-C does, which then ends the run at once.
-    A signal that is ignored (nohup), or that other code handles, is left alone.
+    Further signals are ignored, because a scheduler may signal both the job and each step, and a lost terminal sends
+    SIGHUP from the kernel and from the shell. Only Ctrl-C after the first signal ends the run at once. A signal that is
+    ignored (nohup) or handled by other code keeps its handler.
 
     Raises:
         EndedEarly: a signal arrived before `interrupt` was set.
@@ -90,15 +93,15 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     ending = SignalState()
     if interrupt is not None:
         ending.then(interrupt)
-    before = {each: signal.getsignal(each) for each in SIGNALS}
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     ours = {
-        each: handler
-        for each, handler in before.items()
-        if handler == signal.SIG_DFL or (each in USUAL and handler not in (signal.SIG_IGN, None))
+        number: handler
+        for number, handler in before.items()
+        if handler == signal.SIG_DFL or (number in USUAL and handler not in (signal.SIG_IGN, None))
     }
     try:
-        for each in ours:
-            signal.signal(each, ending.handle)
+        for number in ours:
+            signal.signal(number, ending.handle)
         with told_of_packing(ending.see_packed):
             yield ending
     except KeyboardInterrupt:
@@ -106,5 +109,5 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
             raise
         raise EndedEarly(ending) from None
     finally:
-        for each, handler in ours.items():
-            signal.signal(each, handler)
+        for number, handler in ours.items():
+            signal.signal(number, handler)

@@ -1,1 +1,1 @@
-"""The files of a run."""
+"""Run folders on disk: settings, journal, metrics, results and checkpoints."""

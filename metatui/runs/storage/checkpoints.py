@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors with the rest of the state as JSON in the header, and a SHA-256 over both.
+"""Checkpoints: safetensors files with the rest of the state as JSON in the header, and a SHA-256 over both.
 
-No pickle, so a checkpoint cannot run code. A new one is whole on disk before the old one goes, and the old `last` stays
-as `previous`: whatever tears a file, the newest good one is found.
+They contain no pickle, so they cannot run code. A new one is complete on disk before it replaces the old one, and the
+old `last` stays as `previous`, so there is always a complete one to resume from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import re
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from metatui.config.fields import FIELDS
 from metatui.runs.storage.metrics import MOST
@@ -30,11 +32,42 @@ LARGEST_HEADER = 16 * 1024 * 1024
 FORMAT = "metatui-1"
 
 
+def _check_live(path: str) -> str:
+    if path not in FIELDS or not FIELDS[path].live:
+        raise ValueError("it must be a live setting")
+    return path
+
+
+_Count = Annotated[int, Field(ge=0, le=MOST)]
+_Live = Annotated[str, BeforeValidator(_check_live)]
+
+
+class _Values(BaseModel):
+    """The values that `Trainer` reads from a state. It ignores others."""
+
+    model_config = ConfigDict(strict=True)
+
+    iteration: _Count
+    tasks_seen: _Count = 0
+    seconds: Annotated[float, Field(ge=0, lt=MOST)] = 0
+    best: Annotated[float, Field(ge=-1e308, le=1e308)] | None = None
+    best_iteration: _Count = 0
+    best_settings: dict[_Live, int | float] | None = None
+    best_diverged: _Count = 0
+    since_best: _Count = 0
+    diverging: _Count = 0
+    validated_at: _Count | None = None
+    first_meta_batch: _Count | None = None
+    upgrade_since: _Count | None = None
+    upgrade_kind: Annotated[list[_Count], Field(min_length=2, max_length=2)] | None = None
+    upgrade_outcome: Literal["compiled", "failed"] | None = None
+
+
 def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
-    """Writes `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises MetatuiError where the disk is full."""
+    """Write `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises WriteRefused."""
     from safetensors.torch import save
 
-    # Parameters may share memory with the best ones, which the format cannot say.
+    # Parameters may share memory with the best ones, which the format cannot represent.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.tensors.items()}
     values = json.dumps(state.values, sort_keys=True)
     data = save(tensors, metadata={"format": FORMAT, "values": values, "sha256": _digest(tensors, values)})
@@ -49,8 +82,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
 
 def clean_checkpoints(folder: Path) -> None:
-    """Removes what a writer that was killed in the middle of a checkpoint left. Only for the run's only writer. Raises
-    WriteRefused."""
+    """Remove what a writer that was killed while saving left. The caller holds the run's lock. Raises WriteRefused."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
         fresh = [f"{kind}.new" for kind in ("last", "best")]
@@ -60,7 +92,7 @@ def clean_checkpoints(folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> TrainerState:
-    """The state in `path`, on the CPU. Raises BadInput where the file is torn, tampered with or not a checkpoint."""
+    """Return the state in `path`, on the CPU. Raises BadInput if the file is torn, altered or not a checkpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -78,21 +110,21 @@ def read_checkpoint(path: Path) -> TrainerState:
         raise BadInput(f"{name} is not a whole checkpoint: its SHA-256 does not match")
     try:
         state = TrainerState(tensors=tensors, values=json.loads(values))
+        _Values.model_validate(state.values)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "its values"
+        raise BadInput(f"{name} is not a metatui checkpoint: {quote(where)[1:-1]} is invalid") from None
     except (ValueError, RecursionError):
-        raise BadInput(f"{name} is not a checkpoint of metatui: its values cannot be read") from None
-    if wrong := _wrong_value(state.values):
-        raise BadInput(f"{name} is not a checkpoint of metatui: its values do not say {wrong}")
+        raise BadInput(f"{name} is not a metatui checkpoint: its values cannot be read") from None
     return state
 
 
 def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
-    """The newest good checkpoint in `folder` and a sentence about each bad one.
-
-    Returns:
-        None for the state where nothing was ever saved.
+    """Return the newest good checkpoint in `folder`, or None if there is none, and a sentence about each bad one.
 
     Raises:
-        BadInput: there are checkpoints, but none is whole.
+        BadInput: there are checkpoints, but all are bad.
     """
     problems: list[str] = []
     good: dict[str, TrainerState] = {}
@@ -107,40 +139,6 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
     if problems and not good:
         raise BadInput("; ".join(problems))
     return max(good.values(), key=lambda state: int(state.values["iteration"]), default=None), problems
-
-
-def _wrong_value(values: Any) -> str:
-    """The name of a value that cannot be; empty where there is a meta-step, and all else is of its kind or not there,
-    as a trainer asks for it."""
-    if not isinstance(values, dict) or "iteration" not in values:
-        return "the meta-step"
-    for key in ("iteration", "tasks_seen", "best_iteration", "since_best", "best_diverged", "diverging"):
-        if not _is_count(values.get(key, 0)):
-            return key
-    for key in ("validated_at", "upgrade_since", "first_meta_batch"):
-        if values.get(key) is not None and not _is_count(values[key]):
-            return key
-    seconds, best, kind = values.get("seconds", 0), values.get("best"), values.get("upgrade_kind")
-    if type(seconds) not in (int, float) or not 0 <= seconds < MOST:
-        return "seconds"
-    if best is not None and (type(best) not in (int, float) or not abs(best) <= 1e308):
-        return "best"
-    if not _are_live(values.get("best_settings") or {}):
-        return "best_settings"
-    if kind is not None and not (isinstance(kind, list) and len(kind) == 2 and all(map(_is_count, kind))):
-        return "upgrade_kind"
-    return "" if values.get("upgrade_outcome") in (None, "compiled", "failed") else "upgrade_outcome"
-
-
-def _are_live(values: object) -> bool:
-    """Whether `values` maps paths of live settings to numbers: no live setting has another type."""
-    return isinstance(values, dict) and all(
-        path in FIELDS and FIELDS[path].live and type(value) in (int, float) for path, value in values.items()
-    )
-
-
-def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value <= MOST
 
 
 def _metadata(data: bytes, name: str) -> Mapping[str, str]:
@@ -159,8 +157,8 @@ def _metadata(data: bytes, name: str) -> Mapping[str, str]:
         if newer := re.fullmatch(r"metatui-([1-9][0-9]{0,5})", metadata["format"]):
             sentence = f"was written by a newer metatui (format {newer[1]}, and this one reads {FORMAT[-1]})"
             raise BadInput(f"{name} {sentence}: update metatui")
-        raise BadInput(f"{name} is a checkpoint of another format than {FORMAT}: {quote(metadata['format'])}")
-    raise BadInput(f"{name} is not a checkpoint of metatui")
+        raise BadInput(f"{name} has format {quote(metadata['format'])}, but must have {FORMAT}")
+    raise BadInput(f"{name} is not a metatui checkpoint")
 
 
 def _digest(tensors: Mapping[str, Tensor], values: str) -> str:

@@ -1,31 +1,34 @@
-"""`journal.jsonl`: what happened to a run, with the meta-step and the time of each event."""
+"""`journal.jsonl`: the events of a run, each with its meta-step and time."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
 from metatui.config.format_version import FORMAT, check_format
-from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range
+from metatui.runs.storage.jsonl import LinesWriter, parse_lines
 from metatui.runs.storage.metrics import CHUNK, LONGEST_LINE, MOST
 from metatui.utils.errors import quote
+from metatui.utils.files import open_regular
 
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes at the end of a journal that are read whole; a run of hours with a validation every moment writes more."""
+"""Bytes at the end of a journal that are read whole. Only a run that validates constantly for hours writes more."""
 
 FURTHEST = 1024 * 1024 * 1024
-"""Bytes before the end in which `REMEMBERED` is looked for."""
+"""Bytes before the end that are searched for `ESSENTIAL` lines."""
 
-REMEMBERED = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
+ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'
-MOST_REMEMBERED = 20_000
-"""Lines, none of them longer than `LONGEST_LINE`."""
+MOST_ESSENTIAL = 20_000
+"""Essential lines that are kept, none of them longer than `LONGEST_LINE`."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
 """Limits of times that every time zone can represent. A wrong clock may give any year."""
@@ -48,9 +51,9 @@ class Entry:
     time: datetime
     """UTC."""
     event: str
-    """started, tweaked, paused, resumed, evaluated, warned, finished, stopped, failed or interrupted."""
+    """started, tweaked, undone, paused, resumed, evaluated, warned, noted, finished, stopped, failed or interrupted."""
     iteration: int
-    """Meta-steps done when it happened."""
+    """Meta-steps done at that time."""
     details: Mapping[str, Any]
 
 
@@ -61,17 +64,17 @@ class JournalWriter:
         self._lines = LinesWriter(path)
 
     def write(self, event: str, iteration: int, **details: Any) -> None:
-        """The event is on disk when this returns. Raises WriteRefused; then the event is kept for the next `flush`."""
+        """Append an event and sync it to disk. Raises WriteRefused; the next `flush` then writes it."""
         self.append(event, iteration, **details)
         self.flush()
 
     def append(self, event: str, iteration: int, **details: Any) -> None:
-        """Remembers an event of this moment for the next `flush`."""
+        """Keep an event, with the current time, for the next `flush`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
 
     def flush(self) -> None:
-        """Brings what is remembered to the disk. Raises WriteRefused."""
+        """Sync kept events to disk. Raises WriteRefused."""
         self._lines.flush(sync=True)
 
     def close(self) -> None:
@@ -79,38 +82,31 @@ class JournalWriter:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Every event that can be read, in order; empty where there is no journal. Of what stands before the last `LARGEST`
-    bytes only how the run was begun and what it was told: it is resumed by that."""
-    try:
-        size = path.stat().st_size
-    except (OSError, ValueError):
-        return []
-    kept: list[bytes] = []
-    at, rest = max(0, size - FURTHEST), b""
-    while at < size - LARGEST and len(kept) < MOST_REMEMBERED:
-        data = read_range(path, at, min(CHUNK, size - LARGEST - at))
-        if not data:
-            break
-        at += len(data)
-        *lines, rest = (rest + data).split(b"\n")
-        kept += [
-            each for each in lines if len(each) <= LONGEST_LINE and REMEMBERED.search(each) and REGULAR not in each
-        ]
-        rest = rest[:CHUNK]
-    at = max(at, size - LARGEST)
-    text = b"\n".join([*kept, rest + read_range(path, at, LARGEST)])
-    return [e for item in parse_lines(text) if (e := _entry(item)) is not None]
+    """Return every readable event in order; empty if there is no journal.
+
+    Before the last `LARGEST` bytes, only events that a resumed run needs are read: its starts and its commands.
+    """
+    lines: list[bytes] = []
+    with suppress(OSError, ValueError), open_regular(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        at = file.seek(max(0, size - FURTHEST))
+        while at < size - LARGEST and len(lines) < MOST_ESSENTIAL and (line := file.readline(CHUNK)):
+            at += len(line)
+            if len(line) <= LONGEST_LINE and ESSENTIAL.search(line) and REGULAR not in line:
+                lines.append(line)
+        start = file.seek(max(at, size - LARGEST))
+        lines.append(file.read(max(0, size - start)))
+    return [entry for item in parse_lines(b"".join(lines)) if (entry := _entry(item)) is not None]
 
 
 def check_journal(entries: Iterable[Entry], path: Path) -> None:
-    """Raises BadInput where a newer metatui went on with the run, whose journal and metrics may say what this one does
-    not understand."""
+    """Raise BadInput if a newer metatui resumed the run, whose files this version may misread."""
     for entry in entries:
         check_format(entry.details.get("format", FORMAT), quote(str(path), 200))
 
 
 def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """`entries` without those that a restart from an earlier checkpoint undid. Tweaks stay: they are made again."""
+    """Drop entries that a restart from an earlier checkpoint undid. Live changes stay, because they are repeated."""
     kept: list[Entry] = []
     for entry in entries:
         if entry.event == "started":
@@ -120,7 +116,7 @@ def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def last_status(entries: Iterable[Entry]) -> Status | None:
-    """The status that the last event left the run in; None for a journal without any."""
+    """Return the status after the last event; None for a journal without a status."""
     status: Status | None = None
     for entry in entries:
         status = _STATUS.get(entry.event, status)

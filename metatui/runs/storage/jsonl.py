@@ -1,51 +1,101 @@
-"""JSON lines: appended to by one writer, read by anybody at any moment; a torn or foreign line is skipped."""
+"""JSON lines: one writer appends them, anybody reads them at any time, and torn or foreign lines are skipped."""
 
 from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from metatui.runs.storage.append_only_file import AppendedFile
-from metatui.utils.files import open_regular
+from metatui.utils.files import open_regular, writing
 
 JsonObject = Mapping[str, Any]
 
+UNSYNCED = 1024 * 1024
+"""Bytes that are kept in memory until they are synced to disk; beyond it, `flush` syncs."""
 
-class LinesWriter:
-    """Appends objects to a file of JSON lines. Writes what it was given when asked, or when `close`d."""
+
+class AppendOnlyFile:
+    """A file that one writer appends to, and that loses nothing if the disk refuses writes for a while.
+
+    Data stay in memory until they are synced. After a `flush` that failed, even in the middle of a line, the next one
+    continues at the byte where it stopped.
+    """
+
+    def __init__(self, path: Path, *, fresh: bool = False) -> None:
+        """Open `path`, creating it if needed; with `fresh` it must not exist. Raises WriteRefused."""
+        self._path = path
+        with writing(path):
+            flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
+            self._handle = os.open(path, flags, 0o666)
+            self._synced = os.fstat(self._handle).st_size
+        self._pending = bytearray()
+        self._written = 0
+
+    def ends_with(self, suffix: bytes) -> bool:
+        """Return whether the file, when it was opened, was empty or ended with `suffix`."""
+        with writing(self._path):
+            return self._synced == 0 or os.pread(self._handle, len(suffix), self._synced - len(suffix)) == suffix
+
+    def write(self, data: bytes) -> None:
+        """Keep `data` for the next `flush`."""
+        self._pending += data
+
+    def flush(self, *, sync: bool = False) -> None:
+        """Pass everything to the operating system; with `sync`, to the disk. Raises WriteRefused."""
+        with writing(self._path):
+            while self._written < len(self._pending):
+                at = self._synced + self._written
+                self._written += os.pwrite(self._handle, bytes(self._pending[self._written :]), at)
+            if self._pending and (sync or self._written > UNSYNCED):
+                self._sync()
+
+    def close(self) -> None:
+        """Flush and close, even if flushing fails. A second call does nothing. Raises WriteRefused."""
+        if self._handle < 0:
+            return
+        try:
+            self.flush(sync=True)
+        finally:
+            handle, self._handle = self._handle, -1
+            with writing(self._path):
+                os.close(handle)
+
+    def _sync(self) -> None:
+        try:
+            os.fsync(self._handle)
+        except OSError:
+            # The system drops pages that it could not write, so the next sync would succeed without them.
+            self._written = 0
+            raise
+        self._synced += self._written
+        del self._pending[: self._written]
+        self._written = 0
+
+
+class LinesWriter(AppendOnlyFile):
+    """Appends objects to a file of JSON lines."""
 
     def __init__(self, path: Path) -> None:
         """Raises WriteRefused."""
-        self._file = AppendedFile(path)
-        if not self._file.ends_with(b"\n"):  # a line torn by a death: the next one must not become part of it
-            self._file.write(b"\n")
+        super().__init__(path)
+        if not self.ends_with(b"\n"):  # a crash tore the last line, which the next one must not join
+            self.write(b"\n")
 
     def append(self, item: JsonObject) -> None:
-        self._file.write(line(item))
-
-    def append_text(self, text: str) -> None:
-        """`text` is an object on one line."""
-        self._file.write(text.encode() + b"\n")
-
-    def flush(self, *, sync: bool = False) -> None:
-        """Hands everything to the operating system; with `sync`, to the disk. Where it fails nothing is lost, and the
-        next call goes on with it. Raises WriteRefused."""
-        self._file.flush(sync=sync)
-
-    def close(self) -> None:
-        self._file.close()
+        """Keep `item` for the next `flush`."""
+        self.write(line(item))
 
 
 def line(item: JsonObject) -> bytes:
-    """`item` as one line."""
+    """Encode `item` as one line."""
     return json.dumps(finite(item), separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def finite(value: Any) -> Any:
-    """`value` with null for every number that JSON has no word for."""
+    """Replace every NaN and infinity in `value`, which JSON cannot represent, by None."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -56,11 +106,11 @@ def finite(value: Any) -> Any:
 
 
 def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
-    """The objects in `data`, one a line, without lines that are torn or hold something else."""
+    """Yield the objects in `data`, skipping lines that are torn or hold something else."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    try:  # all at once, in half the time, where every line is whole
+    try:  # parsing all lines at once takes half the time
         items = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError):
         items = []
@@ -77,11 +127,10 @@ def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def read_range(path: Path, start: int, limit: int) -> bytes:
-    """At most `limit` bytes from `start` on; nothing where the file is not there."""
+    """Read at most `limit` bytes from `start` on; empty if the file cannot be read."""
     try:
         with open_regular(path) as file:
-            # Room is made for as much as is asked for.
-            left = max(0, file.seek(0, 2) - start)
+            left = max(0, file.seek(0, 2) - start)  # `read` would allocate all of `limit`
             file.seek(start)
             return file.read(min(limit, left))
     except (OSError, ValueError):
@@ -89,7 +138,7 @@ def read_range(path: Path, start: int, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int) -> bytes:
-    """The last `limit` bytes; nothing where the file is not there."""
+    """Read the last `limit` bytes; empty if the file cannot be read."""
     try:
         return read_range(path, max(0, path.stat().st_size - limit), limit)
     except OSError:

@@ -1,9 +1,9 @@
-"""One writer for a run: a lock that the operating system gives back however its holder dies.
+"""The lock that makes a process a run's only writer. The operating system releases it when its holder dies.
 
-`flock` it is, which Linux carries over NFS (as a lock on all bytes of the file, since 2.6.12), so that writers on other
-machines are kept out as well. Relied upon for that: the mount does not say `nolock` or `local_lock=flock`, and the
-server gives the locks of a machine back when it is dead (NFSv4: when its lease is over). Where a file system has no
-locks at all, no run can be written.
+It uses `flock`, which Linux supports over NFS (as a lock on all bytes of the file, since 2.6.12), so writers on other
+machines are excluded too. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server
+releases the locks of a dead machine (NFSv4: when its lease expires). Runs cannot be written on a file system without
+locks.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from metatui.utils.files import read_bounded, write_whole, writing
 
 
 class RunLock:
-    """Held from construction to `release`. Raises BadInput where another writer, here or elsewhere, holds it."""
+    """Held from construction to `release`. Raises BadInput if another writer, here or elsewhere, holds it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,44 +37,47 @@ class RunLock:
                 raise
 
     def _acquire(self) -> None:
-        # `is_held` takes a shared lock for an instant. A shared lock that we get ourselves tells that instant from
-        # a writer, so only a writer is ever reported.
+        # `is_held` takes a shared lock for an instant. If a shared lock is granted here, that was the obstacle, and
+        # not a writer.
         while not _try(self._handle, fcntl.LOCK_EX):
             if not _try(self._handle, fcntl.LOCK_SH):
                 raise BadInput(f"run {quote(self._path.parent.name)} is being written by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Raises BadInput where another process has, or had, the lock since it was taken here: a file server that did
-        not hear of this machine for long may give it away."""
+        """Check that no other process has taken the lock since, as a file server allows after a long disconnection.
+
+        Raises:
+            BadInput: another process has, or had, the lock.
+        """
         with writing(self._path):
             self._acquire()
             if os.pread(self._handle, 1000, 0) != self._mark:
                 raise BadInput(f"run {quote(self._path.parent.name)} was taken over by {holder(self._path)}")
 
     def release(self) -> None:
-        """Lets go; a second call does nothing."""
+        """Release the lock. A second call does nothing."""
         if self._handle >= 0:
             os.close(self._handle)
             self._handle = -1
 
 
 def is_held(path: Path) -> bool:
-    """Whether a living process holds the lock file `path`."""
+    """Return whether a living process holds the lock file `path`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
         return False
     try:
         return not _try(handle, fcntl.LOCK_SH)
-    except OSError:  # a file system without locks, where nobody can hold one
+    except OSError:  # a file system without locks
         return False
     finally:
         os.close(handle)
 
 
 def holder(path: Path) -> str:
-    """Who holds, or last held, the lock file `path`, in words."""
+    """Describe the process that holds, or last held, the lock file `path`."""
     owner: Any = None
     with suppress(MetatuiError, ValueError, RecursionError):
         owner = json.loads(read_bounded(path, 1000))

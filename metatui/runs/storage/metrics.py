@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: what every meta-step measured, one line each, readable while the run goes on."""
+"""`metrics.jsonl`: one line for each meta-step, readable while the run trains."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range, rea
 from metatui.utils.files import open_regular, writing
 
 FLUSH_AFTER = 0.2
-"""Seconds that a line waits in memory while meta-steps come fast."""
+"""Seconds that a line waits in memory between fast meta-steps."""
 
 CHUNK = 1024 * 1024
-"""Bytes read at once. What they hold takes some ten times as much memory, so a long run is read in many such pieces."""
+"""Bytes read at once. Parsed, they take about ten times as much memory, so a long run is read in many pieces."""
 LONGEST_LINE = 4096
 
 MOST = 2**53
-"""Meta-steps and tasks that a run can have, many times over: charts and statistics count in floats."""
+"""Largest valid number of meta-steps or tasks: charts and statistics count in floats."""
 
 SEAM = 512
-"""Bytes of what was read before that are compared with what is there now: two lines and more."""
+"""Bytes before the current offset that are compared with the file on the next read: at least two lines."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
 _values = operator.attrgetter(*_NAMES)
-_LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}"
+_LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}\n"
 
 
 class MetricsWriter:
-    """Appends meta-steps. A resumed run starts after meta-step `after`: lines beyond it are dropped."""
+    """Appends meta-steps. A resumed run continues after meta-step `after`; later lines are removed."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         with writing(path):
@@ -44,15 +44,15 @@ class MetricsWriter:
 
     @property
     def is_due(self) -> bool:
-        """Whether what is remembered should be flushed by now."""
+        """Whether it is time to flush."""
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def append(self, progress: Progress) -> None:
-        """Remembers a meta-step for the next `flush`."""
-        self._lines.append_text(_LINE % tuple(map(_json, _values(progress))))
+        """Keep a meta-step for the next `flush`."""
+        self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
-        """Hands what is remembered to the operating system; with `sync`, to the disk. Raises WriteRefused."""
+        """Pass kept lines to the operating system; with `sync`, to the disk. Raises WriteRefused."""
         self._lines.flush(sync=sync)
         self._flushed = time.monotonic()
 
@@ -62,18 +62,20 @@ class MetricsWriter:
 
 @dataclass
 class MetricsReader:
-    """Reads what is new since the last call. A file that is no longer the one that was read so far (its run was resumed
-    from an earlier meta-step) is read from the start: `restarted` is then True after the call, and what was returned
-    before no longer holds."""
+    """Reads lines that were added since the last call.
+
+    If the file is not a continuation of what was read (its run was resumed from an earlier meta-step), reading restarts
+    at the beginning: `restarted` is then True after the call, and earlier results are void.
+    """
 
     path: Path
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)
-    """What stands just before `offset`. Times are among it, so meta-steps that were made again look otherwise."""
+    """The bytes just before `offset`. They include times, so repeated meta-steps differ."""
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Whole lines only, at most about `limit` bytes of them; empty when there is nothing new."""
+        """Return new meta-steps, from at most about `limit` bytes; empty if there are none."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:
@@ -87,7 +89,7 @@ class MetricsReader:
         return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
 
     def read_all(self) -> list[Progress]:
-        """Everything that is there now and not yet read."""
+        """Return all meta-steps that are not yet read."""
         found: list[Progress] = []
         while new := self.read_new():
             found += new
@@ -95,7 +97,7 @@ class MetricsReader:
 
 
 def last_progress(path: Path) -> Progress | None:
-    """The newest whole line, without reading the others."""
+    """Return the newest meta-step without reading the others."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:
@@ -104,18 +106,17 @@ def last_progress(path: Path) -> Progress | None:
 
 
 def _json(value: float | None) -> str:
-    """A number as JSON has it, in a tenth of the time that a general encoder takes for a line: there is one for every
-    meta-step."""
+    """Encode a number. A general encoder takes ten times as long, and every meta-step is encoded."""
     if type(value) is int:
         return str(value)
     if value is None or not math.isfinite(value):
         return "null"
-    return f"{value:.9g}"  # enough to tell any two float32 apart, in half the bytes
+    return f"{value:.9g}"  # distinguishes any two float32 values in half the bytes of repr
 
 
 _MISSING = tuple((field.name, field.type == "int", None if "None" in str(field.type) else math.nan)
                  for field in fields(Progress))  # fmt: skip
-"""Each field's name, whether it is a whole number, and what stands for a number that is not there."""
+"""The name of each field, whether it is an integer, and the value of a missing number."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:
@@ -130,7 +131,7 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
         elif type(value) is int:
             try:
                 value = float(value)
-            except OverflowError:  # JSON's whole numbers have no end
+            except OverflowError:  # JSON integers are unbounded
                 return None
         elif type(value) is not float:
             return None
@@ -139,7 +140,7 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
 
 
 def _truncate(path: Path, after: int) -> None:
-    """Keeps the lines up to meta-step `after`; they are in order."""
+    """Remove the lines after meta-step `after`; lines are in order."""
     keep = 0
     try:
         with open_regular(path) as file:

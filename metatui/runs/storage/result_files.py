@@ -1,7 +1,8 @@
-"""`evaluation.json` and `adaptation.json`: the last validation and the final test, whole, with their protocol."""
+"""`evaluation.json` and `adaptation.json`: the last validation, the best one and the test, with their protocol."""
 
 from __future__ import annotations
 
+import json
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, TypeVar
@@ -15,7 +16,7 @@ from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Numbers and images in a file. Each may take half a kilobyte of memory while it is found out to be none."""
+"""Numbers and images in a file. Each may take half a kilobyte of memory in a validation error."""
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Pixels across an image."""
@@ -31,14 +32,8 @@ class _Record(BaseModel):
     format: int = FORMAT
 
 
-class _Formatted(BaseModel):
-    """Whatever says its format, of which nothing else is known."""
-
-    format: int = FORMAT
-
-
 class EvaluationRecord(_Record):
-    """`best` is the validation that the best checkpoint comes from."""
+    """The last validation, the validation of the best checkpoint, and the test."""
 
     validation: Evaluation | None = None
     best: Evaluation | None = None
@@ -47,23 +42,23 @@ class EvaluationRecord(_Record):
     def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
         """Return the evaluations that are valid for a run at meta-step `iteration`.
 
-        A run that was resumed from an earlier checkpoint rewrites its file only at the next evaluation, so the file may
-        have evaluations of later meta-steps.
+        A resumed run rewrites its file only at its next evaluation, so the file may have evaluations of later
+        meta-steps.
 
         Args:
             iteration: meta-step that the run has reached.
             finished: whether the run has finished; otherwise there is no test.
         """
 
-        def held(evaluation: Evaluation | None) -> Evaluation | None:
+        def valid(evaluation: Evaluation | None) -> Evaluation | None:
             return evaluation if evaluation is not None and evaluation.iteration <= iteration else None
 
-        test = held(self.test) if finished else None
-        return self.model_copy(update={"validation": held(self.validation), "best": held(self.best), "test": test})
+        test = valid(self.test) if finished else None
+        return self.model_copy(update={"validation": valid(self.validation), "best": valid(self.best), "test": test})
 
     @field_validator("validation", "best", "test")
     @classmethod
-    def _a_value_a_step(cls, evaluation: Evaluation | None) -> Evaluation | None:
+    def _check_curves(cls, evaluation: Evaluation | None) -> Evaluation | None:
         if evaluation is not None:
             curves = [curve for curve in (evaluation.loss, evaluation.accuracy) if curve is not None]
             lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
@@ -75,7 +70,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks drawn out for a person, after `iteration` meta-steps."""
+    """Held-out tasks with the data to draw them, after `iteration` meta-steps."""
 
     iteration: int
     split: str
@@ -83,14 +78,14 @@ class AdaptationRecord(_Record):
 
     @field_validator("views")
     @classmethod
-    def _drawable(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
-        if not all(_is_whole(view) for view in views):
+    def _check_views(cls, views: tuple[TaskView, ...]) -> tuple[TaskView, ...]:
+        if not all(_is_consistent(view) for view in views):
             raise ValueError("every task must have a value for each of its points and images")
         return views
 
 
-def _is_whole(view: TaskView) -> bool:
-    """Whether the parts of `view` fit together, as whoever draws it relies upon."""
+def _is_consistent(view: TaskView) -> bool:
+    """Return whether the lengths of the parts of `view` agree."""
     if isinstance(view, RegressionView):
         rows = (view.truth, *view.predictions)
         return len(view.support_x) == len(view.support_y) and all(len(row) == len(view.grid) for row in rows)
@@ -105,28 +100,27 @@ def _is_whole(view: TaskView) -> bool:
 
 
 def write_record(path: Path, record: _Record) -> None:
-    """Raises MetatuiError where it cannot be written."""
+    """Write `record`. Raises WriteRefused."""
     write_atomically(path, record.model_dump_json().encode() + b"\n")
 
 
 def read_record(path: Path, kind: type[R]) -> R | None:
-    """None where there is none yet. Raises BadInput where the file holds anything else than a `kind`."""
+    """Return the record in `path`, or None if there is no file. Raises BadInput if it is not a valid `kind`."""
     if not path.exists():
         return None
+    name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
     if data.count(b",") > MOST_VALUES:
-        raise BadInput(f"{quote(str(path), 200)} cannot be used: it holds more than {MOST_VALUES:,} values")
+        raise BadInput(f"{name} cannot be used: it holds more than {MOST_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)
     except ValidationError as error:
-        with suppress(ValidationError):
-            check_format(_Formatted.model_validate_json(data).format, quote(str(path), 200))
-        if error.error_count() > MOST_PROBLEMS:  # each of them would be put into words
-            raise BadInput(
-                f"{quote(str(path), 200)} cannot be used: {error.error_count():,} values are wrong"
-            ) from None
+        with suppress(ValueError, AttributeError, RecursionError):  # a newer format explains any error
+            check_format(json.loads(data).get("format", FORMAT), name)
+        if error.error_count() > MOST_PROBLEMS:  # `errors` would build a message for each
+            raise BadInput(f"{name} cannot be used: {error.error_count():,} values are wrong") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
-        raise BadInput(f"{quote(str(path), 200)} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None
-    check_format(record.format, quote(str(path), 200))
+        raise BadInput(f"{name} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None
+    check_format(record.format, name)
     return record

@@ -1,4 +1,4 @@
-"""One run's folder: where its files are, and what they say."""
+"""The folder of one run: the paths of its files, and their contents."""
 
 from __future__ import annotations
 
@@ -17,52 +17,36 @@ from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
 
+class _File:
+    """The path of a file in a run's folder."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: RunFolder, _: type[RunFolder]) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk, alive or over. Every method reads what is there now."""
+    """A run on disk, live or ended. Every method reads the current files."""
 
     path: Path
 
     @property
     def id(self) -> str:
-        """The folder's name, safe to show."""
+        """The name of the folder, safe to print."""
         return sanitize(self.path.name, limit=80)
 
-    @property
-    def settings_path(self) -> Path:
-        return self.path / "settings.toml"
-
-    @property
-    def journal_path(self) -> Path:
-        return self.path / "journal.jsonl"
-
-    @property
-    def metrics_path(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def evaluation_path(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def adaptation_path(self) -> Path:
-        return self.path / "adaptation.json"
-
-    @property
-    def checkpoints_path(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def tensorboard_path(self) -> Path:
-        return self.path / "tensorboard"
-
-    @property
-    def lock_path(self) -> Path:
-        return self.path / "lock"
-
-    @property
-    def crash_path(self) -> Path:
-        return self.path / "crash.log"
+    settings_path = _File("settings.toml")
+    journal_path = _File("journal.jsonl")
+    metrics_path = _File("metrics.jsonl")
+    evaluation_path = _File("evaluation.json")
+    adaptation_path = _File("adaptation.json")
+    checkpoints_path = _File("checkpoints")
+    tensorboard_path = _File("tensorboard")
+    lock_path = _File("lock")
+    crash_path = _File("crash.log")
 
     def is_run(self) -> bool:
         try:
@@ -71,58 +55,55 @@ class RunFolder:
             return False
 
     def settings(self) -> Settings:
-        """What the run was started with. Raises BadInput where the file cannot be used."""
+        """Return the settings at the start of the run. Raises BadInput."""
         return presets.read(self.settings_path).settings
 
     def changes(self) -> tuple[Planned, ...]:
-        """What was planned when it was started, to be done on the way. Raises BadInput."""
+        """Return the changes and validations that were planned at the start of the run. Raises BadInput."""
         return presets.read(self.settings_path).changes
 
     def journal(self) -> list[Entry]:
-        """Every event, also those that a restart from an earlier checkpoint undid."""
+        """Return every event, including those that a restart from an earlier checkpoint undid."""
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """The validations that still hold, in order: the points of a validation curve (see `RunWriter`). Of several
-        after one meta-step, which a resumed run makes again, the last."""
-        held = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
-        last = {entry.iteration: entry for entry in held}
+        """Return the effective validations in order, the last one for each meta-step."""
+        effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
+        last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]
 
     def metrics(self) -> MetricsReader:
-        """A reader at the start of the metrics, to be asked again for what is new."""
+        """Return a reader at the start of the metrics."""
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """The last and the best validation, and the test; each None until it was made. Raises BadInput."""
+        """Return the last and the best validation and the test, each None if there is none yet. Raises BadInput."""
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """The held-out tasks of the last evaluation; empty before the first. Raises BadInput."""
+        """Return the held-out tasks of the last evaluation; empty before the first. Raises BadInput."""
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 
     def is_live(self) -> bool:
-        """Whether a living process writes this run."""
+        """Return whether a living process writes this run."""
         return is_held(self.lock_path)
 
     def status(self) -> Status:
-        """What the run is doing; `interrupted` where its process is gone without a word."""
+        """Return the status; `interrupted` if the run's process died."""
         return status_of(self.journal(), live=self.is_live())
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    said = last_status(entries)
-    if said in (None, "running", "paused") or live:
-        if not live:
-            return "interrupted"
-        return "paused" if said == "paused" else "running"
-    assert said is not None
-    return said
+    """Return the status of a run with this journal; `live` says whether a process writes it."""
+    status = last_status(entries)
+    if live:
+        return "paused" if status == "paused" else "running"
+    return "interrupted" if status in (None, "running", "paused") else status
 
 
 def run_folder(path: Path) -> RunFolder:
-    """The run in the folder `path`. Raises BadInput where there is none."""
+    """Return the run in the folder `path`. Raises BadInput if there is none."""
     run = RunFolder(path)
     if not run.is_run():
         raise BadInput(f"{quote(str(path), 200)} is not a run: it has no settings.toml")

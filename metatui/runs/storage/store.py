@@ -1,4 +1,4 @@
-"""All runs under one folder: make, list, find and delete them."""
+"""All runs under one folder: create, list, find and delete them."""
 
 from __future__ import annotations
 
@@ -15,15 +15,14 @@ from metatui.config.settings import Settings
 from metatui.config.toml import settings_toml
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder, run_folder
-from metatui.runs.storage.summary import RunSummary
-from metatui.runs.storage.summary_cache import SummaryCache
-from metatui.utils import paths
+from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
+from metatui.utils import paths, slurm
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import sync_directory, write_atomically, writing
 
 
 class RunStore:
-    """The runs under `root`: as given, else METATUI_RUNS, else the user's data directory."""
+    """The runs under `root`, which defaults to METATUI_RUNS, then to the user's data directory."""
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
@@ -37,7 +36,7 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """A new folder with its settings.toml, called after algorithm, task and time. Raises MetatuiError, BadInput."""
+        """Create a folder, named after algorithm, task and time, with settings.toml. Raises WriteRefused, BadInput."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
@@ -68,23 +67,37 @@ class RunStore:
             raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
 
     def runs(self) -> list[RunFolder]:
-        """Every run, in no particular order."""
+        """Return every run, in no particular order."""
         try:
-            found = [RunFolder(path) for path in self.root.iterdir()]
+            folders = [RunFolder(path) for path in self.root.iterdir()]
         except OSError:
             return []
-        return [run for run in found if run.is_run()]
+        return [folder for folder in folders if folder.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Summarise every run, newest first. Summaries of runs that are over are cached on disk."""
-        found = self._summaries.summaries(self.runs())
-        return sorted(found, key=lambda summary: (summary.started, summary.id), reverse=True)
+        """Summarise every run, newest first. Summaries of ended runs are cached on disk."""
+        return newest_first(self._summaries.summaries(self.runs()))
+
+    def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
+        """Return the interrupted runs that `--resume auto` may continue, newest first.
+
+        They were started with exactly these settings and planned changes. In a requeued Slurm job, those that it wrote
+        before come first.
+        """
+        matching = []
+        for summary in self.summaries():
+            with suppress(BadInput):
+                same = summary.status == "interrupted" and summary.settings == settings
+                if same and summary.run.changes() == tuple(changes):
+                    matching.append(summary.run)
+        job = slurm.job()
+        return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
     def find(self, reference: str | Path) -> RunFolder:
-        """A run by its name, by the start of its name, or by the path of its folder.
+        """Return a run by its name, by the start of its name, or by the path of its folder.
 
         Raises:
-            BadInput: there is none, with the nearest names; or the start fits several.
+            BadInput: no run matches, with the nearest names; or several start with `reference`.
         """
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
@@ -104,7 +117,7 @@ class RunStore:
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 
     def delete(self, run: RunFolder) -> None:
-        """Deletes the run's folder for good. Raises BadInput while a process writes it."""
+        """Delete the run's folder. Raises BadInput while a process writes it."""
         if not run.is_run():
             raise BadInput(f"{quote(str(run.path), 200)} is not a run: it has no settings.toml")
         lock = RunLock(run.lock_path)
@@ -115,9 +128,25 @@ class RunStore:
 
 
 def discard(run: RunFolder) -> None:
-    """Removes the folder of a run whose lock the caller holds, or that nobody else can know of yet."""
+    """Remove the folder of a run. The caller holds its lock, or has just created it."""
     with writing(run.path):
-        # settings.toml goes first: a folder without it is no run, so half a deletion shows nothing.
+        # settings.toml first: a folder without it is not a run, so a deletion that fails half-way is not listed.
         with suppress(FileNotFoundError):
             run.settings_path.unlink()
         shutil.rmtree(run.path)
+
+
+def live_runs(store: RunStore) -> list[RunSummary]:
+    """Summarise the runs that some process trains, newest first."""
+    return newest_first([summarise(run) for run in store.runs() if run.is_live()])
+
+
+def newest_first(summaries: list[RunSummary]) -> list[RunSummary]:
+    return sorted(summaries, key=lambda summary: (summary.started, summary.id), reverse=True)
+
+
+def _is_of_job(run: RunFolder, job: dict[str, str]) -> bool:
+    """Return whether a process of the same Slurm job and rank started or resumed `run`."""
+    recorded = [entry.details.get("slurm") for entry in run.journal() if entry.event == "started"]
+    names = ("SLURM_JOB_ID", "SLURM_PROCID")
+    return any(isinstance(other, dict) and all(other.get(n) == job.get(n) for n in names) for other in recorded)

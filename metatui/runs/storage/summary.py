@@ -1,19 +1,26 @@
-"""What a list of runs shows of each, read without opening the long files whole."""
+"""Summaries for a list of runs, and a cache of them on disk. Listing 10,000 runs without it takes ten times as long."""
 
 from __future__ import annotations
 
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import ClassVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
+import metatui
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Progress
 from metatui.runs.storage.journal import Entry, Status, check_journal
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder, status_of
+from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
 from metatui.utils.text import sanitize
@@ -31,18 +38,18 @@ class RunSummary:
     """UTC."""
     preset: str | None
     settings: Settings | None
-    """None where settings.toml cannot be used; `problem` says why."""
+    """None if settings.toml cannot be used; `problem` says why."""
     progress: Progress | None
     """The last meta-step; None before the first, and for `scratch`."""
     best: Evaluation | None
     """The best validation."""
     test: Evaluation | None
-    """None before the test, and where the run was resumed after it."""
+    """None before the test, and if the run was resumed after it."""
     problem: str | None
     validation: Evaluation | None = None
     """The last validation, which may not be the best."""
     warning: str | None = None
-    """Why the run finished without a good result; None where it has one."""
+    """Why the run finished without a good result; None if it has one."""
 
     @property
     def id(self) -> str:
@@ -55,9 +62,9 @@ class RunSummary:
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Never raises: what cannot be read is left out and said in `problem`."""
+    """Summarise `run`. Never raises: `problem` says what cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
-    live = run.is_live()  # asked first, so that a run that ends meanwhile is not taken for interrupted
+    live = run.is_live()  # before the journal, else a run that ends in between would look interrupted
     entries = run.journal()
     try:
         records = run.evaluation()
@@ -98,3 +105,88 @@ def _created(run: RunFolder) -> datetime:
         return datetime.fromtimestamp(run.path.stat().st_mtime, UTC)
     except (OSError, ValueError, OverflowError):
         return datetime.fromtimestamp(0, UTC)
+
+
+_SUMMARY = TypeAdapter(RunSummary)
+
+
+class SummaryCache:
+    """Summaries of the runs in one folder.
+
+    A cached summary is valid while time, size and inode of the files it was made from are unchanged. If there is no
+    usable database (a read-only cache folder, a broken file), every run is read.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = str(root)
+        self._known: dict[str, tuple[str, RunSummary]] | None = None
+
+    def summaries(self, runs: Sequence[RunFolder]) -> list[RunSummary]:
+        """Summarise `runs`, in their order."""
+        if self._known is None:
+            self._known = dict(self._load())
+        fresh: dict[str, tuple[str, RunSummary]] = {}
+        summaries = []
+        for run in runs:
+            signature = _signature(run)
+            kept = self._known.get(run.path.name)
+            if kept and kept[0] == signature:
+                summaries.append(kept[1])
+                continue
+            summary = summarise(run)
+            summaries.append(summary)
+            if summary.status not in ("running", "paused"):
+                fresh[run.path.name] = signature, summary
+        gone = self._known.keys() - {run.path.name for run in runs}
+        self._known = {name: kept for name, kept in self._known.items() if name not in gone} | fresh
+        if fresh or gone:
+            self._store(fresh, gone)
+        return summaries
+
+    def _load(self) -> Iterable[tuple[str, tuple[str, RunSummary]]]:
+        rows: list[tuple[str, str, bytes]] = []
+        with suppress(sqlite3.Error, OSError), closing(self._connect()) as database:
+            rows = database.execute(
+                "SELECT name, signature, summary FROM summaries WHERE root = ?", (self._root,)
+            ).fetchall()
+        for name, signature, summary in rows:
+            with suppress(ValidationError):
+                yield name, (signature, _SUMMARY.validate_json(summary))
+
+    def _store(self, fresh: dict[str, tuple[str, RunSummary]], gone: Iterable[str]) -> None:
+        rows = []
+        for name, (signature, summary) in fresh.items():
+            with suppress(ValueError):  # a name that is not Unicode
+                name.encode()
+                rows.append((self._root, name, signature, _SUMMARY.dump_json(summary)))
+        with suppress(sqlite3.Error, OSError), closing(self._connect()) as database, database:
+            database.executemany("DELETE FROM summaries WHERE root = ? AND name = ?", [(self._root, n) for n in gone])
+            database.executemany("INSERT OR REPLACE INTO summaries VALUES (?, ?, ?, ?)", rows)
+
+    def _connect(self) -> sqlite3.Connection:
+        path = paths.summaries_file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        database = sqlite3.connect(path, timeout=1)
+        database.execute(
+            "CREATE TABLE IF NOT EXISTS summaries"
+            " (root TEXT, name TEXT, signature TEXT, summary BLOB, PRIMARY KEY (root, name))"
+        )
+        return database
+
+
+FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
+"""Files that a summary is made from. settings.toml is missing, because it never changes."""
+
+
+def _signature(run: RunFolder) -> str:
+    """Identify the contents of the files that a summary is made from."""
+    folder = str(run.path)
+    parts = [metatui.__version__]
+    for name in FILES:
+        try:
+            status = os.stat(f"{folder}/{name}")
+        except (OSError, ValueError):
+            parts.append("none")
+        else:
+            parts.append(f"{status.st_mtime_ns} {status.st_size} {status.st_ino}")
+    return ", ".join(parts)

@@ -1,4 +1,4 @@
-"""Writes a run's folder as its events come: the only writer, by its lock."""
+"""Write a run's folder from its events. The lock makes this the only writer."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ import metatui
 from metatui import events
 from metatui.config.format_version import FORMAT
 from metatui.events import Evaluation, Event, TaskView
-from metatui.runs.execution import slurm
-from metatui.runs.execution.peak_memory import PeakMemory
-from metatui.runs.execution.tensorboard import TensorBoardLog
+from metatui.learning.hardware.peak_memory import PeakMemory
 from metatui.runs.storage.checkpoints import clean_checkpoints, save_checkpoint
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord, write_record
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.runs.storage.tensorboard import TensorBoardLog
+from metatui.utils import slurm
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.files import remove_leftovers, write_atomically
 
@@ -32,11 +32,10 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Records events in `run`, whose `lock` it holds until closed, from meta-step `iteration` on: metrics beyond it are
-    dropped.
+    """Records events in `run`, starting after meta-step `iteration`; metrics after it are removed.
 
-    What it is told it remembers first. Where the disk refuses, what is remembered and not yet written stays, and
-    `catch_up` goes on with it, so nothing is lost and nothing is written twice.
+    Every write is queued first. If the disk refuses one, it stays in the queue and `catch_up` continues there, so
+    nothing is lost or written twice. `lock` is held until `close`.
     """
 
     def __init__(
@@ -52,15 +51,15 @@ class RunWriter:
         """Raises WriteRefused."""
         self.run = run
         self.saved_at = iteration
-        """Meta-steps from which the run could be resumed: those of its newest checkpoint, and 0 before the first."""
+        """Meta-step of the newest checkpoint; 0 before the first."""
         self.cause: str | None = None
         """Why the run was interrupted, for the journal."""
         self._lock = lock
         self._preset, self._origin = preset, origin
         self._iteration = iteration
         self._memory: PeakMemory | None = None
-        self._evaluations = _kept(run, iteration)
-        self._todo: deque[tuple[str, Callable[[], None]]] = deque()
+        self._evaluations = _evaluations_until(run, iteration)
+        self._queue: deque[tuple[str, Callable[[], None]]] = deque()
         written_whole = (run.settings_path, run.evaluation_path, run.adaptation_path, run.crash_path)
         remove_leftovers(run.path, [path.name for path in written_whole])
         clean_checkpoints(run.checkpoints_path)
@@ -69,93 +68,91 @@ class RunWriter:
         self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
-        """Remembers a checkpoint for the next `catch_up`, and that the metrics that lead to it come first."""
+        """Queue a checkpoint, after the metrics that lead to it."""
 
         def checkpoint() -> None:
             save_checkpoint(self.run.checkpoints_path, kind, state)
             self.saved_at = int(state.values["iteration"])
 
-        self._todo.append(("metrics.jsonl", lambda: self._metrics.flush(sync=True)))
+        self._queue.append(("metrics.jsonl", lambda: self._metrics.flush(sync=True)))
         if self._tensorboard:
-            self._todo.append(("tensorboard", self._tensorboard.flush))
-        self._todo.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
+            self._queue.append(("tensorboard", self._tensorboard.flush))
+        self._queue.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
 
     def record(self, event: Event) -> None:
-        """Writes `event` down. Raises WriteRefused; then `catch_up` is to be called until it does not."""
-        self.remember(event)
+        """Write `event`. Raises WriteRefused; then call `catch_up` until it succeeds."""
+        self.queue(event)
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Writes what is remembered, in the order in which it came. Raises WriteRefused."""
-        while self._todo:
-            _, write = self._todo[0]
+        """Write everything queued, in order. Raises WriteRefused."""
+        while self._queue:
+            _, write = self._queue[0]
             write()
-            self._todo.popleft()
+            self._queue.popleft()
 
     def try_again(self) -> None:
-        """`catch_up` after a while in which nothing could be written. Raises BadInput where another process took the
-        run over in that time, as a file server allows that lost sight of this one."""
+        """Catch up after the disk refused writes for a while.
+
+        Raises:
+            WriteRefused: it still does.
+            BadInput: another process took the run over meanwhile, as a file server allows.
+        """
         self._lock.confirm()
         self.catch_up()
 
     def unsaved(self) -> str:
-        """What `catch_up` has before it, in words."""
-        return ", ".join(dict.fromkeys(what for what, _ in self._todo))
+        """Describe what is queued."""
+        return ", ".join(dict.fromkeys(what for what, _ in self._queue))
 
-    def remember(self, event: Event) -> None:
-        """Keeps `event` for the next `catch_up`."""
+    def queue(self, event: Event) -> None:
+        """Queue the writes of `event`."""
         if isinstance(event, events.Progress):
             self._iteration = event.iteration
             self._metrics.append(event)
             if self._metrics.is_due:
-                self._todo.append(("metrics.jsonl", self._metrics.flush))
+                self._queue.append(("metrics.jsonl", self._metrics.flush))
         elif not isinstance(event, events.Checkpointed):
-            self._todo.append(("metrics.jsonl", self._metrics.flush))
-            self._remember(event)
+            self._queue.append(("metrics.jsonl", self._metrics.flush))
+            self._queue_event(event)
         if self._tensorboard:
             self._tensorboard.see(event)
             if self._tensorboard.is_due:
-                self._todo.append(("tensorboard", self._tensorboard.flush))
+                self._queue.append(("tensorboard", self._tensorboard.flush))
 
-    def _remember(self, event: Event) -> None:
+    def _queue_event(self, event: Event) -> None:
         match event:
             case events.Started():
                 self._write_started(event)
-            case events.Tweaked():
-                self.note("tweaked", event.iteration, path=event.path, old=event.old, new=event.new)
-            case events.Paused():
-                self.note("paused", event.iteration)
-            case events.Resumed():
-                self.note("resumed", event.iteration)
-            case events.Warned():
-                self.note("warned", event.iteration, text=event.text)
-            case events.Noted():
-                self.note("noted", event.iteration, text=event.text)
             case events.Evaluated():
                 self._write_evaluated(event)
             case events.Finished():
                 self._write_finished(event)
-            case events.Failed():
-                self.note("failed", event.iteration, sentence=event.sentence)
+            case (
+                events.Tweaked() | events.Paused() | events.Resumed() | events.Warned() | events.Noted()
+                | events.Failed()
+            ):  # fmt: skip
+                self.note(type(event).__name__.lower(), **vars(event))
             case _:
-                pass  # a journal is for what a person wants to read later
+                pass  # the journal leaves out what is only of interest at the moment
 
     def interrupted(self, reason: str) -> None:
-        """Notes that the run ends between two events; what the last checkpoint holds is kept."""
-        self._last_word("interrupted", reason=reason)
+        """Record that the run ended between two events; its last checkpoint stays."""
+        self._write_last("interrupted", reason=reason)
 
     def crashed(self, error: Exception) -> None:
-        """Notes an unexpected error, with its traceback in crash.log."""
+        """Record an unexpected error, with its traceback in crash.log."""
         text = "".join(traceback.format_exception(error))
         with suppress(MetatuiError):
             write_atomically(self.run.crash_path, text.encode(errors="replace"))
         self.failed(f"{type(error).__name__}: see crash.log")
 
     def failed(self, sentence: str) -> None:
-        self._last_word("failed", sentence=sentence)
+        """Record why the run failed."""
+        self._write_last("failed", sentence=sentence)
 
     def close(self) -> None:
-        """Writes what it still can of the meta-steps, and lets the run go."""
+        """Close the files and release the lock, even if the disk refuses writes."""
         for file in (self._metrics, self._journal, self._tensorboard):
             if file is not None:
                 with suppress(MetatuiError):
@@ -163,11 +160,11 @@ class RunWriter:
         self._lock.release()
 
     def note(self, event: str, iteration: int, **details: Any) -> None:
-        """Keeps an entry of the journal, of this moment, for the next `catch_up`."""
+        """Queue an entry of the journal with the current time."""
         self._journal.append(event, iteration, **details)
-        self._todo.append(("journal.jsonl", self._journal.flush))
+        self._queue.append(("journal.jsonl", self._journal.flush))
 
-    def _last_word(self, event: str, **details: Any) -> None:
+    def _write_last(self, event: str, **details: Any) -> None:
         with suppress(MetatuiError):
             self._journal.write(event, self._iteration, **details)
 
@@ -225,32 +222,26 @@ class RunWriter:
             **cause,
         )
         if self._tensorboard:
-            self._todo.append(("tensorboard", self._tensorboard.flush))
+            self._queue.append(("tensorboard", self._tensorboard.flush))
 
     def _keep(self, evaluation: Evaluation, views: tuple[TaskView, ...], **records: Evaluation) -> None:
         self._evaluations = kept = self._evaluations.model_copy(update=records)
-        self._todo.append(("evaluation.json", lambda: write_record(self.run.evaluation_path, kept)))
+        self._queue.append(("evaluation.json", lambda: write_record(self.run.evaluation_path, kept)))
         if views:
-            drawn = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
-            self._todo.append(("adaptation.json", lambda: write_record(self.run.adaptation_path, drawn)))
+            tasks = AdaptationRecord(iteration=evaluation.iteration, split=evaluation.split, views=views)
+            self._queue.append(("adaptation.json", lambda: write_record(self.run.adaptation_path, tasks)))
 
 
-def _kept(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """The evaluations that a run resumed at meta-step `iteration` starts from: validations until then. What the test
-    said of fewer meta-steps no longer holds."""
+def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
+    """Return the validations that a run resumed at meta-step `iteration` starts with. A test is no longer valid."""
     try:
-        before = run.evaluation()
-    except BadInput:  # no reason to refuse the training: the next evaluation writes the file anew
+        return run.evaluation().holding(iteration, finished=False)
+    except BadInput:  # the next evaluation replaces the file
         return EvaluationRecord()
-
-    def held(evaluation: Evaluation | None) -> Evaluation | None:
-        return evaluation if evaluation is not None and evaluation.iteration <= iteration else None
-
-    return EvaluationRecord(validation=held(before.validation), best=held(before.best))
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
-    """The metric after the last inner step, with its protocol, as the journal holds it."""
+    """Return the metrics after the last inner step, with their protocol, for the journal."""
     accuracy = evaluation.accuracy
     return {
         "split": evaluation.split,

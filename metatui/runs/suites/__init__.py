@@ -1,8 +1,8 @@
-"""Suites: lists of runs, trained one after the other or one per device, and compared when all are there.
+"""Suites: lists of runs that are trained one after another, or one per device, and then compared.
 
-`load` reads what is to be run, `Conductor` runs it, each run in a process and a folder of its own, and `SuiteManifest`
-remembers which runs are a suite's, so that the same suite goes on where it was left; `background` does both in a
-process that outlives its caller, and `SuiteMonitor` says how far it is. Importing this needs no torch.
+`load` reads suites from files, `Conductor` trains their runs, each in its own process and folder, and `SuiteManifest`
+records which runs belong to a suite, so that it can be continued. `background` does this in a process that outlives its
+caller, and `SuiteMonitor` reads the status. Importing this package does not import torch.
 """
 
 from metatui.runs.suites.files import bundled, load, problems, read, user, user_dir

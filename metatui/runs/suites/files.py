@@ -1,8 +1,9 @@
-"""Suites by name or from files; the format is that of the files in presets/suites."""
+"""Suites by name or from TOML files in the format of presets/suites."""
 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,18 +13,17 @@ from metatui.config import presets
 from metatui.config.presets import NAME, Preset
 from metatui.config.settings import Scalar
 from metatui.config.toml import names_file, read_tables, toml_files
-from metatui.runs.suites.grid import comparison, comparisons, planned
-from metatui.runs.suites.models import MOST_RUNS, PlannedRun, Suite
-from metatui.runs.suites.validators import SourceLocation, known, text
+from metatui.runs.suites.grid import SourceLocation, check_keys, comparison, comparisons, planned, text
+from metatui.runs.suites.models import Suite
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
 ABOUT = ("title", "source", "measured", "notes")
-"""The keys of a file's `[suite]` table."""
+"""Keys of the `[suite]` table."""
 
 OF_PRESETS = "presets"
-"""The suite of presets that are given by name."""
+"""Name of the suite of presets given by name."""
 
 
 def bundled_dir() -> Path:
@@ -31,84 +31,86 @@ def bundled_dir() -> Path:
 
 
 def user_dir() -> Path:
-    """Where the user's own suites are."""
+    """Return the folder of the user's own suites."""
     return paths.user_presets_dir() / "suites"
 
 
 def names() -> list[str]:
-    """Of the bundled suites and the user's own, without opening a file."""
+    """Return the names of all suites, without reading them."""
     return sorted({path.stem for folder in (user_dir(), bundled_dir()) for path in toml_files(folder)})
 
 
 def bundled() -> list[Suite]:
-    """The suites that come with metatui, by name."""
+    """Return the bundled suites, sorted by name."""
     return [read(path) for path in _files(bundled_dir())]
 
 
 def user() -> list[Suite]:
-    """The user's own suites that can be read, by name; `problems` says what is wrong with the others."""
-    found = []
+    """Return the user's own valid suites, sorted by name; `problems` describes the others."""
+    suites = []
     for path in _files(user_dir()):
         with suppress(BadInput):
-            found.append(read(path))
-    return found
+            suites.append(read(path))
+    return suites
 
 
 def _files(folder: Path) -> list[Path]:
-    """The TOML files in `folder`, by name."""
+    """Return the TOML files in `folder`, sorted by name."""
     return sorted(toml_files(folder), key=lambda path: path.stem)
 
 
 def problems() -> list[str]:
-    """One sentence for each of the user's own suites that cannot be used."""
-    said = []
+    """Return a sentence for each of the user's own suites that is invalid."""
+    sentences = []
     for path in toml_files(user_dir()):
         try:
             read(path)
         except BadInput as error:
-            said.append(str(error))
-    return said
+            sentences.append(str(error))
+    return sentences
 
 
-def load(given: Sequence[str | Path], changes: Mapping[str, Scalar] | None = None) -> list[Suite]:
-    """Suites by their names or files. Presets and their files are runs of one more suite, which compares them.
+def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None = None) -> list[Suite]:
+    """Load suites by name or file; presets and files of presets become one more suite, which compares them.
 
     Args:
-        changes: settings that all runs have, whatever their suite says.
+        changes: settings that override those of all runs.
 
     Raises:
-        BadInput: there is none of a name, or a file cannot be used, with the field and its value.
+        BadInput: there is no suite or preset of a name, or a file is invalid.
     """
     changes = changes or {}
-    found: list[Suite] = []
-    loose: list[Preset] = []
-    for each in given:
-        path = _file(each)
+    suites: list[Suite] = []
+    single: list[Preset] = []
+    for reference in references:
+        path = _file(reference)
         if path is None:
-            loose.append(_preset(str(each)))
+            single.append(_preset(str(reference)))
         elif "compare" in (tables := read_tables(path)) or "suite" in tables:
-            found.append(_suite(tables, path, changes))
+            suites.append(_suite(tables, path, changes))
         else:
-            loose.append(presets.read(path))
-    if loose:
-        found.append(_of_presets(loose, changes))
-    seen = set()
-    for suite in found:
-        if suite.name in seen:
-            raise BadInput(f"suite {quote(suite.name)} is given twice: give each suite once, under a name of its own")
-        seen.add(suite.name)
-    return found
+            single.append(presets.read(path))
+    if single:
+        suites.append(_of_presets(single, changes))
+    for name, count in Counter(suite.name for suite in suites).items():
+        if count > 1:
+            raise BadInput(f"suite {quote(name)} is given twice: give each suite once, with a unique name")
+    return suites
 
 
 def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
-    """The suite in the file `path`. Raises BadInput, which names the file, the field and the value."""
+    """Read the suite in the file `path`.
+
+    Raises:
+        BadInput: the file is invalid; the message names file, field and value.
+    """
     return _suite(read_tables(path), path, changes or {})
 
 
-def _file(given: str | Path) -> Path | None:
-    """Where the suite or preset is, but for presets that are given by name. The user's own suites come first."""
-    text = str(given)
-    if names_file(given):
+def _file(reference: str | Path) -> Path | None:
+    """Return the file of a suite or preset, preferring the user's own suites; None for the name of a preset."""
+    text = str(reference)
+    if names_file(reference):
         return paths.expanded(text)
     return next(
         (path for folder in (user_dir(), bundled_dir()) for path in toml_files(folder) if path.stem == text), None
@@ -116,19 +118,19 @@ def _file(given: str | Path) -> Path | None:
 
 
 def _preset(name: str) -> Preset:
-    known_names = presets.names()
-    if name in known_names:
+    preset_names = presets.names()
+    if name in preset_names:
         return presets.load(name)
-    near = difflib.get_close_matches(name, [*names(), *known_names], n=1, cutoff=0.4)
-    hint = f"did you mean {near[0]}?" if near else "metatui suite lists the suites, metatui presets the presets"
+    near = difflib.get_close_matches(name, [*names(), *preset_names], n=1, cutoff=0.4)
+    hint = f"did you mean {near[0]}?" if near else "metatui suite lists suites, metatui presets lists presets"
     raise BadInput(f"{quote(name)} is neither a suite, nor a preset, nor a TOML file: {hint}")
 
 
-def _of_presets(loose: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suite:
-    runs = [planned(preset, changes, SourceLocation(preset.name)) for preset in loose]
+def _of_presets(single: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suite:
+    runs = [planned(preset, changes, SourceLocation(preset.name)) for preset in single]
     return Suite(
         name=OF_PRESETS,
-        title=f"Presets {', '.join(preset.name for preset in loose)}",
+        title=f"Presets {', '.join(preset.name for preset in single)}",
         source="", measured="", notes="",
         comparisons=(comparison(OF_PRESETS, runs, SourceLocation("presets")),),
         path=None,
@@ -138,22 +140,19 @@ def _of_presets(loose: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suite
 def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar]) -> Suite:
     origin = SourceLocation(quote(str(path), 200))
     if not NAME.fullmatch(path.stem):
-        raise BadInput(f"{origin} must be called after the suite: 1 to 64 letters, digits, '-' or '_', then .toml")
-    known(tables, ("suite", "compare"), origin, "")
+        raise BadInput(f"{origin}: the file name must be 1 to 64 letters, digits, '-' or '_', followed by .toml")
+    check_keys(tables, ("suite", "compare"), origin, "")
     about = tables.get("suite", {})
     if not isinstance(about, dict):
         raise origin.bad("suite", about, "a table of texts")
-    known(about, ABOUT, origin, "suite.")
+    check_keys(about, ABOUT, origin, "suite.")
     texts = {key: sanitize(text(value, origin, f"suite.{key}"), limit=2000) for key, value in about.items()}
-    found = comparisons(tables.get("compare"), path, origin, changes)
-    runs: list[PlannedRun] = [run for each in found for run in each.runs]
-    assert len(runs) <= MOST_RUNS
     return Suite(
         name=path.stem,
         title=texts.get("title", ""),
         source=texts.get("source", ""),
         measured=texts.get("measured", ""),
         notes=texts.get("notes", ""),
-        comparisons=found,
+        comparisons=comparisons(tables.get("compare"), path, origin, changes),
         path=path,
     )

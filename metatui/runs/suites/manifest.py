@@ -1,4 +1,4 @@
-"""Which runs are a suite's: a small folder among the runs, so that the same suite goes on where it was left."""
+"""Record of a suite's runs in a small folder among the runs, which makes it possible to continue the suite."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ LARGEST = 4 * 1024 * 1024
 
 
 class SuiteManifest:
-    """The runs of one suite that were started, known by their settings. Whoever starts more of them must hold it.
+    """The started runs of a suite, identified by their settings.
 
-    A run whose folder is gone, or says other settings, is none of the suite's any more; a suite whose file has
-    changed keeps the runs that it still has.
+    As a context manager it holds the suite's lock, which the process that starts runs needs. A run that was deleted or
+    has different settings no longer belongs to the suite; if the suite's file changes, the remaining runs are kept.
     """
 
     def __init__(self, suite: Suite, store: RunStore) -> None:
@@ -33,7 +33,7 @@ class SuiteManifest:
         self._store = store
         self._lock: RunLock | None = None
         self._identities: dict[tuple[Path, int], Hashable] = {}
-        """Of the settings.toml of each run, by its time."""
+        """Identities by path and modification time of settings.toml."""
 
     @property
     def path(self) -> Path:
@@ -41,12 +41,12 @@ class SuiteManifest:
 
     @property
     def messages_path(self) -> Path:
-        """What libraries print while runs train."""
+        """Output of libraries during the training."""
         return self.folder / "messages.log"
 
     @property
     def failures_path(self) -> Path:
-        """Why runs failed since the suite was last begun or gone on with; some of them have no folder to say it."""
+        """Reasons of failed runs since the last start of the suite, as a failed run may have no folder."""
         return self.folder / "failures.json"
 
     @property
@@ -54,11 +54,11 @@ class SuiteManifest:
         return self.folder / "lock"
 
     def is_held(self) -> bool:
-        """Whether a living process makes the suite's runs."""
+        """Return whether a live process trains the suite."""
         return is_held(self.lock_path)
 
     def __enter__(self) -> SuiteManifest:
-        """Raises BadInput where another process runs the suite, MetatuiError where nothing can be written."""
+        """Take the lock; raise BadInput if another process runs the suite, MetatuiError if nothing can be written."""
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -82,43 +82,43 @@ class SuiteManifest:
         self._lock.release()
 
     def runs(self) -> dict[Hashable, RunFolder]:
-        """Of each identity the run that was started last. Raises BadInput where the file holds something else."""
-        found = {}
+        """Return the newest run of each identity; raise BadInput if the file is invalid."""
+        runs = {}
         for name in self._names():
             run = RunFolder(self._store.root / name)
-            with suppress(BadInput, OSError):  # deleted, or no longer to be read: it is run anew
-                found[self._identity(run)] = run
-        return found
+            with suppress(BadInput, OSError):  # a deleted or unreadable run is trained again
+                runs[self._identity(run)] = run
+        return runs
 
     def add(self, run: RunFolder) -> None:
-        """Remembers a run that was started. Raises MetatuiError where it cannot be written."""
+        """Record a started run; raise MetatuiError if it cannot be written."""
         names = [name for name in self._names() if name != run.path.name]
         text = json.dumps({"suite": self._suite.name, "runs": [*names, run.path.name]}, indent=1)
         write_atomically(self.path, text.encode())
 
     def failed(self, run: PlannedRun, sentence: str) -> None:
-        """Remembers why a run failed. Raises MetatuiError where it cannot be written."""
+        """Record why a run failed; raise MetatuiError if it cannot be written."""
         write_atomically(self.failures_path, json.dumps({**self.failures(), run.name: sentence}, indent=1).encode())
 
     def failures(self) -> dict[str, str]:
-        """Why runs failed, by their names in the suite."""
+        """Return the reasons of failed runs, by the names of the runs."""
         with suppress(BadInput, ValueError, RecursionError):
-            found = json.loads(read_bounded(self.failures_path, LARGEST))
-            if isinstance(found, dict):
-                return {name: sanitize(said, limit=400) for name, said in found.items() if isinstance(said, str)}
+            failures = json.loads(read_bounded(self.failures_path, LARGEST))
+            if isinstance(failures, dict):
+                return {name: sanitize(text, limit=400) for name, text in failures.items() if isinstance(text, str)}
         return {}
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Each run of the suite with its folder; None where it was not started."""
+        """Return each run of the suite with its folder; None if it was not started."""
         runs = self.runs()
         return [(run, runs.get(run.identity)) for run in self._suite.runs]
 
     def missing(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Those that are not finished."""
+        """Return the runs that are not finished, with their folders."""
         return [(run, folder) for run, folder in self.folders() if folder is None or folder.status() != "finished"]
 
     def _identity(self, run: RunFolder) -> Hashable:
-        # Whoever watches a suite asks again every second, and settings.toml is written once.
+        # A monitor asks every second, and settings.toml is written only once.
         key = run.path, run.settings_path.stat().st_mtime_ns
         if key not in self._identities:
             self._identities[key] = identity(run.settings())
@@ -135,6 +135,4 @@ class SuiteManifest:
                 return names
         except (ValueError, KeyError, TypeError, RecursionError):
             pass
-        raise BadInput(
-            f"{quote(str(self.path), 200)} does not name the runs of a suite: delete it to run the suite anew"
-        )
+        raise BadInput(f"{quote(str(self.path), 200)} is not a valid list of runs: delete it to train the suite again")

@@ -1,4 +1,4 @@
-"""What a suite is: plain values, before anything is run."""
+"""Suites as plain values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 
 MOST_RUNS = 1_000
-"""Runs that a suite may have."""
+"""Maximum runs of a suite."""
 
 ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
-"""Settings that say where and when something is computed; so do all of ELSEWHERE. A run is the same run without."""
+"""Settings that decide only where and when something is computed, not the result."""
 
 ELSEWHERE = ("checkpoint", "logging")
+"""Groups of such settings."""
 
 
 @dataclass(frozen=True)
@@ -23,23 +24,23 @@ class PlannedRun:
     """One run of a suite."""
 
     comparison: str
-    """The name of the comparison that it is for."""
+    """Name of its comparison."""
     label: str
-    """As that calls it."""
+    """Label in the comparison."""
     settings: Settings
     origin: str
-    """What the run's journal calls its settings."""
+    """Origin of the settings for the run's journal."""
 
     @property
     def name(self) -> str:
-        """Of no other run in the suite."""
+        """Unique in the suite."""
         return f"{self.comparison}: {self.label}"
 
     @property
     def iterations(self) -> int:
-        """Meta-steps to make; 0 for `scratch`."""
-        matters = FIELDS["training.iterations"].is_relevant(self.settings)
-        return self.settings.training.iterations if matters else 0
+        """Meta-steps to train; 0 for `scratch`."""
+        trains = FIELDS["training.iterations"].is_relevant(self.settings)
+        return self.settings.training.iterations if trains else 0
 
     @property
     def identity(self) -> Hashable:
@@ -48,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs that are to be compared with each other, and by what protocol; None is as the first run's settings say."""
+    """Runs to compare and their protocol; None stands for the value in the first run's settings."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -56,14 +57,14 @@ class PlannedComparison:
     steps: int | None = None
     shots: int | None = None
     target: float | None = None
-    """A fraction for accuracy, the loss's own unit for loss."""
+    """A fraction for accuracy, or a loss."""
     warnings: tuple[str, ...] = ()
-    """What sets the runs' own protocols apart."""
+    """Differences between the protocols of the runs."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of runs with what they are compared for. Texts that a file does not give are empty."""
+    """A list of comparisons of runs; texts that the file does not have are empty."""
 
     name: str
     title: str
@@ -72,27 +73,27 @@ class Suite:
     notes: str
     comparisons: tuple[PlannedComparison, ...]
     path: Path | None
-    """None where it is of presets given by name."""
+    """None for a suite of presets given by name."""
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Each once, under the name of the first comparison that has it."""
-        found: dict[Hashable, PlannedRun] = {}
-        for each in self.comparisons:
-            for run in each.runs:
-                found.setdefault(run.identity, run)
-        return tuple(found.values())
+        """The distinct runs, each with the name of its first comparison."""
+        runs: dict[Hashable, PlannedRun] = {}
+        for comparison in self.comparisons:
+            for run in comparison.runs:
+                runs.setdefault(run.identity, run)
+        return tuple(runs.values())
 
 
 def identity(settings: Settings) -> Hashable:
-    """Equal for settings that make the same run, whatever the settings that do not matter in it are."""
+    """Return a key that is equal for settings with the same result, whatever their irrelevant settings are."""
     return tuple(
         (path, settings.value(path))
-        for path, knob in FIELDS.items()
-        if makes_a_run(path) and knob.is_relevant(settings)
+        for path, field in FIELDS.items()
+        if affects_result(path) and field.is_relevant(settings)
     )
 
 
-def makes_a_run(path: str) -> bool:
-    """Whether another value of the setting `path` can make another run."""
+def affects_result(path: str) -> bool:
+    """Return whether the setting `path` can change the result of a run."""
     return path not in ANYWHERE and path.split(".")[0] not in ELSEWHERE

@@ -1,12 +1,10 @@
-"""Running a suite: each run in a process of its own, one after the other on a device, all devices side by side.
+"""Training of a suite: one run after another on each device, each run in its own process.
 
-A process of its own, because then a run's peak memory is its own, and what crashes it leaves the others alone.
+With its own process, a run has its own peak memory, and a crash does not affect the other runs.
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
@@ -19,21 +17,21 @@ from typing import Any, BinaryIO
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.suites.manifest import SuiteManifest
 from metatui.runs.suites.models import PlannedRun
+from metatui.utils.child_process import ChildProcess, describe_exit
 from metatui.utils.errors import MetatuiError, quote
-from metatui.utils.subprocesses import module
 from metatui.utils.text import sanitize
 
 
 @dataclass(frozen=True)
 class SuiteEvent:
-    """What happened to a run of the suite."""
+    """An event of one run of the suite."""
 
     planned: PlannedRun
 
 
 @dataclass(frozen=True)
 class RunPacked(SuiteEvent):
-    """Some of the run's images are packed; it trains when all are."""
+    """Progress of packing the run's images, which precedes the training."""
 
     done: int
     total: int
@@ -42,7 +40,7 @@ class RunPacked(SuiteEvent):
 @dataclass(frozen=True)
 class RunStarted(SuiteEvent):
     iteration: int
-    """Meta-steps done before, where it goes on."""
+    """Meta-step at which it starts or continues."""
     device: str
     engine: str
 
@@ -54,7 +52,7 @@ class RunProgress(SuiteEvent):
     accuracy: float | None
     tasks_seen: int
     seconds: float
-    """Spent training, without validations and checkpoints."""
+    """Training time, without validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -65,63 +63,61 @@ class RunWarned(SuiteEvent):
 @dataclass(frozen=True)
 class RunEnded(SuiteEvent):
     status: str
-    """As in the run's journal; `failed` also where there is none."""
+    """Status in the run's journal; `failed` if there is none."""
     sentence: str | None
     """Why it failed."""
 
 
-Say = Callable[[SuiteEvent | Exception | None], object]
-"""Takes what a thread has to say, in the end None."""
+Emit = Callable[[SuiteEvent | Exception | None], object]
+"""Receives events, an exception, and None at the end of a thread."""
 
 
 class Conductor:
-    """Runs what `ledger` says is not finished. Iterate it once, in one thread."""
+    """Trains runs of a suite and yields their events; can be iterated once."""
 
     def __init__(
-        self, ledger: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
+        self, manifest: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
         devices: Sequence[str | None] = (None,),
     ) -> None:  # fmt: skip
         """
         Args:
-            ledger: held by the caller.
-            waiting: runs to make, each with the folder that it goes on in, or None.
-            devices: one run at a time on each; None is the device that the run's settings say.
+            manifest: locked by the caller.
+            waiting: runs to train, each with the folder to continue, or None.
+            devices: one run at a time is trained on each; None stands for the device in the run's settings.
         """
-        self._ledger = ledger
+        self._manifest = manifest
         self._waiting = deque(waiting)
         self._runs_dir = runs_dir
         self._devices = devices
         self._lock = Lock()
         self._over = False
         self._interrupted = False
-        self._children: set[subprocess.Popen[str]] = set()
+        self._children: set[ChildProcess] = set()
 
     @property
     def interrupted(self) -> bool:
         return self._interrupted
 
     def interrupt(self) -> None:
-        """Let each run finish its meta-step and save, and start no more. For signal handlers and other threads."""
+        """Interrupt the current runs, which are saved, and start no more; for signal handlers and other threads."""
         self._interrupted = self._over = True
         for child in list(self._children):
-            assert child.stdin is not None
-            with suppress(OSError):  # it is over already
-                child.stdin.close()
+            child.end_sending()
 
     def __iter__(self) -> Generator[SuiteEvent, None, None]:
-        """Every event of every run. Where the iteration is left, or raises, the processes are ended at once.
+        """Yield the events of all runs; ending the iteration early kills their processes.
 
         Raises:
-            MetatuiError: what was started cannot be written down.
+            MetatuiError: a run cannot be recorded in the manifest.
         """
-        said: SimpleQueue[SuiteEvent | Exception | None] = SimpleQueue()
-        threads = [Thread(target=self._on, args=(device, said.put), daemon=True) for device in self._devices]
+        queue: SimpleQueue[SuiteEvent | Exception | None] = SimpleQueue()
+        threads = [Thread(target=self._work, args=(device, queue.put), daemon=True) for device in self._devices]
         for thread in threads:
             thread.start()
         running = len(threads)
         try:
             while running:
-                match said.get():
+                match queue.get():
                     case None:
                         running -= 1
                     case Exception() as error:
@@ -135,18 +131,18 @@ class Conductor:
             for thread in threads:
                 thread.join()
 
-    def _on(self, device: str | None, say: Say) -> None:
-        """Run after run on `device`, in a thread of its own."""
+    def _work(self, device: str | None, emit: Emit) -> None:
+        """Train run after run on `device`; the target of a thread."""
         try:
-            with self._ledger.messages_path.open("ab") as messages:
+            with self._manifest.messages_path.open("ab") as messages:
                 while not self._over and (run := self._next()):
-                    self._run(*run, device, messages, say)
+                    self._run(*run, device, messages, emit)
         except OSError as error:
-            say(MetatuiError(f"a run's process cannot be started: {error}"))
+            emit(MetatuiError(f"a run's process cannot be started: {error}"))
         except Exception as error:
-            say(error)
+            emit(error)
         finally:
-            say(None)
+            emit(None)
 
     def _next(self) -> tuple[PlannedRun, RunFolder | None] | None:
         with suppress(IndexError):
@@ -154,83 +150,66 @@ class Conductor:
         return None
 
     def _run(
-        self, planned: PlannedRun, folder: RunFolder | None, device: str | None, messages: BinaryIO, say: Say
+        self, planned: PlannedRun, folder: RunFolder | None, device: str | None, messages: BinaryIO, emit: Emit
     ) -> None:
-        child = subprocess.Popen(
-            module("metatui.runs.suites.worker"),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=messages,
-            text=True,
-            start_new_session=True,  # the terminal's Ctrl-C is for the suite, which asks each run to end softly
-        )
-        assert child.stdin is not None
-        assert child.stdout is not None
+        child = ChildProcess("metatui.runs.suites.worker", output=messages)
         self._children.add(child)
         ended = False
         try:
-            print(json.dumps(self._request(planned, folder, device)), file=child.stdin, flush=True)
-            if self._over:  # since before it was among the children
-                child.stdin.close()
-            for line in child.stdout:
-                ended = self._told(planned, json.loads(line), say) or ended
-        except (BrokenPipeError, ValueError):  # it died, or was asked to end before it began
-            pass
+            with suppress(OSError):  # it died, or was interrupted before it started
+                child.send(self._request(planned, folder, device))
+            if self._over:  # interrupted before the child was registered
+                child.end_sending()
+            while message := child.receive():
+                ended = self._handle(planned, message, emit) or ended
         finally:
-            _close(child)
+            child.close()
+            code = child.wait()
             self._children.discard(child)
         if not ended:
-            self._ended(planned, *self._without_a_word(child.returncode), say)
+            self._ended(planned, *self._death(code or 0), emit)
 
     def _request(self, planned: PlannedRun, folder: RunFolder | None, device: str | None) -> dict[str, Any]:
-        given = {} if device is None else {"compute.device": device}
+        changes = {} if device is None else {"compute.device": device}
         settings = planned.settings.model_dump(mode="json")
         settings["compute"] |= {"device": device} if device is not None else {}
         return {
             "resume": str(folder.path) if folder else None,
-            "changes": given,
+            "changes": changes,
             "settings": settings,
             "runs_dir": str(self._runs_dir),
             "origin": planned.origin,
             "side_by_side": len(self._devices),
         }
 
-    def _told(self, planned: PlannedRun, message: dict[str, Any], say: Say) -> bool:
-        """Passes a message of a process on; whether it was the last."""
+    def _handle(self, planned: PlannedRun, message: dict[str, Any], emit: Emit) -> bool:
+        """Handle a message of a run's process; return whether it was the last one."""
         what = message.pop("what")
         match what:
             case "created":
                 with self._lock:
-                    self._ledger.add(RunFolder(Path(message["run"])))
+                    self._manifest.add(RunFolder(Path(message["run"])))
             case "packed":
-                say(RunPacked(planned, **message))
+                emit(RunPacked(planned, **message))
             case "started":
-                say(RunStarted(planned, **message))
+                emit(RunStarted(planned, **message))
             case "progress":
-                say(RunProgress(planned, **message))
+                emit(RunProgress(planned, **message))
             case "warned":
-                say(RunWarned(planned, sanitize(message["text"])))
+                emit(RunWarned(planned, sanitize(message["text"])))
             case "ended":
-                self._ended(planned, message["status"], message["sentence"], say)
+                self._ended(planned, message["status"], message["sentence"], emit)
         return bool(what == "ended")
 
-    def _ended(self, planned: PlannedRun, status: str, sentence: str | None, say: Say) -> None:
+    def _ended(self, planned: PlannedRun, status: str, sentence: str | None, emit: Emit) -> None:
         if status == "failed":
             with self._lock:
-                self._ledger.failed(planned, sentence or "no reason was given")
-        say(RunEnded(planned, status, sentence))
+                self._manifest.failed(planned, sentence or "no reason was given")
+        emit(RunEnded(planned, status, sentence))
 
-    def _without_a_word(self, code: int) -> tuple[str, str | None]:
+    def _death(self, code: int) -> tuple[str, str | None]:
+        """Return status and reason of a run whose process ended with `code` without reporting its end."""
         if self._over and code in (0, -9):
             return "interrupted", None
-        told = quote(str(self._ledger.messages_path), 200)
-        return "failed", f"its process ended with {code} and no word: {told} has what was printed"
-
-
-def _close(child: subprocess.Popen[str]) -> None:
-    """Waits for its end, which a closed standard input asks for."""
-    for stream in (child.stdin, child.stdout):
-        assert stream is not None
-        with suppress(OSError):  # what it did not read before it died
-            stream.close()
-    child.wait()
+        output = quote(str(self._manifest.messages_path), 200)
+        return "failed", f"its process {describe_exit(code)} without reporting an error: see its output in {output}"

@@ -1,4 +1,4 @@
-"""How far a suite is, read from the folders of its runs."""
+"""Status of a suite, read from the folders of its runs."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from metatui.runs.suites.models import PlannedComparison, PlannedRun, Suite
 
 @dataclass(frozen=True)
 class RunStanding:
-    """One run of a suite, as its folder says."""
+    """Status of one run of a suite."""
 
     planned: PlannedRun
     folder: RunFolder | None
-    """None where it was not started."""
+    """None if it was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """The last meta-step; None before the first, and for `scratch`."""
+    """The last meta-step; None before the first and for `scratch`."""
     test: Evaluation | None
     problem: str | None
-    """Why it failed, or cannot be read."""
+    """Why it failed or cannot be read."""
 
     @property
     def finished(self) -> bool:
@@ -34,12 +34,12 @@ class RunStanding:
 
     @property
     def iteration(self) -> int:
-        """Meta-steps done."""
+        """Number of meta-steps."""
         return self.progress.iteration if self.progress else 0
 
     @property
     def share(self) -> float:
-        """Of the run that is done, from 0 to 1."""
+        """Completed share of the run, from 0 to 1."""
         if self.finished:
             return 1.0
         return min(1.0, self.iteration / self.planned.iterations) if self.planned.iterations else 0.0
@@ -47,10 +47,12 @@ class RunStanding:
 
 @dataclass(frozen=True)
 class SuiteStanding:
+    """Status of a suite."""
+
     runs: tuple[RunStanding, ...]
-    """In the suite's order."""
+    """The runs, in the suite's order."""
     running: bool
-    """Whether a living process makes them."""
+    """Whether a live process trains them."""
 
     @property
     def finished(self) -> int:
@@ -62,23 +64,23 @@ class SuiteStanding:
 
     @property
     def share(self) -> float:
-        """Of all runs together that is done, each counted alike."""
+        """Completed share of the suite, with equal weight for each run."""
         return sum(run.share for run in self.runs) / len(self.runs)
 
 
 class SuiteMonitor:
-    """Reads how far a suite is, as often as it is asked. For one thread at a time."""
+    """Reads the status of a suite; not thread-safe."""
 
-    def __init__(self, ledger: SuiteManifest) -> None:
-        self.ledger = ledger
+    def __init__(self, manifest: SuiteManifest) -> None:
+        self.manifest = manifest
         self._finished: dict[RunFolder, RunSummary] = {}
 
     def read(self) -> SuiteStanding:
-        """Raises BadInput where the suite's own file among the runs holds something else."""
-        # Asked first: a suite that ends meanwhile is then seen once more with all that it has.
-        running = self.ledger.is_held()
-        failures = self.ledger.failures()
-        runs = (self._standing(run, folder, failures.get(run.name)) for run, folder in self.ledger.folders())
+        """Return the current status; raise BadInput if the manifest is invalid."""
+        # Read first, so that a suite that ends meanwhile is read once more with its last results.
+        running = self.manifest.is_held()
+        failures = self.manifest.failures()
+        runs = (self._standing(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())
         return SuiteStanding(tuple(runs), running)
 
     def _standing(self, planned: PlannedRun, folder: RunFolder | None, failure: str | None) -> RunStanding:
@@ -92,26 +94,26 @@ class SuiteMonitor:
 
 
 def comparable(comparison: PlannedComparison, standing: SuiteStanding) -> list[RunFolder]:
-    """The finished runs of `comparison`, in its order."""
+    """Return the finished runs of `comparison`, in its order."""
     done = {run.planned.identity: run.folder for run in standing.runs if run.folder and run.finished}
     return [folder for run in comparison.runs if (folder := done.get(run.identity))]
 
 
 def comparison_of(suite: Suite, run: PlannedRun) -> PlannedComparison:
-    """The comparison that `run` is made for; those after it may have it too."""
+    """Return the first comparison with `run`."""
     return next(each for each in suite.comparisons if each.name == run.comparison)
 
 
 def words(standing: SuiteStanding) -> str:
-    """`3 of 20 runs are finished, one trains`."""
+    """Summarise the status: `3 of 20 runs finished, 1 training`."""
     total = len(standing.runs)
     runs = "run" if total == 1 else "runs"
-    said = f"{standing.finished} of {total} {runs} finished"
+    text = f"{standing.finished} of {total} {runs} finished"
     training = _count(standing.runs, "running", "paused")
     failed = _count(standing.runs, "failed")
     if standing.running:
-        said += f", {training} training" if training else ", starting the next" if not standing.whole else ""
-    return said + (f", {failed} failed" if failed else "")
+        text += f", {training} training" if training else ", starting the next" if not standing.whole else ""
+    return text + (f", {failed} failed" if failed else "")
 
 
 def _count(runs: Sequence[RunStanding], *statuses: str) -> int:

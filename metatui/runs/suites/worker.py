@@ -1,15 +1,11 @@
-"""Trains one run for a suite, in a process of its own.
+"""Training of one run of a suite in its own process.
 
-What to train comes as one JSON object on the first line of standard input; every further line, and its end, asks for
-the meta-step to be finished, saved and left at that: so no run outlives its suite. What happens is told on standard
-output, a JSON object a line.
+The first message describes the run. The end of the channel interrupts it: the run finishes its meta-step, saves and
+ends, so that no run outlives its suite. Each message back is an event of the run.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import time
 from collections.abc import Callable, Mapping
 from contextlib import closing, suppress
@@ -26,37 +22,35 @@ from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.storage.jsonl import finite
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.child_process import Channel
 from metatui.utils.errors import MetatuiError
 
 EVERY_SECONDS = 0.25
-"""Between two messages of progress."""
+"""Seconds between two progress messages."""
 
 
 def main() -> None:
-    # What libraries print is not to be taken for a message.
-    messages = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
+    channel = Channel.of_child()
 
-    def say(what: str, **details: Any) -> None:
-        with suppress(BrokenPipeError):  # the suite is gone, and its end asks for ours
-            print(json.dumps({"what": what, **finite(details)}), file=messages, flush=True)
+    def send(what: str, **details: Any) -> None:
+        with suppress(OSError):  # the suite has ended, which interrupts this run
+            channel.send({"what": what, **finite(details)})
 
-    request = sys.stdin.readline()
-    if not request:  # the suite was ended before it had said what to train
+    if (request := channel.receive()) is None:  # the suite ended before it sent the run
         return
     try:
         with ending_softly() as ending:
             ending.defer()
-            with told_of_packing(lambda done, total: say("packed", done=done, total=total)):
-                session = _session(json.loads(request))
-            say("created", run=str(session.run.path))
-            Thread(target=_interrupted, args=(session,), daemon=True).start()
+            with told_of_packing(lambda done, total: send("packed", done=done, total=total)):
+                session = _session(request)
+            send("created", run=str(session.run.path))
+            Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()
             ending.then(session.interrupt)
-            _train(session, say)
+            _train(session, send)
     except EndedEarly:
-        say("ended", status="interrupted", sentence=None)
+        send("ended", status="interrupted", sentence=None)
     except MetatuiError as error:
-        say("ended", status="failed", sentence=str(error))
+        send("ended", status="failed", sentence=str(error))
 
 
 def _session(request: Mapping[str, Any]) -> Session:
@@ -67,37 +61,36 @@ def _session(request: Mapping[str, Any]) -> Session:
 
 
 def sharing_cores(settings: Settings, runs: int) -> Settings:
-    """`settings` for one of `runs` simultaneous runs: a share of the CPU cores for a run that would use all of them."""
+    """Return the settings of one of `runs` simultaneous runs, which share the CPU cores unless threads are set."""
     if runs == 1 or settings.compute.threads or not settings.is_classification:
         return settings
     return change(settings, {"compute.threads": max(1, physical_cores() // runs)})
 
 
-def _interrupted(session: Session) -> None:
-    # Not through sys.stdin: Python cannot end while a thread waits in it.
-    os.read(0, 1)
+def _interrupt_at_end(channel: Channel, session: Session) -> None:
+    channel.wait_for_end()
     session.interrupt()
 
 
-def _train(session: Session, say: Callable[..., None]) -> None:
-    said_at = 0.0
+def _train(session: Session, send: Callable[..., None]) -> None:
+    last = 0.0
     with closing(iter(session)) as training:
         for event in training:
             match event:
                 case events.Started():
-                    say("started", iteration=event.iteration, device=event.device, engine=event.engine)
+                    send("started", iteration=event.iteration, device=event.device, engine=event.engine)
                 case events.Progress():
-                    if (now := time.monotonic()) - said_at >= EVERY_SECONDS:
-                        said_at = now
-                        say(
+                    if (now := time.monotonic()) - last >= EVERY_SECONDS:
+                        last = now
+                        send(
                             "progress", iteration=event.iteration, meta_loss=event.meta_loss,
                             accuracy=event.accuracy, tasks_seen=event.tasks_seen, seconds=event.seconds,
                         )  # fmt: skip
                 case events.Warned():
-                    say("warned", text=event.text)
+                    send("warned", text=event.text)
                 case events.Finished(warning=str(text)):
-                    say("warned", text=text)
+                    send("warned", text=text)
                 case _:
                     pass
     outcome = session.outcome
-    say("ended", status=outcome.status, iteration=outcome.iteration, sentence=outcome.sentence)
+    send("ended", status=outcome.status, iteration=outcome.iteration, sentence=outcome.sentence)

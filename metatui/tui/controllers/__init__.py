@@ -1,1 +1,1 @@
-"""Following a run: sessions, events, history."""
+"""Controllers that the app owns, and the model of a run."""

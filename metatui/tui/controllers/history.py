@@ -1,10 +1,11 @@
-"""A metric over a run, of any length at a bounded size."""
+"""A metric over a run of any length, in bounded memory. The only place where metrics are thinned."""
 
 from __future__ import annotations
 
 import itertools
 import math
 import operator
+from bisect import bisect_left
 from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """A stretch of a run: where it ends, and the smallest, mean and largest value in it; NaN where none was finite."""
+    """A part of a run: its end, and the smallest, mean and largest value in it; NaN if none is finite."""
 
     x: float
     low: float
@@ -39,16 +40,17 @@ class Step(NamedTuple):
 class Trend(NamedTuple):
     direction: Direction
     change: float
-    """Between the means of the last two windows, relative to the larger of them in size: from -2 to 2."""
+    """Difference between the means of the last two windows, relative to the larger absolute value: from -2 to 2."""
 
 
 @dataclass(slots=True)
 class _Bucket:
-    """Values added one after the other. `count` has the finite ones only, and the statistics are theirs."""
+    """Statistics of successive values. `count`, `mean`, `low` and `high` are of the finite ones."""
 
     iteration: int
     seconds: float
     added: int = 0
+    """Number of values, finite or not."""
     count: int = 0
     mean: float = math.nan
     low: float = math.inf
@@ -68,9 +70,9 @@ class _Bucket:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
     def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
-        """Add several values, the last of which is of meta-step `iteration`."""
+        """Add several values, the last of which is from meta-step `iteration`."""
         total = sum(values)
-        if not math.isfinite(total):  # of any value that is not finite, and of huge ones
+        if not math.isfinite(total):  # a value is not finite, or the sum overflows
             for value in values:
                 self.add(iteration, seconds, value, averages)
             return
@@ -90,7 +92,7 @@ class _Bucket:
 
 
 def _mean(buckets: Sequence[_Bucket]) -> float:
-    """The mean of all finite values in `buckets`; NaN if there is none."""
+    """Return the mean of all finite values in `buckets`, or NaN if there is none."""
     if len(buckets) == 1:
         return buckets[0].mean
     count = sum(bucket.count for bucket in buckets)
@@ -98,10 +100,10 @@ def _mean(buckets: Sequence[_Bucket]) -> float:
 
 
 class History:
-    """The values of one metric, in at most `capacity` buckets of as many values each.
+    """The values of one metric, in at most `capacity` buckets with the same number of values.
 
-    When the buckets are full, neighbours are joined: a million values cost no more memory and time than a thousand.
-    Values that are not finite are gaps; they touch no mean and no bound.
+    When all buckets are full, neighbours are joined, so a million values need no more memory and time than a thousand.
+    Values that are not finite are gaps: they do not affect means and bounds.
     """
 
     def __init__(self, *, largest_is_best: bool = False, capacity: int = 1024) -> None:
@@ -120,12 +122,10 @@ class History:
     def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:
         """Add the value at a meta-step, `seconds` into the training, and the averages up to it.
 
-        A meta-step that was there before means that the run went back to a checkpoint: what is known from there on
-        is forgotten.
+        If the meta-step is not after the last one, the run went back to a checkpoint: later values are removed.
         """
+        self.forget_after(iteration - 1)
         buckets = self._buckets
-        while buckets and buckets[-1].iteration >= iteration:
-            buckets.pop()
         self._last = value
         if not buckets or buckets[-1].added >= self._per_bucket:
             if len(buckets) == self._capacity:
@@ -141,7 +141,7 @@ class History:
         values: Sequence[float],
         averages: Sequence[Averages] = (),
     ) -> None:
-        """`add` each of some values, a bucket at a time: what a fast trainer leaves between two frames."""
+        """Add several values, a bucket at a time. Has the same effect as calling `add` for each of them."""
         averages = averages or [()] * len(values)
         rising = all(map(operator.lt, iterations, itertools.islice(iterations, 1, None)))
         if not iterations or not rising or (self._buckets and self._buckets[-1].iteration >= iterations[0]):
@@ -159,8 +159,25 @@ class History:
             start = end
         self._last = values[-1]
 
+    def forget_after(self, iteration: int) -> None:
+        """Remove the values after a meta-step, with the bucket that it is in if that has later values."""
+        while self._buckets and self._buckets[-1].iteration > iteration:
+            self._buckets.pop()
+
+    def seconds_at(self, iteration: int) -> float | None:
+        """Return the seconds of training until a meta-step, interpolated within a bucket; None without values."""
+        if not self._buckets:
+            return None
+        index = bisect_left(self._buckets, iteration, key=lambda bucket: bucket.iteration)
+        end = self._buckets[min(index, len(self._buckets) - 1)]
+        if not 0 < index < len(self._buckets):
+            return end.seconds
+        start = self._buckets[index - 1]
+        share = (iteration - start.iteration) / (end.iteration - start.iteration)
+        return start.seconds + share * (end.seconds - start.seconds)
+
     def copy(self) -> History:
-        """A history of its own with the same values."""
+        """Return an independent copy."""
         other = History(largest_is_best=self._largest_is_best, capacity=self._capacity)
         other._per_bucket, other._last = self._per_bucket, self._last
         other._buckets = [copy(bucket) for bucket in self._buckets]
@@ -175,22 +192,21 @@ class History:
 
     @property
     def last(self) -> float | None:
-        """The value added last, finite or not; None before the first."""
+        """The value added last, finite or not; None without values."""
         return self._last
 
     @property
     def best(self) -> float | None:
-        """The smallest finite value, or the largest if that is best; None if there is none."""
-        found = [bucket.high if self._largest_is_best else bucket.low for bucket in self._buckets if bucket.count]
-        if not found:
-            return None
-        return max(found) if self._largest_is_best else min(found)
+        """The smallest finite value, or the largest if that is best; None without finite values."""
+        buckets = [bucket for bucket in self._buckets if bucket.count]
+        if self._largest_is_best:
+            return max((bucket.high for bucket in buckets), default=None)
+        return min((bucket.low for bucket in buckets), default=None)
 
     def trend(self) -> Trend:
-        """Where the metric went between the last two windows, an eighth of the run each.
+        """Return how the metric changed between the last two windows, each an eighth of the run.
 
-        Flat if the difference of their means is under 1 % or under its own standard error, which keeps noise from
-        being read as news.
+        Flat if the difference of their means is below 1 % or below its standard error, so that noise is no trend.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         window = max(1, len(known) // 8)
@@ -210,24 +226,24 @@ class History:
     def points(
         self, width: int, against: Literal["iteration", "seconds"] = "iteration", smoothing: float = 0.0
     ) -> list[Point]:
-        """At most `width` stretches of the run, in order.
+        """Return at most `width` points of the run, in order.
 
         Args:
-            against: What `x` is: the meta-step, or seconds of training.
-            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the stretch's last
-                meta-step (`metatui.utils.smoothing`). Bounds stay those of the values.
+            against: meaning of `x`: the meta-step, or seconds of training.
+            smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the point's last
+                meta-step (`metatui.utils.smoothing`). The bounds remain those of the values.
         """
         if width < 1 or smoothing not in (0, *DECAYS):
             raise ValueError(
                 f"width is {width} and smoothing {smoothing}, but must be at least 1 and one of {(0, *DECAYS)}"
             )
         buckets = self._buckets
-        # Joined by index: stretches that are over stay as they are while the run goes on.
+        # Joined by index, so that points do not change while the run continues.
         size = max(1, -(-len(buckets) // width))
-        stretches = [buckets[start : start + size] for start in range(0, len(buckets), size)]
         points = []
-        for stretch in stretches:
-            end, mean = stretch[-1], _mean(stretch)
+        for start in range(0, len(buckets), size):
+            part = buckets[start : start + size]
+            end, mean = part[-1], _mean(part)
             if smoothing and not end.averages:
                 continue  # earlier meta-steps are not known yet
             if smoothing and not math.isnan(mean):
@@ -236,12 +252,12 @@ class History:
             if math.isnan(mean):
                 points.append(Point(x, math.nan, math.nan, math.nan))
             else:
-                points.append(Point(x, min(b.low for b in stretch), mean, max(b.high for b in stretch)))
+                points.append(Point(x, min(b.low for b in part), mean, max(b.high for b in part)))
         return points
 
 
 def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:
-    """The standard error of the mean of some buckets, relative to `scale`; 0 for a single one."""
+    """Return the standard error of the mean of some buckets, relative to `scale`; 0 for a single one."""
     if len(buckets) < 2:
         return 0.0
     squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)

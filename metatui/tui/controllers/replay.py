@@ -1,148 +1,150 @@
-"""A run from disk, as the app shows it."""
+"""A run read from its folder: the journal's entries become the events that a live run sends."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-from metatui.config.fields import FIELDS
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
-from metatui.events import Curve, Evaluation, Started
+from metatui.events import (
+    Curve,
+    Evaluated,
+    Evaluation,
+    Event,
+    Failed,
+    Finished,
+    Noted,
+    Paused,
+    Resumed,
+    Started,
+    Tweaked,
+    Warned,
+)
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.controllers.run_model import JournalLine, LiveChange, Monitor, result_line, validation_line
+from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.controllers.smoothing import Smoother
-from metatui.utils.errors import quote
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
 
 class Replay:
-    """A run from disk, to be read once or again and again while another process trains it.
+    """Reads a run from disk, repeatedly if another process trains it.
 
-    Of the metrics, which may be a million lines, only what is new is read each time, piece by piece, and only what the
-    charts show of it is kept.
+    The metrics may have a million lines: each reading takes only new ones, piece by piece, and keeps only a `History`.
     """
 
     def __init__(self, run: RunFolder) -> None:
-        """Raises BadInput where its settings cannot be used."""
+        """Raises BadInput if the run's settings cannot be read."""
         self.run = run
-        self._metrics = Smoother(run.metrics_path)
-        self._trained = Monitor(run.settings())
-        """Has seen the metrics, and nothing else."""
-        self._seconds: dict[int, float] = {}
-        """Seconds of training before a validation or a change, by meta-step."""
+        self._smoother = Smoother(run.metrics_path)
+        self._metrics = RunModel(run.settings())
+        """A model with the meta-steps, but without other events."""
 
-    def read(self) -> Monitor:
-        """All that the folder tells now. Reads files, so it is called in a thread. Raises BadInput."""
+    def read(self) -> RunModel:
+        """Return a model of the run as it is now. Reads files, so call it in a thread. Raises BadInput."""
         run = self.run
-        validations, journal = run.validations(), run.journal()
-        tweaks = [entry.iteration for entry in journal if entry.event == "tweaked"]
-        self._read_metrics([*(entry.iteration for entry in validations), *tweaks])
-        monitor = self._trained.trained_alike(run.id, run.status().capitalize())
-        monitor.smoother = self._metrics.copy()
-        for entry in validations:
-            if evaluation := _evaluation(entry, monitor.settings):
-                monitor.add_validation(evaluation, self._seconds.get(entry.iteration, monitor.seconds))
-        for entry in journal:
-            self._change(monitor, entry)
-        monitor.started = next(
-            (found for entry in reversed(journal) if (found := _started(entry, monitor.settings))), None
-        )
-        reached = max([monitor.iteration, *(entry.iteration for entry in journal[-1:])])
+        self._read_metrics()
+        model = self._metrics.copy_metrics(run.id, run.status().capitalize())
+        model.smoother = self._smoother.copy()
+        journal = run.journal()
+        reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
         record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
-        monitor.evaluation, monitor.best, monitor.test = record.validation, record.best, record.test
-        monitor.views = run.views()
-        monitor.journal.extend(line for entry in journal if (line := _line(entry, monitor.settings)))
-        if monitor.test:
-            monitor.journal.append(result_line(journal[-1].iteration, monitor.test, monitor.best))
-        return monitor
+        for entry in journal:
+            test = record.test if entry is journal[-1] else None
+            if (event := event_of(entry, model.settings, test)) is not None:
+                model.take(event)
+        # The journal has only the last point of each evaluation's curves; the record has all.
+        model.evaluation, model.best, model.test = record.validation, record.best, record.test
+        model.views = run.views()
+        return model
 
-    def _change(self, monitor: Monitor, entry: Entry) -> None:
-        if entry.event == "started":
-            monitor.forget_changes(entry.iteration)
-        path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
-        live = isinstance(path, str) and path in FIELDS and FIELDS[path].live
-        if (
-            entry.event == "tweaked"
-            and live
-            and isinstance(old, int | float)
-            and isinstance(new, int | float)
-            and old != new
-        ):
-            seconds = self._seconds.get(entry.iteration, 0.0)
-            monitor.changes.append(LiveChange(entry.iteration, seconds, str(path), old, new))
-
-    def _read_metrics(self, wanted_at: Sequence[int]) -> None:
+    def _read_metrics(self) -> None:
         while True:
-            steps, replaced = self._metrics.read()
+            steps, replaced = self._smoother.read()
             if replaced:
-                self._trained = Monitor(self._trained.settings)
-                self._seconds.clear()
+                self._metrics = RunModel(self._metrics.settings)
             if not steps:
                 return
-            self._trained.take_steps(steps)
-            wanted = set(wanted_at) - self._seconds.keys()
-            self._seconds |= {p.iteration: p.seconds for p, *_ in steps if p.iteration in wanted}
+            self._metrics.take_steps(steps)
 
 
-def _started(entry: Entry, settings: Settings) -> Started | None:
-    parameters = entry.details.get("parameters")
-    if entry.event != "started" or type(parameters) is not int:
-        return None
-    device, name, engine, reason = (
-        _text(entry.details, key) for key in ("device", "device_name", "engine", "engine_reason")
-    )
-    return Started(settings, device, name, engine, reason, parameters, entry.iteration)
+def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -> Event | None:
+    """Return the event that a journal entry was written for; None for an unknown or invalid entry.
 
-
-def _line(entry: Entry, settings: Settings) -> JournalLine | None:
-    details, when = entry.details, entry.iteration
+    Args:
+        entry: anyone may have edited the file, so its details are checked and sanitized.
+        settings: the run's settings before the event.
+        test: the run's test result, if the entry is the end of the run.
+    """
+    details, iteration = entry.details, entry.iteration
     match entry.event:
         case "started":
-            verb = "Resumed" if when else "Started"
-            device, engine = _text(details, "device_name"), _text(details, "engine")
-            return JournalLine(when, f"{verb} on {device}, engine {engine}")
-        case "tweaked":
-            path = _text(details, "path")
-            label = FIELDS[path].label if path in FIELDS else path
-            return JournalLine(when, f"{label} changed from {_text(details, 'old')} to {_text(details, 'new')}")
-        case "undone":
-            path = _text(details, "path")
-            label = FIELDS[path].label if path in FIELDS else path
-            told = f"{label} stays: its change to {_text(details, 'new')} after {_text(details, 'at')} is undone"
-            return JournalLine(when, told)
+            device, name, engine = (_text(details, key) for key in ("device", "device_name", "engine"))
+            reason = _text(details, "engine_reason") if "engine_reason" in details else ""
+            parameters = details.get("parameters")
+            count = parameters if type(parameters) is int else 0
+            return Started(settings, device, name, engine, reason, count, iteration)
+        case "tweaked" | "undone":
+            return _change(entry, settings)
         case "evaluated":
             evaluation = _evaluation(entry, settings)
-            return validation_line(evaluation, best=details.get("best") is True) if evaluation else None
+            return Evaluated(evaluation, (), best=details.get("best") is True) if evaluation else None
         case "warned":
-            return JournalLine(when, _text(details, "text"), "warning")
+            return Warned(iteration, _text(details, "text"))
         case "noted":
-            return JournalLine(when, _text(details, "text"))
+            return Noted(iteration, _text(details, "text"))
+        case "paused":
+            return Paused(iteration)
+        case "resumed":
+            return Resumed(iteration)
         case "failed":
-            return JournalLine(when, _text(details, "sentence"), "error")
-        case "interrupted":
-            return JournalLine(when, "Interrupted", "warning")
-        case "finished" if warning := details.get("warning"):
-            said = sanitize(warning, limit=1000) if isinstance(warning, str) else quote(warning)
-            return JournalLine(when, f"Finished. {said}", "warning")
-        case "finished" | "stopped" | "paused" | "resumed":
-            return JournalLine(when, entry.event.capitalize())
+            return Failed(iteration, _text(details, "sentence"))
+        case "interrupted" if "seconds" not in details:  # the process was ended before it could save
+            return Warned(iteration, "Interrupted")
+        case "finished" | "stopped" | "interrupted":
+            reason = "early_stop" if details.get("reason") == "early_stop" else "iterations"
+            warning = details.get("warning")
+            return Finished(
+                iteration,
+                reason if entry.event == "finished" else entry.event,
+                seconds=0.0,
+                test=test,
+                warning=sanitize(warning, limit=1000) if isinstance(warning, str) else None,
+            )
         case _:
             return None
 
 
+def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
+    path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
+    if entry.event == "tweaked" and isinstance(path, str) and None not in (old, new):
+        with suppress(BadInput):
+            before, after = (change(settings, {path: value}).value(path) for value in (old, new) if value is not None)
+            return Tweaked(entry.iteration, path, before, after)
+    name = _text(entry.details, "path")
+    label = FIELDS[name].label if name in FIELDS else name
+    old_text, new_text = _text(entry.details, "old"), _text(entry.details, "new")
+    if entry.event == "undone":
+        at = _text(entry.details, "at")
+        return Noted(entry.iteration, f"{label}: the change to {new_text} after meta-step {at} was undone")
+    return Noted(entry.iteration, f"{label} changed from {old_text} to {new_text}")
+
+
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """The last point of a validation's curves, which is all that the journal keeps of it."""
-    known = entry.details
-    numbers = [known.get(key) for key in ("tasks", "shots", "inner_step")]
-    loss = _curve(known, "loss")
+    """Return an evaluation with the last point of its curves, which is what the journal has of it."""
+    details = entry.details
+    numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
+    loss = _curve(details, "loss")
     if loss is None or any(type(number) is not int for number in numbers):
         return None
     tasks, shots, step = (int(number) for number in numbers if type(number) is int)
-    mode = known.get("batch_norm")
+    mode = details.get("batch_norm")
     return Evaluation(
-        split=_text(known, "split"),
+        split=_text(details, "split"),
         tasks=tasks,
         shots=shots,
         queries=settings.task.queries,
@@ -151,10 +153,10 @@ def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
         iteration=entry.iteration,
         steps=(step,),
         loss=loss,
-        accuracy=_curve(known, "accuracy") if settings.is_classification else None,
+        accuracy=_curve(details, "accuracy") if settings.is_classification else None,
         seconds=0.0,
-        inner_lr=_number(known, "inner_lr") if known.get("inner_lr") is not None else None,
-        diverged=diverged if type(diverged := known.get("diverged")) is int else None,
+        inner_lr=_number(details, "inner_lr") if details.get("inner_lr") is not None else None,
+        diverged=diverged if type(diverged := details.get("diverged")) is int else None,
     )
 
 
@@ -164,7 +166,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """A detail that is a number; None if there is none. JSON has null for a number that is not finite."""
+    """Return a number of the details, or None if it is missing. JSON has null for a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan
@@ -172,7 +174,7 @@ def _number(details: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:
-    """A detail of a journal line, which anybody may have edited, as one safe line."""
+    """Return a value of the details as one safe line."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -1,60 +1,205 @@
-"""The one run that is followed: what it is doing, and what may be asked of it. No widgets here."""
+"""The followed run: its state, the commands sent to it, and the thread that receives its events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from queue import Empty, Full, Queue
+from typing import TYPE_CHECKING, NamedTuple
 
 from metatui.config.settings import Scalar
-from metatui.events import Change, Command, Event, Pause, Paused, Resume, Resumed, Started, Stop, Tweaked, Warned
+from metatui.events import (
+    Change,
+    Command,
+    Evaluated,
+    Event,
+    Failed,
+    Noted,
+    Pause,
+    Paused,
+    Progress,
+    Resume,
+    Resumed,
+    Started,
+    Stop,
+    Tweaked,
+    Warned,
+)
+from metatui.learning.data.packing import told_of_packing
 from metatui.tui.actions import Phase
-from metatui.tui.controllers.event_thread import SessionLike, Training
 from metatui.tui.controllers.history import Step
-from metatui.tui.controllers.run_model import LiveChange, Monitor
+from metatui.tui.controllers.run_model import LiveChange, RunModel
+from metatui.tui.controllers.sessions import Attached, FollowedRun
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError
+
+# Imported where it is used: the first frame does not need it.
+if TYPE_CHECKING:
+    from metatui.tui.controllers.smoothing import Smoother
+
+log = logging.getLogger(__name__)
+
+JOURNAL_NAMES: Mapping[type[Event], str] = {
+    Evaluated: "evaluated",
+    Noted: "noted",
+    Paused: "paused",
+    Resumed: "resumed",
+    Tweaked: "tweaked",
+    Warned: "warned",
+}
+"""Events that a live run both sends and writes to its journal, with their names there."""
+
+QUEUE_SIZE = 8192
+"""Events that wait for the app. If the app takes none, the thread stops reading: the run's process then drops
+meta-steps for this connection, and they are read from metrics.jsonl later."""
+
+
+class Receiver:
+    """A thread that opens a run and puts its events into a queue. Commands given before the run is open wait for it.
+
+    The thread does not access the app.
+    """
+
+    def __init__(
+        self,
+        open_run: Callable[[], FollowedRun],
+        smoother: Smoother | None,
+        written: Mapping[tuple[str, int], int],
+    ) -> None:
+        """See `Attached` for `written`. `smoother` has averaged the meta-steps that are known already."""
+        self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
+        self.opened = threading.Event()
+        """Set when the run trains, or could not be opened."""
+        self.over = threading.Event()
+        """Set when all events are in the queue: the run has ended, or is no longer followed."""
+        self.packed: tuple[int, int] | None = None
+        """Images packed before the training starts, and how many there are."""
+        self.run: FollowedRun | None = None
+        """None until the run trains."""
+        self._open_run = open_run
+        self._smoother, self._written = smoother, Counter(written)
+        self._lock = threading.Lock()
+        self._waiting: list[Command] = []
+        self._left = False
+        # A daemon thread does not keep the process alive; the run does not need this process.
+        threading.Thread(target=self._receive, name="receiver", daemon=True).start()
+
+    def submit(self, command: Command) -> None:
+        """Send a command to the trainer."""
+        with self._lock:
+            if self.run is None:
+                self._waiting.append(command)
+            else:
+                self.run.submit(command)
+
+    def leave(self) -> None:
+        """Stop following the run, which continues, even if it has not started yet."""
+        with self._lock:
+            self._left = True
+            if self.run:
+                self.run.close()
+
+    def _receive(self) -> None:
+        try:
+            self._follow()
+        except MetatuiError as error:
+            self._put(Failed(0, str(error)))
+        except Exception as error:
+            log.exception("the thread that follows a run failed")
+            name = type(error).__name__
+            self._put(Failed(0, f"metatui cannot follow the run because of an internal error ({name}): "
+                                f"see {paths.log_file()}"))  # fmt: skip
+        finally:
+            self.opened.set()
+            self.over.set()
+
+    def _follow(self) -> None:
+        from metatui.tui.controllers.smoothing import Smoother
+
+        with told_of_packing(self._see_packed):
+            run = self._open_run()
+        with self._lock:
+            self.run = run
+            for command in self._waiting:
+                run.submit(command)
+            if self._left:
+                run.close()
+        self.opened.set()
+        smoother = self._smoother or Smoother(run.run.metrics_path)
+        for event in run:
+            if isinstance(event, Progress):
+                for step in smoother.follow(event):
+                    self._put(step)
+            elif not self._is_known(event):
+                self._put(event)
+
+    def _is_known(self, event: Event) -> bool:
+        """Return whether the event was read from the journal."""
+        key = JOURNAL_NAMES.get(type(event), ""), event.iteration
+        known = self._written[key] > 0
+        self._written[key] -= known
+        return known
+
+    def _put(self, item: Event | Step) -> None:
+        while not self._left:
+            try:
+                self.queue.put(item, timeout=0.5)
+            except Full:
+                continue
+            return
+
+    def _see_packed(self, done: int, total: int) -> None:
+        self.packed = done, total
 
 
 class Drained(NamedTuple):
-    """What came in."""
+    """Result of `RunClient.drain`."""
 
-    any: bool
-    """Whether anything did, or what the run is doing is another."""
-    events: Sequence[Event]
-    """All but the meta-steps, which come by the thousand and are in the monitor."""
+    changed: bool
+    """True if there were events, or the phase changed."""
+    events: list[Event]
+    """All events except meta-steps."""
 
 
-class Conductor:
-    """Follows at most one run; others may go on in the background."""
+class RunClient:
+    """Follows at most one run."""
 
     def __init__(self) -> None:
         self.phase = Phase.IDLE
+        self.receiver: Receiver | None = None
+        self.model: RunModel | None = None
+        """Model of the run, also after its end; None before the first run."""
         self._undoing: list[tuple[str, Scalar]] = []
         """Undo changes that the trainer has not made yet, as path and value."""
-        self.training: Training | None = None
-        self.monitor: Monitor | None = None
-        """Of the run, also after its end; None before the first."""
 
-    def begin(self, opening: Callable[[], SessionLike], monitor: Monitor, phase: Phase = Phase.STARTING) -> Training:
-        """Follow the run that `opening` gives; `monitor` has what is known of it already."""
+    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+        """Follow the run that `open_run` returns.
+
+        Args:
+            model: what is known of the run already.
+            attached: the run, if it is live.
+        """
         if self.phase.active:
             raise RuntimeError("one run is followed at a time")
-        self.training = Training(opening, monitor.smoother)
         self._undoing.clear()
-        self.monitor = monitor
-        self.phase = phase
-        self.training.start()
-        return self.training
+        self.model, self.phase = model, Phase.STARTING
+        if attached:
+            self.phase = Phase.PAUSED if attached.session.hello.phase == "paused" else Phase.RUNNING
+        self.receiver = Receiver(open_run, model.smoother, attached.written if attached else {})
 
     def leave(self) -> None:
-        """Follow the run no longer. It goes on."""
-        if self.training:
-            self.training.leave()
-        self.training = self.monitor = None
+        """Stop following the run, which continues."""
+        if self.receiver:
+            self.receiver.leave()
+        self.receiver = self.model = None
         self.phase = Phase.IDLE
 
     def submit(self, command: Command) -> None:
-        """Tell the trainer; nothing happens where none is going on."""
-        if self.training and self.phase.active:
-            self.training.submit(command)
+        """Send a command to the trainer; without a run, nothing happens."""
+        if self.receiver and self.phase.active:
+            self.receiver.submit(command)
 
     def toggle_pause(self) -> None:
         if self.phase in (Phase.PAUSING, Phase.PAUSED):
@@ -64,21 +209,22 @@ class Conductor:
             if self.phase is Phase.RUNNING:
                 self.phase = Phase.PAUSING
 
-    def stop(self, reason: str = "stopped") -> None:
-        """End after this meta-step and save."""
-        self.submit(Stop(reason))
+    def stop(self) -> None:
+        """End the run after this meta-step and save it."""
+        self.submit(Stop())
         if self.phase.active:
             self.phase = Phase.STOPPING
 
     def change(self, path: str, value: Scalar) -> None:
+        """Change a live setting from the next meta-step on."""
         self.submit(Change(path, value))
 
     @property
     def undoable(self) -> LiveChange | None:
         """The newest live change that is not undone and has no undo pending."""
-        holding = self.monitor.undoable if self.monitor and self.phase.active else []
-        at = len(holding) - 1 - len(self._undoing)
-        return holding[at] if at >= 0 else None
+        undoable = self.model.undoable if self.model and self.phase.active else []
+        last = len(undoable) - 1 - len(self._undoing)
+        return undoable[last] if last >= 0 else None
 
     def undo(self) -> LiveChange | None:
         """Undo the newest live change. Returns it; None if there is none."""
@@ -89,36 +235,41 @@ class Conductor:
         return change
 
     def drain(self) -> Drained:
-        """Learn what happened since the last call; the phase and the monitor are up to date afterwards."""
-        training, monitor = self.training, self.monitor
-        if training is None or monitor is None:
+        """Update the phase and the model by the events since the last call."""
+        receiver, model = self.receiver, self.model
+        if receiver is None or model is None:
             return Drained(False, [])
-        before = self.phase, monitor.packed
-        over = training.over.is_set()  # asked first: nothing is put after it is set
-        events = training.mailbox.drain()
-        if training.session:
-            monitor.run_id = training.session.run.id
-        monitor.packed = training.packed if training.session is None else None
-        if monitor.packed and self.phase is Phase.STARTING:
+        before = self.phase, model.packed
+        over = receiver.over.is_set()  # before the queue is read: nothing is added after it is set
+        if receiver.run:
+            model.run_id = receiver.run.run.id
+        model.packed = receiver.packed if receiver.run is None else None
+        if model.packed and self.phase is Phase.STARTING:
             self.phase = Phase.PACKING
         steps: list[Step] = []
-        others: list[Event] = []
-        for event in events:
-            if isinstance(event, Step):
-                steps.append(event)
+        events: list[Event] = []
+        taken = 0
+        while True:
+            try:
+                item = receiver.queue.get_nowait()
+            except Empty:
+                break
+            taken += 1
+            if isinstance(item, Step):
+                steps.append(item)
                 continue
-            monitor.take_steps(steps)
-            monitor.take(event)
-            self._follow(event)
+            model.take_steps(steps)
+            model.take(item)
+            self._update(item)
             steps = []
-            others.append(event)
-        monitor.take_steps(steps)
+            events.append(item)
+        model.take_steps(steps)
         if over:
             self.phase = Phase.IDLE
-            monitor.status = monitor.outcome
-        return Drained(bool(events) or (self.phase, monitor.packed) != before, others)
+            model.status = model.outcome
+        return Drained(bool(taken) or (self.phase, model.packed) != before, events)
 
-    def _follow(self, event: Event) -> None:
+    def _update(self, event: Event) -> None:
         if self.phase is Phase.STOPPING:
             return
         match event:

@@ -1,4 +1,4 @@
-"""What is known of one run: the events so far, as histories, the latest numbers and a journal in words."""
+"""Model of one run: metric histories, the latest numbers, live changes and a journal in words."""
 
 from __future__ import annotations
 
@@ -37,12 +37,19 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Lines of the journal that are kept in the app; the run's own journal on disk has all."""
+"""Journal lines kept in the app; the run's journal on disk has all."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
 RATE_WINDOW = 5.0
 """Seconds of training over which speeds are averaged."""
+
+FINISH_TEXTS = {
+    "iterations": "Finished",
+    "early_stop": "Finished early: the validation has not improved for a long time",
+    "stopped": "Stopped and saved",
+    "interrupted": "Interrupted and saved",
+}
 
 
 @dataclass(frozen=True)
@@ -70,16 +77,16 @@ class JournalLine:
     tone: Tone = "plain"
 
 
-class Monitor:
-    """One run as it is shown. Fed with events by the app, never by the training thread."""
+class RunModel:
+    """State of one run, updated by its events. Live events and those read from disk have the same effect."""
 
     def __init__(self, settings: Settings, run_id: str = "", status: str = "") -> None:
         self.settings = settings
         self.run_id = run_id
         self.status = status
-        """How it stands, in words, for a run that is not going on in this process."""
+        """Status in words; empty for a run that is followed."""
         self.packed: tuple[int, int] | None = None
-        """How many images are packed, and of how many, while that comes before the training."""
+        """Images packed before the training starts, and how many there are."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -92,19 +99,23 @@ class Monitor:
         self.changes: list[LiveChange] = []
         """Every live change in order, including undone ones."""
         self.evaluating: Evaluating | None = None
-        """The validation or test that is under way."""
+        """The current validation or test."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
         self._recent: deque[Progress] = deque()
 
-    def trained_alike(self, run_id: str, status: str) -> Monitor:
-        """Another monitor that has seen the same meta-steps, and nothing else."""
-        other = Monitor(self.settings, run_id, status)
+    def copy_metrics(self, run_id: str, status: str) -> RunModel:
+        """Return another model with the same settings and meta-steps, and nothing else."""
+        other = RunModel(self.settings, run_id, status)
         other.latest, other._recent = self.latest, self._recent.copy()
         other.meta_loss, other.grad_norm = self.meta_loss.copy(), self.grad_norm.copy()
         other.accuracy = self.accuracy.copy()
         return other
+
+    def reopen(self, settings: Settings) -> None:
+        """Mark a run that was read from disk as one that trains, with `settings`."""
+        self.settings, self.status, self.ended = settings, "", None
 
     @property
     def iteration(self) -> int:
@@ -117,7 +128,7 @@ class Monitor:
 
     @property
     def speeds(self) -> tuple[float, float] | None:
-        """Meta-steps a second and tasks a second, lately; None before two meta-steps."""
+        """Recent meta-steps per second and tasks per second; None before two meta-steps."""
         if len(self._recent) < 2:
             return None
         first, last = self._recent[0], self._recent[-1]
@@ -128,20 +139,29 @@ class Monitor:
 
     @property
     def remaining(self) -> float | None:
-        """Seconds of training left at the present speed."""
+        """Seconds of training left at the current speed."""
         speeds = self.speeds
         left = self.settings.training.iterations - self.iteration
         return left / speeds[0] if speeds and speeds[0] > 0 and not self.ended else None
 
     @property
+    def is_followed(self) -> bool:
+        """True if the run is followed and has not ended."""
+        return self.ended is None and not self.status
+
+    @property
+    def result(self) -> Evaluation | None:
+        """The test, or the last validation if there is no test."""
+        return self.test or self.evaluation
+
+    @property
     def has_no_result(self) -> bool:
-        """Whether the test, or the last validation where there is no test, is not finite."""
-        result = self.test or self.evaluation
-        return result is not None and not result.is_finite
+        """True if `result` is not finite."""
+        return self.result is not None and not self.result.is_finite
 
     @property
     def outcome(self) -> str:
-        """How a run of this process ended."""
+        """Status of a followed run after its end."""
         match self.ended:
             case Failed():
                 return "Failed"
@@ -150,51 +170,25 @@ class Monitor:
             case _:
                 return "Finished"
 
-    def take(self, event: Event) -> None:
-        """Learn of one event."""
-        match event:
-            case Started():
-                self._start(event)
-            case Progress():
-                self.take_steps([Step(event)])
-            case Evaluating():
-                self.evaluating = event
-            case Evaluated():
-                self._evaluated(event)
-            case Checkpointed():
-                self._checkpointed(event)
-            case Tweaked():
-                self._tweak(event)
-            case Paused():
-                self._say(event.iteration, "Paused")
-            case Resumed():
-                self._say(event.iteration, "Resumed")
-            case Warned():
-                self._say(event.iteration, event.text, "warning")
-            case Noted():
-                self._say(event.iteration, event.text)
-            case Finished():
-                self._finished(event)
-            case Failed():
-                self.ended = event
-                self._say(event.iteration or self.iteration, event.sentence, "error")
+    @property
+    def undoable(self) -> list[LiveChange]:
+        """The user's changes that are still in effect, in order. A change back to the previous value cancels both.
 
-    def _say(self, iteration: int, text: str, tone: Tone = "plain") -> None:
-        self.journal.append(JournalLine(iteration, text, tone))
-
-    def _start(self, event: Started) -> None:
-        self.started, self.settings = event, event.settings
-        self.forget_changes(event.iteration)
-        self.test = self.ended = None
-        if self.evaluation and self.evaluation.iteration > event.iteration:
-            self.evaluation = None
-        if self.best and self.best.iteration > event.iteration:
-            self.best = None
-        verb = "Resumed" if event.iteration else "Started"
-        self._say(event.iteration, f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
+        Changes of the number of tasks in memory at once are not included: the trainer itself lowers it if memory runs
+        out, and it does not affect results.
+        """
+        in_effect: list[LiveChange] = []
+        for made in self.changes:
+            if made.path == "compute.tasks_at_once":
+                continue
+            if in_effect and (made.path, made.new) == (in_effect[-1].path, in_effect[-1].old):
+                in_effect.pop()
+            else:
+                in_effect.append(made)
+        return in_effect
 
     def take_steps(self, averaged: Sequence[Step]) -> None:
-        """Learn of some meta-steps, in order: the same as to take one by one, and much faster."""
+        """Add meta-steps, in order. Much faster than adding them one by one."""
         if not averaged:
             return
         steps = [step.progress for step in averaged]
@@ -210,87 +204,93 @@ class Monitor:
         while len(self._recent) > 2 and last.seconds - self._recent[1].seconds > RATE_WINDOW:
             self._recent.popleft()
 
-    def _evaluated(self, event: Evaluated) -> None:
-        self.evaluation, self.evaluating = event.evaluation, None
-        evaluation = event.evaluation
-        self.views = event.views or self.views
-        self.add_validation(evaluation, self.seconds)
-        if event.best:
-            self.best = evaluation
-        self.journal.append(validation_line(evaluation, best=event.best))
+    def take(self, event: Event) -> None:
+        """Update the model by one event."""
+        match event:
+            case Started():
+                self._start(event)
+            case Progress():
+                self.take_steps([Step(event)])
+            case Evaluating():
+                self.evaluating = event
+            case Evaluated():
+                self._evaluated(event)
+            case Checkpointed(kind="last"):
+                # The journal mentions only the newest checkpoint; the best one has the line of its validation.
+                if self.journal and self.journal[-1].text == CHECKPOINT_SAVED:
+                    self.journal.pop()
+                self._add_line(event.iteration, CHECKPOINT_SAVED)
+            case Tweaked():
+                self._tweaked(event)
+            case Paused() | Resumed():
+                self._add_line(event.iteration, type(event).__name__)
+            case Warned():
+                self._add_line(event.iteration, event.text, "warning")
+            case Noted():
+                self._add_line(event.iteration, event.text)
+            case Finished():
+                self._finished(event)
+            case Failed():
+                self.ended = event
+                self._add_line(event.iteration or self.iteration, event.sentence, "error")
 
-    def add_validation(self, evaluation: Evaluation, seconds: float) -> None:
-        """Add a validation to the curves, as nan where most of its tasks diverged."""
+    def _add_line(self, iteration: int, text: str, tone: Tone = "plain") -> None:
+        self.journal.append(JournalLine(iteration, text, tone))
+
+    def _start(self, event: Started) -> None:
+        """Forget what came after the checkpoint from which the run starts."""
+        self.started, self.settings = event, event.settings
+        self.changes = [made for made in self.changes if made.iteration < event.iteration]
+        for history in (self.val_loss, self.val_accuracy):
+            history.forget_after(event.iteration)
+        self.test = self.ended = None
+        if self.evaluation and self.evaluation.iteration > event.iteration:
+            self.evaluation = None
+        if self.best and self.best.iteration > event.iteration:
+            self.best = None
+        verb = "Resumed" if event.iteration else "Started"
+        reason = f" ({event.engine_reason})" if event.engine_reason else ""
+        self._add_line(event.iteration, f"{verb} on {event.device_name}, engine {event.engine}{reason}")
+
+    def _evaluated(self, event: Evaluated) -> None:
+        evaluation = event.evaluation
+        self.evaluation, self.evaluating = evaluation, None
+        self.views = event.views or self.views
+        seconds = self._seconds_at(evaluation.iteration)
         for history, curve in ((self.val_loss, evaluation.loss), (self.val_accuracy, evaluation.accuracy)):
             if curve:
-                history.add(evaluation.iteration, seconds, curve.mean[-1] if evaluation.is_finite else math.nan)
+                value = curve.mean[-1] if evaluation.is_finite else math.nan
+                history.add(evaluation.iteration, seconds, value)
+        if event.best:
+            self.best = evaluation
+        text = f"Validation: {headline(evaluation)}{', best so far' if event.best else ''}"
+        self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))
 
-    def _checkpointed(self, event: Checkpointed) -> None:
-        if event.kind != "last":  # the validation that was best has its own line
-            return
-        if self.journal and self.journal[-1].text == CHECKPOINT_SAVED:
-            self.journal.pop()
-        self._say(event.iteration, CHECKPOINT_SAVED)
-
-    def forget_changes(self, iteration: int) -> None:
-        """Forget the changes from `iteration` on, at which the run was resumed."""
-        self.changes = [made for made in self.changes if made.iteration < iteration]
-
-    @property
-    def undoable(self) -> list[LiveChange]:
-        """The user's changes that are still in effect, in order. A change back to the previous value cancels both.
-
-        Changes of the number of tasks in memory at once are not included: the trainer itself lowers it if memory runs
-        out, and it does not affect results.
-        """
-        holding: list[LiveChange] = []
-        for made in self.changes:
-            if made.path == "compute.tasks_at_once":
-                continue
-            if holding and (made.path, made.new) == (holding[-1].path, holding[-1].old):
-                holding.pop()
-            else:
-                holding.append(made)
-        return holding
-
-    def _tweak(self, event: Tweaked) -> None:
-        if FIELDS[event.path].live and event.old != event.new:  # other settings change only when a run is resumed
-            self.changes.append(LiveChange(event.iteration, self.seconds, event.path, event.old, event.new))
+    def _tweaked(self, event: Tweaked) -> None:
+        field = FIELDS[event.path]
+        if field.live and event.old != event.new:  # other settings change only when a run is resumed
+            seconds = self._seconds_at(event.iteration)
+            self.changes.append(LiveChange(event.iteration, seconds, event.path, event.old, event.new))
         self.settings = change(self.settings, {event.path: event.new})
-        label = FIELDS[event.path].label
-        self._say(event.iteration, f"{label} changed from {text_of(event.old)} to {text_of(event.new)}")
+        self._add_line(event.iteration, f"{field.label} changed from {text_of(event.old)} to {text_of(event.new)}")
 
     def _finished(self, event: Finished) -> None:
         self.ended, self.test, self.evaluating = event, event.test, None
         self.views = event.views or self.views
-        why = {
-            "iterations": "Finished",
-            "early_stop": "Finished early: no new best for long",
-            "stopped": "Stopped and saved",
-            "interrupted": "Interrupted and saved",
-        }
-        test = event.test
-        tone: Tone = "warning" if event.warning or (test and not test.is_finite) else "good"
-        self._say(event.iteration, why.get(event.reason, event.reason), tone)
+        warned = event.warning or event.reason == "interrupted" or self.has_no_result
+        self._add_line(event.iteration, FINISH_TEXTS.get(event.reason, event.reason), "warning" if warned else "good")
         if event.warning:
-            self._say(event.iteration, event.warning, "warning")
-        if test:
-            self.journal.append(result_line(event.iteration, test, self.best))
+            self._add_line(event.iteration, event.warning, "warning")
+        if event.test:
+            text = f"Test: {result_words(event.test, self.best)}"
+            self._add_line(event.iteration, text, _tone(event.test, "good"))
+
+    def _seconds_at(self, iteration: int) -> float:
+        """Seconds of training until a meta-step, which may be before the latest one."""
+        seconds = self.meta_loss.seconds_at(iteration)
+        return self.seconds if seconds is None else seconds
 
 
-def validation_line(evaluation: Evaluation, *, best: bool) -> JournalLine:
-    """Return the journal's line for a validation."""
-    tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
-    said = f"Validation: {headline(evaluation)}{', best so far' if best else ''}"
-    return JournalLine(evaluation.iteration, said, tone)
-
-
-def result_line(iteration: int, test: Evaluation, best: Evaluation | None) -> JournalLine:
-    """Return the journal's line for a test.
-
-    Args:
-        iteration: number of meta-steps of the run.
-        best: the best validation.
-    """
-    tone: Tone = "warning" if test.diverged or not test.is_finite else "good"
-    return JournalLine(iteration, f"Test: {result_words(test, best)}", tone)
+def _tone(evaluation: Evaluation, tone: Tone) -> Tone:
+    """Return `tone`, or `warning` if tasks diverged."""
+    return "warning" if evaluation.diverged or not evaluation.is_finite else tone

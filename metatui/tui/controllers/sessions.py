@@ -1,96 +1,127 @@
-"""Where runs come from that the app follows. Each trains in a process of its own, so this one never imports torch."""
+"""Access to runs. Each run trains in its own process, so the app never imports torch."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections import Counter
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.events import Stop, TaskView
-from metatui.tui.controllers.event_thread import SessionLike
+from metatui.events import Command, Event, Stop, TaskView
 from metatui.utils.errors import MetatuiError
 
-# What the first frame needs none of is imported where it is used.
+# Imported where they are used: the first frame does not need them.
 if TYPE_CHECKING:
+    from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder
-    from metatui.tui.controllers.run_model import Monitor
+    from metatui.tui.controllers.run_model import RunModel
     from metatui.tui.helper import Helper, Reply
 
-
 NICENESS = 10
-"""Of runs started here: they take every core, and an answer to a key would wait for its turn on one of them."""
+"""Niceness of runs started here. They use every core, and key presses must still be answered at once."""
+
+
+class FollowedRun(Protocol):
+    """A run whose events are iterated until it ends or is closed."""
+
+    @property
+    def run(self) -> RunFolder: ...
+
+    @property
+    def hello(self) -> Hello:
+        """State of the run when the connection was made, and the process that trains it."""
+        ...
+
+    def __iter__(self) -> Iterator[Event]: ...
+
+    def submit(self, command: Command) -> None: ...
+
+    def close(self) -> None:
+        """Stop following: the iteration ends, and the run continues."""
+        ...
 
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run of another process, with what is known of it until now."""
+    """A live run, and a model of what its folder has of it."""
 
-    session: SessionLike
-    monitor: Monitor
-    paused: bool
+    session: FollowedRun
+    model: RunModel
+    written: Mapping[tuple[str, int], int]
+    """Number of journal entries since the connection was made, by name and meta-step. Their events are sent as well."""
 
 
 class Sessions(Protocol):
-    """All that the app asks of runs. Called in threads; tests give one that trains nothing."""
+    """Operations on runs that the app needs. They are called in threads."""
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
-        """`changes` are made on the way (`Preset.changes`)."""
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
+        """Start a run. `changes` are made while it trains (`Preset.changes`)."""
         ...
 
-    def resume(self, run_id: str) -> SessionLike: ...
+    def resume(self, run_id: str) -> FollowedRun: ...
 
     def attach(self, run: RunFolder) -> Attached:
-        """Raises BadInput where `run` is not live, or its process cannot be reached from here."""
+        """Follow a live run. Raises BadInput if it is not live, or its process cannot be reached."""
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """Tell a live run to finish its meta-step, save and end. Raises as `attach`."""
+        """Save and end a live run after this meta-step. Raises BadInput as `attach` does."""
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
-        """Adaptation of a run's best parameters on the first `tasks` held-out tasks, which are the same for all runs
-        with the same task settings and evaluation seed."""
+        """Return the adaptation of a run's best parameters to the first `tasks` held-out tasks.
+
+        Runs with the same task settings and evaluation seed have the same tasks.
+        """
         ...
 
     def close(self) -> None:
-        """The app ends: end what computes for it. Runs go on."""
+        """Stop the helper process. Runs continue."""
         ...
 
 
 class RealSessions:
-    """Runs under `root`."""
+    """Runs in the folder `root`."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._asking = threading.Lock()
+        self._lock = threading.Lock()
         self._helper: Helper | None = None
         self._replies: Iterator[Reply] = iter(())
 
-    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> SessionLike:
+    def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
         from metatui.runs.execution.control import start_detached
-        from metatui.tui.controllers.attached_run import Followed
 
-        return Followed(
-            start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
-        )
+        return start_detached(settings, runs_dir=self._root, preset=preset, changes=changes, niceness=NICENESS)
 
-    def resume(self, run_id: str) -> SessionLike:
+    def resume(self, run_id: str) -> FollowedRun:
         from metatui.runs.execution.control import resume_detached
         from metatui.runs.storage.store import RunStore
-        from metatui.tui.controllers.attached_run import Followed
 
-        return Followed(resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS))
+        return resume_detached(RunStore(self._root).find(run_id), niceness=NICENESS)
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
-        from metatui.tui.controllers.attached_run import attached
+        from metatui.tui.controllers.replay import Replay
 
-        return attached(LiveRun.attach(run))
+        live = LiveRun.attach(run)
+        since = datetime.now(UTC) - timedelta(milliseconds=1)  # the journal has times in whole milliseconds
+        try:
+            # Read after connecting: every event is in the folder, comes by the connection, or both.
+            model = Replay(run).read()
+            written = Counter((entry.event, entry.iteration) for entry in run.journal() if entry.time >= since)
+        except MetatuiError:
+            live.close()
+            raise
+        model.reopen(live.hello.settings)
+        live.known(model.iteration)
+        return Attached(live, model, written)
 
     def stop(self, run: RunFolder) -> None:
         from metatui.runs.execution.control import LiveRun
@@ -102,7 +133,7 @@ class RealSessions:
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
         from metatui.tui.helper import Helper, StepInfo, WorkerError
 
-        with self._asking:
+        with self._lock:
             if self._helper is None:
                 self._helper = Helper()
                 self._replies = self._helper.replies()
@@ -113,7 +144,7 @@ class RealSessions:
                 return views
             if reply is None or (isinstance(reply, WorkerError) and reply.dead):
                 self._helper = None
-            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app ends")
+            raise MetatuiError(reply.sentence if isinstance(reply, WorkerError) else "the app is closing")
 
     def close(self) -> None:
         if self._helper:
@@ -121,9 +152,9 @@ class RealSessions:
 
 
 def _views(root: Path, run_id: str, tasks: int) -> Generator[None, None, tuple[TaskView, ...]]:
-    """What the helper computes."""
+    """Compute `Sessions.views` in the helper process."""
     from metatui.runs.analysis.evaluate import views
     from metatui.runs.storage.store import RunStore
 
-    yield from ()  # nothing on the way
+    yield from ()  # the helper runs generators
     return views(RunStore(root).find(run_id), range(tasks))

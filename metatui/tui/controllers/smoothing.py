@@ -1,9 +1,9 @@
-"""Averages of the training metrics, exact even if this process did not receive every meta-step."""
+"""Averages of the training metrics over all meta-steps, including those that a live connection left out."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from copy import copy
 from pathlib import Path
 
@@ -16,8 +16,8 @@ from metatui.utils.smoothing import DECAYS, ExponentialAverage
 class Smoother:
     """Adds to each meta-step of a run the averages of meta-loss and accuracy over all meta-steps up to it.
 
-    Meta-steps can be missing from the input: a live run sends none from before the connection, and drops some if the
-    receiver is too slow. Missing ones are read from the run's metrics file.
+    A live run sends no meta-steps from before the connection, and skips some if the receiver is slow. The missing ones
+    are read from the run's metrics file, so every meta-step is returned.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,13 +43,28 @@ class Smoother:
         other._accuracy = tuple(map(copy, self._accuracy))
         return other
 
-    def step(self, progress: Progress) -> Step:
-        """Return a meta-step with its averages, or without them if earlier meta-steps are not in the file yet."""
+    def follow(self, progress: Progress) -> Iterator[Step]:
+        """Return the meta-steps that were skipped before `progress`, then `progress`, each with its averages.
+
+        If the skipped meta-steps are not in the file yet, `progress` is returned without averages.
+        """
         if progress.iteration <= self._iteration:  # the run went back to a checkpoint
             self._start()
-        if progress.iteration != self._iteration + 1 and not self._catch_up(progress.iteration):
-            return Step(progress)
-        return self._average([progress])[0]
+        while self._iteration + 1 < progress.iteration:
+            if not self._ahead and not self._read_ahead():
+                if self._path.exists():
+                    yield Step(progress)
+                    return
+                break  # without a file there is nothing to wait for
+            skipped = []
+            while self._ahead and self._ahead[0].iteration < progress.iteration:
+                step = self._ahead.popleft()
+                if step.iteration > self._iteration:
+                    skipped.append(step)
+            yield from self._average(skipped)
+            if self._ahead:
+                break
+        yield from self._average([progress])
 
     def read(self) -> tuple[list[Step], bool]:
         """Read up to about a megabyte of new meta-steps from the file.
@@ -63,23 +78,13 @@ class Smoother:
             self._forget()
         return self._average(new), self._reader.restarted
 
-    def _catch_up(self, before: int) -> bool:
-        """Average the meta-steps in the file before meta-step `before`. Returns whether none is missing."""
-        while True:
-            skipped = []
-            while self._ahead and self._ahead[0].iteration < before:
-                progress = self._ahead.popleft()
-                if progress.iteration > self._iteration:
-                    skipped.append(progress)
-            self._average(skipped)
-            if self._ahead or self._iteration == before - 1:
-                return True
-            new = self._reader.read_new()
-            if self._reader.restarted:
-                self._forget()
-            if not new:
-                return not self._path.exists()  # without a file there is nothing to wait for
-            self._ahead.extend(new)
+    def _read_ahead(self) -> bool:
+        """Read more of the file. Returns whether there was more."""
+        new = self._reader.read_new()
+        if self._reader.restarted:
+            self._forget()
+        self._ahead.extend(new)
+        return bool(new)
 
     def _average(self, steps: Sequence[Progress]) -> list[Step]:
         if not steps:

@@ -1,6 +1,5 @@
-"""Heavy computing for the app in a child process, so that keys answer, training goes on and cancelling is at once."""
+"""Long computations of the app in a child process, so that the app stays responsive and cancelling is immediate."""
 
-from metatui.tui.helper.client import Helper
-from metatui.tui.helper.messages import Reply, StepInfo, WorkerError, Yielded
+from metatui.tui.helper.client import Helper, Reply, StepInfo, WorkerError, Yielded
 
 __all__ = ["Helper", "Reply", "StepInfo", "WorkerError", "Yielded"]

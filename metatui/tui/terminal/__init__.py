@@ -1,1 +1,1 @@
-"""The terminal: keyboard, drawing, suspend, refresh."""
+"""The terminal: keyboard, character sets, redirection, suspension."""

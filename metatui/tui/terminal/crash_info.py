@@ -1,4 +1,4 @@
-"""What the app leaves behind for the process that waits for it, which may find it dead. No textual here."""
+"""Information that the app shares with its parent process, which may find it dead. Imports no textual."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# Imported before the app forks off: what only a death needs is imported then.
+# This module is imported before the fork. Imports that only a crash needs are made then.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
-LONGEST = 8 * 1024
+SIZE = 8 * 1024
 
 
-class LastWords:
-    """A page of memory that a process and those it forks have in common, so what one wrote outlives it."""
+class CrashInfo:
+    """A page of memory shared by a process and its forks. What one of them writes outlives it."""
 
     def __init__(self) -> None:
-        self._page = mmap.mmap(-1, LONGEST)
+        self._page = mmap.mmap(-1, SIZE)
 
     @property
     def drawing(self) -> bool:
-        """Whether the terminal is the app's: in another mode and another screen than it was."""
+        """True if the app has changed the modes of the terminal."""
         return self._page[0] != 0
 
     @drawing.setter
@@ -41,13 +41,13 @@ class LastWords:
     @run.setter
     def run(self, run: RunFolder | None) -> None:
         path = os.fsencode(run.path) if run else b""
-        self._page[1:] = path[: LONGEST - 2].ljust(LONGEST - 1, b"\0")
+        self._page[1:] = path[: SIZE - 2].ljust(SIZE - 1, b"\0")
 
 
-def goes_on(run: RunFolder) -> str:
-    """Where a run is that the app no longer follows, and how to go on with it."""
+def describe_background_run(run: RunFolder) -> str:
+    """Return a sentence that says that a run continues, with the commands to follow and to stop it."""
     from metatui.utils import paths
 
-    at_home = run.path.parent == paths.runs_dir()
-    name = run.id if at_home else shlex.quote(str(run.path))
-    return f"Run {run.id} goes on: metatui attach {name}, metatui stop {name}"
+    in_default_folder = run.path.parent == paths.runs_dir()
+    name = run.id if in_default_folder else shlex.quote(str(run.path))
+    return f"Run {run.id} continues in the background: metatui attach {name}, metatui stop {name}"

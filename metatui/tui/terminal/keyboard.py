@@ -1,4 +1,4 @@
-"""Reading the keyboard, so that an escape is answered as soon as it is known to be one."""
+"""Keyboard input that reports an escape without delay, and accepts any bytes."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from textual._xterm_parser import XTermParser
 from textual.drivers.linux_driver import LinuxDriver
 from textual.message import Message
 
-AT_REST = 0.1
-"""Seconds after which the thread looks whether it is to end."""
+EXIT_CHECK_SECONDS = 0.1
+"""Seconds between checks whether the thread should end."""
 
 ESCAPE = "\x1b"
 
@@ -23,27 +23,26 @@ SEQUENCE_START = re.compile(f"(?={ESCAPE})")
 
 
 class TerminalLost(Message):
-    """There will be no more keys. Not every terminal that goes away sends a hang-up signal as well."""
+    """Posted when there will be no more keys. Not every terminal that goes away sends a hang-up signal as well."""
 
 
 class Keyboard(LinuxDriver):
-    """Textual's driver, which after an escape looks only ten times a second whether another byte has made it the first
-    of some other key. Here it is looked at when the time for that (`ESCDELAY`, in milliseconds) is over."""
+    """Textual's driver, except that an escape is reported after `ESCDELAY` milliseconds instead of up to 100."""
 
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
         parser, decode = XTermParser(self._debug), getincrementaldecoder("utf-8")("replace").decode
-        waiting = False
+        escape_pending = False
         with selectors.SelectSelector() as selector:
             selector.register(self.fileno, selectors.EVENT_READ)
             while not self.exit_event.is_set():
-                if selector.select(constants.ESCAPE_DELAY if waiting else AT_REST):
+                if selector.select(constants.ESCAPE_DELAY if escape_pending else EXIT_CHECK_SECONDS):
                     data = self._read()
                     if not data:
                         self._app.post_message(TerminalLost())
                         return
                     text = decode(data)
-                    waiting = text.endswith(ESCAPE)
+                    escape_pending = text.endswith(ESCAPE)
                     for sequence in filter(None, SEQUENCE_START.split(text)):
                         try:
                             for event in parser.feed(sequence):
@@ -52,14 +51,14 @@ class Keyboard(LinuxDriver):
                             # Textual's parser raises for sequences with invalid numbers, and is then unusable.
                             parser = XTermParser(self._debug)
                 for event in parser.tick():
-                    waiting = False
+                    escape_pending = False
                     self.process_message(event)
         with suppress(EOFError, ParseError):
             for _ in parser.feed(""):
                 pass
 
     def _read(self) -> bytes:
-        """What was typed; nothing where the terminal is gone."""
+        """Return input bytes; none if the terminal is gone."""
         try:
             return os.read(self.fileno, 4096)
         except OSError:

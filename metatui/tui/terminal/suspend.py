@@ -1,4 +1,4 @@
-"""Suspending with ctrl+Z, and what a lost terminal does beside it."""
+"""Suspension with ctrl+Z."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ import signal
 from types import FrameType
 
 
-def continue_only_what_was_stopped() -> None:
-    """Let SIGCONT bring the terminal back only after a SIGTSTP. To be called once Textual has its handlers in place.
+def continue_only_after_suspend() -> None:
+    """Let Textual handle SIGCONT only after a SIGTSTP. Call it after Textual has set its signal handlers.
 
-    The kernel sends SIGHUP and then SIGCONT when a terminal goes away. Textual takes the second for the end of a
-    suspension and starts to read the keyboard anew, in a thread that then spins for ever on a terminal that is gone.
+    When a terminal goes away, the kernel sends SIGHUP and then SIGCONT. Textual would take the second for the end of a
+    suspension, and read the keyboard again in a thread that never ends.
     """
-    stop, go_on = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
-    if not (callable(stop) and callable(go_on)):
+    suspend, resume = signal.getsignal(signal.SIGTSTP), signal.getsignal(signal.SIGCONT)
+    if not (callable(suspend) and callable(resume)):
         return
-    stopped = False
+    suspended = False
 
-    def stopping(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        stopped = True
-        stop(number, frame)
+    def on_suspend(number: int, frame: FrameType | None) -> None:
+        nonlocal suspended
+        suspended = True
+        suspend(number, frame)
 
-    def going_on(number: int, frame: FrameType | None) -> None:
-        nonlocal stopped
-        if stopped:
-            stopped = False
-            go_on(number, frame)
+    def on_continue(number: int, frame: FrameType | None) -> None:
+        nonlocal suspended
+        if suspended:
+            suspended = False
+            resume(number, frame)
 
-    signal.signal(signal.SIGTSTP, stopping)
-    signal.signal(signal.SIGCONT, going_on)
+    signal.signal(signal.SIGTSTP, on_suspend)
+    signal.signal(signal.SIGCONT, on_continue)

@@ -1,4 +1,4 @@
-"""Which glyphs a terminal can show, and what stands for each of them where it shows fewer."""
+"""Sets of glyphs for terminals with and without Unicode."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ from typing import Final
 
 
 class Symbols(StrEnum):
-    """A set of glyphs, from the finest to the safest."""
+    """Names of the sets, from the finest to the safest."""
 
     BRAILLE = "braille"
     BLOCK = "block"
-    """For fonts that lack braille or show its empty dots."""
+    """Block characters, for fonts that lack braille or show its empty dots."""
     ASCII = "ascii"
 
 
 @dataclass(frozen=True)
 class Glyphs:
     levels: str
-    """A sparkline's bars from lowest to highest; a character each, the first not blank."""
+    """Bars of a sparkline, lowest first."""
     marker: str
-    """What plotext draws lines with: its name for a set of sub-cell dots, or one character."""
+    """Marker of plotext for lines: its name for a set of sub-cell dots, or one character."""
     lines: str
-    """A character for each line of a chart, where colour cannot tell the lines apart."""
+    """One character per line of a chart, if the lines have no colours."""
     points: str
-    """Single points; the same for all series, or one each where colour cannot tell them apart."""
+    """Character of single points."""
     ramp: str
-    """Shades of ink from none to full, for pictures."""
+    """Shades of grey from blank to full, for images."""
     sample: str
-    """A piece of line in a legend."""
+    """Line in a legend."""
     bullet: str
     up: str
     down: str
@@ -40,25 +40,25 @@ class Glyphs:
     arrow: str
     ellipsis: str
     dot: str
-    """Between the parts of a caption."""
+    """Separator of the parts of a caption."""
     speck: str
-    """The smallest there is, for dotted lines."""
+    """Smallest character, for dotted lines."""
     right: str
     wrong: str
     done: str
-    """A progress bar's filled cell."""
+    """Filled cell of a progress bar."""
     todo: str
     vertical: str
     dashed: str
-    """A vertical line for marks, less prominent than `vertical`."""
+    """Vertical line of marks, less prominent than `vertical`."""
     thumb: str
-    """The part of a scroll bar that says where one is."""
+    """Moving part of a scroll bar."""
     horizontal: str
     corner: str
     tick_left: str
     tick_below: str
     border: str
-    """The Textual border type that fits."""
+    """Border type of Textual."""
     heavy_border: str
 
 
@@ -91,13 +91,13 @@ GLYPHS: Final[Mapping[Symbols, Glyphs]] = {
 
 
 def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | None = None) -> Symbols:
-    """The finest set that this terminal is sure to show.
+    """Return the finest set that the terminal can certainly show.
 
     Args:
-        environ: The environment; `TERM` is read.
-        encoding: Of the stream that the app draws on; None where there is none.
-        tmux_utf8: Whether the tmux client sends UTF-8 on: tmux replaces every other glyph by `_` where it does not.
-            None outside tmux, or where tmux could not be asked.
+        environ: environment, of which `TERM` is read.
+        encoding: encoding of the stream on which the app is drawn, if there is one.
+        tmux_utf8: whether the tmux client uses UTF-8; otherwise tmux replaces other characters by `_`. None outside
+            tmux, or if that is unknown.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
@@ -108,7 +108,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Whether the attached tmux client takes UTF-8; None outside tmux or if tmux does not answer within a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if tmux does not answer in a second."""
     if "TMUX" not in environ:
         return None
     try:
@@ -136,9 +136,9 @@ _ASCII_TEXT: Final = str.maketrans(
 
 
 def ascii(text: str) -> str:  # noqa: A001 - the name of the encoding is the name of the function
-    """`text` in ASCII alone: the program's own glyphs by name, accents dropped, anything else as `?`.
+    """Return `text` in ASCII: known glyphs are spelled out, accents dropped, and other characters become `?`.
 
-    May be longer than `text`, so it comes before anything is measured.
+    The result may be longer than `text`, so measure it afterwards.
     """
     if text.isascii():
         return text

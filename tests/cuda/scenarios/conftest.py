@@ -5,7 +5,14 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metatui.learning.engines.compiled import cuda_graph
 from tests.cuda.device import simulator
+
+
+@pytest.fixture(autouse=True)
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take one meta-step before a capture: here no library chooses its kernels then."""
+    monkeypatch.setattr(cuda_graph, "WARM_UP", 1)
 
 
 @pytest.fixture(autouse=True)

@@ -14,12 +14,12 @@ from metatui.cli.main import main
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Event, Failed, Finished, Progress
 from metatui.learning.training.trainer import VIEWS, Trainer
-from metatui.tui.helper.messages import WorkerError
+from metatui.tui.helper import WorkerError
 from metatui.tui.helper.worker import answer
 from tests.cuda.device import simulator
 from tests.cuda.training import final_losses, losses, notes, saved_run, short, train
 
-STEPS = 6
+STEPS = 3
 
 MANY = 8
 """Tasks of a meta-step that are larger together than the views of one task."""

@@ -11,13 +11,12 @@ import torch
 from metatui.config.settings import Scalar
 from metatui.events import Failed, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.benchmark.fixed_tasks import set_up_given
-from metatui.learning.benchmark.measurement import measure
-from metatui.learning.benchmark.roofline import copy_rate, matmul_rate
+from metatui.learning.benchmark.measurement import measure, set_up_fixed
+from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from metatui.learning.benchmark.workloads import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.training.experiment import set_up
-from metatui.learning.training.trainer import SEEN_EVERY
+from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.runs.execution.session import Session
 from metatui.utils.errors import class_and_message
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
@@ -100,7 +99,7 @@ def kernels(lab: Lab) -> Iterator[Finding]:
     from torch.profiler import ProfilerActivity, profile
 
     for title in ("images, maml", "waves, maml"):
-        experiment = set_up_given(lab.settings(WORKS[title], {"compute.engine": "batched"}))
+        experiment = set_up_fixed(lab.settings(WORKS[title], {"compute.engine": "batched"}))
         algorithm, knobs = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
         algorithm.captures = None
         tasks = range(knobs.meta_batch)
@@ -138,7 +137,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
                 case Failed():
                     problem = event.sentence
         # The figures of so many meta-steps come together: from the first of one group to the first of another.
-        firsts = [each for each in seen[len(seen) // 3 :] if each[0] % SEEN_EVERY == 1]
+        firsts = [each for each in seen[len(seen) // 3 :] if each[0] % MAX_PENDING_STEPS == 1]
         if problem or len(firsts) < 2:
             yield judged(title, problem or f"only {len(seen)} meta-steps were made in its time")
         elif lab.no_figures:

@@ -1,4 +1,4 @@
-"""The check on awkward modules passes, and it can fail."""
+"""Comparison with plain autograd on awkward modules: it passes, and it detects errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("one_torch_thread")
 
 
 def with_answer(monkeypatch: pytest.MonkeyPatch, answer: Any) -> list[AwkwardCheck]:
-    """The checks of one module, with the result of `meta_gradient` replaced by `answer` of it."""
+    """Check one module with the result of `meta_gradient` passed through `answer`."""
     monkeypatch.setattr(
         "metatui.learning.checks.awkward.meta_gradient", lambda *a, **k: answer(*metatui.meta_gradient(*a, **k))
     )
@@ -36,12 +36,12 @@ def test_every_engine_agrees_or_refuses(case: Awkward) -> None:
     assert all(r.reason for r in results if r.outcome == "refused")
 
 
-def test_there_are_many_modules() -> None:
+def test_names_are_unique() -> None:
     assert len({case.name for case in AWKWARD}) == len(AWKWARD) >= 30
 
 
 @pytest.mark.parametrize("factor", [1 + 1e-6, 0.0, float("nan")])
-def test_a_wrong_gradient_is_found(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_gradient_is_detected(factor: float, monkeypatch: pytest.MonkeyPatch) -> None:
     results = with_answer(monkeypatch, lambda loss, found: (loss, {name: factor * g for name, g in found.items()}))
     assert {r.outcome for r in results} == {"wrong"}
 

@@ -1,4 +1,4 @@
-"""The proof itself: it passes, and it can fail."""
+"""The checks of all gradients: they pass, and they detect errors."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.learning.hardware.devices import Device
 from metatui.utils.errors import BadInput
 
 
-def test_everything_agrees() -> None:
+def test_all_checks_pass() -> None:
     checks = list(run_checks())
     assert [c for c in checks if not c.ok] == []
     covered = {(c.algorithm, c.engine, c.reference) for c in checks}
@@ -27,13 +27,13 @@ def test_everything_agrees() -> None:
     assert {c.algorithm for c in checks} == {"maml", "fomaml", "reptile", "scratch", "pretrained"}
 
 
-def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(check, "resolve", lambda name: Device("mps", "a GPU", 0))
-    with pytest.raises(BadInput, match="the device is mps, which has no float64"):
+    with pytest.raises(BadInput, match="the device is mps, which does not support float64"):
         next(run_checks("auto"))
 
 
-def test_full_size_networks_use_layers_for_large_inputs() -> None:
+def test_full_size_networks_use_fused_layers() -> None:
     for case in check.full_size_cases(torch.device("cpu")):
         queries, filters = case.episodes.query_x[0], next(p for p in case.model.parameters() if p.ndim == 4)
         assert len(queries) * len(filters) * queries.shape[-2] * queries.shape[-1] >= WORTH_IT
@@ -41,14 +41,14 @@ def test_full_size_networks_use_layers_for_large_inputs() -> None:
 
 @pytest.fixture
 def perceptron_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Check the smallest network alone, where a fault of an engine shows as well."""
+    """Check only the smallest network, which also detects errors of an engine."""
     first, *_ = check.cases(torch.device("cpu"))
     monkeypatch.setattr(check, "cases", lambda device: [first])
 
 
 @pytest.mark.usefixtures("perceptron_only")
 @pytest.mark.parametrize("engine", [LoopEngine, BatchedEngine])
-def test_first_order_passed_off_as_second_is_found_out(
+def test_first_order_instead_of_second_is_detected(
     engine: type[LoopEngine | BatchedEngine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = engine.meta_gradient
@@ -58,7 +58,7 @@ def test_first_order_passed_off_as_second_is_found_out(
 
 
 @pytest.mark.usefixtures("perceptron_only")
-def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_relative_error_of_1e6_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
     real = BatchedEngine.meta_gradient
 
     def off(self: BatchedEngine, *args: object, **more: object) -> object:
@@ -72,7 +72,7 @@ def test_a_gradient_that_is_off_by_a_millionth_is_found_out(monkeypatch: pytest.
 
 @pytest.mark.usefixtures("perceptron_only")
 @pytest.mark.parametrize("wrong", [float("nan"), 0.0])
-def test_gradients_of_nothing_are_found_out(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nan_and_zero_gradients_are_detected(wrong: float, monkeypatch: pytest.MonkeyPatch) -> None:
     real = BatchedEngine.meta_gradient
 
     def broken(self: BatchedEngine, *args: object, **more: object) -> object:
@@ -84,7 +84,7 @@ def test_gradients_of_nothing_are_found_out(wrong: float, monkeypatch: pytest.Mo
     assert {("maml", "batched", "finite differences"), ("fomaml", "batched", "finite differences")} <= failed
 
 
-def test_the_cases_adapt_affine_norms() -> None:
+def test_cases_adapt_affine_norms() -> None:
     for case in check.cases(torch.device("cpu"))[1:]:
         scales = [p for name, p in case.model.named_parameters() if p.ndim == 1 and name.endswith("weight")]
         assert len(scales) == 4

@@ -1,4 +1,4 @@
-"""Tasks of a folder: pure functions of their numbers, of classes that no two splits share; and training on them."""
+"""Tasks of an image folder, its fingerprint, and training on it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.source import FolderSource, load_folder, shuffled
-from metatui.learning.data.image_source import nearest_neighbour_accuracy
 from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
 from metatui.runs.analysis.evaluate import evaluate, views
@@ -27,9 +26,10 @@ from metatui.runs.execution.session import Session
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 SIZES = [6, 9, 7, 6, 12, 8] * 5
-"""Images of each of thirty classes: 19 for training, 5 for validation, 6 for test."""
+"""Number of images of each of thirty classes: 19 for training, 5 for validation, 6 for test."""
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -49,7 +49,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings_for(root: Path, **changes: Scalar) -> Settings:
-    """A run of three meta-steps on 32x32 patterns; keyword `group__name` changes one."""
+    """Return settings of a run of three meta-steps; a keyword `group__name` changes one setting."""
     base = parse(
         {
             "task": {"source": "folder", "folder": str(root), "ways": 5, "shots": 2, "queries": 3, "image_size": 16},
@@ -68,7 +68,7 @@ def source_of(root: Path, **changes: Scalar) -> FolderSource:
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=8), st.integers(0, 2**31), st.data())
-def test_shuffles_are_distinct_and_their_beginnings_stay(sizes: list[int], seed: int, data: st.DataObject) -> None:
+def test_shuffles_are_distinct_and_keep_their_beginning(sizes: list[int], seed: int, data: st.DataObject) -> None:
     keys = random.keys(seed, "test", torch.arange(len(sizes)))
     count = data.draw(st.integers(0, min(sizes)))
     found = shuffled(keys, count, torch.tensor(sizes))
@@ -79,7 +79,7 @@ def test_shuffles_are_distinct_and_their_beginnings_stay(sizes: list[int], seed:
     assert torch.equal(found, shuffled(keys, min(sizes), torch.tensor(sizes))[:, :count])
 
 
-def test_every_number_is_as_likely_in_every_place_of_a_shuffle() -> None:
+def test_shuffles_are_uniform_in_every_position() -> None:
     many, among = 40_000, 7
     found = shuffled(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
     share = torch.nn.functional.one_hot(found, among).double().mean(0)
@@ -88,7 +88,7 @@ def test_every_number_is_as_likely_in_every_place_of_a_shuffle() -> None:
 
 
 @pytest.mark.parametrize(("mode", "channels"), [("rgb", 3), ("grey", 1)])
-def test_episodes_have_their_shape(root: Path, mode: str, channels: int) -> None:
+def test_episode_shapes(root: Path, mode: str, channels: int) -> None:
     source = source_of(root, task__image_mode=mode)
     assert source.input_shape == (channels, 16, 16)
     episodes = source.episodes("train", [4, 2, 9], seed=1, ways=5, shots=2, queries=3)
@@ -100,7 +100,7 @@ def test_episodes_have_their_shape(root: Path, mode: str, channels: int) -> None
     assert episodes.support_y[0].tolist() == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
 
 
-def test_a_task_is_a_function_of_its_number(root: Path) -> None:
+def test_tasks_do_not_depend_on_their_batch(root: Path) -> None:
     source, again = source_of(root), source_of(root)
     together = source.episodes("test", range(10), seed=3, ways=4, shots=2, queries=3)
     for task in (7, 0, 3):
@@ -119,15 +119,15 @@ def test_more_shots_only_add_support(root: Path) -> None:
     assert torch.equal(few.support_x, more.support_x[:, ::3])
 
 
-def test_support_and_query_share_no_image(root: Path) -> None:
+def test_support_and_query_are_disjoint(root: Path) -> None:
     episodes = source_of(root).episodes("train", range(30), seed=0, ways=5, shots=3, queries=3)
     for task in range(30):
         images = torch.cat([episodes.support_x[task], episodes.query_x[task]])
         assert len(torch.unique(images, dim=0)) == 30
 
 
-def test_labels_are_of_the_classes_that_are_shown(root: Path) -> None:
-    """The patterns are so plain that the nearest image is nearly always of the same class."""
+def test_labels_match_the_images(root: Path) -> None:
+    """Check with a nearest-neighbour baseline, which is nearly perfect on these simple patterns."""
     episodes = source_of(root).episodes("train", range(20), seed=0, ways=5, shots=3, queries=3)
     assert nearest_neighbour_accuracy(episodes).mean() > 0.95
 
@@ -136,7 +136,7 @@ def shown_classes(source: FolderSource, split: Split) -> set[str]:
     return {source.class_name(split, number) for number in range(source.class_count(split))}
 
 
-def test_no_class_is_in_two_splits_and_all_are_in_one(root: Path) -> None:
+def test_splits_partition_the_classes(root: Path) -> None:
     source = source_of(root)
     shown = [shown_classes(source, split) for split in SPLITS]
     assert [len(each) for each in shown] == [19, 5, 6]
@@ -145,7 +145,7 @@ def test_no_class_is_in_two_splits_and_all_are_in_one(root: Path) -> None:
     assert shown_classes(other, "test") != shown[2]
 
 
-def test_images_of_a_split_are_of_its_own_classes(root: Path) -> None:
+def test_split_shows_only_its_classes(root: Path) -> None:
     source = source_of(root)
     images = {}
     for split in SPLITS:
@@ -155,12 +155,12 @@ def test_images_of_a_split_are_of_its_own_classes(root: Path) -> None:
     assert len(torch.unique(flat, dim=0)) == 30 * 6
 
 
-def test_a_task_is_called_by_its_classes(root: Path) -> None:
+def test_description_names_the_classes(root: Path) -> None:
     said = source_of(root).describe("val", 0, seed=0, ways=5).split(", ")
     assert set(said) == shown_classes(source_of(root), "val")
 
 
-def test_pooled_images_are_of_the_training_classes(root: Path) -> None:
+def test_pooled_batches_show_training_classes(root: Path) -> None:
     source = source_of(root)
     x, y = source.pooled_batch(3, seed=0, size=400)
     assert x.shape == (400, 3, 16, 16)
@@ -169,12 +169,12 @@ def test_pooled_images_are_of_the_training_classes(root: Path) -> None:
     assert (torch.cdist(x.flatten(1), means.flatten(1)).argmin(1) == y).float().mean() > 0.95
 
 
-def test_more_shots_than_a_split_has_images_for(root: Path) -> None:
+def test_too_many_shots_are_refused(root: Path) -> None:
     with pytest.raises(BadInput, match=r"task.shots is 5 and task.queries is 3, .*'class09' \(6\)"):
         source_of(root).episodes("train", [0], seed=0, ways=5, shots=5, queries=3)
 
 
-def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_what_determines_tasks(root: Path, tmp_path: Path) -> None:
     before = source_of(root).fingerprint
     copy = Path(shutil.copytree(root, tmp_path / "copy", copy_function=shutil.copy))
     assert source_of(copy).fingerprint == before
@@ -187,7 +187,7 @@ def test_the_fingerprint_is_of_what_decides_the_tasks(root: Path, tmp_path: Path
 
 
 def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> None:
-    """Renamed in the same order, touched, stored in another format: the tasks are the same."""
+    """Rename files in the same order, touch them, and store them in another format."""
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for file in (copy / "class03").iterdir():
         Image.open(file).save(file.with_name(f"z{file.stem}.PNG"), compress_level=1)
@@ -197,7 +197,7 @@ def test_equal_pixels_have_the_same_fingerprint(root: Path, tmp_path: Path) -> N
     assert source_of(copy).former_fingerprints != source_of(root).former_fingerprints
 
 
-def test_the_order_of_images_is_in_the_fingerprint(root: Path, tmp_path: Path) -> None:
+def test_fingerprint_depends_on_image_order(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     first, second = sorted((copy / "class03").iterdir())[:2]
     content = first.read_bytes()
@@ -263,19 +263,21 @@ def test_images_in_several_classes_are_reported(root: Path, tmp_path: Path) -> N
     assert "several classes" in notice
 
 
-def test_what_is_left_out_is_noticed(root: Path, tmp_path: Path) -> None:
+def test_left_out_files_are_reported(root: Path, tmp_path: Path) -> None:
     assert source_of(root).notices == ()
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     for number in range(3):
         (copy / "class04" / f"notes{number}.txt").write_text("x")
     (copy / "class05" / "damaged.png").write_bytes(b"\x89PNG")
     (notice,) = source_of(copy).notices
-    assert notice.startswith(f"4 left out of '{copy}': class04/notes0.txt is not called .png, .jpg or .jpeg; class04/")
-    assert notice.endswith(f"; … (metatui data folder '{copy}' lists them all)")
+    assert notice.startswith(
+        f"4 left out of '{copy}': class04/notes0.txt does not end in .png, .jpg or .jpeg; class04/"
+    )
+    assert notice.endswith(f"; … (metatui data folder '{copy}' lists all of them)")
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile", "pretrained", "scratch"])
-def test_colour_images_train_and_adapt_from_end_to_end(root: Path, tmp_path: Path, name: str) -> None:
+def test_training_on_colour_images(root: Path, tmp_path: Path, name: str) -> None:
     session = Session.start(settings_for(root, algorithm__name=name, task__image_size=32), runs_dir=tmp_path)
     events = list(session)
     assert sum(isinstance(event, Progress) for event in events) == (0 if name == "scratch" else 3)
@@ -307,10 +309,10 @@ def test_colour_patterns_are_learned(root: Path, tmp_path: Path) -> None:
     assert isinstance(finished, Finished)
     assert finished.test is not None
     assert finished.test.accuracy is not None
-    assert finished.test.accuracy.mean[-1] > 0.6  # by chance it would be 0.2
+    assert finished.test.accuracy.mean[-1] > 0.6  # chance is 0.2
 
 
-def test_a_run_says_what_it_left_out(root: Path, tmp_path: Path) -> None:
+def test_run_warns_about_left_out_files(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     (copy / "class04" / "damaged.png").write_bytes(b"\x89PNG")
     session = Session.start(settings_for(copy), runs_dir=tmp_path / "runs")
@@ -319,14 +321,14 @@ def test_a_run_says_what_it_left_out(root: Path, tmp_path: Path) -> None:
     assert warnings[0] in [entry.details.get("text") for entry in session.run.journal()]
 
 
-def test_a_run_whose_folder_changed_is_neither_evaluated_nor_resumed(root: Path, tmp_path: Path) -> None:
+def test_run_of_a_changed_folder_is_refused(root: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(root, tmp_path / "copy"))
     session = Session.start(settings_for(copy, training__iterations=100), runs_dir=tmp_path / "runs")
     for event in session:
         if isinstance(event, Progress):
             session.interrupt()
     evaluate(session.run)
-    write_class(copy / "class31", 31, 9)  # every class would be dealt anew
+    write_class(copy / "class31", 31, 9)  # changes the split of all classes
     for use in (evaluate, Session.resume):
         with pytest.raises(BadInput, match=r"its classes or images are no longer those of the run"):
             use(session.run)

@@ -1,4 +1,4 @@
-"""Folders that cannot be trained on: each is told in one sentence, with the field, its value and what is allowed."""
+"""Folders that cannot be used are refused in one sentence with the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from pathlib import Path
 import pytest
 
 from metatui.cli.main import main
-from metatui.learning.data.image_folder import packed_file, scan
+from metatui.learning.data.image_folder import cache, scan
 from metatui.utils import paths
 from tests.folder_files import names, pattern, stored, write_class, write_classes
 
 MANY = names(30)
-"""Enough classes for three ways by chance."""
+"""Enough classes for a random split into three ways."""
 
 Sets = list[str]
 Build = Callable[[Path, pytest.MonkeyPatch], Sets | None]
-"""Makes the folder bad; returns what else is given to --set."""
+"""Creates a bad folder and returns further arguments of --set."""
 
 
 def nothing(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -45,7 +45,7 @@ def a_nul(root: Path, patch: pytest.MonkeyPatch) -> Sets:
     return ["task.folder=/a\0b"]
 
 
-def nobodys_home(root: Path, patch: pytest.MonkeyPatch) -> Sets:
+def unknown_home(root: Path, patch: pytest.MonkeyPatch) -> Sets:
     return ["task.folder=~nobody-of-this-name/images"]
 
 
@@ -157,14 +157,14 @@ def val_by_another_name(root: Path, patch: pytest.MonkeyPatch) -> None:
         write_classes(root / part, names(4, part))
 
 
-def the_same_classes_in_both(root: Path, patch: pytest.MonkeyPatch) -> None:
+def shared_classes(root: Path, patch: pytest.MonkeyPatch) -> None:
     for part in ("train", "test"):
         write_classes(root / part, MANY)
 
 
 def too_many_images(root: Path, patch: pytest.MonkeyPatch) -> None:
     write_classes(root, MANY)
-    patch.setattr(packed_file, "largest", lambda: 100_000)
+    patch.setattr(cache, "largest", lambda: 100_000)
 
 
 def too_many_files(root: Path, patch: pytest.MonkeyPatch) -> None:
@@ -183,43 +183,46 @@ BAD: list[tuple[Build, str]] = [
     (a_file, "which is not a folder"),
     (a_pipe, "which is not a folder"),
     (a_loop, "which "),
-    (a_nul, "task.folder is '/a�b', but must be the whole path of a folder"),
-    (nobodys_home, "task.folder is '~nobody-of-this-name/images', but must be the whole path"),
+    (a_nul, "task.folder is '/a�b', but must be the absolute path of a folder"),
+    (unknown_home, "task.folder is '~nobody-of-this-name/images', but must be the absolute path"),
     (unreadable, "which cannot be read: permission denied"),
-    (empty, "which has no class folders"),
-    (only_hidden, "which has no class folders"),
+    (empty, "which contains no class folders"),
+    (only_hidden, "which contains no class folders"),
     (no_class_folders, "put the images of each class into a folder of its own"),
-    (empty_class_folders, "whose 2 class folders hold no PNG or JPEG images"),
-    (one_level_too_deep, "whose folders hold folders but no images"),
-    (other_files, "whose 30 class folders hold no PNG or JPEG images"),
-    (links_out, "which has no class folders"),
-    (no_image_at_all, "too few are usable in 'class"),
-    (one_small_class, "task.shots is 1 and task.queries is 2, but together they must be at most the images of a class"),
-    (damaged_ones, "too few are usable in 'class07' (2) of"),
+    (empty_class_folders, "whose 2 class folders contain no PNG or JPEG images"),
+    (one_level_too_deep, "whose folders contain folders but no images"),
+    (other_files, "whose 30 class folders contain no PNG or JPEG images"),
+    (links_out, "which contains no class folders"),
+    (no_image_at_all, "too few usable images in 'class"),
+    (
+        one_small_class,
+        "task.shots is 1 and task.queries is 2, but their sum must be at most the number of images",
+    ),
+    (damaged_ones, "too few usable images in 'class07' (2) of"),
     (many_small_classes, "'class04' (1) and 25 more of"),
-    (too_many_evaluation_shots, "evaluation.shots is 3 and task.queries is 2, but together"),
-    (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but together"),
+    (too_many_evaluation_shots, "evaluation.shots is 3 and task.queries is 2, but their sum"),
+    (too_many_training_shots, "algorithm.train_shots is 10 and task.queries is 2, but their sum"),
     (
         too_few_classes,
-        "10 for training, 2 for validation and 3 for test: take at most 2 ways, or put at least 16",
+        "10 for training, 2 for validation and 3 for test: use at most 2 ways, or provide at least 16",
     ),
-    (one_class, "1 for training, 0 for validation and 0 for test: put at least 16 class folders there"),
+    (one_class, "1 for training, 0 for validation and 0 for test: provide at least 16 class folders"),
     (
         small_test_part,
-        "8 for training, 4 for validation and 2 for test: take at most 2 ways, or put more",
+        "8 for training, 4 for validation and 2 for test: use at most 2 ways, or add class folders",
     ),
-    (empty_val_part, "2 for training, 1 for validation and 3 for test: put more class folders into the smaller parts"),
+    (empty_val_part, "2 for training, 1 for validation and 3 for test: add class folders to the smaller splits"),
     (no_test_part, "which has the folder val but no test"),
     (val_by_another_name, "whose folder valid must be called val"),
-    (the_same_classes_in_both, "whose class 'class00' is in train and in test"),
+    (shared_classes, "whose class 'class00' is in train and in test"),
     (too_many_images, "whose 120 images of 32x32 pixels take 0.0 GB, but at most 0.0 GB"),
-    (too_many_files, "which holds more than 100 files and folders"),
+    (too_many_files, "which contains more than 100 files and folders"),
     (too_small_images, "task.image_size is 12, but must be at least 16 with model.downsample = 'max_pool'"),
 ]
 
 
 @pytest.mark.parametrize(("build", "said"), BAD, ids=[build.__name__ for build, _ in BAD])
-def test_a_bad_folder_is_told_in_one_sentence(
+def test_bad_folder_is_refused_in_one_sentence(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -229,8 +232,8 @@ def test_a_bad_folder_is_told_in_one_sentence(
     monkeypatch.setattr(paths, "packed_folders_dir", lambda: tmp_path / "packed")
     root = tmp_path / "images"
     sets = build(root, monkeypatch) or []
-    given = ["task.source=folder", f"task.folder={root}", "task.ways=3", "task.shots=1", "task.queries=2", *sets]
-    arguments = [word for each in given for word in ("--set", each)]
+    assignments = ["task.source=folder", f"task.folder={root}", "task.ways=3", "task.shots=1", "task.queries=2", *sets]
+    arguments = [word for text in assignments for word in ("--set", text)]
     assert main(["run", *arguments, "--runs-dir", str(tmp_path / "runs")]) == 2
     out, err = capsys.readouterr()
     assert out == ""

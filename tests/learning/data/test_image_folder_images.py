@@ -1,4 +1,4 @@
-"""One image of the user's own: every kind of PNG and JPEG becomes the same square of pixels, and no other file does."""
+"""Decoding of every kind of PNG and JPEG, and refusal of other files."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ KINDS: dict[str, tuple[Callable[[], bytes], tuple[int, int, int]]] = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_becomes_eight_bits_of_each_colour(kind: str) -> None:
+def test_decoding_to_rgb(kind: str) -> None:
     make, colour = KINDS[kind]
     pixels = decoded(make(), 16, rgb=True)
     assert pixels.shape == (3, 16, 16)
@@ -80,7 +80,7 @@ def test_every_kind_becomes_eight_bits_of_each_colour(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_becomes_eight_bits_of_grey(kind: str) -> None:
+def test_decoding_to_grey(kind: str) -> None:
     make, (red, green, blue) = KINDS[kind]
     pixels = decoded(make(), 8, rgb=False)
     assert pixels.shape == (1, 8, 8)
@@ -89,7 +89,7 @@ def test_every_kind_becomes_eight_bits_of_grey(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_images_are_turned_upright(orientation: int, kind: str) -> None:
+def test_exif_orientation(orientation: int, kind: str) -> None:
     image = Image.fromarray(np.arange(40 * 24 * 3, dtype=np.int64).reshape(40, 24, 3).astype(np.uint8) // 2)
     exif = Image.Exif()
     exif[0x0112] = orientation
@@ -99,7 +99,7 @@ def test_images_are_turned_upright(orientation: int, kind: str) -> None:
     assert np.abs(decoded(data, 24, rgb=True).astype(int) - decoded(upright, 24, rgb=True)).max() <= 2
 
 
-def test_what_is_not_square_is_squeezed_and_nothing_cut_off() -> None:
+def test_non_square_images_are_squeezed() -> None:
     wide = Image.new("RGB", (90, 10), "red")
     wide.paste("blue", (45, 0, 90, 10))
     red, green, blue = decoded(stored(wide), 16, rgb=True).astype(int)
@@ -109,7 +109,7 @@ def test_what_is_not_square_is_squeezed_and_nothing_cut_off() -> None:
     assert green.max() < 5
 
 
-def test_large_photographs_come_out_as_small_ones_would() -> None:
+def test_large_photographs_match_exact_resizing() -> None:
     large = pattern(1).resize((1200, 900), Image.Resampling.BICUBIC)
     quick = decoded(stored(large, "JPEG", quality=95), 32, rgb=True).astype(int)
     exact = np.asarray(large.resize((32, 32), Image.Resampling.LANCZOS)).transpose(2, 0, 1).astype(int)
@@ -137,15 +137,15 @@ BAD: dict[str, tuple[Callable[[], bytes], str]] = {
     "JPEG cut in its head": (lambda: PHOTOGRAPH[:200], "is damaged"),
     "JPEG cut in its pixels": (lambda: PHOTOGRAPH[: len(PHOTOGRAPH) - 200], "is damaged: "),
     "PNG of no pixels": (lambda: png(0, 0), "is damaged"),
-    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the {MOST_PIXELS:,}"),
+    "a bomb": (lambda: png(12_000, 12_000), f"has 12,000x12,000 pixels, more than the allowed {MOST_PIXELS:,}"),
     "a large bomb": (lambda: png(2**31 - 1, 2**31 - 1), "pixels, more than the"),
     "a bomb of text": (lambda: png(20, 20, more=long_text(), rows=bytes(61 * 20)), "is damaged"),
 }
 
 
 @pytest.mark.parametrize("kind", BAD)
-@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the packer ignores it, and so do we
-def test_what_is_no_image_is_told_in_words(kind: str) -> None:
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the cache ignores it too
+def test_unusable_files_are_named(kind: str) -> None:
     make, said = BAD[kind]
     with pytest.raises(Unusable) as caught:
         decoded(make(), 16, rgb=True)

@@ -1,4 +1,4 @@
-"""A folder's packed images: made once, made anew where the folder or the pack changed, and never trusted blindly."""
+"""The cache of decoded images: when it is built, rebuilt and refused."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from metatui.learning.data.image_folder import packed_file
+from metatui.learning.data.image_folder import cache
+from metatui.learning.data.image_folder.cache import Packed, load, packed_path
 from metatui.learning.data.image_folder.images import decoded
-from metatui.learning.data.image_folder.packed_file import Packed, load, packed_path
 from metatui.learning.data.image_folder.scan import list_folder
 from metatui.learning.data.packing import told_of_packing
 from metatui.utils import paths
@@ -39,7 +39,7 @@ def packed(root: Path, *, size: int = 8, rgb: bool = True) -> Packed:
 
 
 @pytest.mark.parametrize("rgb", [True, False])
-def test_what_is_packed_are_the_images_in_order(root: Path, rgb: bool) -> None:
+def test_cache_holds_the_images_in_order(root: Path, rgb: bool) -> None:
     for now in (True, False):
         found = packed(root, rgb=rgb)
         assert found.packed_now is now
@@ -49,22 +49,22 @@ def test_what_is_packed_are_the_images_in_order(root: Path, rgb: bool) -> None:
             assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=rgb).tolist()
 
 
-def test_the_pack_is_an_ordinary_safetensors_file(root: Path) -> None:
+def test_cache_is_a_valid_safetensors_file(root: Path) -> None:
     found = packed(root)
     assert torch.equal(load_file(found.path)["images"], found.pixels)
 
 
-def test_more_images_than_a_chunk(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packed_file, "_CHUNK", 2)
+def test_progress_with_several_chunks(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cache, "_CHUNK", 2)
     told: list[tuple[int, int]] = []
     with told_of_packing(lambda done, total: told.append((done, total))):
         found = load(list_folder(str(root)), size=8, rgb=True)
     assert told == [(0, 9), (2, 9), (4, 9), (6, 9), (8, 9), (9, 9)]
-    assert found.left_out == ()
+    assert found.unusable == {}
     assert len(torch.unique(found.pixels, dim=0)) == 9
 
 
-def test_what_cannot_be_decoded_is_left_out_and_stays_told(root: Path) -> None:
+def test_undecodable_files_are_left_out(root: Path) -> None:
     (root / "cat" / "000.png").write_bytes(b"")
     (root / "dog" / "002.png").write_bytes(stored(pattern(5), "GIF"))
     (root / "eel" / "001.jpeg").write_bytes(stored(pattern(6), "JPEG")[:-40])
@@ -72,30 +72,36 @@ def test_what_cannot_be_decoded_is_left_out_and_stays_told(root: Path) -> None:
     for now in (True, False):
         found = load(listing, size=8, rgb=True)
         assert found.packed_now is now
-        assert [number for number, _ in found.left_out] == [0, 5, 7]
-        assert [str(each) for each in found.unusable(listing)] == [
+        assert list(found.unusable) == [0, 5, 7]
+        assert [str(left_out) for left_out in found.unusable.values()] == [
             "cat/000.png is empty",
             "dog/002.png is not a PNG or JPEG image",
-            f"eel/001.jpeg {found.left_out[2][1]}",
+            f"eel/001.jpeg {found.unusable[7].why}",
         ]
-        kept = [file for number, file in enumerate(listing.files) if number not in (0, 5, 7)]
-        for image, file in zip(found.pixels, kept, strict=True):
-            assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
+        for number, (image, file) in enumerate(zip(found.pixels, listing.files, strict=True)):
+            if number in found.unusable:
+                assert not image.any()
+            else:
+                assert image.tolist() == decoded((root / file.path).read_bytes(), 8, rgb=True).tolist()
 
 
-def test_a_file_that_goes_while_it_is_read_is_left_out(root: Path) -> None:
+def test_file_removed_after_listing_is_left_out(root: Path) -> None:
     listing = list_folder(str(root))
     (root / "dog" / "000.png").unlink()
     found = load(listing, size=8, rgb=True)
-    assert [str(each) for each in found.unusable(listing)] == ["dog/000.png cannot be read: no such file or directory"]
+    assert [str(left_out) for left_out in found.unusable.values()] == [
+        "dog/000.png cannot be read: no such file or directory"
+    ]
 
 
-def test_a_file_that_is_too_long_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_large_file_is_left_out(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     listing = list_folder(str(root))
     longest = max(file.size for file in listing.files)
-    monkeypatch.setattr(packed_file, "_MAX_FILE", longest - 1)
+    monkeypatch.setattr(cache, "_MAX_FILE", longest - 1)
     found = load(listing, size=8, rgb=True)
-    assert f"has {longest:,} bytes, more than the {longest - 1:,} that are read" in [why for _, why in found.left_out]
+    assert f"has {longest:,} bytes, more than the allowed {longest - 1:,}" in [
+        each.why for each in found.unusable.values()
+    ]
 
 
 def touched(root: Path) -> None:
@@ -119,7 +125,7 @@ def renamed(root: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [touched, changed, added, removed, renamed])
-def test_a_changed_folder_is_packed_anew_in_the_same_place(root: Path, change: Callable[[Path], None]) -> None:
+def test_changed_folder_is_decoded_again(root: Path, change: Callable[[Path], None]) -> None:
     before = packed(root)
     change(root)
     after = packed(root)
@@ -128,7 +134,7 @@ def test_a_changed_folder_is_packed_anew_in_the_same_place(root: Path, change: C
     assert not packed(root).packed_now
 
 
-def test_sizes_and_modes_and_folders_have_packs_of_their_own(root: Path, tmp_path: Path) -> None:
+def test_caches_are_separate_by_size_mode_and_folder(root: Path, tmp_path: Path) -> None:
     other = shutil.copytree(root, tmp_path / "other")
     made = [packed(root), packed(root, size=9), packed(root, rgb=False), packed(other)]
     assert all(each.packed_now for each in made)
@@ -137,7 +143,7 @@ def test_sizes_and_modes_and_folders_have_packs_of_their_own(root: Path, tmp_pat
     assert not packed(root).packed_now
 
 
-def test_force_packs_anew(root: Path) -> None:
+def test_force_ignores_the_cache(root: Path) -> None:
     packed(root)
     assert load(list_folder(str(root)), size=8, rgb=True, force=True).packed_now
 
@@ -184,7 +190,7 @@ BROKEN: dict[str, Callable[[bytes], bytes]] = {
 
 
 @pytest.mark.parametrize("kind", BROKEN)
-def test_a_broken_pack_is_made_again(root: Path, kind: str) -> None:
+def test_damaged_cache_is_rebuilt(root: Path, kind: str) -> None:
     first = packed(root)
     first.path.write_bytes(BROKEN[kind](first.path.read_bytes()))
     again = packed(root)
@@ -193,7 +199,7 @@ def test_a_broken_pack_is_made_again(root: Path, kind: str) -> None:
     assert not packed(root).packed_now
 
 
-def test_a_pack_that_is_no_file_is_not_waited_for(root: Path) -> None:
+def test_pipe_in_place_of_the_cache_is_replaced(root: Path) -> None:
     path = packed_path(root.resolve(), size=8, rgb=True)
     path.parent.mkdir()
     os.mkfifo(path)
@@ -201,19 +207,19 @@ def test_a_pack_that_is_no_file_is_not_waited_for(root: Path) -> None:
     assert not packed(root).packed_now
 
 
-def test_images_that_cannot_be_kept_are_used_all_the_same(root: Path, packs: Path) -> None:
+def test_unwritable_cache_is_reported(root: Path, packs: Path) -> None:
     packs.write_text("a file where a folder should be")
     found = packed(root)
     assert len(found.pixels) == 9
-    assert "are not kept, so they will be decoded again" in found.problem
+    assert "are not cached, so they will be decoded again" in found.problem
     assert "cannot be written" in found.problem
 
 
-def test_no_more_than_memory_is_for(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_folder_larger_than_half_the_memory_is_refused(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     need = 9 * 3 * 8 * 8
-    monkeypatch.setattr(packed_file, "largest", lambda: need)
+    monkeypatch.setattr(cache, "largest", lambda: need)
     packed(root)
-    monkeypatch.setattr(packed_file, "largest", lambda: need - 1)
+    monkeypatch.setattr(cache, "largest", lambda: need - 1)
     with pytest.raises(BadInput, match="whose 9 images of 8x8 pixels take"):
         packed(root)
     packed(root, rgb=False)

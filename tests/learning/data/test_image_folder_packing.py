@@ -1,4 +1,4 @@
-"""Whoever waits for a folder's images to be packed is told how far it is, however the run was asked for."""
+"""Progress of decoding a folder, reported by every command that needs its images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from metatui.cli import main
-from metatui.cli.console.pack_progress import packing_shown
+from metatui.cli.console.progress import packing_shown
 from metatui.cli.console.suite_progress import LiveDisplay, PlainDisplay
 from metatui.config import presets
 from metatui.learning.data.packing import told_of_packing
@@ -23,7 +23,7 @@ from tests.folder_files import names, write_classes
 
 CLASSES, EACH = 12, 5
 IMAGES = CLASSES * EACH
-SAID = f"packing {IMAGES} images\npacked {IMAGES} of {IMAGES} images\n"
+REPORT = f"packing {IMAGES} images\npacked {IMAGES} of {IMAGES} images\n"
 TINY = """
 [preset]
 title = "Tiny"
@@ -65,31 +65,26 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """A preset's file, of a folder that was never packed."""
+    """Return the file of a preset whose folder is not cached."""
     file = tmp_path / "tiny.toml"
     file.write_text(TINY.format(folder=write_classes(tmp_path / "images", names(CLASSES), EACH)))
     return file
 
 
-def test_a_run_says_it_on_standard_error_and_only_where_it_packs(tiny: Path, capsys: Capture) -> None:
+def test_commands_report_packing_only_when_they_pack(tiny: Path, capsys: Capture) -> None:
     assert main(["run", str(tiny), "--json"]) == 0
-    assert capsys.readouterr().err.startswith(SAID)
-    assert main(["run", str(tiny), "--json"]) == 0
-    assert "pack" not in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("command", ["evaluate", "rerun"])
-def test_so_does_whatever_packs_again(command: str, tiny: Path, capsys: Capture) -> None:
-    assert main(["run", str(tiny)]) == 0
+    assert capsys.readouterr().err.startswith(REPORT)
     (run,) = RunStore().runs()
-    (pack,) = paths.packed_folders_dir().iterdir()
-    pack.unlink()
-    capsys.readouterr()
-    assert main([command, run.id]) == 0
-    assert capsys.readouterr().err.startswith(SAID)
+    assert main(["evaluate", run.id]) == 0
+    assert "pack" not in capsys.readouterr().err
+    (cache,) = paths.packed_folders_dir().iterdir()
+    for command in ("evaluate", "rerun"):
+        cache.unlink()
+        assert main([command, run.id]) == 0
+        assert capsys.readouterr().err.startswith(REPORT)
 
 
-def test_a_run_in_a_process_of_its_own_tells_who_started_it(tiny: Path) -> None:
+def test_worker_process_reports_packing(tiny: Path) -> None:
     told: list[tuple[int, int]] = []
     with told_of_packing(lambda done, total: told.append((done, total))):
         live = start_detached(presets.read(tiny).settings)
@@ -98,7 +93,7 @@ def test_a_run_in_a_process_of_its_own_tells_who_started_it(tiny: Path) -> None:
         assert list(events)
 
 
-def test_a_suite_says_of_which_run(tiny: Path) -> None:
+def test_suite_reports_packing_of_its_run(tiny: Path) -> None:
     (suite,) = load([tiny])
     screen = Console(file=io.StringIO(), width=200)
     display = PlainDisplay(screen, suite, 0)
@@ -117,7 +112,7 @@ def test_a_suite_says_of_which_run(tiny: Path) -> None:
     )
 
 
-def test_the_bar_of_a_suites_run_is_of_images_and_then_of_meta_steps(tiny: Path) -> None:
+def test_suite_bar_counts_images_then_meta_steps(tiny: Path) -> None:
     (suite,) = load([tiny])
     (run,) = suite.runs
     bar = Progress(console=Console(file=io.StringIO()))
@@ -131,9 +126,9 @@ def test_the_bar_of_a_suites_run_is_of_images_and_then_of_meta_steps(tiny: Path)
     assert (of_run.completed, of_run.total, of_run.fields["count"]) == (0, 2, "")
 
 
-def test_a_terminal_has_a_bar_once_there_is_something_to_pack(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terminal_shows_bar_only_while_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Console(file=io.StringIO(), force_terminal=True, width=100)
-    monkeypatch.setattr("metatui.cli.console.pack_progress.console", lambda *, stderr: screen)
+    monkeypatch.setattr("metatui.cli.console.progress.console", lambda *, stderr: screen)
     for numbers in ((), (0, 30, IMAGES)):
         with packing_shown("images") as progress:
             for done in numbers:

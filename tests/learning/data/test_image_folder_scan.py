@@ -1,4 +1,4 @@
-"""What is in a folder of images, before any is opened: classes, parts, and what is left out."""
+"""Listing of a folder: classes, splits, and files that are left out."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 import pytest
 
 from metatui.learning.data.image_folder.scan import Listing, list_folder
-from metatui.learning.data.image_folder.splits import split_classes
+from metatui.learning.data.image_folder.source import split_classes
 from metatui.utils.errors import BadInput
 from tests.folder_files import names, write_class, write_classes
 
 
 def classes(listing: Listing) -> dict[str, list[str]]:
-    return {f"{each.part or ''}:{each.name}": [file.path for file in each.files] for each in listing.classes}
+    return {f"{each.split or ''}:{each.name}": [file.path for file in each.files] for each in listing.classes}
 
 
 def left_out(listing: Listing) -> set[str]:
     return {str(each) for each in listing.left_out}
 
 
-def test_classes_and_their_images_are_in_order_of_name(tmp_path: Path) -> None:
+def test_classes_and_images_are_sorted_by_name(tmp_path: Path) -> None:
     write_classes(tmp_path, ["dog", "cat"], 3)
     listing = list_folder(str(tmp_path))
     assert classes(listing) == {
@@ -31,7 +31,7 @@ def test_classes_and_their_images_are_in_order_of_name(tmp_path: Path) -> None:
     assert listing.left_out == ()
 
 
-def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_are_skipped(tmp_path: Path) -> None:
     write_classes(tmp_path, ["cat", ".git", "__MACOSX"], 1)
     (tmp_path / "cat" / ".DS_Store").write_bytes(b"x")
     (tmp_path / "cat" / "._000.png").write_bytes(b"x")
@@ -41,7 +41,7 @@ def test_what_is_hidden_is_passed_over(tmp_path: Path) -> None:
     assert listing.left_out == ()
 
 
-def test_what_cannot_be_an_image_is_left_out_and_told(tmp_path: Path) -> None:
+def test_other_files_and_links_are_left_out(tmp_path: Path) -> None:
     root, outside = tmp_path / "root", write_class(tmp_path / "outside", 1, 2)
     cat = write_class(root / "cat", 2, 2)
     write_class(cat / "more", 3, 1)
@@ -59,16 +59,16 @@ def test_what_cannot_be_an_image_is_left_out_and_told(tmp_path: Path) -> None:
     assert classes(listing) == {":cat": ["cat/000.png", "cat/001.jpeg"]}
     assert left_out(listing) == {
         "again is the same folder as cat",
-        "cat/elsewhere.png is a link that leaves the folder",
-        "cat/labels.csv is not called .png, .jpg or .jpeg",
-        "cat/loop.png is a link to nothing",
+        "cat/elsewhere.png is a link to outside the folder",
+        "cat/labels.csv does not end in .png, .jpg or .jpeg",
+        "cat/loop.png is a broken link",
         "cat/more is a folder inside a class folder",
-        "cat/nowhere.png is a link to nothing",
+        "cat/nowhere.png is a broken link",
         "cat/pipe.png is not a file",
-        "linked is a link that leaves the folder",
-        "loop is a link to nothing",
-        "lost.jpg is in no class folder",
-        "whole is the same folder as the whole",
+        "linked is a link to outside the folder",
+        "loop is a broken link",
+        "lost.jpg is not in a class folder",
+        "whole is the same folder as the whole folder",
     }
 
 
@@ -85,29 +85,29 @@ def test_links_inside_the_folder_are_followed(tmp_path: Path) -> None:
     }
 
 
-def test_a_link_to_the_folder_is_the_folder(tmp_path: Path) -> None:
+def test_link_to_the_folder(tmp_path: Path) -> None:
     root = write_classes(tmp_path / "root", ["cat"])
     (tmp_path / "link").symlink_to(root)
     assert list_folder(str(tmp_path / "link")) == list_folder(str(root))
 
 
-def test_parts_are_read_where_there_are_train_and_test(tmp_path: Path) -> None:
+def test_split_folders(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", ["a", "b"], 1)
     write_classes(tmp_path / "val", ["c"], 1)
     write_classes(tmp_path / "test", ["d"], 1)
     write_classes(tmp_path / "raw", ["e"], 1)
     listing = list_folder(str(tmp_path))
     assert list(classes(listing)) == ["train:a", "train:b", "val:c", "test:d"]
-    assert left_out(listing) == {"raw is beside train and test"}
+    assert left_out(listing) == {"raw is next to train and test"}
     assert split_classes(listing.classes, 0) == {"train": [0, 1], "val": [2], "test": [3]}
 
 
-def test_a_class_may_be_called_train(tmp_path: Path) -> None:
+def test_class_named_train(tmp_path: Path) -> None:
     write_classes(tmp_path, ["car", "train"], 1)
     assert list(classes(list_folder(str(tmp_path)))) == [":car", ":train"]
 
 
-def test_without_val_a_fifth_of_the_training_classes_validates(tmp_path: Path) -> None:
+def test_fifth_of_training_classes_validates_without_val(tmp_path: Path) -> None:
     write_classes(tmp_path / "train", names(10), 1)
     write_classes(tmp_path / "test", ["x", "y"], 1)
     listing = list_folder(str(tmp_path))
@@ -118,7 +118,7 @@ def test_without_val_a_fifth_of_the_training_classes_validates(tmp_path: Path) -
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(100, [64, 16, 20]), (10, [6, 2, 2]), (29, [18, 5, 6]), (1, [1, 0, 0])])
-def test_the_seed_splits_the_classes(tmp_path: Path, count: int, sizes: list[int]) -> None:
+def test_seed_splits_the_classes(tmp_path: Path, count: int, sizes: list[int]) -> None:
     listing = list_folder(str(write_classes(tmp_path, names(count), 1)))
     splits = split_classes(listing.classes, 3)
     assert [len(splits[split]) for split in ("train", "val", "test")] == sizes
@@ -127,7 +127,7 @@ def test_the_seed_splits_the_classes(tmp_path: Path, count: int, sizes: list[int
     assert count < 10 or split_classes(listing.classes, 4) != splits
 
 
-def test_a_folder_that_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unreadable_class_folder_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_classes(tmp_path, ["cat", "dog"], 1)
     real = os.scandir
 
@@ -142,7 +142,7 @@ def test_a_folder_that_may_not_be_read_is_left_out(tmp_path: Path, monkeypatch: 
     assert left_out(listing) == {"dog cannot be read: permission denied"}
 
 
-def test_the_digest_is_another_where_a_name_a_size_or_a_time_is(tmp_path: Path) -> None:
+def test_digest_depends_on_names_sizes_and_times(tmp_path: Path) -> None:
     cat = write_class(tmp_path / "cat", 1, 2)
     first = cat / "000.png"
     os.utime(first, ns=(5, 5))
@@ -160,7 +160,7 @@ def test_the_digest_is_another_where_a_name_a_size_or_a_time_is(tmp_path: Path) 
     assert len(set(digests)) == 5
 
 
-def test_names_that_are_no_text_are_names(tmp_path: Path) -> None:
+def test_names_that_are_not_text(tmp_path: Path) -> None:
     folder = os.fsencode(tmp_path) + b"/\xff\xfe"
     os.mkdir(folder)
     with open(folder + b"/\x1b[31m\n.png", "wb") as file:
@@ -170,13 +170,16 @@ def test_names_that_are_no_text_are_names(tmp_path: Path) -> None:
     listing = list_folder(str(tmp_path))
     assert len(listing.files) == 1
     assert len(listing.digest()) == 64
-    assert [str(each).isprintable() for each in listing.left_out] == [True, True]  # the file, and so its class folder
+    assert [str(each).isprintable() for each in listing.left_out] == [
+        True,
+        True,
+    ]  # the file, and its class folder, which is then empty
 
 
-def test_a_folder_without_end_is_given_up_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_many_files_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("metatui.learning.data.image_folder.scan.MOST_FILES", 6)
     write_classes(tmp_path, ["cat"], 5)
     assert len(list_folder(str(tmp_path)).files) == 5
     write_classes(tmp_path, ["dog"], 1)
-    with pytest.raises(BadInput, match="which holds more than 6 files and folders"):
+    with pytest.raises(BadInput, match="which contains more than 6 files and folders"):
         list_folder(str(tmp_path))

@@ -1,19 +1,21 @@
-"""What all image tasks share: choosing without repeats, and the pixel baseline."""
+"""Sampling of classes and images, shared by all image sources."""
 
 from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Episodes, Split
-from metatui.learning.data.image_source import SIDE, ImageSource, distinct, nearest_neighbour_accuracy
+from metatui.learning.data.image_source import SIDE, ImageSource, distinct
 from metatui.utils.errors import BadInput
+from tests.learning.data.baselines import nearest_neighbour_accuracy
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 60), st.integers(0, 2**40), st.integers(0, 2**31 - 1))
 def test_chosen_numbers_are_distinct_and_in_range(count: int, extra: int, seed: int) -> None:
     among = count + extra
@@ -24,7 +26,7 @@ def test_chosen_numbers_are_distinct_and_in_range(count: int, extra: int, seed: 
         assert all(0 <= number < among for number in row)
 
 
-def test_every_number_is_as_likely_in_every_place() -> None:
+def test_chosen_numbers_are_uniform_in_every_position() -> None:
     tasks, among = 40_000, 7
     chosen = distinct(random.keys(0, "test", torch.arange(tasks)), 4, among)
     share = torch.nn.functional.one_hot(chosen, among).double().mean(0)
@@ -32,12 +34,12 @@ def test_every_number_is_as_likely_in_every_place() -> None:
     assert (share - 1 / among).abs().max() < 5 * sd
 
 
-def test_more_than_there_are_cannot_be_chosen() -> None:
+def test_choosing_more_than_available_is_refused() -> None:
     with pytest.raises(ValueError, match="6 distinct numbers"):
         distinct(torch.tensor([1]), 6, 5)
 
 
-def test_nearest_neighbour_takes_the_label_of_the_nearest_support_image() -> None:
+def test_nearest_neighbour_baseline() -> None:
     support = torch.tensor([[0.0, 0.4, 1.0, 0.9], [1.0, 1.0, 0.0, 0.0]])[:, :, None, None, None]
     query = torch.tensor([[0.1, 0.95], [0.2, 0.9]])[:, :, None, None, None]
     labels = torch.tensor([[0, 0, 1, 1]]).repeat(2, 1)
@@ -46,7 +48,7 @@ def test_nearest_neighbour_takes_the_label_of_the_nearest_support_image() -> Non
 
 
 class Numbered(ImageSource):
-    """Images that say in their first three pixels which class, drawing and key they are."""
+    """A source whose first three pixels are the class, the number of the drawing and the key."""
 
     name = "numbered"
 
@@ -57,7 +59,7 @@ class Numbered(ImageSource):
         return str(number)
 
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
-        """There are always enough."""
+        """Accept any numbers."""
 
     @property
     def pooled_classes(self) -> int:
@@ -71,7 +73,7 @@ class Numbered(ImageSource):
         return images
 
 
-def test_support_and_query_show_the_classes_of_their_labels_and_share_no_drawing() -> None:
+def test_labels_match_classes_and_sets_are_disjoint() -> None:
     source = Numbered("cpu")
     tasks = range(20)
     episodes = source.episodes("train", tasks, seed=0, ways=4, shots=2, queries=3)
@@ -83,20 +85,20 @@ def test_support_and_query_show_the_classes_of_their_labels_and_share_no_drawing
     assert source.describe("train", 3, seed=0, ways=4) == ", ".join(map(str, classes[3].tolist()))
 
 
-def test_every_class_of_every_task_has_a_key_of_its_own() -> None:
+def test_keys_are_distinct() -> None:
     episodes = Numbered("cpu").episodes("train", range(20), seed=0, ways=4, shots=1, queries=1)
     assert len(torch.unique(episodes.query_x[:, :, 0, 0, 2])) == 80
 
 
-def test_pooled_images_are_of_the_classes_of_their_labels() -> None:
+def test_pooled_labels_match_classes() -> None:
     x, y = Numbered("cpu").pooled_batch(0, seed=0, size=500)
     assert torch.equal(x[:, 0, 0, 0].long(), y)
     assert torch.unique(y).tolist() == list(range(9))
     assert len(torch.unique(x[:, 0, 0, 2])) == 500
 
 
-def test_more_ways_than_classes_is_bad_input() -> None:
-    with pytest.raises(BadInput, match=r"task.ways is 10, but must be at most 9, the classes of the val split"):
+def test_more_ways_than_classes_are_refused() -> None:
+    with pytest.raises(BadInput, match=r"task.ways is 10, but must be at most 9, the number of classes in the"):
         Numbered("cpu").episodes("val", [0], seed=0, ways=10, shots=1, queries=1)
 
 

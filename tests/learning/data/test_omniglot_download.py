@@ -1,4 +1,4 @@
-"""Downloading Omniglot through torchvision, from a server on this machine."""
+"""Download of Omniglot through torchvision, from a local server."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from typing import IO
 
 import pytest
 
-from metatui.learning.data.omniglot import downloader
-from metatui.learning.data.omniglot.downloader import download
-from metatui.learning.data.omniglot.packed_file import load, pack
-from metatui.learning.data.torchvision_import import torchvision_datasets
+from metatui.learning.data.omniglot import download as omniglot_download
+from metatui.learning.data.omniglot.cache import load, pack
+from metatui.learning.data.omniglot.download import download, torchvision_datasets
 from metatui.utils.errors import MetatuiError
 from tests.omniglot_files import SMALL, archive, published
 
@@ -27,11 +26,11 @@ PARTS = ("images_background", "images_evaluation")
 
 class Handler(SimpleHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Says nothing."""
+        """Log nothing."""
 
 
 class HangsUp(Handler):
-    """Promises a whole file, and is gone after half of it."""
+    """Closes the connection after half of each file."""
 
     def copyfile(self, source: IO[bytes], outputfile: IO[bytes]) -> None:  # type: ignore[override]
         data = source.read()
@@ -40,7 +39,7 @@ class HangsUp(Handler):
 
 @contextmanager
 def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
-    """The address of `folder` on this machine."""
+    """Serve `folder` and yield the address."""
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder))) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
@@ -53,7 +52,7 @@ def serving(folder: Path, handler: type[Handler]) -> Iterator[str]:
 
 @pytest.fixture
 def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The folder that torchvision downloads from; its checksums are those of the good zips in it."""
+    """Serve good zips in place of torchvision's address, with their checksums, and yield their folder."""
     folder = archive(published(), tmp_path / "server")
     omniglot = torchvision_datasets().Omniglot
     md5 = {part: hashlib.md5((folder / f"{part}.zip").read_bytes()).hexdigest() for part in PARTS}
@@ -64,13 +63,13 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         yield folder
 
 
-def test_torchvision_imports_beside_a_torch_of_any_build() -> None:
+def test_torchvision_imports_with_any_torch_build() -> None:
     omniglot = torchvision_datasets().Omniglot
     assert set(omniglot.zips_md5) == set(PARTS)
     assert torchvision_datasets().Omniglot is omniglot
 
 
-def test_what_is_downloaded_can_be_packed(server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_download_can_be_packed(server: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = download(tmp_path / "here")
     assert sorted(path.name for path in (folder / "omniglot-py").iterdir()) == [f"{part}.zip" for part in PARTS]
     pack(folder, to=tmp_path / "packed", layout=SMALL)
@@ -78,14 +77,14 @@ def test_what_is_downloaded_can_be_packed(server: Path, tmp_path: Path, capsys: 
     assert capsys.readouterr().out == ""
 
 
-def test_what_is_there_is_not_fetched_again(server: Path, tmp_path: Path) -> None:
+def test_complete_zips_are_not_downloaded_again(server: Path, tmp_path: Path) -> None:
     download(tmp_path / "here")
     for part in PARTS:
         (server / f"{part}.zip").unlink()
     download(tmp_path / "here")
 
 
-def test_a_download_that_was_interrupted_is_fetched_again(server: Path, tmp_path: Path) -> None:
+def test_incomplete_zip_is_downloaded_again(server: Path, tmp_path: Path) -> None:
     good = server / "images_background.zip"
     torn = tmp_path / "here" / "omniglot-py" / good.name
     torn.parent.mkdir(parents=True)
@@ -94,7 +93,7 @@ def test_a_download_that_was_interrupted_is_fetched_again(server: Path, tmp_path
     assert torn.read_bytes() == good.read_bytes()
 
 
-def test_what_arrives_damaged_is_refused(server: Path, tmp_path: Path) -> None:
+def test_wrong_checksum_is_refused(server: Path, tmp_path: Path) -> None:
     (server / "images_evaluation.zip").write_bytes(b"something else")
     with pytest.raises(
         MetatuiError, match=r"Omniglot could not be downloaded to .*corrupted.*--from FOLDER`"
@@ -103,7 +102,7 @@ def test_what_arrives_damaged_is_refused(server: Path, tmp_path: Path) -> None:
     assert caught.value.exit_code == 1
 
 
-def test_a_server_that_hangs_up_is_noticed(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropped_connection_is_noticed(server: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with serving(server, HangsUp) as address:
         monkeypatch.setattr(torchvision_datasets().Omniglot, "download_url_prefix", address)
         with pytest.raises(MetatuiError, match="Omniglot could not be downloaded"):
@@ -124,13 +123,11 @@ def test_a_server_that_hangs_up_is_noticed(server: Path, tmp_path: Path, monkeyp
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_whatever_goes_wrong_is_one_sentence_with_a_way_out(
-    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_errors_suggest_a_remedy(error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(part: str, folder: Path) -> None:
         raise error
 
-    monkeypatch.setattr(downloader, "fetch", fails)
+    monkeypatch.setattr(omniglot_download, "fetch", fails)
     with pytest.raises(MetatuiError) as caught:
         download(tmp_path / "here")
     sentence = str(caught.value)

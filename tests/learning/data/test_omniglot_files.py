@@ -1,4 +1,4 @@
-"""Omniglot's published files: what is packed, and sixty ways in which they can be wrong."""
+"""Reading of Omniglot's published files, and refusal of wrong ones."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from metatui.learning.data.omniglot import files
+from metatui.learning.data.omniglot.cache import load, pack
 from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
-from metatui.learning.data.omniglot.packed_file import load, pack
 from metatui.utils.errors import BadInput, MetatuiError
 from tests.omniglot_files import SMALL, Files, archive, png, published, unpack, zipped
 
@@ -28,7 +28,7 @@ def packed(folder: Path, tmp_path: Path) -> torch.Tensor:
 
 
 def refused(folder: Path, tmp_path: Path) -> str:
-    """The sentence with which `folder` is refused; nothing is left behind."""
+    """Check that `folder` is refused without leaving files, and return the message."""
     with pytest.raises(BadInput) as caught:
         pack(folder, to=tmp_path / "out" / "small.safetensors", layout=SMALL)
     assert not (tmp_path / "out").exists()
@@ -38,13 +38,13 @@ def refused(folder: Path, tmp_path: Path) -> str:
     return sentence
 
 
-def test_the_published_counts() -> None:
+def test_published_counts() -> None:
     assert [len(alphabets) for alphabets in OMNIGLOT.values()] == [30, 20]
     assert [sum(alphabets.values()) for alphabets in OMNIGLOT.values()] == [964, 659]
     assert len(set(characters())) == 1623
 
 
-def test_zips_and_folders_pack_alike_wherever_torchvision_puts_them(tmp_path: Path) -> None:
+def test_zips_and_folders_give_the_same_images(tmp_path: Path) -> None:
     files = published()
     folders = (
         archive(files, tmp_path / "zips"),
@@ -54,7 +54,7 @@ def test_zips_and_folders_pack_alike_wherever_torchvision_puts_them(tmp_path: Pa
     )
     first, *others = (packed(folder, tmp_path) for folder in folders)
     assert first.shape == (5, 20, 28, 28)
-    assert len(torch.unique(first.flatten(0, 1).flatten(1), dim=0)) == 49  # of 49 places for the ink
+    assert len(torch.unique(first.flatten(0, 1).flatten(1), dim=0)) == 49  # the ink has 49 positions
     assert all(torch.equal(first, other) for other in others)
 
 
@@ -65,23 +65,23 @@ def test_one_part_zipped_and_one_unpacked(tmp_path: Path) -> None:
     assert packed(tmp_path / "both", tmp_path).shape[0] == 5
 
 
-def test_a_zip_goes_before_a_folder_that_an_interrupted_unpacking_left(tmp_path: Path) -> None:
+def test_zip_precedes_an_incomplete_folder(tmp_path: Path) -> None:
     files = published()
     archive(files, tmp_path / "both")
     unpack({"images_background": {FIRST: png()}}, tmp_path / "both")
     assert packed(tmp_path / "both", tmp_path).shape[0] == 5
 
 
-def test_drawings_are_small_grey_and_ink_is_255() -> None:
+def test_decoded_drawing() -> None:
     image = files.decoded("test", png(0))
     assert image.shape == (28, 28)
     assert image.dtype == np.uint8
     assert image[4, 4] == 255  # the black square, 10 to 22 of 105 pixels
     assert image[20, 20] == 0
-    assert np.count_nonzero((image > 0) & (image < 255)) > 0  # Lanczos blurs an edge, nearest would not
+    assert np.count_nonzero((image > 0) & (image < 255)) > 0  # Lanczos blurs edges, nearest does not
 
 
-def test_what_desktops_leave_behind_is_passed_over(tmp_path: Path) -> None:
+def test_hidden_macos_files_are_skipped(tmp_path: Path) -> None:
     files = published()
     files["images_background"]["images_background/.DS_Store"] = b"x"
     files["images_background"]["__MACOSX/images_background/._Greek"] = b"x"
@@ -125,7 +125,7 @@ def _flipped(data: bytes) -> bytes:
 
 GREEK = "images_background/Greek"
 WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
-    "drawing missing": (drop(FIRST), "drawing 01 of images_background/Greek/character01 must be there"),
+    "drawing missing": (drop(FIRST), "drawing 01 of images_background/Greek/character01 cannot be found"),
     "character missing": (drop(f"{GREEK}/character02"), "all drawings of images_background/Greek/character02"),
     "alphabet missing": (drop("images_background/Latin"), "all drawings of images_background/Latin/character01"),
     "everything missing": (drop("images"), "all drawings of images_background/Greek/character01"),
@@ -152,13 +152,13 @@ WRONG: dict[str, tuple[Callable[[dict[str, bytes]], None], str]] = {
     "absurdly large": (put(FIRST, _claiming(2**31 - 1, 2**31 - 1)), "is 2147483647x2147483647 pixels"),
     "no pixels": (put(FIRST, _claiming(0, 0)), "is 0x0 pixels"),
     "colours": (put(FIRST, png(mode="RGB")), "must be black and white"),
-    "too long": (put(FIRST, png() + bytes(70_000)), "too l"),
+    "too long": (put(FIRST, png() + bytes(70_000)), "too "),
 }
 
 
 @pytest.mark.parametrize("kind", WRONG)
 @pytest.mark.parametrize("arrange", [archive, unpack])
-def test_wrong_files_are_refused_by_name(kind: str, arrange: Callable[[Files, Path], Path], tmp_path: Path) -> None:
+def test_wrong_files_are_refused(kind: str, arrange: Callable[[Files, Path], Path], tmp_path: Path) -> None:
     change, said = WRONG[kind]
     files = published()
     change(files["images_background"])
@@ -179,7 +179,7 @@ def good_zip() -> bytes:
 
 
 def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
-    """The good zip with `value` at `offset` of the first header that starts with `offset_of`."""
+    """Return the good zip with `value` at `offset` of the first header that starts with `offset_of`."""
     data = bytearray(good_zip())
     at = data.index(offset_of) + offset
     data[at : at + len(value)] = value
@@ -187,7 +187,7 @@ def _edited(offset_of: bytes, offset: int, value: bytes) -> bytes:
 
 
 def _bomb() -> bytes:
-    return zipped(published()["images_background"] | {FIRST: bytes(200_000_000)})
+    return zipped(published()["images_background"] | {FIRST: bytes(20_000_000)})
 
 
 def _recompressed(method: int) -> bytes:
@@ -223,13 +223,13 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
     "a zip of the folder": (lambda: zipped({f"omniglot/{n}": d for n, d in published()["images_background"].items()}),
                             "which is not a drawing"),
     "the other part": (lambda: zipped(published()["images_evaluation"]), "images_evaluation/Angelic"),
-    "bomb": (_bomb, "is 200,000,000 bytes long, too long for a drawing"),
+    "bomb": (_bomb, "has 20,000,000 bytes, too many for a drawing"),
     "hides its length": (lambda: _edited(CENTRAL, 24, (10).to_bytes(4, "little")), "is damaged"),
     "wrong checksum": (lambda: _edited(CENTRAL, 16, b"\0\0\0\0"), "is damaged"),
     "encrypted": (lambda: _edited(CENTRAL, 8, b"\x01\0"), "is damaged"),
-    "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "compressed in a way"),
-    "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "compressed in a way"),
-    "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "compressed in a way"),
+    "unknown compression": (lambda: _edited(CENTRAL, 10, b"\x63\0"), "uses a compression method other than deflate"),
+    "bzip2": (lambda: _recompressed(zipfile.ZIP_BZIP2), "uses a compression method other than deflate"),
+    "lzma": (lambda: _recompressed(zipfile.ZIP_LZMA), "uses a compression method other than deflate"),
     "member twice": (_twice, "a second drawing 01"),
     "deflate stream broken": (lambda: _edited(LOCAL, 30 + len(FIRST), b"\xff" * 8), "is damaged"),
     "local header broken": (lambda: _edited(LOCAL, 0, b"XXXX"), "is damaged"),
@@ -238,7 +238,7 @@ WRONG_ZIPS: dict[str, tuple[Callable[[], bytes], str]] = {
 
 
 @pytest.mark.parametrize("kind", WRONG_ZIPS)
-def test_wrong_zips_are_refused_by_name(kind: str, tmp_path: Path) -> None:
+def test_wrong_zips_are_refused(kind: str, tmp_path: Path) -> None:
     make, said = WRONG_ZIPS[kind]
     sentence = refused(with_zip(tmp_path, make()), tmp_path)
     assert said in sentence
@@ -246,14 +246,14 @@ def test_wrong_zips_are_refused_by_name(kind: str, tmp_path: Path) -> None:
     assert not any("evil" in name for _, _, names in os.walk(tmp_path) for name in names)
 
 
-def test_a_zip_that_is_too_large_is_not_read(tmp_path: Path) -> None:
+def test_too_large_zip_is_refused(tmp_path: Path) -> None:
     folder = with_zip(tmp_path, b"")
     with (folder / "images_background.zip").open("wb") as file:
         file.truncate(65 * 1024 * 1024)  # sparse
     assert "is too large: at most 67,108,864 bytes" in refused(folder, tmp_path)
 
 
-def test_no_data_at_all(tmp_path: Path) -> None:
+def test_missing_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.zip").write_bytes(good_zip())
     for folder in (tmp_path / "empty", tmp_path / "file.zip", tmp_path / "nowhere"):
@@ -261,11 +261,11 @@ def test_no_data_at_all(tmp_path: Path) -> None:
         assert f"'{folder}' must hold images_background.zip or the folder images_background" in sentence
 
 
-def test_a_folder_name_that_cannot_be(tmp_path: Path) -> None:
+def test_invalid_folder_name_is_refused(tmp_path: Path) -> None:
     assert "a�b" in refused(tmp_path / "a\0b", tmp_path)
 
 
-def test_the_second_part_is_missed_before_the_first_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_second_part_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = archive({"images_background": published()["images_background"]}, tmp_path / "data")
     monkeypatch.setattr(files, "_member", None)
     assert "must hold images_evaluation.zip" in refused(folder, tmp_path)
@@ -297,19 +297,19 @@ def _as_its_own_link(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [_as_folder, _as_pipe, _as_loose_link, _as_endless_link, _as_its_own_link])
-def test_what_is_no_file_is_refused_by_name(spoil: Callable[[Path], None], tmp_path: Path) -> None:
+def test_drawing_that_is_not_a_file_is_refused(spoil: Callable[[Path], None], tmp_path: Path) -> None:
     folder = unpack(published(), tmp_path / "data")
     spoil(folder / FIRST)
     assert FIRST in refused(folder, tmp_path)
 
 
-def test_a_folder_that_leads_back_into_itself_ends(tmp_path: Path) -> None:
+def test_loop_of_links_ends(tmp_path: Path) -> None:
     folder = unpack(published(), tmp_path / "data")
     (folder / GREEK / "character03").symlink_to(folder / "images_background")
     assert "which is not a drawing" in refused(folder, tmp_path)
 
 
-def test_what_was_packed_before_survives_a_failure(tmp_path: Path) -> None:
+def test_old_cache_survives_a_failure(tmp_path: Path) -> None:
     target = tmp_path / "small.safetensors"
     pack(archive(published(), tmp_path / "good"), to=target, layout=SMALL)
     before = target.read_bytes()
@@ -318,7 +318,7 @@ def test_what_was_packed_before_survives_a_failure(tmp_path: Path) -> None:
     assert target.read_bytes() == before
 
 
-def test_a_target_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+def test_unwritable_target_is_reported(tmp_path: Path) -> None:
     (tmp_path / "blocked").write_text("a file where a folder is needed")
     with pytest.raises(MetatuiError, match="cannot be written") as caught:
         pack(archive(published(), tmp_path / "good"), to=tmp_path / "blocked" / "x", layout=SMALL)

@@ -1,4 +1,4 @@
-"""Any module and any loss: plain autograd is a right reference, and engines agree with it or refuse.
+"""Any module and any loss: plain autograd is a correct reference, and engines agree with it or refuse.
 
 Most kinds of modules are in `metatui.learning.checks.awkward`, which tests/learning/checks/test_awkward.py runs.
 """
@@ -109,7 +109,7 @@ class Counted(nn.Module):
 
 
 def slope(loss: Callable[[], Tensor], p: Tensor, direction: Tensor, step: float = 1e-5) -> float:
-    """The central finite difference of `loss` where `p` moves along `direction`."""
+    """Return the central finite difference of `loss` for `p` along `direction`."""
     values = []
     for sign in (1, -1):
         with torch.no_grad():
@@ -129,7 +129,7 @@ def _checkpointed() -> nn.Module:
 @pytest.mark.parametrize(
     "make", [perceptron, _checkpointed, lambda: nn.Sequential(perceptron(3), nn.Dropout(0.4), nn.Linear(3, 1)).double()]
 )
-def test_plain_autograd_is_the_slope_of_its_own_loss(make: Callable[[], nn.Module]) -> None:
+def test_plain_autograd_matches_finite_differences(make: Callable[[], nn.Module]) -> None:
     model, e = make(), points()
 
     def plain() -> tuple[Tensor, Params]:
@@ -157,7 +157,7 @@ def test_checkpointing() -> None:
 
 @pytest.mark.parametrize("steps", [1, 3])
 @pytest.mark.parametrize("engine", ENGINES)
-def test_dropout_is_the_same_in_every_derivative(engine: EngineChoice, steps: int) -> None:
+def test_dropout_mask_is_shared_by_derivatives(engine: EngineChoice, steps: int) -> None:
     model = nn.Sequential(nn.Linear(4, 16), nn.Tanh(), nn.Dropout(0.5), nn.Linear(16, 1)).double()
     e, p = points(), model.get_parameter("0.weight")
     direction = torch.randn_like(p)
@@ -207,8 +207,8 @@ def test_grad_mode_of_the_caller(mode: Callable[[], AbstractContextManager[None]
     assert off(found, expected) == 0
 
 
-def test_nothing_of_the_caller_changes() -> None:
-    """Random cases check this too."""
+def test_caller_objects_do_not_change() -> None:
+    """Check what random cases check too, in isolation."""
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
     e = points()
     before = Snapshot(model, F.mse_loss, e)

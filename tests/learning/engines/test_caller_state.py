@@ -95,7 +95,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
 
 def numbers(run: RunFolder) -> list[object]:
     """Everything that the library computes from a saved run, without caches."""
-    task_metrics._known.clear()
+    task_metrics._cache.clear()
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)
     comparison = compare(run, tasks=3)

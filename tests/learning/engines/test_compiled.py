@@ -1,4 +1,4 @@
-"""Compiled meta-steps: the batched engine's numbers, brought in at a meta-step that the settings decide."""
+"""Compiled meta-steps match the batched engine and are used from a fixed meta-step on."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from metatui.config.settings import Scalar, Settings
 from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
-from metatui.learning.engines.compiled.thread_tuner import Run
+from metatui.learning.engines.compiled.aot_package import Run
 from metatui.learning.optim.outer import Diverged
-from metatui.learning.training import compile_switch
+from metatui.learning.training import compile_switch, compile_worker
 from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
@@ -31,22 +31,22 @@ E = TypeVar("E")
 
 
 class Compiler:
-    """What stands for the process that compiles: it ended with `returncode`, or never ends."""
+    """A fake compiler process: it has ended with `returncode`, or never ends."""
 
-    def __init__(self, returncode: int | None = 0, said: str = "") -> None:
+    def __init__(self, returncode: int | None = 0, output: str = "") -> None:
         self.returncode = returncode
-        self.said = said
+        self.output = output
         self.killed = False
 
-    def poll(self) -> int | None:
+    def wait(self, timeout: float) -> int | None:
         return self.returncode
 
-    def communicate(self, timeout: float | None = None) -> tuple[str, None]:
-        if self.returncode is None and not self.killed:
-            raise subprocess.TimeoutExpired("compiler", timeout or 0.0)
-        return self.said, None
+    def receive(self) -> dict[str, str | None] | None:
+        if self.returncode:
+            return {"error": self.output} if self.output else None
+        return {"error": None}
 
-    def kill(self) -> None:
+    def end(self) -> None:
         self.killed = True
 
 
@@ -55,7 +55,7 @@ Functions = dict[Path, Callable[..., torch.Tensor]]
 
 @pytest.fixture
 def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
-    """Functions are run as they are, which takes no C++ compiler and no time; the change comes early."""
+    """Call functions without compiling them, which needs no C++ compiler."""
     functions: Functions = {}
 
     def compile_to(path: Path, function: Callable[..., torch.Tensor], inputs: object, threads: int) -> None:
@@ -70,15 +70,17 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
         algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
         return Compiler()
 
+    monkeypatch.setattr(compiled_step, "REPEATED", 2)
+    monkeypatch.setattr(compiled_step, "MEASURED", 2)
     monkeypatch.setattr(compiled_step, "compile_to", compile_to)
     monkeypatch.setattr(compiled_step, "load", load)
-    monkeypatch.setattr(compile_switch, "_start", start)
+    monkeypatch.setattr(compile_switch, "start", start)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return functions
 
 
 def compiled(tiny: Make, **changes: Scalar) -> Settings:
-    """Settings of a run that is compiled from meta-step 6 on."""
+    """Return the settings of a run that is compiled from meta-step 6 on."""
     return tiny(**{"compute__engine": "compiled", "compute__compile_after": 6, **changes})
 
 
@@ -90,8 +92,8 @@ def losses(events: list[Event]) -> list[float]:
     return [event.meta_loss for event in of(Progress, events)]
 
 
-def told(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
-    """The trainer's events, with a command submitted after `at` meta-steps."""
+def events_with(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
+    """Return all events of a trainer to which a command is submitted after `at` meta-steps."""
     events = []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == at:
@@ -101,7 +103,7 @@ def told(trainer: Trainer, at: int, command: Change | Stop) -> list[Event]:
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
-def test_a_compiled_meta_step_is_the_batched_one_at_any_rates(name: str, tiny: Make, traced: Functions) -> None:
+def test_compiled_meta_step_matches_batched(name: str, tiny: Make, traced: Functions) -> None:
     settings = tiny(
         algorithm__name=name, algorithm__inner_steps=3, algorithm__grad_clip=0.7, compute__precision="float64"
     )  # fmt: skip
@@ -119,7 +121,7 @@ def test_a_compiled_meta_step_is_the_batched_one_at_any_rates(name: str, tiny: M
             torch.testing.assert_close(graphed.tensors()[key], kept, rtol=1e-7, atol=1e-12)
 
 
-def test_what_diverges_moves_nothing(tiny: Make, traced: Functions) -> None:
+def test_diverging_meta_step_changes_nothing(tiny: Make, traced: Functions) -> None:
     settings = compiled(tiny)
     algorithm = ALGORITHMS["maml"](set_up(settings))
     assert algorithm.graphs is not None
@@ -133,7 +135,7 @@ def test_what_diverges_moves_nothing(tiny: Make, traced: Functions) -> None:
     assert all(torch.equal(after[name], t) for name, t in before.items())
 
 
-def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: Functions) -> None:
+def test_switch_is_noted_and_repeatable(tiny: Make, traced: Functions) -> None:
     settings = compiled(tiny, compute__precision="float64")
     events = list(Trainer(settings).events())
     assert [(note.iteration, "compiled from here on" in note.text) for note in of(Noted, events)] == [(6, True)]
@@ -142,19 +144,19 @@ def test_the_change_is_noted_at_its_meta_step_and_repeats(tiny: Make, traced: Fu
     assert losses(events) == pytest.approx(batched, rel=1e-9)
 
 
-def test_another_kind_of_meta_step_is_compiled_anew(tiny: Make, traced: Functions) -> None:
+def test_changed_meta_batch_is_compiled_again(tiny: Make, traced: Functions) -> None:
     trainer = Trainer(compiled(tiny))
-    events = told(trainer, 9, Change("algorithm.meta_batch", 5))
+    events = events_with(trainer, 9, Change("algorithm.meta_batch", 5))
     assert [note.iteration for note in of(Noted, events)] == [6, 15]
 
 
 @pytest.mark.parametrize("at", [3, 6, 11])
-def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, traced: Functions) -> None:
+def test_resumed_run_switches_at_the_same_meta_step(at: int, tiny: Make, traced: Functions) -> None:
     settings = compiled(tiny)
     whole = Trainer(settings)
     expected = losses(list(whole.events()))
     saved: dict[str, TrainerState] = {}
-    told(Trainer(settings, save=saved.__setitem__), at, Stop())
+    events_with(Trainer(settings, save=saved.__setitem__), at, Stop())
     again = Trainer(settings, state=saved["last"])
     events = list(again.events())
     assert losses(events) == expected[at:]
@@ -164,72 +166,72 @@ def test_a_resumed_run_changes_where_the_first_one_did(at: int, tiny: Make, trac
 
 
 @pytest.mark.parametrize(
-    ("compiler", "words"), [(Compiler(1, "no C++ compiler\n"), "no C++ compiler"), (Compiler(-9), "ended unexpectedly")]
+    ("compiler", "words"), [(Compiler(1, "no C++ compiler"), "no C++ compiler"), (Compiler(-9), "ended unexpectedly")]
 )
-def test_a_failed_compilation_leaves_the_batched_engine(
+def test_failed_compilation_falls_back_to_batched(
     compiler: Compiler, words: str, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
+    monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text.startswith("The batched engine goes on: ")
+    assert note.text.startswith("Training continues on the batched engine: ")
     assert words in note.text
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 
 @pytest.mark.parametrize("at", [7, 9])
-def test_a_failed_compilation_is_repeated_by_a_resumed_run(
+def test_resumed_run_repeats_failed_compilation(
     at: int, tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    working = compile_switch._start
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
+    working = compile_worker.start
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     settings = compiled(tiny)
     saved: dict[str, TrainerState] = {}
     expected = losses(list(Trainer(settings).events()))
-    told(Trainer(settings, save=saved.__setitem__), at, Stop())
-    monkeypatch.setattr(compile_switch, "_start", working)
+    events_with(Trainer(settings, save=saved.__setitem__), at, Stop())
+    monkeypatch.setattr(compile_switch, "start", working)
     events = list(Trainer(settings, state=saved["last"]).events())
-    assert [note.text.split(":")[0] for note in of(Noted, events)] == [
-        "The batched engine goes on, as before the run was resumed"
-    ]
+    (note,) = of(Noted, events)
+    assert note.text.endswith("on the batched engine: the compilation failed before the run was resumed")
     assert losses(events) == expected[at:]
 
 
-def test_the_change_is_saved_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1))
+def test_switch_is_checkpointed_at_once(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1))
     events = list(Trainer(compiled(tiny), save=lambda kind, state: None).events())
     assert ("last", 6) in [(event.kind, event.iteration) for event in of(Checkpointed, events)]
 
 
-def test_a_compilation_that_fails_only_when_a_run_is_resumed_is_said(
+def test_failed_compilation_after_resume_is_reported(
     tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings = compiled(tiny)
     saved: dict[str, TrainerState] = {}
-    told(Trainer(settings, save=saved.__setitem__), 9, Stop())
+    events_with(Trainer(settings, save=saved.__setitem__), 9, Stop())
     traced.clear()
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: Compiler(1, "no C++ compiler\n"))
+    monkeypatch.setattr(compile_switch, "start", lambda settings: Compiler(1, "no C++ compiler"))
     (note,) = of(Noted, list(Trainer(settings, state=saved["last"]).events()))
-    assert "no C++ compiler; meta-steps were compiled until here" in note.text
+    assert "no C++ compiler; meta-steps were compiled until here, so results may differ by rounding" in note.text
 
 
-def test_a_function_that_computes_something_else_is_refused(
-    tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_wrong_compiled_function_is_refused(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     def load(path: Path) -> Run:
         return lambda inputs: traced[path](*[t.mul_(0.5) if t.shape == (5,) else t for t in inputs])
 
     monkeypatch.setattr(compiled_step, "load", load)
     events = list(Trainer(compiled(tiny)).events())
     (note,) = of(Noted, events)
-    assert note.text == "The batched engine goes on: the compiled meta-step does not agree with the eager one"
+    assert (
+        note.text
+        == "Training continues on the batched engine: the compiled meta-step does not agree with the eager one"
+    )
     assert losses(events) == losses(list(Trainer(tiny(compute__engine="batched")).events()))
 
 
-def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, monkeypatch: pytest.MonkeyPatch) -> None:
     compiler = Compiler(returncode=None)
-    monkeypatch.setattr(compile_switch, "_start", lambda settings: compiler)
-    events = told(Trainer(compiled(tiny)), 6, Stop())
+    monkeypatch.setattr(compile_switch, "start", lambda settings: compiler)
+    events = events_with(Trainer(compiled(tiny)), 6, Stop())
     assert events[-1].iteration == 6
     assert compiler.killed
 
@@ -237,34 +239,37 @@ def test_a_stop_does_not_wait_for_the_compiler(tiny: Make, traced: Functions, mo
 @pytest.mark.parametrize(
     "wrong", [{"task": {"source": "glyphs"}}, {"algorithm": {"name": "reptile", "inner_batch": 5}}]
 )
-def test_what_has_no_small_meta_step_is_refused_in_words(wrong: dict[str, dict[str, str]]) -> None:
+def test_unsuitable_settings_are_refused(wrong: dict[str, dict[str, str]]) -> None:
     with pytest.raises(SettingsError, match=r"compute\.engine is 'compiled', but must be another"):
         parse({**wrong, "compute": {"engine": "compiled"}})
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
-def test_the_real_compiler_in_a_process_of_its_own(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    events = list(Trainer(compiled(tiny, compute__compile_after=3)).events())
+    settings = compiled(tiny, model__hidden=(4,), training__iterations=4, compute__compile_after=3)
+    events = list(Trainer(settings).events())
     last = of(Noted, events)[-1]
     assert last.iteration == 3
     assert last.text.startswith("Meta-steps are compiled from here on and agree with the batched engine; measured ")
-    batched = losses(list(Trainer(tiny(compute__engine="batched")).events()))
+    batched = losses(list(Trainer(change(settings, {"compute.engine": "batched"})).events()))
     assert losses(events) == pytest.approx(batched, rel=1e-4)
 
 
 DIES_AT_ONCE = """
-import os, subprocess
-from metatui.learning.training.compile_worker import command
-subprocess.Popen(command())
+import os, sys
+from metatui.config.settings import Settings
+from metatui.utils.child_process import ChildProcess
+child = ChildProcess("metatui.learning.training.compile_worker", output=sys.stdout.fileno())
+child.send(Settings().model_dump(mode="json"))
 os._exit(0)
 """
 
 
-def test_the_compiler_ends_with_the_run_that_it_is_for() -> None:
+def test_compiler_ends_with_its_run() -> None:
     with subprocess.Popen([sys.executable, "-c", DIES_AT_ONCE], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as run:
         assert run.stdout is not None
-        # Nobody tells the compiler what to compile, nor that nobody will: only the death of its parent ends it, and its
-        # standard output with it.
+        # The compiler waits for settings on a standard input that stays open. Only the death of its parent ends it,
+        # which closes its standard output.
         assert run.stdout.read() == b""

@@ -1,4 +1,4 @@
-"""Whole meta-steps as CUDA graphs: everything but CUDA's own part, which a GPU has to show."""
+"""Whole meta-steps as CUDA graphs, with a fake capture: everything except CUDA itself."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
 from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
 from metatui.learning.training.experiment import set_up
-from metatui.learning.training.trainer import SEEN_EVERY, Trainer
+from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
+from metatui.learning.training.trainer import Trainer
 
 Make = Callable[..., Settings]
 
 
+@pytest.fixture(autouse=True)
+def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(graphs, "WARM_UP", 1)
+
+
 def repeated(function: Callable[[], None]) -> Callable[[], None]:
-    """What stands for a capture: the function is run once, and again at every replay."""
+    """Fake a capture: call the function once, and again at every replay."""
     function()
     return function
 
 
 def captured(settings: Settings, record: Callable[[Callable[[], None]], Callable[[], None]] = repeated) -> Trainer:
-    """A trainer whose meta-steps are captured as on CUDA."""
+    """Return a trainer whose meta-steps are captured as on CUDA."""
     trainer = Trainer(settings)
     algorithm = trainer.algorithm
     assert isinstance(algorithm, MAML)
@@ -46,16 +52,17 @@ def steps(events: list[Event]) -> list[Progress]:
 
 @pytest.mark.parametrize("name", ["maml", "fomaml"])
 @pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
-def test_captured_meta_steps_are_the_eager_ones(name: str, source: str, tiny: Make) -> None:
+def test_captured_meta_steps_match_eager_ones(name: str, source: str, tiny: Make) -> None:
     settings = tiny(
         task__source=source, task__shots=1, task__queries=2, task__ways=2, model__filters=2, algorithm__name=name,
-        algorithm__inner_steps=2, algorithm__grad_clip=0.5, compute__precision="float64", compute__engine="batched",
+        algorithm__inner_steps=2, algorithm__meta_batch=2, algorithm__grad_clip=0.5, compute__precision="float64",
+        compute__engine="batched",
     )  # fmt: skip
     eager, graphed = ALGORITHMS[name](set_up(settings)), captured(settings).algorithm
     assert graphed.captures is not None
-    graphed.captures.capture(graphed.sample(range(3)), settings.algorithm)
-    for start in (0, 3, 6):
-        tasks = range(start, start + 3)
+    graphed.captures.capture(graphed.sample(range(2)), settings.algorithm)
+    for start in (0, 2):
+        tasks = range(start, start + 2)
         expected, step = (a.meta_step(tasks, settings.algorithm, 0.01) for a in (eager, graphed))
         assert isinstance(step, PendingStep)
         assert isinstance(expected, MetaStep)
@@ -64,7 +71,7 @@ def test_captured_meta_steps_are_the_eager_ones(name: str, source: str, tiny: Ma
         torch.testing.assert_close(graphed.flat.vector, eager.flat.vector, rtol=1e-8, atol=1e-12)
 
 
-def test_a_run_says_the_same_captured_and_eager(tiny: Make) -> None:
+def test_captured_run_matches_eager_run(tiny: Make) -> None:
     settings = tiny(compute__precision="float64", training__iterations=27, evaluation__every=13)
     events = list(captured(settings).events())
     expected = steps(list(Trainer(settings).events()))
@@ -74,7 +81,7 @@ def test_a_run_says_the_same_captured_and_eager(tiny: Make) -> None:
     assert [e.iteration for e in events if isinstance(e, Noted)] == [0]
 
 
-def test_nobody_waits_for_the_device_at_every_meta_step(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_metrics_are_read_in_groups(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, read = captured(tiny(training__iterations=35, evaluation__every=0)), []
     real = trainer.algorithm.read
 
@@ -84,10 +91,10 @@ def test_nobody_waits_for_the_device_at_every_meta_step(tiny: Make, monkeypatch:
 
     monkeypatch.setattr(trainer.algorithm, "read", counted)
     list(trainer.events())
-    assert read == [SEEN_EVERY, SEEN_EVERY, SEEN_EVERY, 5]
+    assert read == [MAX_PENDING_STEPS, MAX_PENDING_STEPS, MAX_PENDING_STEPS, 5]
 
 
-def test_turning_a_rate_captures_nothing_and_other_shapes_do(tiny: Make) -> None:
+def test_rate_changes_need_no_capture(tiny: Make) -> None:
     trainer, events = captured(tiny(training__iterations=40)), []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == 10:
@@ -99,9 +106,7 @@ def test_turning_a_rate_captures_nothing_and_other_shapes_do(tiny: Make) -> None
     assert events[-1].iteration == 40
 
 
-def test_what_diverges_is_found_where_it_happened_and_moved_nothing(
-    tiny: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_divergence_is_detected_at_its_meta_step(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(training__iterations=20, evaluation__every=0)
     eager = Trainer(settings)
     for event in eager.events():
@@ -127,7 +132,7 @@ def test_what_diverges_is_found_where_it_happened_and_moved_nothing(
         torch.testing.assert_close(tensor, expected.tensors[name], rtol=1e-5, atol=1e-6)
 
 
-def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
+def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
     def fails(function: Callable[[], None]) -> Callable[[], None]:
         function()
         raise CaptureFailed("no CUDA graph could be captured (RuntimeError: not here)")
@@ -135,13 +140,13 @@ def test_a_failed_capture_leaves_the_eager_engine(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, fails).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured")
+    assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
 
-def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """The number of tasks in each call of the batched engine, on a device with memory for a given number."""
+def limit_tasks(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
+    """Record the number of tasks of each call of the batched engine, which runs out of memory above `most` tasks."""
     real, given = BatchedEngine.meta_gradient, []
 
     def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
@@ -157,7 +162,7 @@ def tasks_given(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
 def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", compute__tasks_at_once=2, algorithm__meta_batch=5)
     expected = steps(list(Trainer(settings).events()))
-    trainer, given = captured(settings), tasks_given(monkeypatch, most=2)
+    trainer, given = captured(settings), limit_tasks(monkeypatch, most=2)
     events = list(trainer.events())
     assert given[:3] == [2, 2, 1]
     assert [e.iteration for e in events if isinstance(e, Noted)] == [0]
@@ -165,19 +170,19 @@ def test_graph_splits_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_out_of_memory_in_a_capture_halves_the_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    given = tasks_given(monkeypatch, most=1)
+    given = limit_tasks(monkeypatch, most=1)
     events = list(captured(tiny(algorithm__meta_batch=4)).events())
     assert isinstance(events[-1], Finished)
     assert given[:3] == [4, 2, 1]
     assert [e.text for e in events if isinstance(e, Noted)] == [
         "cpu is out of memory with 4 tasks at once",
         "cpu is out of memory with 2 tasks at once",
-        "Meta-steps are one CUDA graph each from here on",
+        "Each meta-step is one CUDA graph from here on",
     ]
 
 
 def test_larger_meta_batch_is_split_when_out_of_memory(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    tasks_given(monkeypatch, most=3)
+    limit_tasks(monkeypatch, most=3)
     trainer, events = captured(tiny(training__iterations=30)), []
     for event in trainer.events():
         if isinstance(event, Progress) and event.iteration == 10:
@@ -212,7 +217,7 @@ def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
     assert not algorithm.captures.has(algorithm.sample(range(3)), settings.algorithm)
 
 
-def test_an_empty_graph_is_refused(tiny: Make) -> None:
+def test_empty_graph_is_refused(tiny: Make) -> None:
     def empty(function: Callable[[], None]) -> Callable[[], None]:
         function()
         return lambda: None
@@ -220,7 +225,7 @@ def test_an_empty_graph_is_refused(tiny: Make) -> None:
     settings = tiny()
     events = list(captured(settings, empty).events())
     (note,) = [e for e in events if isinstance(e, Noted)]
-    assert note.text.startswith("The batched engine goes on: no CUDA graph could be captured (its replay")
+    assert note.text.startswith("Training continues on the batched engine: no CUDA graph could be captured (its replay")
     expected = steps(list(Trainer(settings).events()))
     assert [e.meta_loss for e in steps(events)] == [e.meta_loss for e in expected]
 
@@ -291,7 +296,7 @@ class Graph:
 
 
 class Capture:
-    """torch.cuda.graph, which ends a capture also where its body fails."""
+    """A fake torch.cuda.graph, which ends a capture also if its body fails."""
 
     def __init__(self, graph: Graph, *, pool: object, stream: object) -> None:
         self._graph = graph
@@ -313,7 +318,7 @@ class Capture:
         ("end", True, ["begin", "end", "reset"]),
     ],
 )
-def test_a_failed_capture_ends(fails: str, body: bool, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_capture_is_ended(fails: str, body: bool, calls: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     ended = []
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 1)
     monkeypatch.setattr(torch.cuda, "graph", Capture)
@@ -336,7 +341,7 @@ def test_a_failed_capture_ends(fails: str, body: bool, calls: list[str], monkeyp
     assert graph.calls == calls
 
 
-def test_a_released_pool_is_not_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_released_pool_is_not_reused(monkeypatch: pytest.MonkeyPatch) -> None:
     handles = iter([(0, 1), (0, 2)])
     monkeypatch.setattr(graphs, "free_unused_memory", lambda device: None)
     monkeypatch.setattr(torch.cuda, "graph_pool_handle", lambda: next(handles))

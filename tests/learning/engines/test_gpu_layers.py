@@ -1,4 +1,4 @@
-"""The code of layers for GPUs, tested without one: results, and that it never waits for the device."""
+"""Layers for GPUs, tested without one: results, and that they never wait for the device."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
-from metatui.learning.engines.layers.grouped import GroupedConvolutions
+from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import UnfoldedConv2d, columns_by_slices
+from metatui.learning.engines.layers.rewrite import fuse_pooling
 from metatui.learning.models import conv4
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
@@ -52,7 +52,7 @@ def test_unfolded_convolution_uses_slices_on_gpu(monkeypatch: pytest.MonkeyPatch
 
 
 class Convolutions(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts convolutions and their derivatives, as kernels see them."""
+    """Counts the kernels of convolutions and their derivatives."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -74,7 +74,7 @@ LAYERS: dict[str, nn.Module] = {
 
 
 def second_order(layer: nn.Module, tasks: int, mode: AbstractContextManager[Any]) -> tuple[Tensor, Counter[str]]:
-    """The second derivative of `layer` in float64 for a number of tasks, and the convolutions it took."""
+    """Compute the second derivative of `layer` in float64, and count its convolutions."""
     generator = torch.Generator().manual_seed(0)
     x = torch.randn(tasks, 4, 2, 7, 6, dtype=torch.float64, generator=generator)
     start = {

@@ -18,9 +18,9 @@ from torch.func import functional_call
 
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines import verification
-from metatui.learning.engines.any_module import meta_gradient
-from metatui.learning.engines.chain import is_chain
+from metatui.learning.engines.any_module import verification
+from metatui.learning.engines.any_module.chain import is_chain
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.registry import ENGINES, EngineName
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn
@@ -31,7 +31,7 @@ Data = tuple[Tensor, Tensor, Tensor, Tensor]
 
 
 def plain(model: nn.Module, loss_fn: LossFn, data: Data, *, first_order: bool = False) -> tuple[Tensor, Params]:
-    """MAML task by task in ordinary autograd, without any code of metatui."""
+    """Compute MAML task by task in plain autograd, without any code of metatui."""
     names = [name for name, p in model.named_parameters() if p.requires_grad]
     total, losses = dict.fromkeys(names, torch.zeros(())), []
     for x, y, query_x, query_y in zip(*data, strict=True):
@@ -100,7 +100,7 @@ class Branching(nn.Module):
 @pytest.mark.filterwarnings("ignore:meta_gradient uses engine 'loop'")
 @pytest.mark.parametrize("engine", ["auto", *ENGINES])
 @pytest.mark.parametrize("draw", [lambda: torch.rand(()).item(), random.random], ids=["torch", "python"])
-def test_random_numbers_are_drawn_as_in_a_loop_over_tasks(engine: EngineChoice, draw: Callable[[], float]) -> None:
+def test_random_numbers_are_drawn_task_by_task(engine: EngineChoice, draw: Callable[[], float]) -> None:
     model, data = Drawn(draw).double(), points()
     with torch.random.fork_rng():
         torch.manual_seed(3)
@@ -142,7 +142,7 @@ def test_is_chain(change: Callable[[nn.Sequential], object], is_one: bool) -> No
     assert is_chain(model) == is_one
 
 
-def test_updated_running_averages_are_no_chain() -> None:
+def test_updated_running_averages_prevent_a_chain() -> None:
     assert not is_chain(convolutional())
     assert is_chain(convolutional().eval())
     assert not is_chain(Branching())

@@ -1,4 +1,4 @@
-"""Compiled code of our own computes what torch computes, and nothing depends on there being a compiler."""
+"""The C functions match torch, and everything works without a compiler."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
-from metatui.learning.engines.any_module import meta_gradient
+from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers import convolution
 from metatui.learning.engines.layers.convolution import Convolution
-from metatui.learning.engines.layers.fused_bn_pool import fuse_pooling
+from metatui.learning.engines.layers.fused_bn_pool import NativePooledNorm
+from metatui.learning.engines.layers.fused_first_block import NativeFirstBlock
+from metatui.learning.engines.layers.rewrite import fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.native import build as native
-from metatui.learning.engines.native import winograd_transforms as winograd
-from metatui.learning.engines.native.first_block import FirstBlock
-from metatui.learning.engines.native.pooled_norm import PooledNorm
+from metatui.learning.engines.native import winograd
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.models import conv4
 from metatui.learning.optim.inner import InnerLoop
@@ -50,13 +50,15 @@ def assert_equal(found: Tensor, expected: Tensor) -> None:
     assert (found - expected).norm() <= EXACT * expected.norm()
 
 
-@pytest.fixture(params=["compiled", "written out"])
+@pytest.fixture(params=["c", "torch"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Winograd's transforms with and without a compiler, at any size."""
-    monkeypatch.setattr(convolution, "MANY", 0)
-    monkeypatch.setattr(convolution, "FULL", 0)
-    if request.param == "written out":
-        monkeypatch.setattr("metatui.learning.engines.native.winograd.transforms", lambda dtype: winograd.WRITTEN_OUT)
+    """Use Winograd's transforms with and without a compiler, at any size."""
+    monkeypatch.setattr(convolution, "MIN_TILES", 0)
+    monkeypatch.setattr(convolution, "MIN_PIXELS_PER_TILE", 0)
+    if request.param == "torch":
+        monkeypatch.setattr(
+            "metatui.learning.engines.native.winograd.transforms", lambda dtype: winograd.TORCH_TRANSFORMS
+        )
     elif native.library(torch.float64) is None:
         pytest.skip("there is no C compiler")
 
@@ -64,8 +66,8 @@ def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> N
 @needs_compiler
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3), st.integers(1, 13), st.integers(1, 13), st.integers(1, 20), st.integers(0, 1000))
-def test_compiled_transforms_are_those_of_the_paper(b: int, height: int, width: int, channels: int, seed: int) -> None:
-    compiled, written = winograd.transforms(torch.float64), winograd.WRITTEN_OUT
+def test_c_transforms_match_torch(b: int, height: int, width: int, channels: int, seed: int) -> None:
+    compiled, written = winograd.transforms(torch.float64), winograd.TORCH_TRANSFORMS
     images = random(b, height, width, channels, seed=seed)
     tiles = random(36, b * winograd.tiles_of(height, width), channels, seed=seed + 1)
     for name, given_tensor, shape in (
@@ -80,12 +82,10 @@ def test_compiled_transforms_are_those_of_the_paper(b: int, height: int, width: 
 
 @pytest.mark.parametrize("shape", [(2, 16, 14, 14), (3, 17, 13, 9), (40, 16, 4, 5), (1, 33, 1, 2)])
 @pytest.mark.parametrize("filters", [16, 21])
-def test_products_are_a_convolution_with_both_derivatives(
-    shape: tuple[int, int, int, int], filters: int, either: None
-) -> None:
+def test_winograd_convolution_derivatives(shape: tuple[int, int, int, int], filters: int, either: None) -> None:
     conv = nn.Conv2d(shape[1], filters, 3, padding=1).double()
     ours = Convolution(conv, winograd=True, twice=True)
-    assert ours.by_products
+    assert ours.by_winograd
     x, a = random(*shape), random(shape[0], filters, *shape[2:], seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
         assert_equal(found, expected)
@@ -98,17 +98,17 @@ def test_products_are_a_convolution_with_both_derivatives(
         nn.Conv2d(1, 4, 3, padding=1),
     ],
 )  # fmt: skip
-def test_convolutions_of_other_kinds_have_both_derivatives(conv: nn.Conv2d) -> None:
+def test_direct_convolution_derivatives(conv: nn.Conv2d) -> None:
     conv = deepcopy(conv).double()
     ours, x = Convolution(conv, winograd=True, twice=True), random(2, conv.in_channels, 9, 8)
-    assert not ours.by_products
+    assert not ours.by_winograd
     a = random(*conv(x).shape, seed=1)
     for found, expected in zip(derivatives(ours, conv, x, a), derivatives(conv, conv, x, a), strict=True):
         assert_equal(found, expected)
 
 
 def derivatives(function: Callable[[Tensor], Tensor], conv: nn.Conv2d, x: Tensor, a: Tensor) -> list[Tensor]:
-    """The output, its gradients, and gradients of functions of each of them and of all."""
+    """Return the output, its gradients, and gradients of functions of these gradients."""
     x = x.clone().requires_grad_()
     y = function(x)
     gx, gw = torch.autograd.grad((y.sin() * a).sum(), [x, conv.weight], create_graph=True)
@@ -121,7 +121,7 @@ def derivatives(function: Callable[[Tensor], Tensor], conv: nn.Conv2d, x: Tensor
 @needs_compiler
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("size", [(14, 14), (9, 6)])
-def test_the_first_block_is_its_four_layers(channels: int, size: tuple[int, int]) -> None:
+def test_native_first_block_matches_four_layers(channels: int, size: tuple[int, int]) -> None:
     model = block(channels, 16).double()
     x = (random(5, channels, *size) > 0.8).double()  # flat parts, where many maxima are equal
     one = fuse_pooling(deepcopy(model), native_code=True)
@@ -131,7 +131,7 @@ def test_the_first_block_is_its_four_layers(channels: int, size: tuple[int, int]
 
 @needs_compiler
 @pytest.mark.parametrize("size", [(14, 14), (7, 3)])
-def test_the_pooled_norm_is_its_three_layers(size: tuple[int, int]) -> None:
+def test_native_pooled_norm_matches_three_layers(size: tuple[int, int]) -> None:
     model = block(1, 16).double()[1:]
     one = fuse_pooling(deepcopy(model), native_code=True)
     assert type(one[0]).__name__ == "CompiledPooledNorm"  # type: ignore[index]
@@ -161,19 +161,19 @@ def agree(one: nn.Module, model: nn.Module, x: Tensor) -> None:
 
 @needs_compiler
 @pytest.mark.parametrize("broken", ["weight", "gamma", "beta"])
-def test_what_is_not_a_number_stays_none(broken: str) -> None:
+def test_nan_is_propagated(broken: str) -> None:
     parameters = {"weight": random(16, 1, 3, 3), "gamma": random(16), "beta": random(16)}
     parameters[broken].flatten()[3] = torch.nan
-    z = FirstBlock.apply(random(2, 1, 6, 6), *parameters.values(), 1e-5)  # type: ignore[no-untyped-call]
+    z = NativeFirstBlock.apply(random(2, 1, 6, 6), *parameters.values(), 1e-5)  # type: ignore[no-untyped-call]
     assert z.isnan().any()
     if broken != "weight":
-        y = PooledNorm.apply(random(2, 16, 6, 6), parameters["gamma"], parameters["beta"], 1e-5)  # type: ignore[no-untyped-call]
+        y = NativePooledNorm.apply(random(2, 16, 6, 6), parameters["gamma"], parameters["beta"], 1e-5)  # type: ignore[no-untyped-call]
         assert y.isnan().any()
 
 
 @needs_compiler
-def test_in_single_precision_it_is_as_exact_as_torch() -> None:
-    """The network of the Omniglot presets, whose first block sees images that are nearly all white."""
+def test_float32_error_is_that_of_torch() -> None:
+    """Use the network of the Omniglot presets, with images that are nearly all white."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(5)
@@ -197,7 +197,7 @@ def test_in_single_precision_it_is_as_exact_as_torch() -> None:
 
 @pytest.fixture
 def wide() -> tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """A network and tasks for which everything is compiled code that can be."""
+    """A network and tasks for which every C function is used."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(3, input_shape=(1, 32, 32), filters=16).double()
@@ -207,7 +207,7 @@ def wide() -> tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]]:
 
 
 @pytest.mark.parametrize("first_order", [False, True])
-def test_the_engine_agrees(
+def test_native_engine_matches_higher(
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]], first_order: bool
 ) -> None:
     model, data = wide
@@ -239,7 +239,7 @@ def test_threads_change_no_bit(
 
 @pytest.fixture
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty cache, and nothing remembered of another."""
+    """Use an empty cache folder, and forget loaded libraries."""
     folder = tmp_path / "compiled"
     monkeypatch.setattr(paths, "compiled_dir", lambda: folder)
     native.library.cache_clear()
@@ -250,18 +250,18 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
 
 
 @pytest.mark.parametrize("compiler", ["/nowhere/cc", "false"])
-def test_without_a_compiler_it_is_slower_and_the_same(
+def test_native_engine_without_a_compiler(
     compiler: str, elsewhere: Path, monkeypatch: pytest.MonkeyPatch,
     wide: tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]],
 ) -> None:  # fmt: skip
     monkeypatch.setenv("CC", compiler)
     assert native.library(torch.float64) is None
-    test_the_engine_agrees(wide, False)
+    test_native_engine_matches_higher(wide, False)
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     assert set_up(settings).engine_reason == "as set; without a C compiler it is slow"
 
 
-def test_auto_takes_it_only_where_there_is_a_compiler(
+def test_auto_measures_native_only_with_a_compiler(
     elsewhere: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("CC", "false")
@@ -276,7 +276,7 @@ def test_auto_takes_it_only_where_there_is_a_compiler(
 
 
 @needs_compiler
-def test_it_is_compiled_once_and_loaded_from_where_only_its_owner_writes(elsewhere: Path) -> None:
+def test_library_is_compiled_once_and_must_be_private(elsewhere: Path) -> None:
     assert native.library(torch.float64) is not None
     (made,) = elsewhere.glob("*.so")
     written = made.stat().st_mtime_ns
@@ -287,13 +287,13 @@ def test_it_is_compiled_once_and_loaded_from_where_only_its_owner_writes(elsewhe
     made.unlink()  # it is in use here
     made.write_bytes(torn)
     native.library.cache_clear()
-    assert native.library(torch.float64) is not None, "a torn one is made anew"
+    assert native.library(torch.float64) is not None, "an incomplete library is compiled again"
     made.chmod(0o666)
     native.library.cache_clear()
     assert native.library(torch.float64) is None
 
 
-def test_it_is_for_the_cpu() -> None:
+def test_native_engine_is_refused_on_cuda() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metatui.learning.training.experiment.resolve", lambda name: Elsewhere())

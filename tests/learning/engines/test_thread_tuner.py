@@ -1,4 +1,4 @@
-"""How many threads a compiled meta-step is given."""
+"""The number of threads of a compiled meta-step."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from metatui.learning.engines.compiled.aot_package import Run
+from metatui.learning.engines.compiled.compiled_step import TRIAL_INTERVAL, TRIED, ThreadTuner
 from metatui.learning.engines.compiled.step_functions import length
-from metatui.learning.engines.compiled.thread_tuner import AGAIN, TRIED, FreeThreads, Run
 
 
 class Function:
-    """Takes the milliseconds that `takes` says for so many threads, and `differs` with them or does not."""
+    """A function with a given time for each number of threads, whose result may depend on it."""
 
     def __init__(self, takes: dict[int, float], *, differs: bool = False) -> None:
         self.takes, self.differs = takes, differs
@@ -36,30 +37,30 @@ def repeats(run: Run) -> Sequence[Tensor]:
     return [run([])]
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> FreeThreads:
-    monkeypatch.setattr("metatui.learning.engines.compiled.thread_tuner.time.perf_counter", function.clock)
-    free = FreeThreads(function, most, repeats)
+def chosen(monkeypatch: pytest.MonkeyPatch, function: Function, most: int) -> ThreadTuner:
+    monkeypatch.setattr("metatui.learning.engines.compiled.compiled_step.time.perf_counter", function.clock)
+    free = ThreadTuner(function, most, repeats)
     function.threads.clear()
     return free
 
 
-def test_the_fastest_number_of_threads_is_tried_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0, 4: 5.0})
     free, before = chosen(monkeypatch, function, 7), torch.get_num_threads()
-    for _ in range(AGAIN):
+    for _ in range(TRIAL_INTERVAL):
         free([])
     trial = 3 * TRIED
     assert sorted(function.threads[:trial]) == [1] * TRIED + [2] * TRIED + [4] * TRIED
-    assert function.threads[trial:] == [2] * (AGAIN - trial)
+    assert function.threads[trial:] == [2] * (TRIAL_INTERVAL - trial)
     function.takes[2] = 9.0  # somebody else wants a core
     function.threads.clear()
-    for _ in range(AGAIN):
+    for _ in range(TRIAL_INTERVAL):
         free([])
-    assert function.threads[trial:] == [1] * (AGAIN - trial)
+    assert function.threads[trial:] == [1] * (TRIAL_INTERVAL - trial)
     assert torch.get_num_threads() == before
 
 
-def test_threads_that_change_a_bit_are_never_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_thread_counts_that_change_bits_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     function = Function({1: 3.0, 2: 2.0}, differs=True)
     free = chosen(monkeypatch, function, 2)
     for _ in range(5):
@@ -67,7 +68,7 @@ def test_threads_that_change_a_bit_are_never_taken(monkeypatch: pytest.MonkeyPat
     assert function.threads == [1] * 5
 
 
-def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
+def test_failing_function_restores_thread_count() -> None:
     before = torch.get_num_threads()
 
     def fails(inputs: list[Tensor]) -> Tensor:
@@ -76,12 +77,12 @@ def test_a_function_that_fails_leaves_the_threads_as_they_were() -> None:
         return torch.zeros(1)
 
     with pytest.raises(ValueError, match="no"):
-        FreeThreads(fails, 1, repeats)([torch.zeros(1)])
+        ThreadTuner(fails, 1, repeats)([torch.zeros(1)])
     assert torch.get_num_threads() == before
 
 
 @settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=100))
-def test_a_length_is_the_norm(numbers: list[float]) -> None:
+def test_length_is_the_norm(numbers: list[float]) -> None:
     vector = torch.tensor(numbers, dtype=torch.float64)
     torch.testing.assert_close(length(vector), torch.linalg.vector_norm(vector), rtol=1e-12, atol=1e-150)

@@ -1,4 +1,4 @@
-"""Held-out evaluation: its numbers, its independence between tasks, its batch-norm modes, its intervals."""
+"""Held-out evaluation: values, independence of tasks, batch-norm modes, intervals and diverged tasks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from metatui.utils.errors import BadInput
 Make = Callable[..., Settings]
 
 
-def test_the_curve_is_that_of_each_task_adapted_alone(tiny: Make) -> None:
+def test_curve_matches_single_task_adaptation(tiny: Make) -> None:
     settings = tiny(compute__precision="float64")
     state = Trainer(settings).state()
     evaluation, views = evaluate_state(settings, state, split="test", tasks=5, steps=3, views=range(5))
@@ -53,7 +53,7 @@ def test_the_curve_is_that_of_each_task_adapted_alone(tiny: Make) -> None:
         assert view.loss == pytest.approx(own.tolist(), rel=1e-12)
 
 
-def test_a_task_is_the_same_whatever_else_is_evaluated(tiny: Make) -> None:
+def test_task_does_not_depend_on_other_tasks(tiny: Make) -> None:
     settings = tiny(compute__precision="float64")
     state = Trainer(settings).state()
     (alone,) = evaluate_state(settings, state, tasks=2, views=[4])[1]
@@ -64,7 +64,7 @@ def test_a_task_is_the_same_whatever_else_is_evaluated(tiny: Make) -> None:
     assert alone.loss == pytest.approx(among.loss, rel=1e-12)
 
 
-def test_evaluating_changes_no_parameter(tiny: Make) -> None:
+def test_evaluation_changes_no_parameter(tiny: Make) -> None:
     trainer = Trainer(tiny())
     before = trainer.state()
     evaluate_state(trainer.settings, before, tasks=4, views=[0])
@@ -72,7 +72,7 @@ def test_evaluating_changes_no_parameter(tiny: Make) -> None:
     assert all(torch.equal(t, after.tensors[name]) for name, t in before.tensors.items())
 
 
-def test_other_shots_than_trained_with(tiny: Make) -> None:
+def test_evaluation_with_other_shots(tiny: Make) -> None:
     settings = tiny()
     evaluation, (view,) = evaluate_state(settings, Trainer(settings).state(), tasks=3, shots=4, views=[0])
     assert evaluation.shots == 4
@@ -80,7 +80,7 @@ def test_other_shots_than_trained_with(tiny: Make) -> None:
     assert len(view.support_x) == 4
 
 
-def test_training_tasks_are_not_for_evaluation(tiny: Make) -> None:
+def test_train_split_is_refused(tiny: Make) -> None:
     with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
         evaluate_state(tiny(), Trainer(tiny()).state(), split="train")
 
@@ -92,7 +92,7 @@ GLYPHS = {
 }
 
 
-def test_per_example_batch_norm_never_sees_two_query_examples() -> None:
+def test_per_example_batch_norm_sees_one_query() -> None:
     experiment = set_up(parse({**GLYPHS, "evaluation": {"batch_norm": "per_example"}}))
     episodes = experiment.episodes("test", range(2), seed=0, shots=2)
     for stack, got in predictions(experiment, experiment.theta(), episodes, InnerLoop(0.1, 2)):
@@ -104,7 +104,7 @@ def test_per_example_batch_norm_never_sees_two_query_examples() -> None:
                 torch.testing.assert_close(got[t, j], expected.detach(), rtol=1e-9, atol=1e-12)
 
 
-def test_the_batch_norm_modes_differ_and_are_named() -> None:
+def test_batch_norm_modes_differ() -> None:
     results = {}
     for mode in ("transductive", "per_example"):
         settings = parse({**GLYPHS, "evaluation": {"batch_norm": mode}})
@@ -114,16 +114,16 @@ def test_the_batch_norm_modes_differ_and_are_named() -> None:
     assert results["transductive"].loss != results["per_example"].loss
 
 
-def test_intervals_are_students() -> None:
+def test_interval_uses_students_t() -> None:
     values = torch.tensor([[1.0, 5.0], [2.0, 5.0], [4.0, 5.0], [9.0, 5.0]])
     mean, half = mean_ci95(values)
     assert mean == (4.0, 5.0)
-    # By hand: the standard deviation of 1, 2, 4, 9 is sqrt(38/3).
+    # The standard deviation of 1, 2, 4, 9 is sqrt(38/3).
     assert half[0] == pytest.approx(student.ppf(0.975, 3) * (38 / 3) ** 0.5 / 2, rel=1e-12)
     assert half[1] == 0.0
 
 
-def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+def test_interval_coverage() -> None:
     generator = torch.Generator().manual_seed(0)
     trials = torch.randn(12, 2000, generator=generator, dtype=torch.float64)
     mean, half = (torch.tensor(v) for v in mean_ci95(trials))
@@ -153,7 +153,7 @@ positive = st.floats(1e-6, 1e6)
 
 
 @given(st.lists(st.tuples(positive, positive), min_size=2, max_size=20), positive)
-def test_divergence_does_not_depend_on_the_unit_of_the_loss(tasks: list[tuple[float, float]], unit: float) -> None:
+def test_divergence_does_not_depend_on_scale(tasks: list[tuple[float, float]], unit: float) -> None:
     loss = torch.tensor(tasks, dtype=torch.float64)
     scale = 2.0 ** round(math.log2(unit))  # exact
     assert diverged(loss, regression=True).equal(diverged(scale * loss, regression=True))
@@ -179,6 +179,6 @@ def test_no_mean_if_most_tasks_diverged(tiny: Make) -> None:
     hits = torch.tensor([[0.2, 1.0], [0.2, 1.0], [0.2, 0.2], [0.2, 0.2]], dtype=torch.float64)
     glyphs = tiny(task__source="glyphs", model__filters=2)
     images = summary(measured(losses([1.0] * 4, [1e30, 0.2, 0.3, math.nan]), hits), glyphs, iteration=5)
-    assert images.diverged == 1, "a large finite cross-entropy is a wrong answer with confidence"
+    assert images.diverged == 1, "a large finite cross-entropy is only a confident mistake"
     assert images.accuracy
     assert images.accuracy.mean[-1] == pytest.approx((1 + 1 + 0.2) / 3)

@@ -1,4 +1,4 @@
-"""Held-out tasks on a GPU are split, so that every tensor can be indexed with 32 bits."""
+"""Splitting of held-out tasks: by tensor size on a GPU, and when memory runs out."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_largest_activation() -> None:
 
 
 @pytest.mark.parametrize(("most", "parts"), [(LARGEST, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])
-def test_tasks_on_a_gpu_are_split_by_the_size_of_tensors(
+def test_gpu_tasks_are_split_by_tensor_size(
     most: int, parts: list[int], tiny: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment = set_up(tiny(task__shots=10, task__queries=4, compute__precision="float64"))

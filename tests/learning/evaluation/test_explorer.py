@@ -1,4 +1,4 @@
-"""The adaptation explorer's core: one task of one's choice, or one that is drawn."""
+"""The adaptation explorer: held-out tasks, custom waves and chosen classes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.events import ImageView, RegressionView
 from metatui.learning.data import sinusoid
 from metatui.learning.data.image_source import SIDE, ImageSource
 from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
-from metatui.learning.evaluation.explorer import classes_of, explore
+from metatui.learning.evaluation.explorer import explore, parse_classes
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.training.experiment import Experiment, set_up
 from metatui.utils.errors import BadInput
@@ -23,7 +23,7 @@ NAMES = ("Greek/character01", "Greek/character02", "Greek/character03", "Latin/c
 
 
 class Named(ImageSource):
-    """Five classes with names, each drawn in a grey of its own."""
+    """Five named classes, each with its own grey level."""
 
     name = "named"
     pooled_classes = 1
@@ -51,30 +51,30 @@ def images() -> Experiment:
     return set_up(change(GLYPHS, {"task.ways": 3}))
 
 
-def test_the_ranges_are_those_of_the_training_tasks() -> None:
+def test_ranges_match_training_tasks() -> None:
     assert (AMPLITUDE, PHASE) == (sinusoid.AMPLITUDE, sinusoid.PHASE)
 
 
-def test_a_task_is_the_held_out_task_of_that_number(waves: Experiment) -> None:
+def test_task_is_the_held_out_task(waves: Experiment) -> None:
     theta = waves.theta()
     seen = explore(waves, theta, task=7, drawn=None, steps=4, inner_lr=0.01)
     assert seen == task_views(waves, theta, split="test", tasks=[7], steps=4, shots=10)[0]
 
 
-def test_fewer_steps_are_the_first_of_more(waves: Experiment) -> None:
+def test_fewer_steps_are_a_prefix(waves: Experiment) -> None:
     few, many = (explore(waves, waves.theta(), task=3, drawn=None, steps=n, inner_lr=0.01) for n in (2, 50))
     assert len(many.predictions) == 51
     assert many.predictions[:3] == few.predictions
 
 
-def test_the_rate_is_the_inner_loops(waves: Experiment) -> None:
+def test_inner_lr_is_used(waves: Experiment) -> None:
     theta = waves.theta()
     slow, fast = (explore(waves, theta, task=0, drawn=None, steps=1, inner_lr=rate) for rate in (0.001, 0.002))
     assert slow.predictions[0] == fast.predictions[0]
     assert slow.predictions[1] != fast.predictions[1]
 
 
-def test_nothing_is_learned_from_it(waves: Experiment) -> None:
+def test_exploring_changes_nothing(waves: Experiment) -> None:
     theta = waves.theta()
     before = {name: p.clone() for name, p in theta.items()}
     explore(waves, theta, task=0, drawn=Wave(1.0, 0.5), steps=5, inner_lr=0.1)
@@ -82,7 +82,7 @@ def test_nothing_is_learned_from_it(waves: Experiment) -> None:
     assert waves.settings.algorithm.inner_lr == SINUSOID.algorithm.inner_lr
 
 
-def test_a_drawn_wave_is_what_was_drawn(waves: Experiment) -> None:
+def test_custom_wave_is_used(waves: Experiment) -> None:
     found = explore(waves, waves.theta(), task=4, drawn=Wave(2.5, 1.25), steps=1, inner_lr=0.01)
     assert isinstance(found, RegressionView)
     assert found.title == "A = 2.50, φ = 1.25"
@@ -90,22 +90,22 @@ def test_a_drawn_wave_is_what_was_drawn(waves: Experiment) -> None:
     assert found.support_y == pytest.approx([2.5 * math.sin(x - 1.25) for x in found.support_x], abs=1e-5)
     held_out = explore(waves, waves.theta(), task=4, drawn=None, steps=1, inner_lr=0.01)
     assert isinstance(held_out, RegressionView)
-    assert found.support_x == held_out.support_x, "the points stay where they are while the wave is drawn"
+    assert found.support_x == held_out.support_x, "a custom wave keeps the x values of the task"
 
 
 @pytest.mark.parametrize(("amplitude", "phase"), [(0, 0), (-1, 0), (11, 0), (math.nan, 0), (1, 7), (1, math.nan)])
-def test_what_is_no_wave_is_refused(amplitude: float, phase: float) -> None:
+def test_wave_out_of_range_is_refused(amplitude: float, phase: float) -> None:
     with pytest.raises(BadInput, match="but must be"):
         Wave(amplitude, phase)
 
 
-def test_a_wave_knows_whether_training_had_its_like() -> None:
+def test_wave_in_training_range() -> None:
     assert Wave(5.0, 3.0).trained_on
     assert not Wave(5.1, 3.0).trained_on
     assert not Wave(1.0, -0.1).trained_on
 
 
-def test_chosen_classes_are_the_task(images: Experiment) -> None:
+def test_chosen_classes_are_used(images: Experiment) -> None:
     chosen = replace(images, source=Named("cpu"))
     found = explore(
         chosen, chosen.theta(), task=0, drawn=ChosenClasses("4, Greek/character02, 0"), steps=1, inner_lr=0.1
@@ -129,53 +129,53 @@ def test_chosen_classes_are_the_task(images: Experiment) -> None:
         ("l, g", 2, (3, 0)),
     ],
 )
-def test_classes_by_number_and_by_alphabet(text: str, ways: int, numbers: tuple[int, ...]) -> None:
-    assert classes_of(Named("cpu"), text, ways) == numbers
+def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int, ...]) -> None:
+    assert parse_classes(Named("cpu"), text, ways) == numbers
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
         ("5", "class is 5, but must be from 0 to 4"),
-        ("Runes", "must be a number or begin as one of 'Greek, Latin'"),
-        ("1,1,2", "each must be another"),
-        ("latin", "which makes 2, but the run tells 3 apart"),
-        ("0,1,2,3", "which makes 4, but the run tells 3 apart"),
+        ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
+        ("1,1,2", "must differ from each other"),
+        ("latin", "which makes 2, but the run has 3 ways"),
+        ("0,1,2,3", "which makes 4, but the run has 3 ways"),
         ("", "which makes 0"),
-        ("0, 1, 2, latin", "which makes 4, but the run tells 3 apart"),
-        ("latin, l", "which makes 2, but the run tells 3 apart"),
+        ("0, 1, 2, latin", "which makes 4, but the run has 3 ways"),
+        ("latin, l", "which makes 2, but the run has 3 ways"),
     ],
 )
-def test_classes_that_cannot_be(text: str, said: str) -> None:
+def test_invalid_classes_are_refused(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        classes_of(Named("cpu"), text, 3)
+        parse_classes(Named("cpu"), text, 3)
 
 
-def test_of_an_alphabet_the_upright_characters_come_first() -> None:
+def test_unrotated_characters_come_first() -> None:
     class Turned(Named):
         turns = 2
 
         def class_name(self, split: str, number: int) -> str:
             return f"Latin {number // 2 + 1}{' ↻90' * (number % 2)}"
 
-    assert classes_of(Turned("cpu"), "latin", 4) == (0, 2, 4, 1)
-    with pytest.raises(BadInput, match=r"begin as one of 'Latin'$"):
-        classes_of(Turned("cpu"), "Klingon", 4)
+    assert parse_classes(Turned("cpu"), "latin", 4) == (0, 2, 4, 1)
+    with pytest.raises(BadInput, match=r"begin with one of 'Latin'$"):
+        parse_classes(Turned("cpu"), "Klingon", 4)
 
 
-def test_names_without_end_are_not_searched(images: Experiment) -> None:
+def test_unlimited_names_are_refused(images: Experiment) -> None:
     assert isinstance(images.source, ImageSource)
     with pytest.raises(BadInput, match="too many names"):
-        classes_of(images.source, "babab-babab", 3)
+        parse_classes(images.source, "babab-babab", 3)
 
 
-def test_what_is_drawn_fits_the_data(waves: Experiment, images: Experiment) -> None:
+def test_custom_task_must_fit_the_data(waves: Experiment, images: Experiment) -> None:
     for experiment, drawn in ((waves, ChosenClasses("1,2,3")), (images, Wave(1.0, 0.0))):
-        with pytest.raises(BadInput, match="sinusoid runs alone"):
+        with pytest.raises(BadInput, match="only be drawn for sinusoid runs"):
             explore(experiment, experiment.theta(), task=0, drawn=drawn, steps=1, inner_lr=0.1)
 
 
 @pytest.mark.parametrize("task", [-1, 2**31])
-def test_tasks_have_numbers(waves: Experiment, task: int) -> None:
+def test_task_number_out_of_range_is_refused(waves: Experiment, task: int) -> None:
     with pytest.raises(BadInput, match="task is"):
         explore(waves, waves.theta(), task=task, drawn=None, steps=1, inner_lr=0.1)

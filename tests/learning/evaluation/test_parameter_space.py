@@ -12,7 +12,7 @@ import torch
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.evaluation.parameter_space import cloud, flattened, principal_plane
+from metatui.learning.evaluation.parameter_space import flatten_stack, principal_plane, trajectories
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.training.experiment import set_up
@@ -35,11 +35,11 @@ def ended(work: Generator[Y, None, R]) -> tuple[R, list[Y]]:
 
 def walked(settings: Settings = SINUSOID, tasks: int = 8, steps: int = 3) -> tuple[AdaptationTrajectories, list[int]]:
     experiment = set_up(change(settings, {"compute.precision": "float64"}))
-    return ended(cloud(experiment, experiment.theta(), tasks=tasks, steps=steps))
+    return ended(trajectories(experiment, experiment.theta(), tasks=tasks, steps=steps))
 
 
 @pytest.mark.parametrize(("tasks", "dimensions"), [(3, 5), (20, 6), (12, 400), (40, 40)])
-def test_the_plane_is_that_of_the_singular_values(tasks: int, dimensions: int) -> None:
+def test_plane_matches_singular_values(tasks: int, dimensions: int) -> None:
     drawn = np.random.default_rng(tasks).normal(size=(tasks, dimensions)) @ np.diag(np.linspace(3, 1, dimensions)) + 5
     plane = principal_plane(torch.from_numpy(drawn))
     _, values, axes = np.linalg.svd(drawn - drawn.mean(0), full_matrices=False)
@@ -50,7 +50,7 @@ def test_the_plane_is_that_of_the_singular_values(tasks: int, dimensions: int) -
         assert found[np.abs(found).argmax()] > 0
 
 
-def test_displacements_on_a_line_have_no_second_direction() -> None:
+def test_line_has_no_second_component() -> None:
     line = torch.linspace(0, 1, 7).double().unsqueeze(1) * torch.tensor([[3.0, 4.0, 0.0]]).double()
     plane = principal_plane(line)
     assert plane.explained == pytest.approx((1.0, 0.0))
@@ -58,19 +58,19 @@ def test_displacements_on_a_line_have_no_second_direction() -> None:
     assert not plane.axes[1].any()
 
 
-def test_displacements_that_are_all_the_same_have_none() -> None:
+def test_equal_displacements_have_no_component() -> None:
     assert principal_plane(torch.ones(4, 3)).explained == (0.0, 0.0)
 
 
-def test_paths_are_the_inner_steps_seen_in_the_plane() -> None:
+def test_paths_are_projected_inner_steps() -> None:
     found, _ = walked()
     experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
     theta = experiment.theta()
     given = experiment.episodes("test", range(8), seed=0, shots=10)
     inner = InnerLoop(0.01, 3)
-    start = flattened({name: p.unsqueeze(0) for name, p in theta.items()})
+    start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     places = [
-        flattened(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
+        flatten_stack(r.params) - start for r in experiment.engine.adapt(theta, given.support_x, given.support_y, inner)
     ]
     ends = places[-1].numpy()
     _, _, axes = np.linalg.svd(ends - ends.mean(0), full_matrices=False)
@@ -82,7 +82,7 @@ def test_paths_are_the_inner_steps_seen_in_the_plane() -> None:
     assert all(path[0] == (0.0, 0.0) for path in found.paths)
 
 
-def test_losses_are_those_of_the_query_set() -> None:
+def test_losses_are_query_losses() -> None:
     found, _ = walked(tasks=2, steps=1)
     experiment = set_up(change(SINUSOID, {"compute.precision": "float64"}))
     given = experiment.episodes("test", range(2), seed=0, shots=10)
@@ -91,7 +91,7 @@ def test_losses_are_those_of_the_query_set() -> None:
     assert found.gained == tuple(b - a for b, a in zip(found.before, found.after, strict=True))
 
 
-def test_chunks_change_nothing_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_chunks_give_the_same_result(monkeypatch: pytest.MonkeyPatch) -> None:
     whole, seen = walked(GLYPHS, tasks=4, steps=1)
     assert seen == [4, 8]
     monkeypatch.setattr("metatui.learning.evaluation.parameter_space.CHUNK", {"classification": 3})
@@ -101,13 +101,13 @@ def test_chunks_change_nothing_and_progress_is_told(monkeypatch: pytest.MonkeyPa
     assert parts.moved == pytest.approx(whole.moved)
 
 
-def test_a_run_beside_where_its_training_began(tmp_path: Path) -> None:
+def test_run_is_compared_with_its_initialisation(tmp_path: Path) -> None:
     run = train(tmp_path)
     before = {file: file.read_bytes() for file in run.path.rglob("*") if file.is_file()}
     space, seen = ended(walking(run, tasks=4))
     assert seen == [ProjectionProgress(done, 16) for done in (4, 8, 12, 16)]
     experiment = set_up(change(SINUSOID, {}))
-    first, _ = ended(cloud(experiment, experiment.theta(), tasks=4, steps=2))
+    first, _ = ended(trajectories(experiment, experiment.theta(), tasks=4, steps=2))
     assert space.ordinary.cloud == first
     assert space.learned.cloud.moved != space.ordinary.cloud.moved
     assert (space.learned.label, space.steps) == ("MAML", 2)

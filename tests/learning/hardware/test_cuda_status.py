@@ -62,7 +62,7 @@ def test_no_problem_with_working_gpu(driver: FakeNvml, monkeypatch: pytest.Monke
     assert devices.resolve("auto").name == "cuda:0"
 
 
-def test_an_old_driver(driver: FakeNvml) -> None:
+def test_old_driver(driver: FakeNvml) -> None:
     driver.cuda = 12020
     assert cuda.cuda_problem() == (
         f"The NVIDIA H100 cannot be used: driver 580.65 supports CUDA up to 12.2, but torch {torch.__version__} needs "
@@ -70,7 +70,7 @@ def test_an_old_driver(driver: FakeNvml) -> None:
     )
 
 
-def test_a_build_without_cuda(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_without_cuda(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", None)
     driver.gpus = [ONE, TWO]
     assert cuda.cuda_problem() == (
@@ -88,7 +88,7 @@ def test_silent_driver(driver: FakeNvml) -> None:
 
 
 @pytest.mark.parametrize("value", ["", "-1", "1", "none", "0,0"])
-def test_a_hidden_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+def test_hidden_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
     assert cuda.cuda_problem() == (
         f"The NVIDIA H100 cannot be used: CUDA_VISIBLE_DEVICES is {value!r}, which names none; unset it, or set it to 0"
@@ -117,7 +117,7 @@ def test_auto_skips_failing_gpu(driver: FakeNvml, monkeypatch: pytest.MonkeyPatc
     seen_by_torch(monkeypatch, error="CUDA error: uncorrectable ECC error encountered")
     said = (
         "cuda:0 (NVIDIA H100) cannot be used: CUDA error: uncorrectable ECC error encountered; nvidia-smi shows its "
-        "state and who uses it"
+        "state and its processes"
     )
     assert cuda.cuda_problem() == said
     assert devices.resolve("auto").name == "cpu"
@@ -241,7 +241,7 @@ def test_gpus_on_the_bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the environment of processes is in /proc")
-def test_load_is_of_the_gpu_of_the_run(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_is_measured_on_the_gpu_of_the_run(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     driver.gpus = [ONE, DIVIDED]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of the app, which does not matter
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": "MIG-11,0"}

@@ -1,4 +1,4 @@
-"""Runs to compare: trained in a moment, or made up."""
+"""Runs for tests of comparisons: trained briefly, or constructed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GLYPHS = change(
 
 
 def train(runs_dir: Path, base: Settings = SINUSOID, **changes: Scalar) -> RunFolder:
-    """A run to its end; keyword `group__name` changes a setting."""
+    """Train a run to its end; the keyword `group__name` changes a setting."""
     settings = change(base, {name.replace("__", "."): value for name, value in changes.items()})
     session = Session.start(settings, runs_dir=runs_dir)
     for _ in session:
@@ -52,7 +52,7 @@ def result(
     queries: int = 10,
     costs: Costs | None = None,
 ) -> RunResult:
-    """A run with these values of each task after its one inner step; before it each loss is 5 and each accuracy 0."""
+    """Return a run with these values after its one inner step; before it, losses are 5 and accuracies 0."""
 
     def columns(values: Sequence[float], before: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.stack([np.full(len(values), before), np.asarray(values, dtype=np.float64)], axis=1)

@@ -1,4 +1,4 @@
-"""Comparing runs: identical held-out tasks, nothing changed by it, and the tests that the values ask for."""
+"""Comparison of runs: identical held-out tasks, unchanged run folders, and correct tests."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def maml(store: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def reptile(store: Path) -> RunFolder:
-    """With a protocol of its own in every way that one can be."""
+    """A run whose protocol differs in every setting."""
     return train(
         store, algorithm__name="reptile", task__shots=5, task__queries=7, evaluation__inner_steps=4,
         evaluation__test_tasks=9, evaluation__seed=3, training__iterations=30,
@@ -48,14 +48,13 @@ def scratch(store: Path) -> RunFolder:
 
 
 @pytest.fixture
-def forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a new process."""
-    task_metrics._known.clear()
+def empty_cache() -> None:
+    task_metrics._cache.clear()
 
 
 @pytest.fixture
-def drawn(forgotten: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], Episodes]]:
-    """The episodes that are drawn from here on, with their split and numbers."""
+def drawn(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], Episodes]]:
+    """Record the split, task numbers and episodes drawn during the test."""
     seen = []
     draw = Experiment.episodes
 
@@ -86,14 +85,14 @@ def test_all_runs_see_identical_episodes(
     assert len({run.same_tasks for run in comparison.runs}) == 1
 
 
-def test_the_first_run_is_measured_as_evaluate_measures_it(maml: RunFolder, reptile: RunFolder) -> None:
+def test_first_run_matches_evaluate(maml: RunFolder, reptile: RunFolder) -> None:
     compared, alone = compare(maml, reptile).runs[0].evaluation, evaluate(maml)
     assert (compared.loss, compared.steps, compared.iteration) == (alone.loss, alone.steps, alone.iteration)
     other = compare(reptile, maml, tasks=7, steps=3, shots=2, split="val").runs[0].evaluation
     assert other.loss == evaluate(reptile, tasks=7, steps=3, shots=2, split="val").loss
 
 
-def test_no_run_is_changed(store: Path, maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
+def test_run_folders_are_unchanged(store: Path, maml: RunFolder, reptile: RunFolder, empty_cache: None) -> None:
     def everything() -> dict[Path, tuple[int, bytes]]:
         return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in store.rglob("*") if path.is_file()}
 
@@ -104,7 +103,7 @@ def test_no_run_is_changed(store: Path, maml: RunFolder, reptile: RunFolder, for
     assert sorted(store.rglob("*")) == folders
 
 
-def test_pairs_are_of_the_tasks_values(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
+def test_paired_tests_match_scipy(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
     comparison = compare(maml, reptile, scratch, tasks=40)
     assert [(pair.a.label, pair.b.label) for pair in comparison.pairs] == [
         ("MAML", "Reptile"), ("MAML", "scratch"), ("Reptile", "scratch"),
@@ -120,7 +119,7 @@ def test_pairs_are_of_the_tasks_values(maml: RunFolder, reptile: RunFolder, scra
         assert pair.p_holm >= pair.test.p
 
 
-def test_accuracies_are_compared_by_counts_of_right_answers(store: Path) -> None:
+def test_accuracies_are_compared_by_counts(store: Path) -> None:
     one, other = train(store, GLYPHS), train(store, GLYPHS, training__seed=1)
     comparison = compare(one, other, tasks=30)
     (pair,) = comparison.pairs
@@ -134,20 +133,18 @@ def test_accuracies_are_compared_by_counts_of_right_answers(store: Path) -> None
     assert [run.label for run in comparison.runs] == ["MAML (seed 0)", "MAML (seed 1)"]
 
 
-def test_task_values_cannot_be_written_to(maml: RunFolder) -> None:
+def test_task_values_are_read_only(maml: RunFolder) -> None:
     values = compare(maml).runs[0].values
     with pytest.raises(ValueError, match="read-only"):
         values.loss[0, 0] = 1.0
 
 
-def test_one_run_is_no_pair(maml: RunFolder) -> None:
+def test_single_run_has_no_pairs(maml: RunFolder) -> None:
     comparison = compare(maml)
     assert (comparison.pairs, comparison.seeds, comparison.warnings) == ((), (), ())
 
 
-def test_what_was_measured_is_remembered_until_the_run_goes_on(
-    tmp_path: Path, drawn: list[tuple[str, tuple[int, ...], Episodes]]
-) -> None:
+def test_cache_until_the_run_continues(tmp_path: Path, drawn: list[tuple[str, tuple[int, ...], Episodes]]) -> None:
     a, b = train(tmp_path), train(tmp_path, algorithm__name="fomaml")
     first = compare(a, b)
     seen = len([split for split, *_ in drawn if split == "test"])
@@ -163,16 +160,14 @@ def test_what_was_measured_is_remembered_until_the_run_goes_on(
     assert [split for split, *_ in drawn] == ["test"]
 
 
-def test_no_more_is_remembered_than_there_is_room_for(
-    maml: RunFolder, forgotten: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(task_metrics, "REMEMBERED", 2)
+def test_cache_size(maml: RunFolder, empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_metrics, "CACHE_SIZE", 2)
     for tasks in (2, 3, 4):
         compare(maml, tasks=tasks)
-    assert [evaluation.tasks for evaluation, _ in task_metrics._known.values()] == [3, 4]
+    assert [evaluation.tasks for evaluation, _ in task_metrics._cache.values()] == [3, 4]
 
 
-def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile: RunFolder, forgotten: None) -> None:
+def test_progress_and_cancellation(maml: RunFolder, reptile: RunFolder, empty_cache: None) -> None:
     seen: list[Comparing] = []
     compare(maml, reptile, tasks=250, steps=1, on_progress=seen.append)
     for number, name in ((1, "MAML"), (2, "Reptile")):
@@ -184,10 +179,10 @@ def test_an_interface_sees_how_far_it_is_and_can_end_it(maml: RunFolder, reptile
     next(working)
     next(working)
     working.close()
-    assert len(task_metrics._known) == 2, "what was not measured whole is not remembered"
+    assert len(task_metrics._cache) == 2, "partial measurements are not cached"
 
 
-def test_the_target_is_that_of_validations(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
+def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, scratch: RunFolder) -> None:
     comparison = compare(maml, scratch)
     curve = comparison.runs[0].validation
     assert curve.iterations == (10, 20)
@@ -207,7 +202,7 @@ def test_the_target_is_that_of_validations(maml: RunFolder, reptile: RunFolder, 
     assert (at_once.iterations, at_once.tasks, at_once.seconds) == (0, 0, 0.0)
 
 
-def test_costs_are_what_the_run_recorded(maml: RunFolder, scratch: RunFolder) -> None:
+def test_costs_match_the_records(maml: RunFolder, scratch: RunFolder) -> None:
     comparison = compare(scratch, maml)
     untrained, trained = (run.costs for run in comparison.runs)
     last = maml.metrics().read_all()[-1]
@@ -221,7 +216,7 @@ def test_costs_are_what_the_run_recorded(maml: RunFolder, scratch: RunFolder) ->
     assert comparison.runs[0].training is None
 
 
-def test_training_curves_are_smoothed_over_the_same_span(maml: RunFolder, reptile: RunFolder) -> None:
+def test_training_curves_share_a_span(maml: RunFolder, reptile: RunFolder) -> None:
     one, other = (run.training for run in compare(maml, reptile).runs)
     assert one is not None
     assert other is not None
@@ -234,32 +229,32 @@ def test_training_curves_are_smoothed_over_the_same_span(maml: RunFolder, reptil
     assert min(losses) < one.meta_loss[-1] < max(losses)
 
 
-def test_different_protocols_are_told(maml: RunFolder, reptile: RunFolder) -> None:
+def test_different_protocols_warn(maml: RunFolder, reptile: RunFolder) -> None:
     comparison = compare(maml, reptile)
-    own = "the runs' own protocols differ: "
+    own = "the runs were set up with different protocols: "
     assert comparison.warnings == (
-        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; here it is 10 for all",
-        f"{own}task.queries is 10 for MAML, 7 for Reptile; here it is 10 for all",
-        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; here it is 2 for all",
+        f"{own}evaluation.shots is 10 for MAML, 5 for Reptile; the comparison uses 10 for all",
+        f"{own}task.queries is 10 for MAML, 7 for Reptile; the comparison uses 10 for all",
+        f"{own}evaluation.inner_steps is 2 for MAML, 4 for Reptile; the comparison uses 2 for all",
     )
     shots = compare(reptile, maml, shots=3).warnings[0]
-    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; here it is 3 for all"
-    assert "the val split has chosen the checkpoints too" in compare(maml, split="val").warnings[0]
+    assert shots == f"{own}evaluation.shots is 5 for Reptile, 10 for MAML; the comparison uses 3 for all"
+    assert "the validation split also selected the checkpoints" in compare(maml, split="val").warnings[0]
 
 
-def test_runs_with_other_ways_are_no_pairs(store: Path) -> None:
+def test_runs_with_different_ways_are_not_paired(store: Path) -> None:
     three, four = train(store, GLYPHS), train(store, GLYPHS, task__ways=4, algorithm__name="fomaml")
     again = train(store, GLYPHS, algorithm__name="reptile")
     comparison = compare(three, four, again)
     assert [(pair.a.label, pair.b.label) for pair in comparison.pairs] == [("MAML", "Reptile")]
     assert [run.evaluation.ways for run in comparison.runs] == [3, 4, 3]
     assert comparison.warnings == (
-        "task.ways is 3 for MAML and Reptile, 4 for FOMAML: each run has tasks of its own, and different ones make no "
-        "pair",
+        "task.ways is 3 for MAML and Reptile, 4 for FOMAML: these runs have different test tasks and are not compared "
+        "in pairs",
     )
 
 
-def test_runs_of_several_seeds_are_compared_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
+def test_comparison_over_seeds(store: Path, maml: RunFolder, scratch: RunFolder) -> None:
     mamls = [maml, *(train(store, training__seed=seed) for seed in (1, 2))]
     scratches = [scratch, train(store, algorithm__name="scratch", training__seed=1)]
     comparison = compare(*mamls, *scratches)
@@ -271,10 +266,10 @@ def test_runs_of_several_seeds_are_compared_over_seeds(store: Path, maml: RunFol
     assert "MAML (3 seeds)" in pair.verdict
     assert len(comparison.pairs) == 10
     twice = compare(maml, train(store), scratch, scratches[1])
-    assert twice.seeds == (), "the same seed twice is no second seed"
+    assert twice.seeds == (), "a repeated seed is not a second seed"
 
 
-def test_tasks_that_diverge_are_told_and_left_out(store: Path, maml: RunFolder) -> None:
+def test_diverged_tasks_are_left_out(store: Path, maml: RunFolder) -> None:
     wild = train(store, algorithm__name="scratch", algorithm__inner_lr=0.5, model__hidden=(40, 40))
     comparison = compare(wild, maml, steps=60, tasks=30)
     diverged = comparison.runs[0].diverged
@@ -285,11 +280,11 @@ def test_tasks_that_diverge_are_told_and_left_out(store: Path, maml: RunFolder) 
     assert (pair.test.tasks, pair.test.left_out) == (30 - diverged, diverged)
     assert not math.isfinite(comparison.runs[0].evaluation.final[0])
     assert pair.verdict == (
-        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: the others are too few to compare them"
+        f"scratch diverged on {diverged} of the same 30 tasks and MAML on none: too few tasks remain to compare them"
     )
 
 
-def test_runs_that_are_not_over_are_told(tmp_path: Path, maml: RunFolder) -> None:
+def test_unfinished_runs_warn(tmp_path: Path, maml: RunFolder) -> None:
     session = Session.start(maml.settings(), runs_dir=tmp_path)
     events = iter(session)
     for event in events:
@@ -299,18 +294,18 @@ def test_runs_that_are_not_over_are_told(tmp_path: Path, maml: RunFolder) -> Non
     assert warning == "MAML is not finished: interrupted after 10 of 20 meta-steps"
 
 
-def test_a_comparison_is_had_from_the_library_by_names(store: Path, maml: RunFolder, reptile: RunFolder) -> None:
+def test_compare_from_the_library(store: Path, maml: RunFolder, reptile: RunFolder) -> None:
     comparison = metatui.compare(maml.id, reptile.path, runs_dir=store, tasks=3)
     assert [run.id for run in comparison.runs] == [maml.id, reptile.id]
 
 
-def test_what_cannot_be_compared_is_said(store: Path, maml: RunFolder, tmp_path: Path) -> None:
+def test_bad_input(store: Path, maml: RunFolder, tmp_path: Path) -> None:
     glyphs = train(store, GLYPHS, algorithm__name="reptile")
     with pytest.raises(BadInput, match=r"task\.source is sinusoid for MAML, glyphs for Reptile"):
         compare(maml, glyphs)
     with pytest.raises(BadInput, match="is given twice"):
         compare(maml, RunFolder(maml.path / ".." / maml.path.name))
-    with pytest.raises(BadInput, match="no run is given"):
+    with pytest.raises(BadInput, match="there are no runs to compare"):
         compare()
     with pytest.raises(BadInput, match=r"evaluation\.test_tasks is 1, but must be a whole number from 2"):
         compare(maml, tasks=1)
@@ -320,10 +315,10 @@ def test_what_cannot_be_compared_is_said(store: Path, maml: RunFolder, tmp_path:
         compare(maml, steps=0)
     with pytest.raises(BadInput, match="split is 'train', but must be one of val, test"):
         compare(maml, split="train")
-    with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and up to 1"):
+    with pytest.raises(BadInput, match=r"target is 95, but must be an accuracy above 0 and at most 1"):
         compare(glyphs, target=95)
     for target in (-1.0, math.nan, math.inf):
-        with pytest.raises(BadInput, match="but must be a loss from 0"):
+        with pytest.raises(BadInput, match="but must be a loss of at least 0"):
             compare(maml, target=target)
     with pytest.raises(BadInput, match=r"compute\.device is 'cuda:7'"):
         compare(maml, device="cuda:7")

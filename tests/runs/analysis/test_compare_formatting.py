@@ -1,4 +1,4 @@
-"""What a comparison says in words: verdicts, labels, warnings, numbers."""
+"""Text of comparisons: conclusions, labels, warnings and numbers."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from metatui.config.fields import change
 from metatui.config.settings import Scalar, Settings
 from metatui.runs.analysis.comparison.formatting import memory, points, probability, seconds
-from metatui.runs.analysis.comparison.labels import labels
+from metatui.runs.analysis.comparison.labels import labels, listed
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
-from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, listed
+from metatui.runs.analysis.comparison.shared_protocol import SharedProtocol, agree, result_warnings
 from metatui.runs.analysis.comparison.values import Costs, RunResult
-from metatui.runs.analysis.comparison.warnings import cautions
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
 from metatui.utils.numbers import interval
@@ -31,13 +30,13 @@ def verdicts(*runs: RunResult, metric: str = "loss") -> list[str]:
 
 
 def spread(mean: float, deviation: float, tasks: int = 600) -> list[float]:
-    """Values of exactly this mean and standard deviation."""
+    """Return values with exactly this mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=tasks)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + deviation * values)
 
 
-def test_a_difference_of_accuracies_is_said_in_points() -> None:
+def test_accuracies_differ_in_points() -> None:
     better = spread(0.021, 0.05)
     counts = np.round(np.array(better) * 1000) / 1000
     a, b = (
@@ -46,95 +45,92 @@ def test_a_difference_of_accuracies_is_said_in_points() -> None:
     )
     (said,) = verdicts(a, b, metric="accuracy")
     assert said == (
-        "MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; a difference this large is not luck (p < 0.0001)"
+        "MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; the difference is significant (p < 0.0001)"
     )
-    assert verdicts(b, a, metric="accuracy") == [said], "whichever is given first"
+    assert verdicts(b, a, metric="accuracy") == [said], "independent of the order"
 
 
 def test_a_lower_loss_is_better() -> None:
     a, b = result("MAML", spread(0.5, 0.1)), result("Reptile", [0.75] * 600)
     assert verdicts(a, b) == [
-        "The loss of MAML is 0.2500 ± 0.0080 below that of Reptile on the same 600 tasks; a difference this large is "
-        "not luck (p < 0.0001)"
+        "The loss of MAML is 0.2500 ± 0.0080 below that of Reptile on the same 600 tasks; the difference is "
+        "significant (p < 0.0001)"
     ]
 
 
-def test_no_difference_seen_is_said_as_such() -> None:
+def test_no_significant_difference() -> None:
     a, b = result("A", spread(0.51, 0.2)), result("B", [0.5] * 600)
     assert verdicts(a, b) == [
-        "No difference seen between A and B on the same 600 tasks (the loss of B is 0.010 ± 0.016 below that of A, "
-        "p = 0.22)"
+        "No significant difference between A and B on the same 600 tasks (the loss of B is 0.010 ± 0.016 below that of "
+        "A, p = 0.22)"
     ]
 
 
-def test_runs_that_are_the_same_are_said_to_be() -> None:
+def test_identical_runs() -> None:
     assert verdicts(result("A", [0.5] * 9), result("B", [0.5] * 9)) == [
-        "No difference seen between A and B on the same 9 tasks: their loss is the same on each"
+        "No significant difference between A and B on the same 9 tasks: their loss is identical on each task"
     ]
 
 
-def test_many_pairs_are_corrected_for() -> None:
+def test_holm_correction() -> None:
     runs = [result("A", spread(0.5, 0.1, 20)), result("B", [0.448] * 20), result("C", [0.5] * 20)]
     alone = verdicts(*runs[:2])[0]
-    assert "not luck (p = 0.031)" in alone
+    assert "significant (p = 0.031)" in alone
     together = verdicts(*runs)[0]
-    assert together.startswith("No difference seen between A and B")
+    assert together.startswith("No significant difference between A and B")
     assert "p = 0.063, Holm-corrected for 3 pairs" in together
 
 
-def test_the_task_in_the_middle_may_say_otherwise() -> None:
+def test_median_contradicts_mean() -> None:
     worse_on_a_few = [0.4] * 95 + [100.0] * 25
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)
     (said,) = verdicts(a, b)
     assert said.startswith("The loss of B is 20.6")
-    assert said.endswith("; but on the task in the middle A is ahead: a few tasks make the mean")
+    assert said.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
 
 
-def test_a_tail_may_hide_what_most_tasks_say() -> None:
+def test_ranks_contradict_mean() -> None:
     a, b = result("A", [*spread(0.4, 0.01, 59), 1000.0]), result("B", [0.5] * 60)
     (said,) = verdicts(a, b)
-    assert said.startswith("No difference seen between A and B on the same 60 tasks")
-    assert "; but on most tasks A is ahead (Wilcoxon p < 0.0001): a few tasks make the mean" in said
+    assert said.startswith("No significant difference between A and B on the same 60 tasks")
+    assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in said
 
 
-def test_the_same_difference_on_every_task_is_judged_by_its_signs() -> None:
+def test_constant_difference_uses_wilcoxon() -> None:
     a, b = result("A", [0.25] * 20), result("B", [0.5] * 20)
     (said,) = verdicts(a, b)
-    assert (
-        "0.25 ± 0 below that of B on the same 20 tasks; a difference this large is not luck (Wilcoxon p < 0.0001)"
-        in said
-    )
+    assert "0.25 ± 0 below that of B on the same 20 tasks; the difference is significant (Wilcoxon p < 0.0001)" in said
     (two,) = verdicts(result("A", [0.25] * 2), result("B", [0.5] * 2))
-    assert two.startswith("No difference seen between A and B on the same 2 tasks")
+    assert two.startswith("No significant difference between A and B on the same 2 tasks")
 
 
-def test_diverged_tasks_are_left_out_and_counted() -> None:
+def test_diverged_tasks_are_counted() -> None:
     a, b = result("A", [math.nan, math.inf, 0.5, 0.6, 0.4]), result("B", [0.5] * 5)
     assert verdicts(a, b) == [
-        "A diverged on 2 of the same 5 tasks and B on none; no difference between them is seen on the other 3 tasks "
-        "(the loss of B is 0.00 ± 0.25 below that of A, p = 1)"
+        "A diverged on 2 of the same 5 tasks and B on none; no significant difference between them on the other 3 "
+        "tasks (the loss of B is 0.00 ± 0.25 below that of A, p = 1)"
     ]
     better = result("C", [0.1, 0.11, 0.09, 0.1, 1e30])
     assert verdicts(better, b)[0].startswith(
         "C diverged on 1 of the same 5 tasks and B on none; the loss of C is 0.400 ± 0.013 below that of B on the "
-        "other 4 tasks; a difference this large is not luck"
+        "other 4 tasks; the difference is significant"
     )
 
 
-def test_runs_that_diverged_on_most_tasks_are_not_compared() -> None:
+def test_mostly_diverged_runs_are_not_compared() -> None:
     a, b = result("A", [1e35] * 565 + [0.4] * 35), result("B", [0.5] * 600)
     (pair,) = pairs((a, b), metric="loss", step=1)
     assert pair.verdict == (
-        "A diverged on 565 of the same 600 tasks and B on none: the others are too few to compare them"
+        "A diverged on 565 of the same 600 tasks and B on none: too few tasks remain to compare them"
     )
     assert (pair.test.tasks, pair.test.left_out) == (35, 565)
     assert math.isnan(pair.p_holm)
-    assert cautions([a])[-1] == (
+    assert list(result_warnings([a]))[-1] == (
         "565 of 600 tasks diverged in the evaluation of A (1 inner steps): means, intervals and tests leave them out"
     )
 
 
-def test_diverged_tasks_are_left_out_of_accuracies_too() -> None:
+def test_diverged_tasks_and_accuracy() -> None:
     a = result("A", [math.nan, 1.0, 1.0, 1.0], [0.0, 0.5, 0.6, 0.7])
     b = result("B", [1.0] * 4, [0.9, 0.5, 0.6, 0.7])
     (pair,) = pairs((a, b), metric="accuracy", step=1)
@@ -155,17 +151,17 @@ def test_verdicts_over_seeds() -> None:
     (verdict,) = said(*low, *high)
     assert verdict.startswith("The loss of MAML (inner lr 0.01) (3 seeds) is 0.200 ± ")
     assert (
-        "below that of MAML (inner lr 0.5) (2 seeds) on the same 4 tasks; a difference this large is not luck of"
+        "below that of MAML (inner lr 0.5) (2 seeds) on the same 4 tasks; the difference is significant across"
         in verdict
     )
     (alike,) = said(*low, *seeds("B", [0.3, 0.55], **{"algorithm.inner_lr": 0.5}))
     assert alike.startswith(
-        "No difference seen between MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds)"
+        "No significant difference between MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds)"
     )
     (flat,) = said(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
-    assert flat.endswith("but the seeds of each are all alike: no test can be made of that")
+    assert flat.endswith("but no test is possible: the seeds of each do not vary")
     (lost,) = said(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
-    assert lost.startswith("Nothing can be said of MAML (inner lr 0.01) (3 seeds) and")
+    assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds) cannot be compared")
     assert said(*low) == []
 
 
@@ -173,7 +169,7 @@ def folders(*names: str) -> list[RunFolder]:
     return [RunFolder(Path("/runs") / name) for name in names]
 
 
-def test_labels_say_what_tells_runs_apart() -> None:
+def test_labels() -> None:
     def found(*changes: dict[str, Scalar]) -> list[str]:
         settings = [change(SINUSOID, each) for each in changes]
         return labels(folders(*(f"run-{i}" for i in range(len(changes)))), settings)
@@ -206,29 +202,29 @@ def test_labels_say_what_tells_runs_apart() -> None:
 
 
 def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
-    """Runs called A, B, C."""
+    """Return the shared protocol of runs labelled A, B, C."""
     return agree(settings, "ABC"[: len(settings)], split="test", tasks=None, steps=None, shots=shots, device=None)
 
 
 @pytest.mark.parametrize(
     ("path", "value", "said"),
     [
-        ("task.rotations", False, "task.rotations is true for A, false for B; here it is true for all"),
-        ("task.queries", 15, "task.queries is 5 for A, 15 for B; here it is 5 for all"),
-        ("task.shots", 5, "evaluation.shots is 1 for A, 5 for B; here it is 1 for all"),
-        ("evaluation.shots", 5, "evaluation.shots is 1 for A, 5 for B; here it is 1 for all"),
-        ("evaluation.inner_steps", 3, "evaluation.inner_steps is 10 for A, 3 for B; here it is 10 for all"),
+        ("task.rotations", False, "task.rotations is true for A, false for B; the comparison uses true for all"),
+        ("task.queries", 15, "task.queries is 5 for A, 15 for B; the comparison uses 5 for all"),
+        ("task.shots", 5, "evaluation.shots is 1 for A, 5 for B; the comparison uses 1 for all"),
+        ("evaluation.shots", 5, "evaluation.shots is 1 for A, 5 for B; the comparison uses 1 for all"),
+        ("evaluation.inner_steps", 3, "evaluation.inner_steps is 10 for A, 3 for B; the comparison uses 10 for all"),
         ("evaluation.batch_norm", "per_example", "evaluation.batch_norm is transductive for A, per_example for B"),
-        ("task.split", "finn", "task.split is chapter for A, finn for B: each run has tasks of its own"),
-        ("task.ways", 20, "task.ways is 5 for A, 20 for B: each run has tasks of its own"),
+        ("task.split", "finn", "task.split is chapter for A, finn for B: these runs have different test tasks"),
+        ("task.ways", 20, "task.ways is 5 for A, 20 for B: these runs have different test tasks"),
     ],
 )  # fmt: skip
-def test_each_difference_of_protocols_is_told(path: str, value: Scalar, said: str) -> None:
+def test_protocol_warnings(path: str, value: Scalar, said: str) -> None:
     (warning,) = agreed(OMNIGLOT, change(OMNIGLOT, {path: value})).warnings
     assert said in warning
 
 
-def test_settings_that_do_not_matter_are_no_difference() -> None:
+def test_irrelevant_settings_do_not_warn() -> None:
     same: dict[str, Scalar] = {
         "task.ways": 7,
         "task.split": "finn",
@@ -245,8 +241,7 @@ def test_settings_that_do_not_matter_are_no_difference() -> None:
     assert agreed(SINUSOID, change(SINUSOID, own)).warnings == ()
 
 
-def test_runs_with_classes_split_otherwise_share_no_tasks() -> None:
-    """The test characters of one are training characters of the other."""
+def test_different_splits_share_no_tasks() -> None:
     finn = change(OMNIGLOT, {"task.split": "finn"})
     found = agree(
         [OMNIGLOT, finn, OMNIGLOT], ["A", "B", "C"], split="test", tasks=None, steps=None, shots=None, device=None
@@ -255,9 +250,8 @@ def test_runs_with_classes_split_otherwise_share_no_tasks() -> None:
     assert [settings.task.split for settings in found.settings] == ["chapter", "finn", "chapter"]
 
 
-def test_training_episodes_do_not_refuse_the_evaluation() -> None:
-    """Nichol's ten training shots and fifteen queries are more than the drawings of a character, but no training
-    episode is drawn."""
+def test_training_episodes_do_not_restrict_evaluation() -> None:
+    """Ten training shots and fifteen queries exceed a character's drawings, but no training episode is drawn."""
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)
@@ -266,7 +260,7 @@ def test_training_episodes_do_not_refuse_the_evaluation() -> None:
         agreed(other, reptile, shots=6)
 
 
-def test_other_folders_of_images_are_other_data() -> None:
+def test_different_image_folders() -> None:
     mine = change(OMNIGLOT, {"task.source": "folder", "task.folder": "/mine"})
     with pytest.raises(BadInput, match=r"task\.folder is /mine for A, /yours for B"):
         agreed(mine, change(mine, {"task.folder": "/yours"}))
@@ -274,15 +268,14 @@ def test_other_folders_of_images_are_other_data() -> None:
     assert "task.image_size is 32 for A, 64 for B" in agreed(mine, change(mine, {"task.image_size": 64})).warnings[0]
 
 
-def test_times_of_different_machines_are_told() -> None:
+def test_different_machines_warn() -> None:
     def on(label: str, host: str, device: str | None) -> RunResult:
         return result(label, [1.0, 2.0], costs=Costs(20, 1.0, 0.05, 40.0, None, "cpu", device, host))
 
-    told = [caution for caution in cautions([on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")])
-            if caution.startswith("times")]  # fmt: skip
-    assert told == [
-        "times and memory are of different machines and do not compare: EPYC of x for A and C, an unknown device of y "
-        "for B"
+    runs = [on("A", "x", "EPYC"), on("B", "y", None), on("C", "x", "EPYC")]
+    assert [warning for warning in result_warnings(runs) if warning.startswith("times")] == [
+        "times and memory were measured on different machines and are not comparable: EPYC on x for A and C, an "
+        "unknown device on y for B"
     ]
 
 

@@ -23,7 +23,7 @@ from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.comparison.tables import validations
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.analysis.explore import exploring
-from metatui.runs.analysis.export import VALIDATION, validation_rows
+from metatui.runs.analysis.metrics_csv import VALIDATION_COLUMNS, validation_rows
 from metatui.runs.analysis.parameter_space import walking
 from metatui.runs.execution.session import Session, saved_state
 from metatui.runs.storage.checkpoints import read_checkpoint, save_checkpoint
@@ -145,7 +145,7 @@ def test_diverged_validations_are_counted_and_warn_once(live: tuple[RunFolder, l
         "at the best validation)"
     )
     assert warned.iteration == 20
-    rows = [dict(zip(VALIDATION, row, strict=True)) for row in list(validation_rows(run))[1:]]
+    rows = [dict(zip(VALIDATION_COLUMNS, row, strict=True)) for row in list(validation_rows(run))[1:]]
     assert [(row["inner_lr"], row["diverged"]) for row in rows[1:]] == [
         (0.01, 0), (2.0, validations[2].evaluation.diverged), (2.0, lost),
     ]  # fmt: skip
@@ -179,7 +179,7 @@ def test_checkpoint_with_invalid_settings_is_refused(
     state = read_checkpoint(live[0].checkpoints_path / "last.safetensors")
     state.values["best_settings"] = settings
     save_checkpoint(tmp_path, "last", state)
-    with pytest.raises(BadInput, match="its values do not say best_settings"):
+    with pytest.raises(BadInput, match=r"best_settings.* is invalid"):
         read_checkpoint(tmp_path / "last.safetensors")
 
 
@@ -235,7 +235,10 @@ def test_no_result_without_finite_validation(
     assert read_journal(run.journal_path)[-1].details["warning"] == summary.warning
     assert main(["runs", "--runs-dir", str(run.path.parent)]) == 0
     listed = " ".join(capsys.readouterr().out.split())
-    assert f"test, α = 2, last at meta-step 10: {record.test.diverged} of 6 tasks diverged" in listed
+    assert (
+        "test, α = 2, last at meta-step 10: loss not finite (10-shot, 8 steps, 6 test tasks, 95 % interval)" in listed
+    )
+    assert f"95 % interval), {record.test.diverged} of 6 tasks diverged" in listed
     assert "warning: No validation was finite" in listed
 
 
@@ -244,7 +247,7 @@ def test_report_of_diverged_run(hopeless: tuple[RunFolder, list[Event]], tmp_pat
     main(["report", str(run.path), "--to", str(tmp_path / "report.md")])
     text = (tmp_path / "report.md").read_text()
     assert f"{metatui.evaluate(run).diverged} of 6 tasks diverged in the evaluation of MAML" in text
-    assert "MAML has no finite validation, so its last parameters were evaluated and not its best" in text
+    assert "MAML has no finite validation, so its last parameters were evaluated instead of its best" in text
     assert not re.search(r"[0-9]{10}|nan|inf\b", text.replace(run.id, ""))
 
 
@@ -257,10 +260,10 @@ def test_diverged_evaluations_have_warning_colour(hopeless: tuple[RunFolder, lis
         display.see(event)
     yellow = [line.removeprefix("\x1b[33m") for line in file.getvalue().splitlines() if line.startswith("\x1b[33m")]
     starts = [
-        "validation at meta-step 5: ",
-        "validation at meta-step 10: ",
+        "meta-step 5: validation: ",
+        "meta-step 10: validation: ",
         "warning: Tasks diverged in two validations",
-        "finished at meta-step 10: ",
+        "meta-step 10: Finished; test: ",
     ]
     assert len(yellow) == len(starts)
     for line, start in zip(yellow, starts, strict=True):

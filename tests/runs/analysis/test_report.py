@@ -1,12 +1,14 @@
-"""Reports: everything that a run's files tell, in one file that loads nothing and runs nothing."""
+"""Reports: complete, self-contained, and safe whatever the files of a run contain."""
 
 from __future__ import annotations
 
+import base64
 import http.server
 import re
 import shutil
 import subprocess
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,11 +18,8 @@ import pytest
 from metatui.cli import main
 from metatui.events import Change, Progress
 from metatui.runs.analysis.comparison import Comparison, compare
-from metatui.runs.analysis.exports import export
-from metatui.runs.analysis.exports.svg_plot import COLOURS
 from metatui.runs.analysis.report import as_html, as_markdown
-from metatui.runs.analysis.report.provenance import MOST
-from metatui.runs.analysis.report.style import ON_DARK
+from metatui.runs.analysis.report.content import MOST_EVENTS
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.store import RunStore
@@ -40,7 +39,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
             session.submit(Change("algorithm.inner_lr", 0.02))
     writer = JournalWriter(session.run.journal_path)
     writer.write("warned", 20, text=EVIL)
-    for number in range(MOST):
+    for number in range(MOST_EVENTS):
         writer.write("noted", 20, text=f"note {number}")
     writer.close()
     train(runs, training__seed=1)
@@ -57,7 +56,7 @@ def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def waves(store: Path) -> Comparison:
-    """Three runs on the same tasks, the first of which has markup for a name."""
+    """Three runs on the same tasks; the name of the first is markup."""
     runs = sorted(run.path for run in RunStore(store).runs() if "sinusoid" in run.path.name)
     evil = runs[0].with_name("<b onclick=x>&amp;\u202eb")
     if not evil.exists():
@@ -70,8 +69,13 @@ def images(store: Path) -> Comparison:
     return compare("fomaml", runs_dir=store)
 
 
+@pytest.fixture(scope="module")
+def pages(waves: Comparison, images: Comparison) -> dict[str, str]:
+    return {"waves": as_html(waves), "images": as_html(images)}
+
+
 class Page(HTMLParser):
-    """What a browser would make of a page, as far as it matters here."""
+    """Tags, attributes and text of a page."""
 
     VOID = ("meta", "link", "br", "img", "input")
 
@@ -108,23 +112,26 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("which", ["waves", "images"])
-def test_nothing_is_loaded_and_nothing_runs(which: str, request: pytest.FixtureRequest) -> None:
-    text = as_html(request.getfixturevalue(which))
+def test_page_loads_and_runs_nothing(which: str, pages: dict[str, str]) -> None:
+    text = pages[which]
     page = Page(text)
-    assert not {"script", "iframe", "object", "embed", "img", "base", "form"} & set(page.tags)
+    assert not {"script", "iframe", "object", "embed", "svg", "base", "form"} & set(page.tags)
     assert not [name for name, _ in page.attributes if name.startswith("on")]
     loading = [value for name, value in page.attributes if name in ("href", "src", "srcset", "xlink:href", "style")]
-    assert all(value.startswith("#") or value == "data:," for value in loading)
+    assert all(value.startswith(("#", "data:image/svg+xml;base64,")) or value == "data:," for value in loading)
     style = text[text.index("<style>") : text.index("</style>")]
     assert "url(" not in style
     assert "@import" not in style
     assert not any(c in text for c in "\x00\x1b\u202e")
-    assert page.tags.count("svg") >= 6
+    assert page.tags.count("img") >= 6
+    for value in loading:
+        if value.startswith("data:image"):
+            ET.fromstring(base64.b64decode(value.split(",")[1]))
     assert page.tags.count("h1") == 1
 
 
-def test_what_files_say_is_text(waves: Comparison) -> None:
-    text = Page(as_html(waves)).text
+def test_markup_in_files_is_escaped(waves: Comparison, pages: dict[str, str]) -> None:
+    text = Page(pages["waves"]).text
     assert "<script>alert(1)</script>" in text
     assert "<b onclick=x>&amp;�b" in text
     markdown = as_markdown(waves)
@@ -132,45 +139,34 @@ def test_what_files_say_is_text(waves: Comparison) -> None:
     assert not any(c in markdown for c in "\x00\x1b\u202e")
 
 
-@pytest.mark.parametrize("write", [as_html, as_markdown])
-def test_it_tells_everything(write: object, waves: Comparison) -> None:
-    assert callable(write)
-    text = write(waves)
-    if write is as_html:
-        text = Page(text).text
+@pytest.mark.parametrize("kind", ["html", "markdown"])
+def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str]) -> None:
+    text = Page(pages["waves"]).text if kind == "html" else as_markdown(waves)
     text = text.replace("\\_", "_")
     run = waves.runs[1]
     start = run.run.journal()[0].details
     for said in (
         "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
-        "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs, on the same tasks",
-        "Costs of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
-        "algorithm.inner_lr changed from 0.01 to 0.02", f"note {MOST - 4}", "and 3 events more",
+        "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs on the same tasks",
+        "Cost of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
+        "Inner learning rate changed from 0.01 to 0.02", f"note {MOST_EVENTS - 4}", "and 3 more events",
         str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",
     ):  # fmt: skip
         assert said in text, said
-    assert f"note {MOST - 1}" not in text
+    assert f"note {MOST_EVENTS - 1}" not in text
     for verdict in waves.verdicts:
         assert verdict in text.replace("\\", "")
 
 
-def test_a_run_alone(images: Comparison) -> None:
-    page = Page(as_html(images))
+def test_report_of_single_run(pages: dict[str, str]) -> None:
+    page = Page(pages["images"])
     assert "FOMAML on glyphs" in page.text
     assert "Pairs" not in page.text
     assert "3-way 1-shot" in page.text
-    assert "What sets the runs apart" not in page.text
+    assert "Settings that differ" not in page.text
 
 
-def test_every_colour_has_one_for_dark_pages(waves: Comparison) -> None:
-    assert len(COLOURS) == len(ON_DARK)
-    text = as_html(waves)
-    assert "prefers-color-scheme:dark" in text
-    for colour in COLOURS:
-        assert f'svg [stroke="{colour}"]' in text
-
-
-def test_seeds_speak_before_single_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_conclusions_over_seeds_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [
         train(tmp_path, training__seed=seed, algorithm__name=name) for name in ("maml", "fomaml") for seed in (0, 1)
     ]
@@ -190,10 +186,10 @@ def test_seeds_speak_before_single_runs(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.fixture
-def served(waves: Comparison, images: Comparison, tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
-    """The address of two reports, and the paths that a browser asks for."""
-    export(waves, tmp_path / "waves.html")
-    export(images, tmp_path / "images.html")
+def served(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve two reports; yield the address and the paths requested so far."""
+    for name, text in pages.items():
+        (tmp_path / f"{name}.html").write_text(text)
     asked: list[str] = []
 
     class Server(http.server.SimpleHTTPRequestHandler):
@@ -214,7 +210,7 @@ def served(waves: Comparison, images: Comparison, tmp_path: Path) -> Iterator[tu
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
 @pytest.mark.parametrize("name", ["waves.html", "images.html"])
-def test_a_browser_opens_it(name: str, served: tuple[str, list[str]], tmp_path: Path) -> None:
+def test_browser_loads_only_the_page(name: str, served: tuple[str, list[str]], tmp_path: Path) -> None:
     assert CHROMIUM is not None
     address, asked = served
     done = subprocess.run(
@@ -229,17 +225,17 @@ def test_a_browser_opens_it(name: str, served: tuple[str, list[str]], tmp_path: 
     assert asked == [f"/{name}"]
     assert "CONSOLE" not in done.stderr
     assert "<h1>" in done.stdout
-    assert "<figure><svg" in done.stdout
+    assert "<figure><img" in done.stdout
 
 
-def test_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     page = tmp_path / "a.html"
     assert main(["report", "fomaml", "--to", str(page), "--tasks", "4"]) == 0
     out, err = capsys.readouterr()
     assert (out, " ".join(err.split())) == ("", f"Written to {page}")
     assert "4 tasks" in Page(page.read_text()).text
     assert main(["report", "fomaml", "--to", str(page)]) == 2
-    assert "is there already: give another --to, or --force to replace it" in capsys.readouterr().err
+    assert "exists already: choose another name, or replace it with --force" in capsys.readouterr().err
     assert main(["report", "fomaml", "--to", str(page), "--force"]) == 0
     assert main(["report", "fomaml", "--to", str(tmp_path / "a.md")]) == 0
     text = (tmp_path / "a.md").read_text()
@@ -253,7 +249,7 @@ def test_the_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        ([], "a report is of one run or more: metatui runs lists them, latest is the newest"),
+        ([], "a report needs at least one run: metatui runs lists them, latest is the newest"),
         (["nothing"], "'nothing' is not a run in "),
         (["fomaml", "--to", "x.pdf"], "--to is 'x.pdf', but must end in .html or .md"),
         (["fomaml", "--to", "/nowhere/x.md"], "there is no folder '/nowhere'"),

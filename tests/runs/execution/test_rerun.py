@@ -1,4 +1,4 @@
-"""Runs made again: the same numbers, told the same on the way, and presets that do what a tweaked run did."""
+"""Reruns: the same numbers with the same commands, and presets saved from runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LR, BATCH, LENGTH = "algorithm.inner_lr", "algorithm.meta_batch", "training.iter
 
 
 def train(session: Session, told: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
-    """To the end, or to be dropped as a kill would after meta-step `until`."""
+    """Train to the end, or leave the run as a kill would after meta-step `until`."""
     iteration = iter(session)
     for event in iteration:
         if isinstance(event, Progress):
@@ -57,7 +57,7 @@ def tells(*commands: Any) -> Callable[[Session], None]:
 
 
 def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
-    """All of the metrics but the time they took."""
+    """Return all metrics except the time."""
     names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
     return [tuple(getattr(p, name) for name in names) for p in run.metrics().read_all()]
 
@@ -97,7 +97,7 @@ TOLD = {
 }
 
 
-def test_a_rerun_has_the_same_numbers_and_tells_its_tweaks(tmp_path: Path) -> None:
+def test_rerun_repeats_numbers_and_live_changes(tmp_path: Path) -> None:
     first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), TOLD)
     session = again(first)
     list(session)
@@ -111,7 +111,7 @@ def test_a_rerun_has_the_same_numbers_and_tells_its_tweaks(tmp_path: Path) -> No
     assert_same(first, third.run)
 
 
-def test_a_rerun_repeats_what_was_told_before_and_after_interruptions(tmp_path: Path) -> None:
+def test_rerun_of_an_interrupted_run(tmp_path: Path) -> None:
     run = train(Session.start(SMALL, runs_dir=tmp_path), TOLD, until=15)
     train(Session.resume(run), {21: TOLD[21], 25: tells(Checkpoint())}, until=26)
     list(Session.resume(run))
@@ -122,7 +122,7 @@ def test_a_rerun_repeats_what_was_told_before_and_after_interruptions(tmp_path: 
     assert all(torch.equal(p, parameters(session.run)[name]) for name, p in parameters(run).items())
 
 
-def test_a_rerun_that_is_killed_goes_on_with_its_plan(tmp_path: Path) -> None:
+def test_killed_rerun_resumes_its_plan(tmp_path: Path) -> None:
     first = train(Session.start(SMALL, runs_dir=tmp_path), TOLD)
     for until in (3, 13, 22):
         killed = train(again(first), {}, until=until)
@@ -130,7 +130,7 @@ def test_a_rerun_that_is_killed_goes_on_with_its_plan(tmp_path: Path) -> None:
         assert_same(first, killed)
 
 
-def test_a_rerun_has_the_start_that_it_is_given(tmp_path: Path) -> None:
+def test_rerun_with_other_settings(tmp_path: Path) -> None:
     first = train(Session.start(SMALL, runs_dir=tmp_path, preset="small"), {5: tells(Change(LR, 0.05))})
     session = again(first, {"training.seed": 3, LR: 0.002})
     list(session)
@@ -140,7 +140,7 @@ def test_a_rerun_has_the_start_that_it_is_given(tmp_path: Path) -> None:
     assert session.run.journal()[0].details["preset"] == "small (changed)"
 
 
-def test_what_a_command_did_before_the_first_meta_step_is_done_again(tmp_path: Path) -> None:
+def test_rerun_repeats_commands_before_the_first_step(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     session.submit(Change(BATCH, 3))
     list(session)
@@ -149,8 +149,8 @@ def test_what_a_command_did_before_the_first_meta_step_is_done_again(tmp_path: P
     assert_same(session.run, other.run)
 
 
-def test_auto_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured anew, it could be another engine: a run's numbers are not to hang on how busy the machine was."""
+def test_rerun_keeps_the_engine_of_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measured again, it could be another engine, and the numbers would depend on how busy the machine was."""
     from metatui.learning.training import experiment
 
     chosen = iter(["loop", "batched"])
@@ -166,7 +166,7 @@ def test_auto_stays_what_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert chosen_anew.run.journal()[0].details["engine"] == "batched"
 
 
-def test_how_a_resumed_run_is_computed_holds_from_then_on(tmp_path: Path) -> None:
+def test_compute_changes_persist_over_resumes(tmp_path: Path) -> None:
     run = train(Session.start(SMALL, runs_dir=tmp_path), {}, until=12)
     train(Session.resume(run, {"compute.engine": "loop", "checkpoint.every": 5.0}), {}, until=15)
     list(Session.resume(run))
@@ -174,8 +174,8 @@ def test_how_a_resumed_run_is_computed_holds_from_then_on(tmp_path: Path) -> Non
     assert (10, "compute.engine", "loop") in tweaks(run)
 
 
-def test_what_resume_sets_undoes_what_was_to_come_for_good(tmp_path: Path) -> None:
-    """Also where the run is killed again before the next checkpoint."""
+def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
+    """Also if the run is killed again before the next checkpoint."""
     told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
     train(Session.resume(run, {LR: 0.001}), {}, until=11)
@@ -189,7 +189,7 @@ def test_what_resume_sets_undoes_what_was_to_come_for_good(tmp_path: Path) -> No
     assert_same(run, other.run)
 
 
-def test_many_resumptions_tell_each_tweak_once(tmp_path: Path) -> None:
+def test_repeated_resumes_keep_each_change_once(tmp_path: Path) -> None:
     run = train(Session.start(SMALL, runs_dir=tmp_path), {3: tells(Change(LR, 0.05))}, until=5)
     for until in (6, 4, 7, 8):
         train(Session.resume(run), {}, until=until)
@@ -198,7 +198,7 @@ def test_many_resumptions_tell_each_tweak_once(tmp_path: Path) -> None:
     list(again(run))
 
 
-def test_a_tweaked_run_becomes_a_preset_that_does_the_same(
+def test_preset_saved_from_a_run_repeats_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(paths, "user_presets_dir", lambda: tmp_path / "presets")
@@ -217,7 +217,7 @@ def test_a_tweaked_run_becomes_a_preset_that_does_the_same(
     assert_same(first, RunFolder(Path(json.loads(capsys.readouterr().out)["dir"])))
 
 
-def test_the_command_trains_a_run_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = train(Session.start(SMALL, runs_dir=tmp_path), {4: tells(Change(LR, 0.05), Evaluate())})
     assert main(["rerun", first.id, "--runs-dir", str(tmp_path), "--json"]) == 0
     second = RunFolder(Path(json.loads(capsys.readouterr().out)["dir"]))
@@ -229,8 +229,8 @@ def test_the_command_trains_a_run_again(tmp_path: Path, capsys: pytest.CaptureFi
     assert "task.shots is 0, but must be" in capsys.readouterr().err
 
 
-def test_a_validation_that_was_asked_for_is_made_again(tmp_path: Path) -> None:
-    """It counts for the best parameters and for early stopping."""
+def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
+    """They count for the best parameters and for early stopping."""
     settings = change(SMALL, {"training.early_stop": 3, LENGTH: 80, "evaluation.every": 20})
     told = {13: tells(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: tells(Evaluate())}
     first = train(Session.start(settings, runs_dir=tmp_path), told)
@@ -242,8 +242,8 @@ def test_a_validation_that_was_asked_for_is_made_again(tmp_path: Path) -> None:
     assert [e.iteration for e in other.run.validations()] == [e.iteration for e in first.validations()]
 
 
-def test_resume_can_set_what_holds_already(tmp_path: Path) -> None:
-    """What was to come is undone all the same, and a second resumption knows it."""
+def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> None:
+    """Later changes are still undone, also for a second resume."""
     told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
     train(Session.resume(run, {LR: 0.05}), {}, until=13)
@@ -253,7 +253,7 @@ def test_resume_can_set_what_holds_already(tmp_path: Path) -> None:
     assert_same(run, other.run)
 
 
-def test_a_planned_validation_is_not_taken_for_the_one_that_was_made_last(tmp_path: Path) -> None:
+def test_planned_validation_is_not_skipped_on_resume(tmp_path: Path) -> None:
     plan = (PlannedValidation(14), PlannedChange(14, LR, 0.05))
     first = train(Session.start(SMALL, runs_dir=tmp_path, changes=plan), {})
     killed = train(Session.start(SMALL, runs_dir=tmp_path, changes=plan), {}, until=12)

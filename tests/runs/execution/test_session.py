@@ -1,4 +1,4 @@
-"""Runs that train: recorded as they go, resumed wherever they were killed, and honest about how they ended."""
+"""Sessions: what they record, and how runs are interrupted, killed and resumed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SMALL = change(
 
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
-    """What does not depend on the clock."""
+    """Return the metrics that do not depend on the clock."""
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in run.metrics().read_all()]
 
 
@@ -50,13 +50,13 @@ def told(run: RunFolder) -> list[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run to its end, with a tweak on the way, and its events."""
+    """A finished run with a live change, and its events."""
     session = Session.start(SMALL, runs_dir=tmp_path_factory.mktemp("runs"), preset="small")
     return session.run, train(session)
 
 
 def train(session: Session) -> list[Event]:
-    """To the end, changing the inner learning rate after meta-step 15."""
+    """Train to the end, changing the inner learning rate after meta-step 15."""
     seen = []
     for event in session:
         seen.append(event)
@@ -65,7 +65,7 @@ def train(session: Session) -> list[Event]:
     return seen
 
 
-def test_a_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
+def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     run, seen = whole
     finished = seen[-1]
     assert isinstance(finished, events.Finished)
@@ -85,7 +85,7 @@ def test_a_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     assert run.settings() == SMALL
 
 
-def test_the_summary_says_what_the_run_came_to(whole: tuple[RunFolder, list[Event]]) -> None:
+def test_summary_of_a_finished_run(whole: tuple[RunFolder, list[Event]]) -> None:
     run, _ = whole
     (summary,) = RunStore(run.path.parent).summaries()
     assert (summary.run, summary.status, summary.iteration, summary.preset) == (run, "finished", 30, "small")
@@ -93,15 +93,13 @@ def test_the_summary_says_what_the_run_came_to(whole: tuple[RunFolder, list[Even
     assert summary.problem is None
 
 
-def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
-    whole: tuple[RunFolder, list[Event]], tmp_path: Path
-) -> None:
+def test_killed_run_resumes_to_the_same_numbers(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
     reference, _ = whole
     session = Session.start(SMALL, runs_dir=tmp_path / "runs")
     killed = []
     for event in session:
         if isinstance(event, Progress):
-            if event.iteration in (1, 5, 10, 17, 25):  # before any checkpoint, at one, after the tweak, and later
+            if event.iteration in (1, 5, 10, 17, 25):  # before and at the first checkpoint, after the change, and later
                 copy = tmp_path / f"killed-{event.iteration}"
                 shutil.copytree(session.run.path, copy, ignore=shutil.ignore_patterns("*.sock"))
                 killed.append(RunFolder(copy))
@@ -111,7 +109,7 @@ def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
         assert run.status() == "interrupted"
         resumed = Session.resume(run)
         if ("tweaked", 15) in told(run):
-            list(resumed)  # the journal tells the tweak again
+            list(resumed)  # repeats the change that the journal records
         else:
             train(resumed)
         assert run.status() == "finished"
@@ -119,7 +117,7 @@ def test_a_run_killed_anywhere_goes_on_as_if_it_had_not_been(
         assert run.evaluation().test.loss == reference.evaluation().test.loss  # type: ignore[union-attr]
 
 
-def test_a_torn_last_checkpoint_costs_little(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
+def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress):
@@ -139,7 +137,7 @@ def test_a_torn_last_checkpoint_costs_little(whole: tuple[RunFolder, list[Event]
     assert measured(session.run) == measured(whole[0])
 
 
-def test_interrupting_saves_and_says_so(tmp_path: Path) -> None:
+def test_interrupt_saves_and_records_the_cause(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 7:
@@ -151,7 +149,7 @@ def test_interrupting_saves_and_says_so(tmp_path: Path) -> None:
     assert next(e.iteration for e in again if isinstance(e, Progress)) == 8
 
 
-def test_stopping_pausing_and_resuming_are_told(tmp_path: Path) -> None:
+def test_stop_pause_and_resume_are_recorded(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 3:
@@ -165,7 +163,7 @@ def test_stopping_pausing_and_resuming_are_told(tmp_path: Path) -> None:
     assert session.outcome.status == session.run.status() == "stopped"
 
 
-def test_leaving_the_iteration_lets_the_run_go(tmp_path: Path) -> None:
+def test_leaving_the_iteration_releases_the_run(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     iteration = iter(session)
     next(iteration)
@@ -174,7 +172,7 @@ def test_leaving_the_iteration_lets_the_run_go(tmp_path: Path) -> None:
     assert not session.run.is_live()
 
 
-def test_leaving_a_run_that_is_over_changes_nothing(tmp_path: Path) -> None:
+def test_leaving_a_finished_run_changes_nothing(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     iteration = iter(session)
     while not isinstance(next(iteration), events.Finished):
@@ -183,7 +181,7 @@ def test_leaving_a_run_that_is_over_changes_nothing(tmp_path: Path) -> None:
     assert session.outcome.status == session.run.status() == "finished"
 
 
-def test_a_run_interrupted_in_its_test_knows_what_it_had_reached(tmp_path: Path) -> None:
+def test_interruption_of_the_test_keeps_the_training(tmp_path: Path) -> None:
     session = Session.start(change(SMALL, {"evaluation.test_tasks": 500}), runs_dir=tmp_path)
     for event in session:
         if isinstance(event, events.Evaluating) and event.split == "test":
@@ -197,7 +195,7 @@ def test_a_run_interrupted_in_its_test_knows_what_it_had_reached(tmp_path: Path)
     assert again.outcome.tasks_per_second == pytest.approx(session.outcome.tasks_per_second)
 
 
-def test_a_clock_in_1970_loses_nothing(
+def test_clock_in_1970_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[RunFolder, list[Event]]
 ) -> None:
     class Clock(datetime):
@@ -221,7 +219,7 @@ def test_a_clock_in_1970_loses_nothing(
     assert measured(session.run) == measured(whole[0])
 
 
-def test_a_resumed_run_forgets_validations_it_has_not_come_to(tmp_path: Path) -> None:
+def test_resume_drops_later_validations(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 5:
@@ -241,7 +239,7 @@ def test_a_resumed_run_forgets_validations_it_has_not_come_to(tmp_path: Path) ->
     assert list(iteration)
 
 
-def test_two_never_write_one_run(tmp_path: Path) -> None:
+def test_second_writer_is_refused(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     iteration = iter(session)
     next(iteration)
@@ -251,7 +249,7 @@ def test_two_never_write_one_run(tmp_path: Path) -> None:
     assert session.run.status() == "finished"
 
 
-def test_a_finished_run_is_resumed_only_for_more(tmp_path: Path) -> None:
+def test_finished_run_resumes_only_for_more_steps(tmp_path: Path) -> None:
     run = Session.start(SMALL, runs_dir=tmp_path)
     list(run)
     with pytest.raises(
@@ -266,7 +264,7 @@ def test_a_finished_run_is_resumed_only_for_more(tmp_path: Path) -> None:
     assert run.run.settings() == SMALL
 
 
-def test_a_resumed_run_keeps_what_it_is(tmp_path: Path) -> None:
+def test_resume_refuses_other_settings(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     session.close()
     with pytest.raises(SettingsError, match=r"task\.shots cannot change when a run is resumed"):
@@ -275,13 +273,13 @@ def test_a_resumed_run_keeps_what_it_is(tmp_path: Path) -> None:
         Session.resume(session.run, {"training.iterations": 0})
 
 
-def test_what_cannot_start_leaves_no_folder(tmp_path: Path) -> None:
+def test_failed_start_leaves_no_folder(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"compute\.device is 'cuda:99', but the devices here are"):
         Session.start(change(SMALL, {"compute.device": "cuda:99"}), runs_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_run_that_cannot_go_on_here_is_left_as_it_was(tmp_path: Path) -> None:
+def test_failed_resume_changes_nothing(tmp_path: Path) -> None:
     session = Session.start(SMALL, runs_dir=tmp_path)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 15:
@@ -294,7 +292,7 @@ def test_a_run_that_cannot_go_on_here_is_left_as_it_was(tmp_path: Path) -> None:
     assert not session.run.is_live()
 
 
-def test_a_crash_is_kept_for_whoever_repairs_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def crash(self: trainer.Trainer) -> Iterator[Event]:
         yield self._started()
         raise ZeroDivisionError("a bug")
@@ -309,7 +307,7 @@ def test_a_crash_is_kept_for_whoever_repairs_it(tmp_path: Path, monkeypatch: pyt
 
 
 class Disk:
-    """Stands before `save_checkpoint`, and says no while it is full."""
+    """Wraps `save_checkpoint` and refuses while the disk is full."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
         self.full = True
@@ -326,7 +324,7 @@ class Disk:
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO], ids=errno.errorcode.get)
-def test_a_disk_that_refuses_pauses_the_run_until_it_does_not(
+def test_full_disk_pauses_the_run(
     number: int, whole: tuple[RunFolder, list[Event]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     disk = Disk(monkeypatch, number)
@@ -348,11 +346,9 @@ def test_a_disk_that_refuses_pauses_the_run_until_it_does_not(
     assert session.run.status() == session.outcome.status == "finished"
 
 
-def test_a_run_stopped_while_the_disk_is_full_says_what_is_not_saved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
-    monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # the stop does not wait for that
+    monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # a stop does not wait for it
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = iter(session)
     while not isinstance(next(seen), events.Paused):
@@ -371,7 +367,7 @@ def test_a_run_stopped_while_the_disk_is_full_says_what_is_not_saved(
     assert isinstance(list(Session.resume(session.run))[-1], events.Finished)
 
 
-def test_what_will_not_pass_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_permanent_disk_error_ends_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Disk(monkeypatch, errno.ENOENT)
     session = Session.start(SMALL, runs_dir=tmp_path)
     with pytest.raises(MetatuiError, match="no such file or directory"):
@@ -381,7 +377,7 @@ def test_what_will_not_pass_ends_the_run(tmp_path: Path, monkeypatch: pytest.Mon
     assert [iteration for iteration, *_ in measured(session.run)] == list(range(1, 11))
 
 
-def test_a_run_that_diverges_has_failed(tmp_path: Path) -> None:
+def test_diverged_run_is_failed(tmp_path: Path) -> None:
     session = Session.start(
         change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200}), runs_dir=tmp_path
     )
@@ -390,7 +386,7 @@ def test_a_run_that_diverges_has_failed(tmp_path: Path) -> None:
     assert "lower algorithm.inner_lr" in (session.outcome.sentence or "")
 
 
-def test_saved_runs_are_evaluated_by_other_protocols(whole: tuple[RunFolder, list[Event]]) -> None:
+def test_saved_runs_evaluate_with_other_protocols(whole: tuple[RunFolder, list[Event]]) -> None:
     run, _ = whole
     again = evaluate(run)
     assert again.loss == run.evaluation().test.loss  # type: ignore[union-attr]
@@ -405,7 +401,7 @@ def test_saved_runs_are_evaluated_by_other_protocols(whole: tuple[RunFolder, lis
         evaluate(run, batch_norm="per_example")
 
 
-def test_a_run_on_images_is_evaluated_in_both_batch_norm_modes(tmp_path: Path) -> None:
+def test_image_run_evaluates_in_both_batch_norm_modes(tmp_path: Path) -> None:
     glyphs = {"source": "glyphs", "ways": 3, "shots": 1, "queries": 2}
     small = {"filters": 4}, {"iterations": 2}, {"tasks": 2, "test_tasks": 3, "inner_steps": 1}
     settings = parse({"task": glyphs, **dict(zip(("model", "training", "evaluation"), small, strict=True))})
@@ -417,13 +413,13 @@ def test_a_run_on_images_is_evaluated_in_both_batch_norm_modes(tmp_path: Path) -
     assert evaluate(session.run).loss == modes["transductive"].loss
 
 
-def test_a_run_without_a_checkpoint_cannot_be_evaluated(tmp_path: Path) -> None:
+def test_evaluation_needs_a_checkpoint(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(SMALL)
     with pytest.raises(BadInput, match="has no checkpoint yet"):
         evaluate(run)
 
 
-def test_the_library_trains_and_evaluates(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
+def test_api_trains_and_evaluates(whole: tuple[RunFolder, list[Event]], tmp_path: Path) -> None:
     seen: list[Event] = []
     result = metatui.train(SMALL, on_event=seen.append, runs_dir=tmp_path)
     assert (result.status, result.iterations, result.accuracy) == ("finished", 30, None)
@@ -439,7 +435,7 @@ def test_the_library_trains_and_evaluates(whole: tuple[RunFolder, list[Event]], 
     assert len(RunStore(tmp_path).runs()) == 1
 
 
-def test_the_library_lets_a_run_go_when_its_listener_fails(tmp_path: Path) -> None:
+def test_api_releases_the_run_if_a_callback_fails(tmp_path: Path) -> None:
     def fail(event: Event) -> None:
         raise RuntimeError("the listener's own")
 
@@ -450,7 +446,7 @@ def test_the_library_lets_a_run_go_when_its_listener_fails(tmp_path: Path) -> No
     assert not run.is_live()
 
 
-def test_the_library_raises_what_ended_the_training(tmp_path: Path) -> None:
+def test_api_raises_the_error_of_training(tmp_path: Path) -> None:
     wild = change(SMALL, {"algorithm.inner_lr": 100.0, "algorithm.inner_steps": 200})
     with pytest.raises(MetatuiError, match=r"lower algorithm\.inner_lr"):
         metatui.train(wild, runs_dir=tmp_path)

@@ -1,9 +1,8 @@
-"""Signals of a run without the app: it saves, says why in its journal, and ends with a code that schedulers read."""
+"""Signals to a run outside of the app: it saves, records the cause, and ends with an exit code for schedulers."""
 
 from __future__ import annotations
 
 import faulthandler
-import json
 import os
 import signal
 import subprocess
@@ -21,13 +20,14 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
 from metatui.learning.data.packing import tell, told_of_packing
+from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
 from metatui.runs.storage.journal import JournalWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from metatui.utils.child_process import ChildProcess
 from metatui.utils.end_signals import SIGNALS
-from metatui.utils.subprocesses import module
 
 TINY = {
     "training.iterations": "4", "evaluation.every": "2", "evaluation.tasks": "3", "evaluation.test_tasks": "3",
@@ -59,7 +59,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    """Runs in processes of their own, that train or, with `until`, are so far."""
+    """Start `metatui run` in a process of its own and wait until it prints `until`."""
     processes = []
 
     def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:
@@ -78,25 +78,10 @@ def started() -> Iterator[Started]:
         process.communicate()
 
 
-@pytest.mark.parametrize(
-    ("number", "job", "code"),
-    [
-        (signal.SIGINT, None, 130),
-        (signal.SIGTERM, None, 143),
-        (signal.SIGHUP, None, 129),
-        (signal.SIGXCPU, None, 152),
-        (signal.SIGTERM, "7", 75),
-        (signal.SIGUSR1, "7", 75),
-        (signal.SIGINT, "7", 130),
-    ],
-)
-def test_a_signal_saves_is_journaled_and_has_its_code(
-    number: signal.Signals, job: str | None, code: int, started: Started, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if job:
-        monkeypatch.setenv("SLURM_JOB_ID", job)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signal_saves_the_run(number: signal.Signals, code: int, started: Started) -> None:
     process = started(*options(training__iterations="100000000", evaluation__every="0"), until="batched engine")
-    process.send_signal(signal.SIGCONT)  # as Slurm does before a SIGTERM
+    process.send_signal(signal.SIGCONT)  # as Slurm does before SIGTERM
     process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == code
@@ -104,12 +89,41 @@ def test_a_signal_saves_is_journaled_and_has_its_code(
     assert last_entry() == ("interrupted", number.name)
     (run,) = RunStore().runs()
     assert (run.checkpoints_path / "last.safetensors").is_file()
-    entry = run.journal()[0]
-    assert entry.details.get("slurm") == ({"SLURM_JOB_ID": "7"} if job else None)
+    assert run.journal()[0].details.get("slurm") is None
 
 
-def test_a_stop_in_an_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
-    """Not for the other 999 of the tasks that are adapted to at a time."""
+@pytest.mark.parametrize(
+    ("number", "job", "code"),
+    [
+        (signal.SIGHUP, None, 129),
+        (signal.SIGXCPU, None, 152),
+        (signal.SIGTERM, "7", 75),
+        (signal.SIGUSR1, "7", 75),
+        (signal.SIGINT, "7", 130),
+    ],
+)
+def test_exit_code_of_a_signal_while_training(
+    number: signal.Signals, job: str | None, code: int, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    if job:
+        monkeypatch.setenv("SLURM_JOB_ID", job)
+    step = MetaSteps._make_step
+
+    def signalled(steps: MetaSteps) -> None:
+        step(steps)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(MetaSteps, "_make_step", signalled)
+    assert main(["run", *options()]) == code
+    assert "Traceback" not in capsys.readouterr().err
+    assert last_entry() == ("interrupted", number.name)
+    (run,) = RunStore().runs()
+    assert (run.checkpoints_path / "last.safetensors").is_file()
+    assert run.journal()[0].details.get("slurm") == ({"SLURM_JOB_ID": "7"} if job else None)
+
+
+def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
     settings = change(
         Settings(),
         {"evaluation.inner_steps": 1000, "evaluation.tasks": 200, "training.iterations": 2, "evaluation.every": 1,
@@ -133,7 +147,7 @@ def test_a_stop_in_an_evaluation_waits_for_one_inner_step(tmp_path: Path) -> Non
     assert session.run.status() == "interrupted"
 
 
-def test_only_a_second_ctrl_c_ends_at_once() -> None:
+def test_second_ctrl_c_ends_at_once() -> None:
     asked: list[str] = []
     with ending_softly(asked.append) as ending:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
@@ -155,10 +169,10 @@ def test_every_end_signal_is_handled(number: signal.Signals) -> None:
     assert signal.getsignal(number) is signal.SIG_DFL
 
 
-def test_signals_of_other_handlers_are_left_alone() -> None:
+def test_other_signal_handlers_are_kept() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
-    faulthandler.register(signal.SIGUSR2)  # in C: Python has no handler to give back
+    faulthandler.register(signal.SIGUSR2)  # in C, so Python cannot restore its handler
     try:
         asked: list[str] = []
         with ending_softly(asked.append):
@@ -219,29 +233,24 @@ def test_swallowed_signal_still_ends_the_run() -> None:
 
 def test_signal_saves_the_run_of_a_suite(tmp_path: Path, tiny: Settings) -> None:
     settings = change(tiny, {"training.iterations": 100_000_000, "evaluation.every": 0})
-    child = subprocess.Popen(
-        module("metatui.runs.suites.worker"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
-    assert child.stdin
-    assert child.stdout
+    child = ChildProcess("metatui.runs.suites.worker")
     request = {
         "resume": None, "changes": {}, "settings": settings.model_dump(mode="json"), "runs_dir": str(tmp_path),
         "origin": None, "side_by_side": 1,
     }  # fmt: skip
-    print(json.dumps(request), file=child.stdin, flush=True)
-    assert any('"progress"' in line for line in child.stdout)
-    child.send_signal(signal.SIGUSR1)
-    *_, last = child.stdout
-    child.stdin.close()
-    child.stdout.close()
+    child.send(request)
+    assert any(message["what"] == "progress" for message in iter(child.receive, None))
+    os.kill(child.pid, signal.SIGUSR1)
+    *_, last = iter(child.receive, None)
     assert child.wait() == 0
-    assert json.loads(last)["status"] == "interrupted"
+    child.close()
+    assert last["status"] == "interrupted"
     (run,) = RunStore(tmp_path).runs()
     assert run.status() == "interrupted"
     assert (run.checkpoints_path / "last.safetensors").is_file()
 
 
-def test_what_nohup_ignores_stays_ignored() -> None:
+def test_ignored_signal_stays_ignored() -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         asked: list[str] = []
@@ -253,7 +262,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 
 
 def interrupted(settings: Settings) -> RunFolder:
-    """A run that was interrupted after two meta-steps."""
+    """Return a run that was interrupted after two meta-steps."""
     session = Session.start(settings)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 2:
@@ -272,7 +281,7 @@ def tiny() -> Settings:
     return changed(Settings(), tuple(options()[1::2]), None)
 
 
-def test_auto_goes_on_with_the_newest_interrupted_run_of_the_same_settings(tiny: Settings) -> None:
+def test_auto_resumes_the_newest_interrupted_run(tiny: Settings) -> None:
     older, newer = interrupted(tiny), interrupted(tiny)
     other = interrupted(change(tiny, {"training.seed": 5}))
     assert automatic().exit_code == 0
@@ -284,7 +293,7 @@ def test_auto_goes_on_with_the_newest_interrupted_run_of_the_same_settings(tiny:
     assert other.status() == "interrupted"
 
 
-def test_auto_goes_on_with_the_run_of_its_job_of_slurm(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_prefers_the_run_of_its_slurm_job(tiny: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     mine = interrupted(tiny)
     monkeypatch.setenv("SLURM_JOB_ID", "8")
@@ -294,7 +303,7 @@ def test_auto_goes_on_with_the_run_of_its_job_of_slurm(tiny: Settings, monkeypat
     assert (mine.status(), newer.status()) == ("finished", "interrupted")
 
 
-def test_auto_leaves_alone_what_is_live_stopped_or_broken(tiny: Settings) -> None:
+def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
     broken, stopped, live = interrupted(tiny), interrupted(tiny), interrupted(tiny)
     for path in broken.checkpoints_path.iterdir():
         path.write_bytes(b"torn")

@@ -1,4 +1,4 @@
-"""What a run prints is not worth the run: nobody may read it, and its disk may be full."""
+"""Output that cannot be written does not end a run."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ on_linux = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is 
 
 
 @pytest.fixture(autouse=True)
-def _own_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def own_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("METATUI_RUNS", str(tmp_path / "runs"))
 
 
@@ -35,15 +35,16 @@ def metatui(*arguments: str, stdout: int, stderr: int) -> int:
 
 
 @on_linux
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-def test_a_full_disk_of_the_log_costs_a_run_nothing(unbuffered: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
+def test_full_log_disk_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also buffered output, which fails at the end."""
+    monkeypatch.setenv("PYTHONUNBUFFERED", "")
     with FULL.open("w") as full:
         assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
     assert only_run().status() == "finished"
 
 
-def test_a_pipe_that_lost_its_reader_costs_a_run_nothing() -> None:
+def test_closed_pipe_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONUNBUFFERED", "1")
     reader, writer = os.pipe()
     os.close(reader)
     assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=writer) == 0
@@ -51,8 +52,8 @@ def test_a_pipe_that_lost_its_reader_costs_a_run_nothing() -> None:
     assert only_run().status() == "finished"
 
 
-def test_a_terminal_that_is_gone_costs_a_run_nothing() -> None:
-    """It comes as SIGHUP, and whatever is printed to it is refused."""
+def test_lost_terminal_saves_the_run() -> None:
+    """SIGHUP arrives, and printing to the terminal fails."""
     with Program(
         "run", *options(training__iterations="100000000"), env={"METATUI_RUNS": os.environ["METATUI_RUNS"]}
     ) as program:
@@ -65,13 +66,10 @@ def test_a_terminal_that_is_gone_costs_a_run_nothing() -> None:
 
 
 @on_linux
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("how", [["--json"], []])
-def test_a_full_disk_of_the_output_is_one_sentence(
-    how: list[str], unbuffered: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(("unbuffered", "arguments"), [("", ["--json"]), ("1", [])])
+def test_full_output_disk_is_reported(unbuffered: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONUNBUFFERED", unbuffered)
     with FULL.open("w") as full:
-        done = subprocess.run([*METATUI, "settings", *how], stdout=full, stderr=subprocess.PIPE, text=True)
+        done = subprocess.run([*METATUI, "settings", *arguments], stdout=full, stderr=subprocess.PIPE, text=True)
     assert done.returncode == 1
     assert done.stderr == "metatui: standard output cannot be written: no space left on device\n"

@@ -1,4 +1,4 @@
-"""Checkpoints: what is read is what was saved, and a torn or doctored file is never trusted."""
+"""Checkpoints: they round-trip, and torn or altered files are refused."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ def same(one: TrainerState | None, other: TrainerState) -> bool:
     )
 
 
-def test_a_checkpoint_reads_back_equal(tmp_path: Path) -> None:
+def test_checkpoint_round_trip(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, "last", state(3))
     assert same(read_checkpoint(tmp_path / "last.safetensors"), state(3))
     assert [path.name for path in tmp_path.iterdir()] == ["last.safetensors"]
 
 
-def test_the_last_but_one_is_kept_until_the_last_is_whole(tmp_path: Path) -> None:
+def test_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     assert newest_checkpoint(tmp_path) == (None, [])
     for iteration in (1, 2, 3):
         save_checkpoint(tmp_path, "last", state(iteration))
@@ -55,20 +55,20 @@ def test_the_last_but_one_is_kept_until_the_last_is_whole(tmp_path: Path) -> Non
     assert "last.safetensors' is not a whole checkpoint" in problems[0]
 
 
-def test_a_newer_best_beats_an_older_last(tmp_path: Path) -> None:
+def test_newer_best_is_preferred_to_last(tmp_path: Path) -> None:
     save_checkpoint(tmp_path, "last", state(1))
     save_checkpoint(tmp_path, "best", state(2))
     assert same(newest_checkpoint(tmp_path)[0], state(2))
 
 
-def test_nothing_whole_is_an_error_and_not_a_fresh_start(tmp_path: Path) -> None:
+def test_only_bad_checkpoints_are_an_error(tmp_path: Path) -> None:
     for kind in ("last", "best"):
         (tmp_path / f"{kind}.safetensors").write_bytes(b"")
     with pytest.raises(BadInput, match=r"last\.safetensors.*; .*best\.safetensors"):
         newest_checkpoint(tmp_path)
 
 
-def test_a_failed_save_leaves_the_old_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failed_save_keeps_the_old_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_checkpoint(tmp_path, "last", state(1))
 
     def full(path: Path, data: bytes) -> None:
@@ -89,9 +89,7 @@ def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 @settings(deadline=None)
 @given(data=st.data())
-def test_any_flipped_byte_is_noticed(
-    tmp_path_factory: pytest.TempPathFactory, good: bytes, data: st.DataObject
-) -> None:
+def test_flipped_byte_is_detected(tmp_path_factory: pytest.TempPathFactory, good: bytes, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("bad") / "last.safetensors"
     at = data.draw(st.integers(0, len(good) - 1))
     other = data.draw(st.integers(0, 255).filter(lambda byte: byte != good[at]))
@@ -103,7 +101,7 @@ def test_any_flipped_byte_is_noticed(
 
 @settings(deadline=None)
 @given(cut=st.integers(0, 10_000))
-def test_any_torn_file_is_noticed(tmp_path_factory: pytest.TempPathFactory, good: bytes, cut: int) -> None:
+def test_torn_file_is_detected(tmp_path_factory: pytest.TempPathFactory, good: bytes, cut: int) -> None:
     path = tmp_path_factory.mktemp("torn") / "last.safetensors"
     path.write_bytes(good[: cut % len(good)])
     with pytest.raises(BadInput, match="is not a whole checkpoint"):
@@ -124,16 +122,16 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
         (struct.pack("<Q", 2**40) + b"{}", "its header claims 1,099,511,627,776 bytes of 10"),
         (with_header(b"[" * 100_000), "its header cannot be read"),
         (with_header(b"\xff\xfe"), "its header cannot be read"),
-        (with_header([]), "is not a checkpoint of metatui"),
-        (with_header({"__metadata__": 5}), "is not a checkpoint of metatui"),
-        (with_header({"__metadata__": {"format": "pt"}}), "is not a checkpoint of metatui"),
+        (with_header([]), "is not a metatui checkpoint"),
+        (with_header({"__metadata__": 5}), "is not a metatui checkpoint"),
+        (with_header({"__metadata__": {"format": "pt"}}), "is not a metatui checkpoint"),
         (
             with_header({"__metadata__": {"format": "metatui-9", "values": "", "sha256": ""}}),
             r"was written by a newer metatui \(format 9, and this one reads 1\): update metatui",
         ),
         (
             with_header({"__metadata__": {"format": "other-1", "values": "", "sha256": ""}}),
-            "another format than metatui-1: 'other-1'",
+            "has format 'other-1', but must have metatui-1",
         ),
         (
             with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}, **TERABYTE}),
@@ -146,16 +144,16 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
         (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is not a whole checkpoint"),
     ],
 )
-def test_files_that_claim_too_much(tmp_path: Path, data: bytes, sentence: str) -> None:
+def test_invalid_headers(tmp_path: Path, data: bytes, sentence: str) -> None:
     path = tmp_path / "last.safetensors"
     path.write_bytes(data)
     with pytest.raises(BadInput, match=sentence):
         read_checkpoint(path)
 
 
-def test_a_file_larger_than_any_checkpoint_is_not_read(tmp_path: Path) -> None:
+def test_oversized_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     with path.open("wb") as file:
-        file.truncate(2**40)  # a hole: it takes no space
+        file.truncate(2**40)  # sparse, so it takes no space
     with pytest.raises(BadInput, match="is too large"):
         read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""A run's files one by one: torn lines, foreign lines, locks, and lists of many runs."""
+"""The files of a run: torn lines, foreign lines, locks and lists of runs."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from datetime import UTC, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation, ImageView, Progress, RegressionView
 from metatui.runs.execution.session import Session
-from metatui.runs.storage.journal import LARGEST, JournalWriter, effective_entries, last_status, read_journal
+from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
 from metatui.runs.storage.lock import RunLock, is_held
 from metatui.runs.storage.metrics import MetricsReader, MetricsWriter, last_progress
@@ -58,14 +58,14 @@ def test_metrics_read_back_to_float32_precision(tmp_path: Path) -> None:
     assert last.iteration == 4
 
 
-def test_numbers_without_end_are_no_metrics(tmp_path: Path) -> None:
+def test_huge_integers_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 2))
     path.write_text(path.read_text().replace('"meta_loss":0.5', f'"meta_loss":{10**400}'))
     assert [p.iteration for p in MetricsReader(path).read_all()] == [1]
 
 
-def test_a_torn_last_line_is_skipped_and_later_completed(tmp_path: Path) -> None:
+def test_torn_line_is_read_once_completed(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 3))
     whole = path.read_bytes()
@@ -79,7 +79,7 @@ def test_a_torn_last_line_is_skipped_and_later_completed(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("torn", [0, 7])
-def test_a_resumed_run_drops_the_lines_beyond_its_checkpoint(tmp_path: Path, torn: int) -> None:
+def test_lines_after_the_checkpoint_are_removed(tmp_path: Path, torn: int) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 9))
     path.write_bytes(path.read_bytes()[: -torn or None])
@@ -90,7 +90,7 @@ def test_a_resumed_run_drops_the_lines_beyond_its_checkpoint(tmp_path: Path, tor
     assert json.loads(path.read_bytes().splitlines()[-1])["iteration"] == 7
 
 
-def test_reading_from_the_start_is_said(tmp_path: Path) -> None:
+def test_restarted_reading_is_reported(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 9))
     reader = MetricsReader(path)
@@ -107,8 +107,9 @@ def test_junk_between_lines_is_skipped(junk: bytes) -> None:
     assert list(parse_lines(data)) == [{"a": 1}, {"a": 2}]
 
 
+@settings(max_examples=30)
 @given(items=st.lists(st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.floats() | st.text())))
-def test_lines_of_other_programs_are_no_steps(tmp_path_factory: pytest.TempPathFactory, items: list[object]) -> None:
+def test_arbitrary_lines_are_skipped(tmp_path_factory: pytest.TempPathFactory, items: list[object]) -> None:
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
     path.write_bytes(b"".join(json.dumps(item).encode() + b"\n" for item in items))
     assert MetricsReader(path).read_all() == []
@@ -116,7 +117,7 @@ def test_lines_of_other_programs_are_no_steps(tmp_path_factory: pytest.TempPathF
     assert read_journal(path) == []
 
 
-def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
+def test_journal_continues_after_a_torn_line(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     first = JournalWriter(path)
     first.write("started", 0, preset=None)
@@ -136,12 +137,12 @@ def test_a_journal_goes_on_after_a_torn_line(tmp_path: Path) -> None:
     ["1970-01-01T00:00:07.000Z", "1969-12-31T23:59:59.999Z", "2106-02-07T06:28:16.000Z", "0001-01-01T00:00:00+14:00",
      "9999-12-31T23:59:59-14:00", "1980-01-06T00:00:00.000+01:00"],
 )  # fmt: skip
-def test_journal_entries_with_wrong_clock_count(time: str, tmp_path: Path) -> None:
+def test_journal_entries_with_a_wrong_clock_are_kept(time: str, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     path.write_text(json.dumps({"time": time, "event": "finished", "iteration": 3}) + "\n")
     (entry,) = read_journal(path)
     assert last_status([entry]) == "finished"
-    for zone in (timezone(timedelta(hours=14)), timezone(timedelta(hours=-14)), UTC):  # every face can show it
+    for zone in (timezone(timedelta(hours=14)), timezone(timedelta(hours=-14)), UTC):  # all zones can represent it
         assert entry.time.astimezone(zone).year
 
 
@@ -152,23 +153,25 @@ def test_journal_entries_without_a_time_are_skipped(time: object, tmp_path: Path
     assert read_journal(path) == []
 
 
-def test_a_journal_of_many_megabytes_remembers_what_the_run_was_told(tmp_path: Path) -> None:
-    """By which it is resumed, however many validations came after that."""
+def test_long_journal_keeps_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A resumed run needs them, however many validations follow."""
+    largest = 500_000
+    monkeypatch.setattr("metatui.runs.storage.journal.LARGEST", largest)
     writer = JournalWriter(tmp_path / "journal.jsonl")
     writer.append("started", 0, device="cpu")
     writer.append("tweaked", 1, path="algorithm.inner_lr", old=0.01, new=0.02)
     writer.append("evaluated", 2, regular=False)
-    validations = 3 * LARGEST // 1000
+    validations = 3 * largest // 1000
     for iteration in range(3, 3 + validations):
         writer.append("evaluated", iteration, regular=True, padding="x" * 1000)
     writer.close()
     read = read_journal(tmp_path / "journal.jsonl")
     assert [(entry.event, entry.iteration) for entry in read[:3]] == [("started", 0), ("tweaked", 1), ("evaluated", 2)]
     assert [entry.iteration for entry in read[3:]] == list(range(3 + validations - len(read) + 3, 3 + validations))
-    assert LARGEST // 1200 < len(read) < validations
+    assert largest // 1200 < len(read) < validations
 
 
-def test_a_restart_undoes_what_came_after_its_checkpoint(tmp_path: Path) -> None:
+def test_restart_undoes_later_entries(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path / "journal.jsonl")
     for event, iteration in [("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("started", 12)]:
         writer.write(event, iteration)
@@ -194,7 +197,7 @@ def test_one_writer_at_a_time(tmp_path: Path) -> None:
     RunLock(path).release()
 
 
-def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
+def test_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     code = "from pathlib import Path; from metatui.runs.storage.lock import RunLock; "
     code += f"lock = RunLock(Path({str(path)!r})); "
@@ -213,7 +216,7 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
     RunLock(path).release()
 
 
-def test_records_read_back_equal(tmp_path: Path) -> None:
+def test_records_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     assert read_record(path, EvaluationRecord) is None
     record = EvaluationRecord(best=EVALUATION, test=replace(EVALUATION, loss=Curve((math.inf, 0.5), (0.0, 0.0))))
@@ -231,7 +234,7 @@ def test_records_read_back_equal(tmp_path: Path) -> None:
     assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
 
 
-def test_curves_that_do_not_fit_their_steps_cannot_be_used(tmp_path: Path) -> None:
+def test_curves_of_a_wrong_length_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     for change in ({"steps": ()}, {"loss": Curve((), ())}, {"accuracy": Curve((0.5,), (0.1, 0.1))}):
         write_record(path, EvaluationRecord.model_construct(best=replace(EVALUATION, **change)))
@@ -240,7 +243,7 @@ def test_curves_that_do_not_fit_their_steps_cannot_be_used(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"test": 5}', '{"test": {"split": "test"}}', '{"other": null}'])
-def test_records_that_cannot_be_used(tmp_path: Path, text: str) -> None:
+def test_invalid_records_are_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "evaluation.json"
     path.write_text(text)
     with pytest.raises(BadInput, match=r"evaluation\.json' cannot be used: .* at ") as caught:
@@ -248,7 +251,7 @@ def test_records_that_cannot_be_used(tmp_path: Path, text: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_runs_are_made_found_and_deleted(tmp_path: Path) -> None:
+def test_create_find_and_delete_runs(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     first, second = store.create(Settings(), preset="quick"), store.create(Settings())
     assert first.settings() == Settings()
@@ -261,12 +264,12 @@ def test_runs_are_made_found_and_deleted(tmp_path: Path) -> None:
     assert not first.path.exists()
 
 
-def test_names_taken_in_the_same_second_get_a_number(tmp_path: Path) -> None:
+def test_runs_of_the_same_second_are_numbered(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     assert len({store.create(Settings()).path for _ in range(5)}) == 5
 
 
-def test_a_run_that_is_not_found_gets_the_nearest_names(tmp_path: Path) -> None:
+def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     with pytest.raises(BadInput, match=r"'x' is not a run in .*: metatui runs lists them"):
         store.find("x")
@@ -281,7 +284,7 @@ def test_a_run_that_is_not_found_gets_the_nearest_names(tmp_path: Path) -> None:
             store.find(odd)
 
 
-def test_a_run_being_written_is_not_deleted(tmp_path: Path) -> None:
+def test_live_run_is_not_deleted(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
     run = store.create(Settings())
     lock = RunLock(run.lock_path)
@@ -291,7 +294,7 @@ def test_a_run_being_written_is_not_deleted(tmp_path: Path) -> None:
     assert run.is_run()
 
 
-def test_folders_that_are_no_runs_are_left_alone(tmp_path: Path) -> None:
+def test_other_folders_are_not_deleted(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     store = RunStore(tmp_path)
     assert store.runs() == []
@@ -352,7 +355,7 @@ def test_status(tmp_path: Path, events: list[str], held: bool, status: str) -> N
         lock.release()
 
 
-def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_full_disk_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
@@ -367,14 +370,14 @@ def test_a_full_disk_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [entry.event for entry in read_journal(tmp_path / "journal.jsonl")] == ["started"]
 
 
-def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+def test_unwritable_folder_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(MetatuiError, match=r"file/runs' cannot be written: not a directory"):
         RunStore(tmp_path / "file" / "runs").create(Settings())
     assert RunStore(tmp_path / "file" / "runs").summaries() == []
 
 
-def test_a_file_that_shrank_and_grew_again_is_noticed(tmp_path: Path) -> None:
+def test_rewritten_metrics_are_detected(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 5))
     reader = MetricsReader(path)
@@ -389,7 +392,7 @@ def test_a_file_that_shrank_and_grew_again_is_noticed(tmp_path: Path) -> None:
     assert not reader.restarted
 
 
-def test_a_write_that_was_refused_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_write_is_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     journal = JournalWriter(path)
     journal.write("started", 0)
@@ -414,7 +417,7 @@ def test_a_write_that_was_refused_is_gone_on_with(tmp_path: Path, monkeypatch: p
     assert len(path.read_bytes().splitlines()) == 3
 
 
-def test_what_a_failed_sync_forgot_is_written_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_data_lost_by_a_failed_sync_are_rewritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "journal.jsonl"
     journal = JournalWriter(path)
     journal.write("started", 0)
@@ -433,7 +436,7 @@ def test_what_a_failed_sync_forgot_is_written_again(tmp_path: Path, monkeypatch:
     assert [entry.event for entry in read_journal(path)] == ["started", "paused"]
 
 
-def test_a_lock_taken_over_meanwhile_is_noticed(tmp_path: Path) -> None:
+def test_lock_takeover_is_detected(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = RunLock(path)
     lock.confirm()
@@ -446,7 +449,7 @@ def test_a_lock_taken_over_meanwhile_is_noticed(tmp_path: Path) -> None:
 NEWER = r"was written by a newer metatui \(format 2, and this one reads up to 1\): update metatui"
 
 
-def test_files_of_a_newer_metatui_are_no_broken_files(tmp_path: Path) -> None:
+def test_newer_formats_are_reported(tmp_path: Path) -> None:
     run = RunStore(tmp_path).create(Settings())
     assert run.settings_path.read_text().startswith("format = 1\n")
     journal = JournalWriter(run.journal_path)

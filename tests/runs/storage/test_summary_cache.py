@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from metatui.config.settings import Settings
-from metatui.runs.storage import summary_cache
+from metatui.runs.storage import summary
 from metatui.runs.storage.lock import RunLock
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.runs.storage.summary import RunSummary, summarise
-from metatui.runs.storage.summary_cache import SummaryCache
+from metatui.runs.storage.summary import RunSummary, SummaryCache, summarise
 from metatui.utils import paths
 from tests.tui.fakes import saved_run
 
@@ -28,7 +27,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         names.append(run.id)
         return summarise(run)
 
-    monkeypatch.setattr(summary_cache, "summarise", counted)
+    monkeypatch.setattr(summary, "summarise", counted)
     return names
 
 
@@ -41,7 +40,7 @@ def test_unchanged_runs_are_read_once(tmp_path: Path, read: list[str]) -> None:
     assert len(read) == 2
 
 
-def test_changed_and_deleted_runs_are_noticed(tmp_path: Path, read: list[str]) -> None:
+def test_changed_and_deleted_runs_are_detected(tmp_path: Path, read: list[str]) -> None:
     changed, deleted = (saved_run(tmp_path, Settings(), name=name) for name in ("changed", "deleted"))
     store = RunStore(tmp_path)
     store.summaries()
@@ -79,7 +78,7 @@ def test_summaries_survive_unusual_values(tmp_path: Path, monkeypatch: pytest.Mo
     found = summarise(run)
     assert found.progress is not None
     unusual = dataclasses.replace(found, progress=dataclasses.replace(found.progress, grad_norm=math.inf), problem="x")
-    monkeypatch.setattr(summary_cache, "summarise", lambda run: unusual)
+    monkeypatch.setattr(summary, "summarise", lambda run: unusual)
     SummaryCache(tmp_path).summaries([run])
-    monkeypatch.setattr(summary_cache, "summarise", None)
+    monkeypatch.setattr(summary, "summarise", None)
     assert SummaryCache(tmp_path).summaries([run]) == [unusual]

@@ -1,4 +1,4 @@
-"""Runs of a suite side by side share the CPU's cores."""
+"""Simultaneous runs of a suite share the CPU cores."""
 
 from __future__ import annotations
 

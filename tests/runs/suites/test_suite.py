@@ -1,4 +1,4 @@
-"""Suites as files: what they spread out to, and what is said of those that cannot be used."""
+"""Suite files: expansion to runs, errors in invalid files, and the manifest."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def values(run: PlannedRun, *paths: str) -> tuple[object, ...]:
     return tuple(run.settings.value(path) for path in paths)
 
 
-def test_runs_times_grid_times_seeds(tmp_path: Path) -> None:
+def test_expansion_of_runs_grid_and_seeds(tmp_path: Path) -> None:
     suite = read(written(tmp_path, WHOLE))
     assert (suite.name, suite.title, suite.notes, suite.source) == ("mine", "Two things", "Nothing.", "")
     waves, images = suite.comparisons
@@ -70,7 +70,7 @@ def test_runs_times_grid_times_seeds(tmp_path: Path) -> None:
         ("maml", 0.1, 4, 5, 7),
         ("maml", 0.2, 3, 5, 7),
         ("maml", 0.2, 4, 5, 7),
-        # Once for each seed: it learns nothing, so an outer learning rate makes no other run of it.
+        # Once for each seed: scratch does not use the outer learning rate.
         ("scratch", 0.2, 3, 5, 7),
         ("scratch", 0.2, 4, 5, 7),
     ]
@@ -92,20 +92,20 @@ def test_runs_times_grid_times_seeds(tmp_path: Path) -> None:
     assert len({run.name for run in suite.runs}) == 8
 
 
-def test_a_run_of_two_comparisons_is_one_run(tmp_path: Path) -> None:
+def test_run_shared_by_two_comparisons(tmp_path: Path) -> None:
     again = '[[compare]]\nname = "a"\npreset = "quick"\n[[compare]]\nname = "b"\npreset = "quick"\n'
     suite = read(written(tmp_path, again))
     assert [run.name for run in suite.runs] == ["a: MAML"]
     assert len(suite.comparisons[1].runs) == 1
 
 
-def test_a_preset_of_a_file_is_found_from_the_suite(tmp_path: Path) -> None:
+def test_preset_path_is_relative_to_the_suite(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
     suite = read(written(tmp_path, '[[compare]]\nname = "a"\npreset = "./own.toml"\n'))
     assert suite.runs[0].settings.task.shots == 3
 
 
-def test_presets_make_a_suite_of_their_own(tmp_path: Path) -> None:
+def test_suite_of_presets(tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("[task]\nshots = 3\n")
     given = ["sinusoid-maml", str(tmp_path / "own.toml"), str(written(tmp_path, WHOLE))]
     mine, loose = load(given, {"training.iterations": 9})
@@ -114,14 +114,14 @@ def test_presets_make_a_suite_of_their_own(tmp_path: Path) -> None:
     assert {run.settings.training.iterations for run in (*mine.runs, *loose.runs)} == {9}
 
 
-def test_where_it_is_computed_makes_no_other_run() -> None:
+def test_identity_ignores_device_and_checkpoints() -> None:
     here = PlannedRun("a", "b", SINUSOID, "")
     there = PlannedRun("a", "b", change(SINUSOID, {"compute.device": "cuda:1", "checkpoint.every": 5.0}), "")
     precise = PlannedRun("a", "b", change(SINUSOID, {"compute.precision": "float64"}), "")
     assert here.identity == there.identity != precise.identity
 
 
-def test_bundled_suites_are_the_chapters() -> None:
+def test_bundled_suites() -> None:
     small, whole = (next(suite for suite in bundled() if suite.name == name) for name in ("chapter-small", "chapter"))
     assert [suite.name for suite in bundled()] == names()
     for suite in (small, whole):
@@ -138,7 +138,7 @@ def test_bundled_suites_are_the_chapters() -> None:
     assert told == {("sinusoid", 10), ("omniglot", 5), ("omniglot", 1)}
 
 
-def test_the_wheel_has_the_suites() -> None:
+def test_wheel_contains_suites() -> None:
     project = tomllib.loads((Path(__file__).parents[3] / "pyproject.toml").read_text())
     included = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
     assert included == {"presets": "metatui/_presets"}
@@ -151,21 +151,21 @@ COMPARE = '[[compare]]\nname = "a"\n'
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[suite]\n", "compare is missing, but must be a list of tables, each under [[compare]], at least one"),
-        ("compare = 3", "compare is 3, but must be a list of tables, each under [[compare]], at least one"),
-        ("compare = [3]", "compare is [3], but must be tables, each under [[compare]]"),
+        ("[suite]\n", "compare is missing, but must be a non-empty list of tables"),
+        ("compare = 3", "compare is 3, but must be a non-empty list of tables"),
+        ("compare = [3]", "compare is [3], but must be a non-empty list of tables"),
         ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of texts"),
-        ("[suite]\ntitel = 'x'\n" + COMPARE, "'suite.titel' is not known: did you mean suite.title?"),
+        ("[suite]\ntitel = 'x'\n" + COMPARE, "'suite.titel' is not a known key: did you mean suite.title?"),
         ("[suite]\ntitle = 4\n" + COMPARE, "suite.title is 4, but must be text"),
-        ("[runs]\n" + COMPARE, "'runs' is not known: there are suite, compare"),
+        ("[runs]\n" + COMPARE, "'runs' is not a known key: the keys are suite, compare"),
         ("[[compare]]\n", "compare 1: name is '', but must be 1 to 64 letters, digits, '-' or '_'"),
         ("[[compare]]\nname = '../x'", "compare 1: name is '../x', but must be 1 to 64 letters"),
-        (COMPARE + COMPARE, "compare 2: name is 'a', but must be another than that of the comparisons before it"),
-        (COMPARE + "seed = [1]", "'seed' is not known: did you mean seeds?"),
-        (COMPARE + "seeds = 1", "a: seeds is 1, but must be a list of whole numbers, at least one"),
-        (COMPARE + "seeds = []", "a: seeds is [], but must be a list of whole numbers, at least one"),
-        (COMPARE + "seeds = [true]", "a: seeds is True, but must be a whole number from 0"),
-        (COMPARE + "seeds = [-1]", "a: seeds is -1, but must be a whole number from 0"),
+        (COMPARE + COMPARE, "compare 2: name is 'a', but must be different from the names of the other comparisons"),
+        (COMPARE + "seed = [1]", "'seed' is not a known key: did you mean seeds?"),
+        (COMPARE + "seeds = 1", "a: seeds is 1, but must be a non-empty list of whole numbers"),
+        (COMPARE + "seeds = []", "a: seeds is [], but must be a non-empty list of whole numbers"),
+        (COMPARE + "seeds = [true]", "a: seeds is True, but must be a whole number of at least 0"),
+        (COMPARE + "seeds = [-1]", "a: seeds is -1, but must be a whole number of at least 0"),
         (COMPARE + "seeds = [9999999999]", "a: training.seed is 9999999999, but must be a whole number from 0"),
         (COMPARE + "preset = 'sinusoid-mam'", "a: preset is 'sinusoid-mam': 'sinusoid-mam' is neither a preset nor"),
         (COMPARE + "preset = 1", "a: preset is 1, but must be text"),
@@ -174,21 +174,21 @@ COMPARE = '[[compare]]\nname = "a"\n'
         (COMPARE + "set = { algorithm = 3 }", "a: set: 'algorithm' is not a setting"),
         (COMPARE + "set = { task.shots = 'x' }", "a: task.shots is 'x', but must be a whole number from 1"),
         (COMPARE + "set = { task.shots = [1] }", "a: task.shots is [1], but must be a whole number from 1"),
-        (COMPARE + "grid = { task.shots = 3 }", "a: grid.task.shots is 3, but must be a list of values, at least one"),
-        (COMPARE + "grid = { task.shots = [] }", "a: grid.task.shots is [], but must be a list of values, at least"),
+        (COMPARE + "grid = { task.shots = 3 }", "a: grid.task.shots is 3, but must be a non-empty list of values"),
+        (COMPARE + "grid = { task.shots = [] }", "a: grid.task.shots is [], but must be a non-empty list of values"),
         (COMPARE + "grid = { task.shots = [0] }", "a: task.shots is 0, but must be a whole number from 1"),
-        (COMPARE + "grid = { compute.device = ['cpu'] }", "a: grid.compute.device makes no run of its own"),
-        (COMPARE + "seeds = [1]\ngrid.training.seed = [1]", "a: seeds and grid.training.seed say the same: give one"),
-        (COMPARE + "runs = 3", "a: runs is 3, but must be a list of tables, each under [[runs]], at least one"),
-        (COMPARE + "runs = [{ name = 'x' }]", "a, run 1: 'name' is not known: there are preset, set"),
+        (COMPARE + "grid = { compute.device = ['cpu'] }", "a: grid.compute.device does not affect results"),
+        (COMPARE + "seeds = [1]\ngrid.training.seed = [1]", "a: seeds and grid.training.seed set the same setting"),
+        (COMPARE + "runs = 3", "a: runs is 3, but must be a non-empty list of tables"),
+        (COMPARE + "runs = [{ name = 'x' }]", "a, run 1: 'name' is not a known key: the keys are preset, set"),
         (COMPARE + "runs = [{}, { set.task.shots = 0 }]", "a, run 2: task.shots is 0, but must be a whole number"),
-        (COMPARE + "tasks = 1", "a: tasks is 1, but must be a whole number from 2"),
+        (COMPARE + "tasks = 1", "a: tasks is 1, but must be a whole number of at least 2"),
         (COMPARE + "tasks = 200_000", "a: evaluation.test_tasks is 200000, but must be a whole number from 2 to"),
-        (COMPARE + "steps = 2.0", "a: steps is 2.0, but must be a whole number from 1"),
-        (COMPARE + "shots = 0", "a: shots is 0, but must be a whole number from 1"),
+        (COMPARE + "steps = 2.0", "a: steps is 2.0, but must be a whole number of at least 1"),
+        (COMPARE + "shots = 0", "a: shots is 0, but must be a whole number of at least 1"),
         (COMPARE + "target = '95%'", "a: target is '95%', but must be a number"),
         (COMPARE + "target = nan", "a: target is nan, but must be a number"),
-        (COMPARE + "target = 95\npreset = 'glyphs'", "a: target is 95, but must be an accuracy above 0 and up to 1"),
+        (COMPARE + "target = 95\npreset = 'glyphs'", "a: target is 95, but must be an accuracy above 0 and at most 1"),
         (
             COMPARE + "grid.task.source = ['sinusoid', 'glyphs']",
             "a: runs on different data cannot be compared: task.source is sinusoid for",
@@ -205,17 +205,17 @@ def test_bad_files(text: str, said: str, tmp_path: Path) -> None:
     assert "\n" not in sentence
 
 
-def test_the_number_of_runs_is_bounded(tmp_path: Path) -> None:
+def test_maximum_number_of_runs(tmp_path: Path) -> None:
     many = f"seeds = {list(range(MOST_RUNS // 2 + 1))}"
     path = written(tmp_path, f"{COMPARE}{many}\ngrid.task.shots = [1, 2]")
-    with pytest.raises(BadInput, match="runs x grid x seeds are 1,002, but must be at most 1,000 in a suite"):
+    with pytest.raises(BadInput, match="runs x grid x seeds are 1,002, but a suite must have at most 1,000 runs"):
         load([path])
     path = written(tmp_path, f'{COMPARE}{many}\n[[compare]]\nname = "b"\n{many}\n')
     with pytest.raises(BadInput, match="are 1,002, but"):
         load([path])
 
 
-def test_names_that_are_none(tmp_path: Path) -> None:
+def test_unknown_names(tmp_path: Path) -> None:
     for given, said in (
         (
             "chapter-smal",
@@ -227,7 +227,7 @@ def test_names_that_are_none(tmp_path: Path) -> None:
         with pytest.raises(BadInput, match="'") as caught:
             load([given])
         assert said in str(caught.value)
-    with pytest.raises(BadInput, match="must be called after the suite"):
+    with pytest.raises(BadInput, match="the file name must be 1 to 64 letters"):
         load([written(tmp_path, COMPARE, "a suite")])
     with pytest.raises(BadInput, match="suite 'chapter' is given twice"):
         load(["chapter", "chapter"])
@@ -242,37 +242,37 @@ def made(store: RunStore, run: PlannedRun) -> RunFolder:
     return store.create(run.settings)
 
 
-def test_runs_are_known_by_their_settings(suite: Suite, tmp_path: Path) -> None:
+def test_manifest_identifies_runs_by_settings(suite: Suite, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     first, second = suite.runs
-    with SuiteManifest(suite, store) as ledger:
-        assert [folder for _, folder in ledger.folders()] == [None, None]
-        ledger.add(made(store, second))
+    with SuiteManifest(suite, store) as manifest:
+        assert [folder for _, folder in manifest.folders()] == [None, None]
+        manifest.add(made(store, second))
         again = made(store, second)
-        ledger.add(again)
-        assert [folder for _, folder in ledger.folders()] == [None, again]
-        ledger.add(one := made(store, first))
+        manifest.add(again)
+        assert [folder for _, folder in manifest.folders()] == [None, again]
+        manifest.add(one := made(store, first))
         store.delete(again)
-        (_, found), (_, older) = ledger.folders()
+        (_, found), (_, older) = manifest.folders()
         assert found == one
         assert older not in (None, again)
-    assert len(store.runs()) == 2  # and the suite's own folder is none
+    assert len(store.runs()) == 2  # the suite's own folder is not a run
 
 
-def test_a_suite_is_run_once_at_a_time(suite: Suite, tmp_path: Path) -> None:
+def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
     store = RunStore(tmp_path / "runs")
     with SuiteManifest(suite, store), pytest.raises(BadInput, match="suite 'mine' is being run by this process"):
         SuiteManifest(suite, store).__enter__()
     left = SuiteManifest(suite, store).folder / ".runs.json.4242.tmp"
-    left.write_bytes(b"half of what a process wrote that was killed")
+    left.write_bytes(b"partial file of a killed process")
     with SuiteManifest(suite, store):
         assert not left.exists()
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
-def test_a_ledger_that_holds_something_else(text: str, suite: Suite, tmp_path: Path) -> None:
-    ledger = SuiteManifest(suite, RunStore(tmp_path / "runs"))
-    ledger.folder.mkdir(parents=True)
-    ledger.path.write_text(text)
-    with pytest.raises(BadInput, match="does not name the runs of a suite: delete it to run the suite anew"):
-        ledger.runs()
+def test_invalid_manifest(text: str, suite: Suite, tmp_path: Path) -> None:
+    manifest = SuiteManifest(suite, RunStore(tmp_path / "runs"))
+    manifest.folder.mkdir(parents=True)
+    manifest.path.write_text(text)
+    with pytest.raises(BadInput, match="is not a valid list of runs: delete it to train the suite again"):
+        manifest.runs()

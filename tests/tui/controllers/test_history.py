@@ -20,27 +20,27 @@ def history_of(values: list[float], *, largest_is_best: bool = False, capacity: 
     return history
 
 
-def test_an_empty_history_has_nothing_to_show() -> None:
+def test_empty() -> None:
     history = History()
     assert (history.last, history.best, history.points(10), history.trend().direction) == (None, None, [], "flat")
 
 
-def test_a_million_values_cost_no_more_than_a_thousand_buckets() -> None:
+def test_size_is_bounded() -> None:
     history = History()
-    for index in range(1_000_000):
+    for index in range(100_000):
         history.add(index, float(index), float(index % 1000))
     assert len(history) <= 1024
     assert history.last == 999
     assert history.best == 0
     points = history.points(100)
     assert len(points) <= 100
-    assert points[-1].x == 999_999
+    assert points[-1].x == 99_999
     assert all(point.low >= 0 and point.high <= 999 for point in points)
     assert sum(point.mean for point in points) / len(points) == pytest.approx(499.5, abs=10)
 
 
 @given(st.lists(ANY_FLOAT, max_size=200), st.integers(1, 50), st.sampled_from((0.0, *DECAYS)), st.integers(2, 30))
-def test_no_value_poisons_the_others(values: list[float], width: int, smoothing: float, capacity: int) -> None:
+def test_nonfinite_values_affect_no_others(values: list[float], width: int, smoothing: float, capacity: int) -> None:
     history = history_of(values, capacity=capacity)
     finite = [value for value in values if math.isfinite(value)]
     assert len(history) <= capacity
@@ -59,30 +59,30 @@ def test_no_value_poisons_the_others(values: list[float], width: int, smoothing:
 
 
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300), st.integers(2, 20))
-def test_joining_buckets_keeps_the_mean(values: list[float], capacity: int) -> None:
+def test_joined_buckets_keep_the_mean(values: list[float], capacity: int) -> None:
     (point,) = history_of(values, capacity=capacity).points(1)
     assert point.mean == pytest.approx(sum(values) / len(values), abs=1e-6 * max(1, *map(abs, values)))
     assert (point.low, point.high) == (min(values), max(values))
 
 
-def test_a_value_that_is_not_finite_is_a_gap_and_still_the_last() -> None:
+def test_nonfinite_value_is_a_gap() -> None:
     history = history_of([1.0, math.nan, 3.0, math.inf])
     assert [math.isnan(point.mean) for point in history.points(10)] == [False, True, False, True]
     assert history.last == math.inf
     assert history.best == 1.0
 
 
-def test_best_is_the_largest_where_that_is_best() -> None:
+def test_largest_is_best() -> None:
     assert history_of([0.2, 0.9, 0.5], largest_is_best=True).best == 0.9
 
 
-def test_points_lie_at_meta_steps_or_seconds() -> None:
+def test_points_against_meta_steps_and_seconds() -> None:
     history = history_of([5.0, 4.0])
     assert [point.x for point in history.points(5)] == [1, 2]
     assert [point.x for point in history.points(5, "seconds")] == [0.1, 0.2]
 
 
-def test_smoothing_has_no_start_up_bias_and_leaves_the_bounds() -> None:
+def test_smoothing_is_unbiased_and_keeps_the_bounds() -> None:
     points = history_of([2.0, 2.0, 2.0, 10.0]).points(10, smoothing=0.9)
     assert [point.mean for point in points[:3]] == pytest.approx([2.0] * 3)
     assert 2 < points[3].mean < 10
@@ -100,13 +100,13 @@ def test_smoothing_has_no_start_up_bias_and_leaves_the_bounds() -> None:
         ([math.nan] * 20, "flat", 0),
     ],
 )
-def test_a_trend_is_told_from_noise(values: list[float], direction: str, sign: int) -> None:
+def test_trend(values: list[float], direction: str, sign: int) -> None:
     trend = history_of(values).trend()
     assert trend.direction == direction
     assert trend.change * sign > 0 or sign == 0
 
 
-def test_going_back_to_a_checkpoint_forgets_what_came_after_it() -> None:
+def test_earlier_meta_step_removes_later_values() -> None:
     history = history_of([5.0, 4.0, 3.0, 2.0])
     history.add(3, 0.9, 3.5)
     assert [point.x for point in history.points(10)] == [1, 2, 3]
@@ -114,6 +114,6 @@ def test_going_back_to_a_checkpoint_forgets_what_came_after_it() -> None:
 
 
 @pytest.mark.parametrize(("width", "smoothing"), [(0, 0.0), (10, 1.0), (10, -0.1), (10, 0.5), (10, math.nan)])
-def test_impossible_requests_are_refused(width: int, smoothing: float) -> None:
+def test_invalid_arguments(width: int, smoothing: float) -> None:
     with pytest.raises(ValueError, match="must be"):
         history_of([1.0]).points(width, smoothing=smoothing)

@@ -1,4 +1,4 @@
-"""The app's side of runs in other processes: started, joined with their history, measured, stopped."""
+"""Access to runs in other processes: start, attach, measure and stop."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
 
 import pytest
 
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, Resume
-from metatui.runs.execution.control import LiveRun
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.controllers.attached_run import Followed
-from metatui.tui.controllers.sessions import RealSessions
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.controllers.sessions import Attached, RealSessions
 from metatui.tui.system_monitor import Sampler
-from metatui.tui.terminal.crash_info import LastWords, goes_on
+from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
-from tests.tui.fakes import evaluation, progress, views
+from tests.tui.fakes import FakeSession, evaluation, saved_run, views
 
 TINY = change(
     Settings(),
@@ -53,26 +52,26 @@ def until(events: Iterator[Event], kind: type[Event]) -> Event:
     return next(event for event in events if isinstance(event, kind))
 
 
-def test_a_run_is_started_left_joined_and_stopped(real: RealSessions) -> None:
+def test_start_detach_attach_and_stop(real: RealSessions) -> None:
     first = real.start(TINY, "tiny")
-    assert first.pid != os.getpid()
-    told = iter(first)
-    until(told, Evaluated)
+    assert first.hello.pid != os.getpid()
+    events = iter(first)
+    until(events, Evaluated)
     first.submit(Pause())
-    until(told, Paused)
+    until(events, Paused)
     first.close()
-    assert not [event for event in told if isinstance(event, Finished)]
+    assert not [event for event in events if isinstance(event, Finished)]
     attached = real.attach(first.run)
     joined = iter(attached.session)
-    assert attached.paused
-    monitor = attached.monitor
-    assert monitor.run_id == first.run.id
-    assert monitor.settings.training == TINY.training
-    assert monitor.evaluation is not None
-    assert monitor.val_loss.last is not None
+    assert attached.session.hello.phase == "paused"
+    model = attached.model
+    assert model.run_id == first.run.id
+    assert model.settings.training == TINY.training
+    assert model.evaluation is not None
+    assert model.val_loss.last is not None
     attached.session.submit(Resume())
     step = until(joined, Progress)
-    assert step.iteration > monitor.iteration >= 20
+    assert step.iteration > model.iteration >= 20
     assert len(real.views(first.run.id, 2)) == 2
     real.stop(first.run)
     end = until(joined, Finished)
@@ -83,19 +82,19 @@ def test_a_run_is_started_left_joined_and_stopped(real: RealSessions) -> None:
         real.attach(first.run)
 
 
-def test_what_a_run_cannot_start_with_is_said(real: RealSessions, runs_dir: Path) -> None:
+def test_invalid_settings_leave_no_folder(real: RealSessions, runs_dir: Path) -> None:
     with pytest.raises(BadInput, match=r"task\.folder"):
         real.start(change(TINY, {"task.source": "folder", "task.folder": "/nowhere"}), None)
     assert not list(runs_dir.glob("*"))
 
 
-def test_views_of_what_is_not_there_are_no_end_of_the_helper(real: RealSessions) -> None:
+def test_views_of_a_missing_run(real: RealSessions) -> None:
     for _ in range(2):
         with pytest.raises(MetatuiError, match="is not a run"):
             real.views("nothing", 1)
 
 
-def test_a_helper_that_died_is_replaced(real: RealSessions) -> None:
+def test_dead_helper_is_replaced(real: RealSessions) -> None:
     with pytest.raises(MetatuiError, match="is not a run"):
         real.views("nothing", 1)
     assert real._helper is not None
@@ -106,24 +105,21 @@ def test_a_helper_that_died_is_replaced(real: RealSessions) -> None:
         real.views("nothing", 1)
 
 
-def test_what_the_history_has_is_told_once() -> None:
+def test_events_from_the_folder_are_not_repeated(runs_dir: Path) -> None:
     evaluated = Evaluated(evaluation(TINY, 20), views(TINY), best=True)
     again = Evaluated(evaluation(TINY, 20), (), best=False)
-    told: list[Event] = [evaluated, progress(21), Paused(21), again, Finished(21, "stopped", 1.0, None)]
-
-    class Told:
-        def __iter__(self) -> Iterator[Event]:
-            return iter(told)
-
-    live = cast("LiveRun", Told())
-    assert list(Followed(live)) == told
-    assert list(Followed(live, {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1})) == [
-        told[1], told[3], told[4],
-    ]  # fmt: skip
+    session = FakeSession(TINY, saved_run(runs_dir, TINY, name="maml-1", steps=20))
+    session.end(evaluated, Paused(21), again, Finished(21, "stopped", 1.0, None))
+    model, client = RunModel(TINY), RunClient()
+    written = {("evaluated", 20): 1, ("paused", 21): 1, ("finished", 21): 1}
+    client.begin(lambda: session, model, Attached(session, model, written))
+    assert client.receiver is not None
+    client.receiver.over.wait()
+    assert client.drain().events == [again, Finished(21, "stopped", 1.0, None)]
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads /proc")
-def test_load_is_that_of_the_process_that_trains() -> None:
+def test_load_of_a_process() -> None:
     busy = "x = bytearray(64 * 2**20); print(flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", busy], stdout=subprocess.PIPE) as child:
         assert child.stdout
@@ -142,8 +138,8 @@ def test_load_is_that_of_the_process_that_trains() -> None:
     assert gone.words() == []
 
 
-def test_last_words_outlive_the_process(tmp_path: Path) -> None:
-    words = LastWords()
+def test_crash_info_outlives_the_process(tmp_path: Path) -> None:
+    words = CrashInfo()
     assert (words.drawing, words.run) == (False, None)
     child = os.fork()
     if child == 0:
@@ -156,8 +152,10 @@ def test_last_words_outlive_the_process(tmp_path: Path) -> None:
     assert words.run is None
 
 
-def test_how_to_go_on_is_a_command_that_works(tmp_path: Path) -> None:
+def test_background_run_names_its_commands(tmp_path: Path) -> None:
     home = RunFolder(paths.runs_dir() / "maml-1")
-    assert goes_on(home) == "Run maml-1 goes on: metatui attach maml-1, metatui stop maml-1"
+    commands = "metatui attach maml-1, metatui stop maml-1"
+    assert describe_background_run(home) == f"Run maml-1 continues in the background: {commands}"
     elsewhere = tmp_path / "my runs" / "maml-1"
-    assert goes_on(RunFolder(elsewhere)).endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")
+    text = describe_background_run(RunFolder(elsewhere))
+    assert text.endswith(f"metatui attach '{elsewhere}', metatui stop '{elsewhere}'")

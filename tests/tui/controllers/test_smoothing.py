@@ -15,13 +15,14 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Progress, Started
 from metatui.learning.evaluation.statistics import smoothed
 from metatui.runs.analysis.comparison.training_curves import read_steps, training_curve
+from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.controllers.history import History
 from metatui.tui.controllers.replay import Replay
-from metatui.tui.controllers.run_client import Conductor
-from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
 from metatui.utils.smoothing import DECAYS, ExponentialAverage
 from tests.tui.fakes import progress, started
 
@@ -35,10 +36,10 @@ def definition(values: Sequence[float], decay: float) -> list[float]:
     return found
 
 
-class Told:
+class PartialRun:
     """A run that sends only some of its meta-steps."""
 
-    pid = 0
+    hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
     def __init__(self, run: RunFolder, events: Sequence[Event]) -> None:
         self.run, self._events = run, events
@@ -67,13 +68,14 @@ def write(run: RunFolder, steps: Sequence[Progress], *, after: int = 0) -> None:
     writer.close()
 
 
-def follow(run: RunFolder, events: Sequence[Event], monitor: Monitor | None = None) -> Monitor:
-    """The curve that the app shows for `events`."""
-    conductor, monitor = Conductor(), monitor or Monitor(Settings())
-    training = conductor.begin(lambda: Told(run, events), monitor)
-    training.over.wait()
-    conductor.drain()
-    return monitor
+def follow(run: RunFolder, events: Sequence[Event], model: RunModel | None = None) -> RunModel:
+    """Return the model after a run has sent `events`."""
+    client, model = RunClient(), model or RunModel(Settings())
+    client.begin(lambda: PartialRun(run, events), model)
+    assert client.receiver is not None
+    client.receiver.over.wait()
+    client.drain()
+    return model
 
 
 @pytest.fixture
@@ -113,7 +115,7 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
-    # More than the mailbox keeps, with gaps left by the process of the run.
+    # With gaps, as if this process had been too slow for the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss
@@ -132,29 +134,29 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
 def test_attached_run_continues_from_file(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 301)]
     write(run, steps[:200])
-    monitor = Replay(run).read()
+    model = Replay(run).read()
     write(run, steps[200:], after=200)
-    agrees(follow(run, steps[220:], monitor).meta_loss, [step.meta_loss for step in steps])
+    agrees(follow(run, steps[220:], model).meta_loss, [step.meta_loss for step in steps])
 
 
 def test_resumed_run_is_averaged_from_its_checkpoint(run: RunFolder) -> None:
     first = [made(iteration) for iteration in range(1, 201)]
     again = [made(iteration, seed=1) for iteration in range(151, 301)]
     write(run, first)
-    monitor = Replay(run).read()
+    model = Replay(run).read()
     write(run, again, after=150)
-    live = follow(run, [Started(Settings(), "cpu", "cpu", "batched", "", 1, 150), *again], monitor).meta_loss
+    live = follow(run, [Started(Settings(), "cpu", "cpu", "batched", "", 1, 150), *again], model).meta_loss
     losses = [step.meta_loss for step in [*first[:150], *again]]
     agrees(live, losses)
     agrees(Replay(run).read().meta_loss, losses)
 
 
-def test_nothing_is_shown_while_earlier_meta_steps_are_missing(run: RunFolder) -> None:
+def test_no_average_while_earlier_meta_steps_are_missing(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 101)]
     write(run, steps[:50])
     live = follow(run, [started(Settings()), *steps[60:]]).meta_loss
-    assert live.points(10, smoothing=0.9) == []
-    assert len(live.points(10)) == 10
+    assert live.points(200, smoothing=0.9)[-1].x == 50
+    assert live.points(200)[-1].x == 100
 
 
 def test_curve_of_a_run_that_diverged_ends_in_a_gap(run: RunFolder) -> None:

@@ -282,7 +282,7 @@ async def test_real_runs(runs_dir: Path) -> None:
         helper = screen._helper
         assert isinstance(helper, Helper)
         await pilot.press("escape")
-    await asyncio.to_thread(helper._child.wait, 10)
+    assert await asyncio.to_thread(helper._child.wait, 10) is not None
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 
 

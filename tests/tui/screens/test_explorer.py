@@ -166,7 +166,7 @@ async def test_no_run_to_explore(make: Callable[[], MetatuiApp]) -> None:
         await pilot.press("escape", "a")
         await pilot.pause()
         assert not isinstance(app.screen, ExplorerScreen)
-        assert [n.message for n in app._notifications][-1].startswith("There is no run here")
+        assert [n.message for n in app._notifications][-1].startswith("No run is open")
 
 
 @pytest.mark.parametrize(("amplitude", "phase"), [(0.1, 0.0), (4.93, 3.1), (2.0, 1.57)])

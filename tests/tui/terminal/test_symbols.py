@@ -27,30 +27,30 @@ from metatui.tui.terminal.symbols import GLYPHS, Symbols, detect
         ("dumb", "utf-8", None, Symbols.ASCII),
     ],
 )
-def test_what_a_terminal_is_sure_to_show(term: str, encoding: str | None, tmux: bool | None, expected: Symbols) -> None:
+def test_detected_glyphs(term: str, encoding: str | None, tmux: bool | None, expected: Symbols) -> None:
     assert detect({"TERM": term}, encoding, tmux) is expected
 
 
-def test_a_terminal_without_a_name_gets_ascii() -> None:
+def test_terminal_without_name_gets_ascii() -> None:
     assert detect({}, "utf-8") is Symbols.ASCII
 
 
-def test_tmux_is_asked_only_inside_tmux(tmp_path: object) -> None:
+def test_tmux_is_queried_only_inside_tmux(tmp_path: object) -> None:
     assert symbols.tmux_utf8({"PATH": str(tmp_path)}) is None
     assert symbols.tmux_utf8({"TMUX": "/nowhere,1,0", "PATH": str(tmp_path)}) is None
 
 
 @given(st.text())
-def test_ascii_is_ascii(text: str) -> None:
+def test_ascii_function_returns_ascii(text: str) -> None:
     assert symbols.ascii(text).isascii()
 
 
-def test_the_programs_own_glyphs_keep_their_meaning() -> None:
+def test_known_glyphs_are_spelled_out() -> None:
     assert symbols.ascii("α = 0.1 ± 0.02, 5×5, θ → θ′… über") == "alpha = 0.1 +/- 0.02, 5x5, theta -> theta?... uber"
 
 
 @pytest.mark.parametrize("symbol", Symbols)
-def test_glyphs_are_one_cell_each(symbol: Symbols) -> None:
+def test_glyphs_are_one_cell_wide(symbol: Symbols) -> None:
     glyphs = GLYPHS[symbol]
     singles = (
         glyphs.sample,
@@ -69,11 +69,11 @@ def test_glyphs_are_one_cell_each(symbol: Symbols) -> None:
     assert glyphs.heavy_border in BORDER_CHARS
 
 
-def test_the_ascii_set_is_ascii() -> None:
+def test_ascii_glyphs_are_ascii() -> None:
     assert all(str(value).isascii() for value in vars(GLYPHS[Symbols.ASCII]).values())
 
 
-def test_no_run_is_drawn_like_another_or_like_what_it_is_compared_with() -> None:
+def test_colours_of_runs_are_distinct() -> None:
     for dark in (True, False):
         shades = [palette.run_colour(index, dark) for index in range(len(palette.RUN_HUES))]
         shades += [palette.shade(name, dark) for name in (palette.BEFORE, palette.TRUTH)]
@@ -81,7 +81,7 @@ def test_no_run_is_drawn_like_another_or_like_what_it_is_compared_with() -> None
     assert palette.run_colour(0, True) == palette.run_colour(len(palette.RUN_HUES), True)
 
 
-def test_a_shade_follows_the_background() -> None:
+def test_shade_depends_on_the_background() -> None:
     dark, light = palette.run_colour(1, True), palette.run_colour(1, False)
     assert palette.shade(dark, dark=False) == light
     assert palette.shade(light, dark=True) == dark
@@ -100,8 +100,8 @@ def _luminance(shade: str) -> float:
 
 
 @pytest.mark.parametrize(("dark", "backgrounds"), [(True, ("#121212", "#1e1e1e")), (False, ("#ffffff", "#e0e0e0"))])
-def test_every_colour_reads_on_its_background(dark: bool, backgrounds: tuple[str, ...]) -> None:
-    """WCAG 2.2 asks 3:1 of graphical objects."""
+def test_colours_have_enough_contrast(dark: bool, backgrounds: tuple[str, ...]) -> None:
+    """WCAG 2.2 requires 3:1 for graphical objects."""
     for name, background in itertools.product(palette.HUES, backgrounds):
         low, high = sorted((_luminance(palette.shade(name, dark)), _luminance(background)))
         assert (high + 0.05) / (low + 0.05) >= 3, (name, background)
@@ -124,7 +124,7 @@ def _lab(rgb: list[float]) -> list[float]:
 
 @pytest.mark.parametrize("dark", [True, False])
 @pytest.mark.parametrize("blindness", _BLINDNESS)
-def test_runs_stay_apart_for_colour_blind_eyes(dark: bool, blindness: str) -> None:
+def test_colours_of_runs_with_colour_vision_deficiency(dark: bool, blindness: str) -> None:
     seen = {}
     for name in (*palette.RUN_HUES, palette.BEFORE, palette.TRUTH):
         rgb = _linear(palette.shade(name, dark))

@@ -1,9 +1,10 @@
-"""`folder`: images of the user's own, one folder for each class."""
+"""The `folder` source: the user's own images, one folder for each class."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -11,27 +12,29 @@ from torch import Tensor
 from metatui.config.settings import Settings
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.image_folder.packed_file import DIGEST, Packed, load
-from metatui.learning.data.image_folder.scan import LeftOut, Listing, list_folder
-from metatui.learning.data.image_folder.splits import Splits, check_images, check_ways, split_classes, too_few
+from metatui.learning.data.image_folder.cache import Packed, load
+from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.hardware.devices import moved
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
+
+Splits = Mapping[Split, Sequence[int]]
+"""Ascending numbers of a listing's classes in each split. The splits are disjoint."""
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
-    """The tasks of the folder that `settings.task` name, packed first where it has changed.
+    """Return the tasks of the folder that `settings.task` selects. Its images are decoded unless they are cached.
 
     Raises:
-        BadInput: it is not there, or holds too few classes or images for the episodes, or too many for the memory.
+        BadInput: the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
     """
     task = settings.task
     listing = list_folder(task.folder)
     splits = split_classes(listing.classes, task.split_seed)
-    # What the names alone can say is said before anything is decoded.
+    # Report what the listing alone shows before decoding, which may take minutes.
     check_ways(listing, splits, task.ways)
-    check_images(settings, listing, splits, [len(each.files) for each in listing.classes])
+    check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
     check_images(settings, listing, splits, source.counts)
@@ -39,7 +42,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
 
 
 class FolderSource(ImageSource):
-    """Tasks of a folder's classes, all of whose images are on the device as uint8."""
+    """Tasks of a folder's classes, with all images on the device as uint8."""
 
     name = "folder"
 
@@ -48,19 +51,23 @@ class FolderSource(ImageSource):
         self._listing = listing
         self._splits = splits
         self._numbers = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
-        self._images = packed.pixels.to(self.device)  # [images, channels, size, size], class by class
-        gone = {number for number, _ in packed.left_out}
-        numbers = iter(range(len(listing.files)))
-        self._kept = [[file.path for file in each.files if next(numbers) not in gone] for each in listing.classes]
-        self.counts = [len(kept) for kept in self._kept]
-        """Usable images of each of the listing's classes."""
+        self._images = packed.pixels.to(self.device)
+        self._digests = packed.digests
+        files = iter(range(len(listing.files)))
+        self._usable = [
+            [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
+            for folder in listing.classes
+        ]
+        """Numbers of the usable files of each class."""
+        self._rows = torch.tensor([file for usable in self._usable for file in usable], dtype=torch.int64)
+        self.counts = [len(usable) for usable in self._usable]
+        """Number of usable images in each class of the listing."""
         self._count = torch.tensor(self.counts, dtype=torch.int64)
         self._first = self._count.cumsum(0) - self._count
         self.input_shape = tuple(packed.pixels.shape[1:])
-        self._digests = packed.digests
-        self.fingerprint = self._fingerprint()
-        self.former_fingerprints = (self._fingerprint_of_names(),)
-        self.left_out = (*listing.left_out, *packed.unusable(listing))
+        self.fingerprint, former = self._fingerprints()
+        self.former_fingerprints = (former,)
+        self.left_out = (*listing.left_out, *packed.unusable.values())
         self.repeated = tuple(self._repeated())
         """Sentences about images that occur in several classes."""
         self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
@@ -81,48 +88,39 @@ class FolderSource(ImageSource):
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         numbers = self._numbers[split][classes]
-        rows = self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])
-        images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(
-            *rows.shape, *self.input_shape
-        )
-        # Not divided by 255: devices round that differently.
-        return images.to(torch.float32).mul_(1 / 255)
+        rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
+        images = self._images.index_select(0, moved(rows.flatten(), self.device))
+        # Multiplied, because devices round a division by 255 differently.
+        return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)
 
-    def _fingerprint(self) -> str:
-        """Digest of what decides the tasks: the classes of each split, and the pixels of their images in order.
+    def _fingerprints(self) -> tuple[str, str]:
+        """Return digests of what determines the tasks: the classes of each split and their images in order.
 
-        It stays the same if the folder is copied, or if files are touched, stored in another lossless format or renamed
-        in the same order. Another order of the files makes other tasks.
+        The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
+        another lossless format or renamed in the same order. The second, in checkpoints of earlier versions, depends
+        on file names.
         """
-        digest = hashlib.sha256(repr(self.input_shape).encode())
+        pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
         for split in SPLITS:
             for number in self._splits[split]:
-                first, count = int(self._first[number]), self.counts[number]
-                digest.update(repr((split, self._listing.classes[number].name, count)).encode())
-                digest.update(self._digests[DIGEST * first : DIGEST * (first + count)])
-        return f"pixels {digest.hexdigest()}"
-
-    def _fingerprint_of_names(self) -> str:
-        """The fingerprint in checkpoints of earlier versions, which depends only on the names of files."""
-        digest = hashlib.sha256(repr(self.input_shape).encode())
-        for split in SPLITS:
-            for number in self._splits[split]:
-                digest.update(repr((split, self._listing.classes[number].name, self._kept[number])).encode())
-        return digest.hexdigest()
+                name, usable = self._listing.classes[number].name, self._usable[number]
+                pixels.update(repr((split, name, len(usable))).encode())
+                pixels.update(b"".join(self._digests[file] for file in usable))
+                names.update(repr((split, name, [self._listing.files[file].path for file in usable])).encode())
+        return f"pixels {pixels.hexdigest()}", names.hexdigest()
 
     def _repeated(self) -> Iterator[str]:
-        """A sentence about images in several splits, and one about images in several classes of a split."""
-        seen: dict[bytes, list[tuple[int, str]]] = {}
-        names = [(number, path) for number, paths in enumerate(self._kept) for path in paths]
-        for n, named in enumerate(names):
-            seen.setdefault(self._digests[DIGEST * n : DIGEST * (n + 1)], []).append(named)
+        """Yield a sentence about images in several splits, and one about images in several classes of a split."""
+        copies: dict[bytes, list[tuple[int, str]]] = {}
+        for number, usable in enumerate(self._usable):
+            for file in usable:
+                copies.setdefault(self._digests[file], []).append((number, self._listing.files[file].path))
         split_of = {number: split for split in SPLITS for number in self._splits[split]}
         leaks, repeats = [], []
-        for same in (each for each in seen.values() if len(each) > 1):
-            first, path = same[0]
-            if other := next((p for number, p in same if split_of[number] != split_of[first]), None):
+        for (first, path), *others in copies.values():
+            if other := next((p for number, p in others if split_of[number] != split_of[first]), None):
                 leaks.append((path, other))
-            elif other := next((p for number, p in same if number != first), None):
+            elif other := next((p for number, p in others if number != first), None):
                 repeats.append((path, other))
         if leaks:
             yield (
@@ -131,21 +129,22 @@ class FolderSource(ImageSource):
             )
         if repeats:
             yield (
-                f"{_images(repeats, 'in several classes of a split')}: no learner can tell these classes apart by "
-                "such an image. Keep each image in one class"
+                f"{_images(repeats, 'in several classes of a split')}: such an image cannot be assigned to one of "
+                "these classes. Keep each image in one class"
             )
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Say how many images are repeated, with the first of them."""
+    """Say how many images are repeated, with the first of them as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
 def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
-    """The first `count` numbers of a shuffle of those below `among`, one shuffle for each key; a larger `count` keeps
-    the first ones. (The beginning of Durstenfeld 1964, "Algorithm 235: Random permutation".)
+    """Return the first `count` elements of a random permutation of range(among) for each key.
+
+    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
 
     Args:
         keys: int64 [C].
@@ -166,10 +165,102 @@ def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """How much of the folder no task shows, and the first of it; empty where all is shown."""
+    """Say how many files are left out, with the first of them; empty if all are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
     first = "; ".join(map(str, left_out[:3]))
-    rest = f"; … (metatui data folder {root} lists them all)" if len(left_out) > 3 else ""
+    rest = f"; … (metatui data folder {root} lists all of them)" if len(left_out) > 3 else ""
     return f"{len(left_out):,} left out of {root}: {first}{rest}"
+
+
+def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
+    """Return the classes of each split.
+
+    If the folder has split folders, they are the splits; without a val folder, a fifth of the training classes, chosen
+    by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for validation,
+    20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
+    """
+    numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
+    if numbers[None]:
+        shuffled = _shuffled(numbers[None], seed)
+        val, test = _percent(16, len(shuffled)), _percent(20, len(shuffled))
+        parts = shuffled[val + test :], shuffled[:val], shuffled[val : val + test]
+    elif not numbers["val"]:
+        shuffled = _shuffled(numbers["train"], seed)
+        val = _percent(20, len(shuffled))
+        parts = shuffled[val:], shuffled[:val], numbers["test"]
+    else:
+        parts = numbers["train"], numbers["val"], numbers["test"]
+    return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
+
+
+def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
+    """Raise SettingsError if a split has fewer than `ways` classes."""
+    sizes = {split: len(splits[split]) for split in SPLITS}
+    fewest = min(sizes.values())
+    if fewest >= ways:
+        return
+    remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
+    if listing.classes[0].split is None:
+        # The fewest classes whose random split leaves `ways` in each part.
+        needed = ways
+        while min(_percent(16, needed), _percent(20, needed)) < ways:
+            needed += 1
+        remedy += f"provide at least {needed} class folders"
+    else:
+        remedy += "add class folders to the smaller splits"
+    sentence = (
+        f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
+        f"{sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: {remedy}"
+    )
+    raise SettingsError([Problem("task.ways", sentence)])
+
+
+def check_images(settings: Settings, listing: Listing, splits: Splits, counts: Sequence[int]) -> None:
+    """Raise SettingsError if a class has fewer images than shots and queries together.
+
+    Args:
+        counts: usable images of each class.
+    """
+    training = "algorithm.train_shots" if settings.training_shots != settings.task.shots else "task.shots"
+    held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
+    shots = {training: settings.training_shots, held_out: settings.evaluation_shots}
+    classes: dict[str, list[int]] = {training: [], held_out: []}
+    for split in SPLITS:
+        classes[training if split == "train" else held_out] += splits[split]
+    sentences = {
+        field: too_few(listing, sorted(numbers), counts, shots[field], settings.task.queries, field)
+        for field, numbers in classes.items()
+    }
+    if any(sentences.values()):
+        raise SettingsError(Problem(field, sentence) for field, sentence in sentences.items() if sentence)
+
+
+def too_few(
+    listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
+) -> str:
+    """Say which of `classes` have fewer images than `shots`, the value of `field`, and `queries` together.
+
+    Returns:
+        A sentence, or an empty string if all classes have enough images.
+    """
+    small = [n for n in classes if counts[n] < shots + queries]
+    if not small:
+        return ""
+    examples = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
+    more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    return (
+        f"{field} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
+        f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}"
+    )
+
+
+def _shuffled(numbers: Sequence[int], seed: int) -> list[int]:
+    order = random.choose(random.keys(seed, "folder/split", torch.tensor(0)), len(numbers), len(numbers))
+    return [numbers[place] for place in order.tolist()]
+
+
+def _percent(percent: int, total: int) -> int:
+    """Return `percent` of `total`, rounded half up."""
+    return (percent * total + 50) // 100

@@ -1,6 +1,6 @@
-"""Omniglot as Lake, Salakhutdinov and Tenenbaum (2015) published it: alphabets, characters, drawings, files.
+"""The contents of Omniglot as published by Lake, Salakhutdinov and Tenenbaum (2015), and its class splits.
 
-A drawing is the file `<part>/<alphabet>/character<NN>/<anything>_<DD>.png`, as torchvision and the authors lay it out.
+A drawing is the file `<part>/<alphabet>/character<NN>/<anything>_<DD>.png`, as the authors and torchvision lay it out.
 """
 
 from __future__ import annotations
@@ -9,11 +9,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-DRAWINGS = 20
+import torch
+from torch import Tensor
+
+from metatui.config.constraints import OMNIGLOT_CHARACTERS, OMNIGLOT_DRAWINGS
+from metatui.learning.data import random
+from metatui.learning.data.episodes import SPLITS, Split
+from metatui.utils.errors import BadInput, quote
+
+DRAWINGS = OMNIGLOT_DRAWINGS
 """Drawings of each character, one by each of twenty people."""
 
 IMAGE_SIDE = 105
 """Height and width of a published drawing in pixels."""
+
+LAKE_VALIDATION = ("Balinese", "Greek", "Latin", "Mkhedruli_(Georgian)", "Tagalog")
+"""Background alphabets that the `lake` split uses for validation; the authors' own division has no validation part."""
+
+Alphabets = Mapping[str, int]
+"""Number of characters in each alphabet."""
+
+Layout = Mapping[str, Alphabets]
+"""The alphabets of each part of the data set."""
+
+
+def _alphabets(text: str) -> Alphabets:
+    items = (item.rsplit(maxsplit=1) for item in text.split(","))
+    return MappingProxyType({name.strip(): int(count) for name, count in items})
+
+
+OMNIGLOT: Layout = MappingProxyType(
+    {
+        "images_background": _alphabets(
+            """
+            Alphabet_of_the_Magi 20, Anglo-Saxon_Futhorc 29, Arcadian 26, Armenian 41, Asomtavruli_(Georgian) 40,
+            Balinese 24, Bengali 46, Blackfoot_(Canadian_Aboriginal_Syllabics) 14, Braille 26, Burmese_(Myanmar) 34,
+            Cyrillic 33, Early_Aramaic 22, Futurama 26, Grantha 43, Greek 24, Gujarati 48, Hebrew 22,
+            Inuktitut_(Canadian_Aboriginal_Syllabics) 16, Japanese_(hiragana) 52, Japanese_(katakana) 47, Korean 40,
+            Latin 26, Malay_(Jawi_-_Arabic) 40, Mkhedruli_(Georgian) 41, N_Ko 33,
+            Ojibwe_(Canadian_Aboriginal_Syllabics) 14, Sanskrit 42, Syriac_(Estrangelo) 23, Tagalog 17, Tifinagh 55
+            """
+        ),
+        "images_evaluation": _alphabets(
+            """
+            Angelic 20, Atemayar_Qelisayer 26, Atlantean 26, Aurek-Besh 26, Avesta 26, Ge_ez 26, Glagolitic 45,
+            Gurmukhi 45, Kannada 41, Keble 26, Malayalam 47, Manipuri 40, Mongolian 30,
+            Old_Church_Slavonic_(Cyrillic) 45, Oriya 46, Sylheti 28, Syriac_(Serto) 23, Tengwar 25, Tibetan 42, ULOG 26
+            """
+        ),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -22,10 +67,11 @@ class Character:
     """`images_background` or `images_evaluation`."""
     alphabet: str
     number: int
-    """From 1, within its alphabet."""
+    """Position in its alphabet, from 1."""
 
     @property
     def folder(self) -> str:
+        """Path of its drawings below the data folder."""
         return character_folder(self.part, self.alphabet, self.number)
 
     def __str__(self) -> str:
@@ -33,78 +79,39 @@ class Character:
 
 
 def character_folder(part: str, alphabet: str, number: int) -> str:
-    """Where the drawings of a character are, below the data folder."""
+    """Return the path of a character's drawings below the data folder."""
     return f"{part}/{alphabet}/character{number:02d}"
 
 
-Layout = Mapping[str, Mapping[str, int]]
-"""Characters in each alphabet of each part."""
-
-OMNIGLOT: Layout = MappingProxyType(
-    {
-        "images_background": {
-            "Alphabet_of_the_Magi": 20,
-            "Anglo-Saxon_Futhorc": 29,
-            "Arcadian": 26,
-            "Armenian": 41,
-            "Asomtavruli_(Georgian)": 40,
-            "Balinese": 24,
-            "Bengali": 46,
-            "Blackfoot_(Canadian_Aboriginal_Syllabics)": 14,
-            "Braille": 26,
-            "Burmese_(Myanmar)": 34,
-            "Cyrillic": 33,
-            "Early_Aramaic": 22,
-            "Futurama": 26,
-            "Grantha": 43,
-            "Greek": 24,
-            "Gujarati": 48,
-            "Hebrew": 22,
-            "Inuktitut_(Canadian_Aboriginal_Syllabics)": 16,
-            "Japanese_(hiragana)": 52,
-            "Japanese_(katakana)": 47,
-            "Korean": 40,
-            "Latin": 26,
-            "Malay_(Jawi_-_Arabic)": 40,
-            "Mkhedruli_(Georgian)": 41,
-            "N_Ko": 33,
-            "Ojibwe_(Canadian_Aboriginal_Syllabics)": 14,
-            "Sanskrit": 42,
-            "Syriac_(Estrangelo)": 23,
-            "Tagalog": 17,
-            "Tifinagh": 55,
-        },
-        "images_evaluation": {
-            "Angelic": 20,
-            "Atemayar_Qelisayer": 26,
-            "Atlantean": 26,
-            "Aurek-Besh": 26,
-            "Avesta": 26,
-            "Ge_ez": 26,
-            "Glagolitic": 45,
-            "Gurmukhi": 45,
-            "Kannada": 41,
-            "Keble": 26,
-            "Malayalam": 47,
-            "Manipuri": 40,
-            "Mongolian": 30,
-            "Old_Church_Slavonic_(Cyrillic)": 45,
-            "Oriya": 46,
-            "Sylheti": 28,
-            "Syriac_(Serto)": 23,
-            "Tengwar": 25,
-            "Tibetan": 42,
-            "ULOG": 26,
-        },
-    }
-)
-
-
 def characters(layout: Layout = OMNIGLOT) -> tuple[Character, ...]:
-    """Every character of `layout`, in the order that their numbers in splits and in the packed file mean."""
+    """Return the characters of `layout`. Splits and caches refer to characters by their position here."""
     return tuple(
         Character(part, alphabet, number)
         for part, alphabets in layout.items()
         for alphabet, count in alphabets.items()
         for number in range(1, count + 1)
     )
+
+
+def split_characters(name: str) -> dict[Split, Tensor]:
+    """Return the positions in `characters()` of each part of the split `name`, int64, ascending.
+
+    `chapter` and `finn` are drawn at random over all alphabets, as Finn et al. (2017) do. `lake` keeps alphabets whole:
+    the background alphabets are for training, except five for validation, and the evaluation alphabets are for test
+    (Lake et al. 2015).
+
+    Raises:
+        BadInput: there is no split of this name.
+    """
+    everyone = characters()
+    if name == "lake":
+        part: list[Split] = [
+            "test" if c.part == "images_evaluation" else "val" if c.alphabet in LAKE_VALIDATION else "train"
+            for c in everyone
+        ]
+        return {split: torch.tensor([i for i, p in enumerate(part) if p == split]) for split in SPLITS}
+    if name not in OMNIGLOT_CHARACTERS:
+        raise BadInput(f"task.split is {quote(name)}, but must be one of {', '.join(OMNIGLOT_CHARACTERS)}")
+    order = random.choose(random.keys(0, f"omniglot/split/{name}", torch.tensor(0)), len(everyone), len(everyone))
+    parts = torch.split(order, list(OMNIGLOT_CHARACTERS[name].values()))
+    return {split: numbers.sort().values for split, numbers in zip(SPLITS, parts, strict=True)}

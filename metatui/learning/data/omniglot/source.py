@@ -1,4 +1,4 @@
-"""`omniglot`: 1,623 handwritten characters of 50 alphabets, drawn by 20 people each (Lake et al. 2015)."""
+"""The `omniglot` source: characters drawn by 20 people each (Lake et al. 2015)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ from torch import Tensor
 from metatui.learning.data import random
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.image_source import SIDE, ImageSource
-from metatui.learning.data.omniglot.manifest import DRAWINGS, Character, characters
-from metatui.learning.data.omniglot.packed_file import load
-from metatui.learning.data.omniglot.splits import split_characters
+from metatui.learning.data.omniglot.cache import load
+from metatui.learning.data.omniglot.manifest import DRAWINGS, Character, characters, split_characters
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
 
@@ -20,19 +19,23 @@ _TURNED = ("", " ↻90", " ↻180", " ↻270")
 
 
 def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) -> OmniglotSource:
-    """The tasks of the packed Omniglot. Raises BadInput where it is not packed, or damaged, or `split` is no split."""
-    found = load()
-    source = OmniglotSource(found.pixels, characters(), split, rotations=rotations, device=device)
-    source.fingerprint = f"pixels {found.sha256}"
+    """Return the tasks of the cached Omniglot.
+
+    Raises:
+        BadInput: the cache is missing or damaged, or there is no such split.
+    """
+    omniglot = load()
+    source = OmniglotSource(omniglot.pixels, characters(), split, rotations=rotations, device=device)
+    source.fingerprint = f"pixels {omniglot.sha256}"
     source.former_fingerprints = ("",)
     return source
 
 
 class OmniglotSource(ImageSource):
-    """Tasks of Omniglot's characters, all of whose drawings are on the device.
+    """Tasks of Omniglot's characters, with all drawings on the device.
 
-    With rotations every character turned clockwise by 90, 180 and 270 degrees is a class of its own, in each
-    split (as Finn et al. 2017): class number = 4 * position of the character in its split + quarter turns.
+    With rotations, each character turned clockwise by 90, 180 and 270 degrees is a class of its own, in every split
+    (Finn et al. 2017): class number = 4 * position of the character in its split + quarter turns.
     """
 
     name = "omniglot"
@@ -49,14 +52,14 @@ class OmniglotSource(ImageSource):
         """
         Args:
             pixels: uint8 [1623, 20, 28, 28], ink as 255.
-            characters: what each row of `pixels` shows.
+            characters: the character in each row of `pixels`.
             split: `chapter`, `finn` or `lake`.
         """
         super().__init__(device)
         self._characters = characters
         self._numbers = split_characters(split)
         self.turns = 4 if rotations else 1
-        # Turned once for ever: 100 MB, and an episode is one look-up.
+        # Rotated in advance: it takes 100 MB, and an episode is then one look-up.
         turned = torch.stack([pixels.rot90(-turn, (2, 3)) for turn in range(self.turns)], 1)
         self._images = turned.flatten(0, 2).to(self.device)  # [character * turns * drawings, SIDE, SIDE]
 
@@ -70,8 +73,8 @@ class OmniglotSource(ImageSource):
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         if shots + queries > DRAWINGS:
             raise BadInput(
-                f"task.shots is {shots} and task.queries is {queries}, but together they must be at most {DRAWINGS}, "
-                "the drawings of an Omniglot character"
+                f"task.shots is {shots} and task.queries is {queries}, but their sum must be at most {DRAWINGS}, the "
+                "number of drawings of an Omniglot character"
             )
 
     @property
@@ -83,5 +86,5 @@ class OmniglotSource(ImageSource):
         first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS
         rows = first.unsqueeze(1) + random.choose(keys, count, DRAWINGS)
         images = self._images.index_select(0, moved(rows.flatten(), self.device)).reshape(*rows.shape, SIDE, SIDE)
-        # Not divided by 255: devices round that differently.
+        # Multiplied, because devices round a division by 255 differently.
         return images.to(torch.float32).mul_(1 / 255)

@@ -1,1 +1,1 @@
-"""Whole meta-steps as compiled graphs, for small networks: their cost is dispatch, which a graph does without."""
+"""Whole meta-steps as one compiled function or one CUDA graph."""

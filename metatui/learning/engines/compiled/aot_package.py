@@ -1,6 +1,6 @@
-"""Compiled functions on disk: traced by torch.fx, compiled by torch's Inductor ahead of time, loaded without either.
+"""Functions compiled ahead of time by torch's Inductor and kept as packages on disk.
 
-A package is kept under a name that says all that it depends on.
+Loading a package needs neither tracing nor the compiler. Its file name is a hash of everything that it depends on.
 """
 
 from __future__ import annotations
@@ -19,30 +19,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metatui.learning.engines import batched_forward
+from metatui.learning.engines import batched
 from metatui.learning.engines.code_cache import private_folder, untrusted
 from metatui.learning.engines.compiled import step_functions
-from metatui.learning.engines.compiled.thread_tuner import Run
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError, class_and_message
 
+Run = Callable[[list[Tensor]], Tensor]
+"""A compiled function of a list of inputs, some of which it may change in place."""
+
 
 class CompileFailed(MetatuiError):
-    """There is no compiled function: no compiler, or one that failed, or a result that is off."""
+    """There is no usable compiled function: there is no compiler, it failed, or its result is wrong."""
 
 
 def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:
-    """Where a function's package is, or would be.
+    """Return the path of a function's package, whether it exists or not.
 
     Args:
-        what: says which function it is, by values whose text does not change from process to process.
-        inputs: of the shapes and types that it is compiled for.
-        threads: CPU threads that it may run with, fewer or more being allowed at each call.
+        what: identifies the function by values whose repr is the same in every process.
+        inputs: tensors of the shapes and dtypes that it is compiled for.
+        threads: CPU threads that it is compiled for; a call may use another number.
     """
     processor = torch.backends.cpu.get_cpu_capability()
     depends = [torch.__version__, platform.machine(), processor, threads, *what]
     depends += [(tuple(t.shape), str(t.dtype), t.device.type) for t in inputs]
-    depends += [inspect.getsource(module) for module in (step_functions, batched_forward)]
+    depends += [inspect.getsource(module) for module in (step_functions, batched)]
     digest = hashlib.sha256(repr(depends).encode()).hexdigest()
     return paths.compiled_dir() / f"{digest[:32]}.pt2"
 
@@ -50,19 +52,18 @@ def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> P
 def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Tensor], threads: int) -> None:
     """Compile `function` for inputs like `inputs`, and write the package.
 
-    To be called in a process that does nothing else: while it compiles, torch.compiler.is_compiling() is true for the
-    whole process, at which other parts of torch compute differently.
+    Call it in a process that does nothing else: meanwhile torch.compiler.is_compiling() is true for the whole process,
+    and other parts of torch compute differently.
 
     Raises:
-        CompileFailed: with a sentence that says why.
+        CompileFailed: with the reason.
     """
     from torch._inductor import aoti_compile_and_package
     from torch.fx.experimental.proxy_tensor import make_fx
 
-    logging.disable(logging.WARNING)  # the compiler talks of its own parts
-    # Multiply-adds are not fused, for then numbers would depend on which of them a thread takes by fours or eights.
-    # The instruction set that the processor names is taken at its word, for trying it out takes three seconds, and
-    # headers are not compiled ahead, which takes ten the first time and saves four later.
+    logging.disable(logging.WARNING)  # messages about the internals of the compiler
+    # Multiply-adds are not fused: which of them are would depend on how threads split the vector loops. Testing the
+    # instruction set would take three seconds. Precompiling headers takes ten seconds once and saves four later.
     options = {
         "cpp.threads": threads,
         "cpp.dynamic_threads": True,
@@ -76,20 +77,20 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
         graph = make_fx(function)(*inputs)
         exported = torch.export.export(graph, tuple(inputs))
         with tempfile.TemporaryDirectory(dir=private_folder()) as folder:
-            made = Path(folder) / "package.pt2"
-            aoti_compile_and_package(exported, package_path=str(made), inductor_configs=options)
-            made.chmod(0o600)
-            made.replace(path)
+            package = Path(folder) / "package.pt2"
+            aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
+            package.chmod(0o600)
+            package.replace(path)
     except Exception as error:  # the compiler raises whatever its backends raise
         raise CompileFailed(f"the compiler failed ({class_and_message(error, 200)})") from error
 
 
 def load(path: Path) -> Run:
-    """The function in a package of `compile_to`. Raises CompileFailed where it is not there or does not load."""
+    """Load the package of a function. Raises CompileFailed if it is missing, untrusted or damaged."""
     from torch._inductor import aoti_load_package
 
     if not path.is_file():
-        raise CompileFailed("the compiler left nothing")
+        raise CompileFailed("the compiler wrote no package")
     if reason := untrusted(path):
         raise CompileFailed(reason)
     if _damaged(path):

@@ -1,9 +1,11 @@
-"""The compiled meta-step of an algorithm: what it is compiled for, and how it is called."""
+"""Compiled meta-steps of an algorithm, and the number of threads that they are called with."""
 
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,29 +15,38 @@ from torch import Tensor
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
-from metatui.learning.engines.batched_forward import fused_forward
-from metatui.learning.engines.compiled.aot_package import CompileFailed, compile_to, load, path_of
+from metatui.learning.engines.batched import fused_forward
+from metatui.learning.engines.compiled.aot_package import CompileFailed, Run, compile_to, load, path_of
 from metatui.learning.engines.compiled.step_functions import Function, StepSpec, maml, reptile
-from metatui.learning.engines.compiled.thread_tuner import FreeThreads, Run
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.outer import Diverged, OuterAdam
 
 AGREEMENT = 1e-4
-"""Largest relative error of a change against the eager meta-step's that counts as rounding; measured: 2e-7."""
+"""Largest error of an update, relative to that of the eager meta-step. Measured: 2e-7."""
 
 ROUNDING = 1e-6
-"""The same, relative to what is changed."""
+"""Additional error that is allowed, relative to the tensor that is updated."""
 
 MEASURED = 20
 """Meta-steps that are timed."""
 
 REPEATED = 20
-"""Meta-steps whose every bit must be the same with another number of threads."""
+"""Meta-steps that must agree bit for bit with each number of threads."""
+
+TRIED = 5
+"""Calls with each number of threads in a trial."""
+
+TRIAL_INTERVAL = 2000
+"""Calls between the starts of trials. The best number of threads changes with the load on the machine: a few threads
+that synchronise at every operation all wait if anything else needs one of their cores."""
+
+MAX_THREADS = 8
+"""Largest number of threads that is tried, because the tensors are small."""
 
 
 @dataclass(frozen=True)
 class StepMetrics:
-    """What a compiled meta-step saw."""
+    """The metrics of a compiled meta-step."""
 
     meta_loss: float
     support_loss: float
@@ -43,14 +54,15 @@ class StepMetrics:
 
 
 class GraphedStep:
-    """Meta-steps of one algorithm on one model, by a compiled function for each kind of them."""
+    """Meta-steps of one algorithm on one model, by one compiled function for each kind of meta-step."""
 
     def __init__(self, name: str, engine: Engine, flat: FlatParams, outer: OuterAdam | None, threads: int) -> None:
-        """
+        """Create the meta-steps. None is compiled yet.
+
         Args:
             name: `maml`, `fomaml` or `reptile`.
-            outer: its Adam; Reptile has none.
-            threads: that a compiled meta-step may be spread over; its numbers do not depend on it.
+            outer: the outer Adam; None for Reptile.
+            threads: largest number of threads, on which the numbers do not depend.
         """
         self.name = name
         self.engine = engine
@@ -62,11 +74,11 @@ class GraphedStep:
         self._runs: dict[object, Run] = {}
 
     def has(self, episodes: Episodes, algorithm: AlgorithmSettings) -> bool:
-        """Whether meta-steps of this kind are compiled."""
+        """Return whether a compiled function is in use for meta-steps of this kind."""
         return self._kind(episodes, algorithm) in self._runs
 
     def __call__(self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float) -> StepMetrics:
-        """Take a meta-step. Raises Diverged where it is not finite; nothing has moved then."""
+        """Take a meta-step. Raises Diverged if it is not finite, without changing anything."""
         run = self._runs[self._kind(episodes, algorithm)]
         *losses, norm = run(self._inputs(episodes, algorithm, outer_lr)).tolist()
         tasks = len(episodes)
@@ -80,13 +92,13 @@ class GraphedStep:
         return StepMetrics(meta_loss, support_loss, norm)
 
     def path(self, episodes: Episodes, algorithm: AlgorithmSettings) -> Path:
-        """Where the compiled function for meta-steps like this one is, or would be."""
+        """Return the path of the compiled function for meta-steps of this kind, whether it exists or not."""
         inputs = self._inputs(episodes, algorithm, algorithm.outer_lr)
         what = (self.name, algorithm.inner_steps, repr(self.engine.model), self.engine.loss.each.__name__)
         return path_of(what, inputs, self.threads)
 
     def compile(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """Compile for meta-steps like this one, unless that was done before. Raises CompileFailed."""
+        """Compile meta-steps of this kind, unless the package exists. Raises CompileFailed."""
         path = self.path(episodes, algorithm)
         if path.is_file():
             return
@@ -94,38 +106,38 @@ class GraphedStep:
         compile_to(path, self._function(algorithm), inputs, self.threads)
 
     def use(self, episodes: Episodes, algorithm: AlgorithmSettings) -> None:
-        """From now on, take meta-steps like this one by the compiled function, once it has been seen to agree.
+        """Use the compiled function for meta-steps of this kind, after checking it against the eager meta-step.
 
         Raises:
-            CompileFailed: where it is not there, does not load or does not agree.
+            CompileFailed: if it is missing, does not load or does not agree.
         """
         run = load(self.path(episodes, algorithm))
         before = self._inputs(episodes, algorithm, algorithm.outer_lr)
-        found, expected = [t.clone() for t in before], [t.clone() for t in before]
-        figures, wanted = run(list(found)), self._function(algorithm)(*expected)
-        kept = 1 if self.outer is None else 3
-        pairs = list(zip(found[:kept], expected[:kept], before[:kept], strict=True))
-        for got, want, was in [*pairs, (figures, wanted, torch.zeros_like(wanted))]:
-            # A change that is small beside what it changes is rounded at the size of that.
-            allowed = AGREEMENT * (want - was).norm() + ROUNDING * was.norm()
+        actual, expected = [t.clone() for t in before], [t.clone() for t in before]
+        metrics, wanted = run(list(actual)), self._function(algorithm)(*expected)
+        changed = 1 if self.outer is None else 3
+        triples = list(zip(actual[:changed], expected[:changed], before[:changed], strict=True))
+        for got, want, old in [*triples, (metrics, wanted, torch.zeros_like(wanted))]:
+            # The rounding error of a small update is relative to the tensor that is updated.
+            allowed = AGREEMENT * (want - old).norm() + ROUNDING * old.norm()
             if not (got - want).norm() <= allowed:
                 raise CompileFailed("the compiled meta-step does not agree with the eager one")
 
         def repeats(run: Run) -> list[Tensor]:
             inputs = [t.clone() for t in before]
-            figures = [run(list(inputs)) for _ in range(REPEATED)]
-            return [*figures, *inputs[:kept]]
+            metrics = [run(list(inputs)) for _ in range(REPEATED)]
+            return [*metrics, *inputs[:changed]]
 
-        # What is added up over one task's points is one number for each of the tasks, and of a single one divided.
+        # Threads would share the sums over the points of a single task.
         most = self.threads if len(episodes) > 1 else 1
-        self._runs[self._kind(episodes, algorithm)] = FreeThreads(run, most, repeats)
+        self._runs[self._kind(episodes, algorithm)] = ThreadTuner(run, most, repeats)
 
     def forget(self) -> None:
-        """Take no kind of meta-step by a compiled function until `use` says so anew."""
+        """Stop using compiled functions, until the next call of `use`."""
         self._runs.clear()
 
     def seconds(self, episodes: Episodes, algorithm: AlgorithmSettings) -> float:
-        """What a compiled meta-step like this one takes: the shortest of some, on copies."""
+        """Measure the shortest time of a few compiled meta-steps of this kind, on copies."""
         run = self._runs[self._kind(episodes, algorithm)]
         took = []
         for _ in range(MEASURED):
@@ -146,13 +158,62 @@ class GraphedStep:
         return [*state, *episodes.tensors(), self._rates]
 
     def _function(self, algorithm: AlgorithmSettings) -> Function:
-        parts = StepSpec(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
+        spec = StepSpec(self.flat, fused_forward(self.engine.model), self.engine.loss.each, algorithm.inner_steps)
         if self.outer is None:
-            return reptile(parts)
-        return maml(
-            parts, first_order=self.name == "fomaml", betas=self.outer.betas, epsilon=self.outer.epsilon
-        )  # fmt: skip
+            return reptile(spec)
+        return maml(spec, first_order=self.name == "fomaml", betas=self.outer.betas, epsilon=self.outer.epsilon)
 
     def _kind(self, episodes: Episodes, algorithm: AlgorithmSettings) -> object:
         e = episodes
         return e.support_x.shape, e.query_x.shape, e.support_x.dtype, algorithm.inner_steps
+
+
+class ThreadTuner:
+    """Calls a function with the number of threads that was the fastest in the last trial.
+
+    Only numbers of threads are used with which the result is the same, bit for bit, as with one.
+    """
+
+    def __init__(self, run: Run, most: int, repeats: Callable[[Run], Sequence[Tensor]]) -> None:
+        """Find the numbers of threads that can be used.
+
+        Args:
+            most: largest number of threads.
+            repeats: calls a function several times on the same inputs and returns all results.
+        """
+        self._run = run
+        expected = repeats(self._alone)
+        self._counts = [1]
+        for count in (2**n for n in range(1, MAX_THREADS.bit_length()) if 2**n <= most):
+            actual = repeats(lambda inputs, count=count: self._with(count, inputs))  # type: ignore[misc]
+            if all(map(torch.equal, actual, expected)):
+                self._counts.append(count)
+        self._fastest = 1
+        self._calls = 0
+        self._took: dict[int, list[float]] = {}
+
+    def __call__(self, inputs: list[Tensor]) -> Tensor:
+        if len(self._counts) == 1:
+            return self._alone(inputs)
+        at, self._calls = self._calls % TRIAL_INTERVAL, self._calls + 1
+        if at >= TRIED * len(self._counts):
+            return self._with(self._fastest, inputs)
+        if at == 0:
+            self._took = {count: [] for count in self._counts}
+        count = self._counts[at % len(self._counts)]
+        began = time.perf_counter()
+        output = self._with(count, inputs)
+        self._took[count].append(time.perf_counter() - began)
+        self._fastest = min(self._took, key=lambda count: statistics.median(self._took[count] or [float("inf")]))
+        return output
+
+    def _alone(self, inputs: list[Tensor]) -> Tensor:
+        return self._with(1, inputs)
+
+    def _with(self, count: int, inputs: list[Tensor]) -> Tensor:
+        before = torch.get_num_threads()
+        torch.set_num_threads(count)
+        try:
+            return self._run(inputs)
+        finally:
+            torch.set_num_threads(before)

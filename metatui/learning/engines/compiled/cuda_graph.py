@@ -1,8 +1,8 @@
-"""Whole meta-steps as CUDA graphs: thousands of kernel launches become one.
+"""Whole meta-steps as CUDA graphs, which replace thousands of kernel launches by one.
 
-Rates are tensors, so that turning a knob captures nothing anew; another shape, or another number of inner steps, does.
-Nothing waits for the device: the figures of a meta-step stay on it until somebody asks for them. A meta-step that is
-not finite moves nothing, and neither does any after it, so that it can be found out later.
+Learning rates are tensors, so live changes of them need no new capture; other shapes or numbers of inner steps do.
+Nothing waits for the device: the metrics of a meta-step stay there until they are read. If a meta-step is not finite,
+neither it nor any later one changes the parameters, so that divergence can be detected later.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
 
 WARM_UP = 3
-"""Meta-steps before a capture, in which libraries choose and set up their kernels."""
+"""Eager meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Number of captures kept, the most recently used ones: each holds device memory."""
+"""Number of captures kept, the most recently used ones, because each holds device memory."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Runs a function at least once, and returns a function that repeats its work on the same tensors."""
+"""Calls a function at least once, and returns a function that repeats its work on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
-    """There is no CUDA graph; the eager engine goes on."""
+    """The meta-step could not be captured as a CUDA graph."""
 
 
 class CudaGraphs:
     """CUDA graphs on one device that share a memory pool.
 
-    A graph reserves the memory of its intermediate results as long as it exists. No result of one graph is read after
-    another has started, so they can share that memory, which requires that they are captured on the same stream.
+    A graph reserves the memory of its intermediate results as long as it exists. Graphs can share that memory because
+    no result of one is read after another has started. For this, all are captured on one stream.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -54,11 +54,11 @@ class CudaGraphs:
         self._pool: Any = None
 
     def record(self, function: Callable[[], None]) -> Callable[[], None]:
-        """Capture `function` as a CUDA graph, after a few ordinary calls. Returns what replays the graph.
+        """Call `function` a few times, then capture it as a CUDA graph. Returns a function that replays the graph.
 
         Raises:
-            CaptureFailed: CUDA cannot capture the function.
-            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+            CaptureFailed: if CUDA cannot capture the function.
+            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         with torch.cuda.device(self._device):
             try:
@@ -69,16 +69,16 @@ class CudaGraphs:
                 raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
 
     def pool(self) -> Any:
-        """The handle of the memory pool; None, for a pool of each graph's own, where torch was built without CUDA."""
+        """Return the handle of the memory pool, or None, a pool for each graph, if torch was built without CUDA."""
         if self._pool is None:
             with suppress(RuntimeError):
                 self._pool = torch.cuda.graph_pool_handle()
         return self._pool
 
     def release(self) -> None:
-        """Return the pool's memory to the device. All graphs that use it must have been deleted.
+        """Return the pool's memory to the device, after all graphs that use it have been deleted.
 
-        Torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
+        torch cannot use a pool again after its last graph is deleted, so later graphs get a new one.
         """
         self._pool = None
         free_unused_memory(self._device)
@@ -94,7 +94,7 @@ class CudaGraphs:
                     function()
                 with capturing(graph, self.pool(), stream):
                     function()
-        finally:  # the warm-up may still write to tensors that the caller is about to restore
+        finally:  # the warm-up may still be writing to tensors that the caller restores next
             torch.cuda.current_stream().wait_stream(stream)
         return graph
 
@@ -103,8 +103,8 @@ class CudaGraphs:
 def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream) -> Iterator[None]:
     """Capture the work on `stream` as `graph`, with memory from `pool`.
 
-    If the capture fails, torch's allocator stops using the pool and the first error is raised, which torch.cuda.graph
-    hides behind its own.
+    If the capture fails, torch's allocator stops using the pool, and the first error is raised instead of the one that
+    torch.cuda.graph raises after it.
     """
     first: BaseException | None = None
     try:
@@ -115,7 +115,7 @@ def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream)
                 first = error
                 raise
     except BaseException as error:
-        # Before 2.12, torch omits this if ending the capture fails (pytorch#180395). In all other cases it raises.
+        # Before 2.12, torch omits this call if ending the capture fails (pytorch#180395). In other cases it raises.
         with suppress(RuntimeError, AttributeError, TypeError):
             torch._C._cuda_endAllocateToPool(torch.cuda.current_device(), pool)
         graph.reset()
@@ -128,23 +128,25 @@ def capturing(graph: torch.cuda.CUDAGraph, pool: Any, stream: torch.cuda.Stream)
 class _Capture:
     replay: Callable[[], None]
     episodes: Episodes
-    """The graph reads its tasks from these tensors."""
-    figures: Tensor
+    """The tensors that the graph reads its tasks from."""
+    metrics: Tensor
+    """[4], see `CapturedStep.__call__`."""
 
 
 def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
-    """Whether a run captures its meta-steps."""
+    """Return whether a run captures its meta-steps."""
     suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
     return suits and settings.compute.cuda_graphs and device.type == "cuda"
 
 
 class CapturedStep:
-    """Meta-steps of MAML or FOMAML on one model, by a CUDA graph for each kind of them."""
+    """Meta-steps of MAML or FOMAML on one model, by one CUDA graph for each kind of meta-step."""
 
     def __init__(
         self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, first_order: bool, record: Record | None = None
     ) -> None:
-        """
+        """Create the meta-steps. None is captured yet.
+
         Args:
             record: creates the graphs; None captures CUDA graphs.
         """
@@ -156,24 +158,28 @@ class CapturedStep:
         self._graphs = CudaGraphs(vector.device)
         self._record = record or self._graphs.record
         self._captures: dict[object, _Capture] = {}
-        """By kind, the most recently used one last."""
+        """Captures by kind, the most recently used one last."""
         self._rates = torch.zeros(5, dtype=vector.dtype, device=vector.device)
-        self._fine = torch.ones((), dtype=torch.bool, device=vector.device)
+        self._finite = torch.ones((), dtype=torch.bool, device=vector.device)
 
     def has(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> bool:
-        """Whether meta-steps of this kind are captured, with at most `at_once` tasks in memory together (0: all)."""
+        """Return whether there is a capture for meta-steps of this kind.
+
+        Args:
+            at_once: largest number of tasks in memory together (0: all).
+        """
         return _kind(episodes, algorithm, at_once) in self._captures
 
     def capture(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> None:
-        """Capture meta-steps like this one. The parameters and the optimiser are unchanged afterwards.
+        """Capture meta-steps of this kind. Parameters and optimiser are unchanged afterwards.
 
         Raises:
-            CaptureFailed: no graph could be captured, or its replay does not do what was captured.
-            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+            CaptureFailed: if no graph can be captured, or its replay does not repeat the meta-step.
+            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))
-        figures = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
-        state = (self._flat.vector, *self._outer.moments, self._fine)
+        metrics = torch.zeros(4, dtype=torch.float64, device=self._flat.vector.device)
+        state = (self._flat.vector, *self._outer.moments, self._finite)
         before = [t.clone() for t in state]
 
         def restore() -> None:
@@ -182,17 +188,17 @@ class CapturedStep:
 
         self._set_rates(algorithm, algorithm.outer_lr)
         try:
-            replay = self._record(lambda: self._meta_step(static, algorithm, figures, at_once))
+            replay = self._record(lambda: self._meta_step(static, algorithm, metrics, at_once))
             restore()
-            figures.fill_(-math.inf)  # a value that no figure has
+            metrics.fill_(-math.inf)  # a value that no metric has
             replay()
             moved = any(not torch.equal(t, kept) for t, kept in zip(state, before, strict=True))
-            _, _, _, norm = figures.tolist()
+            _, _, _, norm = metrics.tolist()
             if norm == -math.inf or (norm > 0 and not moved):
                 raise CaptureFailed("no CUDA graph could be captured (its replay does not change the parameters)")
         finally:
             restore()
-        self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, figures)
+        self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, metrics)
         for oldest in list(self._captures)[:-KEPT]:
             del self._captures[oldest]
 
@@ -204,8 +210,11 @@ class CapturedStep:
     def __call__(
         self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float, *, at_once: int = 0
     ) -> Tensor:
-        """Take a meta-step. Returns, without waiting for it, meta-loss, accuracy, support loss before adaptation and
-        norm of the gradient [4], on the device."""
+        """Take a meta-step without waiting for the device.
+
+        Returns:
+            [4] on the device: meta-loss, accuracy, support loss before adaptation, norm of the gradient.
+        """
         kind = _kind(episodes, algorithm, at_once)
         capture = self._captures[kind] = self._captures.pop(kind)
         for static, new in zip(capture.episodes.tensors(), episodes.tensors(), strict=True):
@@ -213,34 +222,34 @@ class CapturedStep:
         self._set_rates(algorithm, outer_lr)
         capture.replay()
         self._outer.count()
-        return capture.figures.clone()
+        return capture.metrics.clone()
 
     def rollback(self, steps: int) -> None:
-        """The last `steps` meta-steps have moved nothing, and did not count."""
+        """Uncount the last `steps` meta-steps, which were not finite and changed nothing."""
         self._outer.count(-steps)
-        self._fine.fill_(True)
+        self._finite.fill_(True)
 
     def _set_rates(self, algorithm: AlgorithmSettings, outer_lr: float) -> None:
         rates = [algorithm.inner_lr, outer_lr, *self._outer.corrections(), algorithm.grad_clip or math.inf]
-        # From pinned memory the copy does not wait; the tensor is new each time, as an older one may still be read.
+        # A copy from pinned memory does not wait. An earlier tensor may still be read, so each call creates a new one.
         host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
         self._rates.copy_(host, non_blocking=True)
 
-    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, figures: Tensor, at_once: int) -> None:
-        """Finn et al. 2017, Algorithm 2, in tensors alone."""
+    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, metrics: Tensor, at_once: int) -> None:
+        """Take a meta-step (Finn et al. 2017, Algorithm 2) with all state and rates in tensors."""
         inner = InnerLoop(self._rates[0], algorithm.inner_steps, algorithm.inner_optimizer)
-        found = self._engine.meta_gradient_in_parts(
+        result = self._engine.meta_gradient_in_parts(
             self._flat.views, episodes, inner, first_order=self._first_order, at_once=at_once
         )
-        gradient = self._flat.flatten(found.gradients)
+        gradient = self._flat.flatten(result.gradients)
         norm = torch.linalg.vector_norm(gradient)
         state = (self._flat.vector, *self._outer.moments)
         new = adam_update(*state, gradient, norm, self._rates, betas=self._outer.betas, epsilon=self._outer.epsilon)
-        self._fine.logical_and_(torch.isfinite(norm) & torch.isfinite(found.loss).all())
-        guarded(state, new, self._fine)
+        self._finite.logical_and_(torch.isfinite(norm) & torch.isfinite(result.loss).all())
+        guarded(state, new, self._finite)
         labels = not episodes.query_y.is_floating_point()
-        hits = accuracy(found.outputs, episodes.query_y).mean() if labels else torch.zeros_like(norm)
-        figures.copy_(torch.stack([t.double() for t in (found.loss.mean(), hits, found.support_loss.mean(), norm)]))
+        hits = accuracy(result.outputs, episodes.query_y).mean() if labels else torch.zeros_like(norm)
+        metrics.copy_(torch.stack([t.double() for t in (result.loss.mean(), hits, result.support_loss.mean(), norm)]))
 
 
 def _kind(episodes: Episodes, algorithm: AlgorithmSettings, at_once: int) -> object:

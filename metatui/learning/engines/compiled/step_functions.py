@@ -1,12 +1,12 @@
-"""A meta-step as one function of tensors, to be compiled whole: inner loops, meta-gradient and outer update.
+"""A whole meta-step as one function of tensors, for the compiler: inner loops, meta-gradient and outer update.
 
-The same mathematics as the algorithms' own files, with parameters as one vector and rates as inputs, so that turning
-a knob compiles nothing. Every function moves the parameters in place, unless a loss or the gradient is not finite,
-and returns the figures [2T + 1]: each task's query loss, its support loss before adaptation, norm of the gradient.
+The mathematics is that of the algorithms' own files, with parameters as one vector and rates as inputs, so that live
+changes of rates need no new compilation. Every function updates the parameters in place, unless a loss or the gradient
+is not finite, and returns metrics [2T + 1]: each task's query loss, its support loss before adaptation, and the norm of
+the gradient.
 
-Nothing is added up to a single number from all tasks or all parameters, because threads would divide such a sum between
-them, and its last bits would depend on how many there are. So each task's gradient is a row of a matrix [T, P], and
-each column is added up by itself.
+No sum runs over all tasks or all parameters at once, because threads would share such a sum and its last bits would
+depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed one by one.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ from metatui.learning.optim.losses import LossFn
 StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
 
-STRETCHES = 32
-"""That a norm is added up from."""
+NORM_PARTS = 32
+"""Parts of a vector whose sums of squares are added in order."""
 
 
 @dataclass(frozen=True)
 class StepSpec:
-    """What a meta-step is made of, besides its inputs."""
+    """The model, the loss and the number of inner steps of a meta-step."""
 
     flat: FlatParams
     forward: StackedForward
-    """A stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
+    """Maps a stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
     loss: LossFn
-    """Predictions and targets [T, B, ...] to one mean a task, [T]."""
+    """Maps predictions and targets [T, B, ...] to the mean loss of each task, [T]."""
     steps: int
 
     def adapted(self, stack: Params, x: Tensor, y: Tensor, lr: Tensor, *, constant: bool) -> tuple[Params, Tensor]:
-        """θ_i' after the inner steps, and each task's support loss [T] before them.
+        """Take the inner steps. Returns the adapted stack, and each task's support loss [T] before the first step.
 
         Args:
-            constant: whether inner gradients are not differentiated through.
+            constant: whether inner gradients are treated as constants.
         """
 
         def support_loss(fast: Params) -> tuple[Tensor, Tensor]:
@@ -63,10 +63,10 @@ class StepSpec:
 
 
 def length(vector: Tensor) -> Tensor:
-    """The Euclidean norm of a vector, by sums of fixed stretches of it."""
-    columns = -(-len(vector) // STRETCHES)
-    padded = F.pad(vector, (0, STRETCHES * columns - len(vector)))
-    total, *others = padded.view(STRETCHES, columns).square().sum(1).unbind()
+    """Compute the Euclidean norm of a vector from the sums of fixed parts of it."""
+    columns = -(-len(vector) // NORM_PARTS)
+    padded = F.pad(vector, (0, NORM_PARTS * columns - len(vector)))
+    total, *others = padded.view(NORM_PARTS, columns).square().sum(1).unbind()
     for square in others:
         total = total + square
     return total.sqrt()
@@ -76,11 +76,14 @@ def adam_update(
     theta: Tensor, mean: Tensor, square: Tensor, gradient: Tensor, norm: Tensor, rates: Tensor, *,
     betas: tuple[float, float], epsilon: float,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """θ and Adam's two running means after a step along `gradient`, whose norm is `norm`, all [P].
+    """Take a step of Adam (Kingma and Ba 2015). Vectors are [P]; `norm` is that of `gradient`.
 
     Args:
-        rates: [5], the inner learning rate (not used here), the outer one, the corrections of the two means, and the
-            largest norm, to which the gradient is scaled down.
+        rates: [5], the inner learning rate (unused), the outer one, the two bias corrections, and the largest norm of
+            the gradient.
+
+    Returns:
+        The new θ, first and second moment.
     """
     beta1, beta2 = betas
     _, outer_lr, correction1, correction2, largest = rates.unbind()
@@ -92,16 +95,15 @@ def adam_update(
 
 
 def guarded(state: tuple[Tensor, ...], new: tuple[Tensor, ...], fine: Tensor) -> None:
-    """Write `new` into `state`, where `fine` is true."""
+    """Write `new` into `state` if the scalar tensor `fine` is true."""
     for kept, value in zip(state, new, strict=True):
         kept.copy_(torch.where(fine, value, kept))
 
 
 def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsilon: float) -> Function:
-    """MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as torch.optim.Adam computes it.
+    """Return a meta-step of MAML or FOMAML (Finn et al. 2017, Algorithm 2) with Adam as in torch.optim.Adam.
 
-    The function's inputs: θ, Adam's two running means, support x and y, query x and y, and the rates [5]: inner, outer,
-    the two bias corrections, and the largest norm of the gradient.
+    Its inputs are θ, Adam's two moments, support x and y, query x and y, and rates [5], see `adam_update`.
     """
 
     def meta_step(
@@ -127,9 +129,9 @@ def maml(parts: StepSpec, *, first_order: bool, betas: tuple[float, float], epsi
 
 
 def reptile(parts: StepSpec) -> Function:
-    """Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
+    """Return a meta-step of Reptile on whole support sets (Nichol et al. 2018, Algorithm 2).
 
-    The function's inputs: θ, support x and y, query x and y, and the rates [2]: inner and outer.
+    Its inputs are θ, support x and y, query x and y, and rates [2]: the inner and the outer learning rate.
     """
 
     def meta_step(theta: Tensor, x: Tensor, y: Tensor, query_x: Tensor, query_y: Tensor, rates: Tensor) -> Tensor:

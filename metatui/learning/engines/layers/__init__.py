@@ -1,1 +1,1 @@
-"""Layers of PyTorch rewritten for faster first and second derivatives."""
+"""Layers with explicit double backward passes, fused layers, and the functions that put them into a model."""

@@ -1,16 +1,16 @@
-"""Batch norm with its second derivative written out.
+"""Batch norm with an explicit double backward.
 
-Differentiated twice by torch, an affine batch norm costs more than all convolutions of a small network together: its
-double backward is a chain of some forty passes over the activations. Per channel, every derivative is a linear
-combination of the tensors at hand with coefficients that a few sums give, so three sums and two passes do. The first
-two kernels are torch's own.
+torch's double backward of an affine batch norm makes some forty passes over the activations and takes longer than all
+convolutions of a small network together. Here it takes three sums and two passes: in each channel, every derivative is
+a linear combination of the saved tensors whose coefficients follow from a few sums. The forward and the first backward
+pass use torch's kernels.
 
-With n values a channel, mean μ, s = (σ² + ε)^-½, x̂ = s (x - μ), and incoming gradient g, the backward pass is
+With n values in each channel, mean μ, s = (σ² + ε)^-½, x̂ = s (x - μ) and incoming gradient g, the backward pass is
 
     gx = γ s (g - mean g - x̂ mean(g x̂)),   gγ = Σ g x̂,   gβ = Σ g                                                  (1)
 
 (Ioffe and Szegedy 2015, section 3). The derivative of <u, gx> + <uγ, gγ> + <uβ, gβ> is, with A = Σ u g - n mean u
-mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mean(g x̂) u,
+mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mean(g x̂) u
 
     for g:   γ s (u - mean u - x̂ mean(u x̂)) + uγ x̂ + uβ                                                            (2)
     for γ:   s A                                                                                                   (3)
@@ -19,7 +19,7 @@ mean g - n mean(u x̂) mean(g x̂) and h = (uγ - γ s mean(u x̂)) g - γ s mea
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -29,7 +29,7 @@ from torch.autograd.function import once_differentiable
 
 
 class _Normalise(Function):
-    """x [B, C, H, W], γ [C], β [C] and ε to the batch-normalised x."""
+    """Batch norm of x [B, C, H, W] with γ [C], β [C] and ε."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -45,7 +45,7 @@ class _Normalise(Function):
 
 
 class _NormaliseBackward(Function):
-    """Equation (1): gradients of x, γ and β."""
+    """Equation (1), the gradients for x, γ and β; its backward pass is equations (2) to (4)."""
 
     @staticmethod
     def forward(
@@ -79,22 +79,27 @@ class _NormaliseBackward(Function):
 
 
 def rows(x: Tensor) -> Tensor:
-    """[B, C, H, W] as [B·H·W, C], a view where the channels are the last in memory."""
+    """Reshape [B, C, H, W] to [B·H·W, C], a view in channels-last memory format."""
     return x.permute(0, 2, 3, 1).reshape(-1, x.shape[1])
 
 
 def channel(coefficients: Tensor) -> Tensor:
+    """Reshape [C] to broadcast with [B, C, H, W]."""
     return coefficients.view(1, -1, 1, 1)
 
 
 def _combined(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor], constant: Tensor) -> Tensor:
-    """The sum of two tensors [B, C, H, W] and a constant, each with its coefficient a channel."""
+    """Add two tensors [B, C, H, W], each times a coefficient [C], and a constant [C]."""
     total = torch.addcmul(channel(constant), channel(first[0]), first[1])
     return total.addcmul_(channel(second[0]), second[1])
 
 
 class BatchNorm(nn.Module):
-    """An affine batch norm over [B, C, H, W] that always takes the statistics of the batch."""
+    """Affine batch norm of [B, C, H, W] that always uses the statistics of the batch.
+
+    Args:
+        like: the layer to replace, which keeps its parameters.
+    """
 
     def __init__(self, like: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -107,6 +112,6 @@ class BatchNorm(nn.Module):
         return y
 
 
-def takes_batch_statistics(module: nn.Module) -> bool:
-    """Whether `BatchNorm` computes what `module` does."""
+def takes_batch_statistics(module: nn.Module) -> TypeGuard[nn.BatchNorm2d]:
+    """Return whether `BatchNorm` can replace `module`."""
     return type(module) is nn.BatchNorm2d and module.weight is not None and module.running_mean is None

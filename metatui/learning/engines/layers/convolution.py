@@ -1,16 +1,19 @@
-"""Convolution with its second derivative written out, directly or by Winograd's products.
+"""Convolution with an explicit double backward, by torch's kernels or by Winograd's algorithm.
 
-A convolution is linear in its input x and in its kernel w, and so are its derivatives: with Y(x, w) the convolution,
-X(g, w) and W(x, g) what <g, Y(x, w)> has for derivatives for x and w, the derivative of <u, X(g, w)> + <v, W(x, g)> is
+A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) and W(x, g) be the derivatives of
+<g, Y(x, w)> for x and w. Then the derivative of <u, X(g, w)> + <v, W(x, g)> is
 
     for g: Y(u, w) + Y(x, v)      for x: X(g, v)      for w: W(u, g)
 
-Torch's own makes two convolutions with images and kernels exchanged of the last one, which takes longer, and computes
-what nobody asked for: the first layer's derivative for the images.
+torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer, and
+always computes the derivative for the images, which the first layer does not need.
+
+`GroupedConvolutions` does the same for the convolutions of many tasks under torch.vmap on CUDA.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
@@ -19,23 +22,29 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
+from torch.overrides import TorchFunctionMode
 
-from metatui.learning.engines.native.winograd import convolve, derivatives, second_derivatives, transformed
-from metatui.learning.engines.native.winograd_transforms import tiles_of
+from metatui.learning.engines.native.winograd import (
+    convolve,
+    derivatives,
+    second_derivatives,
+    tiles_of,
+    transform_kernel,
+)
 
-MANY = 40
-"""Tiles of all images together from which on Winograd's products are faster."""
+MIN_TILES = 40
+"""Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
 
-FULL = 12
-"""Pixels of an image for each of its tiles, of 16, from which on they are: what fills the last ones up costs too."""
+MIN_PIXELS_PER_TILE = 12
+"""Smallest number of pixels in each tile of 16, on average, for which it is faster: padding of the last tiles costs."""
 
-DEEP = 16
-"""Channels of input and output from which on they are."""
+MIN_CHANNELS = 16
+"""Smallest number of input and of output channels for which it is faster."""
 
 
 @dataclass(frozen=True)
 class Geometry:
-    """Of a convolution done directly."""
+    """Stride, padding, dilation and groups of a convolution."""
 
     stride: tuple[int, ...]
     padding: tuple[int, ...]
@@ -43,18 +52,19 @@ class Geometry:
     groups: int
 
     def y(self, x: Tensor, w: Tensor) -> Tensor:
+        """Compute Y(x, w)."""
         return F.conv2d(x, w, None, self.stride, self.padding, self.dilation, self.groups)
 
     def back(self, g: Tensor, x: Tensor, w: Tensor, *, for_x: bool, for_w: bool) -> tuple[Tensor | None, Tensor | None]:
-        """X(g, w) and W(x, g), each where it is wanted. Of x and w, what is not used gives its shape alone."""
-        found = torch.ops.aten.convolution_backward(
+        """Compute X(g, w) if `for_x` and W(x, g) if `for_w`. Only the shape of an unused x or w is read."""
+        of_x, of_w, _ = torch.ops.aten.convolution_backward(
             g, x, w, None, self.stride, self.padding, self.dilation, False, [0, 0], self.groups, [for_x, for_w, False]
         )
-        return found[0], found[1]
+        return of_x, of_w
 
 
 class _Direct(Function):
-    """By torch's kernels, for any stride, padding, dilation and number of groups."""
+    """Convolution by torch's kernels."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
@@ -65,8 +75,8 @@ class _Direct(Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
         for_x, for_w, _ = ctx.needs_input_grad
-        found = _DirectBackward.apply(g, *ctx.saved_tensors, ctx.geometry, for_x, for_w)  # type: ignore[no-untyped-call]
-        return *found, None
+        gradients = _DirectBackward.apply(g, *ctx.saved_tensors, ctx.geometry, for_x, for_w)  # type: ignore[no-untyped-call]
+        return *gradients, None
 
 
 class _DirectBackward(Function):
@@ -80,37 +90,37 @@ class _DirectBackward(Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, u: Tensor | None, v: Tensor | None) -> Any:
-        (g, x, w), do = ctx.saved_tensors, ctx.geometry
+        (g, x, w), geometry = ctx.saved_tensors, ctx.geometry
         for_x = ctx.needs_input_grad[1] and v is not None
-        parts = [do.y(a, b) for a, b in ((u, w), (x, v)) if a is not None and b is not None]
+        parts = [geometry.y(a, b) for a, b in ((u, w), (x, v)) if a is not None and b is not None]
         of_g = parts[0].add_(parts[1]) if len(parts) == 2 else parts[0] if parts else None
-        of_x = do.back(g, x, v, for_x=True, for_w=False)[0] if for_x else None
-        of_w = None if u is None else do.back(g, u, w, for_x=False, for_w=True)[1]
+        of_x = geometry.back(g, x, v, for_x=True, for_w=False)[0] if for_x else None
+        of_w = None if u is None else geometry.back(g, u, w, for_x=False, for_w=True)[1]
         return of_g, of_x, of_w, None, None, None
 
 
 def convolve_directly(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
-    """Convolve x with w, by a function whose second derivative is written out."""
+    """Convolve x with w by torch's kernels, with an explicit double backward."""
     y: Tensor = _Direct.apply(x, w, geometry)  # type: ignore[no-untyped-call]
     return y
 
 
-class _ByProducts(Function):
-    """By Winograd's."""
+class _Winograd(Function):
+    """Convolution by Winograd's algorithm; k is the transformed kernel."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, w: Tensor) -> Tensor:
-        k = transformed(w)
+        k = transform_kernel(w)
         ctx.save_for_backward(x, w, k)
         return convolve(x, k)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> Any:
-        return _ByProductsBackward.apply(g, *ctx.saved_tensors, *ctx.needs_input_grad)  # type: ignore[no-untyped-call]
+        return _WinogradBackward.apply(g, *ctx.saved_tensors, *ctx.needs_input_grad)  # type: ignore[no-untyped-call]
 
 
-class _ByProductsBackward(Function):
-    """w is there to be differentiated for; what is computed with is its transform k."""
+class _WinogradBackward(Function):
+    """Takes w, which it does not read, so that autograd differentiates with respect to it."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, k: Tensor, for_x: bool, for_w: bool) -> Any:
@@ -127,25 +137,25 @@ class _ByProductsBackward(Function):
 
 
 class Convolution(nn.Module):
-    """What `like` computes; its parameters are the same."""
+    """A replacement for `like` with the same parameters.
+
+    Args:
+        winograd: whether to use Winograd's algorithm where it is faster.
+        twice: whether it is differentiated twice.
+    """
 
     def __init__(self, like: nn.Conv2d, *, winograd: bool, twice: bool) -> None:
-        """
-        Args:
-            winograd: whether it goes by Winograd's products where those are faster.
-            twice: whether it is differentiated twice.
-        """
         super().__init__()
         self.weight, self.bias = like.weight, like.bias
         assert not isinstance(like.padding, str)
         self.geometry = Geometry(like.stride, like.padding, like.dilation, like.groups)
-        self.by_products = winograd and suits_winograd(like)
+        self.by_winograd = winograd and suits_winograd(like)
         self.twice = twice
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor
-        if self.by_products and _worth_products(x):
-            y = _ByProducts.apply(x, self.weight)  # type: ignore[no-untyped-call]
+        if self.by_winograd and _is_large(x):
+            y = _Winograd.apply(x, self.weight)  # type: ignore[no-untyped-call]
         elif not self.twice:
             y = self.geometry.y(x, self.weight)
         else:
@@ -153,26 +163,67 @@ class Convolution(nn.Module):
         return y if self.bias is None else y + self.bias.view(-1, 1, 1)
 
 
-def _worth_products(x: Tensor) -> bool:
-    tiles = tiles_of(*x.shape[2:])
-    return x.device.type == "cpu" and len(x) * tiles >= MANY and x.shape[2] * x.shape[3] >= FULL * tiles
+def _is_large(x: Tensor) -> bool:
+    tiles, pixels = tiles_of(*x.shape[2:]), x.shape[2] * x.shape[3]
+    return x.device.type == "cpu" and len(x) * tiles >= MIN_TILES and pixels >= MIN_PIXELS_PER_TILE * tiles
 
 
 def suits_winograd(conv: nn.Conv2d) -> bool:
-    """Whether its kernel, stride and padding are those of F(4x4, 3x3), and its channels many enough."""
+    """Return whether F(4x4, 3x3) can compute the convolution and has enough channels to be faster."""
     shape = (conv.kernel_size, conv.stride, conv.padding, conv.dilation, conv.groups)
-    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and min(conv.in_channels, conv.out_channels) >= DEEP
+    return shape == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and min(conv.in_channels, conv.out_channels) >= MIN_CHANNELS
 
 
 def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether `Convolution` computes what `module` does."""
+    """Return whether `Convolution` can replace `module`."""
     return type(module) is nn.Conv2d and module.padding_mode == "zeros" and not isinstance(module.padding, str)
 
 
-def with_products(model: nn.Module) -> nn.Module:
-    """`model` itself, with the convolutions that suit Winograd's products exchanged."""
-    for module in list(model.modules()):
-        for name, child in module.named_children():
-            if is_plain(child) and suits_winograd(child):
-                setattr(module, name, Convolution(child, winograd=True, twice=False))
-    return model
+class _EachTask(Function):
+    """One task's convolution of x [B, C, H, W] with w [D, C / groups, ...], for use under torch.vmap only.
+
+    torch.vmap turns the convolutions of all tasks into one grouped convolution. For one term of its double backward,
+    torch runs a separate convolution for each group, hundreds in a meta-step; here that term is one convolution too.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, w: Tensor, geometry: Geometry) -> Tensor:
+        return geometry.y(x, w)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Tensor) -> None:
+        pass  # autograd differentiates the operations in `vmap`
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, x: Tensor, w: Tensor, geometry: Geometry) -> tuple[Tensor, int]:
+        tasks = info.batch_size
+        x = x.unsqueeze(1).expand(-1, tasks, -1, -1, -1) if in_dims[0] is None else x.movedim(in_dims[0], 1)
+        w = w.expand(tasks, *w.shape) if in_dims[1] is None else w.movedim(in_dims[1], 0)
+        grouped = Geometry(geometry.stride, geometry.padding, geometry.dilation, tasks * geometry.groups)
+        y = convolve_directly(x.flatten(1, 2), w.flatten(0, 1), grouped)
+        return torch.unflatten(y, 1, (tasks, -1)), 1
+
+
+def _pair(value: int | Sequence[int]) -> tuple[int, ...]:
+    return (value, value) if isinstance(value, int) else tuple(value)
+
+
+def _convolve(
+    x: Tensor, weight: Tensor, bias: Tensor | None = None, stride: Any = 1, padding: Any = 0, dilation: Any = 1,
+    groups: int = 1,
+) -> Tensor:  # fmt: skip
+    """Replace torch.conv2d, under torch.vmap by `_EachTask`."""
+    functorch: Any = torch._C._functorch
+    batched = functorch.maybe_current_level() == 1 and any(map(functorch.is_batchedtensor, (x, weight)))
+    if not batched or isinstance(padding, str) or x.dim() != 4:
+        return torch.conv2d(x, weight, bias, stride, padding, dilation, groups)
+    geometry = Geometry(_pair(stride), _pair(padding), _pair(dilation), groups)
+    y: Tensor = _EachTask.apply(x, weight, geometry)  # type: ignore[no-untyped-call]
+    return y if bias is None else y + bias.view(-1, 1, 1)
+
+
+class GroupedConvolutions(TorchFunctionMode):
+    """A context in which convolutions under torch.vmap over tasks have an explicit double backward."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return (_convolve if func is torch.conv2d else func)(*args, **(kwargs or {}))

@@ -1,8 +1,14 @@
-"""A convolution of few channels, batch norm, 2x2 max-pooling and ReLU in one, for passes that are differentiated once.
+"""Fused convolution of few channels, batch norm, 2x2 max-pooling and ReLU, for passes that are differentiated once.
 
-The first block of a network for images takes a tenth of its arithmetic and makes its largest tensors, and writing and
-reading those costs more than making them: they do not fit into a CPU's caches. So they are made for a few images at a
-time, and once more for the backward pass. What is kept is a quarter in size.
+The first block of an image network has a tenth of the arithmetic but the largest tensors, which do not fit into a CPU's
+caches: memory traffic takes longer than the arithmetic. So the convolution is computed for a few images at a time, and
+again in the backward pass. The stored tensors have a quarter of the size.
+
+The C version avoids storing the convolution's output altogether. Batch norm of a convolution is a convolution with
+another kernel, and its statistics follow from those of the images: with the mean m and the covariance C of the 3x3
+pixels around each pixel, the output of kernel w has mean w·m and variance wᵀ C w. Only the maxima are computed.
+
+Shapes: images x [B, C, H, W], kernels w [D, C, 3, 3], K = 9 C.
 """
 
 from __future__ import annotations
@@ -17,24 +23,26 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 from metatui.learning.engines.layers.batch_norm import channel, rows
-from metatui.learning.engines.native.build import LANES, library
-from metatui.learning.engines.native.first_block import THIN, FirstBlock
+from metatui.learning.engines.native.build import LANES, call, library
 
 aten = torch.ops.aten
 WINDOW = [2, 2]
 
 AT_ONCE = 750_000
-"""Numbers in the convolution's output for the images that are computed together: some MB, with what comes of them."""
+"""Elements of the convolution's output that are computed together: a few MB with everything derived from them."""
 
 WORTH_IT = 2**21
-"""Numbers in its whole output from which on this is faster than the four layers one after the other."""
+"""Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Products for one number of its output, up to which the convolution is cheap enough to be computed twice."""
+"""Largest number of products for one output element for which the convolution is cheap enough to compute twice."""
+
+THIN = 3
+"""Largest number of input channels for which the C version is faster."""
 
 
 class _ThinBlock(Function):
-    """x [B, C, H, W], weight [D, C, 3, 3], γ ≥ 0 [D], β [D], padding and ε to [B, D, H/2, W/2]. x has no gradient."""
+    """The block for x, w, γ ≥ 0 [D], β [D], padding and ε, of shape [B, D, H/2, W/2]. x gets no gradient."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, gamma: Tensor, beta: Tensor, padding: Any, eps: float) -> Tensor:
@@ -63,7 +71,7 @@ class _ThinBlock(Function):
         g = aten.threshold_backward(g, z, 0)
         g_beta = rows(g).sum(0)
         g_gamma = inv_std * ((rows(g) * rows(p)).sum(0) - mean * g_beta)
-        # Equation (1) of batch_norm.py, whose g is zero but where a maximum was.
+        # Equation (1) of batch_norm.py, where g is zero except at the maxima.
         of_y = -scale * inv_std * g_gamma / ctx.count
         constant = -scale * g_beta / ctx.count - of_y * mean
         g.mul_(channel(scale))
@@ -84,19 +92,72 @@ class _ThinBlock(Function):
 
 
 def _parts(x: Tensor, weight: Tensor) -> Iterator[Tensor]:
-    """`x` in parts of so many images as are computed together."""
+    """Split x into the images that are computed together."""
     yield from torch.split(x, max(1, AT_ONCE // (len(weight) * x.shape[-2] * x.shape[-1])))
 
 
 def _together(means: Tensor, variances: Tensor, counts: list[int]) -> tuple[Tensor, Tensor]:
-    """Mean and variance [D] over all values, from those of parts of them [parts, D] (Chan, Golub and LeVeque 1983)."""
+    """Combine means and variances of parts [parts, D] into those of all values [D] (Chan, Golub and LeVeque 1983)."""
     weights = torch.tensor(counts, dtype=means.dtype).unsqueeze(1) / sum(counts)
     mean = (weights * means).sum(0)
     return mean, (weights * (variances + (means - mean).square())).sum(0)
 
 
+class NativeFirstBlock(Function):
+    """The block in C for x, w, any γ [D], β [D] and ε, of shape [B, D, H/2, W/2]. x gets no gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, w: Tensor, gamma: Tensor, beta: Tensor, eps: float) -> Tensor:
+        images = x.permute(0, 2, 3, 1).contiguous()
+        mean_x, covariance = _statistics(images)
+        kernels = w.permute(2, 3, 1, 0).reshape(-1, len(w)).double().contiguous()
+        along = covariance @ kernels
+        mean = mean_x @ kernels
+        inv_std = torch.rsqrt((kernels * along).sum(0).clamp_(min=0) + eps)
+        scale = gamma * inv_std
+        kernel, shift = (scale * kernels).to(x.dtype), (beta - scale * mean).to(x.dtype)
+        count, height, width, channels = images.shape
+        z = x.new_empty(count, height // 2, width // 2, len(w))
+        call("first_block", [images, kernel, shift, z, _scratch(kernel, channels)], *images.shape, len(w))
+        ctx.save_for_backward(images, kernel, shift, kernels, along, mean_x, mean, inv_std, gamma)
+        return z.permute(0, 3, 1, 2)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, g: Tensor) -> Any:
+        images, kernel, shift, kernels, along, mean_x, mean, inv_std, gamma = ctx.saved_tensors
+        of_kernel, of_shift = torch.empty_like(kernel), torch.empty_like(shift)
+        channels, filters = images.shape[3], len(shift)
+        tensors = [images, kernel, shift, g.permute(0, 2, 3, 1).contiguous(), of_kernel, of_shift]
+        call("first_block_back", [*tensors, _scratch(kernel, channels)], *images.shape, filters)
+        dtype, of_kernel, of_shift = kernel.dtype, of_kernel.double(), of_shift.double()
+        scale = gamma * inv_std
+        of_scale = (of_kernel * kernels).sum(0) - of_shift * mean
+        of_mean, of_variance = -scale * of_shift, -0.5 * of_scale * gamma * inv_std**3
+        of_kernels = scale * of_kernel + torch.outer(mean_x, of_mean) + 2 * of_variance * along
+        of_w = of_kernels.to(dtype).view(3, 3, channels, filters).permute(3, 2, 0, 1)
+        return None, of_w, (of_scale * inv_std).to(dtype), of_shift.to(dtype), None
+
+
+def _statistics(images: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean [K] and covariance [K, K] of the 3x3 pixels around each pixel of [B, H, W, C], in float64."""
+    count, height, width, channels = images.shape
+    taps = 9 * channels + 1
+    moments = torch.empty(taps, taps, dtype=torch.float64)
+    scratch = torch.empty(taps * (8 * -(-width // 8) + 8 * taps), dtype=torch.float64)
+    call("second_moments", [images, moments, scratch], *images.shape)
+    moments /= count * height * width
+    mean = moments[:-1, -1]
+    upper = torch.triu(moments[:-1, :-1] - torch.outer(mean, mean))
+    return mean, upper + torch.triu(upper, 1).T
+
+
+def _scratch(kernel: Tensor, channels: int) -> Tensor:
+    return kernel.new_empty(16 * channels + kernel.numel() + kernel.shape[1])
+
+
 class ThinBlock(nn.Module):
-    """What `conv`, `norm`, a 2x2 max-pooling and a ReLU compute; its parameters are theirs."""
+    """The layers `conv` and `norm`, a 2x2 max-pooling and a ReLU in one layer, with the parameters of the former."""
 
     def __init__(self, conv: nn.Conv2d, norm: nn.BatchNorm2d) -> None:
         super().__init__()
@@ -105,7 +166,7 @@ class ThinBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         weight, gamma, beta = self.conv.weight, self.norm.weight, self.norm.bias
         large = len(x) * len(weight) * x.shape[-2] * x.shape[-1] >= WORTH_IT
-        # Only faster on a CPU. On a GPU, reading γ would also wait for the device and break a capture.
+        # Faster only on a CPU. On a GPU, reading γ would also wait for the device and break a CUDA graph capture.
         if x.device.type != "cpu" or not large or x.requires_grad or (gamma < 0).any():
             y = F.conv2d(x, weight, padding=self.conv.padding)
             normed = F.batch_norm(y, None, None, gamma, beta, True, 0.0, self.norm.eps)
@@ -117,19 +178,19 @@ class ThinBlock(nn.Module):
 
 
 class CompiledFirstBlock(ThinBlock):
-    """The same by compiled code, on a CPU where there is a compiler."""
+    """`ThinBlock` by metatui's C functions, on a CPU where there is a compiler."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad or x.device.type != "cpu" or library(x.dtype) is None:
             return super().forward(x)
-        z: Tensor = FirstBlock.apply(  # type: ignore[no-untyped-call]
+        z: Tensor = NativeFirstBlock.apply(  # type: ignore[no-untyped-call]
             x, self.conv.weight, self.norm.weight, self.norm.bias, self.norm.eps
         )
         return z
 
 
 def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
-    """Whether a block may begin with this layer."""
+    """Return whether the layer can be the convolution of a `ThinBlock`."""
     return (
         type(conv) is nn.Conv2d
         and conv.weight[0].numel() <= FEW
@@ -140,6 +201,6 @@ def is_thin(conv: nn.Module) -> TypeGuard[nn.Conv2d]:
 
 
 def suits_first_block(conv: nn.Conv2d) -> bool:
-    """Whether the compiled code is for this layer."""
+    """Return whether the C version supports this convolution."""
     filters, channels = conv.weight.shape[:2]
     return conv.padding == (1, 1) and conv.kernel_size == (3, 3) and filters % LANES == 0 and channels <= THIN

@@ -1,8 +1,8 @@
-"""Convolutions as matrix products of unfolded images.
+"""Convolutions as matrix products of unfolded images (im2col).
 
-With weights of their own for each task, a convolution over many tasks is a grouped one, for which some GPUs have slow
-kernels, the more so for its derivatives (pytorch/functorch#365). Unfolded, it is a batched matrix product, and so are
-its derivatives of any order, at the price of nine times the memory for a 3x3 kernel's input.
+Where each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have
+slow kernels, above all for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product,
+and so are its derivatives of any order. A 3x3 kernel takes nine times the memory for its input.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatui.learning.engines.chain import is_unchanged
+from metatui.learning.engines.any_module.chain import is_unchanged
 
 
 class UnfoldedConv2d(nn.Module):
-    """What `like` computes; its parameters have the same names."""
+    """A replacement for `like`, with parameters of the same names."""
 
     def __init__(self, like: nn.Conv2d) -> None:
         super().__init__()
@@ -42,24 +42,23 @@ Pair = tuple[int, ...]
 
 
 def columns_by_slices(x: Tensor, kernel_size: Pair, dilation: Pair, padding: Pair, stride: Pair) -> Tensor:
-    """Gather the pixels that each output pixel of a convolution sees: [..., C, H, W] to [..., C·K, pixels].
+    """Unfold images [..., C, H, W] to [..., C·K, pixels], as F.unfold does.
 
-    Equal to F.unfold, which launches a kernel for every image on CUDA, as does its derivative. This takes K slices of
-    all images.
+    On CUDA, F.unfold and its derivative launch a kernel for every image. This function takes K slices of all images.
     """
     padded = F.pad(x, (padding[1], padding[1], padding[0], padding[0]))
     reach = [dilation[axis] * (kernel_size[axis] - 1) for axis in (0, 1)]
     rows, columns = (padded.shape[axis - 2] - reach[axis] for axis in (0, 1))
-    seen = [
+    slices = [
         padded[..., down : down + rows : stride[0], across : across + columns : stride[1]]
         for down in range(0, reach[0] + 1, dilation[0])
         for across in range(0, reach[1] + 1, dilation[1])
     ]
-    return torch.stack(seen, dim=-3).flatten(-4, -3).flatten(-2)
+    return torch.stack(slices, dim=-3).flatten(-4, -3).flatten(-2)
 
 
 def with_unfolded_convolutions(model: nn.Module) -> nn.Module:
-    """A copy of `model` that computes the same, with convolutions as matrix products where they can be."""
+    """Copy `model`, replacing convolutions by `UnfoldedConv2d` where possible."""
     copy = deepcopy(model)
     for module in list(copy.modules()):
         for name, child in module.named_children():

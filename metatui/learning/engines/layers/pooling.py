@@ -1,13 +1,13 @@
-"""Max-pooling with its second derivative written out.
+"""Max-pooling with an explicit double backward.
 
-Its backward pass is linear in what comes in and does not depend on the images but for where the maxima are: the
-derivative of <u, gx> is u at the maxima, and nothing for x. Torch makes zeros for x, and both results with the channels
-first, so that everything after them works on images that lie in memory in two ways: batch norm takes ten times longer.
+The backward pass is linear in the incoming gradient and depends on the images only through the positions of the maxima.
+So the derivative of <u, gx> for g is u at the maxima, and that for x is zero. torch's double backward creates the zeros
+for x, and returns both results in contiguous memory format, with which a following batch norm is ten times slower.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +18,7 @@ aten = torch.ops.aten
 
 
 class _MaxPool(Function):
-    """x [B, C, H, W] to its maxima [B, C, H', W']; `how` is kernel, stride, padding, dilation and ceiling."""
+    """Max-pooling of x [B, C, H, W]; `how` is kernel size, stride, padding, dilation and ceil mode."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, how: tuple[Any, ...]) -> Tensor:
@@ -34,7 +34,7 @@ class _MaxPool(Function):
 
 
 class _MaxPoolBackward(Function):
-    """g to where the maxima are, and zeros elsewhere."""
+    """Scatter g to the positions of the maxima; its backward pass gathers from them."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, where: Tensor, how: tuple[Any, ...]) -> Tensor:
@@ -45,17 +45,17 @@ class _MaxPoolBackward(Function):
     @once_differentiable
     def backward(ctx: Any, u: Tensor) -> Any:
         (where,) = ctx.saved_tensors
-        found = _pixels(u).gather(1, _pixels(where)).view(where.permute(0, 2, 3, 1).shape)
-        return found.permute(0, 3, 1, 2), None, None, None
+        of_g = _pixels(u).gather(1, _pixels(where)).view(where.permute(0, 2, 3, 1).shape)
+        return of_g.permute(0, 3, 1, 2), None, None, None
 
 
 def _pixels(x: Tensor) -> Tensor:
-    """[B, C, H, W] as [B, H·W, C], a view where the channels are the last in memory."""
+    """Reshape [B, C, H, W] to [B, H·W, C], a view in channels-last memory format."""
     return x.permute(0, 2, 3, 1).flatten(1, 2)
 
 
 class MaxPool(nn.Module):
-    """What `like` computes, which gives no indices out."""
+    """Max-pooling with the settings of `like`, without indices."""
 
     def __init__(self, like: nn.MaxPool2d) -> None:
         super().__init__()
@@ -67,6 +67,6 @@ class MaxPool(nn.Module):
         return y
 
 
-def takes_maxima_only(module: nn.Module) -> bool:
-    """Whether `MaxPool` computes what `module` does."""
+def returns_maxima_only(module: nn.Module) -> TypeGuard[nn.MaxPool2d]:
+    """Return whether `MaxPool` can replace `module`."""
     return type(module) is nn.MaxPool2d and not module.return_indices

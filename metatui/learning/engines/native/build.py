@@ -1,4 +1,4 @@
-"""Our C functions, compiled by the system's compiler, once for each kind of machine: it takes a second."""
+"""Compile and load metatui's C functions, once for each kind of machine, which takes a second."""
 
 from __future__ import annotations
 
@@ -30,32 +30,32 @@ FUNCTIONS = (
     "first_block_back", "pooled_norm", "pooled_norm_back",
 )  # fmt: skip
 
-# Instructions by what torch says the processor has. Multiply-adds are not fused, so that numbers do not depend on it.
+# Instruction sets by torch's name of the CPU's capability. Multiply-adds are not fused, so that numbers are the same.
 INSTRUCTIONS = {"AVX2": ["-march=x86-64-v3"], "AVX512": ["-march=x86-64-v4"]}
 FLAGS = ["-O3", "-ffp-contract=off", "-shared", "-fPIC"]
 
 LANES = 16
-"""Channels that are computed together: most functions are for multiples of it."""
+"""Channels that are computed together. Most functions require a multiple of it."""
 
-AT_MOST = 2**24
-"""Bytes of a library that are read."""
+MAX_BYTES = 2**24
+"""Largest library that is read."""
 
-PATIENCE = 60.0
-"""Seconds after which a compiler counts as stuck."""
+COMPILE_TIMEOUT = 60.0
+"""Seconds after which the compiler is ended."""
 
 log = logging.getLogger(__name__)
 
 
 class Library:
-    """The functions for one type of numbers."""
+    """The C functions for one dtype."""
 
     def __init__(self, path: Path) -> None:
-        """Raises OSError."""
+        """Load the library. Raises OSError."""
         library = ctypes.CDLL(str(path))
         self._functions = {name: getattr(library, name) for name in FUNCTIONS}
 
     def __call__(self, name: str, tensors: list[Tensor], *sizes: int) -> None:
-        """Call a function with tensors that lie in memory as they are indexed, and sizes. Other threads go on."""
+        """Call a function with contiguous tensors and sizes. It releases the GIL."""
         assert all(t.is_contiguous() and t.is_cpu for t in tensors)
         function = self._functions[name]
         if function.argtypes is None:
@@ -66,32 +66,32 @@ class Library:
 
 @cache
 def library(dtype: torch.dtype) -> Library | None:
-    """The functions for numbers of this type; None where there is no compiler for them."""
+    """Return the C functions for a dtype; None if they cannot be compiled here."""
     if dtype not in TYPES:
         return None
     try:
         return Library(_built(TYPES[dtype]))
     except subprocess.CalledProcessError as error:
-        log.warning("our C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
+        log.warning("the C functions could not be compiled: %s", error.stderr.decode(errors="replace"))
     except (OSError, MetatuiError, subprocess.SubprocessError) as error:
-        log.warning("our C functions could not be compiled: %s", error)
+        log.warning("the C functions could not be compiled: %s", error)
     return None
 
 
 def call(name: str, tensors: list[Tensor], *sizes: int) -> None:
-    """Call the function of the first tensor's type, for which there is a library."""
-    run = library(tensors[0].dtype)
-    assert run is not None
-    run(name, tensors, *sizes)
+    """Call a function for the dtype of the first tensor, for which `library` must return one."""
+    native = library(tensors[0].dtype)
+    assert native is not None
+    native(name, tensors, *sizes)
 
 
 def compiler() -> str | None:
-    """The C compiler's command."""
+    """Return the command of the C compiler, None if there is none."""
     return os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
 
 
 def _built(real: str) -> Path:
-    """The library for this processor, compiled if need be. Raises OSError, MetatuiError or SubprocessError."""
+    """Return the library for this CPU, compiling it first if needed. Raises OSError, MetatuiError, SubprocessError."""
     folder = files("metatui.learning.engines.native")
     sources = {name: folder.joinpath(name).read_bytes() for name in (*SOURCES, *HEADERS)}
     flags = [*FLAGS, *INSTRUCTIONS.get(torch.backends.cpu.get_cpu_capability(), []), f"-DREAL={real}"]
@@ -113,21 +113,21 @@ def _build(sources: dict[str, bytes], flags: list[str], path: Path) -> None:
             (Path(folder) / name).write_bytes(source)
         made = Path(folder) / "library.so"
         arguments = [command, *flags, *SOURCES, "-lm", "-o", str(made)]
-        subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=PATIENCE)
+        subprocess.run(arguments, cwd=folder, check=True, capture_output=True, timeout=COMPILE_TIMEOUT)
         content = made.read_bytes()
-    for each, written in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
-        write_atomically(each, written)
-        each.chmod(0o600)
+    for file, data in ((path, content), (_checksum(path), hashlib.sha256(content).hexdigest().encode())):
+        write_atomically(file, data)
+        file.chmod(0o600)
 
 
 def _checksum(path: Path) -> Path:
-    """The file beside a library that tells a torn one: to load it could end the process."""
+    """Return the path of a library's checksum. Loading an incomplete library could crash the process."""
     return path.with_suffix(".sha256")
 
 
 def _is_whole(path: Path) -> bool:
     try:
-        found = hashlib.sha256(read_bounded(path, AT_MOST)).hexdigest()
-        return read_bounded(_checksum(path), AT_MOST).decode(errors="replace") == found
+        digest = hashlib.sha256(read_bounded(path, MAX_BYTES)).hexdigest()
+        return read_bounded(_checksum(path), MAX_BYTES).decode(errors="replace") == digest
     except MetatuiError:
         return False

@@ -1,7 +1,7 @@
-/* A 3x3 convolution of few channels, a number added to each channel, 2x2 max-pooling and ReLU in one pass.
+/* A 3x3 convolution of few channels, a shift of each filter, 2x2 max-pooling and ReLU in one pass.
 
-What the convolution makes is four times as large as what is left of it, and of an image of one channel it is made faster
-than it is written to memory and read again: so it never is, and for the backward pass it is made once more.
+The output of the convolution is four times as large as the result, and computing it takes less time than writing it to
+memory and reading it back. So it is never stored, and the backward pass computes it again.
 
 Images are [count, height, width, channels], kernels [3, 3, channels, filters], outputs
 [count, height / 2, width / 2, filters]; filters are a multiple of LANES. REAL is float or double.
@@ -23,7 +23,7 @@ static void cut_out(const REAL *image, REAL *patch, integer row, integer column,
         }
 }
 
-/* The four outputs of the convolution in a pooling window, from the upper left one on, for LANES filters. */
+/* The four outputs of the convolution in a pooling window, row by row, for LANES filters. */
 static inline void convolve(const REAL *patch, const REAL *kernel, const REAL *shift, lanes out[4], integer channels,
                             integer filters)
 {
@@ -55,7 +55,7 @@ void first_block(const REAL *images, const REAL *kernel, const REAL *shift, REAL
             }
 }
 
-/* Gradients of the kernel and of what is added, from those of the output. */
+/* Gradients of the kernel and of the shift from the gradient of the output. */
 void first_block_back(const REAL *images, const REAL *kernel, const REAL *shift, const REAL *gradients,
                       REAL *of_kernel, REAL *of_shift, REAL *scratch, integer count, integer height, integer width,
                       integer channels, integer filters)
@@ -65,7 +65,7 @@ void first_block_back(const REAL *images, const REAL *kernel, const REAL *shift,
     memset(of_kernel, 0, numbers * sizeof(REAL));
     memset(of_shift, 0, filters * sizeof(REAL));
     for (integer b = 0; b < count; b++, images += height * width * channels) {
-        memset(kernels, 0, (numbers + filters) * sizeof(REAL)); /* each image by itself: sums of fewer are more exact */
+        memset(kernels, 0, (numbers + filters) * sizeof(REAL)); /* sum each image separately: shorter sums are more exact */
         for (integer i = 0; i < height / 2; i++)
             for (integer j = 0; j < width / 2; j++, gradients += filters) {
                 cut_out(images, patch, i, j, height, width, channels);
@@ -89,8 +89,8 @@ void first_block_back(const REAL *images, const REAL *kernel, const REAL *shift,
     }
 }
 
-/* Second moments of the 3x3 pixels around each pixel, and of a 1 beside them: sums of their products, [9 channels + 1,
-   9 channels + 1] in double precision, of which the upper triangle is written. */
+/* Second moments of the 3x3 pixels around each pixel and a constant 1: sums of their products in double precision,
+   [9 channels + 1, 9 channels + 1], of which the upper triangle is written. */
 void second_moments(const REAL *images, double *moments, double *scratch, integer count, integer height, integer width,
                     integer channels)
 {

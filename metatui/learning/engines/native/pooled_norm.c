@@ -1,7 +1,7 @@
-/* Batch norm, 2x2 max-pooling and ReLU in one: three passes over the images forward, two backward.
+/* Fused batch norm, 2x2 max-pooling and ReLU: three passes over the images forward, two backward.
 
 Images are [count, height, width, channels], outputs [count, height / 2, width / 2, channels]; channels are a multiple
-of LANES. REAL is float or double. Sums are of one image each, and then of all in double precision.
+of LANES. REAL is float or double. Each image is summed in REAL, and all images in double precision.
 */
 
 #include <math.h>
@@ -14,7 +14,7 @@ static void add_up(const REAL *part, double *sums, integer channels)
         sums[c] += part[c];
 }
 
-/* Scale and shift of each channel are those of batch norm with the statistics of the images. */
+/* Forward pass; batch norm uses the statistics of the images. */
 void pooled_norm(const REAL *images, const REAL *gamma, const REAL *beta, const double *epsilon, REAL *out, REAL *mean,
                  REAL *inverse, REAL *scale, REAL *shift, REAL *part, double *sums, integer count, integer height,
                  integer width, integer channels)
@@ -55,8 +55,8 @@ void pooled_norm(const REAL *images, const REAL *gamma, const REAL *beta, const 
             }
 }
 
-/* Gradients of the images, gamma and beta from those of the output; equation (1) of batch_norm.py, whose g is zero but
-   where a maximum was. */
+/* Gradients of images, gamma and beta from the gradient of the output: equation (1) of batch_norm.py, where g is zero
+   except at the maxima. */
 void pooled_norm_back(const REAL *images, const REAL *gradients, const REAL *mean, const REAL *inverse,
                       const REAL *scale, const REAL *shift, REAL *of_images, REAL *of_gamma, REAL *of_beta, REAL *part,
                       double *sums, integer count, integer height, integer width, integer channels)

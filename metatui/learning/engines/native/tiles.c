@@ -1,8 +1,8 @@
-/* Winograd's transforms of images, F(4x4, 3x3) (Lavin and Gray 2016, section 4.3), for images with channels last.
+/* Winograd's transforms of images, F(4x4, 3x3) (Lavin and Gray 2016, section 4.3), for channels-last images.
 
-An image [H, W, C] is cut into tiles of 4x4 pixels, the last ones filled up with zeros. What a tile becomes is 6x6
-numbers a channel, and those of all tiles together are 36 matrices [tiles, C]. Two-dimensional transforms are
-one-dimensional ones of each column and then of each row. REAL is float or double.
+An image [H, W, C] is cut into tiles of 4x4 pixels, the last ones padded with zeros. Each tile is transformed to 6x6
+numbers per channel; those of all tiles are 36 matrices [tiles, C]. Two-dimensional transforms are one-dimensional ones
+of each column and then of each row. REAL is float or double.
 */
 
 #include <string.h>
@@ -27,7 +27,7 @@ static void input_line(const REAL *restrict in, integer step, REAL *restrict out
     }
 }
 
-/* B v: the transpose of it. */
+/* B v: the transpose of Bt d. */
 static void input_line_back(const REAL *restrict in, integer step, REAL *restrict out, integer ahead, integer n)
 {
 #pragma GCC ivdep
@@ -62,7 +62,7 @@ static void output_line(const REAL *restrict in, integer step, REAL *restrict ou
     }
 }
 
-/* A y: the transpose of it. */
+/* A y: the transpose of At m. */
 static void output_line_back(const REAL *restrict in, integer step, REAL *restrict out, integer ahead, integer n)
 {
 #pragma GCC ivdep
@@ -80,7 +80,7 @@ static void output_line_back(const REAL *restrict in, integer step, REAL *restri
     }
 }
 
-/* Copies the `side` x `side` pixels from (row, column) on; what is outside of the image is zero. */
+/* Copies `side` x `side` pixels that begin at (row, column); pixels outside of the image are zero. */
 static void cut_out(const REAL *image, REAL *tile, integer row, integer column, integer side, integer height,
                     integer width, integer channels)
 {
@@ -117,7 +117,7 @@ void input_tiles(const REAL *images, REAL *v, REAL *scratch, integer count, inte
             }
 }
 
-/* Its derivative: V's [36, tiles, channels] to that of the images; where tiles overlap, what they say is added up. */
+/* Its transpose: [36, tiles, channels] to images; gradients of overlapping tiles are added. */
 void input_tiles_back(const REAL *v, REAL *images, REAL *scratch, integer count, integer height, integer width,
                       integer channels)
 {
@@ -166,7 +166,7 @@ void output_tiles(const REAL *m, REAL *images, REAL *scratch, integer count, int
             }
 }
 
-/* Its derivative: the images' to that of M, [36, tiles, channels]. */
+/* Its transpose: images to [36, tiles, channels]. */
 void output_tiles_back(const REAL *images, REAL *m, REAL *scratch, integer count, integer height, integer width,
                     integer channels)
 {

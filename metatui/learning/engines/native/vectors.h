@@ -1,4 +1,4 @@
-/* Numbers of several channels or filters at once; REAL is float or double. */
+/* Vectors of several channels or filters; REAL is float or double. */
 
 #include <string.h>
 
@@ -16,7 +16,7 @@ static inline lanes kept(mask where, lanes a) { return (lanes)(where & (mask)a);
 
 static inline lanes chosen(mask where, lanes a, lanes b) { return (lanes)((where & (mask)a) | (~where & (mask)b)); }
 
-/* Of the four numbers of a pooling window, the largest or zero. What is not a number stays none. */
+/* The largest of the four numbers of a pooling window, or zero. NaN stays NaN. */
 static inline lanes pooled(const lanes y[4])
 {
     lanes upper = chosen(y[1] > y[0], y[1], y[0]), lower = chosen(y[3] > y[2], y[3], y[2]);
@@ -24,7 +24,7 @@ static inline lanes pooled(const lanes y[4])
     return kept(~(most <= 0), most);
 }
 
-/* The derivative of that: `g` goes to the largest, of equal ones the first, if it is more than zero. */
+/* Its derivative: `g` goes to the largest number, the first of equal ones, if it is above zero. */
 static inline void pooled_back(const lanes y[4], lanes g, lanes out[4])
 {
     mask right1 = y[1] > y[0], right2 = y[3] > y[2];

@@ -1,7 +1,7 @@
-"""Runs compared on identical held-out tasks.
+"""Comparison of runs on identical held-out tasks.
 
-`compare` does it, `comparing` does it bit by bit for an interface that shows progress. Both come to a `Comparison`, and
-the command line, the app and reports draw from that. Importing this needs no torch.
+`compare` compares in one call, `comparing` step by step for an interface that shows progress. Both return a
+`Comparison`, which the command line, the app and reports show. Importing this package does not import torch.
 """
 
 from metatui.runs.analysis.comparison.compare_runs import compare, comparing

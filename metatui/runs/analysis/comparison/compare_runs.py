@@ -1,4 +1,4 @@
-"""The comparison itself: run after run adapted to the same held-out tasks, then held against each other."""
+"""Comparison of runs: each run is adapted to the same held-out tasks, then the runs are tested against each other."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs
-from metatui.runs.analysis.comparison.shared_protocol import agree
+from metatui.runs.analysis.comparison.shared_protocol import agree, result_warnings
 from metatui.runs.analysis.comparison.task_metrics import checkpoints_of, measure
 from metatui.runs.analysis.comparison.training_curves import (
     costs,
@@ -21,7 +21,6 @@ from metatui.runs.analysis.comparison.training_curves import (
     validation_curve,
 )
 from metatui.runs.analysis.comparison.values import Comparing, Comparison, Metric, RunResult
-from metatui.runs.analysis.comparison.warnings import cautions
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
@@ -40,28 +39,35 @@ def compare(
     runs_dir: str | Path | None = None,
     on_progress: Callable[[Comparing], object] | None = None,
 ) -> Comparison:
-    """Adapt runs' best parameters to identical held-out tasks and say how they differ.
+    """Adapt the best parameters of runs to identical held-out tasks and test how they differ.
 
     Args:
         runs: each a run, its name, the start of its name, or the path of its folder.
         split: `test` or `val`.
-        tasks, steps, shots: as in the first run's settings where None. So is the rest of the protocol: queries, the
-            seed of the held-out tasks, batch norm, rotations.
-        target: the accuracy (a fraction) or loss to say the time to.
-        device: where to compute; as in each run's settings where None.
-        on_progress: called as it goes on.
+        tasks, steps, shots: default to the first run's settings, as does the rest of the protocol: queries, the seed of
+            the held-out tasks, batch norm, rotations.
+        target: the accuracy (a fraction) or loss to report the time to.
+        device: defaults to the device in each run's settings.
+        on_progress: called before each chunk of tasks.
 
     Raises:
-        BadInput: no such run, no whole checkpoint, runs on different data, or a value that cannot be.
+        BadInput: there is no such run or no intact checkpoint, the runs use different data, or a value is not allowed.
+
+    Example:
+        >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
+        >>> maml = metatui.train(settings).run
+        >>> scratch = metatui.train(metatui.Settings(algorithm={"name": "scratch"}, evaluation={"test_tasks": 10})).run
+        >>> comparison = metatui.compare(maml, scratch, tasks=20)
+        >>> [run.label for run in comparison.runs]
+        ['MAML', 'scratch']
     """
     store = RunStore(runs_dir)
     folders = [run if isinstance(run, RunFolder) else store.find(run) for run in runs]
-    with closing(
-        comparing(folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device)
-    ) as working:
+    work_steps = comparing(folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device)
+    with closing(work_steps):
         while True:
             try:
-                progress = next(working)
+                progress = next(work_steps)
             except StopIteration as done:
                 result: Comparison = done.value
                 return result
@@ -79,9 +85,9 @@ def comparing(
     target: float | None = None,
     device: str | None = None,
 ) -> Generator[Comparing, None, Comparison]:
-    """`compare`, yielding how far it is before each chunk of tasks; closing it ends it there.
+    """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
-    Nothing is written; what was measured is remembered in this process. Raises as `compare` does.
+    Nothing is written; measurements are cached in this process. Raises as `compare` does.
     """
     _check_runs(runs)
     checkpoints = [checkpoints_of(run) for run in runs]
@@ -127,24 +133,25 @@ def comparing(
         pairs=pairs(results, metric=metric, step=last),
         seeds=seed_pairs(results, metric=metric, step=last),
         target=target,
-        warnings=(*agreed.warnings, *cautions(results)),
+        warnings=(*agreed.warnings, *result_warnings(results)),
     )
 
 
 def _check_runs(runs: Sequence[RunFolder]) -> None:
     if not runs:
-        raise BadInput("no run is given to compare")
-    seen = set()
+        raise BadInput("there are no runs to compare: give at least one run")
+    paths = set()
     for run in runs:
-        if (place := run.path.resolve()) in seen:
+        if (path := run.path.resolve()) in paths:
             raise BadInput(f"run {quote(run.id)} is given twice: give each run once")
-        seen.add(place)
+        paths.add(path)
 
 
 def check_target(target: float | None, metric: Metric) -> None:
+    """Raise BadInput for a target that the metric cannot have."""
     if target is None:
         return
     if metric == "accuracy" and not 0 < target <= 1:
-        raise BadInput(f"target is {target:g}, but must be an accuracy above 0 and up to 1 (95 % is 0.95)")
+        raise BadInput(f"target is {target:g}, but must be an accuracy above 0 and at most 1, such as 0.95 for 95 %")
     if metric == "loss" and not (math.isfinite(target) and target >= 0):
-        raise BadInput(f"target is {target:g}, but must be a loss from 0")
+        raise BadInput(f"target is {target:g}, but must be a loss of at least 0")

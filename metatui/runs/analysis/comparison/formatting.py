@@ -1,4 +1,4 @@
-"""Numbers and findings in words, alike on the command line, in the app and in reports."""
+"""Results of a comparison as text, the same on the command line, in the app and in reports."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from metatui.utils.numbers import diverged, interval
 
 
 def points(mean: float, half: float) -> str:
-    """Fractions as percentages or percentage points, to one decimal, or more where the interval is under 0.1."""
+    """Write fractions as percentages: with one decimal, or more if the interval is below 0.1 points."""
     return interval(100 * mean, 100 * half, decimals=1 if half >= 0.001 else None)
 
 
 def amount(metric: Metric, mean: float, half: float) -> str:
-    """A value of the metric, with its unit."""
+    """Write a value of the metric with its interval and unit."""
     if metric == "loss" or not math.isfinite(mean):
         return interval(mean, half)
     return f"{points(mean, half)} %"
 
 
 def result(metric: Metric, evaluation: Evaluation) -> str:
-    """The value of the metric after the last inner step, and how many tasks diverged, if any."""
+    """Write the metric after the last inner step, and how many tasks diverged, if any."""
     if not evaluation.diverged:
         return amount(metric, *evaluation.final)
     lost = diverged(evaluation.diverged, evaluation.tasks)
@@ -30,12 +30,12 @@ def result(metric: Metric, evaluation: Evaluation) -> str:
 
 
 def probability(p: float, name: str = "p") -> str:
-    """`p = 0.012`, `p < 0.0001`."""
+    """Write a p value: `p = 0.012`, `p < 0.0001`."""
     return f"{name} < 0.0001" if p < 0.0001 else f"{name} = {p:.2g}"
 
 
 def seconds(value: float) -> str:
-    """A time in its unit: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
+    """Write a duration: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
     if value < 0.9995:
         return f"{1e6 * value:.3g} µs" if value < 0.0009995 else f"{1e3 * value:.3g} ms"
     if value < 59.95:
@@ -47,7 +47,7 @@ def seconds(value: float) -> str:
 
 
 def memory(size: int) -> str:
-    """`412 MiB`, `3.2 GiB`."""
+    """Write a number of bytes: `412 MiB`, `3.2 GiB`."""
     return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
 
@@ -56,20 +56,20 @@ def steps(count: int) -> str:
 
 
 def protocol_words(comparison: Comparison) -> str:
-    """How the numbers were measured: `sinusoid, test split, 600 tasks, 10-shot, 10 queries, 10 inner steps`."""
+    """Describe the protocol: `sinusoid, test split, 600 tasks, 10-shot, 10 queries, 10 inner steps`."""
     protocol = comparison.protocol
     ways = sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
     kind = f"{'- and '.join(map(str, ways))}-way " if ways else ""
-    words = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
-    words.append(f"{protocol.queries} {'query' if protocol.queries == 1 else 'queries'}" + (" a class" if ways else ""))
-    words.append(steps(protocol.steps))
+    parts = [protocol.source, f"{protocol.split} split", f"{protocol.tasks:,} tasks", f"{kind}{protocol.shots}-shot"]
+    parts.append(f"{protocol.queries} {'query' if protocol.queries == 1 else 'queries'}{' per class' if ways else ''}")
+    parts.append(steps(protocol.steps))
     if protocol.batch_norm:
-        words.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
-    return ", ".join(words)
+        parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
+    return ", ".join(parts)
 
 
 def target_words(comparison: Comparison) -> str | None:
-    """`an accuracy of 95 %`, `a loss of 0.5`; None where there is no target."""
+    """Describe the target: `an accuracy of 95 %`, `a loss of 0.5`; None if there is none."""
     target = comparison.target
     if target is None:
         return None
@@ -77,10 +77,10 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """What the pairs cannot say; None where there are none, or where seeds are compared too."""
+    """Return a note on what paired tests cannot show; None if there are no pairs, or if seeds are compared too."""
     if not comparison.pairs or comparison.seeds:
         return None
     return (
-        "The tests are over tasks: they compare these trained runs. Whether the same holds of what they were trained "
-        "with, only several seeds of each can say."
+        "These tests compare the trained runs over tasks. To compare the settings that they were trained with, train "
+        "each with several seeds."
     )

@@ -1,4 +1,4 @@
-"""Short names for runs that are shown beside each other."""
+"""Short labels for runs that are shown together."""
 
 from __future__ import annotations
 
@@ -12,41 +12,57 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
-"""Algorithms as they are written."""
+"""Names of the algorithms as the literature spells them."""
 
-MOST = 3
-"""Settings that a label names, such as a grid of two and the seed: more are no label."""
+MOST_SETTINGS = 3
+"""Settings in a label, such as a grid of two settings and the seed; more would be too long."""
 
 
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
-    """A different label for each run: its algorithm; where that is not enough, with the settings that tell it from the
-    others; where those are too many or none, its name, and its folder where even names are the same."""
-    found = [TITLES[each.algorithm.name] for each in settings]
-    for title, count in Counter(found).items():
+    """Return a unique label for each run.
+
+    The label is the algorithm, followed by the settings that differ if several runs have the same algorithm. Runs that
+    differ in too many settings or in none are labelled with their name, or with their path if the names are the same.
+    """
+    result = [TITLES[each.algorithm.name] for each in settings]
+    for title, count in Counter(result).items():
         if count > 1:
-            alike = [i for i, label in enumerate(found) if label == title]
+            alike = [i for i, label in enumerate(result) if label == title]
             differing = _differing([settings[i] for i in alike])
             for i in alike:
-                if 0 < len(differing) <= MOST:
-                    found[i] = f"{title} ({', '.join(_said(settings[i], path) for path in differing)})"
+                if 0 < len(differing) <= MOST_SETTINGS:
+                    result[i] = f"{title} ({', '.join(_setting(settings[i], path) for path in differing)})"
                 else:
-                    found[i] = runs[i].id
-    for better in (lambda run: run.id, lambda run: sanitize(str(run.path))):
-        counts = Counter(found)
-        found = [better(run) if counts[label] > 1 else label for run, label in zip(runs, found, strict=True)]
-    return found
+                    result[i] = runs[i].id
+    for unique in (lambda run: run.id, lambda run: sanitize(str(run.path))):
+        counts = Counter(result)
+        result = [unique(run) if counts[label] > 1 else label for run, label in zip(runs, result, strict=True)]
+    return result
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Settings that matter and are not the same for all, without those that change nothing of what is computed."""
+    """Return the relevant settings that are not the same for all, without those that do not affect results."""
     return [
         path
-        for path, knob in FIELDS.items()
-        if knob.group not in FREE_ON_RESUME
-        and any(knob.is_relevant(each) for each in settings)
+        for path, field in FIELDS.items()
+        if field.group not in FREE_ON_RESUME
+        and any(field.is_relevant(each) for each in settings)
         and len({each.value(path) for each in settings}) > 1
     ]
 
 
-def _said(settings: Settings, path: str) -> str:
+def _setting(settings: Settings, path: str) -> str:
     return f"{path.split('.')[1].replace('_', ' ')} {sanitize(text_of(settings.value(path)))}"
+
+
+def values_of(labels: Sequence[str], values: Sequence[str]) -> str:
+    """Say which run has which value: `1 for MAML and FOMAML, 5 for Reptile`."""
+    runs_with: dict[str, list[str]] = {}
+    for label, value in zip(labels, values, strict=True):
+        runs_with.setdefault(value, []).append(label)
+    return ", ".join(f"{sanitize(value)} for {listed(names)}" for value, names in runs_with.items())
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names: `A`, `A and B`, `A, B and C`."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,4 +1,4 @@
-"""Every two runs held against each other, task by task; and settings with several seeds, seed by seed."""
+"""Paired tests of runs over tasks, tests of settings over seeds, and their conclusions as sentences."""
 
 from __future__ import annotations
 
@@ -10,87 +10,183 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from metatui.config.settings import Settings
-from metatui.runs.analysis.comparison import conclusions
+from metatui.runs.analysis.comparison.formatting import points, probability
 from metatui.runs.analysis.comparison.labels import labels
 from metatui.runs.analysis.comparison.values import Metric, Pair, RunResult, SeedGroup, SeedPair
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
+from metatui.utils.numbers import interval
 
 if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats
 
+LEVEL = 0.05
+"""Corrected p values below this are called significant."""
+
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Every two runs that had the same held-out tasks, compared at inner step `step`."""
+    """Test every two runs that had the same held-out tasks at inner step `step`."""
     from metatui.learning.evaluation.statistics import holm, paired_test
 
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
     tests = [paired_test(differences(a, b, metric, step)) for a, b in both]
     p = holm([test.deciding_p if test.most_are_there else math.nan for test in tests])
     ranks = holm([test.wilcoxon_p if test.most_are_there else math.nan for test in tests])
-    found = [
+    tested = (
         Pair(a, b, metric, step, test, p_holm, wilcoxon_p_holm, family=len(both), verdict="")
         for (a, b), test, p_holm, wilcoxon_p_holm in zip(both, tests, p, ranks, strict=True)
-    ]
-    return tuple(replace(pair, verdict=conclusions.of_pair(pair)) for pair in found)
+    )
+    return tuple(replace(pair, verdict=pair_verdict(pair)) for pair in tested)
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """The differences a minus b at inner step `step`, [T]; nan where either run diverged.
+    """Return the differences a minus b at inner step `step`, [T]; nan where either run diverged.
 
-    Those of accuracies are formed from counts of right answers: equal ones are then equal to the last bit, as ranking
-    them needs.
+    Differences of accuracies are computed from counts of correct answers, so that equal ones are equal to the last bit,
+    as ranking them requires.
     """
     import numpy as np
 
     x, y = values(a, metric)[:, step], values(b, metric)[:, step]
     lost = a.values.diverged | b.values.diverged
     with np.errstate(invalid="ignore"):  # inf - inf
-        found: Floats = x - y
+        difference: Floats = x - y
     if metric == "accuracy":
         examples = a.evaluation.queries * (a.evaluation.ways or 1)
-        found = (found * examples).round() / examples
-    return np.where(lost, np.nan, found)
+        difference = (difference * examples).round() / examples
+    return np.where(lost, np.nan, difference)
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Every two settings that were trained from at least two seeds each, compared by the means of their runs."""
+    """Test every two settings that were trained with at least two seeds each, by the means of their runs."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     both = [(a, b) for a, b in combinations(seed_groups(runs), 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
     tests = [welch_test(*([_mean(run, metric, step) for run in group.runs] for group in two)) for two in both]
     p = holm([test.p for test in tests])
-    found = [
+    tested = (
         SeedPair(a, b, metric, step, test, p_holm, family=len(both), verdict="")
         for (a, b), test, p_holm in zip(both, tests, p, strict=True)
-    ]
-    return tuple(replace(pair, verdict=conclusions.of_seeds(pair)) for pair in found)
+    )
+    return tuple(replace(pair, verdict=seed_verdict(pair)) for pair in tested)
 
 
 def _mean(run: RunResult, metric: Metric, step: int) -> float:
-    """The mean over the tasks that did not diverge; nan where most did."""
+    """Return the mean over the tasks that did not diverge; nan if most did."""
     kept = ~run.values.diverged
     return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
 
 
 def seed_groups(runs: Sequence[RunResult]) -> list[SeedGroup]:
-    """Runs of the same settings from at least two seeds; of a seed that was run twice, the last run."""
+    """Group runs with the same settings and at least two seeds; a repeated seed counts once, by its last run."""
     alike: dict[Hashable, dict[int, RunResult]] = defaultdict(dict)
     for run in runs:
-        alike[run.same_tasks, _but_for_the_seed(run.settings)][run.settings.training.seed] = run
+        alike[run.same_tasks, _without_seed(run.settings)][run.settings.training.seed] = run
     groups = [tuple(seeds.values()) for seeds in alike.values() if len(seeds) > 1]
-    names = labels([group[0].run for group in groups], [_but_for_the_seed(group[0].settings) for group in groups])
+    names = labels([group[0].run for group in groups], [_without_seed(group[0].settings) for group in groups])
     return [SeedGroup(name, group) for name, group in zip(names, groups, strict=True)]
 
 
 def values(run: RunResult, metric: Metric) -> Floats:
-    """[T, steps + 1]."""
+    """Return the metric of each task at each inner step, [T, steps + 1]."""
     if metric == "loss":
         return run.values.loss
     assert run.values.accuracy is not None
     return run.values.accuracy
 
 
-def _but_for_the_seed(settings: Settings) -> Settings:
-    """What says how a run learns, and neither from which seed nor where it is computed."""
+def _without_seed(settings: Settings) -> Settings:
+    """Return the settings that decide how a run learns, without its seed and where it is computed."""
     same = {group: Settings.model_fields[group].default for group in FREE_ON_RESUME}
     return settings.model_copy(update={**same, "training": settings.training.model_copy(update={"seed": 0})})
+
+
+def pair_verdict(pair: Pair) -> str:
+    """Return the conclusion of a paired test as a sentence without a full stop.
+
+    For example `MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; the difference is significant (…)`.
+    """
+    a, b, test = pair.a.label, pair.b.label, pair.test
+    count = test.tasks + test.left_out
+    tasks, lost, both = f"on the same {count:,} tasks", "", f"between {a} and {b}"
+    if test.left_out:
+        # Named first: diverging is a difference in itself, and the remaining tasks are a biased sample.
+        lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
+        if test.tasks < 2 or not test.most_are_there:
+            return f"{lost}: too few tasks remain to compare them"
+        tasks, lost, both = f"on the other {test.tasks:,} tasks", f"{lost}; ", "between them"
+    elif test.tasks < 2:
+        return f"{a} and {b} cannot be compared on a single task"
+    no_difference = f"{lost}{'no' if lost else 'No'} significant difference {both} {tasks}"
+    if test.mean == test.ci95 == 0:
+        return f"{no_difference}: their {pair.metric} is identical on each task"
+    better = _better(pair.metric, test.mean, test.ci95, a, b)
+    p = _corrected(pair.p_holm, "Wilcoxon p" if math.isnan(test.p) else "p", pair.family, "pairs")
+    if pair.p_holm < LEVEL:
+        better = f"{lost}{better}" if lost else _capitalized(better)
+        return f"{better} {tasks}; the difference is significant ({p}){_median_note(pair)}"
+    return f"{no_difference} ({better}, {p}){_rank_note(pair)}"
+
+
+def seed_verdict(pair: SeedPair) -> str:
+    """Return the conclusion of a test over seeds as a sentence without a full stop."""
+    a, b = (f"{group.label} ({len(group.runs)} seeds)" for group in (pair.a, pair.b))
+    test = pair.test
+    count = pair.a.runs[0].evaluation.tasks
+    lost = max(run.diverged for group in (pair.a, pair.b) for run in group.runs)
+    diverged = f"; up to {lost:,} of {count:,} tasks per run diverged and are left out" if lost else ""
+    if math.isnan(test.ci95):
+        return f"{a} and {b} cannot be compared: fewer than two seeds of each have a finite {pair.metric}{diverged}"
+    better = _better(pair.metric, test.difference, test.ci95, a, b)
+    tasks = f"on the same {count:,} tasks"
+    if math.isnan(pair.p_holm):
+        return f"{_capitalized(better)} {tasks}, but no test is possible: the seeds of each do not vary{diverged}"
+    p = _corrected(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
+    if pair.p_holm < LEVEL:
+        return f"{_capitalized(better)} {tasks}; the difference is significant across seeds ({p}){diverged}"
+    tasks = "on the tasks that did not diverge" if diverged else tasks
+    return f"No significant difference between {a} and {b} {tasks} ({better}, {p}){diverged}"
+
+
+def _better(metric: Metric, difference: float, half: float, a: str, b: str) -> str:
+    """Say which run is better and by how much, given the difference a minus b."""
+    a_is_above = difference >= 0
+    if metric == "accuracy":
+        first, second = (a, b) if a_is_above else (b, a)
+        return f"{first} is {points(abs(difference), half)} points above {second}"
+    first, second = (b, a) if a_is_above else (a, b)
+    return f"the loss of {first} is {interval(abs(difference), half)} below that of {second}"
+
+
+def _corrected(p: float, name: str, family: int, of: str) -> str:
+    corrected = f", Holm-corrected for {family} {of}" if family > 1 else ""
+    return f"{probability(p, name)}{corrected}"
+
+
+def _median_note(pair: Pair) -> str:
+    """Note that the median task contradicts the mean, if it does."""
+    if pair.test.mean * pair.test.median >= 0:
+        return ""
+    return f"; but {_ahead(pair)} is ahead on the median task, so a few tasks dominate the mean"
+
+
+def _rank_note(pair: Pair) -> str:
+    """Note that the ranks show a difference that the mean does not, if they do."""
+    if not pair.wilcoxon_p_holm < LEVEL or pair.test.median == 0 or math.isnan(pair.test.p):
+        return ""
+    p = _corrected(pair.wilcoxon_p_holm, "Wilcoxon p", pair.family, "pairs")
+    return f"; but {_ahead(pair)} is ahead on most tasks ({p}), so a few tasks dominate the mean"
+
+
+def _ahead(pair: Pair) -> str:
+    """Return the run that is better on the median task."""
+    a_is_better = pair.test.median > 0 if pair.metric == "accuracy" else pair.test.median < 0
+    return pair.a.label if a_is_better else pair.b.label
+
+
+def _diverged(run: RunResult) -> str:
+    return f"{run.diverged:,}" if run.diverged else "none"
+
+
+def _capitalized(sentence: str) -> str:
+    """Capitalize the first word unless it is the name of a run."""
+    return sentence.replace("the loss", "The loss", 1) if sentence.startswith("the loss") else sentence

@@ -1,4 +1,4 @@
-"""One protocol for runs that may each have had their own: what they share from here on, and what sets them apart."""
+"""The protocol that all runs of a comparison are evaluated with, and warnings about what it cannot make equal."""
 
 from __future__ import annotations
 
@@ -7,16 +7,19 @@ from dataclasses import dataclass
 
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.settings import Scalar, Settings
-from metatui.runs.analysis.comparison.values import Protocol
+from metatui.runs.analysis.comparison.labels import values_of
+from metatui.runs.analysis.comparison.values import Protocol, RunResult
 from metatui.utils.errors import BadInput
-from metatui.utils.text import sanitize
+from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Where these differ, accuracies and losses are of different things."""
+"""Settings that must be equal: otherwise accuracies and losses are of different data."""
 
 TIED = ("task.ways", "task.split", "task.split_seed")
-"""What a trained model cannot have otherwise: outputs for so many classes, and classes that it was not trained on. Runs
-that differ in them have no held-out tasks in common."""
+"""Settings that a trained model fixes: its number of outputs and the classes it was trained on.
+
+Runs that differ in them have no held-out tasks in common.
+"""
 
 SHARED = (
     "evaluation.shots",
@@ -25,21 +28,21 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""What all runs have as the first does, however they were trained."""
+"""Settings that all runs take from the first run, however they were trained."""
 
 INPUTS = ("task.image_size", "task.image_mode")
-"""What a trained model cannot have otherwise either, of the same tasks."""
+"""Settings of the input that a trained model fixes; runs that differ in them still have the same tasks."""
 
 
 @dataclass(frozen=True)
 class SharedProtocol:
-    """How runs are measured together."""
+    """The protocol of a comparison, and the settings that each run is evaluated with."""
 
     protocol: Protocol
     settings: tuple[Settings, ...]
-    """For the evaluation of each run: its own model and inner loop, and the protocol of all."""
+    """Settings for the evaluation of each run: its own model and inner loop, and the shared protocol."""
     same_tasks: tuple[tuple[Scalar, ...], ...]
-    """Equal for runs that have the same held-out tasks."""
+    """A key for each run; runs with equal keys have the same held-out tasks."""
     warnings: tuple[str, ...]
 
 
@@ -53,13 +56,13 @@ def agree(
     shots: int | None,
     device: str | None,
 ) -> SharedProtocol:
-    """The protocol of the first run, but for what is given, for all.
+    """Return the protocol for all runs: that of the first run, except for the arguments that are not None.
 
     Raises:
-        BadInput: the runs are on different data, or a value cannot be.
+        BadInput: the runs use different data, or a value is not allowed.
     """
-    for path, which in _all_apart(settings, labels, DATA):
-        raise BadInput(f"runs on different data cannot be compared: {path} is {which}")
+    for path, values in _differing(settings, labels, DATA):
+        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     first = settings[0]
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
@@ -70,14 +73,14 @@ def agree(
         "evaluation.batch_norm": first.evaluation.batch_norm,
         "task.queries": first.task.queries,
         "task.rotations": first.task.rotations,
-        # No training episode is drawn, so none may be the reason to refuse the evaluation's.
+        # No training episode is drawn, so the constraints of training episodes must not reject the evaluation.
         "algorithm.train_shots": 0,
         "algorithm.inner_batch": 0,
     }
     if device is not None:
         shared["compute.device"] = device
-    measured = tuple(change(each, shared) for each in settings)
-    agreed = measured[0]
+    evaluated = tuple(change(each, shared) for each in settings)
+    agreed = evaluated[0]
     protocol = Protocol(
         source=first.task.source,
         split=split,
@@ -91,51 +94,62 @@ def agree(
     )
     return SharedProtocol(
         protocol=protocol,
-        settings=measured,
+        settings=evaluated,
         same_tasks=tuple(
             tuple(each.value(path) for path in TIED if FIELDS[path].is_relevant(each)) for each in settings
         ),
-        warnings=tuple(_warnings(settings, labels, agreed, split)),
+        warnings=tuple(_protocol_warnings(settings, labels, agreed, split)),
     )
 
 
-def _warnings(settings: Sequence[Settings], labels: Sequence[str], agreed: Settings, split: str) -> list[str]:
-    of_their_own = "each run has tasks of its own, and different ones make no pair"
-    found = [f"{path} is {which}: {of_their_own}" for path, which in _all_apart(settings, labels, TIED)]
-    found += [
-        f"{path} is {which}: they see the same tasks otherwise" for path, which in _all_apart(settings, labels, INPUTS)
-    ]
-    found += [
-        f"the runs' own protocols differ: {path} is {which}; here it is {text_of(_own(agreed, path))} for all"
-        for path, which in _all_apart(settings, labels, SHARED)
-    ]
+def _protocol_warnings(
+    settings: Sequence[Settings], labels: Sequence[str], agreed: Settings, split: str
+) -> Iterator[str]:
+    for path, values in _differing(settings, labels, TIED):
+        yield f"{path} is {values}: these runs have different test tasks and are not compared in pairs"
+    for path, values in _differing(settings, labels, INPUTS):
+        yield f"{path} is {values}: the runs see the same tasks with different inputs"
+    for path, values in _differing(settings, labels, SHARED):
+        used = text_of(_value(agreed, path))
+        yield f"the runs were set up with different protocols: {path} is {values}; the comparison uses {used} for all"
     if split == "val":
-        found.append(
-            "the val split has chosen the checkpoints too, so its numbers flatter: results are of the test split"
+        yield (
+            "the validation split also selected the checkpoints, so these numbers are optimistic: report results on "
+            "the test split"
         )
-    return found
 
 
-def _all_apart(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Those of `paths` that are not the same for all runs for which they matter, and which run has which value."""
+def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
+    """Yield a warning for each unfinished run, diverged tasks, missing validations, and for different machines."""
+    for run in runs:
+        if (status := run.run.status()) != "finished":
+            done, total = run.costs.iterations, run.settings.training.iterations
+            yield f"{run.label} is not finished: {status} after {done:,} of {total:,} meta-steps"
+    for run in runs:
+        if run.diverged:
+            steps, rate = run.evaluation.steps[-1], run.evaluation.inner_lr
+            inner_lr = "" if rate is None else f" at an inner learning rate of {rate:g}"
+            yield (
+                f"{diverged(run.diverged, run.evaluation.tasks)} in the evaluation of {run.label} ({steps} inner "
+                f"steps{inner_lr}): means, intervals and tests leave them out"
+            )
+    for run in runs:
+        if run.evaluation.checkpoint == "last" and run.validation.iterations:
+            yield f"{run.label} has no finite validation, so its last parameters were evaluated instead of its best"
+    timed = [run for run in runs if run.costs.seconds_per_step]
+    machines = [f"{run.costs.device_name or 'an unknown device'} on {run.costs.host}" for run in timed]
+    if len(set(machines)) > 1:
+        values = values_of([run.label for run in timed], machines)
+        yield f"times and memory were measured on different machines and are not comparable: {values}"
+
+
+def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield each of `paths` on which the runs that it is relevant for differ, and which run has which value."""
     for path in paths:
-        having = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
-        if len({_own(each, path) for _, each in having}) > 1:
-            yield path, told([name for name, _ in having], [text_of(_own(each, path)) for _, each in having])
+        relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
+        if len({_value(each, path) for _, each in relevant}) > 1:
+            yield path, values_of([name for name, _ in relevant], [text_of(_value(each, path)) for _, each in relevant])
 
 
-def _own(settings: Settings, path: str) -> Scalar:
+def _value(settings: Settings, path: str) -> Scalar:
     return settings.evaluation_shots if path == "evaluation.shots" else settings.value(path)
-
-
-def told(labels: Sequence[str], values: Sequence[str]) -> str:
-    """Which run has which value: `1 for MAML and FOMAML, 5 for Reptile`."""
-    having: dict[str, list[str]] = {}
-    for label, value in zip(labels, values, strict=True):
-        having.setdefault(value, []).append(label)
-    return ", ".join(f"{sanitize(value)} for {listed(names)}" for value, names in having.items())
-
-
-def listed(names: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

@@ -1,4 +1,4 @@
-"""A comparison as tables of words, for the terminal and for Markdown."""
+"""A comparison as tables of text, for the terminal and for reports."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from metatui.runs.analysis.comparison.values import Comparison, Pair
 from metatui.utils.numbers import interval
 
 NONE = "–"
-"""What is not known, or was never made."""
+"""Shown for a value that is unknown or does not exist."""
 
 MOST_STEPS = 12
-"""Rows of inner steps; of more steps, only the rounder numbers are shown."""
+"""Rows of inner steps; if there are more steps, only round numbers are shown."""
 
 MOST_VALIDATIONS = 12
-"""Rows of validations; of more, every so many are shown."""
+"""Rows of validations; if there are more, evenly spaced ones are shown."""
 
 
 @dataclass(frozen=True)
@@ -26,16 +26,17 @@ class TextTable:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int = 1
-    """How many of the first columns hold names; the others hold numbers."""
+    """Number of leading columns that hold text; the others hold numbers."""
 
 
 def tables(comparison: Comparison) -> list[TextTable]:
-    """Those that there is something to show in."""
-    found = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
-    return [table for table in found if table is not None]
+    """Return the tables that have something to show."""
+    every = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
+    return [table for table in every if table is not None]
 
 
 def results(comparison: Comparison) -> TextTable:
+    """Tabulate the metric after the last inner step."""
     evaluations = [run.evaluation for run in comparison.runs]
     counted = any(evaluation.diverged for evaluation in evaluations)
     rows = tuple(
@@ -55,6 +56,7 @@ def results(comparison: Comparison) -> TextTable:
 
 
 def adaptation(comparison: Comparison) -> TextTable:
+    """Tabulate the metric at each inner step."""
     shown = _shown_steps(comparison.protocol.steps)
     curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
     rows = tuple(
@@ -64,24 +66,21 @@ def adaptation(comparison: Comparison) -> TextTable:
 
 
 def validations(comparison: Comparison) -> TextTable | None:
-    """Tabulate the metric on validation tasks while the runs trained, with the number of tasks that diverged, if any.
-
-    Returns None where no run has a validation.
-    """
+    """Tabulate the validations while the runs trained; None if there are none."""
     curves = [run.validation for run in comparison.runs]
-    made = [
+    by_iteration = [
         dict(zip(curve.iterations, zip(curve.mean, curve.ci95, curve.diverged, strict=True), strict=True))
         for curve in curves
     ]
-    iterations = sorted({iteration for each in made for iteration in each})
+    iterations = sorted({iteration for each in by_iteration for iteration in each})
     if not iterations:
         return None
     apart = -(-len(iterations) // MOST_VALIDATIONS)
-    shown = iterations[::-apart][::-1]  # the last one always
+    shown = iterations[::-apart][::-1]  # always with the last one
     rows = tuple(
         (
             f"{iteration:,}",
-            *(_validated(comparison, *each[iteration]) if iteration in each else NONE for each in made),
+            *(_validated(comparison, *each[iteration]) if iteration in each else NONE for each in by_iteration),
         )
         for iteration in shown
     )
@@ -93,6 +92,7 @@ def _validated(comparison: Comparison, mean: float, half: float, diverged: int) 
 
 
 def paired(comparison: Comparison) -> TextTable | None:
+    """Tabulate the paired tests; None if no two runs had the same tasks."""
     if not comparison.pairs:
         return None
     counted = any(pair.test.left_out for pair in comparison.pairs)
@@ -108,13 +108,13 @@ def paired(comparison: Comparison) -> TextTable | None:
     )
     tasks = ("tasks",) if counted else ()
     headings = ("a", "b", *tasks, f"a − b, {points_or_loss}", "p", "p, Holm", "Wilcoxon p", "Cohen's d_z")
-    return TextTable("Pairs, on the same tasks", headings, rows, names=2)
+    return TextTable("Pairs on the same tasks", headings, rows, names=2)
 
 
 def _tested(pair: Pair) -> list[str]:
-    test, said = pair.test, points if pair.metric == "accuracy" else interval
+    test, write = pair.test, points if pair.metric == "accuracy" else interval
     return [
-        f"{'+' if test.mean > 0 else ''}{said(test.mean, test.ci95)}",
+        f"{'+' if test.mean > 0 else ''}{write(test.mean, test.ci95)}",
         _probability(test.p),
         _probability(pair.p_holm),
         _probability(test.wilcoxon_p),
@@ -123,6 +123,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def costs(comparison: Comparison) -> TextTable:
+    """Tabulate time and memory of the training."""
     rows = tuple(
         (
             run.label,
@@ -134,13 +135,13 @@ def costs(comparison: Comparison) -> TextTable:
         )
         for run in comparison.runs
     )
-    against = f"; speed against {comparison.timed.label}" if comparison.timed else ""
-    return TextTable(
-        f"Costs of training{against}", ("run", "a meta-step", "speed", "tasks/s", "in all", "peak memory"), rows
-    )
+    relative = f"; speed relative to {comparison.timed.label}" if comparison.timed else ""
+    headings = ("run", "per meta-step", "speed", "tasks/s", "total", "peak memory")
+    return TextTable(f"Cost of training{relative}", headings, rows)
 
 
 def to_target(comparison: Comparison) -> TextTable | None:
+    """Tabulate when each run reached the target; None if there is none."""
     target = target_words(comparison)
     if target is None:
         return None
@@ -154,7 +155,7 @@ def to_target(comparison: Comparison) -> TextTable | None:
 
 
 def _amount(comparison: Comparison, mean: float, half: float) -> str:
-    """A value of the metric; `NONE` where most tasks diverged."""
+    """Write a value of the metric; `NONE` if most tasks diverged."""
     return amount(comparison.metric, mean, half) if math.isfinite(mean) else NONE
 
 

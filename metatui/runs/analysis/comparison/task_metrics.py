@@ -1,4 +1,4 @@
-"""Adapting a run's best parameters to the held-out tasks of a comparison, task by task. Nothing is written."""
+"""Adaptation of a run's best parameters to the held-out tasks of a comparison."""
 
 from __future__ import annotations
 
@@ -16,52 +16,52 @@ from metatui.runs.storage.run_folder import RunFolder
 if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
-REMEMBERED = 32
-"""Measurements kept in memory: a comparison with one more run measures only that one."""
+CACHE_SIZE = 32
+"""Measurements kept in memory, so that a comparison with one more run measures only that run."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
 
-_known: OrderedDict[_Key, tuple[Evaluation, TaskValues]] = OrderedDict()
+_cache: OrderedDict[_Key, tuple[Evaluation, TaskValues]] = OrderedDict()
 _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Name, time and size of each checkpoint file: other ones where the run has gone on since."""
+    """Return name, time and size of each checkpoint file, which change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
-        return tuple((file.name, (about := file.stat()).st_mtime_ns, about.st_size) for file in files)
-    except OSError:  # replaced at this moment
+        return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
+    except OSError:  # a file is being replaced
         return ()
 
 
 def measure(
     run: RunFolder, checkpoints: Checkpoints, settings: Settings, state: TrainerState, split: str
 ) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
-    """Measure `state` by the protocol in `settings`, yielding after each chunk of tasks how many are done.
+    """Evaluate `state` with the protocol in `settings`, yielding the number of finished tasks after each chunk.
 
     Args:
-        checkpoints: what `checkpoints_of` said before `state` was read.
+        checkpoints: result of `checkpoints_of` before `state` was read.
 
     Raises:
-        BadInput: for a split there is none of, or where the device or the data is not there.
+        BadInput: the split is unknown, or the device or the data is not available.
     """
     key = (run, checkpoints, settings, split)
     with _lock:
-        if key in _known and checkpoints:
-            _known.move_to_end(key)
-            return _known[key]
+        if key in _cache and checkpoints:
+            _cache.move_to_end(key)
+            return _cache[key]
     from metatui.learning.torch_state import isolated
 
-    found = yield from isolated(_measured)(settings, state, split)
+    measured = yield from isolated(_measure)(settings, state, split)
     with _lock:
-        _known[key] = found
-        while len(_known) > REMEMBERED:
-            _known.popitem(last=False)
-    return found
+        _cache[key] = measured
+        while len(_cache) > CACHE_SIZE:
+            _cache.popitem(last=False)
+    return measured
 
 
-def _measured(
+def _measure(
     settings: Settings, state: TrainerState, split: str
 ) -> Generator[int, None, tuple[Evaluation, TaskValues]]:
     from metatui.learning.evaluation import evaluate

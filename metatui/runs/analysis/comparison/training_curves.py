@@ -1,4 +1,4 @@
-"""What a run's files say of its training: smoothed curves, validations, costs, and when it had the target."""
+"""Training of a run as recorded in its files: smoothed curves, validations, costs, and the time to a target."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
 
 POINTS = 500
-"""Points of a training curve at most: more than a screen or a page can show."""
+"""Maximum points of a training curve, which is more than a screen or a page can show."""
 
 SHORTEST_SPAN = 50
 SPAN_SHARE = 0.02
-"""Curves are smoothed over this part of the longest run, but at least over SHORTEST_SPAN meta-steps."""
+"""Curves are smoothed over this share of the longest run, but at least over SHORTEST_SPAN meta-steps."""
 
 
 @dataclass
@@ -47,7 +47,7 @@ class Steps:
         return len(self.iteration)
 
     def until(self, iteration: int) -> TimeToTarget:
-        """What it took to make `iteration` meta-steps, as far as that is on disk."""
+        """Return tasks and seconds until meta-step `iteration`, as far as they are on disk."""
         i = bisect_right(self.iteration, iteration) - 1
         return (
             TimeToTarget(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else TimeToTarget(iteration, 0, 0.0)
@@ -55,17 +55,17 @@ class Steps:
 
 
 def read_steps(run: RunFolder) -> Steps:
-    """The meta-steps that are on disk now."""
+    """Return the meta-steps that are on disk."""
     try:
-        about = run.metrics_path.stat()
-    except OSError:  # a run that trains nothing may have none
+        stat = run.metrics_path.stat()
+    except OSError:  # scratch may have no metrics
         return Steps()
-    return _read(run, about.st_size, about.st_mtime_ns)
+    return _read(run, stat.st_size, stat.st_mtime_ns)
 
 
 @lru_cache(maxsize=8)
 def _read(run: RunFolder, size: int, modified: int) -> Steps:
-    """Long runs take seconds to read, and are compared again with other inner steps or shots."""
+    # Long runs take seconds to read, and are often compared again with other inner steps or shots.
     steps, reader = Steps(), run.metrics()
     while new := reader.read_new():
         if reader.restarted:
@@ -79,20 +79,23 @@ def _read(run: RunFolder, size: int, modified: int) -> Steps:
 
 
 def smoothing_span(runs: Sequence[RunFolder]) -> int:
-    """Meta-steps to smooth over, the same for all of `runs`."""
+    """Return the meta-steps to smooth over, the same for all of `runs`."""
     last = [last_progress(run.metrics_path) for run in runs]
     return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
-    """Return the changes made while `run` trained, without those that a resumption from an earlier step undid."""
-    items = (item.planned for item in replay_log(run.changes(), run.journal()) if item.made)
-    made = (planned for planned in items if isinstance(planned, PlannedChange))
-    return tuple(LiveChange(steps.until(each.iteration), brief(each.path, each.value)) for each in made)
+    """Return the live changes of `run`, without those undone by resuming from an earlier meta-step."""
+    made = (item.planned for item in replay_log(run.changes(), run.journal()) if item.made)
+    return tuple(
+        LiveChange(steps.until(change.iteration), brief(change.path, change.value))
+        for change in made
+        if isinstance(change, PlannedChange)
+    )
 
 
 def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()) -> TrainingCurve | None:
-    """None where there is no meta-step."""
+    """Smooth the training curve of a run; None if it has no meta-step."""
     import numpy as np
 
     from metatui.learning.evaluation.statistics import smoothed
@@ -105,7 +108,7 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
         known = np.isfinite(values).cumsum()[shown]
         if not known[-1]:
             return None
-        # A gap where no value since the last point was finite, as in the app: a diverged run gets no flat tail.
+        # A gap if no value since the last point is finite, so that a diverged run gets no flat tail.
         return tuple(np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan).tolist())
 
     def both(decay: float) -> Averages:
@@ -127,28 +130,27 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
 
 
 def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> ValidationCurve:
-    """The validations that still hold, in order; each counts once, by what was said last."""
-    found: dict[int, tuple[float, float, int]] = {}
+    """Return the validations in order, without those undone by resuming; of repeated ones, the last."""
+    results: dict[int, tuple[float, float, int]] = {}
     for entry in run.validations():
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
-        found[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
-    when = [steps.until(iteration) for iteration in sorted(found)]
+        results[entry.iteration] = mean, half, _count(entry.details.get("diverged"))
+    when = [steps.until(iteration) for iteration in sorted(results)]
     return ValidationCurve(
         iterations=tuple(each.iterations for each in when),
         tasks=tuple(each.tasks for each in when),
         seconds=tuple(each.seconds for each in when),
-        mean=tuple(found[each.iterations][0] for each in when),
-        ci95=tuple(found[each.iterations][1] for each in when),
-        diverged=tuple(found[each.iterations][2] for each in when),
+        mean=tuple(results[each.iterations][0] for each in when),
+        ci95=tuple(results[each.iterations][1] for each in when),
+        diverged=tuple(results[each.iterations][2] for each in when),
     )
 
 
 def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> TimeToTarget | None:
-    """The first validation whose mean is at the target or beyond it.
+    """Return the first validation whose mean reaches the target; None if none does.
 
-    Validations and not meta-steps: they are of held-out tasks and the same number of them each time, where the loss of
-    a meta-step is of a few training tasks, and the least of many noisy numbers is soon there. So it is told only to the
-    next validation (`evaluation.every`).
+    Validations are used because they are always over the same number of held-out tasks. A meta-step has few training
+    tasks, and the minimum of many noisy losses reaches any target early. The resolution is `evaluation.every`.
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:
@@ -157,15 +159,16 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Tim
 
 
 def costs(run: RunFolder, steps: Steps) -> Costs:
+    """Return time, memory and device of the training, as recorded in the run's files."""
     started, peak = None, None
     for entry in run.journal():
         if entry.event == "started":
             started = entry
-        elif type(taken := entry.details.get("peak_memory_bytes")) is int:
-            peak = max(peak or 0, taken)
-    about = {} if started is None else started.details
-    replay_log = (about.get(name) for name in ("device", "device_name", "host"))
-    device, device_name, host = (value if isinstance(value, str) else None for value in replay_log)
+        elif type(size := entry.details.get("peak_memory_bytes")) is int:
+            peak = max(peak or 0, size)
+    details = {} if started is None else started.details
+    names = (details.get(name) for name in ("device", "device_name", "host"))
+    device, device_name, host = (value if isinstance(value, str) else None for value in names)
     iterations = steps.iteration[-1] if steps else 0
     seconds = steps.seconds[-1] if steps else None
     return Costs(

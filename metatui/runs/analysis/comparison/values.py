@@ -1,4 +1,4 @@
-"""What a comparison of runs comes to: plain values, for the command line, the app and reports alike to draw from."""
+"""Result of a comparison as plain values, which the command line, the app and reports show."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ Metric = Literal["accuracy", "loss"]
 
 @dataclass(frozen=True)
 class Protocol:
-    """By what rules every run was measured. What a run cannot have otherwise (its ways, its split of the classes) is
-    in its own evaluation and settings."""
+    """Evaluation protocol of all runs.
+
+    Properties that a trained model fixes, such as its ways, are in the evaluation and settings of each run.
+    """
 
     source: str
     split: str
@@ -32,18 +34,18 @@ class Protocol:
     shots: int
     queries: int
     steps: int
-    """Inner steps: every curve has `steps` + 1 values."""
+    """Number of inner steps; every curve has `steps` + 1 values."""
     seed: int
-    """Decides which held-out tasks they are."""
+    """Seed of the held-out tasks."""
     batch_norm: str | None
-    """None where the models have none."""
+    """None if the models have no batch norm."""
     rotations: bool | None
-    """None where the source has none."""
+    """None if the source has no rotations."""
 
 
 @dataclass(frozen=True)
 class TaskValues:
-    """What each held-out task gave at each inner step from 0. Nobody may write into the arrays."""
+    """Metrics of each held-out task at each inner step from 0, as read-only arrays."""
 
     loss: Floats
     """[T, steps + 1], float64."""
@@ -52,12 +54,12 @@ class TaskValues:
 
     @cached_property
     def diverged(self) -> NDArray[np.bool_]:
-        """Tasks that diverged (see `metatui.learning.evaluation.evaluate.diverged`), [T]."""
+        """Whether each task diverged (see `metatui.learning.evaluation.evaluate.diverged`), [T]."""
         import torch
 
         from metatui.learning.evaluation.evaluate import diverged
 
-        # Copied, because torch warns about read-only arrays; from_numpy ignores the caller's default device.
+        # A copy, because torch warns about read-only arrays; from_numpy ignores the caller's default device.
         loss = torch.from_numpy(self.loss.copy())
         lost: NDArray[np.bool_] = diverged(loss, regression=self.accuracy is None).numpy()
         return lost
@@ -65,17 +67,17 @@ class TaskValues:
 
 @dataclass(frozen=True)
 class TimeToTarget:
-    """A moment in a run."""
+    """A point in the training of a run."""
 
     iterations: int
     tasks: int
     seconds: float
-    """Training time without pauses, validations and checkpoints."""
+    """Training time, without pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A setting that was changed while the run trained."""
+    """A setting changed while the run trained."""
 
     at: TimeToTarget
     label: str
@@ -84,7 +86,7 @@ class LiveChange:
 
 @dataclass(frozen=True)
 class Averages:
-    """A training curve, smoothed like the curves of a single run in the app."""
+    """A training curve with the smoothing of the app's charts."""
 
     decay: float
     """One of `metatui.utils.smoothing.DECAYS`."""
@@ -94,33 +96,32 @@ class Averages:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """Query loss and accuracy after adaptation on training tasks, smoothed over meta-steps, at most 500 points.
+    """Query loss and accuracy after adaptation on training tasks, smoothed over meta-steps.
 
-    Smoothed is every meta-step by `learning.evaluation.statistics.smoothed`; then points are taken evenly, the last one
-    always.
+    Every meta-step is smoothed by `learning.evaluation.statistics.smoothed`; then at most 500 evenly spaced points are
+    taken, always with the last one.
     """
 
     span: int
-    """Meta-steps of the smoothing, the same for all runs of a comparison."""
+    """Meta-steps smoothed over, the same for all runs of a comparison."""
     iterations: tuple[int, ...]
-    """Meta-steps done."""
+    """Meta-steps at each point."""
     tasks: tuple[int, ...]
-    """Tasks seen until then."""
+    """Tasks seen at each point."""
     seconds: tuple[float, ...]
-    """Spent training until then."""
+    """Training time at each point."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
     """None for regression."""
     changes: tuple[LiveChange, ...] = ()
-    """Live changes in order."""
+    """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The curve at the same points with other smoothing."""
+    """The same points with other smoothing."""
 
 
 @dataclass(frozen=True)
 class ValidationCurve:
-    """The metric after the last inner step on the validation tasks, as measured while the run trained. nan where most
-    of them diverged."""
+    """Metric after the last inner step at each validation of the training; nan if most tasks diverged."""
 
     iterations: tuple[int, ...]
     tasks: tuple[int, ...]
@@ -128,22 +129,22 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Validation tasks that diverged, which the means leave out; 0 in journals that do not count them."""
+    """Diverged validation tasks, which the means leave out; 0 in journals that do not count them."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What a run took, as its files say. None where they do not."""
+    """Cost of training a run, as recorded in its files; None for what they do not record."""
 
     iterations: int
-    """Meta-steps done."""
+    """Number of meta-steps."""
     seconds: float | None
-    """Spent training."""
+    """Training time."""
     seconds_per_step: float | None
-    """Mean over all meta-steps, the first ones included."""
+    """Mean over all meta-steps, including the first ones."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
-    """Of the process where it trained on the CPU, of the device on CUDA (see `metatui.runs.execution.peak_memory`)."""
+    """Memory of the process on the CPU, of the device on CUDA (see `learning.hardware.peak_memory`)."""
     device: str | None
     device_name: str | None
     host: str | None
@@ -155,22 +156,22 @@ class RunResult:
 
     run: RunFolder
     label: str
-    """Short, and of no other run in the comparison."""
+    """Short and unique in the comparison."""
     settings: Settings
-    """Settings of the training, including live changes, but with the inner learning rate of the best validation."""
+    """Settings of the training, live changes included, with the inner learning rate of the best validation."""
     evaluation: Evaluation
     """The adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     same_tasks: Hashable = field(repr=False)
-    """Equal for runs that had the same held-out tasks."""
+    """A key that is equal for runs with the same held-out tasks."""
     diverged: int
-    """Held-out tasks that diverged, which `evaluation` leaves out of its means."""
+    """Diverged held-out tasks, which the means of `evaluation` leave out."""
     training: TrainingCurve | None = field(repr=False)
-    """None before the first meta-step, and for `scratch`."""
+    """None before the first meta-step and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
-    """The first validation that had the target; None where none had, or there is no target."""
+    """First validation that reached the target; None if none did or there is no target."""
 
     @property
     def id(self) -> str:
@@ -179,28 +180,27 @@ class RunResult:
 
 @dataclass(frozen=True, eq=False)
 class Pair:
-    """Two runs on the same held-out tasks."""
+    """Paired test of two runs on the same held-out tasks."""
 
     a: RunResult = field(repr=False)
     b: RunResult = field(repr=False)
     metric: Metric
     step: int
-    """The inner step compared at."""
+    """Inner step of the test."""
     test: PairedTest
-    """Test of a minus b over the tasks on which neither diverged. Accuracies are fractions."""
+    """Test of a minus b over the tasks on which neither run diverged. Accuracies are fractions."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs of the comparison; nan where at least half
-    of the tasks were left out."""
+    """`test.deciding_p` with Holm's correction over all pairs; nan if at least half of the tasks were left out."""
     wilcoxon_p_holm: float
     family: int
-    """Pairs that were corrected for."""
+    """Number of pairs in the correction."""
     verdict: str
-    """What it says, in words."""
+    """Conclusion as a sentence without a full stop."""
 
 
 @dataclass(frozen=True, eq=False)
 class SeedGroup:
-    """Runs of the same settings from different seeds."""
+    """Runs with the same settings and different seeds."""
 
     label: str
     runs: tuple[RunResult, ...] = field(repr=False)
@@ -208,15 +208,17 @@ class SeedGroup:
 
 @dataclass(frozen=True, eq=False)
 class SeedPair:
-    """Two settings, each trained from several seeds and measured on the same held-out tasks."""
+    """Test of two settings, each trained with several seeds, on the same held-out tasks."""
 
     a: SeedGroup
     b: SeedGroup
     metric: Metric
     step: int
     test: WelchTest
-    """Test of a minus b over the means of the runs. A mean is over the tasks on which the run did not diverge. Runs
-    that diverged on most tasks are left out."""
+    """Test of a minus b over the means of the runs.
+
+    Means leave out diverged tasks. Runs that diverged on most tasks are left out.
+    """
     p_holm: float
     family: int
     verdict: str
@@ -224,47 +226,46 @@ class SeedPair:
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Runs measured on the same held-out tasks, and what can be said of their differences."""
+    """Runs evaluated on the same held-out tasks, and tests of their differences."""
 
     protocol: Protocol
     runs: tuple[RunResult, ...]
     pairs: tuple[Pair, ...]
-    """Every two runs that had the same tasks, after the last inner step."""
+    """Tests of every two runs with the same tasks, after the last inner step."""
     seeds: tuple[SeedPair, ...]
-    """Every two settings with several seeds each; empty where there are not."""
+    """Tests of every two settings that have several seeds each."""
     target: float | None
-    """A fraction for accuracy, the loss's own unit for loss."""
+    """A fraction for accuracy, or a loss."""
     warnings: tuple[str, ...]
 
     @property
     def metric(self) -> Metric:
-        """What decides: accuracy where there is one."""
+        """The metric compared: accuracy if the runs have one."""
         return "accuracy" if self.runs[0].evaluation.accuracy else "loss"
 
     @property
     def verdicts(self) -> tuple[str, ...]:
-        """What the tests say in words, those over seeds first."""
+        """Conclusions of all tests, those over seeds first."""
         return (*(pair.verdict for pair in self.seeds), *(pair.verdict for pair in self.pairs))
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """The pairs to read first: of two settings that have several seeds each, only what is said over those."""
+        """The tests to read first: runs whose settings have several seeds are compared only over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """The verdicts of the pairs to read first."""
+        """Conclusions of the tests to read first."""
         return tuple(pair.verdict for pair in self.deciding)
 
     @property
     def timed(self) -> RunResult | None:
-        """The run that speeds are held against: the first of which the time of a meta-step is known."""
+        """The reference run of speed ratios: the first with a known time per meta-step."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """How many times as many meta-steps `run` makes as the run `timed` in the same time; None where that is not
-        known."""
+        """Return the speed of `run` in meta-steps relative to the run `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None
@@ -272,13 +273,13 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Comparing:
-    """How far a comparison is."""
+    """Progress of a comparison."""
 
     run: str
-    """The label of the run that is being adapted."""
+    """Label of the run being adapted."""
     number: int
-    """Of the run, from 1."""
+    """Number of the run, from 1."""
     runs: int
     done: int
-    """Held-out tasks that it has adapted to."""
+    """Held-out tasks finished."""
     tasks: int

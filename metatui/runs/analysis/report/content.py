@@ -1,162 +1,182 @@
-"""What a report says, section by section, before it is HTML or Markdown."""
+"""Content of a report, section by section, independent of its format."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 from metatui.config.fields import FIELDS, text_of
+from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
-from metatui.runs.analysis.comparison.labels import TITLES
-from metatui.runs.analysis.comparison.shared_protocol import listed
+from metatui.runs.analysis.comparison.labels import TITLES, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
-from metatui.runs.analysis.exports import svg
-from metatui.runs.analysis.report.provenance import environment, journal
+from metatui.runs.analysis.figures import Panel
+from metatui.runs.formatting import detail, entry_message
+from metatui.runs.storage.journal import Entry
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class Sentences:
-    """Each a point of its own."""
+MOST_EVENTS = 200
+"""Journal entries of one run in a report."""
 
-    said: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Beside each other where there is room."""
-
-    panels: tuple[svg.Panel, ...]
-    legend: bool = True
-    """Whether the runs have their names beside the pictures and not in them."""
-
-
-Block = str | Sentences | Pictures | TextTable
+STARTED = {
+    "preset": "settings from", "metatui": "metatui", "python": "Python", "torch": "torch", "host": "host",
+    "device": "device", "device_name": "device name", "engine": "engine",
+}  # fmt: skip
+"""Details of a start in the journal, with their headings."""
 
 
 @dataclass(frozen=True)
 class Section:
+    """Figures, tables, sentences and a note, in this order."""
+
     title: str
-    blocks: tuple[Block, ...]
+    figures: tuple[Panel, ...] = ()
+    tables: tuple[TextTable, ...] = ()
+    sentences: tuple[str, ...] = ()
+    """Without the full stop."""
+    note: str | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.figures or self.tables or self.sentences or self.note)
 
 
 @dataclass(frozen=True)
 class Report:
     title: str
     summary: str
+    """Without the full stop."""
     warnings: tuple[str, ...]
-    labels: tuple[str, ...]
-    """Of the runs, in the order of the curves' colours."""
     sections: tuple[Section, ...]
 
 
 def report(comparison: Comparison) -> Report:
-    """Everything that is known of the runs in `comparison`; also of one run alone."""
-    runs = comparison.runs
-    algorithms = listed(list(dict.fromkeys(TITLES[run.settings.algorithm.name] for run in runs)))
+    """Return everything known about the runs of a comparison, which may be a single run."""
+    algorithms = listed(list(dict.fromkeys(TITLES[run.settings.algorithm.name] for run in comparison.runs)))
+    other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
+    training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
-        *_measured(comparison),
-        Section("Settings", tuple(_settings(comparison))),
-        Section("Environment", (environment(runs),)),
-        Section("Journal", tuple(journal(runs))),
-    )
-    return Report(
-        title=f"{algorithms} on {comparison.protocol.source}",
-        summary=f"{protocol_words(comparison)}; intervals are 95 %",
-        warnings=comparison.warnings,
-        labels=tuple(run.label for run in runs),
-        sections=tuple(section for section in sections if section.blocks),
-    )
-
-
-def _measured(comparison: Comparison) -> Iterable[Section]:
-    first = comparison.conclusions
-    others = [verdict for verdict in comparison.verdicts if verdict not in first]
-    yield Section(
-        "Result",
-        (
-            Pictures((svg.result(comparison),), legend=False),
-            tables.results(comparison),
-            *_sentences(first),
-            *_given(note_on_seeds(comparison)),
+        Section(
+            "Result", (figures.result(comparison),), (tables.results(comparison),), comparison.conclusions,
+            note_on_seeds(comparison),
         ),
-    )
-    yield Section("Adaptation", (*_pictures(svg.adaptation(comparison)), tables.adaptation(comparison)))
-    curves = [svg.training(comparison, against=against) for against in svg.AGAINST]
-    yield Section(
-        "Training",
-        (
-            *_pictures(*curves, svg.validation(comparison)),
-            *_given(tables.validations(comparison)),
-            *_given(tables.to_target(comparison)),
+        Section("Adaptation", (figures.adaptation(comparison),), (tables.adaptation(comparison),)),
+        Section(
+            "Training", _present(*training, figures.validation(comparison)),
+            _present(tables.validations(comparison), tables.to_target(comparison)),
         ),
+        Section("Costs", _present(figures.step_time(comparison)), (tables.costs(comparison),)),
+        Section("Pairs", (), _present(tables.paired(comparison)), other_pairs),
+        Section("Protocol", (), (_protocol(comparison),)),
+        Section("Settings", (), tuple(_settings(comparison))),
+        Section("Environment", (), (_environment(comparison),)),
+        Section("Journal", (), _present(_journal(comparison))),
+    )  # fmt: skip
+    return Report(f"{algorithms} on {comparison.protocol.source}", *_head(comparison), _not_empty(sections))
+
+
+def summary(comparison: Comparison) -> Report:
+    """Return protocol, conclusions, figures and tables of a comparison."""
+    other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
+    sections = (
+        Section("Conclusions", sentences=comparison.conclusions, note=note_on_seeds(comparison)),
+        Section("Figures", figures=tuple(figures.panels(comparison))),
+        *(Section(table.title, tables=(table,)) for table in tables.tables(comparison)),
+        Section("All pairs", sentences=other_pairs),
     )
-    timed = svg.time(comparison)
-    times = (Pictures((timed,), legend=False),) if timed else ()
-    yield Section("Costs", (*times, tables.costs(comparison)))
-    yield Section("Pairs", (*_given(tables.paired(comparison)), *_sentences(others)))
-    yield Section("Protocol", (_protocol(comparison),))
+    return Report("Comparison", *_head(comparison), _not_empty(sections))
 
 
-def _sentences(said: Sequence[str]) -> tuple[Sentences, ...]:
-    return (Sentences(tuple(f"{sentence}." for sentence in said)),) if said else ()
+def _head(comparison: Comparison) -> tuple[str, tuple[str, ...]]:
+    return f"{protocol_words(comparison)}; intervals are 95 %", comparison.warnings
 
 
-def _pictures(*panels: svg.Panel | None) -> tuple[Pictures, ...]:
-    shown = tuple(panel for panel in panels if panel is not None)
-    return (Pictures(shown),) if shown else ()
+def _not_empty(sections: Iterable[Section]) -> tuple[Section, ...]:
+    return tuple(section for section in sections if not section.is_empty)
 
 
-def _given(block: Block | None) -> tuple[Block, ...]:
-    return () if block is None else (block,)
+def _present(*items: T | None) -> tuple[T, ...]:
+    return tuple(item for item in items if item is not None)
 
 
 def _protocol(comparison: Comparison) -> TextTable:
-    """How every run was measured, and where that is not what it was trained with."""
     from metatui.learning.evaluation.evaluate import DIVERGED
 
     protocol = comparison.protocol
-    yes_or_no = {True: "yes", False: "no", None: None}
-    ways = ", ".join(
-        str(ways) for ways in sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
-    )
-    told = {
+    ways = sorted({run.evaluation.ways for run in comparison.runs if run.evaluation.ways})
+    growth = "" if comparison.metric == "accuracy" else f" or is over {DIVERGED:,.0f} times the loss before adaptation"
+    items = {
         "source of tasks": protocol.source,
         "split": protocol.split,
-        "tasks": f"{protocol.tasks:,}, the same for all that have the same ways and classes",
+        "tasks": f"{protocol.tasks:,}, the same for all runs with the same ways and classes",
         "seed of the tasks": str(protocol.seed),
-        "ways": ways or None,
+        "ways": ", ".join(map(str, ways)) or None,
         "shots": str(protocol.shots),
         "queries": str(protocol.queries),
         "inner steps": str(protocol.steps),
         "batch norm": protocol.batch_norm,
-        "rotations as classes": yes_or_no[protocol.rotations],
-        "parameters": "of the best validation, with the inner learning rate of that validation; each task starts from "
-        "them",
-        "tasks that diverged": "those whose loss after the last inner step is not finite"
-        + ("" if comparison.metric == "accuracy" else f", or over {DIVERGED:,.0f} times that before adaptation")
-        + "; they are counted, and means, intervals and tests are over the others",
+        "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
+        "parameters": "best validation, with its inner learning rate; adaptation starts from them for each task",
+        "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
+        "tests leave them out",
         "intervals": "95 %, over tasks",
     }
-    rows = tuple((name, value) for name, value in told.items() if value is not None)
-    return TextTable("How all runs were measured", ("of the protocol", "is"), rows, names=2)
+    rows = tuple((name, value) for name, value in items.items() if value is not None)
+    return TextTable("Evaluation protocol of all runs", ("property", "value"), rows, names=2)
 
 
-def _settings(comparison: Comparison) -> Iterable[Block]:
-    """Those that matter: first what sets the runs apart, then what they share."""
+def _settings(comparison: Comparison) -> Iterator[TextTable]:
+    """Yield the relevant settings: those that differ between the runs, then those that they share."""
     runs = comparison.runs
-    apart: list[tuple[str, list[str]]] = []
-    shared: list[tuple[str, list[str]]] = []
-    for path, knob in FIELDS.items():
-        having = [knob.is_relevant(run.settings) for run in runs]
-        said = [text_of(run.settings.value(path)) if has else NONE for run, has in zip(runs, having, strict=True)]
-        if any(having):
-            (apart if len(set(said)) > 1 else shared).append((path, said))
-    if apart:
-        rows = tuple((run.label, *(said[i] for _, said in apart)) for i, run in enumerate(runs))
-        yield TextTable("What sets the runs apart", ("run", *(path for path, _ in apart)), rows)
-    rows = tuple((path, f"{said[0]} {FIELDS[path].unit}".strip(), FIELDS[path].help) for path, said in shared)
-    yield TextTable(
-        "What all runs have" if len(runs) > 1 else "The run", ("setting", "value", "meaning"), rows, names=3
+    differing: dict[str, list[str]] = {}
+    shared: dict[str, str] = {}
+    for path, field in FIELDS.items():
+        relevant = [field.is_relevant(run.settings) for run in runs]
+        values = [text_of(run.settings.value(path)) if has else NONE for run, has in zip(runs, relevant, strict=True)]
+        if len(set(values)) > 1:
+            differing[path] = values
+        elif any(relevant):
+            shared[path] = values[0]
+    if differing:
+        rows = tuple((run.label, *(values[i] for values in differing.values())) for i, run in enumerate(runs))
+        yield TextTable("Settings that differ", ("run", *differing), rows)
+    title = "Settings that all runs share" if len(runs) > 1 else "Settings of the run"
+    shared_rows = tuple(
+        (path, f"{value} {FIELDS[path].unit}".strip(), FIELDS[path].help) for path, value in shared.items()
     )
+    yield TextTable(title, ("setting", "value", "meaning"), shared_rows, names=3)
+
+
+def _environment(comparison: Comparison) -> TextTable:
+    """Return a row for each start of each run: a resumed run may have moved to another machine."""
+    rows = []
+    for run in comparison.runs:
+        for entry in run.run.journal():
+            if entry.event == "started":
+                details = (entry.details.get(name) for name in STARTED)
+                texts = (NONE if value is None else detail({"": value}, "") for value in details)
+                rows.append((run.label, run.id, _time(entry), f"{entry.iteration:,}", *texts))
+    headings = ("run", "name", "started", "at meta-step", *STARTED.values())
+    return TextTable("Where the runs were trained", headings, tuple(rows), names=len(headings))
+
+
+def _journal(comparison: Comparison) -> TextTable | None:
+    """Return what happened besides training: changed settings, pauses, warnings, ends; None if nothing did."""
+    rows: list[tuple[str, ...]] = []
+    for run in comparison.runs:
+        entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]
+        messages = [(entry, message) for entry in entries if (message := entry_message(entry))]
+        rows += [
+            (run.label, _time(entry), f"{entry.iteration:,}", message.text) for entry, message in messages[:MOST_EVENTS]
+        ]
+        if len(messages) > MOST_EVENTS:
+            rows.append((run.label, NONE, NONE, f"and {len(messages) - MOST_EVENTS:,} more events"))
+    return TextTable("Events", ("run", "time", "meta-step", "event"), tuple(rows), names=4) if rows else None
+
+
+def _time(entry: Entry) -> str:
+    return f"{entry.time:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,6 +1,6 @@
-"""Runs of other processes, live: each serves a socket in its folder, by which it is shown and told what to do.
+"""Control of runs in other processes: each run serves a socket in its folder.
 
-`LiveRun` is the side that looks on, `ControlServer` the side that trains. What they say to each other is in `messages`.
+`LiveRun` is the viewer's side, `ControlServer` the trainer's; `messages` is the protocol between them.
 """
 
 from metatui.runs.execution.control.client import LiveRun

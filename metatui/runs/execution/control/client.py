@@ -1,66 +1,64 @@
-"""A run that trains in another process, followed from here."""
+"""A run that trains in another process, followed from this one."""
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 import time
-from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 from metatui.events import Command, Event, Failed, Finished, Warned
-from metatui.runs.execution.control.exit_status import ending
-from metatui.runs.execution.control.line_splitter import LineSplitter
-from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, order, read_hello, read_report
+from metatui.runs.execution.control.messages import (
+    LONGEST_REPORT,
+    Hello,
+    command_line,
+    read_hello,
+    read_report,
+)
 from metatui.runs.execution.control.sockets import connect
+from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.lock import holder
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.child_process import Channel
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
+from metatui.utils.text import sanitize
 
 ANSWER_SECONDS = 10.0
-"""Within which a run's process greets, however busy it is."""
+"""How long a busy process may take to send its hello."""
 
 OVER_SECONDS = 2.0
-"""How long a process that has hung up may take to let its run go."""
-
-LOOK_SECONDS = 1.0
-CHUNK = 256 * 1024
+"""How long a process that has closed its socket may take to release the run."""
 
 
 class LiveRun:
-    """What happens to a run from now on. Iterate it once, in one thread; `submit` and `close` from any. Where the
-    iteration is left, it is closed.
+    """The events of a run from now on. Iterate it once, in one thread; call `submit` and `close` from any.
 
-    Progress comes in order and never twice; some of it is missing where this process does not keep up, and is in the
-    run's metrics.jsonl. What happened before is in the run's folder.
+    Leaving the iteration closes it. Progress arrives in order and never twice. If this process does not keep up, some
+    progress is left out and can be read from the run's metrics.jsonl. Earlier events are in the run's folder.
     """
 
-    def __init__(self, run: RunFolder, connection: socket.socket, *, patience: float | None = None) -> None:
-        """`attach`, `start_detached` and `resume_detached` make them, and wait `patience` seconds to be greeted.
+    def __init__(self, run: RunFolder, channel: Channel) -> None:
+        """Read the hello from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
 
-        Raises BadInput, OSError.
+        Raises:
+            BadInput: the other process is not a run, or speaks another protocol.
+            OSError: the connection is lost.
         """
         self.run = run
-        self._connection = connection
-        self._splitter = LineSplitter(LONGEST_REPORT)
-        self._lines: deque[bytes | None] = deque()
+        self._channel = channel
         self._lock = threading.Lock()
         self._unsent = b""
         self._iterated = False
         self._closed = False
-        connection.settimeout(patience)
-        while not self._lines:
-            data = connection.recv(CHUNK)
-            if not data:
-                raise ConnectionResetError("it hung up without a word")
-            self._lines += self._splitter.feed(data)
-        self.hello: Hello = read_hello(self._lines.popleft() or b"")
-        """Where the run stood: its phase, meta-steps and settings."""
+        line = channel.file.readline(LONGEST_REPORT)
+        if len(line) < LONGEST_REPORT and not line.endswith(b"\n"):
+            raise ConnectionResetError("it closed the connection without a hello")
+        self.hello: Hello = read_hello(line)
+        """Where the run stood when this connected: its phase, meta-steps and settings."""
         self._reached = self.hello.iteration
-        connection.setblocking(False)
+        channel.socket.settimeout(None)
 
     @property
     def run_id(self) -> str:
@@ -68,44 +66,46 @@ class LiveRun:
 
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
-        """Raises BadInput where no process trains the run, or none that can be talked to from here."""
+        """Connect to a run. Raises BadInput if no process trains it, or none that can be reached from here."""
         if not run.is_live():
             raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
+        channel = None
         try:
-            connection = connect(run, timeout=ANSWER_SECONDS)
-        except OSError as error:
-            raise BadInput(_unreachable(run, reason(error))) from None
-        try:
-            return cls(run, connection, patience=ANSWER_SECONDS)
+            channel = Channel(connect(run, timeout=ANSWER_SECONDS))
+            return cls(run, channel)
         except (OSError, BadInput) as error:
-            connection.close()
+            if channel:
+                channel.close()
             why = reason(error) if isinstance(error, OSError) else str(error)
-            raise BadInput(_unreachable(run, why)) from None
+            trainer = holder(run.lock_path)
+            raise BadInput(
+                f"run {quote(run.id)} is trained by {trainer}, which cannot be reached from here: {why}"
+            ) from None
 
     def known(self, iteration: int) -> None:
-        """Progress up to `iteration` is known from the run's folder: it is not given again."""
+        """Skip progress up to `iteration`, which was read from the run's folder."""
         self._reached = max(self._reached, iteration)
 
     def submit(self, command: Command) -> None:
-        """Tell the run's trainer. Never waits; where the run is over, nothing happens."""
+        """Send a command to the trainer. Never waits; does nothing if the run is over."""
         with self._lock:
-            self._unsent += order(command).line()
+            self._unsent += command_line(command)
             self._send()
 
     def close(self) -> None:
-        """Look on no longer: the iteration ends, and the run goes on. A second call does nothing."""
+        """Disconnect: the iteration ends, and the run continues. A second call does nothing."""
         with self._lock:
             self._closed = True
             with suppress(OSError):
-                self._connection.shutdown(socket.SHUT_RDWR)
+                self._channel.socket.shutdown(socket.SHUT_RDWR)
             if not self._iterated:
-                self._connection.close()
+                self._channel.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Events as they come, until the run is over or this is closed.
+        """Yield events until the run is over or this is closed.
 
-        The last is Finished or Failed, also where the run's process is gone without a word. The run is let go by its
-        process when the iteration ends.
+        The last event is Finished or Failed, even if the run's process was killed. By then the process has released the
+        run.
         """
         with self._lock:
             if self._closed:
@@ -118,34 +118,25 @@ class LiveRun:
                 yield event
             if self._closed:
                 return
-            still_on = not self._is_let_go()
+            is_live = self._is_still_live()
             if not isinstance(last, Finished | Failed):
-                yield ending(self.run, self.hello.pid, self._reached, still_on=still_on)
+                yield self._ending(is_live)
         finally:
-            self._connection.close()
+            with self._lock:
+                self._closed = True
+            self._channel.close()
 
     def _events(self) -> Iterator[Event]:
-        """What the run's process says until it hangs up."""
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._connection, selectors.EVENT_READ)
-            while True:
-                while self._lines:
-                    if line := self._lines.popleft():
-                        yield from self._read(line)
+        """Yield what the run's process sends until it closes the connection."""
+        skipping = False
+        with suppress(OSError):
+            while line := self._channel.file.readline(LONGEST_REPORT):
                 with self._lock:
                     self._send()
-                    waiting = selectors.EVENT_READ | (selectors.EVENT_WRITE if self._unsent else 0)
-                selector.modify(self._connection, waiting)
-                selector.select(LOOK_SECONDS)
-                try:
-                    data = self._connection.recv(CHUNK)
-                except BlockingIOError:
-                    continue
-                except OSError:
-                    return
-                if not data:
-                    return
-                self._lines += self._splitter.feed(data)
+                whole = line.endswith(b"\n")
+                if whole and not skipping:
+                    yield from self._read(line)
+                skipping = not whole
 
     def _read(self, line: bytes) -> Iterator[Event]:
         report = read_report(line)
@@ -162,18 +153,54 @@ class LiveRun:
             yield report.content
 
     def _send(self) -> None:
-        with suppress(OSError):  # it takes no more for now, or is gone, which the iteration says
-            sent = self._connection.send(self._unsent) if self._unsent else 0
-            self._unsent = self._unsent[sent:]
+        """Send what the connection accepts now; the next call sends the rest."""
+        with suppress(OSError):  # it accepts no more for now, or it is lost, which ends the iteration
+            if self._unsent:
+                sent = self._channel.socket.send(self._unsent, socket.MSG_DONTWAIT)
+                self._unsent = self._unsent[sent:]
 
-    def _is_let_go(self) -> bool:
+    def _is_still_live(self) -> bool:
+        """Wait at most `OVER_SECONDS` for the process to release the run."""
         until = time.monotonic() + OVER_SECONDS
         while self.run.is_live():
             if time.monotonic() >= until:
-                return False
+                return True
             time.sleep(0.02)
-        return True
+        return False
+
+    def _ending(self, is_live: bool) -> Finished | Failed:
+        """Return the run's last event, from its folder, after the connection was lost."""
+        run, pid = self.run, self.hello.pid
+        if is_live:
+            return Failed(
+                self._reached, f"Process {pid} still trains run {run.id} but closed the connection: attach again"
+            )
+        status = run.status()
+        last = next((entry for entry in reversed(run.journal()) if entry.event == status), None)
+        if last is None or status not in ("finished", "stopped", "failed"):
+            return Failed(
+                self._reached,
+                f"Process {pid}, which trained run {run.id}, died, so the run is interrupted: "
+                f"resume it with metatui run --resume {run.id}",
+            )
+        if status == "failed":
+            return Failed(last.iteration, sanitize(str(last.details.get("sentence")), limit=2000))
+        return _finished(run, last)
 
 
-def _unreachable(run: RunFolder, why: str) -> str:
-    return f"run {quote(run.id)} is trained by {holder(run.lock_path)}, which cannot be reached from here: {why}"
+def _finished(run: RunFolder, last: Entry) -> Finished:
+    """Rebuild the Finished event from the journal's last entry and the result files."""
+    seconds, why, warning = (last.details.get(name) for name in ("seconds", "reason", "warning"))
+    try:
+        record = run.evaluation().holding(last.iteration, finished=last.event == "finished")
+        test, views = record.test, run.views()
+    except BadInput:
+        test, views = None, ()
+    return Finished(
+        iteration=last.iteration,
+        reason=sanitize(why) if isinstance(why, str) else last.event,
+        seconds=float(seconds) if isinstance(seconds, int | float) else 0.0,
+        test=test,
+        views=views if test else (),
+        warning=sanitize(warning, limit=400) if isinstance(warning, str) else None,
+    )

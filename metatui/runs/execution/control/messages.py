@@ -1,4 +1,4 @@
-"""What goes over a run's socket: JSON objects, one a line, each with one key that names its kind.
+"""Messages over a run's socket: JSON objects, one per line, each with one key that names its kind.
 
     {"hello": {"protocol": 1, "run": "maml-sinusoid-20261123-093012", "phase": "running", "iteration": 1200, ...}}
     {"progress": [{"iteration": 1201, ...}, {"iteration": 1202, ...}]}
@@ -9,13 +9,12 @@ and from a viewer
     {"change": {"path": "algorithm.inner_lr", "value": 0.005}}
     {"stop": {}}
 
-Plain values, validated on both sides: reading them runs no code.
+Both sides validate them; reading them runs no code.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator, model_validator
@@ -31,7 +30,9 @@ LONGEST_COMMAND = 16 * 1024
 """Bytes of a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Bytes of a line from a run: a validation comes with the images of its first episodes."""
+"""Bytes of a line from a run: a validation includes the images of its first episodes."""
+
+NO_HELLO = "the socket is not one of a metatui run"
 
 Phase = Literal["running", "paused", "evaluating"]
 
@@ -43,7 +44,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """What a viewer is told first."""
+    """The first message to a viewer."""
 
     protocol: int
     run: str
@@ -51,14 +52,14 @@ class Hello(_Message):
     host: str
     phase: Phase
     iteration: int
-    """Meta-steps done; progress that follows is of later ones."""
+    """Meta-steps done; progress of later ones follows."""
     settings: Settings
-    """With every tweak so far."""
+    """Current settings, live changes included."""
 
 
 class _OneOf(_Message):
     @model_validator(mode="after")
-    def _one_kind(self) -> _OneOf:
+    def _check_one_kind(self) -> _OneOf:
         if len(self.model_fields_set) != 1 or self.content is None:
             raise ValueError("it must have one key, which names its kind")
         return self
@@ -76,7 +77,7 @@ class Report(_OneOf):
 
     hello: Hello | None = None
     refused: str | None = None
-    """Why a line from this viewer was no command."""
+    """Why a line from this viewer was not a command."""
     progress: tuple[Progress, ...] | None = None
     started: events.Started | None = None
     evaluating: events.Evaluating | None = None
@@ -103,26 +104,23 @@ class CommandMessage(_OneOf):
 
     @field_validator("stop")
     @classmethod
-    def _a_reason_that_a_viewer_may_give(cls, stop: events.Stop | None) -> events.Stop | None:
+    def _check_reason(cls, stop: events.Stop | None) -> events.Stop | None:
         if stop is not None and stop.reason not in ("stopped", "interrupted"):
-            raise ValueError("a run is ended as stopped or as interrupted")
+            raise ValueError("the reason must be stopped or interrupted")
         return stop
 
 
 def report(event: Event) -> Report:
-    return Report.model_validate({_kind(event): event})
+    return Report.model_validate({type(event).__name__.lower(): event})
 
 
-def progress_report(steps: Sequence[Progress]) -> Report:
-    return Report(progress=tuple(steps))
-
-
-def order(command: Command) -> CommandMessage:
-    return CommandMessage.model_validate({_kind(command): command})
+def command_line(command: Command) -> bytes:
+    """Return the line that sends `command` to a run."""
+    return CommandMessage.model_validate({type(command).__name__.lower(): command}).line()
 
 
 def read_report(line: bytes) -> Report | None:
-    """None where `line` is none of ours: what a later version may say besides is not for us."""
+    """Parse a line from a run. None for a message that a later version added."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:
@@ -130,35 +128,32 @@ def read_report(line: bytes) -> Report | None:
 
 
 def read_hello(line: bytes) -> Hello:
-    """Raises BadInput where `line` greets in another protocol, or not at all."""
+    """Parse the first line from a run. Raises BadInput if it is not a hello of this protocol."""
     try:
-        said = json.loads(line)
-        protocol = said["hello"]["protocol"]
+        protocol = json.loads(line)["hello"]["protocol"]
     except (ValueError, TypeError, KeyError, RecursionError):
-        raise BadInput("it does not greet as a run of metatui does") from None
+        raise BadInput(NO_HELLO) from None
     if protocol != PROTOCOL:
-        raise BadInput(f"it speaks protocol {quote(protocol)} and this metatui {PROTOCOL}: use the version it runs")
-    report = read_report(line)
-    if report is None or report.hello is None:
-        raise BadInput("it does not greet as a run of metatui does")
-    return report.hello
+        raise BadInput(
+            f"it speaks protocol {quote(protocol)}, but this metatui speaks {PROTOCOL}: use the version that trains it"
+        )
+    message = read_report(line)
+    if message is None or message.hello is None:
+        raise BadInput(NO_HELLO)
+    return message.hello
 
 
 def read_command(line: bytes) -> Command:
-    """Raises BadInput, which says what a command is."""
+    """Parse a line from a viewer. Raises BadInput."""
     try:
         command: Command = CommandMessage.model_validate_json(line).content
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(map(str, first["loc"]))
         kinds = ", ".join(CommandMessage.model_fields)
-        what = f"{quote(where)}: {first['msg']}" if where else first["msg"]
+        problem = f"{quote(where)}: {first['msg']}" if where else first["msg"]
         raise BadInput(
             f"{quote(line[:60].decode(errors='replace'))} is not a command, one of {kinds} as a JSON object such as "
-            f'{{"pause": {{}}}} ({quote(what, 200)[1:-1]})'
+            f'{{"pause": {{}}}} ({quote(problem, 200)[1:-1]})'
         ) from None
     return command
-
-
-def _kind(value: object) -> str:
-    return type(value).__name__.lower()

@@ -1,104 +1,215 @@
-"""The side of the run: a thread beside the training that shows it to viewers and takes their commands.
+"""The socket of a run: a thread beside the training that sends events to viewers and receives their commands.
 
-The training thread only leaves events behind, and those only while somebody looks on: what costs time is done here, and
-at a pace of its own.
+The training thread only queues events, and only while somebody is connected. Each viewer has a queue of its own, which
+is thinned when the viewer does not keep up, so a stalled viewer slows neither training nor other viewers.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
-import selectors
 import signal
 import socket
 import threading
-import time
 from collections import deque
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import suppress
-from typing import Protocol
+from dataclasses import replace
+from itertools import groupby
+from typing import TYPE_CHECKING
 
-from metatui.config.settings import Settings
-from metatui.events import Command, Evaluating, Event, Progress
-from metatui.runs.execution.control.connection import Batch, Viewer
-from metatui.runs.execution.control.messages import PROTOCOL, Hello, Phase
+from pydantic import ValidationError
+from pydantic_core import PydanticSerializationError
+
+from metatui.events import Checkpointed, Command, Evaluated, Evaluating, Event, Progress
+from metatui.runs.execution.control.messages import (
+    LONGEST_COMMAND,
+    LONGEST_REPORT,
+    PROTOCOL,
+    Hello,
+    Phase,
+    Report,
+    read_command,
+    report,
+)
 from metatui.runs.execution.control.sockets import is_own, listen, socket_path
-from metatui.runs.execution.run_state import Outcome
-from metatui.runs.storage.run_folder import RunFolder
-from metatui.utils.errors import quote
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
 from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    from metatui.runs.execution.session import Session
 
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.25
-"""Between two messages of what happens at every meta-step."""
+"""Interval between two batches of progress."""
 
 MOST_NEWS = 8192
-"""Events that wait for this module's thread, after which meta-steps are no longer left for it."""
+"""Events queued for the server's thread; beyond that, progress is dropped."""
 
 MOST_VIEWERS = 16
 
 LINGER_SECONDS = 0.5
 """How long the end of a run waits for viewers to read it."""
 
+MOST_BATCHES = 64
+"""Batches queued for a viewer. Beyond that, only events that no later event replaces are kept. The viewer has to read
+progress from metrics.jsonl."""
 
-class Controlled(Protocol):
-    """What is shown and told: a session."""
+MOST_OTHERS = 4096
+"""Other events kept for a viewer that does not read for hours; the oldest are dropped."""
 
-    @property
-    def run(self) -> RunFolder: ...
+MOST_UNREAD = 64 * 1024
+"""Bytes that a viewer may leave unread and still be told why its lines are not commands."""
 
-    @property
-    def outcome(self) -> Outcome: ...
+CHUNK = 64 * 1024
 
-    @property
-    def settings(self) -> Settings: ...
 
-    def submit(self, command: Command) -> None: ...
+class Batch:
+    """Events that are sent together, encoded once for all viewers."""
+
+    def __init__(self, events: Sequence[Event]) -> None:
+        self.events = events
+        self.data = b"".join(_lines(events))
+
+
+class Viewer:
+    """A connection: its queue of batches, and the commands that it sends."""
+
+    def __init__(self, connection: socket.socket, hello: Hello) -> None:
+        connection.setblocking(False)
+        self._connection = connection
+        self._batches: deque[Batch] = deque()
+        self._unsent = bytearray(Report(hello=hello).line())
+        self._changed = asyncio.Event()
+        self._sending: asyncio.Task[None] | None = None
+        self._listens = True
+        self._over = False
+
+    def put(self, batch: Batch) -> None:
+        """Queue `batch`; thin the queue if it is full."""
+        if not self._listens:
+            return
+        self._batches.append(batch)
+        if len(self._batches) > MOST_BATCHES:
+            self._batches = deque([Batch(_without_stale([event for batch in self._batches for event in batch.events]))])
+        self._changed.set()
+
+    async def serve(self, submit: Callable[[Command], None]) -> None:
+        """Send batches and pass commands to `submit` until the viewer hangs up."""
+        self._sending = asyncio.create_task(self._send())
+        try:
+            await self._receive(submit)
+        finally:
+            self._sending.cancel()
+            await asyncio.wait([self._sending])
+            self.close()
+
+    async def finish(self) -> None:
+        """Wait until everything queued is sent."""
+        self._over = True
+        self._changed.set()
+        if self._sending:
+            await asyncio.wait([self._sending])
+
+    def close(self) -> None:
+        self._connection.close()
+
+    async def _send(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if not self._unsent and self._batches:
+                    self._unsent += self._batches.popleft().data
+                if self._unsent:
+                    data, self._unsent = self._unsent, bytearray()
+                    await loop.sock_sendall(self._connection, data)
+                elif self._over:
+                    return
+                else:
+                    await self._changed.wait()
+                    self._changed.clear()
+        except OSError:  # it has hung up, but commands that it sent before are still to be received
+            self._listens = False
+            self._batches.clear()
+
+    async def _receive(self, submit: Callable[[Command], None]) -> None:
+        loop = asyncio.get_running_loop()
+        rest, skipping = b"", False
+        with suppress(OSError):
+            while data := await loop.sock_recv(self._connection, CHUNK):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    if skipping or len(line) > LONGEST_COMMAND:
+                        self._refuse(f"a command is one line of at most {LONGEST_COMMAND:,} bytes")
+                        skipping = False
+                    else:
+                        self._receive_line(line, submit)
+                if len(rest) > LONGEST_COMMAND:
+                    rest, skipping = b"", True
+                await asyncio.sleep(0)  # let the other viewers proceed
+
+    def _receive_line(self, line: bytes, submit: Callable[[Command], None]) -> None:
+        try:
+            submit(read_command(line))
+        except BadInput as error:
+            self._refuse(str(error))
+
+    def _refuse(self, sentence: str) -> None:
+        if self._listens and len(self._unsent) <= MOST_UNREAD:
+            self._unsent += Report(refused=sentence).line()
+            self._changed.set()
 
 
 class ControlServer:
-    """`open` and `close` it, and `tell` it every event, in the training thread. The caller holds the run's lock."""
+    """Call `open`, `tell` and `close` in the training thread. The caller holds the run's lock."""
 
-    def __init__(self, session: Controlled) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
         self._news: deque[Event] = deque()
-        self._viewers: list[Viewer] = []
-        self._listener: socket.socket | None = None
-        self._listening = False
-        self._resting = True
-        """Whether the thread will not look for news before it is woken."""
         self._urgent = False
         self._evaluating = False
         self._closing = False
-        self._bell: socket.socket | None = None
-        self._woken: socket.socket | None = None
-        """The bell's other end, where the thread hears it."""
+        self._listening = False
+        """Whether events are queued, because somebody is connected."""
+        self._viewers: list[Viewer] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        """Running tasks, to which the event loop itself keeps no reference."""
+        self._listener: socket.socket | None = None
+        self._wake = asyncio.Event()
+        self._runner: asyncio.Runner | None = None
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
-        """Take a viewer on before the run is open to others: it misses nothing."""
+        """Add a viewer before `open`, so that it misses nothing."""
         self._viewers.append(Viewer(connection, self._hello()))
         self._listening = True
 
     def open(self) -> str | None:
-        """Let viewers in. Returns a sentence where that is impossible: the run goes on without them."""
+        """Start to accept viewers. Returns a sentence if that is impossible; the run trains without them."""
         problem = None
         try:
             self._listener = listen(self._session.run)
         except OSError as error:
-            where = quote(str(socket_path(self._session.run)), 200)
-            problem = f"No other process can show or stop this run: {where} cannot be made: {reason(error)}"
+            problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be made: {reason(error)}"
         try:
             if self._listener or self._viewers:
-                self._start()
-        except (OSError, RuntimeError) as error:  # no more files or threads: no reason not to train
-            problem = f"No other process can show or stop this run: {error}"
-            self._shut()
-        return problem
+                # With a factory, the runner leaves the training thread's event loop, such as a notebook's, alone.
+                self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
+                self._runner.get_loop()
+                self._thread = threading.Thread(target=self._run, name="control", daemon=True)
+                self._thread.start()
+        except (OSError, RuntimeError) as error:  # too many files or threads: training needs neither
+            problem = str(error)
+            self._close_sockets()
+            if self._runner:
+                self._runner.get_loop().close()
+        return problem and f"No other process can show or stop this run: {problem}"
 
     def tell(self, event: Event) -> None:
-        """Pass `event` on to whoever looks on. Never waits, and costs next to nothing where nobody does."""
+        """Queue `event` for the viewers. Never waits."""
         if isinstance(event, Progress):
             routine = True
         else:
@@ -106,13 +217,14 @@ class ControlServer:
         if not self._listening or (routine and len(self._news) >= MOST_NEWS):
             return
         self._news.append(event)
-        if self._resting or not routine:
-            self._resting = False
-            self._urgent = self._urgent or not routine
-            self._wake()
+        if not routine:
+            self._urgent = True
+        # The first event of a batch wakes the thread; those that follow are sent with it.
+        if not routine or len(self._news) == 1:
+            self._notify()
 
     def close(self) -> None:
-        """Tell viewers what is left to tell, and let them go. A second call does nothing."""
+        """Send what is queued and disconnect the viewers. A second call does nothing."""
         if self._closing:
             return
         self._closing = True
@@ -120,30 +232,21 @@ class ControlServer:
             with suppress(OSError):
                 socket_path(self._session.run).unlink()
         if self._thread and self._thread.is_alive():
-            self._wake()
+            self._notify()
             self._thread.join(2 * LINGER_SECONDS)
         else:
-            self._shut()
-        if self._bell:
-            self._bell.close()
+            self._close_sockets()
 
-    def _start(self) -> None:
-        self._bell, self._woken = socket.socketpair()
-        self._bell.setblocking(False)
-        self._woken.setblocking(False)
-        self._thread = threading.Thread(target=self._serve, name="control", daemon=True)
-        self._thread.start()
+    def _notify(self) -> None:
+        if self._runner:
+            with suppress(RuntimeError):  # the loop is closed already
+                self._runner.get_loop().call_soon_threadsafe(self._wake.set)
 
-    def _shut(self) -> None:
+    def _close_sockets(self) -> None:
         self._listening = False
-        for source in (*self._viewers, self._listener, self._woken):
+        for source in (*self._viewers, self._listener):
             if source:
                 source.close()
-
-    def _wake(self) -> None:
-        if self._bell:
-            with suppress(OSError):  # what is full wakes too, and where nobody hears it nobody needs to
-                self._bell.send(b".")
 
     def _hello(self) -> Hello:
         session = self._session
@@ -158,73 +261,67 @@ class ControlServer:
             settings=session.settings,
         )
 
-    def _serve(self) -> None:
+    def _run(self) -> None:
         # Signals are for the training thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        assert self._runner
         try:
-            with selectors.DefaultSelector() as selector:
-                self._go_round(selector)
+            with self._runner:
+                self._runner.run(self._serve())
         except Exception:
-            log.exception("the run goes on, but nobody is shown it any more")
+            log.exception("the control socket failed; training continues without it")
         finally:
-            self._shut()
+            self._close_sockets()
 
-    def _go_round(self, selector: selectors.BaseSelector) -> None:
-        for source in (self._woken, self._listener, *self._viewers):
-            if source:
-                selector.register(source, selectors.EVENT_READ)
+    async def _serve(self) -> None:
+        """Send news to the viewers until `close`: progress at most every `EVERY_SECONDS`, other events at once."""
+        loop = asyncio.get_running_loop()
+        for viewer in self._viewers:
+            self._spawn(self._show(viewer))
+        if self._listener:
+            self._spawn(self._accept(self._listener))
         due = 0.0
         while not self._closing:
-            self._resting = True
-            if self._news:  # else they wake us
-                self._resting = False
-            for key, _ in selector.select(max(0.0, due - time.monotonic()) if self._news else None):
-                self._look_at(key.fileobj, selector)
-            if self._urgent or time.monotonic() >= due:
+            wait = None if not self._news else 0.0 if self._urgent else due - loop.time()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._wake.wait()
+            self._wake.clear()
+            if self._urgent or loop.time() >= due:
                 self._urgent = False
                 self._spread()
-                due = time.monotonic() + EVERY_SECONDS
-            self._send(selector)
+                due = loop.time() + EVERY_SECONDS
         self._spread()
-        self._send(selector)
-        until = time.monotonic() + LINGER_SECONDS
-        while any(viewer.pending for viewer in self._viewers) and time.monotonic() < until:
-            time.sleep(LINGER_SECONDS / 50)
-            self._send(selector)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_SECONDS):
+                await asyncio.gather(*(viewer.finish() for viewer in self._viewers))
 
-    def _look_at(self, source: object, selector: selectors.BaseSelector) -> None:
-        if isinstance(source, Viewer):
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        while True:
             try:
-                for command in source.receive():
-                    self._session.submit(command)
-            except OSError:
-                self._let_go(source, selector)
-        elif source is self._listener:
-            self._let_in(selector)
-        elif isinstance(source, socket.socket):
-            with suppress(BlockingIOError):
-                source.recv(4096)
+                connection, _ = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError:  # it has hung up already, or too many files are open
+                await asyncio.sleep(EVERY_SECONDS)
+                continue
+            if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
+                connection.close()
+                continue
+            self._listening = True  # before the hello, so that events that it does not include follow it
+            viewer = Viewer(connection, self._hello())
+            self._viewers.append(viewer)
+            self._spawn(self._show(viewer))
 
-    def _let_in(self, selector: selectors.BaseSelector) -> None:
-        assert self._listener
+    async def _show(self, viewer: Viewer) -> None:
         try:
-            connection, _ = self._listener.accept()
-        except OSError:  # it has gone, or too many files are open
-            time.sleep(EVERY_SECONDS)
-            return
-        if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
-            connection.close()
-            return
-        self._listening = True  # first, so that whatever the greeting does not have follows it
-        viewer = Viewer(connection, self._hello())
-        self._viewers.append(viewer)
-        selector.register(viewer, selectors.EVENT_READ)
-
-    def _let_go(self, viewer: Viewer, selector: selectors.BaseSelector) -> None:
-        selector.unregister(viewer)
-        viewer.close()
-        self._viewers.remove(viewer)
-        self._listening = bool(self._viewers)
+            await viewer.serve(self._session.submit)
+        finally:
+            self._viewers.remove(viewer)
+            self._listening = bool(self._viewers)
 
     def _spread(self) -> None:
         if events := [self._news.popleft() for _ in range(len(self._news))]:
@@ -232,9 +329,36 @@ class ControlServer:
             for viewer in self._viewers:
                 viewer.put(batch)
 
-    def _send(self, selector: selectors.BaseSelector) -> None:
-        for viewer in self._viewers:
-            viewer.send()
-            interest = selectors.EVENT_READ | (selectors.EVENT_WRITE if viewer.pending else 0)
-            if selector.get_key(viewer).events != interest:
-                selector.modify(viewer, interest)
+
+def _without_stale(events: Sequence[Event]) -> list[Event]:
+    """Drop progress and the events that a later one replaces."""
+    kept: list[Event] = []
+    newest: set[type] = set()
+    for event in reversed(events):
+        if isinstance(event, Progress):
+            continue
+        if isinstance(event, Evaluated | Evaluating | Checkpointed):
+            if type(event) in newest:
+                if not isinstance(event, Evaluated):
+                    continue
+                event = replace(event, views=())
+            newest.add(type(event))
+        kept.append(event)
+    return kept[:MOST_OTHERS][::-1]
+
+
+def _lines(events: Sequence[Event]) -> Iterator[bytes]:
+    for kind, group in groupby(events, type):
+        if kind is Progress:
+            yield Report(progress=tuple(event for event in group if isinstance(event, Progress))).line()
+            continue
+        for event in list(group)[-1:] if kind is Evaluating else group:
+            try:
+                line = report(event).line()
+            except (ValidationError, PydanticSerializationError):  # text that UTF-8 cannot encode
+                log.exception("%s could not be encoded for viewers", kind.__name__)
+                continue
+            if len(line) <= LONGEST_REPORT:
+                yield line
+            elif isinstance(event, Evaluated):
+                yield report(replace(event, views=())).line()

@@ -1,4 +1,4 @@
-"""The socket in a run's folder: made, found, and trusted only where both ends belong to the same user."""
+"""The socket in a run's folder. Both ends must belong to the same user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from metatui.runs.storage.run_folder import RunFolder
 
 LONGEST = 100
-"""Bytes of a path that every system takes as a socket's address; Linux takes 107, macOS 103."""
+"""Bytes of a path that every system accepts as a socket address; Linux accepts 107, macOS 103."""
 
-WAITING = 16
-"""Viewers that may be waiting to be let in."""
+BACKLOG = 16
+"""Connections that may wait to be accepted."""
 
 
 def socket_path(run: RunFolder) -> Path:
@@ -26,9 +26,12 @@ def socket_path(run: RunFolder) -> Path:
 
 
 def listen(run: RunFolder) -> socket.socket:
-    """A socket that only the user may connect to, in place of a dead process's. The caller holds the run's lock.
+    """Open a socket that only this user can connect to. The caller holds the run's lock.
 
-    Raises OSError where the file system has no sockets, or the folder cannot be written.
+    It replaces the socket of a dead process.
+
+    Raises:
+        OSError: the file system has no sockets, or the folder cannot be written.
     """
     path = socket_path(run)
     fresh = path.with_name(f".{path.name}")
@@ -36,12 +39,12 @@ def listen(run: RunFolder) -> socket.socket:
         fresh.unlink()
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with _short(fresh) as address:
+        with _short_address(fresh) as address:
             listener.bind(address)
         fresh.chmod(0o600)
-        listener.listen(WAITING)
+        listener.listen(BACKLOG)
         listener.setblocking(False)
-        fresh.replace(path)  # whoever finds it there can connect
+        fresh.replace(path)  # it accepts connections from the moment it is visible
     except BaseException:
         listener.close()
         with suppress(OSError):
@@ -51,19 +54,20 @@ def listen(run: RunFolder) -> socket.socket:
 
 
 def connect(run: RunFolder, *, timeout: float) -> socket.socket:
-    """The other end of a live run's socket.
+    """Connect to the socket of a live run.
 
-    Raises OSError: PermissionError where it is not the user's own, else why there is nobody to talk to.
+    Raises:
+        PermissionError: it is not a socket of this user.
+        OSError: nothing listens there.
     """
     path = socket_path(run)
-    about = path.lstat()
-    # In a folder that somebody else wrote, a link may lead to another of the user's own sockets.
-    if not stat.S_ISSOCK(about.st_mode):
+    # In a folder that another user wrote, a link could lead to some other socket of this user.
+    if not stat.S_ISSOCK(path.lstat().st_mode):
         raise PermissionError(f"{path.name} is not a socket")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         connection.settimeout(timeout)
-        with _short(path) as address:
+        with _short_address(path) as address:
             connection.connect(address)
         if not is_own(connection):
             raise PermissionError(f"{path.name} belongs to another user")
@@ -74,7 +78,7 @@ def connect(run: RunFolder, *, timeout: float) -> socket.socket:
 
 
 def is_own(connection: socket.socket) -> bool:
-    """Whether the process at the other end runs as the same user as this one."""
+    """Return whether the process at the other end belongs to this user."""
     if sys.platform == "darwin":
         # struct xucred: version, user, ...
         peer = struct.unpack_from("II", connection.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1]
@@ -85,12 +89,12 @@ def is_own(connection: socket.socket) -> bool:
 
 
 @contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """An address for `path`, by a private link where it is too long to be one itself."""
+def _short_address(path: Path) -> Iterator[str]:
+    """Yield an address for `path`, through a private symbolic link if the path is too long."""
     if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return
-    with tempfile.TemporaryDirectory(prefix="metatui-") as private:  # which only its owner may enter
+    with tempfile.TemporaryDirectory(prefix="metatui-") as private:  # only its owner can enter it
         link = Path(private, "run")
         link.symlink_to(path.parent, target_is_directory=True)
         yield str(link / path.name)

@@ -1,4 +1,4 @@
-"""A question with two answers."""
+"""Dialog with a yes-or-no question."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 
 class ConfirmScreen(Dialog[bool]):
-    """Asks `question`; escape and the second button mean no."""
+    """Asks `question`. Escape and the second button mean no."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "answer(False)", "No"),
@@ -24,9 +24,9 @@ class ConfirmScreen(Dialog[bool]):
         ("left,right", "app.focus_next", "Other"),
     ]
 
-    def __init__(self, title: str, question: str, *, yes: str, no: str = "Cancel") -> None:
+    def __init__(self, title: str, question: str, *, yes: str) -> None:
         super().__init__()
-        self._title, self._question, self._yes, self._no = title, question, yes, no
+        self._title, self._question, self._yes = title, question, yes
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
@@ -34,7 +34,7 @@ class ConfirmScreen(Dialog[bool]):
             yield StaticText(self._question)
             with Horizontal(classes="dialog-buttons"):
                 yield Button(f"{self._yes} (y)", id="yes", variant="primary", compact=True)
-                yield Button(f"{self._no} (n)", id="no", compact=True)
+                yield Button("Cancel (n)", id="no", compact=True)
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)

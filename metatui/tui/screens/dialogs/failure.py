@@ -1,4 +1,4 @@
-"""What is known of a run that an unexpected error ended, for as long as it takes to read and to note down."""
+"""Dialog about a run that an unexpected error ended."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metatui.utils import paths
 from metatui.utils.text import sanitize
 
 LINES = 40
-"""Of the log, the last ones: the error stands at its end."""
+"""Last lines of the log that are shown."""
 
 LONGEST = 64 * 1024
-"""Bytes of the log that are read."""
+"""Bytes at the end of the log that are read."""
 
 
 class FailureScreen(Dialog[None]):
-    """Says `sentence`, where the log of `run` is, and how it ends; the app goes on behind it."""
+    """Shows `sentence`, the path and the end of the log of `run`, and how to resume it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q,f1", "dismiss", "Close")]
 
@@ -35,15 +35,15 @@ class FailureScreen(Dialog[None]):
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog dialog-tall") as dialog:
             dialog.border_title = "An error ended the run"
-            dialog.border_subtitle = "esc closes"
+            dialog.border_subtitle = "escape closes"
             with VerticalScroll():
                 yield StaticText(f"{sanitize(self._sentence, limit=2000)}\n\nRun: {self._run.id}")
                 yield StaticText(f"Log: {paths.short(self._run.crash_path)}")
-                yield StaticText(f"To go on from its last checkpoint: metatui run --resume {self._run.id}\n")
+                yield StaticText(f"Resume from the last checkpoint: metatui run --resume {self._run.id}\n")
                 yield StaticText("\n".join(self._log), id="log")
 
 
 def last_lines(run: RunFolder) -> list[str]:
-    """The end of the run's crash.log, safe to show; empty where there is none."""
+    """Return the last lines of the run's crash.log, sanitized; none without the file."""
     text = read_tail(run.crash_path, LONGEST).decode(errors="replace")
     return [sanitize(line, limit=400) for line in text.splitlines()[-LINES:]]

@@ -1,4 +1,4 @@
-"""Every key, and what the field under the cursor means."""
+"""Dialog with all keys, and the meaning of the focused field."""
 
 from __future__ import annotations
 
@@ -21,27 +21,30 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 from metatui.tui.widgets.static_text import StaticText
 
 ABOUT = (
-    "metatui trains a model on many small tasks so that a few gradient steps on a new task's support examples make it "
-    "good at that task's query examples. Meta-loss is the mean query loss after those steps. Curves show it for "
-    "training tasks and for validation tasks, which are never trained on; the adaptation pane shows what the steps do "
-    "to single held-out tasks, before (step 0) and after."
+    "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
+    "give good predictions for its query examples. The meta-loss is the mean query loss after these steps. The curves "
+    "show it for training tasks and for validation tasks, which are never trained on. The adaptation pane shows single "
+    "held-out tasks before (step 0) and after each step."
 )
 RUNS = (
-    "A run trains in a process of its own and goes on whatever becomes of this window. One run is followed at a time: "
-    "d leaves it to the background, j follows the newest live one, enter in the list of runs (2) the one under the "
-    "cursor. metatui attach does so from a shell, metatui stop ends a run."
+    "A run trains in its own process and continues if this window is closed. One run is followed at a time: d detaches "
+    "it, j follows the newest run in the background, and enter in the list of runs (2) follows the selected one. In a "
+    "shell, metatui attach follows a run and metatui stop ends it."
 )
-FORM_KEYS = "Tab and shift+tab move, enter opens a choice or a group, space turns a switch, escape leaves a text field."
+FORM_KEYS = (
+    "Tab and shift+tab move between fields, enter opens a choice or group, space toggles a switch, escape leaves a "
+    "text field."
+)
 
 
 class HelpScreen(Dialog[None]):
-    """Made from the table of actions, so it cannot be out of date; what cannot be done now is dim."""
+    """Lists the table of actions; those that are not possible now are dim."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q", "dismiss", "Close")]
 
-    def __init__(self, situation: AppContext, field_help: str) -> None:
+    def __init__(self, context: AppContext, field_help: str) -> None:
         super().__init__()
-        self._situation, self._field_help = situation, field_help
+        self._app_context, self._field_help = context, field_help
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog dialog-tall") as dialog:
@@ -49,39 +52,39 @@ class HelpScreen(Dialog[None]):
             with VerticalScroll():
                 if self._field_help:
                     yield StaticText(self._field_help, classes="help-field")
-                yield KeysTable(self._situation)
+                yield KeysTable(self._app_context)
                 yield StaticText(FORM_KEYS, classes="help-text")
                 yield StaticText(RUNS, classes="help-text")
                 yield StaticText(ABOUT, classes="help-text")
 
     def on_mount(self) -> None:
-        self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._say_keys)
+        self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._show_scroll_keys)
 
-    def _say_keys(self, scrolls: bool) -> None:
-        ways = "up and down scroll, " if symbols_of(self) is Symbols.ASCII else "↑ ↓ scroll · "
-        self.query_one(".dialog", Vertical).border_subtitle = f"{ways if scrolls else ''}escape closes"
+    def _show_scroll_keys(self, scrolls: bool) -> None:
+        keys = "up and down scroll, " if symbols_of(self) is Symbols.ASCII else "↑ ↓ scroll · "
+        self.query_one(".dialog", Vertical).border_subtitle = f"{keys if scrolls else ''}escape closes"
 
 
 class KeysTable(RowsWidget):
-    """Keys, name and meaning of every action, by group."""
+    """Keys, name and help of every action, by group."""
 
     DEFAULT_CSS = "KeysTable { height: auto; }"
 
-    def __init__(self, now: AppContext) -> None:
+    def __init__(self, context: AppContext) -> None:
         super().__init__()
-        self._now = now
+        self._app_context = context
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.rows(width, 0, theme_of(self)))
 
     def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
-        """All of them, whatever the height."""
+        """Return all rows, whatever the height."""
         keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
         rows: list[Row] = []
         for group, actions in groupby(ACTIONS, key=lambda action: action.group):
             rows.append([Segment(group, look.title)])
             for action in actions:
-                style = look.muted if action.refuse(self._now) else look.text
+                style = look.muted if action.refuse(self._app_context) else look.text
                 lead = f"  {_keys(action):<{keys}}{action.label:<{labels}}"
                 for line in textwrap.wrap(look.say(action.help), max(10, width - len(lead))):
                     rows.append([Segment(lead + line, style)])

@@ -1,4 +1,4 @@
-"""Changing what may change while a run goes on, in one small dialog."""
+"""Dialog to change the live settings of a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Changes = Mapping[str, Scalar]
 
 
 class LiveScreen(Dialog[Changes]):
-    """The live settings of the running run; dismissed with those that changed, by path."""
+    """Fields of the live settings. The result is the changed values by path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
 
@@ -33,8 +33,10 @@ class LiveScreen(Dialog[Changes]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
-            dialog.border_title = "Change the running run"
-            yield StaticText("From the next meta-step on; each change goes into the journal.", classes="dialog-hint")
+            dialog.border_title = "Change settings"
+            yield StaticText(
+                "Changes apply from the next meta-step and are recorded in the journal.", classes="dialog-hint"
+            )
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, knob in FIELDS.items():
                     if knob.live and knob.is_relevant(self._settings):
@@ -67,10 +69,11 @@ class LiveScreen(Dialog[Changes]):
     def _apply(self) -> None:
         assessment = assess(self._texts)
         if assessment.settings is None:
-            wrong = next((field for field in self.query(FormField) if field.setting.path in assessment.problems), None)
-            if wrong:
-                wrong.control.focus()
+            invalid = next(
+                (field for field in self.query(FormField) if field.setting.path in assessment.problems), None
+            )
+            if invalid:
+                invalid.control.focus()
             return
-        fields = [field.setting.path for field in self.query(FormField)]
-        now = {path: assessment.settings.value(path) for path in fields}
-        self.dismiss({path: value for path, value in now.items() if value != self._settings.value(path)})
+        values = {field.setting.path: assessment.settings.value(field.setting.path) for field in self.query(FormField)}
+        self.dismiss({path: value for path, value in values.items() if value != self._settings.value(path)})

@@ -1,4 +1,4 @@
-"""A question that is answered by a line of text."""
+"""Dialog with a question that is answered by a line of text."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ from metatui.utils.errors import BadInput
 
 
 class AskScreen(Dialog[str | None]):
-    """Asks until `check` raises no BadInput, whose sentence is shown; dismissed with the text, or None by escape."""
+    """Asks until `check` accepts the answer. The result is the text, or None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 
     def __init__(self, title: str, question: str, *, value: str = "", check: Callable[[str], object]) -> None:
+        """`check` raises BadInput for an invalid answer; its message is shown."""
         super().__init__()
         self._title, self._question, self._value, self._check = title, question, value, check
 
@@ -45,7 +46,7 @@ class AskScreen(Dialog[str | None]):
 
     @on(Button.Pressed, "#ok")
     @on(Input.Submitted)
-    def _try(self) -> None:
+    def _submit(self) -> None:
         answer = self.query_one("#ask-answer", Input).value.strip()
         try:
             self._check(answer)

@@ -1,4 +1,4 @@
-"""What is to become of the run when the app ends."""
+"""Dialog that asks what happens to the run when the app ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Answer = Literal["keep", "stop", "cancel"]
 
 
 class QuitScreen(Dialog[Answer]):
-    """Asks about the run called `run`; enter keeps it going."""
+    """Asks about the run named `run`. Enter lets it continue."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,c", "answer('cancel')", "Cancel"),
@@ -35,11 +35,11 @@ class QuitScreen(Dialog[Answer]):
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Quit"
             yield StaticText(
-                f"{self._run} is going on. In the background it trains to its end; metatui attach shows it again. "
-                "Stopped, it is saved after this meta-step and can be resumed."
+                f"{self._run} is training. It can continue in the background, where metatui attach follows it again, "
+                "or be saved and stopped after this meta-step, and resumed later."
             )
             with Vertical(classes="dialog-choices"):
-                yield Button("Keep it going in the background (k)", id="keep", variant="primary", compact=True)
+                yield Button("Continue in the background (k)", id="keep", variant="primary", compact=True)
                 yield Button("Stop, save and quit (s)", id="stop", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)
 

@@ -1,4 +1,4 @@
-"""The question under which name the form is saved as a preset."""
+"""Dialog to save the settings in the form as a preset."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from metatui.utils.errors import MetatuiError
 
 @dataclass(frozen=True)
 class PresetName:
-    """What the user wants the preset to be called, and what it is for."""
+    """Name and title of a preset."""
 
     name: str
     title: str
@@ -29,24 +29,25 @@ class PresetName:
 
 
 class SavePresetScreen(Dialog[PresetName | None]):
-    """Asks for a name; `save` is tried here, so that what is wrong with the name is said beside it."""
+    """Asks for a name, and saves until that succeeds. The result is the name, or None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 
     def __init__(self, name: str, summary: str, save: Callable[[PresetName], object]) -> None:
+        """`save` raises MetatuiError for an invalid name; its message is shown."""
         super().__init__()
-        self._name_now, self._summary, self._save = name, summary, save
+        self._default_name, self._summary, self._save = name, summary, save
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as dialog:
             dialog.border_title = "Save preset"
             yield StaticText(self._summary)
             yield Label("Name: letters, digits, '-' and '_'")
-            yield Entry(self._name_now, id="preset-name")
-            yield Label("What it is for, in one line")
+            yield Entry(self._default_name, id="preset-name")
+            yield Label("Title, in one line")
             yield Entry(id="preset-title")
             with Horizontal(classes="field-row"):
-                yield Label("Replace one of the same name  ")
+                yield Label("Replace a preset with this name  ")
                 yield Toggle(animate=False, id="preset-overwrite")
             yield StaticText("", id="preset-error", classes="field-error")
             with Horizontal(classes="dialog-buttons"):
@@ -59,18 +60,18 @@ class SavePresetScreen(Dialog[PresetName | None]):
 
     @on(Button.Pressed, "#save")
     @on(Input.Submitted)
-    def _try(self) -> None:
-        wanted = PresetName(
+    def _submit(self) -> None:
+        chosen = PresetName(
             self.query_one("#preset-name", Input).value.strip(),
             self.query_one("#preset-title", Input).value.strip(),
             self.query_one("#preset-overwrite", Toggle).value,
         )
         try:
-            self._save(wanted)
+            self._save(chosen)
         except MetatuiError as error:
             line = self.query_one("#preset-error", StaticText)
             line.say(f"{error}.")
             line.display = True
             self.query_one("#preset-name", Input).focus()
         else:
-            self.dismiss(wanted)
+            self.dismiss(chosen)

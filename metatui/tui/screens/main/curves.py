@@ -1,4 +1,4 @@
-"""Training and validation curves, and how they are looked at."""
+"""Pane with the training and validation curves."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from textual.containers import Vertical
 
 from metatui.tui import palette
 from metatui.tui.controllers.history import History
-from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 
 CHOICES = (0.0, *DECAYS)
 """Decays in the order in which the key cycles through them."""
-EMPTY = "The meta-loss of training tasks and the loss of validation tasks appear here as a run goes on. F5 starts one."
+EMPTY = "The loss on training and validation tasks appears here while a run trains. F5 starts one."
 
 
 @dataclass(frozen=True)
 class View:
-    """How the curves are looked at; each key changes one of these."""
+    """Options of the curves; each key changes one."""
 
     log: bool = False
     smoothing: float = 0.0
@@ -43,34 +43,45 @@ class View:
 
 
 class CurvesPane(Vertical, can_focus=True):
-    """The chart. Its title says how it is drawn."""
-
     BORDER_TITLE = "Curves"
 
     def __init__(self) -> None:
         super().__init__(id="curves", classes="pane in-run")
-        self.view = View()
+        self._model: RunModel | None = None
+        self._view = View()
+
+    @property
+    def view(self) -> View:
+        return self._view
+
+    @view.setter
+    def view(self, view: View) -> None:
+        self._view = view
+        self.show(self._model)
 
     def compose(self) -> ComposeResult:
         yield LineChart(id="curves-chart")
 
-    def show(self, monitor: Monitor | None) -> None:
-        view = self.view
-        accuracy = view.metric == "accuracy" and monitor is not None and monitor.settings.is_classification
-        histories = _histories(monitor, accuracy)
-        width = max(20, self.size.width)
+    def show(self, model: RunModel | None) -> None:
+        """Show the curves of a run."""
+        self._model, view = model, self._view
+        accuracy = view.metric == "accuracy" and model is not None and model.settings.is_classification
+        training, validation = _histories(model, accuracy)
+        points = 2 * max(20, self.size.width)
+        scale = 100 if accuracy else 1
         series = [
-            Series(name, colour, _points(history, view, width, 100 if accuracy else 1, smoothing))
+            Series(name, colour, [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)])
             for name, colour, history, smoothing in (
-                ("training", palette.TRAIN, histories[0], view.smoothing),
-                ("validation", palette.VALIDATION, histories[1], 0.0),
+                ("training", palette.TRAIN, training, view.smoothing),
+                ("validation", palette.VALIDATION, validation, 0.0),
             )
             if len(history)
         ]
+        changes = model.changes if model else ()
         data = ChartData(
             tuple(series),
-            tuple(_marks(monitor, view)),
-            tuple(point.x for point in histories[1].points(2 * width, view.against) if math.isnan(point.mean)),
+            tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
+            tuple(point.x for point in validation.points(points, view.against) if math.isnan(point.mean)),
             title=self._title(accuracy),
             x_label="meta-steps" if view.against == "iteration" else "seconds of training",
             y_label="accuracy (%)" if accuracy else "loss",
@@ -86,17 +97,8 @@ class CurvesPane(Vertical, can_focus=True):
         return ", ".join(parts)
 
 
-def _histories(monitor: Monitor | None, accuracy: bool) -> tuple[History, History]:
-    if monitor is None:
+def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History]:
+    """Return the histories of training and validation."""
+    if model is None:
         return History(), History()
-    return (monitor.accuracy, monitor.val_accuracy) if accuracy else (monitor.meta_loss, monitor.val_loss)
-
-
-def _marks(monitor: Monitor | None, view: View) -> list[Mark]:
-    """Return a mark for each live change."""
-    changes = monitor.changes if monitor else ()
-    return [Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes]
-
-
-def _points(history: History, view: View, width: int, scale: float, smoothing: float) -> list[tuple[float, float]]:
-    return [(point.x, scale * point.mean) for point in history.points(2 * width, view.against, smoothing)]
+    return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)

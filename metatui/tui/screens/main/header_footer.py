@@ -1,9 +1,10 @@
-"""The two rows that are always there: tabs and state above, keys below. Nothing in them is ever cut off."""
+"""The top bar with tabs and state, and the key bar at the bottom. Parts that do not fit are left out, not cut."""
 
 from __future__ import annotations
 
 from textual.content import Content, Span
 from textual.geometry import Region
+from textual.message import Message
 from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
@@ -21,8 +22,12 @@ KEY_NAMES = {
 }
 
 
+class ContextChanged(Message):
+    """Posted by a tab when another pane or row is selected, which changes the possible actions."""
+
+
 def key_name(key: str) -> str:
-    """How a key is written for a person."""
+    """Return the name of a key for people: `^P` for `ctrl+p`."""
     if key.startswith("ctrl+"):
         return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
     if key.startswith("f") and key[1:].isdigit():
@@ -31,25 +36,25 @@ def key_name(key: str) -> str:
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:
-    """`text`, spaces included, that a click on does `action` of the app."""
+    """Return `text`, spaces included, as a link to an action of the app."""
     click = Style.from_meta({"@click": f"app.{action}"})
     return Content(text, [Span(0, len(text), style), Span(0, len(text), click)])
 
 
 def choice(text: str, action: str, chosen: bool) -> Content:
-    """A link, or the one of several that is where one is."""
+    """Return a link, or highlighted text if it is the current choice."""
     return Content.styled(text, "bold reverse") if chosen else link(text, action)
 
 
 class TopBar(Widget):
-    """Which tab is open, and what the training in this process is doing or how it ended."""
+    """The tabs, and the state of the followed run."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
     state: reactive[tuple[str, ...]] = reactive((), repaint=False)
-    """What it is doing, or how it ended, the most important first: what there is no room for is left out."""
+    """State of the run, most important parts first; those that do not fit are left out."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
-    """Whether the last result is not finite."""
+    """True if the last result is not finite."""
 
     def watch_warned(self) -> None:
         self._refresh_state()
@@ -61,7 +66,7 @@ class TopBar(Widget):
         self._refresh_state()
 
     def _refresh_state(self) -> None:
-        # Not the whole row: Textual goes through all widgets in the columns of what it sends, and the form's are many.
+        # Not the whole row: Textual visits all widgets in the columns that it redraws, and the form has many.
         start = self._tabs().cell_length
         self.refresh(Region(start, 0, max(0, self.size.width - start), 1))
 
@@ -78,29 +83,27 @@ class TopBar(Widget):
         for part in self.state:
             if left.cell_length + len(state) + len(part) + 3 <= self.size.width:
                 state += f"  {part}"
-        match self.phase:
-            case Phase.PAUSED:
-                colour = "$text-warning"
-            case _ if self.warned and self.state[:1] != ("Failed",):
-                colour = "$text-warning"
-            case Phase.IDLE:
-                colour = "$text-error" if self.state[:1] == ("Failed",) else "$foreground"
-            case _:
-                colour = "$text-success"
+        failed = self.state[:1] == ("Failed",)
+        if self.phase is Phase.PAUSED or (self.warned and not failed):
+            colour = "$text-warning"
+        elif self.phase is Phase.IDLE:
+            colour = "$text-error" if failed else "$foreground"
+        else:
+            colour = "$text-success"
         gap = " " * max(0, self.size.width - left.cell_length - len(state) - 1)
         return Content.assemble(left, gap, (state, colour), " ")
 
 
 class KeyBar(Widget):
-    """The keys that act now, the likeliest first, as many as fit; help and quit always."""
+    """The keys of the possible actions, as many as fit. Help and quit are always shown."""
 
-    situation: reactive[AppContext] = reactive(AppContext())
+    context: reactive[AppContext] = reactive(AppContext())
 
     def render(self) -> Content:
         last = [self._entry(action) for action in ACTIONS if action.id in ("help", "quit")]
         room = self.size.width - sum(entry.cell_length for entry in last)
         shown = []
-        for action in offered(self.situation):
+        for action in offered(self.context):
             entry = self._entry(action)
             if entry.cell_length > room:
                 break
@@ -110,16 +113,18 @@ class KeyBar(Widget):
 
     def _entry(self, action: Action) -> Content:
         label = action.label
-        if action.id == "pause" and self.situation.phase in (Phase.PAUSED, Phase.PAUSING):
+        if action.id == "pause" and self.context.phase in (Phase.PAUSED, Phase.PAUSING):
             label = "Go on"
         perform = f"perform('{action.id}')"
         key = link(f" {key_name(action.key)} ", perform, "$footer-key-foreground bold")
         return key + link(f"{label} ", perform, "$footer-description-foreground")
 
 
-def offered(now: AppContext) -> list[Action]:
-    """The actions for the key bar in `now`: those of the tab, of the training, then of the window."""
-    able = [action for action in ACTIONS if action.bar and action.id not in ("help", "quit") and not action.refuse(now)]
-    own = [action for action in able if action.tab == now.tab and now.tab != "work"]
-    rest = [action for action in able if action.tab is None or (action.tab == now.tab == "work")]
+def offered(context: AppContext) -> list[Action]:
+    """Return the actions for the key bar: those of the tab, of the training, then of the window."""
+    possible = [
+        action for action in ACTIONS if action.bar and action.id not in ("help", "quit") and not action.refuse(context)
+    ]
+    own = [action for action in possible if action.tab == context.tab and context.tab != "work"]
+    rest = [action for action in possible if action.tab is None or (action.tab == context.tab == "work")]
     return own + rest

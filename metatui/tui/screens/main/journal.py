@@ -1,4 +1,4 @@
-"""What happened in the run, newest last: validations, changes, checkpoints, warnings."""
+"""Pane with the journal of the run, newest line last: validations, changes, checkpoints, warnings."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 STEP_WIDTH = 7
-"""Columns of the meta-step, as long as it is below a million."""
+"""Columns of the meta-step below a million."""
 GAP = "  "
 
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
 
 
 class Wrapped(NamedTuple):
-    """A row: what stands in the meta-step's column, the text, and its tone."""
+    """A row: the column of the meta-step, the text, and its tone."""
 
     step: str
     text: str
@@ -31,10 +31,9 @@ class Wrapped(NamedTuple):
 
 
 class JournalPane(RowsWidget, can_focus=True):
-    """The journal of the run that is shown; each line begins with its meta-step. It follows what is new unless one has
-    scrolled back.
+    """Shows the newest lines, unless the user has scrolled back.
 
-    It scrolls its rows itself: in a scrolling container of Textual's, every new line lays the whole screen out anew.
+    It scrolls its rows itself: in a scrolling container of Textual, every new line causes a layout of the whole screen.
     """
 
     BORDER_TITLE = "Journal"
@@ -57,17 +56,17 @@ class JournalPane(RowsWidget, can_focus=True):
 
     def __init__(self) -> None:
         super().__init__(id="journal", classes="pane in-journal")
-        self._shown: tuple[JournalLine, ...] = ()
+        self._lines: tuple[JournalLine, ...] = ()
         self._wrapped: list[Wrapped] = []
         self._wrapped_for: tuple[object, ...] = ()
         self._top: int | None = None
-        """The first row that is seen; None at the end."""
+        """First visible row; None at the end."""
 
     def show(self, lines: Iterable[JournalLine]) -> None:
         """Show `lines`."""
-        now = tuple(lines)
-        if now != self._shown:
-            self._shown = now
+        new = tuple(lines)
+        if new != self._lines:
+            self._lines = new
             self.redraw()
 
     def action_scroll_rows(self, by: int) -> None:
@@ -88,45 +87,45 @@ class JournalPane(RowsWidget, can_focus=True):
         self.action_scroll_rows(3)
 
     def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
-        if not self._shown:
+        if not self._lines:
             return [[Segment(row, look.muted)] for row in textwrap.wrap(EMPTY, max(1, width))]
-        # The bar's column is kept free, so that nothing is wrapped anew when it appears.
+        # One column is reserved for the scroll bar, so that lines are not wrapped again when it appears.
         self._wrap(width - 1, look)
         last = max(0, len(self._wrapped) - height)
         top = last if self._top is None else min(self._top, last)
-        inks = {tone: self._ink(tone, look) for tone in ("plain", "good", "warning", "error")}
+        styles = {tone: self._style(tone, look) for tone in ("plain", "good", "warning", "error")}
         bar = scroll_bar(top, height, len(self._wrapped), look)
         return [
-            [*padded([Segment(row.step, look.muted), Segment(row.text, inks[row.tone])], width - 1), part]
+            [*padded([Segment(row.step, look.muted), Segment(row.text, styles[row.tone])], width - 1), part]
             for row, part in zip(self._wrapped[top : top + height], bar, strict=False)
         ]
 
     def _wrap(self, width: int, look: ChartTheme) -> None:
-        situation = (self._shown, width, look.symbols)
-        if situation != self._wrapped_for:
-            self._wrapped_for = situation
-            steps = [f"{line.iteration:,}" for line in self._shown]
+        key = self._lines, width, look.symbols
+        if key != self._wrapped_for:
+            self._wrapped_for = key
+            steps = [f"{line.iteration:,}" for line in self._lines]
             room = max(STEP_WIDTH, *map(len, steps))
             self._wrapped = [
                 row
-                for line, step in zip(self._shown, steps, strict=True)
+                for line, step in zip(self._lines, steps, strict=True)
                 for row in wrapped(line, step.rjust(room) + GAP, width, look)
             ]
 
-    def _ink(self, tone: Tone, look: ChartTheme) -> Style:
-        # Not the part's own rules alone: a colour such as $text-success is known only on the background it lies on.
+    def _style(self, tone: Tone, look: ChartTheme) -> Style:
+        # Only the colour: values such as $text-success depend on the background on which they are resolved.
         return look.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
 
 
 def wrapped(line: JournalLine, step: str, width: int, look: ChartTheme) -> list[Wrapped]:
-    """`line` in rows of `width`, the first of which begins with `step`."""
+    """Wrap `line` to rows of `width` columns, the first of which begins with `step`."""
     texts = textwrap.wrap(look.say(line.text), max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]
 
 
 def scroll_bar(top: int, height: int, count: int, look: ChartTheme) -> Sequence[Segment]:
-    """For each of `height` rows its piece of a bar that says which of `count` rows are seen; blank if all are."""
+    """Return the scroll bar of `count` rows, `height` of which are visible from `top`; blank if all are."""
     if count <= height:
         return [Segment(" ")] * height
     size = max(1, height * height // count)

@@ -1,4 +1,4 @@
-"""The presets: the user's own, then those that come with metatui."""
+"""Tab with the list of presets: the user's, then the bundled ones."""
 
 from __future__ import annotations
 
@@ -16,23 +16,21 @@ from textual.widgets import DataTable
 from metatui.config import presets
 from metatui.config.presets import Preset
 from metatui.tui.actions import bindings_of
-from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.main.messages import PresetChosen, RowChanged
+from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.tables import fill
 from metatui.tui.widgets.static_text import StaticText
-from metatui.utils.errors import MetatuiError
 
-EMPTY = "No presets. F2 saves what is in the form as one."
+EMPTY = "No presets. F2 saves the settings in the form as one."
 
 
 class PresetsTab(Vertical):
-    """A table of presets, and below it source, protocol, published and measured numbers of the one under the cursor."""
+    """A table, with the source, protocol, published and measured numbers of the selected preset below."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
 
     def __init__(self) -> None:
         super().__init__(id="presets")
-        self._shown: Sequence[Preset] = ()
+        self._presets: Sequence[Preset] = ()
         self._problems: Sequence[str] = ()
 
     def compose(self) -> ComposeResult:
@@ -47,64 +45,38 @@ class PresetsTab(Vertical):
     @property
     def selected(self) -> Preset | None:
         row = self.table.cursor_row
-        return self._shown[row] if 0 <= row < len(self._shown) else None
+        return self._presets[row] if 0 <= row < len(self._presets) else None
 
     @work(exclusive=True, group="presets")
     async def reload(self, saved: str = "") -> None:
-        """Read the presets again, with the cursor on the own one called `saved`, or kept on the one it is on."""
-        found, problems = await asyncio.to_thread(lambda: ([*presets.user(), *presets.bundled()], presets.problems()))
-        self._fill(found, problems)
-        names = ["" if preset.bundled else preset.name for preset in found]
-        if saved in names and saved:
-            self.table.move_cursor(row=names.index(saved))
-
-    def action_load_preset(self) -> None:
-        if preset := self.selected:
-            self.post_message(PresetChosen(preset))
-
-    @work
-    async def action_delete_preset(self) -> None:
-        preset = self.selected
-        if preset is None:
-            return
-        question = f"Delete your preset {preset.name}? This cannot be undone."
-        if not await self.app.push_screen_wait(ConfirmScreen("Delete preset", question, yes="Delete")):
-            return
-        try:
-            presets.delete(preset.name)
-        except MetatuiError as error:
-            self.notify(f"{error}.", severity="error")
-        self.reload()
-
-    def _fill(self, found: Sequence[Preset], problems: Sequence[str]) -> None:
+        """Read the presets again and select the user's preset `saved`, or keep the selection."""
         before = self.selected
-        self._shown, self._problems = found, problems
-        rows = {str(preset.path): (preset.name, "" if preset.bundled else "yours", preset.title) for preset in found}
+        self._presets, self._problems = await asyncio.to_thread(
+            lambda: ([*presets.user(), *presets.bundled()], presets.problems())
+        )
+        rows = {str(p.path): (p.name, "" if p.bundled else "yours", p.title) for p in self._presets}
         fill(self.table, ("Preset", "Whose", "What"), rows)
-        names = [preset.path for preset in found]
-        if before and before.path in names:
-            self.table.move_cursor(row=names.index(before.path))
+        for row, preset in enumerate(self._presets):
+            if (preset.name == saved and not preset.bundled) or (not saved and before and preset.path == before.path):
+                self.table.move_cursor(row=row)
         self._describe()
 
+    @on(DataTable.RowHighlighted)
     def _describe(self) -> None:
         lines = describe(self.selected) if self.selected else [EMPTY]
         lines += [f"Cannot be used: {problem}" for problem in self._problems]
         self.query_one("#preset-details", StaticText).say("\n".join(lines))
-        self.post_message(RowChanged())
-
-    @on(DataTable.RowHighlighted)
-    def _highlighted(self) -> None:
-        self._describe()
+        self.post_message(ContextChanged())
 
     @on(DataTable.RowSelected)
-    def _selected(self) -> None:
+    def _load(self) -> None:
         self.app.call_later(self.app.run_action, "perform('load_preset')")
 
 
 def describe(preset: Preset) -> list[str]:
-    """What a preset is, where it comes from, how it is measured, and what came out."""
+    """Describe a preset in some lines: title, source, protocol, published and measured numbers."""
     parts = {
-        "": f"{preset.title or preset.name} ({_whose(preset)})",
+        "": f"{preset.title or preset.name} ({'bundled' if preset.bundled else 'yours'})",
         "Source: ": preset.source,
         "Protocol: ": preset.protocol,
         "Published: ": preset.published or "",
@@ -112,7 +84,3 @@ def describe(preset: Preset) -> list[str]:
         "Notes: ": preset.notes,
     }
     return [name + text for name, text in parts.items() if text]
-
-
-def _whose(preset: Preset) -> str:
-    return "bundled" if preset.bundled else "yours"

@@ -1,4 +1,4 @@
-"""Filling a table whose columns are as wide as what stands in them."""
+"""Tables whose columns are as wide as their longest cell."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from textual.widgets import DataTable
 
 
 def fill(table: DataTable[Text], names: Sequence[str], rows: Mapping[str, Sequence[str | Text]]) -> None:
-    """Replace everything in `table` by `rows`, cells by key.
+    """Replace the contents of `table` by `rows`, whose keys are the row keys.
 
-    Widths are given outright: Textual measures new cells when its message queue is empty, and beside a training thread
-    a table was seen that stayed as wide as its headings.
+    Widths are set here, because Textual measures cells only when its message queue is empty: on a busy machine the
+    columns can stay as narrow as their headings.
     """
     table.clear(columns=True)
     for index, name in enumerate(names):

@@ -1,4 +1,4 @@
-"""The work tab: the form on the left, the run beside it, adaptation below; one pane at a time where room is short."""
+"""Work tab: the form on the left, the run on the right. In small terminals one pane is shown at a time."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from textual.app import ComposeResult
 from textual.containers import Horizontal, Vertical
 from textual.content import Content
 from textual.events import DescendantBlur, DescendantFocus
-from textual.message import Message
 from textual.reactive import reactive
 from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.tui.actions import Phase
-from metatui.tui.controllers.run_model import Monitor
+from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.screens.main.curves import CurvesPane
-from metatui.tui.screens.main.header_footer import choice
+from metatui.tui.screens.main.header_footer import ContextChanged, choice
 from metatui.tui.screens.main.journal import JournalPane
 from metatui.tui.screens.main.run_pane import RunPane
 from metatui.tui.system_monitor import Load
@@ -31,17 +30,17 @@ Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
 
 NARROW, SHORT, WIDE, TALL = 100, 32, 160, 48
-"""Below NARROW columns the form and the rest take turns; below SHORT rows the panes of the rest do; from WIDE
-columns on the journal stands beside the curves; from TALL rows on the sparklines are higher."""
+"""Limits of the layout, in columns and rows. Below NARROW, the form and the other panes take turns; below SHORT, the
+other panes do. From WIDE on, the journal is beside the curves; from TALL on, the sparklines are higher."""
 
 NO_ADAPTATION = (
-    "How the model adapts to tasks it was never trained on appears here after the first validation. "
-    "F8 validates now; marking up to three runs in the runs tab (2, then space) shows them beside each other."
+    "Adaptation to held-out tasks appears here after the first validation. F8 validates now. To see up to three runs "
+    "side by side, mark them in the runs tab (2, then space)."
 )
 
 
 class PaneStrip(Widget):
-    """Which pane is seen, where not all are."""
+    """Names of the panes, if not all are visible."""
 
     pane: reactive[Pane] = reactive[Pane]("settings")
 
@@ -52,7 +51,7 @@ class PaneStrip(Widget):
 
 
 class AdaptationPane(Vertical):
-    """Adaptation to held-out tasks, with the protocol above it."""
+    """Adaptation to held-out tasks, below its protocol."""
 
     BORDER_TITLE = "Adaptation"
 
@@ -71,14 +70,12 @@ class AdaptationPane(Vertical):
 
 
 class WorkTab(Vertical):
-    """Lays the panes out for the room there is; `pane` is the one that is seen where only one is."""
+    """Arranges the panes by the size of the terminal."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
+    """The pane that is visible if only one is."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
-
-    class PaneChanged(Message):
-        """Another pane is seen, or has the focus."""
 
     def __init__(self, settings: Settings, symbols: Symbols) -> None:
         super().__init__(id="work")
@@ -90,9 +87,10 @@ class WorkTab(Vertical):
         self._adaptation = AdaptationPane()
         self._middle = Horizontal(self.curves, self._journal, id="middle")
         self._right = Vertical(self._run, self._middle, self._adaptation, id="right")
+        self._panes: tuple[Widget, ...] = (self.form, self._run, self.curves, self._journal, self._adaptation)
 
     def compose(self) -> ComposeResult:
-        self._lay_out()  # before they are there, so that they are styled and laid out once
+        self._lay_out()  # before mounting, so that the widgets are styled and laid out once
         yield self._strip
         yield Horizontal(self.form, self._right, id="panes")
 
@@ -100,17 +98,17 @@ class WorkTab(Vertical):
     def adaptation(self) -> AdaptationPanel:
         return self.query_one(AdaptationPanel)
 
-    def show(self, monitor: Monitor | None, phase: Phase, load: Load) -> None:
-        """Show the run; only what changed is drawn."""
-        self._run.show(monitor, phase, load)
-        self.curves.show(monitor)
-        self._journal.show(monitor.journal if monitor else ())
+    def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
+        """Show a run. Only changes are redrawn."""
+        self._run.show(model, phase, load)
+        self.curves.show(model)
+        self._journal.show(model.journal if model else ())
 
     def show_adaptation(self, runs: Sequence[RunViews], caption: str) -> None:
         self._adaptation.show(runs, caption)
 
     def go_to(self, pane: Pane) -> None:
-        """See `pane` and give it the focus."""
+        """Show and focus a pane."""
         self.pane = pane
         if pane == "settings":
             self.form_hidden = False
@@ -118,16 +116,49 @@ class WorkTab(Vertical):
         else:
             self.query_one("#adaptation-panel" if pane == "adaptation" else f"#{pane}").focus()
 
-    def step(self, by: int) -> None:
-        """The next pane, or the one before."""
+    def action_next_pane(self, by: int = 1) -> None:
         self.go_to(PANES[(PANES.index(self.pane) + by) % len(PANES)])
+
+    def action_previous_pane(self) -> None:
+        self.action_next_pane(-1)
+
+    def action_maximize(self) -> None:
+        self.maximised = not self.maximised
+
+    def action_form(self) -> None:
+        self.form_hidden = not self.form_hidden
+        self.go_to("run" if self.form_hidden else "settings")
+
+    def action_log_scale(self) -> None:
+        self.curves.view = self.curves.view.other_scale()
+
+    def action_smoothing(self) -> None:
+        self.curves.view = self.curves.view.next_smoothing()
+
+    def action_against(self) -> None:
+        self.curves.view = self.curves.view.other_axis()
+
+    def action_metric(self) -> None:
+        self.curves.view = self.curves.view.other_metric()
+
+    def action_step_back(self) -> None:
+        self.adaptation.action_step(-1)
+
+    def action_step_on(self) -> None:
+        self.adaptation.action_step(1)
+
+    def action_previous_tasks(self) -> None:
+        self.adaptation.action_page(-1)
+
+    def action_next_tasks(self) -> None:
+        self.adaptation.action_page(1)
 
     def on_resize(self) -> None:
         self._lay_out()
 
     def watch_pane(self) -> None:
         self._lay_out()
-        self.post_message(self.PaneChanged())
+        self.post_message(ContextChanged())
 
     def watch_maximised(self) -> None:
         self._lay_out()
@@ -136,21 +167,20 @@ class WorkTab(Vertical):
         self._lay_out()
 
     @on(SettingsForm.Changed)
-    def _expect(self, event: SettingsForm.Changed) -> None:
+    def _form_changed(self, event: SettingsForm.Changed) -> None:
         if settings := event.assessment.settings:
             self._run.expect(settings.is_classification)
 
     @on(DescendantBlur)
     @on(DescendantFocus)
-    def _mark_pane(self) -> None:
-        """Give the pane with the focus its border. A rule with `:focus-within` would style every widget in the pane
-        anew with each key that moves the focus."""
+    def _mark_focused_pane(self) -> None:
+        # A CSS rule with `:focus-within` would restyle every widget in the pane whenever the focus moves.
         focused = self.screen.focused
         within = set(focused.ancestors_with_self) if focused else set()
-        self._classify({"-focused": {pane: pane in within for pane in self._panes}})
+        self._set_classes({"-focused": {pane: pane in within for pane in self._panes}})
 
     @on(DescendantFocus)
-    def _follow(self, event: DescendantFocus) -> None:
+    def _follow_focus(self, event: DescendantFocus) -> None:
         if event.widget is not self.screen.focused:  # the focus has moved on since
             return
         for node in (event.widget, *event.widget.ancestors):
@@ -163,10 +193,6 @@ class WorkTab(Vertical):
             elif isinstance(node, JournalPane):
                 self.pane = "journal"
 
-    @property
-    def _panes(self) -> tuple[Widget, ...]:
-        return self.form, self._run, self.curves, self._journal, self._adaptation
-
     def _lay_out(self) -> None:
         width, height = self.app.size
         one_side = width < NARROW or self.maximised
@@ -174,14 +200,14 @@ class WorkTab(Vertical):
         at_form = self.pane == "settings"
         self.form.display = at_form if one_side else not self.form_hidden
         self._right.display = not (one_side and at_form)
-        seen = "run" if at_form else self.pane
-        self._run.display = self.curves.display = not one_right or seen == "run"
-        self._journal.display = not one_right or seen == "journal"
-        self._middle.display = not one_right or seen in ("run", "journal")
-        self._adaptation.display = not one_right or seen == "adaptation"
+        visible = "run" if at_form else self.pane
+        self._run.display = self.curves.display = not one_right or visible == "run"
+        self._journal.display = not one_right or visible == "journal"
+        self._middle.display = not one_right or visible in ("run", "journal")
+        self._adaptation.display = not one_right or visible == "adaptation"
         self._strip.display, self._strip.pane = one_side or one_right, self.pane
         wide = width >= WIDE and not one_right
-        self._classify(
+        self._set_classes(
             {
                 "-alone": {self.form: one_side, **dict.fromkeys(self._panes[1:], one_right)},
                 "-wide": dict.fromkeys((self._middle, self.curves, self._journal), wide),
@@ -190,14 +216,17 @@ class WorkTab(Vertical):
             }
         )
 
-    def _classify(self, wanted: Mapping[str, Mapping[Widget, bool]]) -> None:
-        """Give widgets their classes, and style those anew that have others now: not, as Textual would, all that is in
-        them, which nothing in the stylesheet asks for and takes as long as to draw a frame."""
+    def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
+        """Set classes and restyle the widgets whose classes changed.
+
+        Textual would also restyle their descendants, which no rule in the style sheet needs and which takes as long as
+        drawing a frame.
+        """
         changed = set()
-        for name, nodes in wanted.items():
-            for node, holds in nodes.items():
-                if node.has_class(name) != holds:
-                    node.set_class(holds, name, update=False)
+        for name, nodes in classes.items():
+            for node, is_set in nodes.items():
+                if node.has_class(name) != is_set:
+                    node.set_class(is_set, name, update=False)
                     changed.add(node)
         if changed and self.is_mounted:
             self.app.stylesheet.update_nodes(changed)

@@ -264,7 +264,7 @@ class SuiteScreen(ModalScreen[None]):
         if selected is None:
             return
         try:
-            background.stop(selected.monitor.ledger)
+            background.stop(selected.monitor.manifest)
         except MetatuiError as error:
             self._say(f"Not stopped: {error}.")
         else:

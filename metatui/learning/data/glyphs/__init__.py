@@ -1,1 +1,0 @@
-"""Endless handwriting-like characters."""

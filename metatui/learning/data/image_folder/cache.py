@@ -1,0 +1,177 @@
+"""The cache of a folder's decoded images, which is rebuilt whenever a file in the folder changes.
+
+`images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; files that are left out
+are zero. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256 of these
+and of the digest of each image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import operator
+import os
+import threading
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metatui.learning.data import packing
+from metatui.learning.data.image_folder.images import Unusable, decoded
+from metatui.learning.data.image_folder.scan import ImageFile, LeftOut, Listing
+from metatui.learning.data.pixel_cache import read_pixels, write_pixels
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, MetatuiError, quote
+from metatui.utils.files import reason
+
+_FORMAT = "metatui folder 2"
+_MAX_FILE = 256 * 1024 * 1024
+"""Largest size in bytes of an image file that is read."""
+_CHUNK = 256
+"""Images between two reports of progress."""
+
+_lock = threading.Lock()
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A folder's decoded images."""
+
+    pixels: Tensor
+    """uint8 [files, channels, size, size], white as 255, zero for files that are left out."""
+    unusable: dict[int, LeftOut]
+    """Files that are left out because they could not be decoded, by their number in the listing."""
+    digests: tuple[bytes, ...]
+    """BLAKE2b digest of each file's pixels; empty for files that are left out."""
+    sha256: str
+    path: Path
+    """The cache."""
+    packed_now: bool
+    """Whether the images were decoded now instead of read from the cache."""
+    problem: str = ""
+    """Why the cache could not be written, as a sentence; empty if it was."""
+
+
+def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
+    """Return the images of `listing`, from the cache if it is intact and up to date.
+
+    Progress of decoding is reported through `metatui.learning.data.packing`.
+
+    Args:
+        size: height and width in pixels.
+        force: ignore an existing cache.
+
+    Raises:
+        BadInput: the images would take more than half of this machine's memory.
+    """
+    shape = (len(listing.files), 3 if rgb else 1, size, size)
+    required, limit = int(np.prod(shape, dtype=np.int64)), largest()
+    if required > limit:
+        raise BadInput(
+            f"task.folder is {quote(str(listing.root), 200)}, whose {shape[0]:,} images of {size}x{size} pixels take "
+            f"{required / 1e9:,.1f} GB, but at most {limit / 1e9:,.1f} GB, half of this machine's memory, are used: "
+            "use fewer images or a smaller task.image_size"
+        )
+    path = packed_path(listing.root, size=size, rgb=rgb)
+    with _lock:
+        cached = None if force else _read(path, listing, shape)
+        return cached or _pack(path, listing, shape)
+
+
+def packed_path(root: Path, *, size: int, rgb: bool) -> Path:
+    """Return the path of the cache for the folder `root`."""
+    key = hashlib.sha256(os.fsencode(root) + f"\0{size} {rgb}".encode()).hexdigest()
+    return paths.packed_folders_dir() / f"{key[:32]}.safetensors"
+
+
+def largest() -> int:
+    """Return the largest size in bytes of a folder's pixels: half of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
+
+
+def _pack(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed:
+    pixels = np.zeros(shape, np.uint8)
+    reasons = _decode_into(pixels, listing)
+    left_out = json.dumps(list(reasons.items()))
+    digests = _digests(pixels, reasons)
+    sha256 = _checksum(left_out, digests)
+    problem = ""
+    try:
+        metadata = {"format": _FORMAT, "listing": listing.digest(), "left_out": left_out, "sha256": sha256}
+        write_pixels(path, pixels, metadata)
+    except MetatuiError as error:  # training does not need the cache
+        problem = f"The decoded images are not cached, so they will be decoded again next time: {error}"
+    unusable = _left_out(listing, reasons)
+    return Packed(torch.from_numpy(pixels), unusable, digests, sha256, path, packed_now=True, problem=problem)
+
+
+def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
+    """Fill `pixels` and return the numbers of the files that cannot be decoded, with the reasons."""
+    files = listing.files
+    channels, size = pixels.shape[1:3]
+
+    def decode(number: int) -> str:
+        try:
+            pixels[number] = decoded(_content(listing.root, files[number]), size, rgb=channels == 3)
+        except Unusable as error:
+            return str(error)
+        return ""
+
+    reasons: dict[int, str] = {}
+    packing.tell(0, len(files))
+    # Threads, because Pillow decodes without holding Python's lock.
+    with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
+        for start in range(0, len(files), _CHUNK):
+            chunk = range(start, min(start + _CHUNK, len(files)))
+            reasons |= {number: why for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why}
+            packing.tell(chunk.stop, len(files))
+    return reasons
+
+
+def _content(root: Path, file: ImageFile) -> bytes:
+    if file.size > _MAX_FILE:
+        raise Unusable(f"has {file.size:,} bytes, more than the allowed {_MAX_FILE:,}")
+    try:
+        with (root / file.path).open("rb") as opened:
+            return opened.read(_MAX_FILE)
+    except OSError as error:
+        raise Unusable(f"cannot be read: {reason(error)}") from None
+
+
+def _read(path: Path, listing: Listing, shape: tuple[int, ...]) -> Packed | None:
+    """Return the cached images, or None if there is no intact cache of this listing."""
+    try:
+        pixels, metadata = read_pixels(path, shape, {"format": _FORMAT, "listing": listing.digest()})
+        reasons = {operator.index(number): str(why) for number, why in json.loads(metadata["left_out"])}
+        if not all(0 <= number < shape[0] for number in reasons):
+            return None
+    except (KeyError, ValueError, TypeError, RecursionError):
+        return None
+    digests = _digests(pixels.numpy(), reasons)
+    sha256 = _checksum(metadata["left_out"], digests)
+    if sha256 != metadata.get("sha256"):
+        return None
+    return Packed(pixels, _left_out(listing, reasons), digests, sha256, path, packed_now=False)
+
+
+def _left_out(listing: Listing, reasons: dict[int, str]) -> dict[int, LeftOut]:
+    return {number: LeftOut(listing.files[number].path, why) for number, why in reasons.items()}
+
+
+def _digests(pixels: NDArray[np.uint8], left_out: dict[int, str]) -> tuple[bytes, ...]:
+    return tuple(
+        b"" if number in left_out else hashlib.blake2b(image.data, digest_size=16).digest()
+        for number, image in enumerate(pixels)
+    )
+
+
+def _checksum(left_out: str, digests: Sequence[bytes]) -> str:
+    return hashlib.sha256(left_out.encode() + b"".join(digests)).hexdigest()

@@ -1,0 +1,95 @@
+"""The Omniglot cache: all drawings in one small file, which is verified whenever it is read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from metatui.learning.data.image_source import SIDE
+from metatui.learning.data.omniglot.files import decoded, part_drawings
+from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, Layout, characters
+from metatui.learning.data.pixel_cache import read_pixels, write_pixels
+from metatui.utils import paths
+from metatui.utils.errors import BadInput, quote
+
+_FORMAT = "metatui omniglot 1"
+
+OnProgress = Callable[[int, int], None]
+"""Callback that takes the number of packed drawings and the total."""
+
+
+@dataclass(frozen=True)
+class Omniglot:
+    """All drawings, verified."""
+
+    pixels: Tensor
+    """uint8 [characters, 20, 28, 28], ink as 255, in the order of `manifest.characters()`."""
+    sha256: str
+    """SHA-256 of the pixels."""
+
+
+def pack(
+    folder: Path, *, to: Path | None = None, layout: Layout = OMNIGLOT, progress: OnProgress | None = None
+) -> None:
+    """Decode the published files in `folder` and write the cache.
+
+    Args:
+        folder: holds `images_background` and `images_evaluation`, each as a zip or unpacked, either directly or in its
+            subfolder `omniglot-py`.
+        to: path of the cache (default: the path that `load` reads).
+        layout: characters that must be present, and no others.
+
+    Raises:
+        BadInput: a published file is missing, damaged or unexpected.
+        WriteRefused: the cache cannot be written. An existing cache is kept.
+    """
+    everyone = characters(layout)
+    pixels = np.empty((len(everyone) * DRAWINGS, SIDE, SIDE), np.uint8)
+    # Both parts are located first, so that a missing second part is reported at once.
+    parts = [part_drawings(folder, part, alphabets) for part, alphabets in layout.items()]
+    drawings = (drawing for part in parts for drawing in part)
+    for done, (name, data) in enumerate(drawings, 1):
+        pixels[done - 1] = decoded(name, data)
+        if progress and done % DRAWINGS == 0:
+            progress(done, len(pixels))
+    save(to or paths.omniglot_cache(), pixels.reshape(len(everyone), DRAWINGS, SIDE, SIDE), layout)
+
+
+def save(path: Path, pixels: NDArray[np.uint8], layout: Layout = OMNIGLOT) -> None:
+    """Write the cache of `pixels`, uint8 [characters, 20, 28, 28]."""
+    write_pixels(path, pixels, _metadata(layout) | {"sha256": hashlib.sha256(pixels.data).hexdigest()})
+
+
+def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
+    """Read the cache that `pack` wrote.
+
+    Raises:
+        BadInput: it is missing, damaged or of another format.
+    """
+    path = path or paths.omniglot_cache()
+    name = quote(str(path), 200)
+    if not os.path.exists(path):  # Path.exists raises if a folder may not be searched
+        raise BadInput(f"Omniglot is not on this machine yet ({name} does not exist): run `metatui data omniglot`")
+    try:
+        shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
+        pixels, metadata = read_pixels(path, shape, _metadata(layout))
+        sha256 = hashlib.sha256(pixels.numpy().data).hexdigest()
+        if sha256 != metadata.get("sha256"):
+            raise ValueError("its checksum is wrong")
+    except ValueError as error:
+        raise BadInput(
+            f"{name} cannot be used because {error}: run `metatui data omniglot` to create it again"
+        ) from None
+    return Omniglot(pixels, sha256)
+
+
+def _metadata(layout: Layout) -> dict[str, str]:
+    return {"format": _FORMAT, "characters": json.dumps([character.folder for character in characters(layout)])}

@@ -1,0 +1,99 @@
+"""Plain chains of known layers, the only models whose layers are rewritten.
+
+Rewritten layers compute the same as torch's, but call no hooks and keep no state, and nothing else may read the layers
+that they replace. In a plain chain this makes no difference.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.modules.module import _has_any_global_hook
+
+from metatui.learning.models.conv4 import SpatialMean
+
+ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
+LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
+
+HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+
+
+def is_chain(model: nn.Module) -> bool:
+    """Return whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
+
+    Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
+    dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
+    in-place operation on a tensor that something else may hold.
+    """
+    if type(model) is not nn.Sequential:
+        return False
+    modules = list(_flattened(model))
+    layers = [module for module in modules if type(module) is not nn.Sequential]
+    parameters = [p for module in modules for p in module._parameters.values() if p is not None]
+    return (
+        not _has_any_global_hook()  # type: ignore[no-untyped-call]
+        and len({id(module) for module in modules}) == len(modules)
+        and len({id(p) for p in parameters}) == len(parameters)
+        and all(type(p) is nn.Parameter for p in parameters)
+        and {p.dtype for p in parameters} in ({torch.float32}, {torch.float64})
+        and all(is_unchanged(module) for module in modules)
+        and all(_is_known(layer) for layer in layers)
+        and not any(_is_in_place(layer) and not _makes_output(before) for before, layer in pairwise([None, *layers]))
+    )
+
+
+def is_unchanged(module: nn.Module) -> bool:
+    """Return whether `module` has no hooks and no method overridden on the instance."""
+    return (
+        not any(getattr(module, hooks) for hooks in HOOKS)
+        and not any(callable(getattr(type(module), name, None)) for name in vars(module))
+        and module._compiled_call_impl is None
+    )
+
+
+def is_perceptron(model: nn.Module) -> bool:
+    """Return whether a plain chain has only linear layers and elementwise functions, none nested, all of it adapted.
+
+    Args:
+        model: a module for which `is_chain` holds.
+    """
+    return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
+        p.requires_grad for p in model.parameters()
+    )
+
+
+def has_hooks(model: nn.Module) -> bool:
+    """Return whether the model has hooks, its own or global ones."""
+    everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
+    return everywhere or any(getattr(m, hooks) for m in model.modules() for hooks in HOOKS)
+
+
+def _flattened(module: nn.Module) -> Iterator[nn.Module]:
+    """`module` and, if it is an `nn.Sequential`, everything inside it, including repetitions."""
+    yield module
+    if type(module) is nn.Sequential:
+        for child in module:
+            yield from _flattened(child)
+
+
+def _is_known(layer: nn.Module) -> bool:
+    expected = {"weight", "bias"} if type(layer) in WEIGHTED else set()
+    if type(layer) not in LAYERS or set(layer._parameters) != expected:
+        return False
+    if isinstance(layer, nn.BatchNorm2d):
+        # Either statistics of the batch or constants: no averages that the forward pass updates.
+        return layer.running_mean is None or not layer.training
+    return not layer._buffers and not (isinstance(layer, nn.MaxPool2d) and layer.return_indices)
+
+
+def _is_in_place(layer: nn.Module | None) -> bool:
+    return bool(getattr(layer, "inplace", False))
+
+
+def _makes_output(layer: nn.Module | None) -> bool:
+    """Return whether the output shares no memory with the input, and the derivative does not read the output."""
+    return type(layer) in (*WEIGHTED, nn.MaxPool2d)

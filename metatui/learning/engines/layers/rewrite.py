@@ -1,0 +1,88 @@
+"""Replace the layers of plain chains by faster ones that compute the same."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from metatui.learning.engines.layers.batch_norm import BatchNorm, takes_batch_statistics
+from metatui.learning.engines.layers.convolution import Convolution, is_plain, suits_winograd
+from metatui.learning.engines.layers.fused_bn_pool import CompiledPooledNorm, PooledNorm
+from metatui.learning.engines.layers.fused_first_block import CompiledFirstBlock, ThinBlock, is_thin, suits_first_block
+from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
+
+
+def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Module:
+    """Replace layers of `model`, in place, by layers with an explicit and faster double backward.
+
+    Args:
+        winograd: whether convolutions use Winograd's algorithm where it is faster.
+    """
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if takes_batch_statistics(child):
+                setattr(module, name, BatchNorm(child))
+            elif returns_maxima_only(child):
+                setattr(module, name, MaxPool(child))
+            elif is_plain(child):
+                setattr(module, name, Convolution(child, winograd=winograd, twice=True))
+    return model
+
+
+def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
+    """Fuse batch norm, 2x2 max-pooling and ReLU of `model`, in place, for passes that are differentiated once.
+
+    Args:
+        native_code: whether to use metatui's own C functions where they are faster, on a CPU.
+    """
+    for chain in [module for module in model.modules() if type(module) is nn.Sequential]:
+        names = [name for name, _ in chain.named_children()]
+        for at in range(len(names) - 2):
+            norm, *others = (chain.get_submodule(name) for name in names[at : at + 3])
+            if not takes_batch_statistics(norm) or not _are_pool_and_relu(*others):
+                continue
+            for name in names[at : at + 3]:
+                setattr(chain, name, nn.Identity())
+            before = chain.get_submodule(names[at - 1]) if at else norm
+            if is_thin(before):
+                block = CompiledFirstBlock if native_code and suits_first_block(before) else ThinBlock
+                setattr(chain, names[at - 1], block(before, norm))
+            else:
+                setattr(chain, names[at], (CompiledPooledNorm if native_code else PooledNorm)(norm))
+    if native_code:
+        for module in list(model.modules()):
+            for name, child in module.named_children():
+                if is_plain(child) and suits_winograd(child):
+                    setattr(module, name, Convolution(child, winograd=True, twice=False))
+    return model
+
+
+def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
+    """Return whether the layers are a ReLU and an ordinary 2x2 max-pooling, in either order."""
+    pool, relu = (b, a) if type(a) is nn.ReLU else (a, b)
+    return (
+        type(relu) is nn.ReLU
+        and returns_maxima_only(pool)
+        and pool.kernel_size in (2, (2, 2))
+        and pool.stride in (2, (2, 2))
+        and pool.padding in (0, (0, 0))
+        and pool.dilation in (1, (1, 1))
+        and not pool.ceil_mode
+    )
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """Convert a 4-d tensor on the CPU to channels-last memory format, with which layers are faster there.
+
+    With one channel both formats are the same bytes, but torch decides by the strides, and contiguous ones select slow
+    kernels: max-pooling is forty times slower.
+
+    Args:
+        x: images or weights [B, C, H, W]. Any other tensor is returned unchanged.
+    """
+    if x.dim() != 4 or x.device.type != "cpu":
+        return x
+    if x.shape[1] > 1:
+        return x.contiguous(memory_format=torch.channels_last)
+    height, width = x.shape[2:]
+    return x.contiguous().as_strided(x.shape, (height * width, 1, width, 1))

@@ -1,0 +1,87 @@
+"""Peak memory: of the device on CUDA, of the whole process on the CPU."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import re
+import resource
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+STATUS = Path("/proc/self/status")
+RESET = Path("/proc/self/clear_refs")
+RESET_PEAK = "5"
+"""Makes the kernel reset VmHWM, the peak of resident memory (proc_pid_clear_refs(5))."""
+
+
+class PeakMemory:
+    """The peak since construction, in the process that trains on `device`.
+
+    On CUDA it is the memory that torch allocated on the device. On the CPU it is the resident memory of the process,
+    including the interpreter and torch.
+    """
+
+    def __init__(self, device: str, *, over_current: bool = False) -> None:
+        """
+        Args:
+            device: as `compute.device`, with nothing left at `auto`.
+            over_current: count only memory beyond what is in use now. Caches are released first.
+        """
+        self._device = device
+        self._base = 0
+        if over_current:
+            gc.collect()
+        if device.startswith("cuda"):
+            import torch
+
+            if over_current:
+                torch.cuda.empty_cache()
+                self._base = torch.cuda.memory_allocated(device)
+            torch.cuda.reset_peak_memory_stats(device)
+            return
+        if over_current:
+            # Else work after this could use memory that the C library kept, and the peak would not rise.
+            with suppress(OSError, AttributeError):  # not glibc
+                ctypes.CDLL(None).malloc_trim(0)
+        self._was_reset = _reset_peak()
+        self._before = _peak()
+        if over_current:
+            self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
+
+    def bytes(self) -> int | None:
+        """Return the peak until now; None where it is unknown, or where the process once used more before."""
+        if self._device.startswith("cuda"):
+            import torch
+
+            return int(torch.cuda.max_memory_allocated(self._device)) - self._base
+        peak = _peak() if self._device == "cpu" else None
+        if peak is None or self._before is None or (peak == self._before and not self._was_reset):
+            return None
+        return peak - self._base
+
+
+def _reset_peak() -> bool:
+    try:
+        RESET.write_text(RESET_PEAK)
+    except OSError:
+        return False
+    return True
+
+
+def _peak() -> int | None:
+    """Return the largest resident memory of this process so far, in bytes.
+
+    Not from getrusage on Linux, where a process inherits the value of its parent.
+    """
+    if sys.platform == "linux":
+        return _status("VmHWM")
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss if sys.platform == "darwin" else None
+
+
+def _status(field: str) -> int | None:
+    with suppress(OSError):
+        found = re.search(rf"^{field}:\s+(\d+) kB$", STATUS.read_text(), re.MULTILINE)
+        return 1024 * int(found[1]) if found else None
+    return None

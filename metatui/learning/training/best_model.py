@@ -1,0 +1,84 @@
+"""The best parameters by validation, which the final test uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metatui.config.settings import Settings
+from metatui.events import Evaluation
+from metatui.learning.optim.inner import Params
+from metatui.learning.training.trainer_state import live_values
+
+REQUIRED = ("best", "best_iteration", "since_best", "validated_at")
+"""Values that every checkpoint has; the others are missing in those of older versions."""
+
+
+@dataclass
+class BestModel:
+    """The best validation so far, and the counts that early stopping and divergence warnings need."""
+
+    value: float | None = None
+    """Accuracy, or negative loss for regression; None before the first finite validation."""
+    theta: Params = field(default_factory=dict)
+    iteration: int = 0
+    settings: dict[str, Any] | None = None
+    """Live settings of the best validation by path."""
+    diverged: int = 0
+    """Tasks that diverged in the best validation."""
+    since_best: int = 0
+    """Validations since the best one."""
+    diverging: int = 0
+    """Latest validations in a row in which tasks diverged."""
+    validated_at: int | None = None
+    """Meta-step of the latest validation."""
+
+    def update(self, result: Evaluation, theta: Params, settings: Settings) -> bool:
+        """Record a validation of `theta`.
+
+        Returns:
+            Whether it is the best one. Means leave out diverged tasks, so fewer diverged tasks come before a better
+            mean.
+        """
+        value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
+        is_best = result.is_finite and (self.value is None or (-diverged, value) > (-self.diverged, self.value))
+        repeated = result.iteration == self.validated_at
+        if is_best:
+            self.value, self.iteration, self.since_best = value, result.iteration, 0
+            self.theta, self.diverged = {name: p.clone() for name, p in theta.items()}, diverged
+            self.settings = live_values(settings)
+        elif not repeated:
+            self.since_best += 1
+        if result.is_finite and not diverged:
+            self.diverging = 0
+        elif not repeated:
+            self.diverging += 1
+        self.validated_at = result.iteration
+        return is_best
+
+    def values(self) -> dict[str, Any]:
+        """Return everything except `theta` as JSON values for a checkpoint."""
+        return {
+            "best": self.value,
+            "best_iteration": self.iteration,
+            "since_best": self.since_best,
+            "best_settings": self.settings,
+            "best_diverged": self.diverged,
+            "diverging": self.diverging,
+            "validated_at": self.validated_at,
+        }
+
+    @classmethod
+    def restore(cls, values: Mapping[str, Any], theta: Params) -> BestModel:
+        """Create the state that `values` returned."""
+        return cls(
+            value=values["best"],
+            theta=theta,
+            iteration=values["best_iteration"],
+            settings=values.get("best_settings"),
+            diverged=values.get("best_diverged", 0),
+            since_best=values["since_best"],
+            diverging=values.get("diverging", 0),
+            validated_at=values["validated_at"],
+        )

@@ -1,0 +1,62 @@
+"""Messages that tell the user which setting to lower when a run diverges or runs out of memory.
+
+In these functions, `best` contains the live settings of the best validation by path, or is None if there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from metatui.config.settings import Settings
+from metatui.events import Evaluation
+
+
+def divergence_hint(settings: Settings, iteration: int, quantity: str) -> str:
+    """Explain why the meta-step after `iteration` failed: `quantity` is not finite."""
+    algorithm = settings.algorithm
+    return (
+        f"The {quantity} of meta-step {iteration + 1} is not finite: lower algorithm.inner_lr "
+        f"(now {algorithm.inner_lr:g}) or algorithm.outer_lr (now {algorithm.outer_lr:g}); "
+        f"the state after meta-step {iteration} is kept"
+    )
+
+
+def out_of_memory_hint(settings: Settings, iteration: int) -> str:
+    """Explain that the meta-step after `iteration` does not fit into memory, even for one task at a time."""
+    algorithm, task = settings.algorithm, settings.task
+    return (
+        f"{settings.compute.device} is out of memory: lower algorithm.meta_batch (now {algorithm.meta_batch}), "
+        f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
+        f"the state after meta-step {iteration} is kept"
+    )
+
+
+def validation_warning(result: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str:
+    """Warn that tasks diverged in two validations in a row."""
+    tasks = f"{result.diverged or 0:,} of {result.tasks:,} in the last"
+    return f"Tasks diverged in two validations in a row ({tasks}): lower {_rates_to_lower(settings, best)}"
+
+
+def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str | None:
+    """Explain why the final test is not a good result; return None if it is."""
+    reasons = []
+    if test.checkpoint == "last":
+        reasons.append("no validation was finite, so the last parameters were tested and not the best")
+    if test.diverged:
+        reasons.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
+    if not reasons:
+        return None
+    text = "; ".join(reasons)
+    return f"{text[0].upper()}{text[1:]}: lower {_rates_to_lower(settings, best)} and train again"
+
+
+def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
+    """Name the learning rates that are higher than at the best validation; both if there are none."""
+    now = {path: settings.value(path) for path in ("algorithm.inner_lr", "algorithm.outer_lr")}
+    raised = [
+        f"{path} (now {rate:g}, {before:g} at the best validation)"
+        for path, rate in now.items()
+        if rate > (before := (best or {}).get(path, rate))
+    ]
+    return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])

@@ -1,0 +1,140 @@
+"""Meta-steps in sequence: their numbering, their metrics, and what happens when memory runs out."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+
+from metatui.events import Event, Noted, Progress, Tweaked
+from metatui.learning.algorithms import Algorithm, MetaStep, PendingStep
+from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
+from metatui.learning.hardware.memory import is_out_of_memory
+from metatui.learning.optim.outer import Diverged, scheduled_lr
+from metatui.learning.training.experiment import Experiment
+
+MAX_PENDING_STEPS = 10
+"""Meta-steps that are queued on a device before the trainer waits for their metrics."""
+
+
+@dataclass(frozen=True)
+class StepInfo:
+    """The part of a meta-step's progress that is known before its metrics."""
+
+    iteration: int
+    outer_lr: float
+    tasks: int
+    """Size of its meta-batch."""
+    tasks_seen: int
+    seconds: float
+
+
+class MetaSteps:
+    """Makes meta-steps with the current settings, one at a time, and reports their metrics."""
+
+    def __init__(self, experiment: Experiment, algorithm: Algorithm) -> None:
+        self._experiment = experiment
+        self._algorithm = algorithm
+        self.iteration = 0
+        """Meta-steps made."""
+        self.tasks_seen = 0
+        self.seconds = 0.0
+        """Time spent in meta-steps."""
+        self._pending: list[tuple[StepInfo, MetaStep | PendingStep]] = []
+        self._tried_to_capture: object = None
+        """The kind of meta-step of the latest attempt to capture a CUDA graph."""
+
+    def next_tasks(self) -> range:
+        """Return the numbers of the tasks in the next meta-batch."""
+        return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
+
+    def step(self) -> Iterator[Event]:
+        """Make a meta-step. If memory runs out, try again with fewer tasks at once.
+
+        Raises:
+            Diverged: a loss or gradient is not finite; see `flush`.
+            RuntimeError: out of memory with a single task, see `is_out_of_memory`.
+        """
+        while True:
+            try:
+                yield from self._capture()
+                self._make_step()
+                if len(self._pending) == MAX_PENDING_STEPS or isinstance(self._pending[-1][1], MetaStep):
+                    yield from self.flush()
+                return
+            except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+                settings = self._experiment.settings
+                meta_batch = settings.algorithm.meta_batch
+                at_once = min(settings.compute.tasks_at_once or meta_batch, meta_batch)
+                if not is_out_of_memory(error) or (at_once == 1 and self._algorithm.captures is None):
+                    raise
+            # Outside the except block: the exception keeps tensors alive.
+            yield from self.flush()
+            self._algorithm.free_memory()
+            self._tried_to_capture = None
+            device, engine = settings.compute.device, settings.compute.engine
+            if at_once == 1:  # a graph needs more memory than an eager meta-step
+                self._algorithm.captures = None
+                text = f"{device} is out of memory with one task at once: {engine} continues without CUDA graphs"
+                yield Noted(self.iteration, text)
+            else:
+                yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")
+                old, new = self._experiment.change_setting("compute.tasks_at_once", at_once // 2)
+                yield Tweaked(self.iteration, "compute.tasks_at_once", old, new)
+
+    def flush(self) -> Iterator[Progress]:
+        """Wait for pending meta-steps and report their metrics.
+
+        Raises:
+            Diverged: a meta-step diverged. `iteration` and `tasks_seen` go back to the meta-step before it.
+        """
+        pending, self._pending = self._pending, []
+        while pending:
+            began = time.monotonic()
+            metrics = [step for _, step in pending if isinstance(step, MetaStep)]
+            try:
+                metrics = metrics or self._algorithm.read([s for _, s in pending if isinstance(s, PendingStep)])
+            except Diverged:
+                first = pending[0][0]
+                self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
+                raise
+            self.seconds += time.monotonic() - began
+            for (info, _), step in zip(pending, metrics, strict=False):
+                yield Progress(
+                    iteration=info.iteration,
+                    meta_loss=step.meta_loss,
+                    accuracy=step.accuracy,
+                    support_loss=step.support_loss,
+                    grad_norm=step.grad_norm,
+                    outer_lr=info.outer_lr,
+                    tasks_seen=info.tasks_seen,
+                    seconds=info.seconds,
+                )
+            pending = pending[len(metrics) :]
+
+    def _capture(self) -> Iterator[Event]:
+        """Capture the next kind of meta-step as a CUDA graph, if the device supports it."""
+        settings = self._experiment.settings
+        kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch, settings.compute.tasks_at_once
+        if self._algorithm.captures is None or self._tried_to_capture == kind:
+            return
+        yield from self.flush()
+        try:
+            if self._algorithm.capture(self.next_tasks(), settings.algorithm):
+                yield Noted(self.iteration, "Each meta-step is one CUDA graph from here on")
+        except CaptureFailed as error:
+            yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
+        self._tried_to_capture = kind
+
+    def _make_step(self) -> None:
+        began = time.monotonic()
+        settings = self._experiment.settings
+        outer_lr = scheduled_lr(settings.algorithm, self.iteration, settings.training.iterations)
+        tasks = self.next_tasks()
+        step = self._algorithm.meta_step(tasks, settings.algorithm, outer_lr)
+        self.iteration += 1
+        self.tasks_seen = tasks.stop
+        self.seconds += time.monotonic() - began
+        self._pending.append((StepInfo(self.iteration, outer_lr, len(tasks), self.tasks_seen, self.seconds), step))

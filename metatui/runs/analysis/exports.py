@@ -1,0 +1,189 @@
+"""Comparisons as files, in the format of the file name's extension."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from metatui.runs.analysis.comparison.values import Comparison, Pair, RunResult, SeedPair
+from metatui.runs.analysis.figures import comparison_figure
+from metatui.runs.analysis.report.render import as_html, summary_as_markdown, write_summary
+from metatui.runs.storage.jsonl import finite
+from metatui.utils.errors import BadInput, quote
+from metatui.utils.files import reason, write_atomically
+
+CSV_COLUMNS = (
+    "run", "label", "algorithm", "seed", "iteration", "split", "tasks", "ways", "shots", "queries", "batch_norm",
+    "metric", "inner_step", "mean", "ci95", "inner_lr", "diverged", "checkpoint",
+)  # fmt: skip
+
+
+def check(path: Path) -> None:
+    """Check, before anything is computed, that a comparison can be written to `path`.
+
+    Raises:
+        BadInput: the extension is unknown, or there is no such folder.
+    """
+    if path.suffix.lower() not in EXPORTS:
+        raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, which is the format to write")
+    try:
+        if not path.parent.is_dir():
+            missing = f"there is no folder {quote(str(path.parent), 200)}"
+            raise BadInput(f"{quote(str(path), 200)} cannot be written: {missing}")
+        if path.is_dir():
+            raise BadInput(f"{quote(str(path), 200)} is a folder, but must be a file")
+    except OSError as error:  # such as a name that is too long
+        raise BadInput(f"{quote(str(path), 200)} cannot be written: {reason(error)}") from None
+
+
+def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
+    """Write a comparison to `path`, in the format of its extension; the figures of Markdown go beside it.
+
+    Returns all files written, `path` first.
+
+    Raises:
+        BadInput: as `check` does.
+        MetatuiError: a file cannot be written.
+    """
+    check(path)
+    extension = path.suffix.lower()
+    if extension == ".md":
+        return write_summary(comparison, path)
+    write_atomically(path, EXPORTS[extension](comparison))
+    return (path,)
+
+
+def written(files: Sequence[Path]) -> str:
+    """Describe written files: `Written to report.md, with 4 figures beside it`."""
+    figures = len(files) - 1
+    more = f", with {figures} {'figure' if figures == 1 else 'figures'} beside it" if figures else ""
+    return f"Written to {files[0]}{more}"
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return the adaptation curves as CSV, with a row for each run, metric and inner step."""
+    file = io.StringIO()
+    rows = csv.writer(file, lineterminator="\n")
+    rows.writerow(CSV_COLUMNS)
+    for run in comparison.runs:
+        e = run.evaluation
+        about = (
+            run.id, run.label, run.settings.algorithm.name, run.settings.training.seed, e.iteration, e.split, e.tasks,
+            e.ways, e.shots, e.queries, e.batch_norm,
+        )  # fmt: skip
+        for metric, curve in (("accuracy", e.accuracy), ("loss", e.loss)):
+            if curve is not None:
+                for step, mean, half in zip(e.steps, curve.mean, curve.ci95, strict=True):
+                    rows.writerow((*about, metric, step, mean, half, e.inner_lr, run.diverged, e.checkpoint))
+    return file.getvalue()
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return a comparison as the JSON object that `metatui compare --json` prints.
+
+    The adaptation curve of each of `runs` is a list over `steps`, from step 0. `curves.training` is the smoothed
+    training curve and `curves.validation` the metric after the last inner step at each validation, both against
+    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` has the training curve with other
+    smoothing, and `curves.training.changes` the live changes. Accuracies are fractions, and differences are a minus b.
+    A value that is unknown or not finite is null.
+    """
+    described: dict[str, Any] = finite(
+        {
+            "runs": [_run(comparison, run) for run in comparison.runs],
+            "pairs": [_pair(pair) for pair in comparison.pairs],
+            "seeds": [_seeds(pair) for pair in comparison.seeds],
+            "warnings": comparison.warnings,
+            "protocol": asdict(comparison.protocol),
+            "metric": comparison.metric,
+            "target": comparison.target,
+        }
+    )
+    return described
+
+
+def _json_text(comparison: Comparison) -> str:
+    return json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n"
+
+
+EXPORTS: dict[str, Callable[[Comparison], bytes]] = {
+    ".csv": lambda comparison: as_csv(comparison).encode(),
+    ".html": lambda comparison: as_html(comparison).encode(),
+    ".json": lambda comparison: _json_text(comparison).encode(),
+    ".md": lambda comparison: summary_as_markdown(comparison).encode(),
+    ".pdf": partial(comparison_figure, kind="pdf"),
+    ".png": partial(comparison_figure, kind="png"),
+    ".svg": partial(comparison_figure, kind="svg"),
+}
+"""Functions that return the content of a file, by file name extension."""
+
+
+def _run(comparison: Comparison, run: RunResult) -> dict[str, Any]:
+    evaluation, costs = run.evaluation, run.costs
+    return {
+        "run": run.id,
+        "dir": str(run.run.path),
+        "label": run.label,
+        "algorithm": run.settings.algorithm.name,
+        "seed": run.settings.training.seed,
+        "iteration": evaluation.iteration,
+        "tasks": evaluation.tasks,
+        "ways": evaluation.ways,
+        "steps": evaluation.steps,
+        "loss": asdict(evaluation.loss),
+        "accuracy": asdict(evaluation.accuracy) if evaluation.accuracy else None,
+        "diverged": run.diverged,
+        "inner_lr": evaluation.inner_lr,
+        "checkpoint": evaluation.checkpoint,
+        **asdict(costs),
+        "speed_ratio": comparison.speed_ratio(run),
+        "to_target": asdict(run.to_target) if run.to_target else None,
+        "curves": {
+            "training": asdict(run.training) if run.training else None,
+            "validation": asdict(run.validation),
+        },
+    }
+
+
+def _pair(pair: Pair) -> dict[str, Any]:
+    test = pair.test
+    return {
+        "a": pair.a.id,
+        "b": pair.b.id,
+        "metric": pair.metric,
+        "step": pair.step,
+        "tasks": test.tasks,
+        "left_out": test.left_out,
+        "difference": test.mean,
+        "ci95": test.ci95,
+        "median_difference": test.median,
+        "t": test.t,
+        "p": test.p,
+        "p_holm": pair.p_holm,
+        "wilcoxon_p": test.wilcoxon_p,
+        "wilcoxon_p_holm": pair.wilcoxon_p_holm,
+        "effect_size": test.effect_size,
+        "verdict": pair.verdict,
+    }
+
+
+def _seeds(pair: SeedPair) -> dict[str, Any]:
+    test = pair.test
+    return {
+        "a": [run.id for run in pair.a.runs],
+        "b": [run.id for run in pair.b.runs],
+        "metric": pair.metric,
+        "step": pair.step,
+        "difference": test.difference,
+        "ci95": test.ci95,
+        "t": test.t,
+        "degrees": test.degrees,
+        "p": test.p,
+        "p_holm": pair.p_holm,
+        "verdict": pair.verdict,
+    }

@@ -1,0 +1,334 @@
+"""Figures of a comparison, drawn with matplotlib: training, adaptation, results and costs.
+
+The same comparison always gives the same SVG, byte for byte. matplotlib is imported when the first figure is drawn.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from metatui.runs.analysis.comparison import formatting
+from metatui.runs.analysis.comparison.formatting import protocol_words, seconds
+from metatui.runs.analysis.comparison.values import Comparison
+from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    import numpy as np
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
+"""Distinguishable with colour-blind eyes too (Okabe and Ito 2008)."""
+
+DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)))
+"""Line styles, one for each round through the colours."""
+
+WIDTH, HEIGHT = 5.4, 3.4
+"""Inches of one panel."""
+
+MARK_ROWS = 4
+"""Rows for the labels of marks, used in turn so that labels of adjacent marks do not overlap."""
+
+STYLE = {
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": "medium",
+    "axes.titleweight": "bold",
+    "font.size": 9,
+    "grid.color": "#dddddd",
+    "legend.frameon": False,
+    "savefig.dpi": 150,
+    "savefig.transparent": False,
+    "svg.fonttype": "none",  # text stays text: it can be searched, and the files are small
+    "svg.hashsalt": "metatui",
+    "text.parse_math": False,  # a $ in the name of a run is a $
+}
+
+Against = Literal["iterations", "tasks", "seconds"]
+AGAINST: dict[Against, str] = {"iterations": "meta-steps", "tasks": "tasks seen", "seconds": "seconds of training"}
+
+Format = Literal["svg", "png", "pdf"]
+
+
+@dataclass(frozen=True)
+class Series:
+    """A line, optionally with a band around it; values that are not finite are gaps."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    half: Sequence[float] | None = None
+    """Half-width of the band at each point."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A point on the x axis at which something changed in a series."""
+
+    x: float
+    label: str
+    series: int
+    """Index of the series."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One figure, or one part of the figure of the whole comparison."""
+
+    name: str
+    """Unique in a comparison; part of file names."""
+    title: str
+    draw: Callable[[Axes], None]
+    legend: bool = True
+    """Whether the figure needs a legend to tell which run has which colour."""
+
+
+def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
+    """Draw all panels in one figure with a legend and the protocol."""
+    from matplotlib.figure import Figure
+
+    shown = panels(comparison)
+    rows = -(-len(shown) // 2)
+    with _style():
+        figure = Figure(figsize=(2 * WIDTH, rows * HEIGHT + 0.6), layout="constrained")
+        axes = figure.subplots(rows, 2, squeeze=False).flat
+        for panel, ax in zip(shown, axes, strict=False):
+            _draw(panel, ax)
+        for ax in list(axes)[len(shown) :]:
+            ax.set_axis_off()
+        _legend(figure, comparison, f"{protocol_words(comparison)}; intervals are 95 %")
+        return _saved(figure, kind, "metatui compare")
+
+
+def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> bytes:
+    """Draw one panel as a figure of its own."""
+    from matplotlib.figure import Figure
+
+    with _style():
+        figure = Figure(figsize=(WIDTH, HEIGHT), layout="constrained")
+        _draw(panel, figure.subplots())
+        if panel.legend:
+            _legend(figure, comparison)
+        return _saved(figure, kind, panel.title)
+
+
+def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
+    """Return the panels that have something to show: training, adaptation, result, time."""
+    all_panels = (
+        training(comparison, against=against),
+        adaptation(comparison),
+        result(comparison),
+        step_time(comparison),
+    )
+    return [panel for panel in all_panels if panel is not None]
+
+
+def training(comparison: Comparison, *, against: Against = "iterations") -> Panel | None:
+    """Return the smoothed training curves with marks at live changes; None if no run trained."""
+    curves = [run.training for run in comparison.runs]
+    spans = [curve.span for curve in curves if curve]
+    if not spans:
+        return None
+    accuracy = comparison.metric == "accuracy"
+    series: list[Series] = []
+    marks: list[Mark] = []
+    for curve in curves:
+        if curve is None:
+            series.append(Series((), ()))
+            continue
+        marks += [Mark(getattr(change.at, against), change.label, len(series)) for change in curve.changes]
+        y = tuple(100 * v for v in curve.accuracy or ()) if accuracy else curve.meta_loss
+        series.append(Series(getattr(curve, against), y))
+    title = f"While training, smoothed over {spans[0]:,} meta-steps"
+    y_label = "query accuracy, %" if accuracy else "meta-loss"
+    name = "training" if against == "iterations" else f"training-{against}"
+    return Panel(name, title, _lines(series, AGAINST[against], y_label, log=not accuracy, marks=marks))
+
+
+def validation(comparison: Comparison) -> Panel | None:
+    """Return the validations with 95 % bands against meta-steps; None if there are none."""
+    if not any(run.validation.iterations for run in comparison.runs):
+        return None
+    curves = (run.validation for run in comparison.runs)
+    series = [_scaled(comparison, curve.iterations, curve.mean, curve.ci95) for curve in curves]
+    return Panel("validation", "Validations while training", _metric_lines(comparison, series, "meta-steps"))
+
+
+def adaptation(comparison: Comparison) -> Panel:
+    """Return the adaptation curves on held-out tasks, with 95 % bands."""
+    series = []
+    for run in comparison.runs:
+        curve = run.evaluation.accuracy or run.evaluation.loss
+        series.append(_scaled(comparison, run.evaluation.steps, curve.mean, curve.ci95))
+    title = f"Adaptation on held-out tasks ({comparison.protocol.split} split)"
+    return Panel("adaptation", title, _metric_lines(comparison, series, "inner step"))
+
+
+def result(comparison: Comparison) -> Panel:
+    """Return bars of the metric after the last inner step, with 95 % intervals."""
+    accuracy = comparison.metric == "accuracy"
+    scale = 100 if accuracy else 1
+    bars = []
+    for run in comparison.runs:
+        mean, half = run.evaluation.final
+        bars.append((run.label, scale * mean, scale * half, formatting.result(comparison.metric, run.evaluation)))
+    title = f"{comparison.metric.capitalize()} after {comparison.protocol.steps} inner steps"
+    return Panel("result", title, _bars(bars, "accuracy, %" if accuracy else "loss"), legend=False)
+
+
+def step_time(comparison: Comparison) -> Panel | None:
+    """Return bars of the time of a meta-step; None if no run trained."""
+    times = [run.costs.seconds_per_step for run in comparison.runs]
+    if not any(times):
+        return None
+    bars = [
+        (run.label, 1e3 * step if step else math.nan, 0.0, seconds(step) if step else "not trained")
+        for run, step in zip(comparison.runs, times, strict=True)
+    ]
+    return Panel("time", "Time per meta-step", _bars(bars, "ms"), legend=False)
+
+
+def _scaled(comparison: Comparison, x: Sequence[float], mean: Sequence[float], half: Sequence[float]) -> Series:
+    scale = 100 if comparison.metric == "accuracy" else 1
+    return Series(x, [scale * v for v in mean], [scale * v for v in half])
+
+
+def _metric_lines(comparison: Comparison, series: Sequence[Series], x_label: str) -> Callable[[Axes], None]:
+    accuracy = comparison.metric == "accuracy"
+    return _lines(series, x_label, "accuracy, %" if accuracy else "loss", log=not accuracy)
+
+
+def _lines(
+    series: Sequence[Series], x_label: str, y_label: str, *, log: bool, marks: Sequence[Mark] = ()
+) -> Callable[[Axes], None]:
+    """Return a function that draws `series`; the y axis is logarithmic if `log` and the values span decades."""
+
+    def draw(ax: Axes) -> None:
+        import numpy as np
+        from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
+
+        y = [np.asarray(s.y, float) for s in series]
+        every = np.concatenate([v[np.isfinite(v)] for v in y])
+        floor = -math.inf
+        if log and len(every) and every.min() > 0 and every.max() > 10 * every.min():
+            ax.set_yscale("log")
+            ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            ax.yaxis.set_minor_locator(NullLocator())
+            floor = every.min() / 2  # a band may reach below zero, which a logarithmic axis cannot show
+        for number, (s, values) in enumerate(zip(series, y, strict=True)):
+            colour, dash = _colour(number), DASHES[number // len(COLOURS) % len(DASHES)]
+            marker = "o" if len(s.x) <= 25 else ""
+            ax.plot(s.x, np.where(np.isfinite(values), values, math.nan), marker, ls=dash, color=colour, ms=3)
+            if s.half is not None:
+                half = np.nan_to_num(np.asarray(s.half, float), nan=0.0, posinf=0.0)
+                low: np.ndarray[tuple[int, ...], np.dtype[np.float64]] = np.maximum(values - half, floor)
+                ax.fill_between(s.x, low, values + half, color=colour, alpha=0.15, lw=0)
+        _draw_marks(ax, marks)
+        for axis in (ax.xaxis, ax.yaxis):
+            axis.set_major_formatter(tick_text)
+        if x_label != AGAINST["seconds"]:
+            ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        ax.set(xlabel=x_label, ylabel=y_label)
+
+    return draw
+
+
+def _draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
+    low, high = ax.get_xlim()
+    for number, mark in enumerate(mark for mark in marks if low <= mark.x <= high):
+        left = mark.x < (low + high) / 2
+        ax.axvline(mark.x, color=_colour(mark.series), ls=(0, (3, 3)), lw=1)
+        ax.annotate(
+            mark.label, (mark.x, 1 - 0.07 * (number % MARK_ROWS)), xycoords=("data", "axes fraction"),
+            xytext=(3 if left else -3, -2), textcoords="offset points", va="top", ha="left" if left else "right",
+            size="small",
+        )  # fmt: skip
+
+
+def _bars(bars: Sequence[tuple[str, float, float, str]], x_label: str) -> Callable[[Axes], None]:
+    """Return a function that draws horizontal bars from zero.
+
+    Args:
+        bars: name, value, half-width of the interval (0 for none) and text at the end of each bar.
+    """
+
+    def draw(ax: Axes) -> None:
+        for row, (_, value, half, text) in enumerate(bars):
+            value, half = (v if math.isfinite(v) else 0.0 for v in (value, half))
+            ax.barh(row, value, height=min(0.7, 0.2 * len(bars)), color=_colour(row), alpha=0.75)
+            if half:
+                ax.errorbar(value, row, xerr=half, color="#333333", capsize=3, lw=1.2)
+            ax.annotate(text, (value + half, row), xytext=(5, 0), textcoords="offset points", va="center")
+        ax.set_yticks(range(len(bars)), [sanitize(name, limit=24) for name, *_ in bars])
+        ax.grid(visible=False, axis="y")
+        ax.set_ylim(len(bars) - 0.5, -0.5)
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_formatter(tick_text)
+        ax.set(xlabel=x_label)
+
+    return draw
+
+
+def _draw(panel: Panel, ax: Axes) -> None:
+    panel.draw(ax)
+    ax.set_title(panel.title)
+
+
+def _legend(figure: Figure, comparison: Comparison, title: str | None = None) -> None:
+    from matplotlib.lines import Line2D
+
+    names = [sanitize(run.label) for run in comparison.runs]
+    handles = [
+        Line2D([], [], color=_colour(number), ls=DASHES[number // len(COLOURS) % len(DASHES)])
+        for number in range(len(names))
+    ]
+    columns = max(1, int(figure.get_figwidth() * 12) // (max(map(len, names)) + 6))
+    figure.legend(
+        handles, names, loc="outside upper left", ncols=columns, title=title, alignment="left",
+        title_fontproperties={"weight": "bold"},
+    )  # fmt: skip
+
+
+def _colour(number: int) -> str:
+    return COLOURS[number % len(COLOURS)]
+
+
+def tick_text(value: float, _: object = None) -> str:
+    """Write the label of a tick: `0.3`, `1500`, `20k`, `3M`."""
+    for least, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
+        if abs(value) >= least:
+            return f"{value / scale:.6g}{suffix}"
+    return f"{round(value, 10):.6g}"
+
+
+@contextmanager
+def _style() -> Iterator[None]:
+    """Use the style of metatui's figures, whatever the user's matplotlibrc says."""
+    import matplotlib
+
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # such as a name with characters that the font lacks
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(STYLE)
+        yield
+
+
+def _saved(figure: Figure, kind: Format, title: str) -> bytes:
+    """Return the file of a figure, without the date."""
+    metadata: dict[Format, dict[str, str | None]] = {
+        "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
+        "png": {"Title": title},
+        "pdf": {"Title": title, "CreationDate": None},
+    }
+    file = io.BytesIO()
+    figure.savefig(file, format=kind, metadata=metadata[kind])
+    data = file.getvalue()
+    return data[data.index(b"<svg") :] if kind == "svg" else data  # without a document type that names an address

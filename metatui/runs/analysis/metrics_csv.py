@@ -1,0 +1,53 @@
+"""Metrics of a run as CSV, with one row for each meta-step or each validation."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import astuple, fields
+from typing import Any, TextIO
+
+from metatui.events import Progress
+from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import MetatuiError, quote
+from metatui.utils.text import sanitize
+
+VALIDATION_COLUMNS = (
+    "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
+    "accuracy_ci95", "best", "inner_lr", "diverged",
+)  # fmt: skip
+"""Columns of a validation, as named in the journal."""
+
+Row = Sequence[Any]
+
+
+def metrics_rows(run: RunFolder) -> Iterator[Row]:
+    """Yield the names of the metrics, then a row for each meta-step; None for a metric that the run does not have.
+
+    Raises:
+        MetatuiError: the run was resumed meanwhile, so that the rows yielded so far are no longer valid.
+    """
+    yield [field.name for field in fields(Progress)]
+    reader = run.metrics()
+    while new := reader.read_new():
+        if reader.restarted:
+            raise MetatuiError(f"run {quote(run.id)} was resumed during the export: export it again")
+        yield from map(astuple, new)
+
+
+def validation_rows(run: RunFolder) -> Iterator[Row]:
+    """Yield `VALIDATION_COLUMNS`, then a row for each validation, without those undone by resuming."""
+    yield VALIDATION_COLUMNS
+    for entry in run.validations():
+        details = (entry.details.get(name) for name in VALIDATION_COLUMNS[1:])
+        yield [entry.iteration, *(sanitize(value) if isinstance(value, str) else value for value in details)]
+
+
+def write_csv(rows: Iterable[Row], file: TextIO) -> int:
+    """Write `rows` and return their number. None becomes an empty field."""
+    writer = csv.writer(file, lineterminator="\n")
+    count = 0
+    for row in rows:
+        writer.writerow(row)
+        count += 1
+    return count

@@ -1,0 +1,105 @@
+"""Rendering of reports with Jinja2 templates."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+import metatui
+from metatui.runs.analysis.comparison.values import Comparison
+from metatui.runs.analysis.figures import Panel, panel_figure
+from metatui.runs.analysis.report.content import Report, report, summary
+from metatui.utils.files import write_atomically
+from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+REPORTS = (".html", ".md")
+"""File name extensions of reports."""
+
+
+def as_html(comparison: Comparison) -> str:
+    """Render the report as one page with its figures inside. Text from a run's files is never markup."""
+    from markupsafe import Markup
+
+    def image(panel: Panel) -> str:
+        data = base64.b64encode(panel_figure(panel, comparison)).decode()
+        return Markup("data:image/svg+xml;base64,") + data
+
+    return _render("report.html.jinja", report(comparison), image)
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Render the report as Markdown without figures."""
+    return _render("report.md.jinja", report(comparison), None)
+
+
+def summary_as_markdown(comparison: Comparison) -> str:
+    """Render protocol, conclusions and tables as Markdown without figures."""
+    return _render("report.md.jinja", summary(comparison), None)
+
+
+def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
+    """Write a report to `path`, in the format of its extension, and return all files written, `path` first.
+
+    Raises:
+        MetatuiError: a file cannot be written.
+    """
+    if path.suffix.lower() == ".html":
+        write_atomically(path, as_html(comparison).encode())
+        return (path,)
+    return _write_markdown(comparison, report(comparison), path)
+
+
+def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
+    """Write protocol, conclusions, figures and tables as Markdown; return and raise as `write`."""
+    return _write_markdown(comparison, summary(comparison), path)
+
+
+def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tuple[Path, ...]:
+    """Write the Markdown file and its figures: `report.md` has `report-training.svg` and so on beside it."""
+    figures = {
+        panel.name: path.with_name(f"{path.stem}-{panel.name}.svg")
+        for section in content.sections
+        for panel in section.figures
+    }
+    text = _render("report.md.jinja", content, lambda panel: quote(figures[panel.name].name))
+    for section in content.sections:
+        for panel in section.figures:
+            write_atomically(figures[panel.name], panel_figure(panel, comparison))
+    write_atomically(path, text.encode())
+    return path, *figures.values()
+
+
+def _render(template: str, content: Report, image: Callable[[Panel], str] | None) -> str:
+    text = _environment().get_template(template).render(report=content, image=image, version=metatui.__version__)
+    return text.rstrip("\n") + "\n"
+
+
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
+    def finalize(value: object) -> object:
+        if isinstance(value, str) and not isinstance(value, Markup):
+            return sanitize(value, limit=max(1, len(value)))
+        return value
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=lambda name: name is not None and ".html" in name,
+        finalize=finalize, trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    environment.filters["md"] = escape_markdown
+    return environment
+
+
+def escape_markdown(text: str) -> str:
+    """Escape what Markdown would take for markup: names of runs may contain any character."""
+    return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)

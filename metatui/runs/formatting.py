@@ -1,0 +1,205 @@
+"""Evaluations, events and journal entries as text, the same on the command line, in the app and in reports."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from metatui import events
+from metatui.config.fields import FIELDS, text_of
+from metatui.config.settings import Settings
+from metatui.events import Evaluation, Event
+from metatui.runs.storage.journal import Entry
+from metatui.utils.errors import quote
+from metatui.utils.numbers import diverged, interval
+from metatui.utils.text import sanitize
+
+Tone = Literal["plain", "good", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Message:
+    """One event in words."""
+
+    text: str
+    tone: Tone = "plain"
+
+
+def headline(evaluation: Evaluation, *, level: bool = False) -> str:
+    """Write the result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
+
+    Args:
+        level: whether to add that the interval is a 95 % interval.
+    """
+    lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+    return f"{metric(evaluation)} ({protocol(evaluation, level=level)}){lost}"
+
+
+def metric(evaluation: Evaluation) -> str:
+    """Write the metric after the last inner step with its interval: `accuracy 95.20 ± 0.42 %`, `loss 0.41 ± 0.03`."""
+    mean, ci95 = evaluation.final
+    return f"accuracy {accuracy(mean, ci95)}" if evaluation.accuracy else f"loss {interval(mean, ci95)}"
+
+
+def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
+    """Describe how an evaluation was measured: `5-way 1-shot, 10 steps, 600 test tasks, transductive`.
+
+    Args:
+        level: whether to add that the interval is a 95 % interval.
+    """
+    steps = evaluation.steps[-1]
+    parts = [
+        f"{evaluation.ways}-way {evaluation.shots}-shot" if evaluation.accuracy else f"{evaluation.shots}-shot",
+        f"{steps} step{'' if steps == 1 else 's'}",
+        f"{evaluation.tasks} {split_name(evaluation.split)} tasks",
+    ]
+    if evaluation.batch_norm:
+        parts.append(evaluation.batch_norm.replace("_", " "))
+    if level:
+        parts.append("95 % interval")
+    return ", ".join(parts)
+
+
+def accuracy(mean: float, half: float) -> str:
+    """Write an accuracy and the half-width of its interval, given as fractions, in per cent."""
+    text = interval(100 * mean, 100 * half)
+    return f"{text} %" if math.isfinite(mean) else text
+
+
+def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
+    """Write the inner learning rate and which parameters were adapted: `α = 0.01, best at meta-step 2,100`.
+
+    Args:
+        rate_source: text after the rate when it is not that of the best validation, such as ` (--inner-lr)`.
+    """
+    rate = "" if evaluation.inner_lr is None else f"α = {evaluation.inner_lr:g}{rate_source}, "
+    which = f"{evaluation.checkpoint} at " if evaluation.checkpoint else ""
+    return f"{rate}{which}meta-step {evaluation.iteration:,}"
+
+
+def result_words(test: Evaluation, best: Evaluation | None) -> str:
+    """Describe a test: its protocol, and the parameters and inner learning rate it used."""
+    is_best = best is not None and best.iteration == test.iteration
+    which = test.checkpoint or ("best" if is_best else "last")
+    used = [f"α = {test.inner_lr:g}"] if test.inner_lr is not None else []
+    return f"{headline(test)}; {', '.join([*used, f'{which} at meta-step {test.iteration:,}'])}"
+
+
+def split_name(split: str) -> str:
+    """Return the full name of a split."""
+    return {"train": "training", "val": "validation"}.get(split, split)
+
+
+def protocol_of(settings: Settings) -> str:
+    """Describe how runs with `settings` are tested."""
+    evaluation = settings.evaluation
+    shots = f"{settings.evaluation_shots}-shot"
+    kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
+    batch_norm = f", {evaluation.batch_norm.replace('_', ' ')}" if settings.is_classification else ""
+    return f"{kind}, {evaluation.inner_steps} inner steps, {evaluation.test_tasks} test tasks{batch_norm}"
+
+
+def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen: int, seconds: float) -> str:
+    """Write the metrics of a meta-step and the speed: `meta-loss 0.41, accuracy 95.2 %, 1,200 tasks/s`."""
+    loss = "not finite" if meta_loss is None else f"{meta_loss:.4g}"
+    percent = f", accuracy {100 * accuracy:.1f} %" if accuracy is not None else ""
+    speed = f", {tasks_seen / seconds:,.0f} tasks/s" if seconds > 0 else ""
+    return f"meta-loss {loss}{percent}{speed}"
+
+
+def event_message(event: Event) -> Message | None:
+    """Describe an event other than a meta-step; None for events that need no message."""
+    match event:
+        case events.Started():
+            verb = "Resumed" if event.iteration else "Started"
+            return Message(f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
+        case events.Evaluated(evaluation=evaluation):
+            return validation_message(evaluation, best=event.best)
+        case events.Tweaked():
+            return Message(change_text(event.path, text_of(event.old), text_of(event.new)))
+        case events.Warned():
+            return Message(event.text, "warning")
+        case events.Noted():
+            return Message(event.text)
+        case events.Paused() | events.Resumed():
+            return Message(type(event).__name__)
+        case events.Finished():
+            tone: Tone = "warning" if event.warning or (event.test and not event.test.is_finite) else "good"
+            return Message(FINISHED.get(event.reason, event.reason), tone)
+        case events.Failed():
+            return Message(event.sentence, "error")
+        case _:
+            return None
+
+
+FINISHED = {
+    "iterations": "Finished",
+    "early_stop": "Finished early: validations stopped improving",
+    "stopped": "Stopped and saved",
+    "interrupted": "Interrupted and saved",
+}
+"""Why a run ended, by the reason in its `Finished` event."""
+
+
+def entry_message(entry: Entry) -> Message | None:
+    """Describe a journal entry other than an evaluation; None for entries that need no message."""
+    details = entry.details
+    match entry.event:
+        case "started":
+            verb = "Resumed" if entry.iteration else "Started"
+            return Message(f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}")
+        case "tweaked":
+            return Message(change_text(detail(details, "path"), detail(details, "old"), detail(details, "new")))
+        case "undone":
+            label = setting_label(detail(details, "path"))
+            new, at = detail(details, "new"), detail(details, "at")
+            return Message(f"{label} change to {new} after meta-step {at} undone")
+        case "warned":
+            return Message(detail(details, "text"), "warning")
+        case "noted":
+            return Message(detail(details, "text"))
+        case "failed":
+            return Message(detail(details, "sentence"), "error")
+        case "interrupted":
+            return Message("Interrupted", "warning")
+        case "finished" if warning := details.get("warning"):
+            text = sanitize(warning, limit=1000) if isinstance(warning, str) else quote(warning)
+            return Message(f"Finished. {text}", "warning")
+        case "finished" if details.get("reason") == "early_stop":
+            return Message(FINISHED["early_stop"])
+        case "finished" | "stopped" | "paused" | "resumed":
+            return Message(entry.event.capitalize())
+        case _:
+            return None
+
+
+def validation_message(evaluation: Evaluation, *, best: bool) -> Message:
+    """Describe a validation."""
+    tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
+    return Message(f"Validation: {headline(evaluation)}{', best so far' if best else ''}", tone)
+
+
+def result_message(test: Evaluation, best: Evaluation | None) -> Message:
+    """Describe the test at the end of a run whose best validation was `best`."""
+    tone: Tone = "warning" if test.diverged or not test.is_finite else "good"
+    return Message(f"Test: {result_words(test, best)}", tone)
+
+
+def change_text(path: str, old: str, new: str) -> str:
+    """Describe a changed setting: `Inner learning rate changed from 0.01 to 0.02`."""
+    return f"{setting_label(path)} changed from {old} to {new}"
+
+
+def setting_label(path: str) -> str:
+    """Return the label of a setting in the app's form, or `path` for an unknown setting."""
+    return FIELDS[path].label if path in FIELDS else path
+
+
+def detail(details: Mapping[str, Any], key: str) -> str:
+    """Return a detail of a journal entry as one safe line, whatever its type: journals can be edited by hand."""
+    value = details.get(key)
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return sanitize(value) if isinstance(value, str) else quote(value)

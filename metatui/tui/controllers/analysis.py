@@ -1,0 +1,97 @@
+"""Controller of the analysis screens: comparison, report, suites, explorer, parameter space, explanation, benchmark."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from metatui.utils.errors import MetatuiError
+
+# Imported where they are used: the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+    from metatui.tui.app import MetatuiApp
+
+
+class AnalysisController:
+    """Opens the screens. Their modules are imported when they are opened."""
+
+    def __init__(self, app: MetatuiApp) -> None:
+        self._app = app
+
+    @property
+    def chosen_runs(self) -> Sequence[str]:
+        """Names of the runs to analyse, in the order shown: marked, selected, or those in the work tab."""
+        app, controller = self._app, self._app.run_controller
+        if app.tab == "runs":
+            selected = app.runs_tab.selected
+            return app.runs_tab.marked or ([selected.id] if selected else [])
+        if app.tab == "work":
+            shown = controller.shown
+            return [run.run for run in controller.side_by_side] or ([shown.run_id] if shown and shown.run_id else [])
+        return []
+
+    def _folders(self) -> list[RunFolder]:
+        """Return the folders of the chosen runs; if one is gone, say so and return none."""
+        from metatui.runs.storage.store import RunStore
+
+        store = RunStore(self._app.runs_dir)
+        try:
+            return [store.find(name) for name in self.chosen_runs]
+        except MetatuiError as error:
+            self._app.notify_error(error)
+            return []
+
+    def action_compare_runs(self) -> None:
+        from metatui.tui.screens.compare.screen import CompareScreen
+
+        self._app.push_screen(CompareScreen([run.run for run in self._app.runs_tab.marked_runs]))
+
+    def action_report_runs(self) -> None:
+        from pathlib import Path
+
+        from metatui.tui.screens.compare.save_dialog import ReportScreen
+
+        def say_path(path: Path | None) -> None:
+            if path:
+                self._app.notify(f"The report is in {path}.", timeout=15)
+
+        if runs := self._folders():
+            self._app.push_screen(ReportScreen(runs, self._app.runs_dir), say_path)
+
+    def action_suites(self) -> None:
+        from metatui.runs.storage.store import RunStore
+        from metatui.tui.screens.suite.screen import SuiteScreen
+
+        self._app.push_screen(SuiteScreen(RunStore(self._app.runs_dir), self._is_training))
+
+    def action_explore(self) -> None:
+        from metatui.tui.screens.explorer.screen import ExplorerScreen
+
+        if runs := self._folders():
+            self._app.push_screen(ExplorerScreen(runs))
+
+    def action_parameters(self) -> None:
+        from metatui.tui.screens.parameter_space import ParameterScreen
+
+        if runs := self._folders():
+            self._app.push_screen(ParameterScreen(runs[0]))
+
+    def action_explain(self) -> None:
+        from metatui.tui.screens.explain import ExplainScreen
+
+        app = self._app
+        settings = app.form.assessment.settings
+        if app.tab == "runs" and (run := app.runs_tab.selected):
+            settings = run.settings
+        elif app.tab == "presets" and (preset := app.presets_tab.selected):
+            settings = preset.settings
+        app.push_screen(ExplainScreen(settings or app.opening_settings))
+
+    def action_benchmark(self) -> None:
+        from metatui.tui.screens.benchmark.screen import BenchmarkScreen
+
+        self._app.push_screen(BenchmarkScreen(self._is_training))
+
+    def _is_training(self) -> bool:
+        return self._app.run_controller.client.phase.active

@@ -1,0 +1,159 @@
+"""Controller of runs that continue without the app: attach, detach, quit and loss of the terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from typing import TYPE_CHECKING
+
+from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.terminal.suspend import continue_only_after_suspend
+from metatui.utils.end_signals import SIGNALS
+from metatui.utils.errors import MetatuiError
+
+# Imported where they are used: the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+    from metatui.runs.storage.summary import RunSummary
+    from metatui.tui.app import MetatuiApp
+    from metatui.tui.terminal.crash_info import CrashInfo
+
+LONG = 15.0
+"""Seconds for which messages are shown that say where a run is."""
+
+
+class BackgroundController:
+    """Attaches to live runs, and detaches when the app ends in any way."""
+
+    def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
+        self._app, self._sessions = app, sessions
+        self.to_attach: RunFolder | None = None
+        """Live run to follow from the start."""
+        self.left: RunFolder | None = None
+        """Run that continues after the app has ended."""
+        self.crash_info: CrashInfo | None = None
+        """Shared memory that tells the parent process which run is followed; None in tests."""
+        self.leaving = False
+        """True if the terminal is gone or the process was asked to end."""
+
+    def handle_signals(self) -> None:
+        if self._app.is_headless:
+            return
+        loop = asyncio.get_running_loop()
+        for number in set(SIGNALS) - {signal.SIGINT}:  # ctrl+C is a key here
+            loop.add_signal_handler(number, self.hang_up, 128 + number)
+        continue_only_after_suspend()
+
+    def announce(self, *, silent: bool) -> None:
+        """Attach to the run given on the command line; without one, name the live runs unless `silent`."""
+        if self.to_attach:
+            self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
+        elif not silent:
+            self._app.run_worker(self._name_live_runs(), group="live")
+
+    def write_followed_run(self) -> None:
+        if self.crash_info:
+            self.crash_info.run = self._app.run_controller.followed
+
+    async def _live_runs(self) -> list[RunSummary]:
+        from metatui.runs.storage.store import RunStore, live_runs
+
+        return list(await asyncio.to_thread(live_runs, RunStore(self._app.runs_dir)))
+
+    async def _name_live_runs(self) -> None:
+        live = [run.id for run in await self._live_runs()]
+        if not live or self._app.run_controller.client.phase.active:
+            return
+        if len(live) == 1:
+            text = f"{live[0]} is training in the background: press j to follow it."
+        else:
+            text = f"{len(live)} runs are training in the background: press j to follow {live[0]}, 2 to list all."
+        self._app.notify(text, timeout=LONG)
+
+    def action_attach(self) -> None:
+        self._app.run_worker(self._attach_to_newest(), exclusive=True, group="open")
+
+    async def _attach_to_newest(self) -> None:
+        followed = self._app.run_controller.followed
+        live = [run for run in await self._live_runs() if run.run != followed]
+        if live:
+            await self.attach(live[0].run)
+        else:
+            self._app.notify("No other run is training. F5 starts one with the settings in the form.",
+                             severity="warning")  # fmt: skip
+
+    async def attach(self, run: RunFolder) -> None:
+        """Follow a live run in place of the one that is followed now, which continues.
+
+        If the run's process cannot be reached, say why and show the run from disk.
+        """
+        app, controller = self._app, self._app.run_controller
+        before = controller.followed
+        if run == before and controller.client.model:
+            controller.show(controller.client.model)
+            return
+        try:
+            attached = await asyncio.to_thread(self._sessions.attach, run)
+        except MetatuiError as error:
+            await app.runs.show_from_disk(run)
+            app.notify(f"{error}.", severity="warning", timeout=LONG)
+            return
+        controller.client.leave()
+        controller.begin(lambda: attached.session, attached.model, attached)
+        if self.crash_info:
+            self.crash_info.run = run
+        if before:
+            app.notify(f"{before.id} continues in the background: enter in the list of runs (2) shows it again.")
+
+    def action_detach(self) -> None:
+        run = self._app.run_controller.followed
+        self._app.run_controller.leave()
+        self.write_followed_run()
+        name = run.id if run else "The run that was starting"
+        self._app.notify(f"{name} continues in the background: press j to follow it again.", timeout=LONG)
+
+    def action_suspend(self) -> None:
+        self._app.action_suspend_process()
+
+    def action_quit(self) -> None:
+        if self._app.run_controller.client.phase.active:
+            self._app.run_worker(self._ask_to_quit(), exclusive=True, group="quit")
+        else:
+            self._app.exit()
+
+    async def _ask_to_quit(self) -> None:
+        from metatui.tui.screens.dialogs.quit import QuitScreen
+
+        controller = self._app.run_controller
+        receiver = controller.client.receiver
+        assert receiver is not None
+        name = receiver.run.run.id if receiver.run else "The run that is starting"
+        match await self._app.push_screen_wait(QuitScreen(name)):
+            case "keep":
+                # A run that is starting has no name yet, and may fail to start.
+                await asyncio.to_thread(receiver.opened.wait)
+                controller.update()
+                if controller.client.phase.active:
+                    self._exit(0)
+            case "stop":
+                controller.action_stop()
+                await asyncio.to_thread(receiver.over.wait)
+                self._app.exit(return_code=0)
+
+    def terminal_lost(self) -> None:
+        self.hang_up(128 + signal.SIGHUP)
+
+    def hang_up(self, code: int) -> None:
+        """Exit with `code`, without a question: the terminal is gone, or the process was asked to end."""
+        if not self.leaving:
+            self.leaving = True
+            self._exit(code)
+
+    def _exit(self, code: int) -> None:
+        self.left = self._app.run_controller.followed
+        self._app.run_controller.client.leave()
+        self._app.exit(return_code=code)
+
+    def close(self) -> None:
+        self._app.run_controller.client.leave()
+        self._sessions.close()

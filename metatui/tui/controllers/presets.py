@@ -1,0 +1,100 @@
+"""Controller of the presets tab: load, save and delete presets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from metatui.config import presets
+from metatui.config.presets import Preset
+from metatui.config.schedule import Planned
+from metatui.config.settings import Settings
+from metatui.tui.formatting import headline, protocol_of
+from metatui.utils.errors import MetatuiError
+
+# Imported where they are used: the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+    from metatui.tui.screens.dialogs.save_preset import PresetName
+
+
+class PresetsController:
+    def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
+        """`name`, `settings` and `changes` are of the preset in the form."""
+        self._app = app
+        self._loaded = name, settings
+        self.changes = tuple(changes)
+        """Changes that the preset in the form makes while it trains."""
+
+    def name_of(self, settings: Settings) -> str | None:
+        """Return the name of the preset that was loaded last, if `settings` are still the same."""
+        name, loaded = self._loaded
+        return name if settings == loaded else None
+
+    def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
+        """Put settings into the form. `source` is the name of their preset or run."""
+        self._loaded, self.changes = (preset, settings), tuple(changes)
+        self._app.form.load(settings)
+        self._app.open_tab("work", "settings")
+        planned = f" It makes {len(changes):,} changes while it trains." if changes else ""
+        self._app.notify(f"{source} is in the form: F5 starts it.{planned}")
+
+    def action_load_preset(self) -> None:
+        if preset := self._app.presets_tab.selected:
+            self.load_preset(preset)
+
+    def load_preset(self, preset: Preset) -> None:
+        self.load(preset.settings, preset.name, preset.name, preset.changes)
+
+    def action_delete_preset(self) -> None:
+        if preset := self._app.presets_tab.selected:
+            self._app.run_worker(self._ask_to_delete(preset))
+
+    async def _ask_to_delete(self, preset: Preset) -> None:
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+
+        question = f"Delete your preset {preset.name}? This cannot be undone."
+        if not await self._app.push_screen_wait(ConfirmScreen("Delete preset", question, yes="Delete")):
+            return
+        try:
+            presets.delete(preset.name)
+        except MetatuiError as error:
+            self._app.notify_error(error)
+        self._app.presets_tab.reload()
+
+    async def action_save_preset(self) -> None:
+        app = self._app
+        settings = app.form.assessment.settings
+        if settings is None:
+            app.open_tab("work", "settings")
+            app.notify(f"Not saved. {await app.form.go_to_first_problem()}", severity="error")
+        else:
+            app.run_worker(self._ask_to_save(settings))
+
+    async def _ask_to_save(self, settings: Settings) -> None:
+        from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
+
+        app = self._app
+        name = f"{settings.algorithm.name}-{settings.task.source}"
+        protocol = f"Test protocol: {protocol_of(settings)}"
+        screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
+        if saved := await app.push_screen_wait(screen):
+            self._loaded = saved.name, settings
+            app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
+            app.presets_tab.reload(saved.name)
+
+    def _save(self, chosen: PresetName, settings: Settings) -> Preset:
+        title = f"{settings.algorithm.name} on {settings.task.source}"
+        shown, test = self._app.run_controller.shown, None
+        if shown and shown.settings == settings and not shown.changes:  # otherwise the preset would not reproduce it
+            test = shown.test
+        return presets.save(
+            chosen.name,
+            settings,
+            title=chosen.title or title,
+            source="saved from metatui",
+            protocol=protocol_of(settings),
+            measured=headline(test) if test else "",
+            changes=self.changes,
+            overwrite=chosen.overwrite,
+        )

@@ -1,0 +1,231 @@
+"""Controller of the work tab: starts and follows a run, sends it commands and shows its state."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from textual.timer import Timer
+
+from metatui.config.fields import FIELDS, text_of
+from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
+from metatui.tui.actions import Phase
+from metatui.tui.controllers.run_client import RunClient
+from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
+from metatui.tui.formatting import headline, result_words, value
+from metatui.tui.system_monitor import Load, Sampler
+from metatui.tui.widgets.adaptation import RunViews
+
+# Imported where they are used: the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+    from metatui.tui.app import MetatuiApp
+
+UPDATE_EVERY = 0.5
+"""Seconds between updates of the screen while a run trains."""
+
+SAMPLE_EVERY = 2.0
+"""Seconds between measurements of memory and load."""
+
+
+class RunController:
+    """Owns the followed run, and the run that the work tab shows."""
+
+    def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
+        self._app, self._sessions = app, sessions
+        self.client = RunClient()
+        self.shown: RunModel | None = None
+        """The run in the work tab: the followed one, or one from disk."""
+        self.side_by_side: Sequence[RunViews] = ()
+        """Marked runs whose adaptation is shown in place of that of the one run."""
+        self._side_by_side_caption = ""
+        self._load, self._sampler = Load(), Sampler()
+        self._timer: Timer | None = None
+        self._checkpoint_requested = False
+
+    def start_timers(self) -> None:
+        self._timer = self._app.set_interval(UPDATE_EVERY, self.update, pause=True)
+        self._app.set_interval(SAMPLE_EVERY, self._sample)
+        self.show_run()
+        self.show_adaptation()
+
+    @property
+    def followed(self) -> RunFolder | None:
+        """Folder of the followed run, while it trains."""
+        receiver = self.client.receiver
+        return receiver.run.run if receiver and receiver.run and self.client.phase.active else None
+
+    async def action_start(self) -> None:
+        """Start a run with the settings in the form, or go to the first invalid field."""
+        app = self._app
+        settings = app.form.assessment.settings
+        if settings is None:
+            app.open_tab("work", "settings")
+            app.notify(f"Not started. {await app.form.go_to_first_problem()}", severity="error")
+            return
+        preset, changes = app.presets.name_of(settings), app.presets.changes
+        self.begin(lambda: self._sessions.start(settings, preset, changes), RunModel(settings))
+
+    def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
+        """Follow the run that `open_run` returns, and show it. See `RunClient.begin` for the arguments."""
+        self.client.begin(open_run, model, attached)
+        self._app.clear_notifications()
+        self._load = Load()
+        self._app.form.hold(model.settings)
+        if self._timer:
+            self._timer.resume()
+        self.show(model)
+
+    def show(self, model: RunModel) -> None:
+        """Open the work tab with a run."""
+        self.shown, self.side_by_side = model, ()
+        self._app.open_tab("work", "run")
+        self.show_run()
+        self.show_adaptation()
+
+    def leave(self) -> None:
+        """Stop following the run, which continues, and show none."""
+        self.client.leave()
+        self.shown = None
+        self._app.form.hold(None)
+        self._app.runs_tab.reload(newest=True)
+        self.show_run()
+        self.show_adaptation()
+
+    def action_pause(self) -> None:
+        self.client.toggle_pause()
+        self.show_run()
+
+    def action_stop(self) -> None:
+        self.client.stop()
+        self.show_run()
+
+    def action_evaluate(self) -> None:
+        self.client.submit(Evaluate())
+        self._app.notify("Validating after this meta-step.")
+
+    def action_checkpoint(self) -> None:
+        self.client.submit(Checkpoint())
+        self._checkpoint_requested = True
+
+    def action_live(self) -> None:
+        from metatui.tui.screens.dialogs.live_settings import Changes, LiveScreen
+
+        def apply(changes: Changes | None) -> None:
+            for path, new in (changes or {}).items():
+                self.client.change(path, new)
+
+        if model := self.client.model:
+            self._app.push_screen(LiveScreen(model.settings), apply)
+
+    def action_undo(self) -> None:
+        if change := self.client.undo():
+            label = FIELDS[change.path].label
+            old, new = text_of(change.old), text_of(change.new)
+            self._app.notify(f"{label} changes back from {new} to {old} after this meta-step.")
+            self._app.update_bars()
+
+    def update(self) -> None:
+        """Show what the followed run has sent since the last update."""
+        if self._app.background.leaving:  # the terminal may be gone
+            return
+        was_active = self.client.phase.active
+        drained = self.client.drain()
+        for event in drained.events:
+            self._react(event)
+        if any(isinstance(event, Evaluated | Finished) for event in drained.events):
+            self.show_adaptation()
+        active = self.client.phase.active
+        if was_active and not active:
+            self._ended()
+        if drained.changed:
+            self.show_run()
+        if not active and self._timer:
+            self._timer.pause()
+        self._app.background.write_followed_run()
+
+    def _react(self, event: Event) -> None:
+        app, model = self._app, self.client.model
+        match event:
+            case Started():
+                app.runs_tab.reload(newest=True)
+            case Tweaked() if model:
+                app.form.tweaked(model.settings, event.path)
+            case Checkpointed(kind="last") if self._checkpoint_requested:
+                self._checkpoint_requested = False
+                app.notify(f"Checkpoint saved after {event.iteration:,} meta-steps.")
+            case Failed():
+                app.notify(event.sentence, title="The run ended", severity="error", timeout=30)
+
+    def _ended(self) -> None:
+        app, model, receiver = self._app, self.client.model, self.client.receiver
+        assert model is not None
+        app.form.hold(None)
+        app.runs_tab.reload(newest=True)
+        if isinstance(model.ended, Failed) and receiver and receiver.run:
+            app.run_worker(self._show_failure(model, receiver.run.run, model.ended.sentence), group="status")
+        if isinstance(model.ended, Finished):
+            result = f" Test: {result_words(model.test, model.best)}." if model.test else ""
+            warning = f" {model.ended.warning}." if model.ended.warning else ""
+            app.notify(
+                f"{model.status}.{result}{warning}",
+                title=model.run_id or "Run",
+                severity="warning" if warning or model.has_no_result else "information",
+            )
+
+    async def _show_failure(self, model: RunModel, run: RunFolder, sentence: str) -> None:
+        """Show whether the run failed or was interrupted, and the log of an unexpected error."""
+        from metatui.tui.screens.dialogs.failure import FailureScreen, last_lines
+
+        model.status = (await asyncio.to_thread(run.status)).capitalize()
+        self.show_run()
+        if run.crash_path.name in sentence:
+            self._app.push_screen(FailureScreen(run, sentence, await asyncio.to_thread(last_lines, run)))
+
+    def show_run(self) -> None:
+        """Show the run's state and the actions that are possible."""
+        client, top_bar = self.client, self._app.top_bar
+        is_followed = self.shown is not None and self.shown is client.model
+        self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
+        top_bar.phase, top_bar.state = client.phase, self._state()
+        top_bar.warned = client.model is not None and client.model.has_no_result
+        self._app.update_bars()
+
+    def _state(self) -> tuple[str, ...]:
+        """State of the followed run for the top bar, most important parts first."""
+        model, phase = self.client.model, self.client.phase
+        if model is None:
+            return ()
+        kind = "test" if model.test else "validation"
+        warning = [f"{kind} {value(model.result)}"] if model.result and model.has_no_result else []
+        if not phase.active:
+            return model.status, *warning, model.run_id
+        done, total = model.packed or (model.iteration, model.settings.training.iterations)
+        return phase.value, f"{done:,} of {total:,}", *warning, model.run_id
+
+    async def _sample(self) -> None:
+        model, receiver = self.client.model, self.client.receiver
+        if self.client.phase.active and model and receiver and receiver.run and not self._app.background.leaving:
+            device = model.started.device if model.started else "cpu"
+            self._load = await asyncio.to_thread(self._sampler.sample, receiver.run.hello.pid, device)
+
+    def show_side_by_side(self, runs: Sequence[RunViews], caption: str) -> None:
+        """Show the adaptation of several runs side by side."""
+        self.side_by_side, self._side_by_side_caption = runs, caption
+        self.show_adaptation()
+
+    def show_adaptation(self) -> None:
+        """Show the marked runs side by side, or the last evaluation of the run."""
+        model, show = self.shown, self._app.work_tab.show_adaptation
+        if self.side_by_side:
+            show(self.side_by_side, self._side_by_side_caption)
+        elif model is None or not model.views:
+            show((), "")
+        else:
+            caption = f"Validation: {headline(model.evaluation)}" if model.evaluation else ""
+            if model.test:
+                caption = f"Test: {result_words(model.test, model.best)}"
+            colour = self._app.runs.colour(model.run_id)
+            show((RunViews(model.run_id, model.settings.algorithm.name, colour, model.views),), caption)

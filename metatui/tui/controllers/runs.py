@@ -1,0 +1,200 @@
+"""Controller of the runs tab: open, stop, resume, delete, mark and compare runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from metatui.config.settings import Settings
+from metatui.tui import palette
+from metatui.tui.actions import BY_ID
+from metatui.tui.controllers.sessions import Sessions
+from metatui.tui.widgets.adaptation import RunViews
+from metatui.utils.errors import MetatuiError
+
+# Imported where they are used: the first frame does not need them.
+if TYPE_CHECKING:
+    from metatui.runs.storage.run_folder import RunFolder
+    from metatui.runs.storage.summary import RunSummary
+    from metatui.tui.app import MetatuiApp
+    from metatui.tui.controllers.replay import Replay
+
+READ_EVERY = 5.0
+"""Seconds between readings of a shown run that another process trains and that cannot be followed from here."""
+
+MOST_SIDE_BY_SIDE = 3
+"""Marked runs, the first ones, whose adaptation is shown side by side."""
+
+TASKS_SIDE_BY_SIDE = 4
+"""Held-out tasks on which they are shown."""
+
+
+class RunsController:
+    def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
+        self._app, self._sessions = app, sessions
+        self._replay: Replay | None = None
+        """The run that was opened from disk last."""
+        self._colours: Mapping[str, int] = {}
+        """Index of the colour of each marked run, kept as long as it is marked."""
+
+    def start_timers(self) -> None:
+        self._app.set_interval(READ_EVERY, self.read_again)
+
+    def colour(self, run_id: str) -> str:
+        """Return the colour of a run, as `palette.run_colour` does."""
+        return palette.run_colour(self._colours.get(run_id, 0), self._app.current_theme.dark)
+
+    def action_filter(self) -> None:
+        self._app.runs_tab.show_filter()
+
+    def action_open_run(self) -> None:
+        if run := self._app.runs_tab.selected:
+            self._app.run_worker(self._open(run), exclusive=True, group="open")
+
+    async def _open(self, run: RunSummary) -> None:
+        """Follow a run that is live, or show one from disk."""
+        if run.status in ("running", "paused") or run.run == self._app.run_controller.followed:
+            await self._app.background.attach(run.run)
+        else:
+            await self.show_from_disk(run.run)
+
+    async def show_from_disk(self, run: RunFolder) -> None:
+        from metatui.tui.controllers.replay import Replay
+
+        try:
+            replay = await asyncio.to_thread(Replay, run)
+            model = await asyncio.to_thread(replay.read)
+        except MetatuiError as error:
+            self._app.notify_error(error)
+            return
+        self._replay = replay
+        self._app.run_controller.show(model)
+
+    async def read_again(self) -> None:
+        """Read the shown run again if it is live, but not followed."""
+        controller, replay = self._app.run_controller, self._replay
+        before = controller.shown
+        if before is None or replay is None or before.run_id != replay.run.id:
+            return
+        if before.status not in ("Running", "Paused"):
+            return
+        try:
+            model = await asyncio.to_thread(replay.read)
+        except MetatuiError:
+            return  # its files are being written, moved or deleted
+        if controller.shown is before and not self._app.background.leaving:
+            controller.shown = model
+            controller.show_run()
+            controller.show_adaptation()
+
+    def action_load_run(self) -> None:
+        run = self._app.runs_tab.selected
+        if run and run.settings:
+            self._app.presets.load(run.settings, None, run.id)
+        elif run:
+            self._say_unreadable(run)
+
+    def action_resume_run(self) -> None:
+        run = self._app.runs_tab.selected
+        if run and run.settings:
+            self._app.run_worker(self._resume(run), exclusive=True, group="open")
+        elif run:
+            self._say_unreadable(run)
+
+    def _say_unreadable(self, run: RunSummary) -> None:
+        self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
+
+    async def _resume(self, run: RunSummary) -> None:
+        from metatui.tui.controllers.replay import Replay
+
+        try:
+            model = await asyncio.to_thread(lambda: Replay(run.run).read())
+        except MetatuiError as error:
+            self._app.notify_error(error)
+            return
+        if self._app.run_controller.client.phase.active:
+            self._app.notify(BY_ID["start"].refuse(self._app.context), severity="warning")
+            return
+        model.reopen(model.settings)
+        self._app.run_controller.begin(lambda: self._sessions.resume(run.id), model)
+
+    def action_stop_run(self) -> None:
+        if run := self._app.runs_tab.selected:
+            self._app.run_worker(self._ask_to_stop(run), group="stop")
+
+    async def _ask_to_stop(self, run: RunSummary) -> None:
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+
+        question = f"Stop run {run.id}? It is saved after this meta-step and can be resumed."
+        if not await self._app.push_screen_wait(ConfirmScreen("Stop run", question, yes="Stop")):
+            return
+        if run.run == self._app.run_controller.followed:
+            self._app.run_controller.action_stop()
+            return
+        try:
+            await asyncio.to_thread(self._sessions.stop, run.run)
+        except MetatuiError as error:
+            self._app.notify_error(error)
+        else:
+            self._app.notify(f"{run.id} stops after this meta-step and is saved.")
+
+    def action_delete_run(self) -> None:
+        if run := self._app.runs_tab.selected:
+            self._app.run_worker(self._ask_to_delete(run))
+
+    async def _ask_to_delete(self, run: RunSummary) -> None:
+        from metatui.tui.screens.dialogs.confirm import ConfirmScreen
+
+        question = f"Delete run {run.id} with its metrics and checkpoints? This cannot be undone."
+        if not await self._app.push_screen_wait(ConfirmScreen("Delete run", question, yes="Delete")):
+            return
+        tab = self._app.runs_tab
+        try:
+            await asyncio.to_thread(tab.store.delete, run.run)
+        except MetatuiError as error:
+            self._app.notify_error(error)
+        tab.reload()
+
+    def action_mark_run(self) -> None:
+        if self._app.runs_tab.mark_selected():
+            runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+            self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
+
+    async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
+        """Show the adaptation of runs to the same tasks; another process computes it."""
+        app = self._app
+        tasks = {run.settings and _task_identity(run.settings) for run in runs}
+        same = "the same" if len(tasks) == 1 else "different"
+        self._colours = assign_colours([run.id for run in runs], self._colours)
+        names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
+        side_by_side = []
+        for run, name in zip(runs, names, strict=True):
+            try:
+                views = await asyncio.to_thread(self._sessions.views, run.id, TASKS_SIDE_BY_SIDE)
+            except MetatuiError as error:
+                app.notify(f"{run.id} cannot be shown: {error}.", severity="error")
+                continue
+            label = name if names.count(name) == 1 else run.id
+            side_by_side.append(RunViews(run.id, label, self.colour(run.id), views))
+        app.run_controller.show_side_by_side(side_by_side, f"The marked runs on {same} held-out test tasks")
+        if side_by_side:
+            app.work_tab.pane = "adaptation"
+            count = f"{len(side_by_side)} of at most {MOST_SIDE_BY_SIDE}"
+            app.notify(f"{count} runs are shown side by side in the work tab (1); c compares all marked runs.")
+
+
+def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
+    """Return a colour index for each run: the one it had before, or the first that is free."""
+    colours = {run: before[run] for run in runs if run in before}
+    for run in runs:
+        if run not in colours:
+            colours[run] = min(set(range(len(runs))) - set(colours.values()))
+    return colours
+
+
+def _task_identity(settings: Settings) -> tuple[object, ...]:
+    """Return the settings that decide the held-out tasks."""
+    task = settings.task
+    ways = (task.ways, task.split, task.rotations) if settings.is_classification else ()
+    return task.source, ways, settings.evaluation_shots, task.queries, settings.evaluation.seed

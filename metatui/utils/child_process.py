@@ -1,0 +1,145 @@
+"""Modules of metatui that run in a process of their own and exchange JSON lines with the process that started them.
+
+Messages go over a socket pair instead of standard input and output, so output that a library prints is never mistaken
+for a message. The end of either process is the end of the stream for the other.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+Message = dict[str, Any]
+
+
+class Channel:
+    """JSON objects, one per line, over a connected socket."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.socket = connection
+        self.file = connection.makefile("rb")
+
+    @classmethod
+    def of_child(cls) -> Channel:
+        """Open the channel to the parent in a process that `ChildProcess` started."""
+        connection = socket.socket(fileno=int(sys.argv[1]))
+        connection.set_inheritable(False)
+        return cls(connection)
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        """Send one message. Raises OSError if the other process is gone."""
+        self.socket.sendall(json.dumps(message).encode() + b"\n")
+
+    def receive(self) -> Message | None:
+        """Wait for a message. Returns None if the other process has ended or closed its side."""
+        try:
+            line = self.file.readline()
+        except OSError:
+            return None
+        message: Message | None = json.loads(line) if line.endswith(b"\n") else None
+        return message
+
+    def wait_for_end(self) -> None:
+        """Wait until the other process has ended or has called `end_sending`. Drops messages.
+
+        For a daemon thread: unlike `receive`, it holds no lock that Python needs to exit.
+        """
+        with suppress(OSError):
+            while self.socket.recv(1024):
+                pass
+
+    def end_sending(self) -> None:
+        """Tell the other process that no message follows."""
+        with suppress(OSError):
+            self.socket.shutdown(socket.SHUT_WR)
+
+    def close(self) -> None:
+        self.file.close()
+        self.socket.close()
+
+
+class ChildProcess(Channel):
+    """A module that runs its `main` in a child process, which finds its end of the channel by `Channel.of_child`.
+
+    The child leads a session of its own, so Ctrl-C in the terminal does not reach it, and its current directory is not
+    on its import path.
+    """
+
+    def __init__(self, module: str, *, niceness: int = 0, output: IO[bytes] | int = subprocess.DEVNULL) -> None:
+        """Start `module`.
+
+        Args:
+            niceness: how far the child makes way for other processes, from 0 to 19.
+            output: where the child's output goes.
+
+        Raises:
+            OSError: no process can be started.
+        """
+        ours, theirs = socket.socketpair()
+        try:
+            with theirs:
+                self._process = subprocess.Popen(
+                    command(module, theirs.fileno(), niceness),
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+        except BaseException:
+            ours.close()
+            raise
+        super().__init__(ours)
+        self.pid = self._process.pid
+
+    def terminate(self) -> None:
+        """Ask the child to end (SIGTERM)."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill the child and the processes of its group. Safe in signal handlers and other threads."""
+        if self._process.poll() is None:
+            with suppress(ProcessLookupError, PermissionError):  # macOS refuses to signal a group of zombies
+                os.killpg(self.pid, signal.SIGKILL)
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """Wait for the child to end. Returns its exit code, minus the signal's number, or None after `timeout`."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(timeout)
+        return None
+
+    def end(self) -> int:
+        """Kill the child if it still runs, close the channel, and return the exit code."""
+        self.kill()
+        code = self._process.wait()
+        self.close()
+        return code
+
+    def detach(self) -> None:
+        """Let the child run on; a thread waits for its end so that it leaves no zombie."""
+        threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
+
+
+def command(module: str, handle: int, niceness: int) -> list[str]:
+    """Return the command that runs `main` of `module` with file descriptor `handle` as its channel."""
+    start = (
+        f"import os, sys; os.nice({niceness}); sys.path.append(sys.argv.pop()); "
+        f"from {module} import main; sys.exit(main())"
+    )
+    return [sys.executable, "-P", "-c", start, str(handle), str(Path(__file__).parents[2])]
+
+
+def describe_exit(code: int) -> str:
+    """Complete the sentence "the process ..." for an exit code that was not expected."""
+    if code == -signal.SIGKILL:
+        return "was killed, most likely because memory ran out"
+    return f"died (signal {-code})" if code < 0 else f"ended with exit code {code}"

@@ -1,0 +1,18 @@
+"""The Slurm job that this process is part of."""
+
+from __future__ import annotations
+
+import os
+
+NAMES = (
+    "SLURM_JOB_ID", "SLURM_JOB_NAME", "SLURM_ARRAY_JOB_ID", "SLURM_ARRAY_TASK_ID", "SLURM_PROCID",
+    "SLURM_RESTART_COUNT", "SLURM_JOB_PARTITION", "SLURM_CLUSTER_NAME",
+)  # fmt: skip
+"""Environment variables that the journal records. A requeued job keeps its SLURM_JOB_ID."""
+
+
+def job() -> dict[str, str]:
+    """Return the variables in `NAMES` that are set; empty outside a job."""
+    if not os.environ.get("SLURM_JOB_ID"):
+        return {}
+    return {name: os.environ[name][:200] for name in NAMES if name in os.environ}

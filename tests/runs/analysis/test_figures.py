@@ -1,0 +1,140 @@
+"""Figures of comparisons: deterministic files, readable ticks, gaps, bands and marks."""
+
+from __future__ import annotations
+
+import math
+import xml.etree.ElementTree as ET
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from metatui.runs.analysis import figures
+from metatui.runs.analysis.comparison import Comparison, Protocol, RunResult, TrainingCurve
+from metatui.runs.analysis.comparison.values import LiveChange, TimeToTarget
+from metatui.runs.analysis.figures import Panel, Series, comparison_figure, panel_figure, panels, tick_text
+from tests.runs.analysis.comparisons import result
+
+PROTOCOL = Protocol("sinusoid", "test", 4, 1, 10, 1, 0, None, None)
+
+
+def curve(**changes: object) -> TrainingCurve:
+    values = TrainingCurve(50, (1, 50), (4, 200), (0.1, 5.0), (5.0, 1.0), None)
+    return replace(values, **changes)  # type: ignore[arg-type]
+
+
+def comparison(*runs: RunResult) -> Comparison:
+    return Comparison(PROTOCOL, runs, (), (), None, ())
+
+
+@pytest.fixture
+def waves() -> Comparison:
+    trained = replace(result("MAML", [0.4, 0.5, 0.6, 0.5]), training=curve())
+    return comparison(trained, result("<b>$x_1$ & \u4e2d", [0.5, 0.6, 0.7, 0.6]))
+
+
+def axes_of(draw: Callable[[Axes], None]) -> Axes:
+    axes = Figure().subplots()
+    draw(axes)
+    return axes
+
+
+def texts(svg: bytes) -> list[str]:
+    return [element.text or "" for element in ET.fromstring(svg).iter() if element.tag.endswith("text")]
+
+
+def test_svg_is_deterministic_and_self_contained(waves: Comparison) -> None:
+    svg = comparison_figure(waves, "svg")
+    assert svg == comparison_figure(waves, "svg")
+    assert not any(word in svg for word in (b"<script", b"<image", b"url(http", b"<!DOCTYPE", b"nan"))
+    for element in ET.fromstring(svg).iter():
+        for name, value in element.attrib.items():
+            assert not name.endswith("href") or value.startswith("#")
+
+
+def test_labels_are_literal_text(waves: Comparison) -> None:
+    shown = texts(comparison_figure(waves, "svg"))
+    assert "MAML" in shown
+    assert "<b>$x_1$ & \u4e2d" in shown
+    assert any("sinusoid, test split" in text and "95 %" in text for text in shown)
+
+
+@pytest.mark.parametrize(("kind", "start"), [("png", b"\x89PNG"), ("pdf", b"%PDF")])
+def test_other_formats(kind: figures.Format, start: bytes, waves: Comparison) -> None:
+    data = comparison_figure(waves, kind)
+    assert data.startswith(start)
+    assert data == comparison_figure(waves, kind)
+
+
+def test_user_style_is_ignored_and_kept(waves: Comparison) -> None:
+    import matplotlib
+
+    panel = figures.adaptation(waves)
+    before = panel_figure(panel, waves)
+    with matplotlib.rc_context({"lines.linewidth": 9.0, "svg.fonttype": "path"}):
+        assert panel_figure(panel, waves) == before
+        assert matplotlib.rcParams["lines.linewidth"] == 9.0
+
+
+def test_panels_against_seconds(waves: Comparison) -> None:
+    names = [panel.name for panel in panels(waves, against="seconds")]
+    assert names == ["training-seconds", "adaptation", "result", "time"]
+    training = figures.training(waves, against="seconds")
+    assert training is not None
+    assert "seconds of training" in texts(panel_figure(training, waves))
+
+
+def test_untrained_runs_have_no_training_panel(waves: Comparison) -> None:
+    run = waves.runs[1]
+    untrained = comparison(replace(run, costs=replace(run.costs, seconds_per_step=None)))
+    assert [panel.title for panel in panels(untrained)] == [
+        "Adaptation on held-out tasks (test split)", "Loss after 1 inner steps",
+    ]  # fmt: skip
+
+
+def test_diverged_runs_are_drawn() -> None:
+    lost = result("A", [math.nan, math.inf, math.nan, 1.0])
+    diverged = comparison(lost, result("B", [0.5, 0.6, 0.7, 0.6]))
+    assert b"nan" not in comparison_figure(diverged, "svg")
+    assert any("3 of 4 tasks diverged" in text for text in texts(panel_figure(figures.result(diverged), diverged)))
+
+
+def test_marks_within_the_curve(waves: Comparison) -> None:
+    changes = tuple(LiveChange(TimeToTarget(at, at, 1.0), label) for at, label in ((20, "inner_lr 0.1"), (99, "late")))
+    run = replace(waves.runs[0], training=curve(changes=changes))
+    panel = figures.training(comparison(run))
+    assert isinstance(panel, Panel)
+    labels = [text.get_text() for text in axes_of(panel.draw).texts]
+    assert labels == ["inner_lr 0.1"]
+
+
+def test_logarithmic_axis_only_over_decades() -> None:
+    def scale(y: tuple[float, ...], half: tuple[float, ...] | None = None) -> str:
+        return axes_of(figures._lines([Series(range(len(y)), y, half)], "x", "y", log=True)).get_yscale()
+
+    assert scale((100.0, 1.0, 0.5), (10.0, 2.0, 0.1)) == "log"
+    assert scale((2.0, 1.0)) == "linear"
+    assert scale((0.0, 50.0)) == "linear"
+    assert scale((math.nan, math.nan)) == "linear"
+    assert scale(()) == "linear"
+
+
+def test_band_below_zero_on_logarithmic_axis() -> None:
+    axes = axes_of(figures._lines([Series((0, 1, 2), (100.0, 1.0, 0.5), (10.0, 2.0, 0.1))], "x", "y", log=True))
+    (band,) = axes.collections
+    (path,) = band.get_paths()
+    assert np.asarray(path.vertices)[:, 1].min() == 0.25
+    assert axes.get_ylim()[0] > 0
+
+
+def test_nonfinite_values_are_gaps() -> None:
+    axes = axes_of(figures._lines([Series((0, 1, 2), (1.0, math.inf, 2.0))], "x", "y", log=False))
+    (line,) = axes.lines
+    assert np.isfinite(np.asarray(line.get_ydata(), dtype=float)).tolist() == [True, False, True]
+
+
+def test_tick_text() -> None:
+    assert [tick_text(v) for v in (0, 0.3, 1500, 20000, 3e6, 70000)] == ["0", "0.3", "1500", "20k", "3M", "70k"]
