@@ -99,7 +99,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         await pilot.press("space", "c")
         await pilot.pause()
         assert not isinstance(app.screen, CompareScreen)
-        assert "Mark two runs or more first" in [n.message for n in app._notifications][-1]
+        assert "Mark at least two runs first" in [n.message for n in app._notifications][-1]
         await pilot.press("down", "space", "c")
         screen, helper = await opened(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
