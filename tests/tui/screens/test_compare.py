@@ -113,6 +113,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         page = text_of(screen, "#compare-result")
         assert "Warning: Reptile is not finished" in page
         assert all(pair.verdict[:30] in page for pair in compared().pairs)
+        assert text_of(screen, "#compare-tables").startswith("Cost of training")
         assert "MAML 12 ms 1.00x 330" in text_of(screen, "#compare-tables")
 
 

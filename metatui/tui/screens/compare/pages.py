@@ -13,7 +13,7 @@ from rich.segment import Segment
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, steps
 from metatui.runs.analysis.comparison.formatting import result as result_words
-from metatui.runs.analysis.comparison.tables import TextTable, tables
+from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, paired, results, to_target
 from metatui.tui.screens.compare.curves import run_colours
 from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -53,8 +53,9 @@ def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """All tables, those first that no other section shows."""
-    ordered = sorted(tables(comparison), key=lambda table: not table.title.startswith(("Costs", "First")))
-    return [row for table in ordered for row in _table(table, width, theme)]
+    order = (costs, to_target, results, adaptation, paired)
+    shown = [table for make in order if (table := make(comparison)) is not None]
+    return [row for table in shown for row in _table(table, width, theme)]
 
 
 def _title(text: str, theme: ChartTheme) -> list[Row]:
