@@ -33,7 +33,7 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
     at.press("enter")
     at.see("In words", patience=MEASURED)
     yield "18-compare"
-    for key, text in (("1", "meta-steps"), ("2", "inner step"), ("4", "Costs of training")):
+    for key, text in (("1", "meta-steps"), ("2", "inner step"), ("4", "Cost of training")):
         at.press(key)
         at.see(text)
     at.press("escape")

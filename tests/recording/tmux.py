@@ -17,7 +17,7 @@ KEYS: Final[Mapping[str, str]] = {
     "ctrl+n": "C-n", "ctrl+o": "C-o", "ctrl+home": "C-Home", "ctrl+end": "C-End",
 } | {f"f{number}": f"F{number}" for number in range(1, 13)}  # fmt: skip
 
-LOOK_EVERY = 0.1
+LOOK_EVERY = 0.3
 """Seconds between captures; tmux does not report changes."""
 
 

@@ -138,7 +138,7 @@ def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
                 case Ready():
                     bar.update(task, total=len(benchmark.cells))
                 case Measuring(cell):
-                    bar.update(task, description=rows.called(cell))
+                    bar.update(task, description=rows.full_name(cell))
                 case Measurement():
                     bar.advance(task)
 
@@ -148,7 +148,7 @@ def _progress(benchmark: Benchmark) -> Iterator[Callable[[Report], None]]:
 def _print_line(report: Report, write: Callable[..., None]) -> None:
     match report:
         case Ready(machine):
-            write(sanitize(rows.said(machine), limit=2000), soft_wrap=True)
+            write(sanitize(rows.describe_machine(machine), limit=2000), soft_wrap=True)
         case Measurement():
             text = rows.failed(report) if report.error else rows.result(report)
             write(sanitize(text, limit=2000), soft_wrap=True)

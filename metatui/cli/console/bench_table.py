@@ -45,8 +45,8 @@ def bench_report(measurements: Sequence[Measurement], screen: Console, *, ascii_
         yield from (Text(rows.failed(m), style="dim") for m in cells if m.error)
         if lines := plot.plot(cells, screen.width - 1, glyphs):
             yield from map(_text, [plot.legend(cells, glyphs), *lines, []])
-    machine = rows.said(measurements[0].machine)
-    for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.doubt(measurements))):
+    machine = rows.describe_machine(measurements[0].machine)
+    for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.floor_warning(measurements))):
         text = symbols.ascii(note) if look is Symbols.ASCII else note
         yield Text(textwrap.fill(text, min(screen.width, 120)), style="dim")
 

@@ -224,8 +224,10 @@ class RunController:
         elif model is None or not model.views:
             show((), "")
         else:
+            evaluation = model.test or model.evaluation
             caption = f"Validation: {headline(model.evaluation)}" if model.evaluation else ""
             if model.test:
                 caption = f"Test: {result_words(model.test, model.best)}"
             colour = self._app.runs.colour(model.run_id)
-            show((RunViews(model.run_id, model.settings.algorithm.name, colour, model.views),), caption)
+            views = RunViews(model.run_id, model.settings.algorithm.name, colour, model.views)
+            show((views,), caption, warning=bool(evaluation and evaluation.diverged))

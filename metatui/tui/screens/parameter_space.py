@@ -68,7 +68,7 @@ class ParameterScreen(AnalysisScreen[None]):
         self._lay_out()
         self.query_one(ScrollView).focus()
         self.start_analysis(partial(walking, self._run))
-        self._say("Loading torch, which takes a few seconds, and reading the run.")
+        self._show_text("Loading torch, which takes a few seconds, and reading the run.")
 
     def on_resize(self) -> None:
         if self.is_mounted:
@@ -79,18 +79,18 @@ class ParameterScreen(AnalysisScreen[None]):
         self._lay_out()
 
     def show_progress(self, progress: ProjectionProgress) -> None:
-        self._say(f"Adapting from both initialisations: {progress.done} of {progress.of} adaptations.")
+        self._show_text(f"Adapting from both initialisations: {progress.done} of {progress.of} adaptations.")
 
     def show_result(self, result: ParameterSpace) -> None:
         self.space = result
         for chart, data in zip(self.query(LineChart), charts(result), strict=True):
             chart.show(data)
-        self._say(*sentences(result))
+        self._show_text(*sentences(result))
 
     def show_failure(self, reason: str) -> None:
-        self._say(f"Not computed: {reason}.")
+        self._show_text(f"Not computed: {reason}.")
 
-    def _say(self, *paragraphs: str) -> None:
+    def _show_text(self, *paragraphs: str) -> None:
         def page(width: int, theme: ChartTheme) -> list[Row]:
             return [row for text in paragraphs for row in paragraph(text, width, theme, theme.text)]
 

@@ -70,5 +70,5 @@ class ScrollView(RowsWidget, can_focus=True):
 
 def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: int = 0) -> list[Row]:
     """Wrap `text` between words, all rows but the first indented by `hang` cells."""
-    wrapped = textwrap.wrap(theme.say(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
+    wrapped = textwrap.wrap(theme.printable(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
     return [[Segment(line, style)] for line in wrapped]

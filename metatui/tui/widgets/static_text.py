@@ -28,7 +28,7 @@ class StaticText(Widget):
     def render(self) -> RenderResult:
         return Content(shown_in(self, self._text))
 
-    def say(self, text: str) -> None:
+    def update(self, text: str) -> None:
         """Show `text`."""
         if text != self._text:
             self._text = text
@@ -42,6 +42,6 @@ class StatusLine(StaticText):
         super().__init__(id=id, classes=classes)
         self.display = False
 
-    def say(self, text: str) -> None:
-        super().say(text)
+    def update(self, text: str) -> None:
+        super().update(text)
         self.display = bool(text)

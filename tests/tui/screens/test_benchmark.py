@@ -124,7 +124,7 @@ def state(screen: BenchmarkScreen) -> str:
 
 
 def row(table: BenchmarkTable, cell: Cell) -> list[str]:
-    return [text.plain for text in table.get_row(rows.called(cell))]
+    return [text.plain for text in table.get_row(rows.full_name(cell))]
 
 
 async def test_the_table_fills_row_by_row() -> None:

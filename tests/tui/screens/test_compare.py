@@ -99,7 +99,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         await pilot.press("space", "c")
         await pilot.pause()
         assert not isinstance(app.screen, CompareScreen)
-        assert "Mark two runs or more first" in [n.message for n in app._notifications][-1]
+        assert "Mark at least two runs first" in [n.message for n in app._notifications][-1]
         await pilot.press("down", "space", "c")
         screen, helper = await opened(pilot)
         assert [run.id for run in helper.asked[0].args[0]] == app.runs_tab.marked
@@ -113,6 +113,7 @@ async def test_marked_runs_are_compared(make: Callable[[], MetatuiApp], runs_dir
         page = text_of(screen, "#compare-result")
         assert "Warning: Reptile is not finished" in page
         assert all(pair.verdict[:30] in page for pair in compared().pairs)
+        assert text_of(screen, "#compare-tables").startswith("Cost of training")
         assert "MAML 12 ms 1.00x 330" in text_of(screen, "#compare-tables")
 
 

@@ -320,7 +320,7 @@ def test_bars() -> None:
 
 @given(st.text(), st.integers(0, 40), st.integers(0, 5))
 def test_hostile_text_stays_in_place(words: str, width: int, height: int) -> None:
-    line = theme().say(words)
+    line = theme().printable(words)
     assert line.isprintable()
     assert cell_len(fitted(line, width, "…")) <= width
     rows = centred(line, width, height, Style())

@@ -20,7 +20,7 @@ NOTES = (
 
 GRAPH_NOTE = "+ graph: each meta-step is one CUDA graph, as in training; otherwise many kernel launches."
 
-DOUBT = (
+FLOOR_WARNING = (
     "Some meta-steps were faster than the floor: the machine was busier while its rates were measured. Measure again "
     "while it is idle."
 )
@@ -76,12 +76,12 @@ def graph_note(measurements: Iterable[Measurement]) -> str:
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 
-def doubt(measurements: Iterable[Measurement]) -> str:
+def floor_warning(measurements: Iterable[Measurement]) -> str:
     """Warn of figures that cannot be right; empty if there are none."""
-    return DOUBT if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
+    return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 
-def said(machine: Machine) -> str:
+def describe_machine(machine: Machine) -> str:
     """Describe the machine and its rates in a sentence."""
     gib = machine.memory_bytes / 2**30
     where = f"{machine.device_name} ({machine.device}, {figure(gib)} GiB)"
@@ -99,14 +99,14 @@ def result(measurement: Measurement) -> str:
     """Write a measurement in a sentence."""
     ms, steps, tasks, memory, share = figures(measurement)
     speed = f"{ms} ms, {steps} meta-steps/s, {tasks} tasks/s"
-    return f"{called(measurement.cell)}: {speed}, {memory} MiB, {share} of the floor's speed"
+    return f"{full_name(measurement.cell)}: {speed}, {memory} MiB, {share} of the floor's speed"
 
 
 def failed(measurement: Measurement) -> str:
     """Say why a cell was not measured."""
-    return f"{called(measurement.cell)} was not measured: {measurement.error}"
+    return f"{full_name(measurement.cell)} was not measured: {measurement.error}"
 
 
-def called(cell: Cell) -> str:
+def full_name(cell: Cell) -> str:
     """Name a cell in full."""
     return f"{cell.work.task}, {name(cell.work)}, {cell.engine}{' with CUDA graph' if cell.captured else ''}"

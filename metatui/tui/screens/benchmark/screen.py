@@ -97,12 +97,12 @@ class BenchmarkScreen(ModalScreen[None]):
         if self._started:
             return
         if self._training():
-            self._say(WAITING)
+            self._show_state(WAITING)
             return
         self._started = True
         self._poll.stop()
         self.query_one("#benchmark", Vertical).border_subtitle = "escape stops it"
-        self._say("Measuring the speed of arithmetic and memory.")
+        self._show_state("Measuring the speed of arithmetic and memory.")
         self.run_worker(self._measure, thread=True, exit_on_error=False, group="benchmark")
 
     def _measure(self) -> None:
@@ -122,12 +122,12 @@ class BenchmarkScreen(ModalScreen[None]):
     def _reported(self, event: Reported) -> None:
         match event.report:
             case Ready(machine):
-                self.query_one("#benchmark-machine", StaticText).say(rows.said(machine))
+                self.query_one("#benchmark-machine", StaticText).update(rows.describe_machine(machine))
                 self.table.show(self._benchmark.cells)
             case Measuring(cell):
                 self.table.start(cell)
                 number, count = self._benchmark.cells.index(cell) + 1, len(self._benchmark.cells)
-                self._say(f"Measuring {number} of {count}: {rows.called(cell)}.")
+                self._show_state(f"Measuring {number} of {count}: {rows.full_name(cell)}.")
             case Measurement():
                 self.table.add(event.report)
         self._show_selected()
@@ -137,13 +137,13 @@ class BenchmarkScreen(ModalScreen[None]):
         self.table.finish()
         self.query_one("#benchmark", Vertical).border_subtitle = "escape closes"
         if event.error:
-            self._say(f"Not measured: {event.error}.")
+            self._show_state(f"Not measured: {event.error}.")
             return
         measurements = self.table.measurements.values()
         failed = sum(1 for measurement in measurements if measurement.error)
         done = len(measurements) - failed
         counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
-        self._say(f"{counts} {rows.doubt(measurements)}".strip())
+        self._show_state(f"{counts} {rows.floor_warning(measurements)}".strip())
 
     @on(DataTable.RowHighlighted)
     def _show_selected(self) -> None:
@@ -151,9 +151,9 @@ class BenchmarkScreen(ModalScreen[None]):
         task = self.table.selected_task
         measurements = [each for each in self.table.measurements.values() if each.cell.work.task == task]
         self.query_one(BenchmarkChart).show(task, measurements)
-        self._say(self._state)
+        self._show_state(self._state)
 
-    def _say(self, state: str) -> None:
+    def _show_state(self, state: str) -> None:
         self._state, selected = state, self.table.selected
         reason = [f"{rows.failed(selected)}."] if selected and selected.error else []
-        self.query_one("#benchmark-state", StaticText).say("\n".join([state, *reason]))
+        self.query_one("#benchmark-state", StaticText).update("\n".join([state, *reason]))

@@ -105,7 +105,7 @@ class BenchmarkTable(DataTable[Text]):
         used = sum(WIDTHS[i] + 2 * self.cell_padding for i in shown) + self.scrollbar_size_vertical
         self.add_column("speed", width=max(4, self._width - used - 2 * self.cell_padding), key="bar")
         for line in self._lines:
-            self.add_row(*self._texts(line), key=line if isinstance(line, str) else rows.called(line))
+            self.add_row(*self._texts(line), key=line if isinstance(line, str) else rows.full_name(line))
         self.move_cursor(row=row, scroll=True)
 
     def _update(self, cell: Cell) -> None:

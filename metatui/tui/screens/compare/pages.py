@@ -13,7 +13,7 @@ from rich.segment import Segment
 from metatui.runs.analysis.comparison import Comparison, Pair
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, points, steps
 from metatui.runs.analysis.comparison.formatting import result as result_words
-from metatui.runs.analysis.comparison.tables import TextTable, tables
+from metatui.runs.analysis.comparison.tables import TextTable, adaptation, costs, paired, results, to_target
 from metatui.tui.screens.compare.curves import run_colours
 from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -53,12 +53,13 @@ def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
     """All tables, those first that no other section shows."""
-    ordered = sorted(tables(comparison), key=lambda table: not table.title.startswith(("Costs", "First")))
-    return [row for table in ordered for row in _table(table, width, theme)]
+    order = (costs, to_target, results, adaptation, paired)
+    shown = [table for make in order if (table := make(comparison)) is not None]
+    return [row for table in shown for row in _table(table, width, theme)]
 
 
 def _title(text: str, theme: ChartTheme) -> list[Row]:
-    return [[Segment(theme.say(text), theme.title)]]
+    return [[Segment(theme.printable(text), theme.title)]]
 
 
 def _finals(comparison: Comparison) -> list[Estimate]:
@@ -91,14 +92,14 @@ def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
     skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
     columns = [column for column in range(len(table.headings)) if column not in skipped]
     names, numbers = [c for c in columns if c < table.names], [c for c in columns if c >= table.names]
-    cells = [[theme.say(cell) for cell in row] for row in (table.headings, *table.rows)]
+    cells = [[theme.printable(cell) for cell in row] for row in (table.headings, *table.rows)]
     widths = [max(cell_len(row[column]) for row in cells) for column in range(len(table.headings))]
     largest = max((widths[column] for column in numbers), default=0)
     while (
         sum(widths[c] + COLUMN_GAP for c in names) + largest > width and max(widths[c] for c in names) > SHORTEST_NAME
     ):
         widths[max(names, key=lambda c: widths[c])] -= 1
-    rows: list[Row] = [[Segment(fitted(theme.say(table.title), width, ""), theme.title)]]
+    rows: list[Row] = [[Segment(fitted(theme.printable(table.title), width, ""), theme.title)]]
     for part in _parts(numbers, widths, width - sum(widths[c] + COLUMN_GAP for c in names)):
         for index, cell in enumerate(cells):
             style = theme.muted if index == 0 else theme.text
@@ -164,8 +165,8 @@ def _finite_ends(estimates: Sequence[Estimate]) -> list[float]:
 
 
 def _rows(estimates: Sequence[Estimate], axis: Axis, width: int, theme: ChartTheme, *, filled: bool) -> list[Row]:
-    labels = [theme.say(estimate.label) for estimate in estimates]
-    words = [theme.say(estimate.words) for estimate in estimates]
+    labels = [theme.printable(estimate.label) for estimate in estimates]
+    words = [theme.printable(estimate.words) for estimate in estimates]
     words_width = max(map(cell_len, words), default=0)
     label_width = min(max(map(cell_len, labels), default=0), max(8, width - words_width - 30))
     room = width - label_width - words_width - 2

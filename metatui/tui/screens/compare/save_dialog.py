@@ -79,12 +79,12 @@ class SaveDialog(Dialog[Path | None]):
 
     def show_error(self, error: str) -> None:
         self.show_state("")
-        self.query_one("#save-error", StatusLine).say(error)
+        self.query_one("#save-error", StatusLine).update(error)
         self.query_one("#save-path", Input).focus()
 
     def show_state(self, state: str) -> None:
-        self.query_one("#save-state", StatusLine).say(state)
-        self.query_one("#save-error", StatusLine).say("")
+        self.query_one("#save-state", StatusLine).update(state)
+        self.query_one("#save-error", StatusLine).update("")
 
 
 class ExportScreen(SaveDialog):

@@ -91,7 +91,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     def on_mount(self) -> None:
         self._measure()
-        self._say("Loading torch, which takes some seconds, and reading the runs…")
+        self._show_state("Loading torch, which takes some seconds, and reading the runs…")
 
     def on_resize(self) -> None:
         if self.is_mounted:
@@ -163,7 +163,7 @@ class CompareScreen(AnalysisScreen[None]):
         if self.is_busy and self.comparison is not None:
             self.stop_analysis()
             self._restore_request()
-            self._say("Cancelled. The screen shows the previous measurement.")
+            self._show_state("Cancelled. The screen shows the previous measurement.")
         else:
             self.dismiss()
 
@@ -171,7 +171,7 @@ class CompareScreen(AnalysisScreen[None]):
         self.start_analysis(
             partial(comparing, self._runs, tasks=self._tasks, steps=self._steps, shots=self._shots, target=self._target)
         )
-        self._say("Reading the runs…")
+        self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
         """Return to the shots and target of the comparison on the screen."""
@@ -179,27 +179,27 @@ class CompareScreen(AnalysisScreen[None]):
         self._target = self.comparison.target if self.comparison else None
 
     def show_progress(self, progress: Comparing) -> None:
-        self._say(
+        self._show_state(
             f"Adapting {progress.run} ({progress.number} of {progress.runs}) to the held-out tasks: "
             f"{progress.done:,} of {progress.tasks:,}"
         )
 
     def show_result(self, result: Comparison) -> None:
         self.comparison = result
-        self._say("")
+        self._show_state("")
         self._show()
 
     def show_failure(self, reason: str) -> None:
         self._restore_request()
-        self._say(f"Not measured: {reason}.")
+        self._show_state(f"Not measured: {reason}.")
 
     def _show(self) -> None:
         if self.comparison is not None:
-            self.query_one("#compare-protocol", StaticText).say(protocol_words(self.comparison))
+            self.query_one("#compare-protocol", StaticText).update(protocol_words(self.comparison))
             self.sections.show(self.comparison, self.view)
 
-    def _say(self, text: str) -> None:
-        self.query_one(StatusLine).say(text)
+    def _show_state(self, text: str) -> None:
+        self.query_one(StatusLine).update(text)
         metric = [METRIC] if self.comparison and self.comparison.metric == "accuracy" else []
         escape = "Cancel" if self.is_busy and self.comparison is not None else "Close"
         self.query_one(KeyLine).keys = (*KEYS, *metric, Key("Esc", escape, "leave"))

@@ -77,16 +77,16 @@ class KeysTable(RowsWidget):
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
         return len(self.rows(width, 0, theme_of(self)))
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return all rows, whatever the height."""
         keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
         rows: list[Row] = []
         for group, actions in groupby(ACTIONS, key=lambda action: action.group):
-            rows.append([Segment(group, look.title)])
+            rows.append([Segment(group, theme.title)])
             for action in actions:
-                style = look.muted if action.refuse(self._app_context) else look.text
+                style = theme.muted if action.refuse(self._app_context) else theme.text
                 lead = f"  {_keys(action):<{keys}}{action.label:<{labels}}"
-                for line in textwrap.wrap(look.say(action.help), max(10, width - len(lead))):
+                for line in textwrap.wrap(theme.printable(action.help), max(10, width - len(lead))):
                     rows.append([Segment(lead + line, style)])
                     lead = " " * len(lead)
         return rows

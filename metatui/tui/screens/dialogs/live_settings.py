@@ -47,7 +47,7 @@ class LiveScreen(Dialog[Changes]):
 
     def on_mount(self) -> None:
         for field in self.query(FormField):
-            field.say("")
+            field.show_problem("")
 
     def action_cancel(self) -> None:
         self.dismiss({})
@@ -58,7 +58,7 @@ class LiveScreen(Dialog[Changes]):
         problems = assess(self._texts).problems
         for field in self.query(FormField):
             old = text_of(self._settings.value(field.setting.path))
-            field.say(problems.get(field.setting.path, ""), "" if field.text == old else f"It was {old}.")
+            field.show_problem(problems.get(field.setting.path, ""), "" if field.text == old else f"It was {old}.")
 
     @on(Button.Pressed, "#cancel")
     def _cancelled(self) -> None:

@@ -52,7 +52,7 @@ class AskScreen(Dialog[str | None]):
             self._check(answer)
         except BadInput as error:
             line = self.query_one("#ask-error", StaticText)
-            line.say(f"{error}.")
+            line.update(f"{error}.")
             line.display = True
             self.query_one("#ask-answer", Input).focus()
         else:

@@ -70,7 +70,7 @@ class SavePresetScreen(Dialog[PresetName | None]):
             self._save(chosen)
         except MetatuiError as error:
             line = self.query_one("#preset-error", StaticText)
-            line.say(f"{error}.")
+            line.update(f"{error}.")
             line.display = True
             self.query_one("#preset-name", Input).focus()
         else:

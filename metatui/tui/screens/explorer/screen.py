@@ -62,9 +62,9 @@ class ExplorerHeader(RowsWidget):
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        state, ellipsis = theme.say(self._state), theme.glyphs.ellipsis
-        task = fitted(theme.say(self._task_text), max(0, width - len(state) - 2), ellipsis)
-        rates = fitted(theme.say(self._rates), width, ellipsis)
+        state, ellipsis = theme.printable(self._state), theme.glyphs.ellipsis
+        task = fitted(theme.printable(self._task_text), max(0, width - len(state) - 2), ellipsis)
+        rates = fitted(theme.printable(self._rates), width, ellipsis)
         return [
             spread([Segment(task, theme.title)], [Segment(state, theme.muted)], width),
             [Segment(rates, theme.text)],
@@ -190,7 +190,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._incoming[progress.number] = progress
         if progress.number == len(self._runs) - 1:
             self.results, self._answered = tuple(self._incoming.values()), self.query_state
-            self.query_one(StatusLine).say("")
+            self.query_one(StatusLine).update("")
             self._show()
 
     def show_result(self, result: object) -> None:
@@ -198,7 +198,7 @@ class ExplorerScreen(AnalysisScreen[None]):
 
     def show_failure(self, reason: str) -> None:
         self.query_state = self._answered
-        self.query_one(StatusLine).say(f"{reason}.")
+        self.query_one(StatusLine).update(f"{reason}.")
         self._show()
 
     def _show(self) -> None:

@@ -86,22 +86,22 @@ class JournalPane(RowsWidget, can_focus=True):
         event.stop()
         self.action_scroll_rows(3)
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not self._lines:
-            return [[Segment(row, look.muted)] for row in textwrap.wrap(EMPTY, max(1, width))]
+            return [[Segment(row, theme.muted)] for row in textwrap.wrap(EMPTY, max(1, width))]
         # One column is reserved for the scroll bar, so that lines are not wrapped again when it appears.
-        self._wrap(width - 1, look)
+        self._wrap(width - 1, theme)
         last = max(0, len(self._wrapped) - height)
         top = last if self._top is None else min(self._top, last)
-        styles = {tone: self._style(tone, look) for tone in ("plain", "good", "warning", "error")}
-        bar = scroll_bar(top, height, len(self._wrapped), look)
+        styles = {tone: self._style(tone, theme) for tone in ("plain", "good", "warning", "error")}
+        bar = scroll_bar(top, height, len(self._wrapped), theme)
         return [
-            [*padded([Segment(row.step, look.muted), Segment(row.text, styles[row.tone])], width - 1), part]
+            [*padded([Segment(row.step, theme.muted), Segment(row.text, styles[row.tone])], width - 1), part]
             for row, part in zip(self._wrapped[top : top + height], bar, strict=False)
         ]
 
-    def _wrap(self, width: int, look: ChartTheme) -> None:
-        key = self._lines, width, look.symbols
+    def _wrap(self, width: int, theme: ChartTheme) -> None:
+        key = self._lines, width, theme.symbols
         if key != self._wrapped_for:
             self._wrapped_for = key
             steps = [f"{line.iteration:,}" for line in self._lines]
@@ -109,26 +109,26 @@ class JournalPane(RowsWidget, can_focus=True):
             self._wrapped = [
                 row
                 for line, step in zip(self._lines, steps, strict=True)
-                for row in wrapped(line, step.rjust(room) + GAP, width, look)
+                for row in wrapped(line, step.rjust(room) + GAP, width, theme)
             ]
 
-    def _style(self, tone: Tone, look: ChartTheme) -> Style:
+    def _style(self, tone: Tone, theme: ChartTheme) -> Style:
         # Only the colour: values such as $text-success depend on the background on which they are resolved.
-        return look.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
+        return theme.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
 
 
-def wrapped(line: JournalLine, step: str, width: int, look: ChartTheme) -> list[Wrapped]:
+def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
     """Wrap `line` to rows of `width` columns, the first of which begins with `step`."""
-    texts = textwrap.wrap(look.say(line.text), max(1, width - len(step)))
+    texts = textwrap.wrap(theme.printable(line.text), max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]
 
 
-def scroll_bar(top: int, height: int, count: int, look: ChartTheme) -> Sequence[Segment]:
+def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
     """Return the scroll bar of `count` rows, `height` of which are visible from `top`; blank if all are."""
     if count <= height:
         return [Segment(" ")] * height
     size = max(1, height * height // count)
     start = round(top / (count - height) * (height - size))
-    thumb, track = Segment(look.glyphs.thumb, look.text), Segment(look.glyphs.vertical, look.muted)
+    thumb, track = Segment(theme.glyphs.thumb, theme.text), Segment(theme.glyphs.vertical, theme.muted)
     return [thumb if start <= row < start + size else track for row in range(height)]

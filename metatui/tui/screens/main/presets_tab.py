@@ -65,7 +65,7 @@ class PresetsTab(Vertical):
     def _describe(self) -> None:
         lines = describe(self.selected) if self.selected else [EMPTY]
         lines += [f"Cannot be used: {problem}" for problem in self._problems]
-        self.query_one("#preset-details", StaticText).say("\n".join(lines))
+        self.query_one("#preset-details", StaticText).update("\n".join(lines))
         self.post_message(ContextChanged())
 
     @on(DataTable.RowSelected)

@@ -40,18 +40,18 @@ class RunNumbers(RowsWidget):
         self._model, self._phase, self._load = model, phase, load
         self.redraw()
 
-    def rows(self, width: int, height: int, look: ChartTheme) -> list[Row]:
+    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         model = self._model
         if model is None:
-            return [[Segment(row, look.muted)] for row in in_rows(NO_RUN, width)]
+            return [[Segment(row, theme.muted)] for row in in_rows(NO_RUN, width)]
         # Names that do not fit into the first row are left out.
-        names = in_rows([look.say(name) for name in _names(model, self._phase)], width)
-        numbers = in_rows([look.say(text) for text in _numbers(model, self._load)], width)
-        warning = look.say(_result(model)) if model.has_no_result else ""
+        names = in_rows([theme.printable(name) for name in _names(model, self._phase)], width)
+        numbers = in_rows([theme.printable(text) for text in _numbers(model, self._load)], width)
+        warning = theme.printable(_result(model)) if model.has_no_result else ""
         return [
-            [Segment(names[0], look.title)],
-            [Segment(_bar(model, width, look), look.text)],
-            *(_with_warning(row, warning, look) for row in numbers),
+            [Segment(names[0], theme.title)],
+            [Segment(_bar(model, width, theme), theme.text)],
+            *(_with_warning(row, warning, theme) for row in numbers),
         ]
 
 
@@ -105,13 +105,13 @@ def _names(model: RunModel, phase: Phase) -> list[str]:
     return [name for name in names if name]
 
 
-def _bar(model: RunModel, width: int, look: ChartTheme) -> str:
+def _bar(model: RunModel, width: int, theme: ChartTheme) -> str:
     done, total = model.iteration, max(1, model.settings.training.iterations)
     share = min(1.0, done / total)
     counts = f" {done:,} of {total:,} meta-steps, {int(100 * share)} %"
     room = max(0, width - len(counts))
     filled = int(share * room)
-    return look.glyphs.done * filled + look.glyphs.todo * (room - filled) + counts
+    return theme.glyphs.done * filled + theme.glyphs.todo * (room - filled) + counts
 
 
 def _result(model: RunModel) -> str:
@@ -127,12 +127,12 @@ def _result(model: RunModel) -> str:
     return f"Best validation: {headline(best)}, at {best.iteration:,}{after}"
 
 
-def _with_warning(row: str, warning: str, look: ChartTheme) -> Row:
+def _with_warning(row: str, warning: str, theme: ChartTheme) -> Row:
     """Return `row` with the part that belongs to `warning` in its colour. `warning` may span several rows."""
     if warning and row in warning:
-        return [Segment(row, look.warning)]
+        return [Segment(row, theme.warning)]
     before, match, after = row.partition(warning) if warning else (row, "", "")
-    return [Segment(before, look.text), Segment(match, look.warning), Segment(after, look.text)]
+    return [Segment(before, theme.text), Segment(match, theme.warning), Segment(after, theme.text)]
 
 
 def _numbers(model: RunModel, load: Load) -> list[str]:

@@ -192,7 +192,7 @@ class RunsTab(Vertical):
         else:
             older = [f"Older runs that are not listed: {self._older:,}. Filter (/) finds them."] if self._older else []
             lines = [*details(run), *older]
-        self.query_one("#run-details", StaticText).say("\n".join(lines))
+        self.query_one("#run-details", StaticText).update("\n".join(lines))
         self.post_message(ContextChanged())
 
     @on(DataTable.RowSelected)

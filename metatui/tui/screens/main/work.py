@@ -24,7 +24,7 @@ from metatui.tui.system_monitor import Load
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.form.form import SettingsForm
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.static_text import StatusLine
 
 Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
@@ -59,13 +59,13 @@ class AdaptationPane(Vertical):
         super().__init__(id="adaptation", classes="pane in-adaptation")
 
     def compose(self) -> ComposeResult:
-        yield StaticText(id="adaptation-caption")
+        yield StatusLine(id="adaptation-caption")
         yield AdaptationPanel(id="adaptation-panel")
 
-    def show(self, runs: Sequence[RunViews], caption: str) -> None:
-        line = self.query_one("#adaptation-caption", StaticText)
-        line.say(caption)
-        line.display = bool(caption)
+    def show(self, runs: Sequence[RunViews], caption: str, *, warning: bool) -> None:
+        line = self.query_one("#adaptation-caption", StatusLine)
+        line.update(caption)
+        line.set_class(warning, "-warning")
         self.query_one(AdaptationPanel).show_views(runs, empty=NO_ADAPTATION)
 
 
@@ -104,8 +104,8 @@ class WorkTab(Vertical):
         self.curves.show(model)
         self._journal.show(model.journal if model else ())
 
-    def show_adaptation(self, runs: Sequence[RunViews], caption: str) -> None:
-        self._adaptation.show(runs, caption)
+    def show_adaptation(self, runs: Sequence[RunViews], caption: str, *, warning: bool = False) -> None:
+        self._adaptation.show(runs, caption, warning=warning)
 
     def go_to(self, pane: Pane) -> None:
         """Show and focus a pane."""

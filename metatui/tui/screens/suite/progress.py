@@ -66,9 +66,9 @@ class SuiteProgress(RowsWidget):
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if self._standing is None:
-            return [[Segment(theme.say(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
-        state = theme.say(words(self._standing))
-        name = fitted(theme.say(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
+            return [[Segment(theme.printable(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
+        state = theme.printable(words(self._standing))
+        name = fitted(theme.printable(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
         room = min(LONGEST_BAR, width - len(name) - len(state) - 4)
         drawn = bar(self._standing.share, room, theme.glyphs) if room >= 4 else ""
         done = drawn.rstrip(theme.glyphs.todo)

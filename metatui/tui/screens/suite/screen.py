@@ -164,7 +164,7 @@ class SuiteScreen(ModalScreen[None]):
             try:
                 listed.standing = await asyncio.to_thread(listed.monitor.read)
             except MetatuiError as error:
-                self._say(f"{error}.")
+                self._show_state(f"{error}.")
                 return
         if not self.is_attached:
             return
@@ -175,11 +175,11 @@ class SuiteScreen(ModalScreen[None]):
 
     def _ended(self, standing: SuiteStanding) -> None:
         if standing.whole:
-            self._say("All runs are finished.")
+            self._show_state("All runs are finished.")
             if self.app.screen is self:
                 self.action_compare()
         else:
-            self._say("\n".join(["Stopped and saved: F5 resumes.", *failures(standing)]))
+            self._show_state("\n".join(["Stopped and saved: F5 resumes.", *failures(standing)]))
 
     def _show(self) -> None:
         # All suites and a heading, up to a quarter of the screen.
@@ -212,12 +212,12 @@ class SuiteScreen(ModalScreen[None]):
             first = (RESUME if any(run.folder for run in standing.runs) else START,)
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
-    def _say(self, text: str) -> None:
-        self.query_one(StatusLine).say(text)
+    def _show_state(self, text: str) -> None:
+        self.query_one(StatusLine).update(text)
 
     @on(DataTable.RowHighlighted, "#suite-list")
     async def _suite_highlighted(self) -> None:
-        self._say("")
+        self._show_state("")
         self._show_selected()
         await self._refresh_selected()
 
@@ -236,10 +236,10 @@ class SuiteScreen(ModalScreen[None]):
         if selected is None or selected.standing is None or selected.standing.running:
             return
         if selected.standing.whole:
-            self._say("All its runs are finished: c compares them.")
+            self._show_state("All its runs are finished: c compares them.")
             return
         if self._training():
-            self._say(BUSY)
+            self._show_state(BUSY)
             return
         missing = len(selected.standing.runs) - selected.standing.finished
         runs = "run" if missing == 1 else "runs"
@@ -249,13 +249,13 @@ class SuiteScreen(ModalScreen[None]):
         )
         if not await self.app.push_screen_wait(ConfirmScreen("Suite", question, yes="Train")):
             return
-        self._say("Starting…")
+        self._show_state("Starting…")
         try:
             await asyncio.to_thread(background.start, selected.suite, self._store)
         except MetatuiError as error:
-            self._say(f"Not started: {error}.")
+            self._show_state(f"Not started: {error}.")
         else:
-            self._say("")
+            self._show_state("")
         await self._refresh(selected)
 
     def action_stop(self) -> None:
@@ -266,9 +266,9 @@ class SuiteScreen(ModalScreen[None]):
         try:
             background.stop(selected.monitor.manifest)
         except MetatuiError as error:
-            self._say(f"Not stopped: {error}.")
+            self._show_state(f"Not stopped: {error}.")
         else:
-            self._say("Stopping: the run in progress is saved after its current meta-step.")
+            self._show_state("Stopping: the run in progress is saved after its current meta-step.")
 
     def action_compare(self) -> None:
         """Compare the finished runs of the comparison that the selected run belongs to."""
@@ -281,9 +281,9 @@ class SuiteScreen(ModalScreen[None]):
         folders = comparable(comparison, selected.standing)
         if len(folders) < 2:
             finished = "1 run is" if folders else "no run is"
-            self._say(f"Comparing {comparison.name} needs two finished runs, and {finished} finished.")
+            self._show_state(f"Comparing {comparison.name} needs two finished runs, and {finished} finished.")
             return
-        self._say("")
+        self._show_state("")
         self.app.push_screen(
             CompareScreen(
                 folders,

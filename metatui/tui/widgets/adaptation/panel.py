@@ -147,7 +147,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
         if not self._runs:
-            return centred(theme.say(self._empty), width, height, theme.muted)
+            return centred(theme.printable(self._empty), width, height, theme.muted)
         grid = self._grid(width, height)
         tasks = tasks_of(self._runs)
         shown = tasks[self.first_task : self.first_task + grid.tasks]
@@ -173,7 +173,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         for index, run in enumerate(self._runs[:count]):
             sample = line_marker(2, theme) if theme.distinct else theme.glyphs.sample
             room = cell - width_of(more) - GAP if hidden and index == count - 1 else cell
-            name = fitted(f"{sample} {theme.say(run.label)}", room, theme.glyphs.ellipsis)
+            name = fitted(f"{sample} {theme.printable(run.label)}", room, theme.glyphs.ellipsis)
             heading = padded([Segment(name, theme.colour(run.colour, bold=True))], room)
             row += ([Segment(" " * GAP)] if index else []) + heading
         return spread(row, more, width) if hidden else row
@@ -202,7 +202,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         def key(name: str, by: int) -> Segment:
             return Segment(f" {name} ", theme.key + Style.from_meta({"@click": f"{action}({by})"}))
 
-        return [key(previous, -1), Segment(theme.say(text), theme.muted), key(following, 1)]
+        return [key(previous, -1), Segment(theme.printable(text), theme.muted), key(following, 1)]
 
     def _legend(self, theme: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
         """Return the legend's entries, and remarks of which the first that fits is shown."""
@@ -212,7 +212,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             marks = ((palette.RIGHT, theme.glyphs.right, "right"), (palette.WRONG, theme.glyphs.wrong, "wrong"))
             entries = [[Segment(f"{mark} ", theme.colour(hue)), Segment(name, theme.text)] for hue, mark, name in marks]
             remarks = ("under each query: class predicted before → after", "support, then queries: before → after")
-            return entries, [Segment(theme.say(remark), theme.muted) for remark in remarks]
+            return entries, [Segment(theme.printable(remark), theme.muted) for remark in remarks]
         entries = []
         for index, series in enumerate(regression_curves(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
@@ -226,7 +226,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         """Draw one task of one run below its caption."""
         view = run.of(task)
         if view is None:
-            return centred(theme.say(f"{run.label} was not evaluated on task {task}."), width, height, theme.muted)
+            return centred(
+                theme.printable(f"{run.label} was not evaluated on task {task}."), width, height, theme.muted
+            )
         caption = self._caption(view, width, height, theme)
         size = (width, height - len(caption))
         if isinstance(view, RegressionView):
@@ -243,12 +245,12 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         The outcome of a task whose adaptation diverged is a warning.
         """
         diverged = has_diverged(view, self.shown_step)
-        texts = [theme.say(text) for text in captions(view, self.shown_step)]
+        texts = [theme.printable(text) for text in captions(view, self.shown_step)]
         if isinstance(view, ImageView) and (hidden := images.hidden_classes(view, (width, height - 1), theme)):
             texts = [f"{text} ({hidden} classes hidden: widen)" for text in texts]
         if cell_len(texts[0]) > width and height >= 10 and isinstance(view, RegressionView):
-            title = theme.say(f"Task {view.task} · {view.title}")
-            below = theme.say(outcome(view, self.shown_step))
+            title = theme.printable(f"Task {view.task} · {view.title}")
+            below = theme.printable(outcome(view, self.shown_step))
             if max(cell_len(title), cell_len(below)) <= width:
                 return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
         longest = next((text for text in texts if cell_len(text) <= width), texts[-1])

@@ -48,7 +48,7 @@ class ChartTheme:
             return self.title if bold else self.text
         return Style(color=colour, bold=bold or None, dim=dim or None)
 
-    def say(self, text: str) -> str:
+    def printable(self, text: str) -> str:
         """Return `text` on one line, in characters that the terminal can show, without control characters."""
         line = "".join(char if char.isprintable() else "�" for char in " ".join(text.split()))
         return symbols.ascii(line) if self.symbols is Symbols.ASCII else line

@@ -28,7 +28,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
     """Return a sample of the series and its name."""
     sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
     mark = theme.glyphs.points if series.style == "points" else sample
-    return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.say(series.name), theme.text)]
+    return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.printable(series.name), theme.text)]
 
 
 def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
@@ -36,7 +36,7 @@ def header(title: str, y_label: str, entries: Sequence[Row], width: int, height:
 
     The legend stands beside the title, or below it next to the y label where the title leaves too little room.
     """
-    title, y_label, ellipsis = theme.say(title), theme.say(y_label), theme.glyphs.ellipsis
+    title, y_label, ellipsis = theme.printable(title), theme.printable(y_label), theme.glyphs.ellipsis
     unit = [Segment(fitted(y_label, width, ellipsis), theme.muted)] if y_label else []
     if not title and not entries:
         return [unit] if unit else []

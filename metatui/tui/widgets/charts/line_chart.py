@@ -91,16 +91,16 @@ def _rows(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: C
     rows = header(data.title, data.y_label, entries, width, height, theme)
     space = height - len(rows)
     if not drawn:
-        return [*rows, *centred(theme.say(data.empty), width, space, theme.muted)]
+        return [*rows, *centred(theme.printable(data.empty), width, space, theme.muted)]
     # The x label has a row of its own only where the curves keep most of the height.
     label_row = bool(data.x_label) and space >= 11
     plot_height = space - 2 - label_row
     if plot_height < 2 or width < 12:
         return [*rows, *_readings(drawn, width, theme)]
     plot = _Plot(data, drawn, width, plot_height, theme, canvas)
-    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.say(data.x_label))]
+    rows += [*plot.curves(), plot.x_axis(), plot.x_ticks("" if label_row else theme.printable(data.x_label))]
     if label_row:
-        label = fitted(theme.say(data.x_label), plot.width, theme.glyphs.ellipsis)
+        label = fitted(theme.printable(data.x_label), plot.width, theme.glyphs.ellipsis)
         indent = plot.left + (plot.width - cell_len(label)) // 2
         rows.append([Segment(" " * indent), Segment(label, theme.muted)])
     return rows
@@ -114,7 +114,7 @@ def _readings(drawn: Sequence[_Drawn], width: int, theme: ChartTheme) -> list[Ro
     """Write the last values in words, where there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
-        words = fitted(f"{theme.say(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
+        words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
         rows.append([Segment(words, theme.text if math.isfinite(_last(series)) else theme.warning)])
     return rows
 
@@ -263,7 +263,7 @@ class _Plot:
             for row in rows:
                 row[column] = Segment(self._theme.glyphs.dashed, style)
         for column, mark, style in reversed(styled):  # the newest first: it explains the current values
-            label = self._theme.say(mark.label)
+            label = self._theme.printable(mark.label)
             places = (
                 (row, range(start, start + len(label)))
                 for row, runs in zip(rows[:LABEL_ROWS], cells, strict=False)

@@ -83,18 +83,18 @@ class MetricSparkline(RowsWidget):
         return bars([point.mean for point in self._history.points(width)], height, theme.glyphs.levels)
 
     def _head(self, width: int, theme: ChartTheme) -> Row:
-        name, last, best = theme.say(self._label), self._history.last, self._history.best
+        name, last, best = theme.printable(self._label), self._history.last, self._history.best
         if last is None:
             return [Segment(fitted(f"{name}  no values yet", width, theme.glyphs.ellipsis), theme.muted)]
         row = [
             Segment(fitted(name, max(4, width - 8), theme.glyphs.ellipsis), theme.text),
-            Segment(f" {theme.say(self._value(last))}", theme.title),
+            Segment(f" {theme.printable(self._value(last))}", theme.title),
         ]
         texts = [f"best {self._value(best)}"] if best is not None else []
         texts.append(trend_words(self._history.trend(), theme))
         for text in texts:
-            if width_of(row) + 2 + cell_len(theme.say(text)) <= width:
-                row.append(Segment(f"  {theme.say(text)}", theme.muted))
+            if width_of(row) + 2 + cell_len(theme.printable(text)) <= width:
+                row.append(Segment(f"  {theme.printable(text)}", theme.muted))
         return row
 
 

@@ -91,13 +91,13 @@ class FormField(Widget):
                 with field.prevent(Input.Changed):
                     field.value = text
 
-    def say(self, problem: str, note: str = "") -> None:
+    def show_problem(self, problem: str, note: str = "") -> None:
         """Show a problem below the control, or a note where there is none."""
         if self._note is None and (problem or note):
             self._note = StatusLine(classes="field-error")
             self.mount(self._note)
         if self._note is not None:
-            self._note.say(problem or note)
+            self._note.update(problem or note)
             self._note.set_class(not problem, "-note")
         self.set_class(bool(problem), "-wrong")
 

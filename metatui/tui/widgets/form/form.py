@@ -93,7 +93,7 @@ class SettingsForm(Vertical):
             self.load(running)
         else:
             self._judge()
-        self.hint.say(self._hint)
+        self.hint.update(self._hint)
 
     def tweaked(self, settings: Settings, path: str) -> None:
         """Show the new value of a live setting of the run."""
@@ -127,7 +127,9 @@ class SettingsForm(Vertical):
             path = field.setting.path
             field.display = path in assessment.visible and path not in folded
             field.control.disabled = self._run_settings is not None and not field.setting.live
-            field.say(assessment.problems.get(path, ""), "Enter applies it." if self._is_pending(field) else "")
+            field.show_problem(
+                assessment.problems.get(path, ""), "Enter applies it." if self._is_pending(field) else ""
+            )
         for group in groups:
             group.judge(assessment.visible, assessment.problems)
         self.post_message(self.Changed(assessment))
@@ -162,13 +164,13 @@ class SettingsForm(Vertical):
     @on(DescendantFocus)
     def _explain(self, event: DescendantFocus) -> None:
         field = next((node for node in event.widget.ancestors if isinstance(node, FormField)), None)
-        self.hint.say(explained(field.setting) if field else self._hint)
+        self.hint.update(explained(field.setting) if field else self._hint)
 
     @on(DescendantBlur)
     def _restore_hint(self) -> None:
         focused = self.screen.focused
         if focused is None or self not in focused.ancestors:  # otherwise the next focus event explains its field
-            self.hint.say(self._hint)
+            self.hint.update(self._hint)
 
     @property
     def _hint(self) -> str:
