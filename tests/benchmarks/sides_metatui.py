@@ -26,11 +26,11 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
         experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
         algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
         if algorithm.graphs:
-            if not algorithm.graphs.path(experiment.given, knobs).is_file():
+            if not algorithm.graphs.path(experiment.fixed, knobs).is_file():
                 _compile(experiment.settings)
-            algorithm.graphs.use(experiment.given, knobs)
+            algorithm.graphs.use(experiment.fixed, knobs)
         if algorithm.captures:
-            algorithm.captures.capture(experiment.given, knobs)
+            algorithm.captures.capture(experiment.fixed, knobs)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
