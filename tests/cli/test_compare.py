@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from metatui.cli import main
-from metatui.cli.commands import compare as command
+from metatui.cli.console import comparison as command
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import tables
 from metatui.runs.analysis.exports import EXPORTS, export

@@ -17,8 +17,8 @@ from metatui.events import Progress, Stop
 from metatui.learning.data.omniglot import source
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
 from metatui.learning.engines import autotune
+from metatui.learning.experiment import set_up
 from metatui.learning.training import trainer
-from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.runs.execution.session import Session
 from metatui.utils import paths

@@ -11,7 +11,7 @@ from rich.style import Style
 from textual.binding import BindingType
 from textual.events import MouseScrollDown, MouseScrollUp
 
-from metatui.tui.controllers.run_model import JournalLine, Tone
+from metatui.tui.model.run_model import JournalLine, Tone
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 from metatui.tui.widgets.scroll_view import scroll_bar
