@@ -152,7 +152,7 @@ def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     assert simulator.kernels.keys() == {"cuda:1"}
     assert not torch.equal(training.algorithm.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
-    assert notes(events) == (["Meta-steps are one CUDA graph each from here on"] if graphs else [])
+    assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
     if graphs:
         assert simulator.graph_launches > 0
         assert all(capture.kernels and not capture.elsewhere for capture in simulator.captured)
