@@ -1,7 +1,7 @@
 """Explanations of the algorithms, with the user's settings filled in.
 
-One function for each file of `metatui.learning.algorithms`. This module needs no torch, so the app shows an
-explanation at once.
+There is one function for each file in `metatui.learning.algorithms`. This module does not import torch, so the app can
+show an explanation immediately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Cost of a meta-step, one sentence each."""
     gradients: int
-    """Gradients of one task's loss per meta-step, without those computed only for the metrics."""
+    """Gradients of a single task's loss per meta-step, not counting those that are only needed for metrics."""
     hessian_products: int
     """Hessian-vector products per meta-step."""
     paper: tuple[str, ...]
@@ -42,7 +42,7 @@ class Explanation:
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or another one with the same settings."""
     name = algorithm or settings.algorithm.name
-    # Without validation: another algorithm may refuse a setting that it does not even use.
+    # Skip validation, because another algorithm may refuse a setting that it does not use.
     group = settings.algorithm.model_copy(update={"name": name})
     return ALGORITHMS[name](settings.model_copy(update={"algorithm": group}))
 
@@ -246,7 +246,7 @@ def _outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Write the inner loop; each step takes the next `batch` examples of D, or all of them if 0."""
+    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all of them if 0."""
     algorithm = settings.algorithm
     data = "B" if batch else "D"
     if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":

@@ -43,7 +43,7 @@ MILLISECONDS = autotune._milliseconds
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Noise instead of Omniglot, and none of the user's own folders."""
+    """Use noise instead of Omniglot, and an empty cache of image folders."""
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")
@@ -152,7 +152,7 @@ def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     assert simulator.kernels.keys() == {"cuda:1"}
     assert not torch.equal(training.algorithm.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
-    assert notes(events) == (["Meta-steps are one CUDA graph each from here on"] if graphs else [])
+    assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
     if graphs:
         assert simulator.graph_launches > 0
         assert all(capture.kernels and not capture.elsewhere for capture in simulator.captured)
@@ -170,7 +170,7 @@ def test_resume_on_another_device_and_back(tmp_path: Path) -> None:
         assert session.outcome.status == "finished"
     expected = train_steps(change(settings, {"training.iterations": reached, "compute.device": "cpu"}))
     written = [json.loads(line)["meta_loss"] for line in run.metrics_path.read_text().splitlines()]
-    assert written == pytest.approx(expected, rel=1e-8)  # nine digits are written
+    assert written == pytest.approx(expected, rel=1e-8)  # written with nine digits
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_captured_meta_step_never_waits(
             simulator.waits.clear()
         if event.iteration == 9:
             run.submit(Stop())
-    # Once to read the metrics of so many meta-steps.
+    # One wait to read the metrics of each group of meta-steps.
     assert waits[1:] == [1, 1], simulator.waits
 
 

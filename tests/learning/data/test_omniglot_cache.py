@@ -1,4 +1,4 @@
-"""The Omniglot cache: intact files load, and all others are refused."""
+"""The Omniglot cache: loading of intact files, and refusal of all others."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ is not finite, and returns metrics [2T + 1]: each task's query loss, its support
 the gradient.
 
 No sum runs over all tasks or all parameters at once, because threads would share such a sum and its last bits would
-depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed one by one.
+depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed separately.
 """
 
 from __future__ import annotations
