@@ -76,7 +76,7 @@ class Simulator:
 
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
-        """How often the CPU waited for a device, by reason and place."""
+        """Number of times that the CPU waited for a device, by reason and place."""
         self.kernels: Counter[str] = Counter()
         """Number of kernels launched outside of graphs, by device."""
         self.graph_launches = 0

@@ -251,7 +251,7 @@ class Made:
     tokens: int = 0
     """Inputs are integers below this number; 0 for numbers."""
     pixels: bool = False
-    """Whether the output has one or two additional axes of positions."""
+    """True if the output has one or two additional axes of positions."""
     changes: list[str] = field(default_factory=list)
     """Descriptions of changes that were made to the finished module."""
 

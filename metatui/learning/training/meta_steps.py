@@ -51,7 +51,7 @@ class MetaSteps:
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:
-        """Make a meta-step. If memory runs out, try again with fewer tasks at once.
+        """Make a meta-step. If memory runs out, try again with fewer tasks in memory together.
 
         Raises:
             Diverged: if a loss or gradient is not finite; see `flush`.

@@ -56,7 +56,7 @@ class Packed:
     packed_now: bool
     """True if the images were decoded now, False if they were read from the cache."""
     problem: str = ""
-    """Why the cache could not be written, as a sentence; empty if it was."""
+    """A sentence that explains why the cache could not be written; empty if it was."""
 
 
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:

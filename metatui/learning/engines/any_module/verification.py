@@ -1,6 +1,6 @@
 """Verification that an engine computes a caller's module and loss correctly, on a few of the caller's examples.
 
-Fast engines evaluate the module for all tasks at once, on a single copy, or with rewritten layers. Whether that is
+Fast engines evaluate the module for all tasks together, on a single copy, or with rewritten layers. Whether that is
 correct for a module is checked against plain autograd in float64, once for each structure.
 """
 
