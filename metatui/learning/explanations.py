@@ -169,7 +169,7 @@ def _scratch(settings: Settings) -> Explanation:
         title="Scratch: no meta-learning, a baseline",
         idea=(
             "The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. "
-            "What an algorithm gains over Scratch, it has learned from the training tasks."
+            "The improvement of an algorithm over Scratch is what it learned from the training tasks."
         ),
         rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
         symbols=(
@@ -196,7 +196,7 @@ def _pretrained(settings: Settings) -> Explanation:
     algorithm, images = settings.algorithm, settings.is_classification
     per_class = settings.training_shots + settings.task.queries
     size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
-    goal = "tell all training classes apart" if images else "predict the points of all training waves at once"
+    goal = "tell all training classes apart" if images else "predict the points of all training waves together"
     head = " It keeps its features; the head for the task's classes is new." if images else ""
     return Explanation(
         title="Pretrained: ordinary training on all tasks together, a baseline",
