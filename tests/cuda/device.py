@@ -28,7 +28,7 @@ INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_ind
 """Operations that accept indices on the CPU and copy them to the device."""
 
 WITHOUT_SCALARS = {"cat", "stack"}
-"""Operations that refuse a CPU tensor even where it has no dimension."""
+"""Operations that refuse a CPU tensor even if it has no dimensions."""
 
 WITHOUT_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
 """Prefixes of the names of operations, other than views, that launch no kernel."""

@@ -169,7 +169,7 @@ def _against(measured: Measured, chosen: str) -> str:
 def _milliseconds(
     engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step where runs capture them.
+    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step if runs capture them.
 
     The result is the shortest of several times, or the first one if it exceeds twice `limit`. On a CPU, where time is
     proportional to the number of tasks, images are measured on two tasks. On a GPU all tasks that fit into memory are

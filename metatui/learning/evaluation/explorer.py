@@ -74,9 +74,8 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
     """Find the held-out classes that `text` selects.
 
     Args:
-        text: numbers, names or beginnings of names. If several names match a beginning, such as that of an alphabet, it
-            selects as many of these classes as are missing, unrotated ones first. Several such beginnings share the
-            missing classes.
+        text: numbers, names or prefixes of names. A prefix of several names, such as that of an alphabet, selects as
+            many of these classes as are missing, unrotated ones first. Several such prefixes share the missing classes.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.
