@@ -157,8 +157,8 @@ class Evaluated:
     views: tuple[TaskView, ...]
     """The first held-out tasks, for display."""
     best: bool
-    """True if no earlier validation was better. Fewer diverged tasks are better, then a better metric; a validation
-    that is not finite (`Evaluation.is_finite`) is never the best."""
+    """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
+    metric. One that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
     """True if `evaluation.every` scheduled it. Otherwise the user requested it, or it is the last one."""
 

@@ -1,4 +1,4 @@
-"""Constraints between settings that are each within their own range."""
+"""Constraints that involve several settings."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def violations(settings: Settings) -> list[Problem]:
 
 
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield the path of each setting that does not fit, and what it must be."""
+    """Yield the path of each setting that does not fit the others, and its requirement."""
     algorithm, task, engine = settings.algorithm, settings.task, settings.compute.engine
     if algorithm.name == "maml" and algorithm.inner_optimizer == "adam":
         yield "algorithm.inner_optimizer", "sgd with algorithm.name = 'maml'"

@@ -38,7 +38,7 @@ class SettingField:
 
     path: str
     kind: FieldKind
-    """The type of its text."""
+    """The type of the value, which determines how its text is parsed."""
     default: Scalar
     label: str
     help: str
@@ -58,7 +58,7 @@ class SettingField:
         """Parse a value as the user types it.
 
         Raises:
-            SettingsError: the text is not of this kind.
+            SettingsError: if the text is not a value of this type.
         """
         word = text.strip()
         try:
@@ -129,8 +129,8 @@ def parse(groups: Mapping[str, Any]) -> Settings:
     """Build settings from nested mappings, such as `{"task": {"shots": 5}}`.
 
     Raises:
-        SettingsError: with one problem for each setting that is unknown, of the wrong type, out of range, or
-            incompatible with others.
+        SettingsError: if a setting is unknown, of the wrong type, out of range, or incompatible with others. There is
+            one problem for each.
     """
     try:
         settings = Settings.model_validate(dict(groups))
@@ -145,7 +145,7 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     """Return `settings` with the values of some paths changed.
 
     Raises:
-        SettingsError: as by `parse`.
+        SettingsError: if a setting is unknown, or if its value is not allowed.
     """
     groups: dict[str, dict[str, Any]] = {name: dict(getattr(settings, name)) for name in Settings.model_fields}
     for path, value in changes.items():
@@ -159,7 +159,7 @@ def find_field(path: str) -> SettingField:
     """Return the field of a setting.
 
     Raises:
-        SettingsError: there is no such setting. The message suggests the nearest name.
+        SettingsError: if there is no such setting. The message suggests the nearest name.
     """
     if path in FIELDS:
         return FIELDS[path]
@@ -170,7 +170,7 @@ def assignment(text: str) -> tuple[str, Scalar]:
     """Parse `group.key=value`, the argument of `--set`, to a path and a value.
 
     Raises:
-        SettingsError: there is no such setting, or the value has the wrong type.
+        SettingsError: if there is no such setting, or the value has the wrong type.
     """
     path, equals, word = text.partition("=")
     if not equals:

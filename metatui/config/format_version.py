@@ -1,4 +1,4 @@
-"""Version of the file formats, which tells files of a newer metatui from damaged ones."""
+"""Version of the file formats, which distinguishes files of a newer metatui from damaged files."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any
 from metatui.utils.errors import BadInput, quote
 
 FORMAT = 1
-"""Version of presets, settings.toml, journals with their metrics, and evaluations. Files without a version have 1."""
+"""Version of presets, settings.toml, journals with their metrics, and evaluations. Files without one are version 1."""
 
 
 def check_format(value: Any, name: str) -> None:
     """Raise BadInput if `value` is not a format version that this metatui reads.
 
     Args:
-        name: of the file, quoted for messages.
+        name: name of the file, quoted for messages.
     """
     if type(value) is not int or value < 1:
         raise BadInput(f"{name}: format is {quote(value)}, but must be a whole number from 1 to {FORMAT}")

@@ -63,12 +63,12 @@ def bundled_dir() -> Path:
 
 
 def bundled() -> list[Preset]:
-    """Return the bundled presets by name."""
+    """Return the bundled presets, sorted by name."""
     return [read(path) for path in toml_files(bundled_dir())]
 
 
 def user() -> list[Preset]:
-    """Return the user's presets by name, without those in `problems`."""
+    """Return the user's presets, sorted by name, except those in `problems`."""
     return _user()[0]
 
 
@@ -108,7 +108,7 @@ def load(name_or_path: str | Path) -> Preset:
     """Return a preset by its name or by the path of a TOML file. The user's presets precede bundled ones.
 
     Raises:
-        BadInput: there is no such preset, and which name is nearest; or the file cannot be used, and why.
+        BadInput: if there is no such preset (the message suggests the nearest name), or if the file cannot be used.
 
     Example:
         >>> metatui.load_preset("quick").settings.task.source
@@ -133,7 +133,7 @@ def read(path: Path) -> Preset:
     """Read a preset.
 
     Raises:
-        BadInput: naming the file, the field and its value.
+        BadInput: if the file cannot be read or is invalid. The message names the file, the field and its value.
     """
     tables = read_tables(path)
     about = _about(tables.pop("preset", {}), path)
@@ -173,8 +173,8 @@ def save(
         overwrite: whether to replace an existing preset of the user.
 
     Raises:
-        BadInput: the name is invalid or taken, or a change is not allowed.
-        WriteRefused: the file cannot be written.
+        BadInput: if the name is invalid or taken, or a change is not allowed.
+        WriteRefused: if the file cannot be written.
     """
     check_name(name)
     path = _named(name, paths.user_presets_dir()) or paths.user_presets_dir() / f"{name}.toml"
@@ -192,8 +192,8 @@ def delete(name: str) -> None:
     """Delete the user's preset `name`.
 
     Raises:
-        BadInput: the user has no such preset.
-        MetatuiError: the file cannot be deleted.
+        BadInput: if the user has no such preset.
+        MetatuiError: if the file cannot be deleted.
     """
     path = _named(name, paths.user_presets_dir())
     if path is None:

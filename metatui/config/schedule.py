@@ -1,4 +1,4 @@
-"""Planned changes of settings and validations during training.
+"""Changes of settings and additional validations that are planned for a run.
 
 A preset can plan them, and a rerun plans all changes and validations of the original run.
 """
@@ -47,11 +47,11 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
     """Read a plan from TOML or JSON tables.
 
     Args:
-        items: each with `iteration` and either `setting` and `value` or `validate = true`.
-        settings: at the start of training.
+        items: tables, each with `iteration` and either `setting` and `value` or `validate = true`.
+        settings: settings at the start of training.
 
     Raises:
-        BadInput: naming the number of the change, the field, its value and what is allowed.
+        BadInput: if a change is invalid. The message names its number, the field, its value and what is allowed.
     """
     if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
         raise BadInput(f"changes is {quote(items)}, but must be a list of tables, each under [[changes]]")
@@ -61,10 +61,10 @@ def read_changes(items: Any, settings: Settings) -> tuple[Planned, ...]:
 
 
 def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Return `changes` with values as `settings` hold them after applying one change after the other.
+    """Apply `changes` in order to check them, and return them with values converted to the types of the settings.
 
     Raises:
-        BadInput: a change is out of order or not allowed.
+        BadInput: if a change is out of order or not allowed.
     """
     if len(changes) > MOST:
         raise _too_many(len(changes))

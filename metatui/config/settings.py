@@ -1,8 +1,8 @@
-"""Settings of an experiment: type, range, default, unit and help of each, and when it applies.
+"""Settings of an experiment, each with its type, range, default, unit, help, and conditions under which it applies.
 
 The form in the app, `--set` on the command line, preset files and the reference in `metatui/config/README.md` are
-derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples, so presets
-convert the learning rates of papers that sum them, and say so.
+derived from this file through `metatui.config.fields`. Settings are frozen. Losses are means over examples, so a preset
+from a paper that sums losses converts the paper's learning rates, and says so.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ Scalar = bool | int | float | str | tuple[int, ...]
 """Value of a setting."""
 
 When = dict[str, frozenset[str]]
-"""Conditions under which a setting applies: for each path, the choices of which one must be selected."""
+"""Conditions under which a setting applies: for the path of each setting it depends on, the values that enable it."""
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources of N-way K-shot image classification tasks."""
 
 
 def _when(**conditions: str) -> dict[str, frozenset[str]]:
-    """Write conditions compactly: `_when(task__source="glyphs omniglot")`."""
+    """Create conditions from keyword arguments: `_when(task__source="glyphs omniglot")`."""
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
@@ -53,9 +53,9 @@ def setting(
         when: conditions under which it has an effect.
         live: whether it can change during a run.
         main: whether the form shows it outside the collapsed groups.
-        allowed: the allowed values in words, for text.
+        allowed: description of the allowed values, for settings of type text.
         path: whether it is a path on disk.
-        limits: of pydantic, such as `ge` and `le`.
+        limits: limits of pydantic, such as `ge` and `le`.
     """
     extra: dict[str, Any] = {
         "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,

@@ -21,7 +21,7 @@ from metatui.utils.errors import BadInput, SettingsError, quote
 from metatui.utils.files import read_bounded
 
 LARGEST = 256 * 1024
-"""Largest size in bytes of a settings file. Bundled presets have about two thousand."""
+"""Largest size in bytes of a settings file. Bundled presets have about 2,000 bytes."""
 
 
 def names_file(name_or_path: str | Path) -> bool:
@@ -30,7 +30,7 @@ def names_file(name_or_path: str | Path) -> bool:
 
 
 def toml_files(folder: Path) -> list[Path]:
-    """Return the visible TOML files in `folder` by name; none if the folder cannot be read."""
+    """Return the visible TOML files in `folder`, sorted by name; an empty list if the folder cannot be read."""
     try:
         return sorted(p for p in folder.iterdir() if p.suffix.lower() == ".toml" and not p.name.startswith("."))
     except OSError:
@@ -41,8 +41,8 @@ def parse_text(data: bytes) -> dict[str, Any]:
     """Parse the content of a TOML file, with or without a byte-order mark.
 
     Raises:
-        ValueError: the content is not TOML, or not UTF-8.
-        RecursionError: the content is nested too deeply.
+        ValueError: if the content is not TOML, or not UTF-8.
+        RecursionError: if the content is nested too deeply.
     """
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in data:
         raise ValueError("it looks like UTF-16 text, save it as UTF-8")
@@ -53,7 +53,7 @@ def read_tables(path: Path) -> dict[str, Any]:
     """Read a TOML file and check its format version.
 
     Raises:
-        BadInput: naming the file and, if possible, the line.
+        BadInput: if the file cannot be read. The message names the file and, if possible, the line.
     """
     data = read_bounded(path, LARGEST)
     try:
@@ -71,7 +71,7 @@ def parse_tables(groups: Mapping[str, Any], path: Path) -> Settings:
     """Build settings from the tables of the file `path`.
 
     Raises:
-        BadInput: naming the file and each field.
+        BadInput: if a setting is invalid. The message names the file and each invalid field.
     """
     try:
         return parse(groups)
@@ -90,7 +90,7 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
         whole: write every setting, so that the file does not depend on defaults; otherwise write, for human readers,
             the main settings and those that differ from their default, each with its help as a comment.
     """
-    import tomlkit  # late, because it takes 60 ms and reading does not need it
+    import tomlkit  # imported late, because it takes 60 ms and reading does not need it
 
     document = tomlkit.document()
     if whole:

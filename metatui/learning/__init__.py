@@ -1,1 +1,1 @@
-"""The core: tasks, models, algorithms, engines and the trainer. It knows torch, but no terminal and no run folder."""
+"""The core: tasks, models, algorithms, engines and the trainer. It is independent of terminals and run folders."""

@@ -25,7 +25,7 @@ from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Los
 from metatui.utils.errors import BadInput, Problem, SettingsError
 
 PREFETCHED_POINTS = 50_000
-"""Regression points sampled at once. Sampling takes many small operations, too many to repeat for every small
+"""Regression points sampled together, because sampling takes too many small operations to repeat them for every small
 meta-step."""
 
 
@@ -66,7 +66,7 @@ class Experiment:
             The old and the new value.
 
         Raises:
-            BadInput: the setting does not exist, cannot change during a run, or does not allow this value.
+            BadInput: if the setting does not exist, cannot change during a run, or does not allow this value.
         """
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
@@ -107,7 +107,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
             are used, and sums are rounded differently with another number of threads.
 
     Raises:
-        BadInput: the device or the data set is not available, or the device does not support the settings.
+        BadInput: if the device or the data set is not available, or the device does not support the settings.
     """
     device = resolve(settings.compute.device)
     _check_device(settings, device)

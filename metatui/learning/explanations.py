@@ -1,7 +1,7 @@
 """Explanations of the algorithms, with the user's settings filled in.
 
-One function for each file of `metatui.learning.algorithms`. This module needs no torch, so the app shows an
-explanation at once.
+There is one function for each file in `metatui.learning.algorithms`. This module does not import torch, so the app can
+show an explanation immediately.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Explanation:
     costs: tuple[str, ...]
     """Cost of a meta-step, one sentence each."""
     gradients: int
-    """Gradients of one task's loss per meta-step, without those computed only for the metrics."""
+    """Gradients of a single task's loss per meta-step, not counting those that are only needed for metrics."""
     hessian_products: int
     """Hessian-vector products per meta-step."""
     paper: tuple[str, ...]
@@ -42,7 +42,7 @@ class Explanation:
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or another one with the same settings."""
     name = algorithm or settings.algorithm.name
-    # Without validation: another algorithm may refuse a setting that it does not even use.
+    # Skip validation, because another algorithm may refuse a setting that it does not use.
     group = settings.algorithm.model_copy(update={"name": name})
     return ALGORITHMS[name](settings.model_copy(update={"algorithm": group}))
 
@@ -169,7 +169,7 @@ def _scratch(settings: Settings) -> Explanation:
         title="Scratch: no meta-learning, a baseline",
         idea=(
             "The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. "
-            "What an algorithm gains over Scratch, it has learned from the training tasks."
+            "The improvement of an algorithm over Scratch is what it learned from the training tasks."
         ),
         rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
         symbols=(
@@ -196,7 +196,7 @@ def _pretrained(settings: Settings) -> Explanation:
     algorithm, images = settings.algorithm, settings.is_classification
     per_class = settings.training_shots + settings.task.queries
     size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
-    goal = "tell all training classes apart" if images else "predict the points of all training waves at once"
+    goal = "tell all training classes apart" if images else "predict the points of all training waves together"
     head = " It keeps its features; the head for the task's classes is new." if images else ""
     return Explanation(
         title="Pretrained: ordinary training on all tasks together, a baseline",
@@ -246,7 +246,7 @@ def _outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Write the inner loop; each step takes the next `batch` examples of D, or all of them if 0."""
+    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all of them if 0."""
     algorithm = settings.algorithm
     data = "B" if batch else "D"
     if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":

@@ -1,4 +1,4 @@
-"""Imports of all libraries that a run needs, before it starts."""
+"""Import of all libraries that a run needs, before it starts."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from metatui.utils.errors import MetatuiError
 MIB = 2**20
 
 BESIDE_TORCH = 256 * MIB
-"""Address space for everything except the libraries of torch."""
+"""Bytes of address space for everything except the libraries of torch."""
 
 PER_CORE = 64 * MIB
-"""Address space for the stack and buffers of the thread that OpenBLAS starts on each core."""
+"""Bytes of address space for the stack and buffers of the thread that OpenBLAS starts on each core."""
 
 
 @cache
@@ -29,7 +29,7 @@ def load_libraries() -> None:
     loads, it even retries forever, and no signal handler runs in the meantime.
 
     Raises:
-        MetatuiError: the limit on address space is too low (`ulimit -v`).
+        MetatuiError: if the limit on address space is too low (`ulimit -v`).
     """
     limit = resource.getrlimit(resource.RLIMIT_AS)[0]
     limited = limit != resource.RLIM_INFINITY

@@ -1,7 +1,7 @@
-"""Isolation of torch's global settings: those of a computation from those of the caller.
+"""Isolation of the caller's global torch settings from those of a computation.
 
 A caller of the library may have set another default dtype, autocast, grad mode or thread count. These must not change
-the numbers of a run, and a run must not change them. Only `TorchState` exchanges them.
+the numbers of a run, and a run must not change them. Only `TorchState` switches between them.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ Y = TypeVar("Y")
 
 
 class TorchState:
-    """A reusable context with the global settings of one computation, which restores those of the caller at its end.
+    """A reusable context with the global settings of one computation. On exit, it restores those of the caller.
 
     Settings that the computation changes (threads, precision) are saved at the end of the context and set again when
-    it is entered the next time. They belong to the process, so two threads cannot use different ones at once.
+    it is entered the next time. They belong to the process, so two threads cannot use different ones at the same time.
     """
 
     def __init__(self) -> None:

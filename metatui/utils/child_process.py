@@ -1,7 +1,7 @@
-"""Modules of metatui that run in a process of their own and exchange JSON lines with the process that started them.
+"""Child processes that run a module of metatui and exchange JSON lines with the process that started them.
 
 Messages go over a socket pair instead of standard input and output, so output that a library prints is never mistaken
-for a message. The end of either process is the end of the stream for the other.
+for a message. When either process ends, the other reads the end of the stream.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Channel:
         return cls(connection)
 
     def send(self, message: Mapping[str, Any]) -> None:
-        """Send one message. Raises OSError if the other process is gone."""
+        """Send one message. Raises OSError if the other process has ended."""
         self.socket.sendall(json.dumps(message).encode() + b"\n")
 
     def receive(self) -> Message | None:
@@ -51,14 +51,14 @@ class Channel:
     def wait_for_end(self) -> None:
         """Wait until the other process has ended or has called `end_sending`. Drops messages.
 
-        For a daemon thread: unlike `receive`, it holds no lock that Python needs to exit.
+        This is suitable for daemon threads: unlike `receive`, it holds no lock that Python needs to exit.
         """
         with suppress(OSError):
             while self.socket.recv(1024):
                 pass
 
     def end_sending(self) -> None:
-        """Tell the other process that no message follows."""
+        """Tell the other process that no more messages follow."""
         with suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
@@ -68,9 +68,9 @@ class Channel:
 
 
 class ChildProcess(Channel):
-    """A module that runs its `main` in a child process, which finds its end of the channel by `Channel.of_child`.
+    """A child process that runs `main` of a module and opens its end of the channel with `Channel.of_child`.
 
-    The child leads a session of its own, so Ctrl-C in the terminal does not reach it, and its current directory is not
+    The child leads its own session, so Ctrl-C in the terminal does not reach it, and its current directory is not
     on its import path.
     """
 
@@ -78,11 +78,11 @@ class ChildProcess(Channel):
         """Start `module`.
 
         Args:
-            niceness: how far the child makes way for other processes, from 0 to 19.
-            output: where the child's output goes.
+            niceness: niceness of the child, from 0 (normal priority) to 19 (lowest).
+            output: file for the child's output.
 
         Raises:
-            OSError: no process can be started.
+            OSError: if no process can be started.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -112,7 +112,7 @@ class ChildProcess(Channel):
                 os.killpg(self.pid, signal.SIGKILL)
 
     def wait(self, timeout: float | None = None) -> int | None:
-        """Wait for the child to end. Returns its exit code, minus the signal's number, or None after `timeout`."""
+        """Wait for the child to end. Returns its exit code (negative after a signal), or None after `timeout`."""
         with suppress(subprocess.TimeoutExpired):
             return self._process.wait(timeout)
         return None
@@ -125,7 +125,7 @@ class ChildProcess(Channel):
         return code
 
     def detach(self) -> None:
-        """Let the child run on; a thread waits for its end so that it leaves no zombie."""
+        """Let the child continue to run. A thread waits for its end, so that it leaves no zombie."""
         threading.Thread(target=self._process.wait, name=f"process {self.pid}", daemon=True).start()
 
 
@@ -139,7 +139,7 @@ def command(module: str, handle: int, niceness: int) -> list[str]:
 
 
 def describe_exit(code: int) -> str:
-    """Complete the sentence "the process ..." for an exit code that was not expected."""
+    """Describe an unexpected exit code, as the end of the sentence "the process ..."."""
     if code == -signal.SIGKILL:
         return "was killed, most likely because memory ran out"
     return f"died (signal {-code})" if code < 0 else f"ended with exit code {code}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 USUAL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a request to terminate such as at the end of a job's time, and a lost connection."""
+"""Signals for Ctrl-C, a request to terminate (as at the end of a job's time limit), and a lost connection."""
 
 OTHERS = tuple(
     signal.Signals[name]

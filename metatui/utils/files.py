@@ -1,4 +1,4 @@
-"""Files that are read with a size limit and written atomically."""
+"""Reading of files with a size limit, and atomic writing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""Error numbers that may be temporary: a full disk, an unavailable file server, or an expired ticket."""
+"""Numbers of errors that may be temporary, such as a full disk, an unavailable file server or an expired ticket."""
 
 
 class WriteRefused(MetatuiError):
@@ -57,14 +57,14 @@ def open_regular(path: Path) -> BinaryIO:
     """Open a regular file for reading. A device or a pipe is not opened, because it may block or never end.
 
     Raises:
-        NotAFile: the path is not a regular file.
-        OSError: the file cannot be opened.
-        ValueError: the path contains a NUL.
+        NotAFile: if the path is not a regular file.
+        OSError: if the file cannot be opened.
+        ValueError: if the path contains a NUL.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise NotAFile(path)
     file = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC), "rb")
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # it has replaced the file since
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):  # the file was replaced in between
         file.close()
         raise NotAFile(path)
     return file
@@ -74,7 +74,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     """Read a whole regular file.
 
     Raises:
-        BadInput: there is no such file, it cannot be read, or it has more than `limit` bytes.
+        BadInput: if there is no such file, it cannot be read, or it has more than `limit` bytes.
     """
     name = quote(str(path), 200)
     try:
@@ -82,7 +82,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > limit:
                 raise BadInput(f"{name} is too large: at most {limit:,} bytes are read")
-            # read() allocates as much as it is asked for, so ask for the file's size first.
+            # read(n) allocates n bytes, so read only as many as the file has.
             data = file.read(size + 1)
             if len(data) > size:
                 data += file.read(limit + 1 - len(data))
@@ -106,7 +106,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     """Yield a temporary file that is synced and replaces `path` if the block succeeds, and is removed otherwise.
 
     Raises:
-        WriteRefused: the file cannot be written.
+        WriteRefused: if the file cannot be written.
     """
     with _replacing(path) as handle, os.fdopen(handle, "wb", closefd=False) as file:
         yield file
@@ -116,7 +116,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     """Replace the content of `path` atomically.
 
     Raises:
-        WriteRefused: the file cannot be written.
+        WriteRefused: if the file cannot be written.
     """
     with _replacing(path) as handle:
         write_whole(handle, data)
@@ -151,12 +151,12 @@ def _replacing(path: Path) -> Iterator[int]:
 
 
 def remove_leftovers(folder: Path, names: Iterable[str]) -> None:
-    """Remove temporary files that killed processes left next to the files `names` of `folder`.
+    """Remove temporary files that killed processes left next to the files `names` in `folder`.
 
     The caller must know that no other process is writing these files.
 
     Raises:
-        WriteRefused: a file cannot be removed.
+        WriteRefused: if a file cannot be removed.
     """
     leftover = re.compile(rf"\.(?:{'|'.join(map(re.escape, names))})\.[0-9]{{1,10}}\.tmp")
     with writing(folder):

@@ -14,10 +14,10 @@ APP = "metatui"
 
 
 def expanded(path: str | Path) -> Path:
-    """Replace a leading ~ by the home folder.
+    """Replace a leading ~ with the home folder.
 
     Raises:
-        BadInput: there is no such home folder.
+        BadInput: if there is no such home folder.
     """
     try:
         return Path(path).expanduser()

@@ -1,4 +1,4 @@
-"""Presets and settings files: round trips, and refusal of invalid files in one sentence."""
+"""Presets and settings files: round trips, and error messages for invalid files."""
 
 from __future__ import annotations
 

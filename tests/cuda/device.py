@@ -1,7 +1,7 @@
 """Tensors that report a CUDA device and are computed on the CPU, with the checks of a real device.
 
 Factory functions reach the kernels registered at the end of this file; every other operation on such a tensor reaches
-`_run`, which checks it, counts it, and records it where a graph is being captured.
+`_run`, which checks it, counts it, and records it if a graph is being captured.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ WAITING = {
     "_local_scalar_dense", "nonzero", "masked_select", "_unique2", "unique_dim", "unique_consecutive", "bincount",
     "equal", "_linalg_check_errors",
 }  # fmt: skip
-"""Operations for which the CPU has to wait: it needs their result, or its shape."""
+"""Operations for which the CPU must wait because it needs the result or its shape."""
 
 INDEXING = {"index", "index_put", "index_put_", "_index_put_impl_", "_unsafe_index"}
 """Operations that accept indices on the CPU and copy them to the device."""
 
 WITHOUT_SCALARS = {"cat", "stack"}
-"""Operations that refuse a CPU tensor even where it has no dimension."""
+"""Operations that refuse a CPU tensor even if it has no dimensions."""
 
 WITHOUT_KERNEL = ("empty", "new_empty", "_unsafe_view", "lift_fresh")
 """Prefixes of the names of operations, other than views, that launch no kernel."""
@@ -47,10 +47,10 @@ class Recorded:
     keywords: Mapping[str, Any]
     results: Sequence[Tensor]
     allocated: Sequence[Tensor]
-    """The results that are in memory of the graph's pool."""
+    """The results that are stored in the graph's memory pool."""
 
     def replay(self) -> None:
-        """Compute again, into the same memory."""
+        """Repeat the computation, writing to the same memory."""
         again = self.function(*self.arguments, **self.keywords)
         for old, new in zip(self.results, _tensors([again]), strict=True):
             if old.data_ptr() != new.data_ptr():
@@ -76,12 +76,12 @@ class Simulator:
 
     def __init__(self) -> None:
         self.waits: Counter[str] = Counter()
-        """Times that the CPU waited for a device, by reason and place."""
+        """Number of times that the CPU waited for a device, by reason and place."""
         self.kernels: Counter[str] = Counter()
-        """Kernels launched one by one, by device."""
+        """Number of kernels launched outside of graphs, by device."""
         self.graph_launches = 0
         self.captured: list[Capture] = []
-        """Graphs captured so far."""
+        """The graphs captured so far."""
         self.before_kernel: Callable[[str, int], None] | None = None
         """Called with the name of each operation and the bytes that it allocates; raises, say, OutOfMemoryError."""
         self.capture: Capture | None = None
@@ -194,7 +194,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         simulator.receive(args[0], plain_args[1].to(args[0].dtype).expand_as(args[0]))
         return args[0]
     result = func(*plain_args, **plain)
-    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and the like: the tensor itself takes the new shape, too
+    if torch.Tag.inplace_view in func.tags:  # unsqueeze_ and similar: the tensor itself takes the new shape, too
         with no_dispatch():
             func(*args, **kwargs)
     if arrives_later:
@@ -209,7 +209,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
         simulator.kernels[str(device)] += 1
         if (capture := simulator.capture) is not None:
             if device == capture.device:
-                if name != "copy_":  # which reads pinned memory at each replay
+                if name != "copy_":  # reads pinned memory at each replay
                     plain_args = _each(plain_args, lambda t: t.clone() if any(t is scalar for scalar in others) else t)
                 capture.kernels.append(Recorded(func, plain_args, plain, results, allocated))
             else:
@@ -218,7 +218,7 @@ def _run(func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any
 
 
 def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
-    """The tensors among an operation's arguments or results, including those in lists."""
+    """Yield the tensors among an operation's arguments or results, including those in lists."""
     for value in values:
         if isinstance(value, Tensor):
             yield value
@@ -227,7 +227,7 @@ def _tensors(values: Iterable[Any]) -> Iterator[Tensor]:
 
 
 def _each(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
-    """`value` with `function` applied to each tensor in it."""
+    """Return `value` with `function` applied to each tensor in it."""
     if isinstance(value, Tensor):
         return function(value)
     if isinstance(value, list | tuple):
@@ -240,7 +240,7 @@ def _memory(tensor: Tensor) -> Tensor:
 
 
 def _device_of(name: str, args: tuple[Any, ...], kwargs: dict[str, Any], ours: list[SimulatedTensor]) -> torch.device:
-    """The device that the result is on."""
+    """Return the device of the result."""
     if kwargs.get("device") is not None:
         device = torch.device(kwargs["device"])
         if device.type == "cuda" and device.index is None:
@@ -273,13 +273,13 @@ def _check_devices(name: str, args: tuple[Any, ...], ours: list[SimulatedTensor]
 
 
 def _counts_first(func: OpOverload, kwargs: dict[str, Any]) -> bool:
-    """Whether the shape of the result depends on values."""
+    """Return whether the shape of the result depends on values."""
     return str(func) == "aten.repeat_interleave.Tensor" and kwargs.get("output_size") is None
 
 
 @cache
 def _launches(func: OpOverload) -> bool:
-    """Whether an operation launches a kernel: views do not."""
+    """Return whether an operation launches a kernel; views do not."""
     if func._schema.name.removeprefix("aten::").startswith(WITHOUT_KERNEL):
         return False
     aliases = [returned.alias_info for returned in func._schema.returns]
@@ -287,7 +287,7 @@ def _launches(func: OpOverload) -> bool:
 
 
 def _place() -> str:
-    """File and line of the code under test that is running; autograd's own threads have none."""
+    """Return the file and line of the code under test that is running; autograd's own threads have none."""
     frame = sys._getframe()
     while frame.f_back is not None:
         frame = frame.f_back
@@ -304,7 +304,7 @@ FACTORIES = (
 
 
 def register_factories() -> torch.library.Library:
-    """Make tensors on CUDA simulated ones. The registration lasts as long as the returned object."""
+    """Make factories return simulated tensors on CUDA. The registration lasts as long as the returned object."""
     library = torch.library.Library("aten", "IMPL", "CUDA")  # type: ignore[no-untyped-call]
     for name in FACTORIES:
         packet, _, overload = name.partition(".")

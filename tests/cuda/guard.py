@@ -19,9 +19,9 @@ SOURCE = Path(__file__).with_name("guard.cpp")
 
 
 def reason_unavailable() -> str | None:
-    """The reason why devices cannot be simulated here; None if they can."""
+    """Return the reason why devices cannot be simulated here; None if they can."""
     if not sys.platform.startswith("linux"):
-        return "the simulated CUDA device is for Linux"
+        return "the simulated CUDA device requires Linux"
     if _compiler() is None:
         return "there is no C++ compiler for the simulated CUDA device"
     if (_torch() / "lib" / "libtorch_cuda.so").exists():
@@ -30,11 +30,11 @@ def reason_unavailable() -> str | None:
 
 
 def load(devices: int) -> ctypes.CDLL:
-    """Load the guard, compiling it first where this has not been done. Call it before torch is imported, because torch
-    asks only then whether there is CUDA.
+    """Load the guard, compiling it first if necessary. Call it before torch is imported, because torch checks only then
+    whether CUDA is available.
 
     Raises:
-        RuntimeError: where torch has been imported, or there is no compiler.
+        RuntimeError: if torch has been imported, or there is no compiler.
     """
     if "torch" in sys.modules:
         raise RuntimeError("install the simulated CUDA device before torch is imported")
@@ -87,6 +87,6 @@ def _compiler() -> list[str] | None:
 
 
 def _standard(torch: Path) -> str:
-    """The C++ standard that this release of torch uses for extensions."""
+    """Return the C++ standard that this release of torch uses for extensions."""
     found = re.search(r"-std=(c\+\+\d\d)", (torch / "utils" / "cpp_extension.py").read_text())
     return found[1] if found else "c++20"

@@ -1,6 +1,6 @@
 """The functions of `torch.cuda`, for simulated devices.
 
-Where torch's own Python code can be used it is; this file stands in for the compiled part beneath it.
+This file uses torch's own Python code where possible, and replaces the compiled part beneath it.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _streams = _Streams()
 
 
 class Stream:
-    """A stream. All streams are the same here: everything is computed at once, in the order of the calls."""
+    """A stream. All streams are equivalent: everything is computed immediately, in the order of the calls."""
 
     device_type = CUDA
 
@@ -97,7 +97,7 @@ class Event:
 class CUDAGraph:
     """The kernels of a capture, to be repeated on the same memory.
 
-    What a graph computes is gone when another graph of the same pool is replayed: it is NaN from then on.
+    When another graph of the same pool is replayed, the results of this graph become NaN.
     """
 
     _of_pool: ClassVar[dict[Any, weakref.WeakSet[CUDAGraph]]] = {}
@@ -166,7 +166,7 @@ def graph_pool_handle() -> tuple[int, int]:
 
 
 def start(library: ctypes.CDLL, devices: int) -> None:
-    """Let torch find `devices` CUDA devices. Call it once, after torch is imported with the guard loaded."""
+    """Make `devices` CUDA devices available to torch. Call it once, after torch is imported with the guard loaded."""
     cuda: Any = torch.cuda
     compiled: Any = torch._C
 
@@ -234,7 +234,7 @@ def start(library: ctypes.CDLL, devices: int) -> None:
     cuda._initialized = True
     torch.version.cuda = "13.0"
     # A parameter that moves to the device becomes another object, because a subclass cannot take a tensor's place.
-    # `torch.tensor(..., device="cuda")` then makes a tensor on the CPU and moves it where subclasses are dispatched to.
+    # `torch.tensor(..., device="cuda")` then creates a tensor on the CPU and moves it by a dispatched operation.
     compiled._set_only_lift_cpu_tensors(True)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     global _registration

@@ -26,14 +26,14 @@ SMALL_IMAGES: dict[str, Scalar] = {
 
 
 def short(values: dict[str, Scalar] | None = None, **changes: Scalar) -> Settings:
-    """Settings of a run of a few small meta-steps on CUDA; keyword `group__name` changes one."""
+    """Return settings of a run of a few small meta-steps on CUDA; the keyword `group__name` changes a setting."""
     return change(
         Settings(), {**SHORT, **(values or {}), **{name.replace("__", "."): v for name, v in changes.items()}}
     )
 
 
 def of_preset(name: str, **changes: Scalar) -> Settings:
-    """The network of a bundled preset, with the fewest possible meta-steps, tasks and query examples."""
+    """Return settings with the network of a bundled preset, and the fewest possible meta-steps, tasks and queries."""
     fewest = {**SHORT, "training.iterations": 1, "algorithm.meta_batch": 1, "task.queries": 1}
     return change(
         load(name).settings, {**fewest, **{name.replace("__", "."): value for name, value in changes.items()}}
@@ -41,12 +41,12 @@ def of_preset(name: str, **changes: Scalar) -> Settings:
 
 
 def train(settings: Settings, changes: Sequence[Planned] = ()) -> list[Event]:
-    """All events of a run."""
+    """Train and return all events."""
     return list(Trainer(settings, changes=changes).events())
 
 
 def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[float]:
-    """Meta-losses of a run that is stopped before its last validation and its test, which take longer than training."""
+    """Return meta-losses of a run that stops before its last validation and test, which take longer than training."""
     trainer, found = Trainer(settings, changes=changes), []
     for event in trainer.events():
         if isinstance(event, Progress):
@@ -57,7 +57,7 @@ def train_steps(settings: Settings, changes: Sequence[Planned] = ()) -> list[flo
 
 
 def saved_run(settings: Settings, folder: Path) -> RunFolder:
-    """A run that has finished, on disk."""
+    """Train in `folder` and return the finished run."""
     session = Session.start(settings, runs_dir=folder)
     for _ in session:
         pass
@@ -66,12 +66,12 @@ def saved_run(settings: Settings, folder: Path) -> RunFolder:
 
 
 def losses(events: Sequence[Event]) -> list[float]:
-    """Meta-loss of each meta-step."""
+    """Return the meta-loss of each meta-step."""
     return [event.meta_loss for event in events if isinstance(event, Progress)]
 
 
 def final_losses(events: Sequence[Event]) -> list[float]:
-    """Loss of the final test at each inner step."""
+    """Return the loss of the final test at each inner step."""
     last = events[-1]
     assert isinstance(last, Finished), last
     assert last.test is not None

@@ -23,10 +23,10 @@ def main() -> int:
     wants_cuda = arguments.device.startswith("cuda")
     if arguments.tiny and wants_cuda and not simulated and not nvml.read_driver().gpus:
         if reason := reason_unavailable():
-            sys.exit(f"there is no NVIDIA GPU, and none can be simulated: {reason}")
+            sys.exit(f"there is no NVIDIA GPU, and a device cannot be simulated: {reason}")
         os.execve(sys.executable, [sys.executable, "-m", "tests.gpu", *sys.argv[1:]], environment(devices=2))
 
-    # Imported once here, for all steps. Nothing before a step may touch the device: CUDA does not survive a fork.
+    # Import once here, for all steps. Nothing before a step may touch the device, because CUDA does not survive a fork.
     from tests.gpu.lab import Lab
     from tests.gpu.runner import Report, run_all
     from tests.gpu.steps import STEPS
@@ -48,7 +48,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu", description=__doc__)
     parser.add_argument("--device", default="cuda", help="cuda, cuda:N or cpu (cuda)")
-    parser.add_argument("--minutes", type=float, default=8.0, help="for all steps together (8)")
+    parser.add_argument("--minutes", type=float, default=8.0, help="time limit for all steps together (8)")
     parser.add_argument("--only", default="", metavar="STEP,...", help="run only these steps")
     parser.add_argument("--tiny", action="store_true", help="smallest sizes; on a simulated device if there is no GPU")
     parser.add_argument("--out", type=Path, default=Path("gpu-results"), help="folder of results.jsonl (gpu-results)")
@@ -58,5 +58,5 @@ def _arguments() -> argparse.Namespace:
 if __name__ == "__main__":
     try:
         sys.exit(main())
-    except KeyboardInterrupt:  # the step at hand has been ended
+    except KeyboardInterrupt:  # the current step has been killed
         sys.exit(130)

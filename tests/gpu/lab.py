@@ -1,4 +1,4 @@
-"""Findings, works and sizes that the steps of `tests.gpu` share."""
+"""Findings, workloads and sizes that the steps of `tests.gpu` share."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ SMALLEST: Values = {
 SHORT: Values = {
     "evaluation.every": 0, "evaluation.tasks": 2, "evaluation.test_tasks": 2, "evaluation.inner_steps": 1,
 }  # fmt: skip
-"""A run that spends next to nothing on evaluation."""
+"""A run that spends almost no time on evaluation."""
 
 
 @dataclass(frozen=True)
@@ -59,23 +59,23 @@ class Finding:
     name: str
     values: Mapping[str, Any] = field(default_factory=dict)
     problem: str | None = None
-    """The fault, which makes the step fail."""
+    """Description of an error, which makes the step fail."""
     skipped: str | None = None
-    """The reason why it was not tried."""
+    """The reason why this was not tried."""
 
 
 def found(name: str, /, **values: Any) -> Finding:
-    """Report figures."""
+    """Report results."""
     return Finding(name, values)
 
 
 def judged(name: str, problem: str | None, /, **values: Any) -> Finding:
-    """Report figures, and the `problem` that makes the step fail, if any."""
+    """Report results, and the `problem` that makes the step fail, if any."""
     return Finding(name, values, problem)
 
 
 def skipped(name: str, reason: str, /) -> Finding:
-    """Report that something could not be tried here."""
+    """Report that something cannot be tried on this machine."""
     return Finding(name, skipped=reason)
 
 
@@ -86,9 +86,9 @@ class Lab:
     device: str
     """Name of the device, as in `compute.device`."""
     tiny: bool
-    """Whether all sizes are minimal, to test the steps themselves."""
+    """True if all sizes are minimal, to test the steps themselves."""
     simulated: bool
-    """Whether the CUDA device is one of `tests.cuda`."""
+    """True if the CUDA device is simulated by `tests.cuda`."""
     scratch: Path
     """A folder for this step alone, which is deleted afterwards."""
     until: float
@@ -109,23 +109,23 @@ class Lab:
 
     @property
     def no_figures(self) -> str | None:
-        """The reason why speed and memory are meaningless here; None if they are not."""
+        """The reason why speed and memory are meaningless here; None if they are meaningful."""
         if self.simulated:
-            return "a simulated device has no speed and no memory of its own"
+            return "a simulated device has neither a speed nor its own memory"
         return "the sizes of --tiny are too small to measure" if self.tiny else None
 
     def seconds_left(self) -> float:
         return self.until - time.monotonic()
 
     def settings(self, work: Values, more: Values | None = None) -> Settings:
-        """The settings of `work` on the device. `more` wins over the sizes of `--tiny`. Raises SettingsError."""
+        """Return the settings of `work` on the device. `more` takes precedence over `--tiny`. Raises SettingsError."""
         smallest = SMALLEST if self.tiny else {}
         if self.tiny and "task.ways" in work:
             smallest = {**smallest, "task.ways": 3}
         return change(Settings(), {**work, **smallest, "compute.device": self.device, **(more or {})})
 
     def algorithm(self, settings: Settings) -> Algorithm:
-        """The algorithm of `settings`, ready to take meta-steps."""
+        """Set up the algorithm of `settings`."""
         return ALGORITHMS[settings.algorithm.name](set_up(settings))
 
 
@@ -133,6 +133,6 @@ Step = Callable[[Lab], Iterator[Finding]]
 
 
 def difference(a: torch.Tensor, b: torch.Tensor) -> float:
-    """The norm of the difference, relative to the norm of `b`."""
+    """Return the norm of the difference, relative to the norm of `b`."""
     a, b = (t.detach().to("cpu", torch.float64) for t in (a, b))
     return float(torch.linalg.vector_norm(a - b) / torch.linalg.vector_norm(b).clamp(min=1e-300))

@@ -1,7 +1,7 @@
-"""Runs steps one after the other, each in a process of its own with a time limit.
+"""Runner of steps, one after the other, each in its own process with a time limit.
 
 The processes are forked from one that has imported torch and touched no device: a step that crashes, hangs or spoils
-its CUDA context harms no other, and none pays for the imports again.
+its CUDA context does not affect the others, and none repeats the imports.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from metatui.utils.errors import class_and_message
 from tests.gpu.lab import Finding, Lab, Step
 
 GRACE = 0.15
-"""Share of a step's time between the moment at which it should end by itself and the one at which it is killed."""
+"""Fraction of a step's time between the moment when it should end by itself and the moment when it is killed."""
 
 FEWEST_SECONDS = 1.0
 """A step with less time than this is skipped."""
 
 IMPORTED = ("scipy.stats", "torch._dynamo", "metatui.runs.execution.session", "metatui.learning.checks.check")
-"""Modules that the steps import late and that take seconds."""
+"""Modules that the steps import late and whose import takes seconds."""
 
 STDERR = 2
 
@@ -74,7 +74,7 @@ def run_all(steps: Sequence[Planned], lab: Lab, seconds: float, say: Say) -> lis
     """Run `steps` in order within `seconds`. Time that a step does not use is shared by the later ones.
 
     Returns:
-        The names of the steps that failed, were cut off or were not begun.
+        The names of the steps that failed, timed out or were not started.
     """
     context = _context()
     end, failed = time.monotonic() + seconds, []
@@ -129,8 +129,8 @@ def run_one(step: Planned, lab: Lab, seconds: float, say: Say, context: Context)
 
 
 def _context() -> Context:
-    """Fork the processes, or start new ones where something that was imported has initialised CUDA."""
-    # With this, torch counts devices by NVML, which leaves CUDA alone.
+    """Return a context that forks processes, or starts new ones if an import has initialised CUDA."""
+    # With this, torch counts devices through NVML, which does not initialise CUDA.
     os.environ["PYTORCH_NVML_BASED_CUDA_CHECK"] = "1"
     for module in IMPORTED:
         import_module(module)
@@ -154,9 +154,9 @@ def _line(step: str, finding: Finding) -> dict[str, Any]:
 
 
 def _work(step: Planned, lab: Lab, sender: Connection) -> None:
-    """The process of a step. None ends its findings."""
-    os.setsid()  # so that the processes it starts can be ended with it
-    os.dup2(STDERR, 1)  # lines of libraries are not lines of the report
+    """Run a step in this process and send its findings, then None."""
+    os.setsid()  # so that the processes it starts can be killed with it
+    os.dup2(STDERR, 1)  # output of libraries does not belong in the report
     faulthandler.enable(STDERR)
     faulthandler.dump_traceback_later(lab.until - time.monotonic(), file=STDERR)  # shows where a step hangs
     try:

@@ -110,7 +110,7 @@ def test_every_step_passes_on_a_simulated_device(tmp_path: Path) -> None:
 
 
 def test_steps_on_cpu(tmp_path: Path) -> None:
-    # A process of its own: the steps are forked, and a pytest worker has threads that a fork does not copy.
+    # This needs its own process: the steps are forked, and a pytest worker has threads that a fork does not copy.
     command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--tiny", "--out", str(tmp_path)]
     root = Path(__file__).parents[2]
     done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Explanations: their gradient counts are right, and they contain the settings."""
+"""Explanations: correct gradient counts, and the user's settings in the text."""
 
 from __future__ import annotations
 

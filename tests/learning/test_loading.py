@@ -1,4 +1,4 @@
-"""All libraries are imported before a run starts, or an error explains why that is impossible."""
+"""Import of all libraries before a run starts, or an error that explains why that is impossible."""
 
 from __future__ import annotations
 

@@ -23,8 +23,10 @@ COLUMNS: tuple[Kind, ...] = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.random_modules", description=__doc__)
     parser.add_argument("--count", type=int, default=2000, help="number of modules (2000)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the first module; the next has the next one (0)")
-    parser.add_argument("--engine", choices=ENGINES, action="append", help="only this one; may be repeated")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first module; each further module has the next seed (0)"
+    )
+    parser.add_argument("--engine", choices=ENGINES, action="append", help="judge only this engine; may be repeated")
     parser.add_argument("--verbose", action="store_true", help="print every verdict, with its reason")
     given = parser.parse_args()
     engines = tuple(given.engine or ENGINES)
@@ -51,7 +53,7 @@ def _width(kind: str) -> int:
 
 
 def verdicts(seeds: range, engines: tuple[EngineChoice, ...]) -> Iterator[tuple[Verdict, str]]:
-    """The verdicts on all seeds, computed in child processes, so that a crash ends only one case."""
+    """Yield the verdicts on all seeds, computed in child processes, so that a crash affects only one case."""
     context = multiprocessing.get_context("fork")
     while seeds:
         receiver, sender = context.Pipe(duplex=False)

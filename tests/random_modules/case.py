@@ -37,7 +37,7 @@ class Case:
 
 
 def make_case(seed: int) -> Case:
-    """The case of `seed`. Draws from torch's generator without changing it."""
+    """Return the case of `seed`. Draws from torch's generator without changing it."""
     r = Random(seed)
     with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -64,13 +64,13 @@ def make_case(seed: int) -> Case:
 
 
 def _well_defined(made: Made) -> bool:
-    """Whether the module runs, and its checkpointed layers compute the same when they are run again.
+    """Return whether the module runs, and its checkpointed layers compute the same when they are run again.
 
     If they do not, the gradient of plain autograd is wrong too.
     """
     try:
         _outputs(made)
-    except RuntimeError:  # a hook and an activation in place do not go together, for example
+    except RuntimeError:  # for example, a hook and an in-place activation are incompatible
         return False
     if not any(isinstance(part, Checkpointed) for part in made.module.modules()):
         return True
@@ -83,7 +83,7 @@ def _well_defined(made: Made) -> bool:
 
 
 def _outputs(made: Made) -> tuple[int, ...]:
-    """The shape of one example's output."""
+    """Return the shape of one example's output."""
     x = _inputs(Random(0), made, 1, 3)[0]
     return tuple(deepcopy(made.module)(x).shape[1:])
 

@@ -1,4 +1,4 @@
-"""Compares the answer of one engine to one case with plain autograd."""
+"""Comparison of the result of one engine in one case with plain autograd."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ STEP = 1e-6
 
 Kind = Literal["agrees", "refused", "unchecked", "wrong", "refused without need", "raw error", "changed", "crashed"]
 GOOD: tuple[Kind, ...] = ("agrees", "refused", "unchecked")
-"""`unchecked`: plain autograd raises or crashes too, or an engine draws in another order where no finite difference
-applies."""
+"""`unchecked`: plain autograd raises or crashes too, or an engine draws in another order and finite differences do
+not apply."""
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,25 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the outcome shows no fault of metatui."""
+        """True if the outcome shows no fault of metatui."""
         return self.kind in GOOD
 
 
 @dataclass(frozen=True)
 class Answer:
-    """The loss and the gradients, or what was raised."""
+    """The loss and the gradients, or the exception."""
 
     loss: Tensor = field(default_factory=lambda: torch.tensor(torch.nan))
     gradients: Params = field(default_factory=dict)
     error: Exception | None = None
     random: bool = False
-    """Whether the call drew random numbers."""
+    """True if the call drew random numbers."""
 
 
 def judge(
     case: Case, engines: tuple[EngineChoice, ...] = ENGINES, orders: tuple[bool, ...] = (False, True)
 ) -> Iterator[Verdict]:
-    """Every engine's verdicts on `case`, in second order (False) and in first order (True)."""
+    """Yield every engine's verdicts on `case`, in second order (False) and in first order (True)."""
     for first_order in orders:
         expected = reference(case, first_order)
         for engine in engines:
@@ -75,7 +75,7 @@ def judge(
 
 
 def reference(case: Case, first_order: bool) -> Answer:
-    """Plain autograd's answer."""
+    """Return plain autograd's answer."""
     _seed(case)
     before = _generators()
     try:
@@ -135,7 +135,7 @@ def _verdict(case: Case, engine: EngineChoice, first_order: bool, expected: Answ
 
 
 def _disagreement(found: Answer, expected: Answer) -> str:
-    """The difference, or an empty string."""
+    """Describe the difference; return an empty string if there is none."""
     if found.gradients.keys() != expected.gradients.keys():
         return f"gradients of {sorted(found.gradients)} for {sorted(expected.gradients)}"
     for name, g in found.gradients.items():
@@ -147,7 +147,7 @@ def _disagreement(found: Answer, expected: Answer) -> str:
     if not torch.equal(ours.isfinite(), theirs.isfinite()) or found.loss.isfinite() != expected.loss.isfinite():
         return "not finite in other places"
     ours, theirs = ours.nan_to_num(0, 0, 0), theirs.nan_to_num(0, 0, 0)
-    noise = 1e-12 * (1 + float(expected.loss.abs().nan_to_num()))  # a gradient that is zero but for rounding
+    noise = 1e-12 * (1 + float(expected.loss.abs().nan_to_num()))  # a gradient that is zero except for rounding
     if (size := float((ours - theirs).norm())) > AGREEMENT * float(theirs.norm()) + noise:
         return f"gradient off by {size / max(float(theirs.norm()), 1e-300):.1e} of its norm"
     off = float((found.loss - expected.loss).abs().nan_to_num())
@@ -157,7 +157,7 @@ def _disagreement(found: Answer, expected: Answer) -> str:
 def _by_differences(
     case: Case, engine: EngineChoice, found: Answer, expected: Answer, verdict: Callable[..., Verdict]
 ) -> Verdict:
-    """For an engine that draws in another order: its gradient must be the slope of its own loss at the same seed."""
+    """Judge an engine that draws in another order: its gradient must be the slope of its own loss at the same seed."""
     names = {name: p for name, p in case.module.named_parameters() if p.requires_grad}
     direction = {
         name: torch.randn(p.shape, dtype=p.dtype, generator=torch.Generator().manual_seed(i))
@@ -199,7 +199,7 @@ class Snapshot:
         self._process = _process()
 
     def changes(self) -> list[str]:
-        """The names of the values that differ now."""
+        """Return the names of the values that have changed."""
         now, attributes, process = dict(self._now()), _attributes(self._of[0]), _process()
         tensors = {
             name for name in self._tensors.keys() | now.keys()
@@ -230,7 +230,7 @@ class Snapshot:
 
 
 def _attributes(module: nn.Module) -> dict[str, str]:
-    """Plain attributes, flags and hooks, as text. Memory format counts: it decides what `view` can do."""
+    """Return plain attributes, flags and hooks as text, with the memory format, which determines what `view` can do."""
     found = {}
     for name, part in module.named_modules(remove_duplicate=False):
         for key, value in vars(part).items():

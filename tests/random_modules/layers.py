@@ -50,7 +50,7 @@ class WeightReader(nn.Module):
 
 
 class Skip(nn.Module):
-    """Adds the input of a layer to its output where the shapes agree."""
+    """Adds the input of a layer to its output if the shapes agree."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Tap(nn.Module):
 
 
 class Written(nn.Module):
-    """Calls its layers in a loop of its own."""
+    """Calls its layers in its own loop."""
 
     def __init__(self, layers: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -128,7 +128,7 @@ class Parallel(nn.Module):
 
 
 class Checkpointed(nn.Module):
-    """Computes a layer again in the backward pass."""
+    """Recomputes a layer in the backward pass."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -267,7 +267,7 @@ class DataLoop(nn.Module):
 
 
 class Selected(nn.Module):
-    """Changes the entries that a mask of data-dependent size selects."""
+    """Changes the entries selected by a mask, whose number depends on the data."""
 
     def forward(self, x: Tensor) -> Tensor:
         out = x.clone()
@@ -283,7 +283,7 @@ class Ranked(nn.Module):
 
 
 class AcrossExamples(nn.Module):
-    """Subtracts the mean over examples and looks at their number, as transductive models do."""
+    """Subtracts the mean over examples and uses their number, like a transductive model."""
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - x.mean(0, keepdim=True)) / float(len(x))
@@ -297,7 +297,7 @@ class Noise(nn.Module):
 
 
 class FunctionalDropout(nn.Module):
-    """Dropout by a function call rather than a module."""
+    """Applies dropout by a function call instead of a module."""
 
     def forward(self, x: Tensor) -> Tensor:
         return F.dropout(x, 0.3, training=True)
@@ -359,7 +359,7 @@ class Custom(nn.Module):
 
 
 def custom(r: random.Random) -> Custom:
-    """One of the custom autograd functions."""
+    """Return one of the custom autograd functions."""
     return Custom(r.choice([_Cube, _Straight]))
 
 
@@ -433,7 +433,7 @@ class PlainView(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """Asks for channels_last memory."""
+    """Converts to channels_last memory format."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=torch.channels_last)
@@ -454,7 +454,7 @@ class Squeezed(nn.Module):
 
 
 class HeadTwice(nn.Module):
-    """A body with two heads whose difference is the output; one head reads no gradient of the body."""
+    """A body with two heads whose difference is the output; one head passes no gradient to the body."""
 
     def __init__(self, body: nn.Module, width: int, outputs: int) -> None:
         super().__init__()

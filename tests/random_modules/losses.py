@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from metatui.learning.optim.losses import LossFn
 
 Targets = Callable[[int], Tensor]
-"""Targets [n, ...] of n examples."""
+"""Creates targets [n, ...] of n examples."""
 
 
 def _mean_of_squares(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -44,14 +44,14 @@ def _focal(predictions: Tensor, targets: Tensor) -> Tensor:
 
 
 def _hard_examples(predictions: Tensor, targets: Tensor) -> Tensor:
-    """The mean over the misclassified examples, or over all if there are none."""
+    """Average over the misclassified examples, or over all if none is misclassified."""
     each = F.cross_entropy(predictions, targets, reduction="none")
     wrong = predictions.argmax(1) != targets
     return each[wrong].mean() if wrong.any() else each.mean()
 
 
 def regression(r: Random, shape: tuple[int, ...]) -> tuple[str, LossFn, Targets]:
-    """A loss of predictions [B, *shape] with targets of that shape, or one that is broadcast to it."""
+    """Return a loss of predictions [B, *shape], with targets of this shape or a shape that is broadcast to it."""
     target = r.choice([shape, shape, shape, shape[:-1] or (), (1,) * len(shape), shape[-1:]])
     if target == () and shape != (1,) and r.random() < 0.7:
         target = shape
@@ -64,7 +64,7 @@ def regression(r: Random, shape: tuple[int, ...]) -> tuple[str, LossFn, Targets]
 
 
 def classification(r: Random, classes: int, positions: tuple[int, ...]) -> tuple[str, LossFn, Targets]:
-    """A loss of logits [B, classes, *positions]."""
+    """Return a loss of logits [B, classes, *positions]."""
 
     def labels(n: int) -> Tensor:
         return torch.randint(0, classes, (n, *positions))

@@ -83,7 +83,7 @@ def _pooling(r: Random, shape: Shape) -> nn.Module:
 
 
 def _block(r: Random, shape: Shape) -> nn.Module:
-    """The block of networks in few-shot papers, for which metatui has hand-written derivatives."""
+    """Return the block of few-shot networks for which metatui has hand-written derivatives."""
     channels = r.choice([2, 3, 8])
     norm = nn.BatchNorm2d(channels, **(_norm_options(r) if r.random() < 0.4 else {"track_running_stats": False}))
     tail = [nn.ReLU(inplace=r.random() < 0.3), nn.MaxPool2d(2)]
@@ -147,7 +147,7 @@ def _plain(r: Random, shape: Shape) -> nn.Module:
 
 
 def _combined(r: Random, shape: Shape) -> nn.Module:
-    """A container around other pieces."""
+    """Return a container of other pieces."""
     inner = _piece(r, shape)
     same = r.choice([nn.Tanh(), nn.Identity(), own.Scale()])
     choices: list[Callable[[], nn.Module]] = [
@@ -180,19 +180,19 @@ _PIECES: dict[int, list[Piece]] = {
 
 
 def _piece(r: Random, shape: Shape) -> nn.Module:
-    """A piece that accepts `shape` and whose output is neither empty nor large."""
+    """Return a piece that accepts `shape` and whose output is neither empty nor large."""
     while True:
         try:
             module = r.choice(_PIECES[len(shape)])(r, shape)
             after = _after(module, shape)
         except (RuntimeError, ValueError, AssertionError, IndexError):
-            continue  # a kernel larger than its input, for example
+            continue  # for example, the kernel is larger than its input
         if 1 <= len(after) <= 3 and 1 <= torch.Size(after).numel() <= 150:
             return module
 
 
 def _after(module: nn.Module, shape: Shape) -> Shape:
-    """The shape of one example after `module`, of two and of three examples."""
+    """Return the shape of one example after `module`, which is run on two and on three examples."""
     found = {
         n: tuple(deepcopy(module).double()(torch.rand(n, *shape, dtype=torch.float64)).shape) for n in (2, 3)
     }  # fmt: skip
@@ -202,7 +202,7 @@ def _after(module: nn.Module, shape: Shape) -> Shape:
 
 
 def _ends_in_features(r: Random, shape: Shape) -> nn.Module:
-    """A layer from (..., ) to (D)."""
+    """Return a layer from (..., ) to (D)."""
     if len(shape) == 1:
         return nn.Identity()
     return r.choice([nn.Flatten(), nn.Flatten(), own.ViewFlatten(), own.Mean()] if len(shape) > 1 else [nn.Flatten()])
@@ -226,7 +226,7 @@ def _fits(layer: nn.Module, shape: Shape) -> bool:
 
 
 def _container(r: Random, layers: list[nn.Module]) -> nn.Module:
-    """A module that calls layers in sequence, in one of several ways."""
+    """Return a module that calls layers in sequence, in one of several ways."""
     kind = r.random()
     if kind < 0.5 or not layers:
         return nn.Sequential(*layers)
@@ -251,15 +251,15 @@ class Made:
     tokens: int = 0
     """Inputs are integers below this number; 0 for numbers."""
     pixels: bool = False
-    """Whether the output has one more axis or two, of positions."""
+    """True if the output has one or two additional axes of positions."""
     changes: list[str] = field(default_factory=list)
-    """Changes that were made to the finished module."""
+    """Descriptions of changes that were made to the finished module."""
 
 
 def make_module(r: Random) -> Made:
-    """A module of float64 parameters, none of which is at its initial value."""
+    """Return a module with float64 parameters, none of which has its initial value."""
     made = r.choice([_perceptron, _image_network, _any, _any, _any, _any, _dense, _of_tokens])(r)
-    if r.random() < 0.12:  # before it is changed, so that hooks and ties see it
+    if r.random() < 0.12:  # before the changes, so that hooks and ties apply to it
         made.module = own.Checkpointed(made.module)
         made.changes.append("checkpoint")
     if r.random() < 0.6:
@@ -341,7 +341,7 @@ def _input_shape(r: Random) -> Shape:
 
 
 class Hook:
-    """A forward hook that scales the output; an object, so that a module with it has a deep copy."""
+    """A forward hook that scales the output. It is an object, so that a module with it can be deep-copied."""
 
     def __call__(self, module: nn.Module, inputs: Any, output: Any) -> Any:
         return 2 * output if isinstance(output, Tensor) else None
@@ -356,7 +356,7 @@ class PreHook:
 
 
 class Recorder:
-    """A forward hook that changes nothing and keeps what it sees."""
+    """A forward hook that changes nothing and stores the shapes of the outputs."""
 
     def __init__(self) -> None:
         self.seen: list[Shape] = []
@@ -455,7 +455,7 @@ def _parametrized(r: Random, module: nn.Module) -> str:
 
 
 def _has_grad(r: Random, module: nn.Module) -> str:
-    """A gradient from before the call, which the call must keep."""
+    """Set a gradient before the call, which the call must keep."""
     p = r.choice(list(module.parameters()))
     p.grad = torch.ones_like(p, dtype=p.dtype)
     return "grad"

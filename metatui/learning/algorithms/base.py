@@ -38,7 +38,7 @@ class PendingStep:
 
 @dataclass(frozen=True)
 class MetaStep:
-    """Metrics of one meta-step, defined alike for every algorithm so that their curves can be compared."""
+    """Metrics of one meta-step, defined identically for every algorithm, so that their curves can be compared."""
 
     meta_loss: float
     """Mean query loss after adaptation, before the outer update."""
@@ -72,7 +72,7 @@ class Algorithm(ABC):
             algorithm: the current settings, which may change between meta-steps.
 
         Raises:
-            Diverged: a loss or gradient is not finite. θ is unchanged.
+            Diverged: if a loss or gradient is not finite. θ is unchanged.
         """
 
     def sample(self, tasks: range) -> Episodes:
@@ -157,7 +157,7 @@ class Algorithm(ABC):
         """Make a meta-step with a captured or compiled graph; return None if there is no graph for its kind.
 
         Raises:
-            Diverged: see `meta_step`. For a captured graph, `read` raises it later.
+            Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
         """
         at_once = self.experiment.settings.compute.tasks_at_once
         if self.captures is not None and self.captures.has(episodes, algorithm, at_once=at_once):
@@ -174,8 +174,8 @@ class Algorithm(ABC):
             Whether a graph was captured.
 
         Raises:
-            CaptureFailed: no graph can be captured; all later meta-steps are eager.
-            RuntimeError: the device is out of memory, see `is_out_of_memory`.
+            CaptureFailed: if no graph can be captured; all later meta-steps are eager.
+            RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         if self.captures is None:
             return False
@@ -203,7 +203,7 @@ class Algorithm(ABC):
             The metrics up to the first meta-step that diverged.
 
         Raises:
-            Diverged: the first meta-step diverged.
+            Diverged: if the first meta-step diverged.
         """
         assert self.captures is not None
         rows = torch.stack([step.metrics for step in steps]).tolist()

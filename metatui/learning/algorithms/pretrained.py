@@ -1,7 +1,7 @@
 """Pretrained: ordinary training on all tasks together, a baseline.
 
 Sinusoids follow Finn, Abbeel and Levine 2017, section 5.1 ("pretraining on all of the tasks"): one network regresses
-the points of all waves at once. Images follow the baseline of Chen et al. 2019 ("A Closer Look at Few-shot
+the points of all waves together. Images follow the baseline of Chen et al. 2019 ("A Closer Look at Few-shot
 Classification"): one network classifies all training classes. Its features are kept, while the head for N ways stays
 at its initialisation. A meta-step uses as many examples as the episodes of a meta-batch hold.
 """

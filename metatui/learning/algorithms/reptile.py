@@ -2,8 +2,8 @@
 
 Alex Nichol, Joshua Achiam and John Schulman, "On First-Order Meta-Learning Algorithms", 2018, Algorithm 2 (the
 batched version). The inner optimiser is SGD or Adam with β1 = 0, `algorithm.outer_schedule = "linear"` anneals the
-meta-step size ε, and mini-batches cycle through the support set as in the authors' code. Unlike there, every task
-starts with a fresh optimiser; the authors' code carries Adam's second moments from task to task, and into the test.
+meta-step size ε, and mini-batches cycle through the support set as in the authors' code. Every task starts with
+a fresh optimiser, whereas the authors' code carries Adam's second moments from task to task, and into the test.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Scratch: no meta-learning, a baseline.
 
-The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. What an
-algorithm gains over Scratch, it has learned from the training tasks.
+The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. The
+improvement of an algorithm over Scratch is what it learned from the training tasks.
 """
 
 from __future__ import annotations

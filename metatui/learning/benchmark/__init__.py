@@ -1,6 +1,6 @@
-"""Measure how fast this machine trains: tasks, algorithms and engines, compared with its peak rates.
+"""Measurement of how fast this machine trains with each task, algorithm and engine, compared with its peak rates.
 
-Nothing that is imported here needs torch. A child process measures, see child.py.
+Nothing that is imported here needs torch. The measurements run in a child process, see child.py.
 """
 
 from __future__ import annotations

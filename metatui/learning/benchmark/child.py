@@ -1,4 +1,4 @@
-"""The process that measures engines: what `metatui.learning.benchmark.runner` starts.
+"""The child process that measures engines, started by `metatui.learning.benchmark.runner`.
 
 Each message is a request, which is answered by one message: the measurement, or an `error`.
 """

@@ -1,4 +1,4 @@
-"""Run a benchmark in child processes, so that a cell that crashes or runs out of memory affects no other.
+"""Benchmarks in child processes, so that a cell that crashes or runs out of memory does not affect the others.
 
 This module does not import torch.
 """
@@ -17,7 +17,7 @@ SECONDS = 1.5
 """Approximate time spent on the meta-steps of each cell, after its warm-up."""
 
 GRACE = 10.0
-"""Seconds in which a child process that has closed its output must end."""
+"""Seconds within which a child process must end after it has closed its output."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ class Benchmark:
         Args:
             device: a value of `compute.device`.
             seconds: approximate time spent on the meta-steps of each cell.
-            niceness: of the child process.
+            niceness: niceness of the child process.
         """
         self.cells = cells
         """The cells to measure. Captured meta-steps are added before `Ready`, when the device is known."""
@@ -188,7 +188,7 @@ class Benchmark:
 
     def _start(self) -> ChildProcess:
         self._child = child = ChildProcess("metatui.learning.benchmark.child", niceness=self._niceness)
-        if self.stopped:  # before there was a child to kill
+        if self.stopped:  # `stop` was called before there was a child to kill
             child.kill()
         return child
 

@@ -11,13 +11,13 @@ import torch
 from metatui.learning.hardware.devices import synchronize
 
 SAMPLES = 50
-"""Number of readings of the clock aimed at. Each covers as many calls as fit into its share of the time."""
+"""Intended number of clock readings. Each covers as many calls as fit into its share of the time."""
 
 FEWEST = 3
 """Smallest number of readings."""
 
 WARM_UP = 0.3
-"""Seconds of calls before the first reading, if the readings take as long; at least one call."""
+"""Seconds of warm-up calls before the first reading, but no longer than the readings; at least one call."""
 
 SPEND = 0.2
 """Seconds spent on each size of a peak rate."""

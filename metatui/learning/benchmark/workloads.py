@@ -1,4 +1,4 @@
-"""The workloads of a benchmark: two standard tasks by every algorithm and engine. This module does not import torch."""
+"""Workloads of a benchmark: two standard tasks with every algorithm and engine. This module does not import torch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Workload:
         """Return the settings of an experiment with this meta-step.
 
         Args:
-            captured: whether meta-steps are CUDA graphs, on a device that has them.
+            captured: whether meta-steps are CUDA graphs, on a device that supports them.
 
         Raises:
             SettingsError: if the engine cannot compute the workload.

@@ -1,1 +1,1 @@
-"""Proofs of the meta-gradients, which `metatui check` runs."""
+"""Verification of the meta-gradients by `metatui check`."""

@@ -37,7 +37,7 @@ DIRECTIONS = 5
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one comparison. To show that second order is used, the relative error must exceed the tolerance."""
+    """The result of one comparison. Second order compared with first order must have an error above the tolerance."""
 
     name: str
     algorithm: str
@@ -68,7 +68,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
         device: name of the device, as in the setting `compute.device`.
 
     Raises:
-        BadInput: the device is not available or does not support float64.
+        BadInput: if the device is not available or does not support float64.
     """
     where = torch.device(resolve(device).name)
     if where.type == "mps":
@@ -109,7 +109,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and both kinds of Conv-4 with affine batch norm, which is adapted, on images."""
+    """Create an MLP on sinusoids, and both kinds of Conv-4 on images, with affine batch norm that is adapted."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)

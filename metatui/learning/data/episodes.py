@@ -100,7 +100,7 @@ class TaskSource(Protocol):
             ways: ignored for regression.
 
         Raises:
-            BadInput: there are too few classes, or too few images of a class.
+            BadInput: if there are too few classes, or too few images of a class.
         """
         ...
 

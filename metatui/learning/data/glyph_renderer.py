@@ -21,7 +21,7 @@ from metatui.learning.data import random
 from metatui.learning.data.image_source import SIDE
 
 STOPS = 56
-"""Spots of ink in a drawing. Even in the longest drawings they are two radii of the finest pen apart: no gaps show."""
+"""Spots of ink in a drawing. Even in the longest drawings, they are two radii of the finest pen apart, without gaps."""
 SEGMENTS = 12
 """Straight segments that approximate a curve to measure its length and extent."""
 
@@ -75,7 +75,7 @@ def drawings(strokes: Tensor, written: Tensor, keys: Tensor) -> Tensor:
     blend, spacing = _stops(strokes, written)
     deviations = _uniform(keys, 8 * strokes.shape[1] + 8)
     x, y = _placed(strokes.flatten(1, 2), deviations)
-    # Rounded to grids this coarse, the products are exact in float64, whatever the order of summation.
+    # Rounded to grids this coarse, the products are exact in float64, regardless of the order of summation.
     blend = (blend * 2**20).round().to(torch.float64)
     control = (torch.cat([x, y], 1) * 2**12).round().to(torch.float64)
     places = (blend @ control.mT * (2.0**-32 * _PLACES)).round().clamp(0, SIDE * _PLACES - 1)  # [C, P, 2*D]
@@ -116,7 +116,7 @@ def _placed(control: Tensor, deviations: Tensor) -> tuple[Tensor, Tensor]:
     """Return x and y in pixels of the control points [C, S*4, 2] in each drawing, each [C, D, S*4].
 
     Args:
-        deviations: of the drawings from their class, from -1 to 1, [C, D, 8 + 2*S*4].
+        deviations: deviations of the drawings from their class, from -1 to 1, [C, D, 8 + 2*S*4].
     """
     turn, slant, width, height, right, low = (deviations[..., i : i + 1] for i in range(6))
     wobble_x, wobble_y = deviations[..., 8:].chunk(2, -1)

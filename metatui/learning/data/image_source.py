@@ -96,7 +96,7 @@ class ImageSource(ABC):
         """Return the class numbers of each task, int64 [T, ways], distinct within a task.
 
         Raises:
-            BadInput: the split has fewer than `ways` classes.
+            BadInput: if the split has fewer than `ways` classes.
         """
         available = self.class_count(split)
         if ways > available:

@@ -29,7 +29,7 @@ def write_pixels(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, s
     The header is written by hand, because the safetensors library would copy all pixels.
 
     Raises:
-        WriteRefused: the file cannot be written.
+        WriteRefused: if the file cannot be written.
     """
     tensor = {"dtype": "U8", "shape": list(pixels.shape), "data_offsets": [0, pixels.nbytes]}
     header = json.dumps({"__metadata__": dict(metadata), "images": tensor}).encode()
@@ -43,11 +43,11 @@ def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -
     """Return the images in `path` and the metadata. The caller verifies the checksum.
 
     Args:
-        shape: that the images must have.
+        shape: required shape of the images.
         expected: metadata that must match.
 
     Raises:
-        ValueError: the file cannot be used; the message says why and continues a sentence after "because".
+        ValueError: if the file cannot be used; the message says why and continues a sentence after "because".
     """
     try:
         if not path.is_file():

@@ -12,7 +12,7 @@ def make_source(settings: Settings, device: torch.device) -> TaskSource:
     """Return the source of tasks that `settings` select, with its data on `device`.
 
     Raises:
-        BadInput: the data are missing, damaged, or too few for the episodes.
+        BadInput: if the data are missing, damaged, or too few for the episodes.
     """
     match settings.task.source:
         case "sinusoid":

@@ -1,4 +1,4 @@
-"""Choose the engine for `compute.engine = "auto"`: the fastest measured for the model, the tasks and the machine.
+"""The engine for `compute.engine = "auto"`: the fastest measured for the model, the tasks and the machine.
 
 Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
 rerun uses the same one.
@@ -43,7 +43,7 @@ MAX_BYTES = 4 * 2**20
 """Largest cache file that is read."""
 
 KEPT = 500
-"""Number of measurements cached, the newest ones."""
+"""Largest number of cached measurements; the oldest are dropped."""
 
 SECONDS = 0.4
 """Time spent on measuring one engine, unless a single meta-gradient takes longer."""
@@ -98,7 +98,7 @@ def choose(
     Args:
         measured: cached measurements; new ones are added.
         workers: threads that the loop engine spreads tasks over.
-        sample: draws a number of tasks to measure on.
+        sample: draws the given number of tasks to measure on.
 
     Returns:
         The engine and the reason for it.
@@ -142,8 +142,8 @@ def choose(
 def _worth_compiling(settings: Settings, device: Device, measured: Measured, fastest: str) -> bool:
     """Return whether to compile meta-steps.
 
-    This depends only on what is the same in every run, so that the same settings keep the same engine: neither on
-    whether a package is cached nor on the speed of compiled meta-steps.
+    This depends only on values that are the same in every run, so that the same settings keep the same engine. It does
+    not depend on cached packages or on the speed of compiled meta-steps.
     """
     later = settings.training.iterations - settings.compute.compile_after
     return (
@@ -156,7 +156,7 @@ def _worth_compiling(settings: Settings, device: Device, measured: Measured, fas
 
 
 def has_compiler() -> bool:
-    """Return whether there is a C++ compiler that torch finds."""
+    """Return whether torch finds a C++ compiler."""
     command = os.environ.get("CXX")
     return any(shutil.which(name) for name in ([command] if command else ["g++", "c++", "clang++"]))
 
@@ -169,7 +169,7 @@ def _against(measured: Measured, chosen: str) -> str:
 def _milliseconds(
     engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
-    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step where runs capture them.
+    """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step if runs capture them.
 
     The result is the shortest of several times, or the first one if it exceeds twice `limit`. On a CPU, where time is
     proportional to the number of tasks, images are measured on two tasks. On a GPU all tasks that fit into memory are

@@ -56,7 +56,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain has only linear layers and elementwise functions, none nested, all of it adapted.
+    """Return whether a plain chain has only linear layers and elementwise functions, none nested, and all are adapted.
 
     Args:
         model: a module for which `is_chain` holds.
@@ -73,7 +73,7 @@ def has_hooks(model: nn.Module) -> bool:
 
 
 def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    """`module` and, if it is an `nn.Sequential`, everything inside it, including repetitions."""
+    """Yield `module` and, if it is an `nn.Sequential`, everything inside it, including repetitions."""
     yield module
     if type(module) is nn.Sequential:
         for child in module:

@@ -1,7 +1,7 @@
 """The cache folder for compiled code, and the checks before code is loaded from it.
 
-Loading compiled code runs it. So it is loaded only from the user's own cache folder, and only if nobody else could have
-written it.
+Loading compiled code runs it. So it is loaded only from the user's own cache folder, and only if no other user could
+have written it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from metatui.utils import paths
 
 
 def private_folder() -> Path:
-    """Create the folder, writable by its owner only. Raises OSError."""
+    """Create the folder, writable only by its owner, and return its path. Raises OSError."""
     folder = paths.compiled_dir()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder.chmod(0o700)

@@ -1,4 +1,4 @@
-"""The loop engine: one task after another, as the papers write it, with rewritten layers."""
+"""The loop engine: one task after another, as in the papers, with rewritten layers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from metatui.learning.optim.losses import Loss
 class FunctionalModule:
     """A private copy of a module that is called with given parameters.
 
-    Faster than torch.func.functional_call, because the copy keeps the parameters of the last call.
+    This is faster than torch.func.functional_call, because the copy keeps the parameters of the last call.
     """
 
     def __init__(self, model: nn.Module, rewrite: Callable[[nn.Module], nn.Module]) -> None:
@@ -66,7 +66,7 @@ class FunctionalModule:
 
 
 class LoopEngine(Engine):
-    """Computes each task with its own graph. Fastest where one task's arithmetic fills the machine.
+    """Computes each task with its own graph. Fastest if the arithmetic of one task keeps the machine busy.
 
     Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
     numbers of a task do not depend on the thread, and sums are in the order of the tasks.

@@ -1,4 +1,4 @@
-"""Tasks that the user defines in the explorer. Without torch, so that the app can import it at start-up."""
+"""Tasks that the user defines in the explorer. This module needs no torch, so the app can import it at start-up."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Wave:
 
 @dataclass(frozen=True)
 class ChosenClasses:
-    """A task of held-out classes, given as comma-separated numbers, names or beginnings of names."""
+    """A task of held-out classes, given as comma-separated numbers, names or prefixes of names."""
 
     text: str
 

@@ -26,7 +26,7 @@ from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Held-out tasks adapted at once on a CPU: enough to use it fully, few enough to stop in between."""
+"""Number of held-out tasks adapted together on a CPU: enough to use it fully, and few enough to stop in between."""
 
 LARGEST = 2**31 - 1
 """Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
@@ -49,7 +49,7 @@ class Measured:
 
     @property
     def diverged(self) -> Tensor:
-        """Which tasks diverged, bool [T]."""
+        """Mask of the tasks that diverged, bool [T]."""
         return diverged(self.loss, regression=self.accuracy is None)
 
 
@@ -59,7 +59,7 @@ def evaluate(
     """Adapt to held-out tasks and summarise the results; see `measure` and `summary`.
 
     Args:
-        iteration: meta-steps that `theta` was trained for, which the result records.
+        iteration: number of meta-steps that `theta` was trained for, which is stored in the result.
     """
     measured = yield from measure(experiment, theta, split=split, tasks=tasks, steps=steps, shots=shots)
     return summary(measured, experiment.settings, iteration=iteration)
@@ -72,7 +72,7 @@ def measure(
 
     Args:
         steps: number of inner steps; there are `steps` + 1 results per task.
-        shots: support examples, possibly not as many as in training.
+        shots: number of support examples, which may differ from training.
 
     Yields:
         The number of finished tasks, after each inner step.
@@ -100,7 +100,7 @@ def measure(
     return Measured(
         split=split,
         shots=shots,
-        # First to the CPU: mps does not support float64.
+        # Move to the CPU first, because mps does not support float64.
         loss=torch.cat(losses).cpu().double(),
         accuracy=torch.cat(accuracies).cpu().double() if accuracies else None,
         seconds=time.monotonic() - began,
@@ -159,7 +159,7 @@ def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episod
 
 
 def _chunk(experiment: Experiment, shots: int) -> int:
-    """Return the number of tasks to adapt at once: on a GPU, as many as keep every tensor below `LARGEST`."""
+    """Return the number of tasks to adapt together: on a GPU, as many as keep every tensor below `LARGEST`."""
     if experiment.device.name == "cpu":
         return CHUNK[experiment.source.kind]
     settings = experiment.settings
@@ -191,8 +191,8 @@ def diverged(loss: Tensor, *, regression: bool) -> Tensor:
 
     A task diverged if its query loss after the last inner step is not finite. A regression loss has no upper bound and
     is usually meaningless long before it overflows, so a regression task also diverged if that loss is more than
-    `DIVERGED` times the loss before adaptation. The latter is that of the task or the median over tasks, whichever is
-    larger, because a task that the initial parameters happen to fit has a loss near zero.
+    `DIVERGED` times the loss before adaptation: the task's own loss or the median over tasks, whichever is larger,
+    because a task that the initial parameters happen to fit has a loss near zero.
 
     Args:
         loss: [T, steps + 1], query loss at each inner step from 0.

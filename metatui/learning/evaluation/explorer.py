@@ -22,7 +22,7 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""Neither trained on nor used to select a checkpoint."""
+"""The split that is neither trained on nor used to select a checkpoint."""
 
 MAX_NAMES = 2000
 """Classes can be given by name up to this number of classes; synthetic sources have unlimited classes."""
@@ -30,7 +30,7 @@ MAX_NAMES = 2000
 MAX_TASK = 2**31 - 1
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
-"""The number of a character in its alphabet, at the end of a class name."""
+"""Matches the number of a character in its alphabet, at the end of a class name."""
 
 
 def explore(
@@ -41,10 +41,10 @@ def explore(
     Args:
         task: number of the held-out task.
         drawn: a custom task that replaces it. `task` still determines the points or images that are sampled.
-        inner_lr: inner learning rate, possibly not the one of the training.
+        inner_lr: inner learning rate, which may differ from training.
 
     Raises:
-        BadInput: a value is out of range, or `drawn` does not fit the data of the experiment.
+        BadInput: if a value is out of range, or `drawn` does not fit the data of the experiment.
     """
     if not 0 <= task <= MAX_TASK:
         raise BadInput(f"task is {task}, but must be from 0 to {MAX_TASK}")
@@ -71,18 +71,17 @@ def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
 
 
 def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
-    """Find the held-out classes that `text` asks for.
+    """Find the held-out classes that `text` selects.
 
     Args:
-        text: numbers, names or beginnings of names. A beginning of several names, such as an alphabet's, stands for as
-            many of these classes as are missing, unrotated ones first. Several such beginnings share the missing
-            classes.
+        text: numbers, names or prefixes of names. A prefix of several names, such as that of an alphabet, selects as
+            many of these classes as are missing, unrotated ones first. Several such prefixes share the missing classes.
 
     Returns:
         The numbers of `ways` classes, in the order of `text`.
 
     Raises:
-        BadInput: a class does not exist or occurs twice, or the number of classes is not `ways`.
+        BadInput: if a class does not exist or occurs twice, or the number of classes is not `ways`.
     """
     words = [_matching_classes(source, word) for word in filter(None, map(str.strip, text.split(",")))]
     single = [numbers[0] for numbers in words if len(numbers) == 1]

@@ -1,7 +1,7 @@
 """Trajectories of adaptation: from an initialisation to the adapted parameters of many held-out tasks.
 
 The adapted parameters are projected onto the two directions in which they vary most (principal components, Pearson
-1901), and so are the inner steps on the way. The picture contains both ends of the inner loop, so it shows what a
+1901), and so are the inner steps in between. The picture contains both ends of the inner loop, so it shows what a
 meta-learned initialisation is: a point from which a few short steps lead to the solutions of many tasks.
 """
 
@@ -65,7 +65,7 @@ def trajectories(
     """Adapt `theta` to the first `tasks` test tasks twice: first to find the plane, then to record the trajectories.
 
     Yields:
-        The number of finished adaptations, of 2 * `tasks` in all.
+        The number of finished adaptations, out of 2 * `tasks`.
     """
     settings = experiment.settings
     inner = inner_loop(settings.algorithm, steps)

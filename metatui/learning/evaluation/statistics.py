@@ -21,7 +21,7 @@ from metatui.utils.smoothing import ExponentialAverage
 Floats = NDArray[np.float64]
 
 FEW = 13
-"""Up to this number of differences with ties, Wilcoxon's test enumerates all outcomes, as newer scipy does."""
+"""Largest number of differences with ties for which Wilcoxon's test enumerates all outcomes, as in newer scipy."""
 
 
 def mean_ci95(values: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -49,12 +49,12 @@ class PairedTest:
     tasks: int
     """Number of finite differences."""
     left_out: int
-    """Number of differences that are not finite and left out."""
+    """Number of differences that are left out because they are not finite."""
     mean: float
     ci95: float
     """Half-width of the 95 % interval of the mean, by Student's t."""
     median: float
-    """Not influenced by outliers, unlike the mean."""
+    """Median of the differences, which outliers do not influence, unlike the mean."""
     t: float
     """Statistic of the paired t-test with `tasks` - 1 degrees of freedom."""
     p: float
@@ -72,7 +72,7 @@ class PairedTest:
 
     @property
     def deciding_p(self) -> float:
-        """The p-value of the t-test, or that of Wilcoxon's test if the t-test has none."""
+        """The p-value of the t-test, or that of Wilcoxon's test if the t-test is undefined."""
         return self.wilcoxon_p if math.isnan(self.p) else self.p
 
 
@@ -182,7 +182,7 @@ def _mean(values: Floats) -> float:
 
 
 def _deviation(values: Floats) -> float:
-    if (values == values[0]).all():  # rounding of the mean would give a small deviation
+    if (values == values[0]).all():  # otherwise, rounding of the mean would give a small deviation
         return 0.0
     with np.errstate(all="ignore"):
         return float(values.std(ddof=1))

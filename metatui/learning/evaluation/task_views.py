@@ -22,7 +22,7 @@ GRID = 101
 """Points per curve in a regression view."""
 
 LARGEST_PICTURE = 64
-"""Largest side of an image in a view, in pixels: more than a terminal shows. Views are written to disk."""
+"""Largest side of an image in a view, in pixels. A terminal shows fewer, and views are written to disk."""
 
 QUERIES_PER_CLASS = 2
 """Query images per class in an image view."""

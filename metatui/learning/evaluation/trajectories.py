@@ -1,4 +1,4 @@
-"""Trajectories of adaptation in parameter space. Without torch, so that the app can import it at start-up."""
+"""Trajectories of adaptation in parameter space. This module needs no torch, so the app can import it at start-up."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def cuda_problem() -> str | None:
 
 
 def visible_gpus() -> int:
-    """Count the devices that torch sees; 0 if CUDA cannot be used. `cuda_problem` explains why, not a warning."""
+    """Count the devices that torch sees; 0 if CUDA cannot be used, without a warning: `cuda_problem` explains why."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -27,7 +27,7 @@ class Device:
 
 
 def available() -> list[Device]:
-    """Return the devices of this machine, in the order of preference of `auto`."""
+    """Return the devices of this machine, in the order in which `auto` prefers them."""
     devices = []
     for i in range(cuda.visible_gpus()):
         with suppress(RuntimeError):  # a broken GPU, which `cuda_problem` reports
@@ -47,7 +47,7 @@ def resolve(name: str) -> Device:
     """Return the device for a value of `compute.device`; for `auto`, the first one that works.
 
     Raises:
-        SettingsError: this machine does not have the device. The message lists those that it has.
+        SettingsError: if this machine does not have the device. The message lists those that it has.
     """
     if name == "cpu":  # works even if a GPU or its driver is broken
         return cpu()

@@ -18,8 +18,8 @@ M_MMAP_THRESHOLD = -3
 def keep_freed_memory() -> None:
     """Keep memory that tensors free in this process, for the next tensors.
 
-    Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory at once,
-    and the system then clears each page when it is allocated again. Without glibc, this does nothing.
+    Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory
+    immediately, and the system then clears each page when it is allocated again. Without glibc, this does nothing.
     """
     if platform.libc_ver()[0] != "glibc":
         return

@@ -24,9 +24,10 @@ class PeakMemory:
     """
 
     def __init__(self, device: str, *, over_current: bool = False) -> None:
-        """
+        """Start to measure.
+
         Args:
-            device: as `compute.device`, with nothing left at `auto`.
+            device: value of `compute.device`, with `auto` resolved.
             over_current: count only memory beyond what is in use now. Caches are released first.
         """
         self._device = device
@@ -42,7 +43,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             return
         if over_current:
-            # Else work after this could use memory that the C library kept, and the peak would not rise.
+            # Otherwise, later work could use memory that the C library kept, and the peak would not rise.
             with suppress(OSError, AttributeError):  # not glibc
                 ctypes.CDLL(None).malloc_trim(0)
         self._was_reset = _reset_peak()
@@ -51,7 +52,7 @@ class PeakMemory:
             self._base = (_status("VmRSS") if self._was_reset else self._before) or 0
 
     def bytes(self) -> int | None:
-        """Return the peak until now; None where it is unknown, or where the process once used more before."""
+        """Return the peak so far; None if it is unknown, or if the process used more memory before."""
         if self._device.startswith("cuda"):
             import torch
 
@@ -73,7 +74,7 @@ def _reset_peak() -> bool:
 def _peak() -> int | None:
     """Return the largest resident memory of this process so far, in bytes.
 
-    Not from getrusage on Linux, where a process inherits the value of its parent.
+    This does not use getrusage on Linux, where a process inherits the value of its parent.
     """
     if sys.platform == "linux":
         return _status("VmHWM")

@@ -13,7 +13,7 @@ __all__ = ["conv4", "make_model", "mlp"]
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...]) -> nn.Sequential:
-    """The model that `settings` describe, float32 on the CPU, initialised from the seed alone."""
+    """Create the model that `settings` describe, float32 on the CPU, initialised from the seed alone."""
     with random.seeded(settings.training.seed):
         if not settings.is_classification:
             return mlp(settings.model.hidden)

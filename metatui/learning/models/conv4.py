@@ -23,11 +23,11 @@ def conv4(
     downsample: Literal["max_pool", "stride"] = "max_pool",
     features: Literal["flatten", "mean"] = "flatten",
 ) -> nn.Sequential:
-    """A network from images [B, C, H, W] to logits [B, ways].
+    """Create a network from images [B, C, H, W] to logits [B, ways].
 
     Each block is a 3x3 convolution, batch norm, ReLU and 2x2 max-pooling, or the same with stride 2 in place of the
-    pooling. Batch norm always uses the statistics of the batch it is given and keeps none: a running average over
-    tasks would mix what belongs to different tasks.
+    pooling. Batch norm always uses the statistics of its batch and stores none: a running average would mix the
+    statistics of different tasks.
     """
     channels, height, width = input_shape
     stride = 2 if downsample == "stride" else 1

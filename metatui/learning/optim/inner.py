@@ -1,7 +1,7 @@
 """Update rules of the inner loop: SGD, and Adam without momentum.
 
-The rules are elementwise pure functions of tensors. They serve the parameters of one task as well as stacks of them,
-and can be differentiated through.
+The rules are elementwise pure functions of tensors. They work for the parameters of one task and for stacks of
+them, and are differentiable.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class InnerLoop:
 
 
 def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
-    """Return the inner loop of the settings, with another number of steps if `steps` is not None."""
+    """Return the inner loop that the settings describe; `steps` overrides the number of steps."""
     return InnerLoop(algorithm.inner_lr, algorithm.inner_steps if steps is None else steps, algorithm.inner_optimizer)
 
 

@@ -1,4 +1,4 @@
-"""Losses, averaged over the examples of a task, for one task or many at once."""
+"""Losses, averaged over the examples of a task, for one task or for many together."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 def as_loss(loss_fn: LossFn) -> Loss:
     """Vectorise a loss function of one task over many tasks.
 
-    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, for shapes and
-    labels that give the same result.
+    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, if the shapes
+    and labels give the same result.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 
@@ -58,7 +58,7 @@ def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
 
 
 def _is_classification(logits: Tensor, labels: Tensor) -> bool:
-    """Return whether every example has one valid label, none of them ignored."""
+    """Return whether every example has one valid label and is not ignored."""
     return (
         logits.dim() == 3
         and labels.shape == logits.shape[:2]

@@ -30,7 +30,7 @@ def norm_of(vector: Tensor) -> Tensor:
     """Return the Euclidean norm of a gradient.
 
     Raises:
-        Diverged: the norm is not finite.
+        Diverged: if the norm is not finite.
     """
     norm: Tensor = torch.linalg.vector_norm(vector)
     if not torch.isfinite(norm):
@@ -68,7 +68,7 @@ class OuterAdam:
             The norm of the gradient before clipping.
 
         Raises:
-            Diverged: the gradient is not finite. Nothing was updated.
+            Diverged: if the gradient is not finite. Nothing was updated.
         """
         gradient = self.flat.flatten(gradients)
         norm = norm_of(gradient)
@@ -105,7 +105,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Count `steps` that a graph has made; a negative number undoes them."""
+        """Add `steps` that a graph has taken to the step count; a negative number subtracts them."""
         self._steps += steps
 
     def tensors(self) -> Params:

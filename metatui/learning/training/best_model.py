@@ -12,7 +12,7 @@ from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer_state import live_values
 
 REQUIRED = ("best", "best_iteration", "since_best", "validated_at")
-"""Values that every checkpoint has; the others are missing in those of older versions."""
+"""Values that every checkpoint has; checkpoints of older versions lack the others."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ class BestModel:
     since_best: int = 0
     """Validations since the best one."""
     diverging: int = 0
-    """Latest validations in a row in which tasks diverged."""
+    """Number of consecutive validations, up to the latest, in which tasks diverged."""
     validated_at: int | None = None
     """Meta-step of the latest validation."""
 
@@ -38,8 +38,8 @@ class BestModel:
         """Record a validation of `theta`.
 
         Returns:
-            Whether it is the best one. Means leave out diverged tasks, so fewer diverged tasks come before a better
-            mean.
+            Whether it is the best one so far. Means leave out diverged tasks, so the number of diverged tasks takes
+            precedence over the mean.
         """
         value, diverged = result.final[0] if result.accuracy else -result.final[0], result.diverged or 0
         is_best = result.is_finite and (self.value is None or (-diverged, value) > (-self.diverged, self.value))
@@ -71,7 +71,7 @@ class BestModel:
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], theta: Params) -> BestModel:
-        """Create the state that `values` returned."""
+        """Restore the state from what `values` returned."""
         return cls(
             value=values["best"],
             theta=theta,

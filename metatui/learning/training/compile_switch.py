@@ -1,7 +1,7 @@
 """The switch to compiled meta-steps in the middle of a run.
 
-Training starts at once on the batched engine, while another process compiles (see `compile_worker`). The meta-step of
-the switch depends only on the settings and the live changes, not on the speed of the compiler, so that the same
+Training starts immediately on the batched engine, while another process compiles (see `compile_worker`). The meta-step
+of the switch depends only on the settings and the live changes, not on the speed of the compiler, so that the same
 settings and seed give the same numbers: a run waits for a late compiler, and a resumed run switches at the same
 meta-step.
 """
@@ -24,15 +24,15 @@ POLL_INTERVAL = 0.1
 
 class _Phase(Enum):
     NEW = auto()
-    """No meta-step of this kind was made in this process yet."""
+    """No meta-step of this kind has been made in this process yet."""
     COMPILING = auto()
-    """The compiler was started if necessary, and the meta-step of the switch is not reached yet."""
+    """The compiler has been started if necessary, but the meta-step of the switch has not been reached yet."""
     DONE = auto()
     """Meta-steps of this kind are compiled, or stay on the batched engine because the compilation failed."""
 
 
 class CompileSwitch:
-    """Switches each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after its first."""
+    """Switches each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after the first."""
 
     def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:
         self._algorithm = algorithm
@@ -86,7 +86,7 @@ class CompileSwitch:
 
     def _start_compiler(self, settings: Settings, tasks: range) -> None:
         self.close()
-        # A kind that was compiled earlier in this process waits like a new one: a resumed run would not have it.
+        # A kind that was compiled earlier in this process waits like a new one, since a resumed run would not have it.
         self._graphs.forget()
         if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
             self._compiler = start(settings)
@@ -114,7 +114,7 @@ class CompileSwitch:
         """Wait until the compiler has ended; return False if a stop was requested before.
 
         Raises:
-            CompileFailed: the compiler failed.
+            CompileFailed: if the compiler failed.
         """
         if self._compiler is None:
             return True

@@ -29,7 +29,7 @@ def start(settings: Settings) -> ChildProcess:
     Its only message has the key `error`: None, or the reason why the compilation failed.
     """
     child = ChildProcess("metatui.learning.training.compile_worker", niceness=10)
-    with suppress(OSError):  # if it has already died, there will be no answer
+    with suppress(OSError):  # if it has already died, the caller receives no answer
         child.send(settings.model_dump(mode="json"))
     return child
 
@@ -38,7 +38,7 @@ def compile_apart(settings: Settings) -> None:
     """Compile in a child process and wait for it.
 
     Raises:
-        CompileFailed: the compilation failed.
+        CompileFailed: if the compilation failed.
     """
     compiler = start(settings)
     try:

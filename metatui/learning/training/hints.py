@@ -1,6 +1,6 @@
 """Messages that tell the user which setting to lower when a run diverges or runs out of memory.
 
-In these functions, `best` contains the live settings of the best validation by path, or is None if there is none.
+In these functions, `best` contains the live settings of the best validation by path, or None if there was none.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
 
 
 def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Name the learning rates that are higher than at the best validation; both if there are none."""
+    """Name the learning rates that are higher than at the best validation, or both if neither is."""
     now = {path: settings.value(path) for path in ("algorithm.inner_lr", "algorithm.outer_lr")}
     raised = [
         f"{path} (now {rate:g}, {before:g} at the best validation)"

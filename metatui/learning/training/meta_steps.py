@@ -1,4 +1,4 @@
-"""Meta-steps in sequence: their numbering, their metrics, and what happens when memory runs out."""
+"""A sequence of meta-steps: numbering, metrics, and recovery when memory runs out."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class MetaSteps:
         self._experiment = experiment
         self._algorithm = algorithm
         self.iteration = 0
-        """Meta-steps made."""
+        """Number of meta-steps made so far."""
         self.tasks_seen = 0
         self.seconds = 0.0
         """Time spent in meta-steps."""
@@ -51,11 +51,11 @@ class MetaSteps:
         return range(self.tasks_seen, self.tasks_seen + self._experiment.settings.algorithm.meta_batch)
 
     def step(self) -> Iterator[Event]:
-        """Make a meta-step. If memory runs out, try again with fewer tasks at once.
+        """Make a meta-step. If memory runs out, try again with fewer tasks in memory together.
 
         Raises:
-            Diverged: a loss or gradient is not finite; see `flush`.
-            RuntimeError: out of memory with a single task, see `is_out_of_memory`.
+            Diverged: if a loss or gradient is not finite; see `flush`.
+            RuntimeError: if a single task does not fit into memory, see `is_out_of_memory`.
         """
         while True:
             try:
@@ -88,7 +88,7 @@ class MetaSteps:
         """Wait for pending meta-steps and report their metrics.
 
         Raises:
-            Diverged: a meta-step diverged. `iteration` and `tasks_seen` go back to the meta-step before it.
+            Diverged: if a meta-step diverged. `iteration` and `tasks_seen` go back to the meta-step before it.
         """
         pending, self._pending = self._pending, []
         while pending:

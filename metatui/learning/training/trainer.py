@@ -1,4 +1,4 @@
-"""The training loop. It yields typed events, and obeys typed commands between meta-steps."""
+"""The training loop. It yields typed events, and executes typed commands between meta-steps."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Trainer:
             changes: scheduled changes and validations in order. They precede commands at the same meta-step.
 
         Raises:
-            BadInput: the device or the data set is not available, or `state` does not fit `settings`.
+            BadInput: if the device or the data set is not available, or `state` does not fit `settings`.
         """
         self._first_meta_batch: int = settings.algorithm.meta_batch
         if state is not None:
@@ -104,7 +104,7 @@ class Trainer:
 
     @property
     def iteration(self) -> int:
-        """Meta-steps made."""
+        """Number of meta-steps made so far."""
         return self._steps.iteration
 
     def submit(self, command: Command) -> None:
@@ -112,7 +112,7 @@ class Trainer:
         self._commands.put(command)
 
     def events(self) -> Iterator[Event]:
-        """Train, yielding what happens. Blocks while paused. The last event is `Finished` or `Failed`."""
+        """Train and yield events. Blocks while paused. The last event is `Finished` or `Failed`."""
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
@@ -142,7 +142,7 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
-        if self._validation_is_due():  # a stop had interrupted it
+        if self._validation_is_due():  # a stop interrupted it before the checkpoint
             yield from self._validate()
         while self.algorithm.trains:
             yield from self._run_schedule()
@@ -172,7 +172,7 @@ class Trainer:
         return bool(patience) and self.best.since_best >= patience
 
     def _prepare_compiled(self) -> Iterator[Event]:
-        """Compile, or switch to compiled meta-steps if it is time for that."""
+        """Start the compiler, or switch to compiled meta-steps, if either is due."""
         if not self._switch:
             return
         outcome, tasks = self._switch.outcome, self._steps.next_tasks()
@@ -206,7 +206,7 @@ class Trainer:
     # Commands and scheduled changes
 
     def _run_schedule(self) -> Iterator[Event]:
-        """Make the changes and validations that are scheduled for this meta-step."""
+        """Carry out the changes and validations that are scheduled for this meta-step."""
         if self._planned and self._planned[0].iteration <= self.iteration:
             yield from self._steps.flush()
         while self._planned and self._planned[0].iteration <= self.iteration and not self._stop:

@@ -45,7 +45,7 @@ def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Set
         validated: live settings of that validation by path; None if there was none.
 
     Raises:
-        SettingsError: a value is not allowed.
+        SettingsError: if a value is not allowed.
     """
     return change(settings, {path: value for path, value in (validated or {}).items() if path in ADAPTATION})
 
@@ -59,7 +59,7 @@ def write_theta(theta: Params, saved: Params) -> None:
     """Copy saved parameters into `theta`.
 
     Raises:
-        BadInput: names or shapes differ.
+        BadInput: if names or shapes differ.
     """
     for name, p in theta.items():
         if name not in saved or saved[name].shape != p.shape:
@@ -73,7 +73,7 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 
     Raises:
-        BadInput: the data set has changed.
+        BadInput: if the data set has changed.
     """
     source, task = experiment.source, experiment.settings.task
     saved = state.values.get("data", source.fingerprint)
@@ -103,7 +103,7 @@ def evaluate_state(
         views: numbers of the held-out tasks to show.
 
     Raises:
-        BadInput: the split does not exist, the device or the data set is not available, or the data set has changed.
+        BadInput: if the split does not exist, the device or the data set is not available, or the data set has changed.
     """
     held_out = held_out_split(split)
     experiment = set_up_again(settings, state)
@@ -126,7 +126,7 @@ def evaluate_state(
 def views_of_state(
     settings: Settings, state: TrainerState, *, split: str, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
-    """Adapt saved parameters to the held-out tasks numbered `tasks`. Raises as `evaluate_state` does."""
+    """Adapt saved parameters to the held-out tasks numbered `tasks`. Raises the same errors as `evaluate_state`."""
     experiment = set_up_again(settings, state)
     theta, *_ = best_of(experiment, state)
     return task_views(experiment, theta, split=held_out_split(split), tasks=tasks, steps=steps, shots=shots)
@@ -136,7 +136,7 @@ def held_out_split(name: str) -> Split:
     """Check that `name` is `val` or `test`.
 
     Raises:
-        BadInput: it is another split. An evaluation on training tasks would not measure generalisation.
+        BadInput: if it is not, because an evaluation on training tasks would not measure generalisation.
     """
     for split in SPLITS[1:]:
         if name == split:
@@ -145,7 +145,7 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
-    """Set up an experiment to evaluate `state`, with the same use of threads as in its training. See `set_up`."""
+    """Set up an experiment to evaluate `state`, using threads as in its training. See `set_up`."""
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
 
 
@@ -156,7 +156,7 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
         The parameters, their meta-step, and `best` or `last`.
 
     Raises:
-        BadInput: the data set has changed since the training.
+        BadInput: if the data set has changed since the training.
     """
     check_data(experiment, state)
     theta = experiment.theta()

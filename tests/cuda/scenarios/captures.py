@@ -53,7 +53,7 @@ def test_captured_runs_match_eager_ones(
     )  # fmt: skip
     simulator.reset()
     captured = train_steps(settings, PLAN)
-    # Each graph is replayed once more, to see that it does what was captured.
+    # Each graph is replayed once more, to verify that it does what was captured.
     launches = simulator.graph_launches
     assert launches == STEPS + len(simulator.captured)
     for capture in simulator.captured:

@@ -1,4 +1,4 @@
-"""Each scenario begins on the first device, with nothing counted."""
+"""Fixtures with which each scenario begins on the first device with all counts at zero."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cuda.device import simulator
 
 @pytest.fixture(autouse=True)
 def short_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Take one meta-step before a capture: here no library chooses its kernels then."""
+    """Take only one meta-step before a capture, because no library chooses its kernels here."""
     monkeypatch.setattr(cuda_graph, "WARM_UP", 1)
 
 

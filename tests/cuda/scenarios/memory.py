@@ -22,7 +22,7 @@ from tests.cuda.training import final_losses, losses, notes, saved_run, short, t
 STEPS = 3
 
 MANY = 8
-"""Tasks of a meta-step that are larger together than the views of one task."""
+"""Number of tasks in a meta-step that together need more memory than the views of one task."""
 
 OUT_OF_MEMORY = (
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9.00 GiB. GPU 0 has a total capacity of 80 GiB"),
@@ -32,7 +32,7 @@ OUT_OF_MEMORY = (
 
 
 def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list[Event]:
-    """The events of a run whose kernels may fail after its start."""
+    """Return the events of a run, in which `refuse` is called for each kernel after the start."""
     events = []
     try:
         for event in Trainer(settings).events():
@@ -45,7 +45,7 @@ def trained_with(settings: Settings, refuse: Callable[[str, int], None]) -> list
 
 @functools.cache
 def undisturbed(meta_batch: int = MANY) -> tuple[list[float], list[float], int, int]:
-    """Losses in training and the final test, the number of kernels, and the most bytes that one kernel allocates."""
+    """Return losses in training and test, the number of kernels, and the most bytes that one kernel allocates."""
     most, count = 0, 0
 
     def note(name: str, allocated: int) -> None:

@@ -43,7 +43,7 @@ MILLISECONDS = autotune._milliseconds
 
 @pytest.fixture(scope="module", autouse=True)
 def data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Noise instead of Omniglot, and none of the user's own folders."""
+    """Use noise instead of Omniglot, and an empty cache of image folders."""
     torch.manual_seed(0)
     pixels = torch.randint(0, 256, (len(characters()), DRAWINGS, 28, 28), dtype=torch.uint8)
     cache = tmp_path_factory.mktemp("cache")
@@ -170,7 +170,7 @@ def test_resume_on_another_device_and_back(tmp_path: Path) -> None:
         assert session.outcome.status == "finished"
     expected = train_steps(change(settings, {"training.iterations": reached, "compute.device": "cpu"}))
     written = [json.loads(line)["meta_loss"] for line in run.metrics_path.read_text().splitlines()]
-    assert written == pytest.approx(expected, rel=1e-8)  # nine digits are written
+    assert written == pytest.approx(expected, rel=1e-8)  # written with nine digits
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_captured_meta_step_never_waits(
             simulator.waits.clear()
         if event.iteration == 9:
             run.submit(Stop())
-    # Once to read the metrics of so many meta-steps.
+    # One wait to read the metrics of each group of meta-steps.
     assert waits[1:] == [1, 1], simulator.waits
 
 

@@ -1,4 +1,4 @@
-"""Steps about single computations: the machine, episodes, gradients and CUDA graphs."""
+"""Steps that test single computations: the machine, episodes, gradients and CUDA graphs."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def machine(lab: Lab) -> Iterator[Finding]:
 
 
 def episodes(lab: Lab) -> Iterator[Finding]:
-    """Compare task for task with those of the CPU, to the bit."""
+    """Compare episodes with those on the CPU, bit for bit."""
     for name in SOURCES:
         settings = lab.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
         try:
@@ -69,7 +69,7 @@ def episodes(lab: Lab) -> Iterator[Finding]:
 
 
 def check(lab: Lab) -> Iterator[Finding]:
-    """Run `metatui check` on the device, networks of full size included; of `--tiny` only its first comparisons."""
+    """Run `metatui check` on the device, including networks of full size; with `--tiny`, only the first comparisons."""
     device = lab.torch_device
     results = islice(compare_full_size(cases(device)[0]), 3) if lab.tiny else run_checks(str(device))
     for name, group in groupby(results, key=lambda result: result.name):
@@ -110,7 +110,7 @@ def captures(lab: Lab) -> Iterator[Finding]:
 
 
 def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
-    """Take the same meta-steps both ways. Returns the relative differences of parameters and figures."""
+    """Take the same meta-steps both ways. Returns the relative differences of parameters and losses."""
     settings = lab.settings(values)
     eager, graphed = lab.algorithm(settings), lab.algorithm(settings)
     eager.captures = None
@@ -123,10 +123,10 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
         (0.02, 0.002, 0.5, many + 1),
         (0.05, 0.001, 0.01, many),
     ):
-        knobs = settings.algorithm.model_copy(update={"inner_lr": inner_lr, "grad_clip": clip, "meta_batch": batch})
+        current = settings.algorithm.model_copy(update={"inner_lr": inner_lr, "grad_clip": clip, "meta_batch": batch})
         numbers = range(tasks, tasks + batch)
-        graphed.capture(numbers, knobs)
-        a, b = _step(eager, numbers, knobs, outer_lr), _step(graphed, numbers, knobs, outer_lr)
+        graphed.capture(numbers, current)
+        a, b = _step(eager, numbers, current, outer_lr), _step(graphed, numbers, current, outer_lr)
         figures = max(figures, abs(a.meta_loss - b.meta_loss), abs(a.support_loss - b.support_loss))
         tasks += batch
     if graphed.captures is None:
@@ -134,8 +134,8 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
     return {"parameters": difference(graphed.flat.vector, eager.flat.vector), "losses": figures}
 
 
-def _step(algorithm: Algorithm, tasks: range, knobs: AlgorithmSettings, outer_lr: float) -> MetaStep:
-    step = algorithm.meta_step(tasks, knobs, outer_lr)
+def _step(algorithm: Algorithm, tasks: range, current: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    step = algorithm.meta_step(tasks, current, outer_lr)
     if isinstance(step, PendingStep):
         (step,) = algorithm.read([step])
     elif algorithm.captures is not None:

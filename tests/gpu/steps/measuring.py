@@ -22,11 +22,11 @@ from metatui.utils.errors import class_and_message
 from tests.gpu.lab import CELLS, IMAGES, SHORT, WAVES, Finding, Lab, Values, found, judged, skipped
 
 SECONDS = 0.5
-"""Spent on the meta-steps of each figure, after their warm-up."""
+"""Seconds of meta-steps per measurement, after the warm-up."""
 
 ENGINES = ("batched", "unfolded", "loop")
 TOP = 20
-"""Kernels listed."""
+"""Number of kernels to list."""
 
 WORKS: Mapping[str, Values] = {
     "images, maml": IMAGES,
@@ -38,7 +38,7 @@ WORKS: Mapping[str, Values] = {
 
 
 def speed(lab: Lab) -> Iterator[Finding]:
-    """Measure meta-steps: works, engines, eager and captured, in float32 and with TF32."""
+    """Measure meta-steps of all workloads and engines, eager and captured, in float32 and with TF32."""
     if not lab.no_figures:
         yield found("rates", **_rates(lab.torch_device))
     tried = 0
@@ -64,7 +64,7 @@ def speed(lab: Lab) -> Iterator[Finding]:
 
 
 def _cells(lab: Lab) -> Iterator[tuple[str, str, bool, bool]]:
-    """List work, engine, captured and TF32, the fastest first, in case time runs out."""
+    """Yield workload, engine, captured and TF32, the fastest first, in case time runs out."""
     works = list(WORKS)[1:2] if lab.tiny else list(WORKS)
     ways = [(captured, tf32) for captured in (True, False) if lab.on_cuda or not captured for tf32 in (False, True)]
     for engine in ENGINES[:1] if lab.tiny else ENGINES:
@@ -100,14 +100,14 @@ def kernels(lab: Lab) -> Iterator[Finding]:
 
     for title in ("images, maml", "waves, maml"):
         experiment = set_up_fixed(lab.settings(WORKS[title], {"compute.engine": "batched"}))
-        algorithm, knobs = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
+        algorithm, current = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
         algorithm.captures = None
-        tasks = range(knobs.meta_batch)
+        tasks = range(current.meta_batch)
         for _ in range(3):
-            algorithm.meta_step(tasks, knobs, 1e-6)
+            algorithm.meta_step(tasks, current, 1e-6)
         torch.cuda.synchronize(lab.torch_device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            algorithm.meta_step(tasks, knobs, 1e-6)
+            algorithm.meta_step(tasks, current, 1e-6)
             torch.cuda.synchronize(lab.torch_device)
         busy = [row for row in profiled.key_averages() if row.device_time_total > 0]
         rows = sorted(busy, key=lambda row: -row.device_time_total)
@@ -120,7 +120,7 @@ def kernels(lab: Lab) -> Iterator[Finding]:
 
 
 def overhead(lab: Lab) -> Iterator[Finding]:
-    """Compare the meta-steps of a run as `metatui run` makes it with bare ones on given tasks."""
+    """Compare the meta-steps of a run, as in `metatui run`, with bare meta-steps on fixed tasks."""
     titles = ("waves, maml",) if lab.tiny else ("waves, maml", "images, maml", "Finn 5-way 1-shot, maml")
     for number, title in enumerate(titles):
         more: Values = {**SHORT, "compute.engine": "batched", "training.iterations": 30 if lab.tiny else 300}
@@ -136,7 +136,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
                         session.submit(Stop())
                 case Failed():
                     problem = event.sentence
-        # The figures of so many meta-steps come together: from the first of one group to the first of another.
+        # The metrics of several meta-steps arrive together: measure from the first of a group to the first of another.
         firsts = [each for each in seen[len(seen) // 3 :] if each[0] % MAX_PENDING_STEPS == 1]
         if problem or len(firsts) < 2:
             yield judged(title, problem or f"only {len(seen)} meta-steps were made in its time")
@@ -150,7 +150,7 @@ def overhead(lab: Lab) -> Iterator[Finding]:
 
 
 def evaluation(lab: Lab) -> Iterator[Finding]:
-    """Evaluate 600 tasks at 10 inner steps, as at the end of a run, twice."""
+    """Evaluate 600 tasks with 10 inner steps twice, as at the end of a run."""
     tasks, steps = (3, 1) if lab.tiny else (600, 10)
     settings = lab.settings(IMAGES, {"compute.engine": "batched"})
     experiment = set_up(settings)

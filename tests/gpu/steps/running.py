@@ -1,4 +1,4 @@
-"""Steps about whole runs: numbers, memory, several devices, and resumption."""
+"""Steps that test whole runs: results, memory, several devices, and resumption."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class Trained:
 
 
 def train(settings: Settings, state: TrainerState | None = None) -> Trained:
-    """Train to the end. Raises AssertionError where the run fails."""
+    """Train to the end. Raises AssertionError if the run fails."""
     trainer = Trainer(settings, state=state)
     losses, notes = [], []
     for event in trainer.events():
@@ -76,7 +76,7 @@ def _apart(a: Trained, b: Trained) -> float:
 
 
 def runs(lab: Lab) -> Iterator[Finding]:
-    """Compare short runs in float64 with the CPU's: each source, algorithm and engine."""
+    """Compare short runs in float64 with those on the CPU, for each source, algorithm and engine."""
     short: Values = {
         **SHORT, "training.iterations": 2 if lab.tiny else 5, "compute.precision": "float64",
         "model.filters": 4 if lab.tiny else 16, "task.queries": 5, "algorithm.meta_batch": 2,
@@ -92,7 +92,7 @@ def runs(lab: Lab) -> Iterator[Finding]:
                 title = f"{source}, {name}, {engine}"
                 try:
                     settings = lab.settings(work, {**short, "algorithm.name": name, "compute.engine": engine})
-                except SettingsError:  # the algorithm has no use for this engine
+                except SettingsError:  # the algorithm does not support this engine
                     continue
                 try:
                     reference = reference or train(
@@ -121,7 +121,7 @@ def _default_run(lab: Lab) -> Finding:
 def memory(lab: Lab) -> Iterator[Finding]:
     """Give a run too little memory: it must continue with fewer tasks at once, and compute the same."""
     if lab.simulated:
-        yield skipped("memory limit", "a simulated device has no memory of its own")
+        yield skipped("memory limit", "a simulated device does not have its own memory")
         return
     if reason := lab.no_cuda:
         yield skipped("memory limit", reason)
@@ -145,7 +145,7 @@ def memory(lab: Lab) -> Iterator[Finding]:
         torch.cuda.set_per_process_memory_fraction(1.0, device)
     halved = [note for note in limited.notes if "out of memory" in note]
     apart = _apart(limited, free)
-    problem = "the limit was never met" if not halved else None
+    problem = "the limit was never reached" if not halved else None
     if apart > AGREEMENT:
         problem = f"with fewer tasks at once the run differs by {apart:.1e}"
     mib = {"needed_mib": needed >> 20, "limit_mib": limit >> 20}
@@ -182,7 +182,7 @@ def auto(lab: Lab) -> Iterator[Finding]:
         experiment = set_up(lab.settings(work, {"compute.device": "auto" if lab.on_cuda else lab.device}))
         device = experiment.device.name
         problem = f"auto took {device}" if lab.on_cuda and not device.startswith("cuda") else None
-        # The reason has milliseconds, which mean nothing where there is no speed.
+        # The reason contains milliseconds, which are meaningless on a simulated device.
         reason = None if lab.no_figures else experiment.engine_reason
         took = None if lab.no_figures else round(time.monotonic() - began, 2)
         engine = experiment.settings.compute.engine
@@ -199,16 +199,16 @@ def resume(lab: Lab) -> Iterator[Finding]:
             "evaluation.every": ends // 3,
         },
     )  # fmt: skip
-    # Each in a process of its own; this one does not touch the device before they are forked.
+    # Each runs in its own process; this one does not touch the device before they are forked.
     whole = _in_child(_whole_run, settings, lab.scratch / "whole")
     _in_child(_killed_run, settings, lab.scratch / "killed")
     (folder,) = map(RunFolder, (lab.scratch / "killed").iterdir())
     resumed = _in_child(_resumed_run, settings, folder.path)
     if not whole or not resumed:
-        yield judged("kill and resume", f"the {'resumed run' if whole else 'run that was left alone'} died")
+        yield judged("kill and resume", f"the {'resumed run' if whole else 'uninterrupted run'} died")
         return
     apart = difference(torch.tensor(resumed), torch.tensor(whole))
-    problem = None if apart <= AGREEMENT else f"differs from a run left alone by {apart:.1e}"
+    problem = None if apart <= AGREEMENT else f"differs from an uninterrupted run by {apart:.1e}"
     yield judged("kill and resume", problem, difference=apart, to_the_bit=resumed == whole)
 
 
@@ -255,7 +255,7 @@ def _ended(session: Session) -> list[float]:
 
 
 def learning(lab: Lab) -> Iterator[Finding]:
-    """Learn until the validation accuracy is 95 %: Omniglot where it is packed, else glyphs."""
+    """Train until the validation accuracy is 95 %, on Omniglot if it is packed, else on glyphs."""
     real = paths.omniglot_cache().is_file()
     name = "omniglot-5way-1shot-finn" if real else "glyphs"
     every, tasks = (5, 2) if lab.tiny else (250, 200)

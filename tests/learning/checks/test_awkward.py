@@ -1,4 +1,4 @@
-"""Comparison with plain autograd on awkward modules: it passes, and it detects errors."""
+"""Comparison with plain autograd on awkward modules: success, and detection of errors."""
 
 from __future__ import annotations
 

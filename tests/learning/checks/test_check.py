@@ -1,4 +1,4 @@
-"""The checks of all gradients: they pass, and they detect errors."""
+"""Checks of all gradients: success, and detection of errors."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ def test_shapes_labels_and_range() -> None:
     assert episodes.query_y.tolist() == [[0] * 4 + [1] * 4 + [2] * 4] * 2
     assert episodes.query_x.min() == 0
     assert episodes.query_x.max() == 1
-    assert (episodes.query_x.mean((1, 2, 3, 4)) < 0.3).all()  # less ink than paper
+    assert (episodes.query_x.mean((1, 2, 3, 4)) < 0.3).all()  # less ink than background
 
 
 def test_more_shots_only_add_support() -> None:

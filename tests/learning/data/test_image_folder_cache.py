@@ -169,20 +169,18 @@ def header_changed(change: Callable[[dict[str, dict[str, object]]], object]) -> 
 
 BROKEN: dict[str, Callable[[bytes], bytes]] = {
     "empty": lambda data: b"",
-    "torn": torn,
+    "truncated": torn,
     "a pixel changed": flipped,
-    "a byte more": lambda data: data + b"\0",
+    "an additional byte": lambda data: data + b"\0",
     "garbage": lambda data: b"\xff" * 200,
     "a pickle": lambda data: b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n(S'true'\ntR.",
     "no metadata": header_changed(lambda header: header.pop("__metadata__")),
     "another format": header_changed(lambda header: header["__metadata__"].update(format="metatui folder 1")),
     "another listing": header_changed(lambda header: header["__metadata__"].update(listing="x")),
-    "no list of what is left out": header_changed(lambda header: header["__metadata__"].pop("left_out")),
-    "another list of what is left out": header_changed(lambda header: header["__metadata__"].update(left_out="[[1]]")),
-    "an image said to be left out": header_changed(
-        lambda header: header["__metadata__"].update(left_out='[[0, "is"]]')
-    ),
-    "a list without end": header_changed(lambda header: header["__metadata__"].update(left_out="[" * 50_000)),
+    "no list of left-out files": header_changed(lambda header: header["__metadata__"].pop("left_out")),
+    "another list of left-out files": header_changed(lambda header: header["__metadata__"].update(left_out="[[1]]")),
+    "an image listed as left out": header_changed(lambda header: header["__metadata__"].update(left_out='[[0, "is"]]')),
+    "a list nested too deeply": header_changed(lambda header: header["__metadata__"].update(left_out="[" * 50_000)),
     "another shape": header_changed(lambda header: header["images"].update(shape=[9, 3, 4, 16])),
     "another type": header_changed(lambda header: header["images"].update(dtype="I8")),
     "another name": header_changed(lambda header: header.update(pictures=header.pop("images"))),

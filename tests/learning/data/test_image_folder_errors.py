@@ -1,4 +1,4 @@
-"""Folders that cannot be used are refused in one sentence with the field, its value and what is allowed."""
+"""Error messages for folders that cannot be used: one sentence with the field, its value and what is allowed."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ BAD: list[tuple[Build, str]] = [
     (unreadable, "which cannot be read: permission denied"),
     (empty, "which contains no class folders"),
     (only_hidden, "which contains no class folders"),
-    (no_class_folders, "put the images of each class into a folder of its own"),
+    (no_class_folders, "put the images of each class into a separate folder"),
     (empty_class_folders, "whose 2 class folders contain no PNG or JPEG images"),
     (one_level_too_deep, "whose folders contain folders but no images"),
     (other_files, "whose 30 class folders contain no PNG or JPEG images"),

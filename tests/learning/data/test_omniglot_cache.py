@@ -1,4 +1,4 @@
-"""The Omniglot cache: intact files load, and all others are refused."""
+"""The Omniglot cache: loading of intact files, and refusal of all others."""
 
 from __future__ import annotations
 
@@ -76,17 +76,17 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "empty": (lambda: b"", "is damaged"),
     "seven bytes": (lambda: GOOD[:7], "is damaged"),
     "no header": (lambda: GOOD[:8], "is damaged"),
-    "cut in its header": (lambda: GOOD[:100], "is damaged"),
-    "cut in its pixels": (lambda: GOOD[: len(GOOD) // 2], "is damaged"),
-    "cut by a byte": (lambda: GOOD[:-1], "is damaged"),
-    "a byte too many": (lambda: GOOD + b"\0", "is damaged"),
+    "truncated in its header": (lambda: GOOD[:100], "is damaged"),
+    "truncated in its pixels": (lambda: GOOD[: len(GOOD) // 2], "is damaged"),
+    "truncated by a byte": (lambda: GOOD[:-1], "is damaged"),
+    "an additional byte": (lambda: GOOD + b"\0", "is damaged"),
     "zeros": (lambda: bytes(len(GOOD)), "cannot be used"),
     "a web page": (lambda: b"<!DOCTYPE html><html><body>404</body></html>" * 9, "is damaged"),
     "a header of 1 TB": (lambda: struct.pack("<Q", 2**40) + GOOD[8:], "is damaged"),
     "a header of 2^64 - 1 bytes": (lambda: b"\xff" * 8 + GOOD[8:], "is damaged"),
-    "a header of no JSON": (lambda: struct.pack("<Q", 4) + b"oops" + GOOD[-100:], "is damaged"),
+    "a header that is not JSON": (lambda: struct.pack("<Q", 4) + b"oops" + GOOD[-100:], "is damaged"),
     "a header that is a list": (lambda: with_header([1, 2], b""), "is damaged"),
-    "a header nested without end": (lambda: struct.pack("<Q", 90_000) + b"[" * 90_000, "is damaged"),
+    "a header nested too deeply": (lambda: struct.pack("<Q", 90_000) + b"[" * 90_000, "is damaged"),
     "no metadata": (without_metadata, "format in its header is None"),
     "a later format": (
         lambda: with_metadata(format="metatui omniglot 2"),
@@ -103,14 +103,14 @@ BROKEN: dict[str, tuple[Callable[[], bytes], str]] = {
     "two tensors": (lambda: saved(images=IMAGES, labels=torch.zeros(3)), "must hold images"),
     "signed": (lambda: saved(images=IMAGES.to(torch.int8)), "must hold images as uint8 [5, 20, 28, 28]"),
     "floats": (lambda: saved(images=IMAGES.float()), "must hold images"),
-    "a character less": (lambda: saved(images=IMAGES[:4].clone()), "must hold images"),
-    "a drawing less": (lambda: saved(images=IMAGES[:, :19].clone()), "must hold images"),
-    "turned about": (lambda: saved(images=IMAGES.reshape(20, 5, 28, 28)), "must hold images"),
+    "a missing character": (lambda: saved(images=IMAGES[:4].clone()), "must hold images"),
+    "a missing drawing": (lambda: saved(images=IMAGES[:, :19].clone()), "must hold images"),
+    "swapped axes": (lambda: saved(images=IMAGES.reshape(20, 5, 28, 28)), "must hold images"),
     "flat": (lambda: saved(images=IMAGES.flatten()), "must hold images"),
     "offsets beyond the end": (lambda: with_tensor(data_offsets=[0, 10**12]), "is damaged"),
     "offsets backwards": (lambda: with_tensor(data_offsets=[100, 0]), "is damaged"),
-    "a shape beyond any memory": (lambda: with_tensor(shape=[2**40, 2**40, 28, 28]), "is damaged"),
-    "a shape below zero": (lambda: with_tensor(shape=[-5, 20, 28, 28]), "is damaged"),
+    "a shape larger than any memory": (lambda: with_tensor(shape=[2**40, 2**40, 28, 28]), "is damaged"),
+    "a negative shape": (lambda: with_tensor(shape=[-5, 20, 28, 28]), "is damaged"),
     "an unknown type": (lambda: with_tensor(dtype="U9"), "is damaged"),
     "a pickle": (lambda: b"\x80\x04\x95\x1a\x00\x00\x00\x00\x00\x00\x00cos\nsystem\n(S'true'\ntR.", "is damaged"),
 }

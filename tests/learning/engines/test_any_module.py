@@ -1,4 +1,4 @@
-"""Any module and any loss: plain autograd is a correct reference, and engines agree with it or refuse.
+"""Any module and any loss: plain autograd as a correct reference, and engines that agree with it or refuse.
 
 Most kinds of modules are in `metatui.learning.checks.awkward`, which tests/learning/checks/test_awkward.py runs.
 """
@@ -70,7 +70,7 @@ def ask(
 
 
 def off(found: Params, expected: Params) -> float:
-    """The norm of the difference, relative to the norm of the expected gradient."""
+    """Return the norm of the difference, relative to the norm of the expected gradient."""
     assert found.keys() == expected.keys()
     difference = torch.cat([(found[name] - g).flatten() for name, g in expected.items()])
     return float(difference.norm() / torch.cat([g.flatten() for g in expected.values()]).norm())
@@ -151,7 +151,7 @@ def test_plain_autograd_starts_each_task_afresh() -> None:
 
 
 def test_checkpointing() -> None:
-    """Each inner step's activations are computed again with the parameters of that step."""
+    """Check that each inner step's activations are recomputed with the parameters of that step."""
     agree_or_refuse(_checkpointed(), F.mse_loss, points())
 
 
@@ -185,7 +185,7 @@ def test_broadcast_targets_never_mix_tasks(loss: LossFn, targets: tuple[int, ...
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_old_weight_norm() -> None:
-    """The old weight_norm stores a tensor with a graph in the module, which cannot be deep-copied."""
+    """Check the old weight_norm, which stores a tensor with a graph in the module that cannot be deep-copied."""
     model = nn.Sequential(nn.utils.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     same = nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 8)), nn.Linear(8, 1)).double()
     with torch.no_grad():
@@ -208,7 +208,7 @@ def test_grad_mode_of_the_caller(mode: Callable[[], AbstractContextManager[None]
 
 
 def test_caller_objects_do_not_change() -> None:
-    """Check what random cases check too, in isolation."""
+    """Check in isolation what random cases also check."""
     model = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 1)).double()
     e = points()
     before = Snapshot(model, F.mse_loss, e)

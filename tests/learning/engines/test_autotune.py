@@ -24,7 +24,7 @@ Sample = Callable[[int], Episodes]
 
 
 def measure_as(monkeypatch: pytest.MonkeyPatch, times: dict[str, float | Exception]) -> None:
-    """Let each engine take the given milliseconds, or raise."""
+    """Make each engine take the given milliseconds, or raise."""
 
     def milliseconds(engine: Engine, settings: Settings, sample: Sample, *, limit: float | None) -> float:
         found = times[engine.name]
@@ -56,7 +56,7 @@ def test_bad_input_is_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> tuple[Engine, list[int], Sample]:
-    """An engine that seems to be on CUDA, where tasks take `timed` milliseconds."""
+    """Return an engine that seems to be on CUDA, where tasks take `timed` milliseconds."""
     engine, asked = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), []
 
     def sample(tasks: int) -> Episodes:

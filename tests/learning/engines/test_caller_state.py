@@ -1,4 +1,4 @@
-"""The caller's global settings of torch do not affect a run, and a run does not change them."""
+"""Isolation of runs from the caller's global torch settings, in both directions."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def usual(tmp_path_factory: pytest.TempPathFactory) -> metatui.Result:
 
 
 def numbers(run: RunFolder) -> list[object]:
-    """Everything that the library computes from a saved run, without caches."""
+    """Return everything that the library computes from a saved run, without caches."""
     task_metrics._cache.clear()
     exploring_module._ready.cache_clear()
     evaluation = metatui.evaluate(run)

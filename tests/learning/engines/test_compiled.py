@@ -1,4 +1,4 @@
-"""Compiled meta-steps match the batched engine and are used from a fixed meta-step on."""
+"""Compiled meta-steps: agreement with the batched engine, and the switch at a fixed meta-step."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ def test_compiled_meta_step_matches_batched(name: str, tiny: Make, traced: Funct
     graphed.graphs.compile(graphed.sample(range(3)), settings.algorithm)
     graphed.graphs.use(graphed.sample(range(3)), settings.algorithm)
     for number, inner_lr in enumerate((0.01, 0.2, 0.05)):
-        knobs, tasks = change(settings, {"algorithm.inner_lr": inner_lr}).algorithm, range(3 * number, 3 * number + 3)
-        expected, got = batched.meta_step(tasks, knobs, 0.01), graphed.meta_step(tasks, knobs, 0.01)
+        current, tasks = change(settings, {"algorithm.inner_lr": inner_lr}).algorithm, range(3 * number, 3 * number + 3)
+        expected, got = batched.meta_step(tasks, current, 0.01), graphed.meta_step(tasks, current, 0.01)
         assert asdict(got) == pytest.approx(asdict(expected), rel=1e-9)
         torch.testing.assert_close(graphed.flat.vector, batched.flat.vector, rtol=1e-8, atol=1e-10)
         for key, kept in batched.tensors().items():
@@ -245,7 +245,7 @@ def test_unsuitable_settings_are_refused(wrong: dict[str, dict[str, str]]) -> No
 
 
 @pytest.mark.skipif(not any(map(shutil.which, ("c++", "g++", "clang++"))), reason="there is no C++ compiler")
-@pytest.mark.filterwarnings("ignore")  # torch's compiler warns of its own parts
+@pytest.mark.filterwarnings("ignore")  # torch's compiler emits warnings about itself
 def test_real_compiler(tiny: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     settings = compiled(tiny, model__hidden=(4,), training__iterations=4, compute__compile_after=3)

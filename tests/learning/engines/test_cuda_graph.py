@@ -146,7 +146,7 @@ def test_failed_capture_falls_back_to_eager(tiny: Make) -> None:
 
 
 def limit_tasks(monkeypatch: pytest.MonkeyPatch, most: int) -> list[int]:
-    """Record the number of tasks of each call of the batched engine, which runs out of memory above `most` tasks."""
+    """Make the batched engine run out of memory above `most` tasks, and return the number of tasks of each call."""
     real, given = BatchedEngine.meta_gradient, []
 
     def meta_gradient(self: BatchedEngine, theta: Any, episodes: Any, *rest: Any, **options: Any) -> MetaGradient:
@@ -296,7 +296,7 @@ class Graph:
 
 
 class Capture:
-    """A fake torch.cuda.graph, which ends a capture also if its body fails."""
+    """A fake torch.cuda.graph, which ends a capture even if its body fails."""
 
     def __init__(self, graph: Graph, *, pool: object, stream: object) -> None:
         self._graph = graph

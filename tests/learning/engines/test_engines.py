@@ -1,4 +1,4 @@
-"""All engines compute the same numbers, for metatui's models and for any module."""
+"""Agreement of all engines, for metatui's models and for any module."""
 
 from __future__ import annotations
 

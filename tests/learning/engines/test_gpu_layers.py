@@ -1,4 +1,4 @@
-"""Layers for GPUs, tested without one: results, and that they never wait for the device."""
+"""Layers for GPUs, tested without one: results, and absence of waits for the device."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The verification of engines in meta_gradient, the caller's state, and refusals.
 
-Which modules it computes is tested in test_any_module.py.
+test_any_module.py tests which modules it can compute.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The C functions match torch, and everything works without a compiler."""
+"""The C functions: agreement with torch, and operation without a compiler."""
 
 from __future__ import annotations
 
@@ -144,7 +144,7 @@ def block(channels: int, filters: int) -> nn.Sequential:
         nn.MaxPool2d(2), nn.ReLU(),
     )  # fmt: skip
     for i, p in enumerate(model.parameters()):
-        p.data = random(*p.shape, seed=i).to(p)  # negative γ too
+        p.data = random(*p.shape, seed=i).to(p)  # includes negative γ
     return model
 
 
@@ -197,7 +197,7 @@ def test_float32_error_is_that_of_torch() -> None:
 
 @pytest.fixture
 def wide() -> tuple[nn.Sequential, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """A network and tasks for which every C function is used."""
+    """Return a network and tasks for which every C function is used."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = conv4(3, input_shape=(1, 32, 32), filters=16).double()

@@ -25,7 +25,7 @@ def same_generators() -> Iterator[None]:
 
 @pytest.mark.parametrize("first", range(0, 20, 4))
 def test_random_modules(first: int) -> None:
-    """The first twenty cases of `python -m tests.random_modules`, alternating between second and first order."""
+    """Judge the first twenty cases of `python -m tests.random_modules`, alternating between second and first order."""
     bad: list[Verdict] = []
     for seed in range(first, first + 4):
         bad += [verdict for verdict in judge(make_case(seed), orders=(seed % 2 == 1,)) if not verdict.ok]

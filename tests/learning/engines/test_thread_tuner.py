@@ -52,7 +52,7 @@ def test_thread_trials_repeat(monkeypatch: pytest.MonkeyPatch) -> None:
     trial = 3 * TRIED
     assert sorted(function.threads[:trial]) == [1] * TRIED + [2] * TRIED + [4] * TRIED
     assert function.threads[trial:] == [2] * (TRIAL_INTERVAL - trial)
-    function.takes[2] = 9.0  # somebody else wants a core
+    function.takes[2] = 9.0  # another process needs a core
     function.threads.clear()
     for _ in range(TRIAL_INTERVAL):
         free([])

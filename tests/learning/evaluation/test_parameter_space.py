@@ -1,4 +1,4 @@
-"""The plane against numpy's singular value decomposition, and the paths in it against plain gradient steps."""
+"""The plane compared with numpy's singular value decomposition, and its paths with plain gradient steps."""
 
 from __future__ import annotations
 

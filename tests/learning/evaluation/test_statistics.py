@@ -85,7 +85,7 @@ def test_mean_intervals_agree_with_scipy(metric: str) -> None:
 
 
 def test_holm_as_published() -> None:
-    """The first values are those of p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R."""
+    """Compare with p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm") in R, among others."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx((0.03, 0.06, 0.06, 0.02), rel=1e-12)
     assert holm([0.5, 0.6]) == (1.0, 1.0)
     assert holm([0.02]) == (0.02,)
@@ -247,6 +247,6 @@ def test_smoothing_has_no_bias_and_skips_non_finite_values() -> None:
 
 
 def test_smoothing_lag_matches_span() -> None:
-    """On a straight line, the average lags by (span - 1) / 2, like a moving average over `span` values."""
+    """Check that on a straight line, the average lags by (span - 1) / 2, like a moving average over `span` values."""
     line = np.arange(100_000.0)
     assert line[-1] - smoothed(line, 50)[-1] == pytest.approx(49 / 2)

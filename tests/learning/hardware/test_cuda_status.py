@@ -1,4 +1,4 @@
-"""NVIDIA GPUs that cannot be used, and the physical GPU behind a cuda:N."""
+"""Diagnosis of NVIDIA GPUs that cannot be used, and the physical GPU of a device cuda:N."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DIVIDED = FakeGpu("GPU-9000", H100, parts=(FakeGpu("MIG-11", has_load=False), Fa
 
 @pytest.fixture
 def driver(monkeypatch: pytest.MonkeyPatch) -> FakeNvml:
-    """One H100 and a driver for CUDA 13.0; torch is built for it, and sees no GPU."""
+    """Simulate one H100 and a driver for CUDA 13.0; torch is built for it, but sees no GPU."""
     fake = FakeNvml([ONE])
     monkeypatch.setitem(sys.modules, "pynvml", fake)
     monkeypatch.setattr(nvml, "pci_gpus", lambda: len(fake.gpus))
@@ -243,14 +243,14 @@ def test_gpus_on_the_bus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Non
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="the environment of processes is in /proc")
 def test_load_is_measured_on_the_gpu_of_the_run(driver: FakeNvml, monkeypatch: pytest.MonkeyPatch) -> None:
     driver.gpus = [ONE, DIVIDED]
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # of the app, which does not matter
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # in the app, where it has no effect
     environ = {**os.environ, "CUDA_VISIBLE_DEVICES": "MIG-11,0"}
     with subprocess.Popen(["cat"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdin
         assert child.stdout
         child.stdin.write(b"\n")
         child.stdin.flush()
-        child.stdout.readline()  # it runs, with its own environment
+        child.stdout.readline()  # now the process runs with its own environment
         sampler = Sampler()
         part, whole = sampler.sample(child.pid, "cuda:0"), sampler.sample(child.pid, "cuda:1")
         hidden = sampler.sample(child.pid, "cuda:2")

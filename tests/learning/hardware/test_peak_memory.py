@@ -20,7 +20,7 @@ MIB = 1024 * 1024
 
 
 def hold_and_release(size: int) -> None:
-    """Use memory outside of the allocator, which may keep it."""
+    """Allocate and release memory without torch's allocator, which could keep it."""
     with mmap.mmap(-1, size) as pages:
         for start in range(0, size, mmap.PAGESIZE):
             pages[start] = 1

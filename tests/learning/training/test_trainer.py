@@ -1,4 +1,4 @@
-"""The trainer: its events, its commands, and the same numbers in a repeated or resumed run."""
+"""The trainer: events, commands, and identical numbers in repeated and resumed runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cache of a folder's decoded images, which is rebuilt whenever a file in the folder changes.
+"""The cache of a folder's decoded images, which is rebuilt when a file in the folder has changed.
 
 `images` is uint8 [files, channels, size, size] with white as 255, in the order of the listing; files that are left out
 are zero. The header holds the format, the digest of the listing, the files that are left out, and a SHA-256 of these
@@ -35,7 +35,7 @@ _FORMAT = "metatui folder 2"
 _MAX_FILE = 256 * 1024 * 1024
 """Largest size in bytes of an image file that is read."""
 _CHUNK = 256
-"""Images between two reports of progress."""
+"""Number of images between two progress reports."""
 
 _lock = threading.Lock()
 
@@ -52,11 +52,11 @@ class Packed:
     """BLAKE2b digest of each file's pixels; empty for files that are left out."""
     sha256: str
     path: Path
-    """The cache."""
+    """Path of the cache."""
     packed_now: bool
     """True if the images were decoded now, False if they were read from the cache."""
     problem: str = ""
-    """Why the cache could not be written, as a sentence; empty if it was."""
+    """A sentence that explains why the cache could not be written; empty if it was."""
 
 
 def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Packed:
@@ -69,7 +69,7 @@ def load(listing: Listing, *, size: int, rgb: bool, force: bool = False) -> Pack
         force: ignore an existing cache.
 
     Raises:
-        BadInput: the images would take more than half of this machine's memory.
+        BadInput: if the images would take more than half of this machine's memory.
     """
     shape = (len(listing.files), 3 if rgb else 1, size, size)
     required, limit = int(np.prod(shape, dtype=np.int64)), largest()

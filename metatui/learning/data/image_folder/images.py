@@ -47,7 +47,7 @@ def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:
     to its first frame, and 16 bits are rounded to 8.
 
     Raises:
-        Unusable: the file is damaged, truncated, too large, or of another type.
+        Unusable: if the file is damaged, truncated, too large, or of another type.
     """
     if not data:
         raise Unusable("is empty")

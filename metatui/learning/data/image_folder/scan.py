@@ -85,7 +85,7 @@ def list_folder(folder: str) -> Listing:
     the folder, folders inside class folders, and files of other types.
 
     Raises:
-        BadInput: the folder does not exist, contains no class folders with images, or lacks a split.
+        BadInput: if the folder does not exist, contains no class folders with images, or lacks a split.
     """
     name = f"task.folder is {quote(folder, 200)}"
     try:
@@ -220,7 +220,7 @@ class _Scanner:
         if self._empty:
             return f"whose {self._empty} class folders contain no PNG or JPEG images"
         if "is not in a class folder" in reasons:
-            return "which contains images, but no class folders: put the images of each class into a folder of its own"
+            return "which contains images, but no class folders: put the images of each class into a separate folder"
         return "which contains no class folders"
 
 

@@ -27,12 +27,12 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
     """Return the tasks of the folder that `settings.task` selects. Its images are decoded unless they are cached.
 
     Raises:
-        BadInput: the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
+        BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
     """
     task = settings.task
     listing = list_folder(task.folder)
     splits = split_classes(listing.classes, task.split_seed)
-    # Report what the listing alone shows before decoding, which may take minutes.
+    # Report problems that the listing already shows before decoding, which may take minutes.
     check_ways(listing, splits, task.ways)
     check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")

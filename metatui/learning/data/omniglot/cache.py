@@ -1,4 +1,4 @@
-"""The Omniglot cache: all drawings in one small file, which is verified whenever it is read."""
+"""The Omniglot cache: all drawings in one small file, which is verified each time it is read."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def pack(
         folder: holds `images_background` and `images_evaluation`, each as a zip or unpacked, either directly or in its
             subfolder `omniglot-py`.
         to: path of the cache (default: the path that `load` reads).
-        layout: characters that must be present, and no others.
+        layout: the exact characters that must be present.
 
     Raises:
-        BadInput: a published file is missing, damaged or unexpected.
-        WriteRefused: the cache cannot be written. An existing cache is kept.
+        BadInput: if a published file is missing, damaged or unexpected.
+        WriteRefused: if the cache cannot be written. An existing cache is kept.
     """
     everyone = characters(layout)
     pixels = np.empty((len(everyone) * DRAWINGS, SIDE, SIDE), np.uint8)
-    # Both parts are located first, so that a missing second part is reported at once.
+    # Both parts are located first, so that a missing second part is reported immediately.
     parts = [part_drawings(folder, part, alphabets) for part, alphabets in layout.items()]
     drawings = (drawing for part in parts for drawing in part)
     for done, (name, data) in enumerate(drawings, 1):
@@ -72,7 +72,7 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     """Read the cache that `pack` wrote.
 
     Raises:
-        BadInput: it is missing, damaged or of another format.
+        BadInput: if it is missing, damaged or of another format.
     """
     path = path or paths.omniglot_cache()
     name = quote(str(path), 200)

@@ -26,10 +26,11 @@ _libraries: list[torch.library.Library] = []  # an operator exists as long as th
 def download(folder: Path | None = None) -> Path:
     """Download the zips that are not yet complete in `folder` (default: the downloads folder) and return the folder.
 
-    Only the zips: torchvision would also unpack 32,460 files, and mistake an interrupted unpacking for a complete one.
+    This does not unpack them: torchvision would unpack 32,460 files, and mistake an interrupted unpacking for a
+    complete one.
 
     Raises:
-        MetatuiError: the download failed, or a checksum is wrong.
+        MetatuiError: if the download failed, or a checksum is wrong.
     """
     folder = folder or paths.downloads_dir()
     try:
@@ -60,7 +61,7 @@ def torchvision_datasets() -> ModuleType:
     and the import raises RuntimeError. The data sets need no operators, so declaring their names is enough.
 
     Raises:
-        ImportError: torchvision is not installed.
+        ImportError: if torchvision is not installed.
     """
     try:
         return importlib.import_module("torchvision.datasets")

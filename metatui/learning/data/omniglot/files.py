@@ -36,7 +36,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
     takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
 
     Raises:
-        BadInput: neither exists, it cannot be read, or a drawing is missing, unexpected or too large.
+        BadInput: if neither exists, it cannot be read, or a drawing is missing, unexpected or too large.
     """
     origin = quote(str(folder), 200)
     with _errors_named(origin):
@@ -56,9 +56,9 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
     nearest pixel for images with one bit per pixel.
 
     Raises:
-        BadInput: `data` is not a published drawing.
+        BadInput: if `data` is not a published drawing.
     """
-    # Check the size before Pillow allocates memory for whatever the file claims.
+    # Check the size before Pillow allocates memory for the size that the file claims.
     if data[:8] != b"\x89PNG\r\n\x1a\n" or data[12:16] != b"IHDR" or len(data) < 24:
         raise BadInput(f"{name} is not a PNG image")
     width, height = struct.unpack(">II", data[16:24])
@@ -77,7 +77,7 @@ def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
 
 @contextmanager
 def _errors_named(origin: str) -> Iterator[None]:
-    """Turn errors of reading into BadInput that names `origin`."""
+    """Turn read errors into BadInput that names `origin`."""
     try:
         yield
     except OSError as error:
@@ -131,7 +131,7 @@ def _in_order(origin: str, names: Iterable[str], part: str, alphabets: Alphabets
     """Sort `names` by character and person.
 
     Raises:
-        BadInput: a drawing is missing or duplicated, or there is another file.
+        BadInput: if a drawing is missing or duplicated, or there is another file.
     """
     expected: dict[str, list[str]] = {
         character_folder(part, alphabet, number): [""] * DRAWINGS

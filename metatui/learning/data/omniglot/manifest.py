@@ -101,7 +101,7 @@ def split_characters(name: str) -> dict[Split, Tensor]:
     (Lake et al. 2015).
 
     Raises:
-        BadInput: there is no split of this name.
+        BadInput: if there is no split of this name.
     """
     everyone = characters()
     if name == "lake":

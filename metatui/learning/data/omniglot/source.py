@@ -22,7 +22,7 @@ def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) ->
     """Return the tasks of the cached Omniglot.
 
     Raises:
-        BadInput: the cache is missing or damaged, or there is no such split.
+        BadInput: if the cache is missing or damaged, or there is no such split.
     """
     omniglot = load()
     source = OmniglotSource(omniglot.pixels, characters(), split, rotations=rotations, device=device)
@@ -34,7 +34,7 @@ def load_omniglot(split: str, *, rotations: bool, device: torch.device | str) ->
 class OmniglotSource(ImageSource):
     """Tasks of Omniglot's characters, with all drawings on the device.
 
-    With rotations, each character turned clockwise by 90, 180 and 270 degrees is a class of its own, in every split
+    With rotations, each character turned clockwise by 90, 180 and 270 degrees is a separate class, in every split
     (Finn et al. 2017): class number = 4 * position of the character in its split + quarter turns.
     """
 
@@ -49,7 +49,8 @@ class OmniglotSource(ImageSource):
         rotations: bool,
         device: torch.device | str,
     ) -> None:
-        """
+        """Create the source.
+
         Args:
             pixels: uint8 [1623, 20, 28, 28], ink as 255.
             characters: the character in each row of `pixels`.

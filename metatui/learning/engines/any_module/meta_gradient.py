@@ -44,8 +44,8 @@ def meta_gradient(
     plain autograd can; `auto` falls back to it with a warning.
 
     The caller's objects and settings do not change, except the random generators that the module draws from. If it
-    draws, every engine computes the tasks one after another, so that the same seed gives the same numbers. Gradients
-    are enabled inside, whatever the caller's mode. Under autocast, the plain loop runs with the same autocast.
+    does, every engine computes the tasks one after another, so that the same seed gives the same numbers. Gradients
+    are enabled inside, regardless of the caller's mode. Under autocast, the plain loop runs with the same autocast.
 
     Args:
         model: its parameters that require gradients are the meta-parameters.

@@ -1,6 +1,6 @@
-"""Verify that an engine computes a caller's module and loss correctly, on a few of the caller's examples.
+"""Verification that an engine computes a caller's module and loss correctly, on a few of the caller's examples.
 
-Fast engines evaluate the module for all tasks at once, on a single copy, or with rewritten layers. Whether that is
+Fast engines evaluate the module for all tasks together, on a single copy, or with rewritten layers. Whether that is
 correct for a module is checked against plain autograd in float64, once for each structure.
 """
 
@@ -42,10 +42,10 @@ AGREEMENT = 1e-8
 """Largest relative error of losses and gradients."""
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
-"""Attributes of a module whose entries are compared one by one."""
+"""Attributes of a module whose entries are compared individually."""
 
 REMEMBERED = 256
-"""Number of verdicts kept, the newest ones."""
+"""Largest number of verdicts kept; the oldest are dropped."""
 
 
 @dataclass(frozen=True)

@@ -56,7 +56,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
     and other parts of torch compute differently.
 
     Raises:
-        CompileFailed: with the reason.
+        CompileFailed: if the compilation fails; the message is the reason.
     """
     from torch._inductor import aoti_compile_and_package
     from torch.fx.experimental.proxy_tensor import make_fx
@@ -81,7 +81,7 @@ def compile_to(path: Path, function: Callable[..., Tensor], inputs: Sequence[Ten
             aoti_compile_and_package(exported, package_path=str(package), inductor_configs=options)
             package.chmod(0o600)
             package.replace(path)
-    except Exception as error:  # the compiler raises whatever its backends raise
+    except Exception as error:  # the compiler passes on any exception of its backends
         raise CompileFailed(f"the compiler failed ({class_and_message(error, 200)})") from error
 
 

@@ -62,7 +62,7 @@ class GraphedStep:
         Args:
             name: `maml`, `fomaml` or `reptile`.
             outer: the outer Adam; None for Reptile.
-            threads: largest number of threads, on which the numbers do not depend.
+            threads: largest number of threads, which does not affect the results.
         """
         self.name = name
         self.engine = engine
@@ -171,7 +171,7 @@ class GraphedStep:
 class ThreadTuner:
     """Calls a function with the number of threads that was the fastest in the last trial.
 
-    Only numbers of threads are used with which the result is the same, bit for bit, as with one.
+    A number of threads is used only if the result is the same, bit for bit, as with one thread.
     """
 
     def __init__(self, run: Run, most: int, repeats: Callable[[Run], Sequence[Tensor]]) -> None:

@@ -31,7 +31,7 @@ WARM_UP = 3
 """Eager meta-steps before a capture, in which libraries choose and set up their kernels."""
 
 KEPT = 4
-"""Number of captures kept, the most recently used ones, because each holds device memory."""
+"""Largest number of captures kept, because each holds device memory; the least recently used ones are dropped."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
 """Calls a function at least once, and returns a function that repeats its work on the same tensors."""

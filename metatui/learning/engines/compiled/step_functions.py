@@ -5,8 +5,8 @@ changes of rates need no new compilation. Every function updates the parameters 
 is not finite, and returns metrics [2T + 1]: each task's query loss, its support loss before adaptation, and the norm of
 the gradient.
 
-No sum runs over all tasks or all parameters at once, because threads would share such a sum and its last bits would
-depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed one by one.
+No single sum runs over all tasks or all parameters, because threads would share such a sum and its last bits would
+depend on their number. Each task's gradient is a row of a matrix [T, P] whose columns are summed separately.
 """
 
 from __future__ import annotations

@@ -103,7 +103,7 @@ class PooledNorm(nn.Module):
 
 
 class CompiledPooledNorm(PooledNorm):
-    """`PooledNorm` by metatui's C functions, on a CPU where there is a compiler."""
+    """`PooledNorm` by metatui's C functions, on a CPU if a compiler is available."""
 
     def forward(self, y: Tensor) -> Tensor:
         if y.device.type != "cpu" or len(self.weight) % LANES or library(y.dtype) is None:

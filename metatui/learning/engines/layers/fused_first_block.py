@@ -178,7 +178,7 @@ class ThinBlock(nn.Module):
 
 
 class CompiledFirstBlock(ThinBlock):
-    """`ThinBlock` by metatui's C functions, on a CPU where there is a compiler."""
+    """`ThinBlock` by metatui's C functions, on a CPU if a compiler is available."""
 
     def forward(self, x: Tensor) -> Tensor:
         if x.requires_grad or x.device.type != "cpu" or library(x.dtype) is None:

@@ -1,7 +1,7 @@
 """Convolutions as matrix products of unfolded images (im2col).
 
-Where each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have
-slow kernels, above all for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product,
+If each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have
+slow kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product,
 and so are its derivatives of any order. A 3x3 kernel takes nine times the memory for its input.
 """
 

@@ -1,4 +1,4 @@
-"""Replace the layers of plain chains by faster ones that compute the same."""
+"""Replacement of the layers of plain chains by faster ones that compute the same."""
 
 from __future__ import annotations
 

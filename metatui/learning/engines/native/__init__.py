@@ -1,1 +1,1 @@
-"""C functions of metatui's own: Winograd convolutions, and the fused first blocks of image networks."""
+"""The C functions of metatui: Winograd convolutions, and the fused first blocks of image networks."""

@@ -1,4 +1,4 @@
-"""Compile and load metatui's C functions, once for each kind of machine, which takes a second."""
+"""Compilation of metatui's C functions, once for each kind of machine, which takes a second, and loading of them."""
 
 from __future__ import annotations
 
@@ -38,10 +38,10 @@ LANES = 16
 """Channels that are computed together. Most functions require a multiple of it."""
 
 MAX_BYTES = 2**24
-"""Largest library that is read."""
+"""Largest size in bytes of a library that is read."""
 
 COMPILE_TIMEOUT = 60.0
-"""Seconds after which the compiler is ended."""
+"""Seconds after which the compiler is killed."""
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +86,7 @@ def call(name: str, tensors: list[Tensor], *sizes: int) -> None:
 
 
 def compiler() -> str | None:
-    """Return the command of the C compiler, None if there is none."""
+    """Return the command of the C compiler, or None if there is no compiler."""
     return os.environ.get("CC") or next(filter(shutil.which, ("cc", "gcc", "clang")), None)
 
 

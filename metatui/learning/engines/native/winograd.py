@@ -140,7 +140,7 @@ SCRATCH = 72
 
 @cache
 def transforms(dtype: torch.dtype) -> Transforms:
-    """Return the C transforms for a dtype, or those in torch where there is no C compiler."""
+    """Return the C transforms for a dtype, or those in torch if there is no C compiler."""
     native = library(dtype)
     if native is None:
         return TORCH_TRANSFORMS
