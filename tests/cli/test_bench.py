@@ -218,7 +218,7 @@ def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], argumen
 def test_unsuitable_engine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: [])
     assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
-    said = "--engine is loop and higher, which cannot compute what --task and --algorithm name"
+    said = "--engine is loop and higher, but must support the given --task and --algorithm"
     assert capsys.readouterr() == ("", f"metatui: {said}\n")
 
 

@@ -215,7 +215,7 @@ def test_exports(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for name in linked:
         drawn = ET.parse(tmp_path / name)
         assert "Reptile" in "".join(drawn.getroot().itertext()), "each figure has a legend"
-    assert f"{tmp_path / 'report.md'}, with 4 figures beside it" in err
+    assert f"{tmp_path / 'report.md'}, with 4 figures next to it" in err
     ET.parse(tmp_path / "report.svg")
     assert (tmp_path / "report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()

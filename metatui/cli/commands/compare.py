@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""The newest run, or the n-th before it."""
+"""Reference to the newest run, or to the n-th run before it."""
 
 PADDING = 3
-"""Characters between two columns of a table."""
+"""Number of characters between two columns of a table."""
 
 NARROWEST_NAME = 15
-"""Characters that a column of names is wrapped to before the table is split."""
+"""Minimum width in characters to which a column of names is wrapped before the table is split."""
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -66,7 +66,11 @@ comparison_device_option = click.option(
 @comparison_steps_option
 @click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
 @click.option(
-    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to take tasks from."
+    "--split",
+    type=click.Choice(["test", "val"]),
+    default="test",
+    show_default=True,
+    help="Split of held-out tasks.",
 )
 @target_option
 @comparison_device_option
@@ -95,7 +99,7 @@ def compare(
     """
     if len(runs) < 2:
         raise click.UsageError(
-            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the one "
+            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the run "
             "before it"
         )
     folders = find_runs(RunStore(runs_dir), runs)
@@ -120,7 +124,7 @@ def compare(
 
 
 def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
-    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if there is no such run."""
+    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if a run does not exist."""
     newest: list[RunFolder] = []
     runs = []
     for reference in references:
@@ -181,7 +185,7 @@ def show(comparison: Comparison) -> None:
 
 
 def _print(screen: Console, *sentences: str) -> None:
-    """Print a line for each sentence; they are wrapped only in a terminal."""
+    """Print each sentence on its own line; lines are wrapped only in a terminal."""
     for sentence in sentences:
         screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
 
@@ -189,7 +193,7 @@ def _print(screen: Console, *sentences: str) -> None:
 def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
     """Split a table that is too wide into parts with fewer columns.
 
-    If several columns hold names, they are first wrapped to at least `NARROWEST_NAME` characters.
+    If several columns contain names, they are first wrapped to at least `NARROWEST_NAME` characters.
     """
     widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
     names, start = whole.names, whole.names

@@ -332,7 +332,7 @@ def test_unusable_socket_path_is_reported(session: Session) -> None:
     problem = server.open()
     assert problem
     assert problem.startswith("No other process can show or stop this run: ")
-    assert "control.sock' cannot be made" in problem
+    assert "control.sock' cannot be created" in problem
     server.tell(events.Paused(1))
     server.close()
     assert (socket_path(session.run) / "in the way").is_dir()
@@ -417,11 +417,11 @@ class TestAttaching:
         ("said", "why"),
         [
             (b"", "it closed the connection without a hello"),
-            (b"SSH-2.0-OpenSSH_9\r\n", "the socket is not one of a metatui run"),
-            (b'{"hello": {"protocol": 1}}\n', "the socket is not one of a metatui run"),
-            (b'{"paused": {"iteration": 1}}\n', "the socket is not one of a metatui run"),
-            (b'{"hello": {"protocol": 2}}\n', "it speaks protocol 2, but this metatui speaks 1"),
-            (b"x" * 2_000_000, "the socket is not one of a metatui run"),
+            (b"SSH-2.0-OpenSSH_9\r\n", "the socket does not belong to a metatui run"),
+            (b'{"hello": {"protocol": 1}}\n', "the socket does not belong to a metatui run"),
+            (b'{"paused": {"iteration": 1}}\n', "the socket does not belong to a metatui run"),
+            (b'{"hello": {"protocol": 2}}\n', "it uses protocol 2, but this metatui uses 1"),
+            (b"x" * 2_000_000, "the socket does not belong to a metatui run"),
         ],
     )
     def test_bad_hello_is_refused(

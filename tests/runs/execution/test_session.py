@@ -133,7 +133,7 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert isinstance(seen[0], events.Started)
     assert seen[0].iteration == 22
     assert isinstance(seen[1], events.Warned)
-    assert "last.safetensors' is not a whole checkpoint" in seen[1].text
+    assert "last.safetensors' is not an intact checkpoint" in seen[1].text
     assert measured(session.run) == measured(whole[0])
 
 

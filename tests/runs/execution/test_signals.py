@@ -314,7 +314,7 @@ def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
     result = automatic()
     session.close()
     assert result.exit_code == 0
-    assert "is not a whole checkpoint" in result.output
+    assert "is not an intact checkpoint" in result.output
     assert (broken.status(), stopped.status()) == ("interrupted", "stopped")
     assert len(RunStore().runs()) == 4
 
