@@ -51,7 +51,8 @@ class TensorBoardLog:
     """Writer of one event file for each session of a run. Scalars stay in memory until `flush`."""
 
     def __init__(self, folder: Path, *, iteration: int) -> None:
-        """
+        """Initialise the log.
+
         Args:
             folder: folder of the run's event files.
             iteration: meta-step at which the session starts; TensorBoard drops later points of earlier files.

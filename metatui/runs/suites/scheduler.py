@@ -79,7 +79,8 @@ class SuiteRunner:
         self, manifest: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
         devices: Sequence[str | None] = (None,),
     ) -> None:  # fmt: skip
-        """
+        """Initialise the runner.
+
         Args:
             manifest: locked by the caller.
             waiting: runs to train, each with the folder to continue, or None.

@@ -1,4 +1,4 @@
-"""Text of comparisons: conclusions, labels, warnings and numbers."""
+"""Tests of the text of comparisons: conclusions, labels, warnings and numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def verdicts(*runs: RunResult, metric: str = "loss") -> list[str]:
 
 
 def spread(mean: float, deviation: float, tasks: int = 600) -> list[float]:
-    """Return values with exactly this mean and standard deviation."""
+    """Return values with exactly the given mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=tasks)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + deviation * values)
@@ -50,7 +50,7 @@ def test_accuracies_differ_in_points() -> None:
     assert verdicts(b, a, metric="accuracy") == [said], "independent of the order"
 
 
-def test_a_lower_loss_is_better() -> None:
+def test_lower_loss_is_better() -> None:
     a, b = result("MAML", spread(0.5, 0.1)), result("Reptile", [0.75] * 600)
     assert verdicts(a, b) == [
         "The loss of MAML is 0.2500 ± 0.0080 below that of Reptile on the same 600 tasks; the difference is "
@@ -251,7 +251,7 @@ def test_different_splits_share_no_tasks() -> None:
 
 
 def test_training_episodes_do_not_restrict_evaluation() -> None:
-    """Ten training shots and fifteen queries exceed a character's drawings, but no training episode is drawn."""
+    """Ten training shots and fifteen queries exceed the drawings per character, but no training episode is drawn."""
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)
@@ -285,7 +285,7 @@ def test_intervals_are_short(mean: float, half: float, decimals: int | None) -> 
     assert "nan" not in interval(mean, half, decimals=decimals)
 
 
-def test_numbers() -> None:
+def test_formatted_numbers() -> None:
     assert interval(1.2345, 0.3) == "1.23 ± 0.30"
     assert interval(50.4, 12.0) == "50 ± 12"
     assert interval(0.00012345, 0.0000012) == "1.23e-04 ± 1.2e-06"

@@ -1,4 +1,4 @@
-"""Results after a live change: the best parameters are evaluated with the settings that they were validated with."""
+"""Tests of results after a live change: the best parameters are evaluated with the settings of their validation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.runs.analysis.comparisons import SINUSOID
 
 RATE = "algorithm.inner_lr"
 LIVE = change(SINUSOID, {"evaluation.every": 5, "evaluation.inner_steps": 8})
-"""The best validation is at meta-step 10: from there on the inner learning rate is such that most tasks diverge."""
+"""Settings with the best validation at meta-step 10, after which most tasks diverge at the new inner learning rate."""
 
 
 def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tuple[RunFolder, list[Event]]:
@@ -45,7 +45,7 @@ def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tupl
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run whose inner learning rate was raised by a command, as from the app or a viewer."""
+    """Return a run whose inner learning rate was raised by a command, as from the app or a viewer."""
     session = Session.start(LIVE, runs_dir=tmp_path_factory.mktemp("runs"))
     events = []
     for event in session:
@@ -213,7 +213,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run without a finite validation."""
+    """Return a run without a finite validation."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 

@@ -1,4 +1,4 @@
-"""Suite files: expansion to runs, errors in invalid files, and the manifest."""
+"""Tests of suite files: expansion to runs, errors in invalid files, and the manifest."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_expansion_of_runs_grid_and_seeds(tmp_path: Path) -> None:
         ("maml", 0.1, 4, 5, 7),
         ("maml", 0.2, 3, 5, 7),
         ("maml", 0.2, 4, 5, 7),
-        # Once for each seed: scratch does not use the outer learning rate.
+        # One run for each seed, because scratch does not use the outer learning rate.
         ("scratch", 0.2, 3, 5, 7),
         ("scratch", 0.2, 4, 5, 7),
     ]
@@ -195,7 +195,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
         ),
     ],
 )  # fmt: skip
-def test_bad_files(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(text: str, said: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     with pytest.raises(BadInput) as caught:
         load([path])
@@ -215,7 +215,7 @@ def test_maximum_number_of_runs(tmp_path: Path) -> None:
         load([path])
 
 
-def test_unknown_names(tmp_path: Path) -> None:
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
     for given, said in (
         (
             "chapter-smal",
@@ -270,7 +270,7 @@ def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
-def test_invalid_manifest(text: str, suite: Suite, tmp_path: Path) -> None:
+def test_invalid_manifest_is_refused(text: str, suite: Suite, tmp_path: Path) -> None:
     manifest = SuiteManifest(suite, RunStore(tmp_path / "runs"))
     manifest.folder.mkdir(parents=True)
     manifest.path.write_text(text)
