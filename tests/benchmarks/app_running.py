@@ -91,11 +91,13 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         app.wait_for(b"Stopped", since=paused_from)
     slowest = sorted(late)[int(0.95 * (len(late) - 1) + 0.5)]
     middle, most = statistics.median(late), max(late)
-    said = f"{1000 * slowest:.0f} ms (median {1000 * middle:.0f}, most {1000 * most:.0f}, {len(late)} keys)"
+    measured = f"{1000 * slowest:.0f} ms (median {1000 * middle:.0f}, most {1000 * most:.0f}, {len(late)} keys)"
     return [
         Figure(f"to the terminal while training, {preset}", "25 KiB/s", f"{rate:.1f} KiB/s", rate <= MOST_KIB),
         Figure(f"to the terminal before a run and while paused, {preset}", "0 bytes", f"{idle} bytes", idle == 0),
-        Figure(f"key press on the screen while training, 95th percentile, {preset}", "100 ms", said, slowest <= LATEST),
+        Figure(
+            f"key press on the screen while training, 95th percentile, {preset}", "100 ms", measured, slowest <= LATEST
+        ),
         Figure(f"CPU time of the app's own process, {preset}", "", f"{100 * share:.1f} % of one"),
     ]
 

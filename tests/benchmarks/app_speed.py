@@ -38,11 +38,11 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
             within.append(speed(home))
     ratios = [b / a for a, b in zip(without, within, strict=True)]
     ratio = statistics.median(ratios)
-    said = (
+    measured = (
         f"{100 * ratio:.1f} % ({statistics.median(within):.4g} of {statistics.median(without):.4g} meta-steps/s; "
         f"rounds {', '.join(f'{100 * each:.0f}' for each in ratios)})"
     )
-    return Figure(f"speed in the app, relative to the speed without it, {preset}", "95 %", said, ratio >= LEAST)
+    return Figure(f"speed in the app, relative to the speed without it, {preset}", "95 %", measured, ratio >= LEAST)
 
 
 def speed(home: Path) -> float:

@@ -40,7 +40,7 @@ def measure(rounds: int) -> list[Figure]:
 
 def _figure(name: str, limit: float, wall: list[float], cpu: list[float]) -> Figure:
     middle = statistics.median(wall)
-    said = (
+    measured = (
         f"{middle:.2f} s (fastest {min(wall):.2f} s; processor {statistics.median(cpu):.2f} s, least {min(cpu):.2f} s)"
     )
-    return Figure(name, f"{limit:g} s", said, middle <= limit)
+    return Figure(name, f"{limit:g} s", measured, middle <= limit)

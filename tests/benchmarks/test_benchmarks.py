@@ -90,16 +90,16 @@ def test_rows_of_the_table() -> None:
 
 def test_table_is_printed_and_saved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     side_by_side.main(["--only", "4 tasks, k=5", "--seconds", "0", "--json", str(tmp_path / "figures.json")])
-    said = capsys.readouterr()
-    heading, _, row = said.out.splitlines()
+    printed = capsys.readouterr()
+    heading, _, row = printed.out.splitlines()
     assert heading.startswith("| work (ms a meta-step) | metatui | higher |")
     assert row.startswith("| sinusoid MAML, 4 tasks, K=5, Q=10, 1 step | ")
     kept = json.loads((tmp_path / "figures.json").read_text())
     (sides,) = [row["sides"] for row in kept["rows"]]
-    assert list(sides) == names(said.out)[1:]
+    assert list(sides) == names(printed.out)[1:]
     assert len(sides["metatui"]["turns_ms"]) == 1
     left_out = {"learn2learn", "JAX"} - sides.keys()
-    assert all(f"{name} is left out because it cannot be imported" in said.err for name in left_out)
+    assert all(f"{name} is left out because it cannot be imported" in printed.err for name in left_out)
 
 
 def test_unknown_row_is_refused() -> None:

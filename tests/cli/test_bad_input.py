@@ -118,13 +118,13 @@ def assert_refused(arguments: list[str]) -> str:
         code = main(arguments)
     assert code == 2
     assert out.getvalue() == ""
-    said = err.getvalue()
-    assert said.startswith("metatui: ")
-    assert said.endswith("\n")
-    assert said.count("\n") == 1
-    assert said[:-1].isprintable()
-    assert "Traceback" not in said
-    return said
+    message = err.getvalue()
+    assert message.startswith("metatui: ")
+    assert message.endswith("\n")
+    assert message.count("\n") == 1
+    assert message[:-1].isprintable()
+    assert "Traceback" not in message
+    return message
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -143,8 +143,8 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "runs"
     file.touch()
-    said = assert_refused(["runs", "--runs-dir", str(file)])
-    assert said == f"metatui: '{file}' is a file, but runs need a folder\n"
+    message = assert_refused(["runs", "--runs-dir", str(file)])
+    assert message == f"metatui: '{file}' is a file, but runs need a folder\n"
 
 
 @settings(max_examples=200, deadline=None)

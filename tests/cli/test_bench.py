@@ -194,7 +194,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--seconds", "0"], "--seconds is 0, but must be a number above 0 up to 3,600"),
         (["--seconds", "nan"], "--seconds is nan"),
@@ -206,20 +206,20 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
         (["more"], "unexpected extra argument"),
     ],
 )
-def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main(["bench", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("metatui: ")
     assert err.count("\n") == 1
-    assert said in err
+    assert message in err
 
 
 def test_unsuitable_engine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: [])
     assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
-    said = "--engine is loop and higher, but must support the given --task and --algorithm"
-    assert capsys.readouterr() == ("", f"metatui: {said}\n")
+    message = "--engine is loop and higher, but must support the given --task and --algorithm"
+    assert capsys.readouterr() == ("", f"metatui: {message}\n")
 
 
 def test_missing_device_is_refused(

@@ -177,7 +177,7 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "a comparison needs at least two runs: metatui runs lists them"),
         (["maml"], "a comparison needs at least two runs"),
@@ -194,11 +194,11 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip
-def test_bad_input_is_refused(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 

@@ -106,14 +106,14 @@ def test_failed_download_exits_1_and_bad_data_2(
         raise OSError("no route to host")
 
     monkeypatch.setattr(omniglot_download, "fetch", fetch)
-    for arguments, code, said in (
+    for arguments, code, message in (
         (["data", "omniglot", "--json"], 1, "no route to host"),
         (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),
     ):
         assert main(arguments) == code
         out, err = capsys.readouterr()
         assert out == ""
-        assert said in err
+        assert message in err
         assert len(err.splitlines()) == 1
         assert not cache.exists()
 

@@ -127,7 +127,7 @@ def test_run_resumed_during_export(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["export", "nowhere"], "'nowhere' is not a run in"),
         (["export", "\x1b[31m"], "is not a run in"),
@@ -143,11 +143,11 @@ def test_run_resumed_during_export(
     ],
 )
 def test_bad_arguments_are_refused(
-    run: RunFolder, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+    run: RunFolder, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["runs", *(run.id if word == "RUN" else word for word in arguments)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert err[:-1].isprintable()

@@ -144,8 +144,8 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setattr(writer, "save_checkpoint", full_at_first)
     monkeypatch.setattr(session, "TRY_EVERY", 0.0)
     assert main(["run", *SMALL]) == 0
-    said = capsys.readouterr().err
-    warned, paused, resumed = (said.index(text) for text in ("training waits", ": Paused", ": Resumed"))
+    message = capsys.readouterr().err
+    warned, paused, resumed = (message.index(text) for text in ("training waits", ": Paused", ": Resumed"))
     assert warned < paused < resumed
 
 
@@ -245,13 +245,14 @@ def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    ("device", "said"), [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")]
+    ("device", "message"),
+    [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")],
 )
-def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
+def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str, message: str) -> None:
     assert main(["check", "--device", device]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"metatui: {said}")
+    assert err.startswith(f"metatui: {message}")
 
 
 def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:

@@ -197,7 +197,7 @@ def test_bundled_suites_are_listed(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing"], "'nothing' is neither a suite, nor a preset, nor a TOML file"),
         (["chapter-small", "--devices", "tpu"], "compute.device is 'tpu', but must be auto, cpu, cuda"),
@@ -206,10 +206,10 @@ def test_bundled_suites_are_listed(capsys: Capture) -> None:
         (["chapter-small", "--export", "x.docx"], "'x.docx' must end in one of"),
     ],
 )
-def test_bad_input_is_refused(arguments: list[str], said: str, store: RunStore, capsys: Capture) -> None:
+def test_bad_input_is_refused(arguments: list[str], message: str, store: RunStore, capsys: Capture) -> None:
     assert main(["suite", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert store.runs() == []

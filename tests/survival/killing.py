@@ -72,11 +72,11 @@ def differences(expected: RunFolder, found: RunFolder) -> list[str]:
         "state": (_values(expected), _values(found)),
         "files": (_files(expected), _files(found)),
     }
-    said = [name for name, (one, other) in pairs.items() if one != other]
+    differing = [name for name, (one, other) in pairs.items() if one != other]
     ours, theirs = _tensors(expected), _tensors(found)
     if ours.keys() != theirs.keys():
-        return [*said, "names of parameters"]
-    return said + [f"parameter {name}" for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
+        return [*differing, "names of parameters"]
+    return differing + [f"parameter {name}" for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
 
 
 def _train(

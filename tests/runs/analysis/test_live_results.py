@@ -77,9 +77,14 @@ def test_final_test_is_the_same_everywhere(
 
     where = ("--runs-dir", str(run.path.parent))
     assert main(["evaluate", run.id, *where, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["loss"] == {"mean": list(test.loss.mean), "ci95": list(test.loss.ci95)}
-    assert (said["inner_lr"], said["diverged"], said["checkpoint"], said["iteration"]) == (0.01, 0, "best", 10)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["loss"] == {"mean": list(test.loss.mean), "ci95": list(test.loss.ci95)}
+    assert (answer["inner_lr"], answer["diverged"], answer["checkpoint"], answer["iteration"]) == (
+        0.01,
+        0,
+        "best",
+        10,
+    )
     assert main(["evaluate", run.id, *where]) == 0
     assert "α = 0.01, best at meta-step 10" in capsys.readouterr().out
     assert main(["evaluate", run.id, *where, "--inner-lr", "0.02"]) == 0
@@ -124,9 +129,9 @@ def test_evaluate_with_another_rate(live: tuple[RunFolder, list[Event]], capsys:
     run, _ = live
     where = ("--runs-dir", str(run.path.parent))
     assert main(["evaluate", run.id, *where, "--inner-lr", "2", "--split", "val", "--tasks", "5", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["inner_lr"], said["iteration"]) == (2.0, 10)
-    assert said["loss"]["mean"][-1] is None
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["inner_lr"], answer["iteration"]) == (2.0, 10)
+    assert answer["loss"]["mean"][-1] is None
     assert main(["evaluate", run.id, *where, "--inner-lr", "2"]) == 0
     assert f"{metatui.evaluate(run, inner_lr=2.0).diverged} of 6 tasks diverged" in capsys.readouterr().out
     assert main(["evaluate", run.id, *where, "--inner-lr", "0"]) == 2

@@ -145,14 +145,14 @@ def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str])
     text = text.replace("\\_", "_")
     run = waves.runs[1]
     start = run.run.journal()[0].details
-    for said in (
+    for message in (
         "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
         "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs on the same tasks",
         "Cost of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
         "Inner learning rate changed from 0.01 to 0.02", f"note {MOST_EVENTS - 4}", "and 3 more events",
         str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",
     ):  # fmt: skip
-        assert said in text, said
+        assert message in text, message
     assert f"note {MOST_EVENTS - 1}" not in text
     for verdict in waves.verdicts:
         assert verdict in text.replace("\\", "")
@@ -247,7 +247,7 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "a report needs at least one run: metatui runs lists them, latest is the newest"),
         (["nothing"], "'nothing' is not a run in "),
@@ -257,12 +257,12 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["fomaml", "scratch"], "runs on different data cannot be compared"),
     ],
 )
-def test_bad_input_is_refused(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_bad_input_is_refused(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     assert main(["report", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.glob("*.html")) == []

@@ -414,7 +414,7 @@ class TestAttaching:
         agent.close()
 
     @pytest.mark.parametrize(
-        ("said", "why"),
+        ("line", "why"),
         [
             (b"", "it closed the connection without a hello"),
             (b"SSH-2.0-OpenSSH_9\r\n", "the socket does not belong to a metatui run"),
@@ -425,14 +425,14 @@ class TestAttaching:
         ],
     )
     def test_bad_hello_is_refused(
-        self, said: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
+        self, line: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "LONGEST_REPORT", 100_000)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
             ours.setblocking(False)
-            ours.send(said or b"x")
+            ours.send(line or b"x")
             ours.shutdown(socket.SHUT_WR)
             lock = RunLock(session.run.lock_path)
             monkeypatch.setattr(client, "connect", lambda run, timeout: theirs)

@@ -192,10 +192,10 @@ def test_commands_detach_stop_and_resume(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped\n"
 
     assert main(["run", "--resume", begun["run"], "--detach"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"{begun['run']} trains in the background, in process ")
-    assert f"metatui attach {begun['run']} " in said
-    assert f"metatui stop {begun['run']} " in said
+    output = capsys.readouterr().out
+    assert output.startswith(f"{begun['run']} trains in the background, in process ")
+    assert f"metatui attach {begun['run']} " in output
+    assert f"metatui stop {begun['run']} " in output
     assert main(["stop", begun["dir"]]) == 0
     assert capsys.readouterr().out.startswith(f"{begun['run']}: stopped after ")
 

@@ -206,8 +206,8 @@ def test_preset_saved_from_a_run_repeats_it(
     first = train(Session.start(SMALL, runs_dir=tmp_path / "runs"), told)
     place = ["--runs-dir", str(tmp_path / "runs"), "--json"]
     assert main(["presets", "save", "mine", "--from", first.id, *place]) == 0
-    said = json.loads(capsys.readouterr().out)["changes"]
-    assert said[0] == {"iteration": 7, "setting": LR, "value": 0.05}
+    planned = json.loads(capsys.readouterr().out)["changes"]
+    assert planned[0] == {"iteration": 7, "setting": LR, "value": 0.05}
     assert presets.load("mine").changes == (
         PlannedChange(7, LR, 0.05), PlannedChange(7, BATCH, 2), PlannedChange(13, LR, 0.02),
     )  # fmt: skip

@@ -149,7 +149,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[suite]\n", "compare is missing, but must be a non-empty list of tables"),
         ("compare = 3", "compare is 3, but must be a non-empty list of tables"),
@@ -195,13 +195,13 @@ COMPARE = '[[compare]]\nname = "a"\n'
         ),
     ],
 )  # fmt: skip
-def test_invalid_files_are_refused(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     with pytest.raises(BadInput) as caught:
         load([path])
     sentence = str(caught.value)
     assert sentence.startswith(f"'{path}'")
-    assert said in sentence
+    assert message in sentence
     assert "\n" not in sentence
 
 
@@ -216,7 +216,7 @@ def test_maximum_number_of_runs(tmp_path: Path) -> None:
 
 
 def test_unknown_names_are_refused(tmp_path: Path) -> None:
-    for given, said in (
+    for given, message in (
         (
             "chapter-smal",
             "'chapter-smal' is neither a suite, nor a preset, nor a TOML file: did you mean chapter-small?",
@@ -226,7 +226,7 @@ def test_unknown_names_are_refused(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match="'") as caught:
             load([given])
-        assert said in str(caught.value)
+        assert message in str(caught.value)
     with pytest.raises(BadInput, match="the file name must be 1 to 64 letters"):
         load([written(tmp_path, COMPARE, "a suite")])
     with pytest.raises(BadInput, match="suite 'chapter' is given twice"):
