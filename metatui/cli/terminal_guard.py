@@ -53,7 +53,7 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
     status = _waited(child)
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(TERMINAL_SECONDS)
-    with suppress(OSError, termios.error):  # the terminal may be gone or stalled
+    with suppress(OSError, termios.error):  # the terminal may be closed or stalled
         if words.drawing:
             _restore(line)
         if os.WIFSIGNALED(status):

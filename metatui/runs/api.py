@@ -1,4 +1,4 @@
-"""The public API for training and evaluation."""
+"""Public API for training and evaluation."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Chunk(NamedTuple):
 
 
 class Watched:
-    """The app on a pseudo-terminal.
+    """App on a pseudo-terminal.
 
     A thread only records the bytes and their times. Interpreting them is slow and done after the measurement.
     """

@@ -33,7 +33,7 @@ class _Record(BaseModel):
 
 
 class EvaluationRecord(_Record):
-    """The last validation, the validation of the best checkpoint, and the test."""
+    """Last validation, validation of the best checkpoint, and test."""
 
     validation: Evaluation | None = None
     best: Evaluation | None = None

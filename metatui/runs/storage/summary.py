@@ -40,14 +40,14 @@ class RunSummary:
     settings: Settings | None
     """None if settings.toml is invalid; `problem` gives the reason."""
     progress: Progress | None
-    """The last meta-step; None before the first, and for `scratch`."""
+    """Last meta-step; None before the first, and for `scratch`."""
     best: Evaluation | None
-    """The best validation."""
+    """Best validation."""
     test: Evaluation | None
     """None before the test, or if the run was resumed after it."""
     problem: str | None
     validation: Evaluation | None = None
-    """The last validation, which may not be the best."""
+    """Last validation, which may not be the best."""
     warning: str | None = None
     """Reason for a finished run without a good result; None if the result is good."""
 

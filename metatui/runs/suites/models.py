@@ -77,7 +77,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """The distinct runs, each with the name of its first comparison."""
+        """Distinct runs, each with the name of its first comparison."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

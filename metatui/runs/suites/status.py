@@ -23,7 +23,7 @@ class RunStanding:
     """None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """The last meta-step; None before the first and for `scratch`."""
+    """Last meta-step; None before the first and for `scratch`."""
     test: Evaluation | None
     problem: str | None
     """Reason why the run failed or cannot be read."""

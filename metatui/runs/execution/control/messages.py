@@ -44,7 +44,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """The first message to a viewer."""
+    """First message to a viewer."""
 
     protocol: int
     run: str
