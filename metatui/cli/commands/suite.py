@@ -39,7 +39,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @set_option
 @click.option(
     "--devices", metavar="DEVICE,DEVICE...",
-    help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: each run's settings.",
+    help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: one run at a time, on the device "
+    "in its settings.",
 )  # fmt: skip
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")

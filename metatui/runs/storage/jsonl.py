@@ -79,7 +79,7 @@ class LinesWriter(AppendOnlyFile):
     """Writer of objects to a JSON lines file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises WriteRefused."""
+        """Open the file. Raises WriteRefused."""
         super().__init__(path)
         if not self.ends_with(b"\n"):  # a crash left a partial last line: start a new one
             self.write(b"\n")

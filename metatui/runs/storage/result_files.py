@@ -111,7 +111,7 @@ def read_record(path: Path, kind: type[R]) -> R | None:
     name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
     if data.count(b",") > MOST_VALUES:
-        raise BadInput(f"{name} cannot be used: it holds more than {MOST_VALUES:,} values")
+        raise BadInput(f"{name} cannot be used: it contains more than {MOST_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)
     except ValidationError as error:

@@ -48,7 +48,7 @@ class RunWriter:
         origin: str | None = None,
         tensorboard: bool = False,
     ) -> None:
-        """Raises WriteRefused."""
+        """Open the files of the run. Raises WriteRefused."""
         self.run = run
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first."""
