@@ -1,4 +1,4 @@
-"""metatui, a terminal laboratory for few-shot meta-learning.
+"""metatui, a terminal application and library for few-shot meta-learning.
 
 Python API:
 

@@ -7,10 +7,11 @@ import sys
 
 
 def main() -> int:
+    """Run the command line and return its exit code."""
     from metatui.cli import main as command_line
 
     code = command_line(sys.argv[1:])
-    # Ctrl-C has nothing left to stop here: it would only print a traceback while Python exits.
+    # Ignore Ctrl-C from here on: it would only print a traceback while Python exits.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     return code
 

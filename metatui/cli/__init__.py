@@ -1,4 +1,4 @@
-"""The command line, with one module for each command."""
+"""Command line interface, with one module for each command."""
 
 from metatui.cli.main import main
 

@@ -1,4 +1,4 @@
-"""Start of the app from the command line."""
+"""Launching of the app from the command line."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme
     """Run the app in a child process until the user quits, and return its exit code in both processes.
 
     Args:
-        arguments: called in the child process for further arguments of `run_app`. Its errors are raised before anything
-            is drawn.
+        arguments: function called in the child process that returns further arguments of `run_app`. Its errors are
+            raised before anything is drawn.
 
     Raises:
-        BadInput: TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
+        BadInput: if TEXTUAL_COLOR_SYSTEM names a colour system that rich does not know.
     """
 
     def run(crash_info: CrashInfo) -> int:
@@ -43,7 +43,7 @@ def app_arguments(
     """Return the arguments of `run_app` for the settings on the command line.
 
     Raises:
-        BadInput: the settings are invalid.
+        BadInput: if the settings are invalid.
     """
     from metatui.config import presets
     from metatui.config.settings import Settings
@@ -67,12 +67,12 @@ def _prepare_process() -> None:
     chosen = os.environ.get("TEXTUAL_COLOR_SYSTEM", "auto")
     if chosen not in COLOR_SYSTEMS:
         raise BadInput(f"TEXTUAL_COLOR_SYSTEM is {quote(chosen)}, but must be one of {', '.join(COLOR_SYSTEMS)}")
-    # If exported, COLUMNS and LINES would override the size of the terminal.
+    # COLUMNS and LINES, if exported, would override the size of the terminal.
     for name in ("COLUMNS", "LINES"):
         os.environ.pop(name, None)
-    # Collecting garbage during imports only takes time; the app enables the collector after its first frame.
+    # Garbage collection during imports only costs time; the app enables it after its first frame.
     gc.disable()
-    # metatui's settings use no plugins of pydantic, which would read the metadata of every installed package.
+    # metatui uses no pydantic plugins; looking for them would read the metadata of every installed package.
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
-    # Milliseconds to wait for the rest of a key after an escape; Textual's default of 100 is a visible delay.
+    # Milliseconds to wait for the rest of an escape sequence; Textual's default of 100 is a noticeable delay.
     os.environ.setdefault("ESCDELAY", "25")

@@ -1,4 +1,4 @@
-"""The `metatui` command, which turns errors into exit codes; without a subcommand it opens the app."""
+"""Main entry point of the `metatui` command, which converts errors to exit codes and opens the app by default."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that imports the module of a command, which has a command of the same name, when the command is used."""
+    """A group that imports the module of a command, which has the same name, only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -124,7 +124,7 @@ def _code(arguments: Sequence[str] | None) -> int:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         return _fail("interrupted", INTERRUPTED)
-    except BrokenPipeError:  # the reader of the output has ended
+    except BrokenPipeError:  # the process that reads the output has ended
         return FAILED
     except Exception as error:
         return _fail(_out_of_memory(error) or _unexpected(error), FAILED)
@@ -132,7 +132,7 @@ def _code(arguments: Sequence[str] | None) -> int:
 
 
 def _flush(stream: TextIO | None) -> None:
-    """Flush `stream`; redirect it to /dev/null on failure, or Python would print an error when it exits."""
+    """Flush `stream`. On failure, redirect it to /dev/null, because Python would print an error at exit."""
     if stream is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-# pydantic takes longer to import than everything else that --version and --help need.
+# Importing pydantic takes longer than everything else that --version and --help need.
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -60,7 +60,7 @@ def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, 
     """Return the settings given with `--set` and `--device`.
 
     Raises:
-        SettingsError: a setting is unknown or its value is not allowed.
+        SettingsError: if a setting is unknown or its value is not allowed.
     """
     from metatui.config.fields import FIELDS, assignment
 
@@ -71,7 +71,7 @@ def changes(assignments: Sequence[str], device: str | None = None) -> dict[str, 
 
 
 def changed(settings: Settings, assignments: Sequence[str], device: str | None = None) -> Settings:
-    """Return `settings` changed by `--set` and `--device`; raises as `changes`."""
+    """Return `settings` changed by `--set` and `--device`. Raises the same errors as `changes`."""
     from metatui.config.fields import change
 
     return change(settings, changes(assignments, device))
@@ -81,7 +81,7 @@ def check_new_file(path: Path, option: str, *, force: bool) -> None:
     """Check that a file can be written to `path`.
 
     Raises:
-        BadInput: there is no such folder, or the file exists and `force` is False.
+        BadInput: if the folder does not exist, or the file exists and `force` is False.
     """
     from metatui.utils.errors import BadInput, quote
     from metatui.utils.files import reason

@@ -1,6 +1,6 @@
 """Parent process of the app, which restores the terminal and reports the run if the app crashes.
 
-It imports neither torch nor Textual. Parent and child are one process group: both receive signals from the terminal.
+It imports neither torch nor Textual. Parent and child form one process group: both receive signals from the terminal.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ RESTORE = (
     b"\x18\x1b[?2026l"  # end an unfinished escape sequence and synchronized output
     b"\x1b[<u"  # keyboard protocol
     b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1015l\x1b[?1016l"  # mouse
-    b"\x1b[?1004l\x1b[?2004l\x1b[?2048l"  # reports of focus, pastes and sizes
+    b"\x1b[?1004l\x1b[?2004l\x1b[?2048l"  # reports of focus, paste and size
     b"\x1b[0m\x1b[?1049l\x1b[?25h\x1b[?7h"  # colours, alternate screen, cursor, line wrap
 )
 
 GRACE_SECONDS = 5
-"""Time the app may take to end after a signal; it has nothing to save, because runs have their own processes."""
+"""Maximum time for the app to exit after a signal. It has nothing to save, because runs have their own processes."""
 
 TERMINAL_SECONDS = 2
-"""Time a terminal may take to accept output."""
+"""Maximum time for the terminal to accept output."""
 
 
 def supervised(body: Callable[[CrashInfo], int]) -> int:
-    """`body` in a child process; its exit code is returned, in both processes.
+    """Call `body` in a child process, and return its exit code in both processes.
 
     Call it before large imports and before threads are started. Without a terminal, `body` is called in this process.
     """
@@ -53,7 +53,7 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
     status = _waited(child)
     signal.signal(signal.SIGALRM, _give_up)
     signal.alarm(TERMINAL_SECONDS)
-    with suppress(OSError, termios.error):  # the terminal may be gone or stalled
+    with suppress(OSError, termios.error):  # the terminal may be closed or stalled
         if words.drawing:
             _restore(line)
         if os.WIFSIGNALED(status):
@@ -72,7 +72,7 @@ def _waited(child: int) -> int:
     def kill(number: int, frame: FrameType | None) -> None:
         _signal(child, signal.SIGKILL)
 
-    # Signals from the terminal's keys reach the child too, which handles them.
+    # Signals from keys of the terminal also reach the child, which handles them.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU):
         signal.signal(number, signal.SIG_IGN)
     for number in set(SIGNALS) - {signal.SIGINT, signal.SIGALRM}:
@@ -98,9 +98,9 @@ def _give_up(number: int, frame: FrameType | None) -> None:
 
 
 def _restore(line: list[Any]) -> None:
-    """Restore the terminal's state from before the app."""
+    """Restore the state of the terminal from before the app."""
     termios.tcsetattr(0, termios.TCSANOW, line)
-    termios.tcflush(0, termios.TCIFLUSH)  # drop keys typed for the app
+    termios.tcflush(0, termios.TCIFLUSH)  # discard keys typed into the app
     os.write(2 if os.isatty(2) else 1, RESTORE)
 
 

@@ -1,4 +1,4 @@
-"""The public API for training and evaluation."""
+"""Public API for training and evaluation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metatui.utils.errors import BadInput, MetatuiError
 
 @dataclass(frozen=True)
 class Result:
-    """Result of a training.
+    """Result of a training run.
 
     Example:
         >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
@@ -34,7 +34,7 @@ class Result:
     run: RunFolder | None
     """None if the run was not recorded."""
     status: str
-    """`finished`, `stopped` or `interrupted`."""
+    """Final status: `finished`, `stopped` or `interrupted`."""
     iterations: int
     """Number of meta-steps."""
     meta_loss: float | None
@@ -42,18 +42,18 @@ class Result:
     accuracy: float | None
     """Query accuracy after adaptation in the last meta-step; None for regression."""
     seconds: float
-    """Training time, without validations and checkpoints."""
+    """Training time, excluding validations and checkpoints."""
     tasks_per_second: float
     device: str
     engine: str
     test: Evaluation | None
-    """Test of the best parameters, with the settings of their validation; None for a stopped run."""
+    """Test of the best parameters with the settings of their validation; None for a stopped run."""
     best: Evaluation | None
     """Best validation; None if none was finite."""
     validation: Evaluation | None
     """Last validation."""
     warning: str | None
-    """Why the result is not good, and which setting to change; None if it is good."""
+    """Explanation of a bad result, and the setting to change; None for a good result."""
 
 
 def train(
@@ -64,20 +64,20 @@ def train(
     record: bool = True,
     changes: Sequence[Planned] = (),
 ) -> Result:
-    """Train a run to its end, in this thread.
+    """Train a run to completion in the current thread.
 
     The caller's global torch settings (default dtype, autocast, grad mode, threads, precision) do not affect the
-    result. They are restored at the end and during each call of `on_event`.
+    result. They are restored at the end and during each call to `on_event`.
 
     Args:
-        on_event: called with each event of `metatui.events`.
+        on_event: callback for each event of `metatui.events`.
         runs_dir: folder of the runs; defaults to METATUI_RUNS or the user's data directory.
-        record: whether to write a run folder. Without it nothing is saved.
+        record: whether to write a run folder; otherwise, nothing is saved.
         changes: scheduled changes of settings (`Preset.changes`).
 
     Raises:
-        BadInput: `settings` is not a valid Settings, or the device or the data set is not available.
-        MetatuiError: the training failed; the message names the setting to change.
+        BadInput: if `settings` is not a valid Settings object, or the device or the data set is not available.
+        MetatuiError: if training failed; the message names the setting to change.
 
     Example:
         >>> events = []
@@ -140,7 +140,7 @@ def evaluate(
         inner_lr: inner learning rate; defaults to that of the best validation.
 
     Raises:
-        BadInput: there is no such run or no intact checkpoint, or a value is not allowed.
+        BadInput: if the run does not exist or has no intact checkpoint, or a value is not allowed.
 
     Example:
         >>> run = metatui.train(metatui.Settings(training={"iterations": 20})).run

@@ -17,7 +17,7 @@ from metatui.utils.text import sanitize
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
-    """Write the result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
+    """Format a result with its protocol: metric, interval, inner steps, split, tasks, shots and batch norm.
 
     Args:
         level: whether to add that the interval is a 95 % interval.
@@ -27,7 +27,7 @@ def headline(evaluation: Evaluation, *, level: bool = False) -> str:
 
 
 def metric(evaluation: Evaluation) -> str:
-    """Write the metric after the last inner step with its interval: `accuracy 95.20 ± 0.42 %`, `loss 0.41 ± 0.03`."""
+    """Format the metric after the last inner step with its interval: `accuracy 95.20 ± 0.42 %`, `loss 0.41 ± 0.03`."""
     mean, ci95 = evaluation.final
     return f"accuracy {accuracy(mean, ci95)}" if evaluation.accuracy else f"loss {interval(mean, ci95)}"
 
@@ -52,16 +52,16 @@ def protocol(evaluation: Evaluation, *, level: bool = False) -> str:
 
 
 def accuracy(mean: float, half: float) -> str:
-    """Write an accuracy and the half-width of its interval, given as fractions, in per cent."""
+    """Format an accuracy and the half-width of its interval, both given as fractions, in percent."""
     text = interval(100 * mean, 100 * half)
     return f"{text} %" if math.isfinite(mean) else text
 
 
 def parameters(evaluation: Evaluation, rate_source: str = "") -> str:
-    """Write the inner learning rate and which parameters were adapted: `α = 0.01, best at meta-step 2,100`.
+    """Format the inner learning rate and the adapted parameters: `α = 0.01, best at meta-step 2,100`.
 
     Args:
-        rate_source: text after the rate when it is not that of the best validation, such as ` (--inner-lr)`.
+        rate_source: text after the rate if it does not come from the best validation, such as ` (--inner-lr)`.
     """
     rate = "" if evaluation.inner_lr is None else f"α = {evaluation.inner_lr:g}{rate_source}, "
     which = f"{evaluation.checkpoint} at " if evaluation.checkpoint else ""
@@ -82,7 +82,7 @@ def split_name(split: str) -> str:
 
 
 def protocol_of(settings: Settings) -> str:
-    """Describe how runs with `settings` are tested."""
+    """Describe the test protocol of runs with `settings`."""
     evaluation = settings.evaluation
     shots = f"{settings.evaluation_shots}-shot"
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
@@ -91,7 +91,7 @@ def protocol_of(settings: Settings) -> str:
 
 
 def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen: int, seconds: float) -> str:
-    """Write the metrics of a meta-step and the speed: `meta-loss 0.41, accuracy 95.2 %, 1,200 tasks/s`."""
+    """Format the metrics of a meta-step and the speed: `meta-loss 0.41, accuracy 95.2 %, 1,200 tasks/s`."""
     loss = "not finite" if meta_loss is None else f"{meta_loss:.4g}"
     percent = f", accuracy {100 * accuracy:.1f} %" if accuracy is not None else ""
     speed = f", {tasks_seen / seconds:,.0f} tasks/s" if seconds > 0 else ""
@@ -117,7 +117,7 @@ FINISHED = {
     "stopped": "Stopped and saved",
     "interrupted": "Interrupted and saved",
 }
-"""Why a run ended, by the reason in its `Finished` event."""
+"""Text about the end of a run by the reason in its `Finished` event."""
 
 
 def entry_message(entry: Entry) -> str | None:
@@ -158,12 +158,12 @@ def change_text(path: str, old: str, new: str) -> str:
 
 
 def setting_label(path: str) -> str:
-    """Return the label of a setting in the app's form, or `path` for an unknown setting."""
+    """Return the label of a setting in the app's form, or `path` if the setting is unknown."""
     return FIELDS[path].label if path in FIELDS else path
 
 
 def detail(details: Mapping[str, Any], key: str) -> str:
-    """Return a detail of a journal entry as one safe line, whatever its type: journals can be edited by hand."""
+    """Return a detail of a journal entry as one safe line. It may have any type, because users can edit journals."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -1,11 +1,11 @@
 """Compare meta-steps of metatui with those of other libraries: `python -m tests.benchmarks`.
 
 Every side gets the same fixed tasks and starts from the same weights; forward, backward and outer step are timed.
-First, all sides must reach the same meta-parameters in float64. Then they take turns in one process, in float32. Each
-turn begins with untimed steps, so that the threads of the previous library are asleep again. The figure of a side is
-the median of its turns, that of a turn the mean of its steps.
+First, all sides must reach the same meta-parameters in float64. Then they alternate in one process, in float32. Each
+turn begins with untimed steps, so that the threads of the previous library are idle again. The figure of a turn is the
+mean of its steps, and the figure of a side is the median of its turns.
 
-metatui uses the engine that `auto` chooses, after compiling, and its figures include the metrics of a meta-step. The
+metatui uses the engine chosen by `auto`, after compiling, and its figures include the metrics of a meta-step. The
 other libraries use one torch thread or one per core, whichever is faster, contiguous tensors and the plain network.
 Reptile is compared with a plain PyTorch loop. `higher` is installed with metatui; learn2learn and JAX take part if they
 can be imported.
@@ -63,7 +63,7 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
     """Time each side that is available here.
 
     Returns:
-        The times by side, and a sentence for each side that is unavailable.
+        Times by side, and a message for each unavailable side.
 
     Raises:
         Disagree: if the sides do not compute the same.
@@ -87,7 +87,7 @@ def measured(work: Work, makes: Sequence[Make], seconds: float) -> tuple[dict[st
 
 
 def makers(work: Work, *, engines: bool = False) -> list[Make]:
-    """Return the sides of `work`, metatui's first; with `engines`, one for each of its engines."""
+    """Return makers of the sides of `work`, metatui first; if `engines` is True, with one for each of its engines."""
     own = [metatui_side, *(by_engine(engine) for engine in OTHERS if engines)]
     if work.is_reptile:
         return [*own, plain_side]
@@ -103,11 +103,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m tests.benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has TEXT in it")
-    parser.add_argument("--seconds", type=float, default=20.0, help="spent on each row, about (default 20)")
-    parser.add_argument("--engines", action="store_true", help="metatui's other engines too")
-    parser.add_argument("--device", default="cpu", help="cpu, or cuda for its own row: 32 tasks at once")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw figures there")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains TEXT")
+    parser.add_argument("--seconds", type=float, default=20.0, help="approximate seconds for each row (default: 20)")
+    parser.add_argument("--engines", action="store_true", help="also measure metatui's other engines")
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda, which has a separate row with 32 tasks")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the raw figures to")
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,7 @@
 """Compare the cost of the app with its limits: `python -m tests.benchmarks.app_cost`. Not part of the test suite.
 
-Everything is measured from outside, on a pseudo-terminal of 120x40, with the sides in turn; Linux only. Other work on
-the machine affects wall times more than the CPU times that are printed too.
+The app is measured from outside, on a pseudo-terminal of 120x40, alternating between the sides; Linux only. Other work
+on the machine affects wall times more than CPU times, which are also printed.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tests.benchmarks.app_table import HEAD, Figure, rows
 
 PRESETS = ("sinusoid-maml", "glyphs")
 WORK = (("sinusoid-maml", 15_000), ("glyphs", 200))
-"""Presets with their meta-steps, which take about twenty seconds on two cores."""
+"""Presets and their number of meta-steps, which take about twenty seconds on two cores."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("start", "history", "running", "speed"), action="append")
-    parser.add_argument("--starts", type=int, default=10, help="of each kind")
-    parser.add_argument("--seconds", type=float, default=15.0, help="of training over which bytes are counted")
-    parser.add_argument("--rounds", type=int, default=5, help="of keys, and of runs in and without the app")
-    parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="for all runs")
+    parser.add_argument("--starts", type=int, default=10, help="number of starts of each kind")
+    parser.add_argument("--seconds", type=float, default=15.0, help="seconds of training to count bytes in")
+    parser.add_argument("--rounds", type=int, default=5, help="rounds of keys, and of runs with and without the app")
+    parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="setting of all runs")
     chosen = parser.parse_args()
     options = [word for each in chosen.set for word in ("--set", each)]
     sections: dict[str, Callable[[], Sequence[Figure]]] = {

@@ -1,6 +1,6 @@
-"""Measure the cost of a history of a million meta-steps: memory of the process, and the time to draw.
+"""Measure the cost of a history of a million meta-steps: memory of the process, and drawing time.
 
-`python -m tests.benchmarks.app_history live` and `... read` measure in this process and print JSON.
+`python -m tests.benchmarks.app_history live` and `... read` measure in the current process and print JSON.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 FEW, MANY = 1_000, 1_000_000
 LARGEST_GROWTH = 50 * 2**20
 DRAINED = 500
-"""Meta-steps between two drains of the queue, as at 1,000 a second."""
+"""Number of meta-steps between two drains of the queue, as at 1,000 per second."""
 
 
 def measure() -> list[Figure]:
     live, read = _child("live"), _child("read")
     slower = live["draw_many"] / live["draw_few"]
     return [
-        _memory("memory after 1,000,000 meta-steps, above that after 1,000", live["growth"]),
+        _memory("memory growth from 1,000 to 1,000,000 meta-steps", live["growth"]),
         Figure(
-            "drawing curves and sparklines of 1,000,000, beside 1,000", "no slower",
+            "drawing curves and sparklines of 1,000,000 meta-steps, compared with 1,000", "no slower",
             f"{1000 * live['draw_many']:.1f} ms, {1000 * live['draw_few']:.1f} ms ({slower:.2f} times)", slower <= 1.1,
         ),
-        Figure("taking in one meta-step, in batches of 500", "", f"{1e6 * live['take']:.2f} µs"),
-        _memory("reading a run of 1,000,000 from disk: memory kept", read["growth"]),
-        _memory("the same: most memory on the way", read["peak"]),
-        Figure("the same: processor time", "", f"{read['seconds']:.1f} s"),
+        Figure("processing one meta-step, in batches of 500", "", f"{1e6 * live['take']:.2f} µs"),
+        _memory("reading a run of 1,000,000 meta-steps from disk: memory growth", read["growth"]),
+        _memory("the same: peak memory growth", read["peak"]),
+        Figure("the same: CPU time", "", f"{read['seconds']:.1f} s"),
     ]  # fmt: skip
 
 
@@ -77,7 +77,7 @@ NOWHERE = RunFolder(Path("told"))
 
 
 class _Told:
-    """A session whose only events are meta-steps."""
+    """Session whose only events are meta-steps."""
 
     hello = Hello(protocol=1, run="run", pid=0, host="", phase="running", iteration=0, settings=Settings())
 
@@ -96,7 +96,7 @@ class _Told:
 
 
 def grown(model: RunModel, until: int) -> float:
-    """Feed meta-steps up to `until` through the queue as the app does. Returns the seconds for each."""
+    """Pass meta-steps up to `until` through the queue, like the app, and return the seconds for each."""
     first, took = model.iteration + 1, 0.0
     while first <= until:
         client, last = RunClient(), min(until, first + DRAINED - 1)
@@ -111,14 +111,14 @@ def grown(model: RunModel, until: int) -> float:
 
 
 async def live() -> dict[str, float]:
-    """Pass meta-steps to an app of the usual size, without a terminal."""
+    """Measure an app of the usual size without a terminal."""
     few, many = RunModel(Settings()), RunModel(Settings())
     app = make_app(settings=Settings(), runs_dir=Path(os.environ["BENCHMARK_HOME"]) / "runs")
     took: dict[str, list[float]] = {"few": [], "many": []}
     async with app.run_test(size=SIZE) as pilot:
         grown(few, FEW)
         grown(many, FEW)
-        for model in (few, many):  # what is made once at the first drawing is no growth
+        for model in (few, many):  # objects created by the first drawing do not count as growth
             app.run_controller.shown = model
             app.run_controller.show_run()
             await pilot.pause()
@@ -142,7 +142,7 @@ async def live() -> dict[str, float]:
 
 def read() -> dict[str, float]:
     run = _run_on_disk(Path(os.environ["BENCHMARK_HOME"]) / "runs")
-    Replay(run).run.status()  # imports what it needs
+    Replay(run).run.status()  # import required modules
     before, began = resident(), time.thread_time()
     model = Replay(run).read()
     seconds = time.thread_time() - began

@@ -1,4 +1,4 @@
-"""The app while it trains: bytes sent to the terminal, and the latency of key presses."""
+"""Measure the app during training: bytes sent to the terminal, and the latency of key presses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDLESS = settings(training__iterations=10_000_000)
 
 @dataclass(frozen=True)
 class Press:
-    """A key, and the text on the screen after the answer."""
+    """A key press, and a condition on the screen after the response."""
 
     key: str
     answered: Callable[[str], bool]
@@ -74,7 +74,7 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         idle = app.sent(idle_from, time.monotonic())
         app.press("f5")
         app.wait_for(b"meta-steps/s")
-        time.sleep(5.0)  # the first seconds draw all anew
+        time.sleep(5.0)  # the whole screen is redrawn during the first seconds
         began, cpu = time.monotonic(), app.cpu_seconds
         time.sleep(seconds)
         ended = time.monotonic()
@@ -87,16 +87,18 @@ def _measure(preset: str, home: Path, seconds: float, rounds: int, options: Sequ
         paused_from = time.monotonic()
         time.sleep(min(seconds, 5.0))
         idle += app.sent(paused_from, time.monotonic())
-        app.press("f7")  # a run goes on without its app
+        app.press("f7")  # a run continues without the app
         app.wait_for(b"Stopped", since=paused_from)
     slowest = sorted(late)[int(0.95 * (len(late) - 1) + 0.5)]
     middle, most = statistics.median(late), max(late)
-    said = f"{1000 * slowest:.0f} ms (median {1000 * middle:.0f}, most {1000 * most:.0f}, {len(late)} keys)"
+    measured = f"{1000 * slowest:.0f} ms (median {1000 * middle:.0f}, most {1000 * most:.0f}, {len(late)} keys)"
     return [
         Figure(f"to the terminal while training, {preset}", "25 KiB/s", f"{rate:.1f} KiB/s", rate <= MOST_KIB),
         Figure(f"to the terminal before a run and while paused, {preset}", "0 bytes", f"{idle} bytes", idle == 0),
-        Figure(f"key press on the screen while training, 95th percentile, {preset}", "100 ms", said, slowest <= LATEST),
-        Figure(f"processor time of the app's own process, {preset}", "", f"{100 * share:.1f} % of one"),
+        Figure(
+            f"key press on the screen while training, 95th percentile, {preset}", "100 ms", measured, slowest <= LATEST
+        ),
+        Figure(f"CPU time of the app's own process, {preset}", "", f"{100 * share:.1f} % of one"),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Compare the speed of a run in the app with that of the same run without it, in turn."""
+"""Compare the speed of a run in the app with the speed of the same run without it, alternately."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ def _measure(preset: str, iterations: int, rounds: int, options: Sequence[str]) 
             within.append(speed(home))
     ratios = [b / a for a, b in zip(without, within, strict=True)]
     ratio = statistics.median(ratios)
-    said = (
+    measured = (
         f"{100 * ratio:.1f} % ({statistics.median(within):.4g} of {statistics.median(without):.4g} meta-steps/s; "
         f"rounds {', '.join(f'{100 * each:.0f}' for each in ratios)})"
     )
-    return Figure(f"speed in the app, of that without it, {preset}", "95 %", said, ratio >= LEAST)
+    return Figure(f"speed in the app, relative to the speed without it, {preset}", "95 %", measured, ratio >= LEAST)
 
 
 def speed(home: Path) -> float:
-    """Return the meta-steps per second of the run in a folder, from its start to its end in the journal."""
+    """Return the meta-steps per second of the run in `home`, from its start to its end in the journal."""
     (run,) = RunStore(home / "runs").runs()
     journal = run.journal()
     started = next(entry for entry in journal if entry.event == "started")

@@ -1,4 +1,4 @@
-"""Measure the time of `metatui --version`, the time to the app's first frame, and the size of that frame."""
+"""Measure the time of `metatui --version`, the time until the app's first frame, and the size of that frame."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import COMMAND, Watched, children_cpu, new_home, surroundings
 
 PARTS = ("1 Work", "Settings", "Iterations", "No run yet", "Curves", "Journal", "Adaptation", "F5 Start", "Quit")
-"""Texts of a full frame, from the first row to the last."""
+"""Texts in a complete frame, from the first row to the last."""
 
 
 def is_full(text: str) -> bool:
@@ -18,7 +18,7 @@ def is_full(text: str) -> bool:
 
 
 def measure(rounds: int) -> list[Figure]:
-    """Measure starts of both kinds in turn."""
+    """Measure both kinds of start alternately."""
     versions, frames, version_cpu, frame_cpu, sizes = [], [], [], [], []
     with new_home() as home:
         for _ in range(rounds):
@@ -40,7 +40,7 @@ def measure(rounds: int) -> list[Figure]:
 
 def _figure(name: str, limit: float, wall: list[float], cpu: list[float]) -> Figure:
     middle = statistics.median(wall)
-    said = (
+    measured = (
         f"{middle:.2f} s (fastest {min(wall):.2f} s; processor {statistics.median(cpu):.2f} s, least {min(cpu):.2f} s)"
     )
-    return Figure(name, f"{limit:g} s", said, middle <= limit)
+    return Figure(name, f"{limit:g} s", measured, middle <= limit)

@@ -1,4 +1,4 @@
-"""A table of figures and their limits."""
+"""Table of figures and their limits."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Figure:
     what: str
     limit: str
-    """The limit in words; empty if there is none."""
+    """Limit as text; empty if there is no limit."""
     measured: str
     kept: bool | None = None
     """True if the figure is within the limit; None if there is no limit."""

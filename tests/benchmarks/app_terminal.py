@@ -1,4 +1,4 @@
-"""Run metatui on a pseudo-terminal and record the time of every byte. Linux only."""
+"""Runner of metatui on a pseudo-terminal that records the time of every byte. Linux only."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from tests.terminal.screen import Emulator
 
 SIZE = (120, 40)
 PATIENCE = 300.0
-"""Seconds to wait for an expected output."""
+"""Seconds to wait for expected output."""
 COMMAND = (sys.executable, "-c", "import sys; from metatui.__main__ import main; sys.exit(main())")
-"""The script `metatui` that pip installs."""
+"""Equivalent of the `metatui` script installed by pip."""
 
 
 class Chunk(NamedTuple):
     at: float
-    """The time of `time.monotonic`."""
+    """Time of `time.monotonic`."""
     data: bytes
 
 
 class Watched:
-    """The app on a pseudo-terminal.
+    """App on a pseudo-terminal.
 
-    A thread only records the bytes and their times. Interpreting them takes long and is done after measuring.
+    A thread only records the bytes and their times. Interpreting them is slow and done after the measurement.
     """
 
     def __init__(self, *arguments: str, home: Path, size: tuple[int, int] = SIZE) -> None:
@@ -63,7 +63,7 @@ class Watched:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.process.poll() is None:
-            self.process.terminate()  # which needs no keys
+            self.process.terminate()  # does not depend on keys
         try:
             self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
@@ -76,7 +76,7 @@ class Watched:
         while True:
             try:
                 data = os.read(self._terminal, 1 << 20)
-            except OSError:  # nobody has the other end any more
+            except OSError:  # the other end is closed
                 data = b""
             with self._news:
                 if data:
@@ -88,19 +88,19 @@ class Watched:
                 return
 
     def press(self, key: str) -> float:
-        """Press a key. Returns the time."""
+        """Press a key, and return the time."""
         now = time.monotonic()
         os.write(self._terminal, KEYS.get(key) or key.encode())
         return now
 
     def quiet(self, seconds: float) -> None:
-        """Wait until there is no output for so many seconds."""
+        """Wait until there has been no output for `seconds`."""
         with self._news:
             while not self._over and (not self.chunks or time.monotonic() - self.chunks[-1].at < seconds):
                 self._news.wait(seconds / 4)
 
     def wait_for(self, words: bytes, *, since: float = 0.0) -> float:
-        """Wait until `words` appear in the output after `since`. Returns the time."""
+        """Wait until `words` appear in the output after `since`, and return the time."""
         deadline, at = time.monotonic() + PATIENCE, 0
         with self._news:
             while True:
@@ -109,7 +109,7 @@ class Watched:
                     if chunk.at > since and words in chunk.data:
                         return chunk.at
                 if self._over or time.monotonic() > deadline:
-                    raise AssertionError(f"{words!r} never came\n{self.text}")
+                    raise AssertionError(f"{words!r} did not appear\n{self.text}")
                 self._news.wait(1.0)
 
     def sent(self, since: float, until: float) -> int:
@@ -118,18 +118,18 @@ class Watched:
 
     @property
     def app(self) -> int:
-        """Return the process that draws, the only child of the started process."""
+        """Return the ID of the process that draws, which is the only child of the started process."""
         pid = self.process.pid
         return int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
 
     @property
     def cpu_seconds(self) -> float:
-        """Return the CPU time of the process that draws. The run trains in another process."""
+        """Return the CPU time of the process that draws; the run trains in another process."""
         fields = Path(f"/proc/{self.app}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def screens(self) -> Iterator[tuple[float, str]]:
-        """Yield every state of the screen with its time, from the start."""
+        """Yield all states of the screen with their times, from the start."""
         emulator = Emulator(*self.size)
         for chunk in list(self.chunks):
             emulator.feed(chunk.data)
@@ -144,15 +144,15 @@ class Watched:
         return "\n".join(emulator.rows)
 
     def first(self, holds: Callable[[str], bool]) -> float:
-        """Return the seconds from the start of the process until the screen has all expected texts."""
+        """Return the seconds from the start of the process until `holds` is true for the screen."""
         for at, text in self.screens():
             if holds(text):
                 return at - self.began
-        raise AssertionError(f"never seen\n{self.text}")
+        raise AssertionError(f"the expected screen did not appear\n{self.text}")
 
 
 def surroundings(home: Path) -> dict[str, str]:
-    """Return environment variables with all folders in `home`, and all processors."""
+    """Return environment variables that place all folders in `home` and use all processors."""
     folders = {f"XDG_{name}_HOME": str(home / name.lower()) for name in ("CONFIG", "DATA", "STATE", "CACHE")}
     found = environment() | folders | {"METATUI_RUNS": str(home / "runs"), "HOME": str(home)}
     del found["OMP_NUM_THREADS"]
@@ -166,7 +166,7 @@ def new_home() -> Iterator[Path]:
 
 
 def children_cpu() -> float:
-    """Return the CPU time of all child processes that have ended."""
+    """Return the CPU time of all ended child processes."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 

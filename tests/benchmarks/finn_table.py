@@ -1,8 +1,8 @@
 """Reproduce Table 1 of Finn et al. 2017 for Omniglot: `python -m tests.benchmarks.finn_table --device cuda`.
 
-Train the presets of the four cells, recorded like any run, and print a Markdown table: the published test accuracy,
-that of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes of the run from its start
-to its test, whose limit is 10. Omniglot must be packed first (`metatui data omniglot`).
+The benchmark trains the presets of the four cells and prints a Markdown table: the published test accuracy, the
+accuracy of metatui on 600 held-out tasks with its 95 % interval, the difference, and the minutes of the run including
+its test, whose limit is 10. Omniglot must be packed first (`metatui data omniglot`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def smaller(settings: Settings, iterations: int | None, tasks: int | None, device: str) -> Settings:
-    """Change the device, and optionally the number of meta-steps and of held-out tasks."""
+    """Change the device, and optionally the number of meta-steps and held-out tasks."""
     changes: dict[str, Scalar] = {"compute.device": device}
     if iterations is not None:
         changes["training.iterations"] = iterations
@@ -63,7 +63,7 @@ def smaller(settings: Settings, iterations: int | None, tasks: int | None, devic
 
 
 def trained(preset: Preset, settings: Settings, runs_dir: Path | None) -> dict[str, Any]:
-    """Measure the figures of one cell. Raises MetatuiError."""
+    """Train one cell and return its figures. Raises MetatuiError."""
     began = time.monotonic()
     result = train(settings, runs_dir=runs_dir)
     minutes = (time.monotonic() - began) / 60
@@ -108,11 +108,11 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--cells", nargs="+", default=CELLS, choices=CELLS, metavar="PRESET", help="default: all four")
-    parser.add_argument("--iterations", type=int, metavar="N", help="meta-steps, other than the presets'")
-    parser.add_argument("--tasks", type=int, metavar="N", help="held-out tasks, other than the presets'")
+    parser.add_argument("--iterations", type=int, metavar="N", help="number of meta-steps; default: the presets'")
+    parser.add_argument("--tasks", type=int, metavar="N", help="number of held-out tasks; default: the presets'")
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--runs-dir", type=Path, metavar="DIR", help="where the runs are kept")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--runs-dir", type=Path, metavar="DIR", help="folder of the runs")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the figures to")
     return parser.parse_args(arguments)
 
 

@@ -1,4 +1,4 @@
-"""The floor of a meta-step's time by the device's peak rates, as in `metatui bench`."""
+"""Floor of a meta-step's time according to the device's peak rates, as in `metatui bench`."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.benchmarks.works import Work
 def floor_ms(work: Work) -> float:
     """Return the milliseconds of a meta-step on images at the device's peak rates.
 
-    That is the time of all FLOPs at the best rate of matrix products in float32, or of all bytes at the best rate of
+    This is the time of all FLOPs at the peak rate of matrix products in float32, or of all bytes at the peak rate of
     copies, whichever is longer.
     """
     same = bench.Workload("images", work.algorithm.name, work.algorithm.inner_steps)
-    shares = len(work.episodes) / same.settings("loop").algorithm.meta_batch  # tasks cost the same
+    shares = len(work.episodes) / same.settings("loop").algorithm.meta_batch  # all tasks have the same cost
     counts = count(same)
     seconds = max(counts.flops / matmul_rate(work.device, torch.float32), counts.bytes / copy_rate(work.device))
     return 1000 * shares * seconds

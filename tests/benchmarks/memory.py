@@ -2,9 +2,9 @@
 
 The benchmark measures the peak memory of second-order MAML meta-steps of conv4-64 (4 tasks, 5-way 1-shot, 15 queries)
 in float32, with 1 and with 20 inner steps: for `auto`, and for each engine with the graph of all inner steps (unrolled)
-and with Hessian-vector products (recomputed). Each runs in its own process, after one unmeasured meta-step, so that
-libraries and compiled code do not count. It prints the ratio, whose limit is 1.5, and the relative distance to `higher`
-of the meta-parameters of one task after 20 steps in float64.
+and with Hessian-vector products (recomputed). Each measurement has its own process and starts after one meta-step, so
+that libraries and compiled code do not count. The benchmark prints the ratio, whose limit is 1.5, and the relative
+distance to `higher` of the meta-parameters of one task after 20 steps in float64.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ META_STEPS = 3
 """Number of meta-steps measured together, because tasks in several threads do not always peak at the same time."""
 
 PATIENCE = 900
-"""Seconds after which a process is ended. Compiling takes long."""
+"""Seconds after which a process is killed. Compiling takes long."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -51,9 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has TEXT in it")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains TEXT")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the figures to")
     parser.add_argument("--measure", nargs=3, metavar=("ENGINE", "HOW", "STEPS"), help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.measure:
@@ -77,12 +77,12 @@ def name_of(engine: str, how: str) -> str:
 
 
 def by(how: str, work: Work) -> Work:
-    """Set the method of second derivatives, and switch off CUDA graphs, which hide allocations."""
+    """Set the method for second derivatives, and disable CUDA graphs, which hide allocations."""
     return replace(work, settings=change(work.settings, {"compute.second_order": how, "compute.cuda_graphs": False}))
 
 
 def row(engine: str, how: str, device: str) -> dict[str, Any]:
-    """Return the figures of one engine and method, or the reason why there are none."""
+    """Return the figures of an engine and method, or the reason why it cannot be measured."""
     found: dict[str, Any] = {"name": name_of(engine, how)}
     try:
         few, many = (in_a_process(engine, how, steps, device) for steps in (FEW, MANY))
@@ -94,10 +94,10 @@ def row(engine: str, how: str, device: str) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Peaked:
-    """The result of one process."""
+    """Result of one process."""
 
     engine: str
-    """The engine that `auto` chose."""
+    """Engine chosen by `auto`."""
     bytes: int
 
 
@@ -109,7 +109,7 @@ def in_a_process(engine: str, how: str, steps: int, device: str) -> Peaked:
             [*command, "--measure", engine, how, str(steps)], capture_output=True, text=True, timeout=PATIENCE
         )
     except subprocess.TimeoutExpired as error:
-        raise Unavailable(f"{steps} steps were not done in {PATIENCE} s") from error
+        raise Unavailable(f"{steps} steps did not finish in {PATIENCE} s") from error
     if done.returncode:
         raise Unavailable((done.stderr.strip().splitlines() or ["the process died"])[-1])
     return Peaked(**json.loads(done.stdout))
@@ -125,7 +125,7 @@ def measured(engine: str, work: Work) -> Peaked:
             side.step()
     found = peak.bytes()
     if found is None:
-        raise Unavailable("this system does not tell the peak of memory")
+        raise Unavailable("this system does not report peak memory")
     assert side.engine is not None
     return Peaked(side.engine, found)
 
@@ -137,7 +137,7 @@ def distance_of(engine: str, work: Work) -> float:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format peaks in MB and their ratio; for `auto` also the engines that it chose for few and for many steps."""
+    """Format peaks in MB and their ratio; for `auto`, also the engines chosen for few and for many steps."""
     lines = [
         f"| second order | {FEW} inner step | {MANY} inner steps | ratio | at most | from `higher`, float64 |",
         "|---|---:|---:|---:|---:|---:|",

@@ -1,8 +1,8 @@
 """Measure the overhead of a real run over its meta-steps: `python -m tests.benchmarks.product`.
 
 A run as in `metatui run` (drawing tasks, writing metrics and journal, plain progress lines) and bare meta-steps of the
-same experiment on fixed tasks take turns in one process. The benchmark prints the milliseconds of both and the
-overhead, whose limit is 0.1 ms or 15 %, whichever is larger. Validations are not timed. A run that switches to compiled
+same experiment on fixed tasks alternate in one process. The benchmark prints the milliseconds of both and the overhead,
+whose limit is 0.1 ms or 15 %, whichever is larger. Validations are not timed. A run that switches to compiled
 meta-steps is timed after the switch.
 """
 
@@ -31,10 +31,10 @@ from tests.benchmarks.timing import take_turns
 from tests.benchmarks.works import Work, works
 
 ENDLESS = 100_000_000
-"""Meta-steps of a run, which is stopped after it has been timed."""
+"""Number of meta-steps of a run, which is stopped after it has been timed."""
 
 LIMIT_MS, LIMIT_SHARE = 0.1, 0.15
-"""Limits of the overhead, of which the larger applies."""
+"""Limits of the overhead; the larger one applies."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -43,9 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--only", default="", metavar="TEXT", help="rows whose name has TEXT in it")
-    parser.add_argument("--seconds", type=float, default=10.0, help="spent on each row, about (default 10)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    parser.add_argument("--only", default="", metavar="TEXT", help="only rows whose name contains TEXT")
+    parser.add_argument("--seconds", type=float, default=10.0, help="approximate seconds for each row (default: 10)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="file to write the figures to")
     options = parser.parse_args(arguments)
     rows = []
     for work in works():
@@ -64,7 +64,7 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder, a_run(work, Path(folder)) as run:
         timed = take_turns([bare, run], seconds)
     without, within = timed[bare.name], timed[run.name]
-    # Turns of one round see the same load on the machine.
+    # The turns of a round have the same load on the machine.
     added = [b - a for a, b in zip(without.turns, within.turns, strict=True)]
     return {
         "work": work.name, "bare_ms": without.ms, "run_ms": within.ms, "added_ms": statistics.median(added),
@@ -74,7 +74,7 @@ def measured(work: Work, seconds: float) -> dict[str, Any]:
 
 @contextmanager
 def a_run(work: Work, folder: Path) -> Iterator[Side]:
-    """Wrap a real run as a side: its meta-steps include drawing tasks, recording and progress."""
+    """Wrap a real run as a side, whose meta-steps include drawing tasks, recording and progress."""
     settings = change(
         work.settings, {"training.iterations": ENDLESS, "evaluation.every": 0, "compute.compile_after": 1}
     )
@@ -93,7 +93,7 @@ def a_run(work: Work, folder: Path) -> Iterator[Side]:
 
 
 def _settle(events: Generator[Event, None, None], shown: Display) -> None:
-    """Advance the run until its engine is final: to the first meta-step, or to the report of the compiler's outcome."""
+    """Advance the run until its engine is final: the first meta-step, or the result of the compilation."""
     compiles = False
     for event in events:
         shown.see(event)
@@ -106,7 +106,7 @@ def _settle(events: Generator[Event, None, None], shown: Display) -> None:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format milliseconds of a meta-step and the overhead, the median difference of consecutive turns."""
+    """Format the milliseconds of a meta-step and the overhead (the median difference of consecutive turns)."""
     lines = [
         "| work (ms a meta-step) | bare meta-step | in a run | added | at most |",
         "|---|---:|---:|---:|---:|",

@@ -1,4 +1,4 @@
-"""Write measurements as JSON, and as the Markdown table of the README."""
+"""Output of measurements as JSON and as the Markdown table of the README."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tests.benchmarks.timing import Timed
 from tests.benchmarks.works import Work
 
 OWN = "metatui"
-"""The side that the ratios refer to."""
+"""Reference side of the ratios."""
 
 LIBRARIES = {"higher": "higher", "learn2learn": "learn2learn", "jax": "JAX"}
-"""Names of libraries by module. A library that took part has been imported."""
+"""Library names by module. Libraries that take part have been imported."""
 
 
 def machine(device: str) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def row(work: Work, timed: dict[str, Timed]) -> dict[str, Any]:
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """Format medians in milliseconds and, in brackets, their ratio to metatui's."""
+    """Format medians in milliseconds and, in brackets, their ratio to the median of metatui."""
     names = list(dict.fromkeys(name for row in rows for name in row["sides"]))
     lines = ["| work (ms a meta-step) | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for found in rows:
@@ -80,5 +80,5 @@ def _cell(sides: dict[str, Any], name: str) -> str:
 
 
 def figure(value: float, digits: int) -> str:
-    """Format `value` with a number of significant digits, or without decimals if its integer part has more."""
+    """Format `value` with `digits` significant digits, or without decimals if its integer part has more."""
     return f"{value:,.0f}" if value >= 10 ** (digits - 1) else f"{value:.{digits}g}"

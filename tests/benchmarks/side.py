@@ -1,4 +1,4 @@
-"""The interface of a side: one library's implementation of a row."""
+"""Interface of a side: the implementation of a benchmark row by one library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.works import Work
 
 
 class Unavailable(Exception):
-    """The library is unavailable; the message says how to install it."""
+    """Raised if a library is unavailable; the message explains how to install it."""
 
 
 @dataclass
@@ -21,21 +21,21 @@ class Side:
 
     name: str
     step: Callable[[], object]
-    """Takes one meta-step and waits until it is complete, also on a GPU."""
+    """Function that takes one meta-step and waits until it is complete, including on a GPU."""
     theta: Callable[[], dict[str, Tensor]]
-    """Returns the current meta-parameters, with the names and shapes of the row's model."""
+    """Function that returns the current meta-parameters, with the names and shapes of the row's model."""
     threads: int | None = None
-    """Number of torch threads, set before each turn; None if the faster number is to be measured."""
+    """Number of torch threads, set before each turn; None to use the faster of one thread and all cores."""
     engine: str | None = None
-    """metatui's engine that `auto` chose."""
+    """Engine of metatui chosen by `auto`."""
 
 
 Make = Callable[[Work], Side]
-"""Creates a side. Raises Unavailable."""
+"""Function that creates a side. Raises Unavailable."""
 
 
 def parameters_of(model: nn.Module) -> Callable[[], dict[str, Tensor]]:
-    """Return `Side.theta` for a library that keeps the meta-parameters in a module."""
+    """Return a `Side.theta` for a library that keeps the meta-parameters in a module."""
     return lambda: {name: p.detach() for name, p in model.named_parameters()}
 
 

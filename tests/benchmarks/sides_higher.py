@@ -1,4 +1,4 @@
-"""The side of `higher` (Grefenstette et al. 2019), written like its examples."""
+"""Side of `higher` (Grefenstette et al. 2019), written like its examples."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.benchmarks.works import Work
 
 
 def higher_side(work: Work) -> Side:
-    """Create the side for MAML, or for FOMAML without the graph of the inner loop."""
+    """Create the side for MAML, or for FOMAML, which does not need the graph of the inner loop."""
     model, tasks, loss_fn = deepcopy(work.model), work.tasks, work.loss
     inner = torch.optim.SGD(model.parameters(), lr=work.algorithm.inner_lr)
     outer = torch.optim.Adam(model.parameters(), lr=work.algorithm.outer_lr)
@@ -29,7 +29,7 @@ def higher_side(work: Work) -> Side:
                 if not work.first_order:
                     loss.backward()  # type: ignore[no-untyped-call]
                     continue
-                # Without tracking, the adapted weights are leaves, whose gradient is that of FOMAML.
+                # Without tracking, the adapted weights are leaves, whose gradient is the FOMAML gradient.
                 for p, g in zip(model.parameters(), torch.autograd.grad(loss, list(fast.parameters())), strict=True):
                     p.grad = g if p.grad is None else p.grad + g
         outer.step()

@@ -1,4 +1,4 @@
-"""The side of JAX: a whole meta-step, including Adam, in one jit."""
+"""Side of JAX: a complete meta-step, including Adam, in one jit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Arrays = dict[str, Any]
 """JAX arrays by the names of the model's parameters."""
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
-"""Adam's parameters, the defaults of torch.optim.Adam and optax."""
+"""Parameters of Adam, which are the defaults of torch.optim.Adam and optax."""
 
 
 def jax_side(*, unrolled: bool) -> Make:
@@ -54,7 +54,7 @@ def jax_side(*, unrolled: bool) -> Make:
             arrays = {name: np.array(p) for name, p in state[0].items()}
             return {name: torch.from_numpy(_channels_first(p)) for name, p in arrays.items()}
 
-        # JAX has its own threads, which those of torch must not disturb.
+        # JAX has its own threads, which must not compete with those of torch.
         return Side("JAX, tasks unrolled" if unrolled else "JAX", exact_step if exact else step, theta, threads=1)
 
     return make
@@ -119,7 +119,7 @@ def _forward(jax: Any, model: nn.Module) -> Callable[[Arrays, Any], Any]:
                 case nn.MaxPool2d():
                     x = jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
                 case nn.Flatten():
-                    x = x.reshape(len(x), -1)  # one pixel is left, so the order of what is flattened is torch's
+                    x = x.reshape(len(x), -1)  # only one pixel is left, so the flattened order is the same as in torch
                 case _:
                     raise NotImplementedError(type(layer))
         return x

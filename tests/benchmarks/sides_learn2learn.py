@@ -1,4 +1,4 @@
-"""The side of learn2learn (Arnold et al. 2020), written like its examples."""
+"""Side of learn2learn (Arnold et al. 2020), written like its examples."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOW = (
 def learn2learn_side(work: Work) -> Side:
     """Create the side for MAML and FOMAML with `l2l.algorithms.MAML`."""
     try:
-        torchvision_datasets()  # learn2learn imports torchvision, which a CPU build of torch needs help with
+        torchvision_datasets()  # learn2learn imports torchvision, which requires a workaround with a CPU build of torch
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import learn2learn as l2l  # type: ignore[import-not-found]

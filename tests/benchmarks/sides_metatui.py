@@ -1,4 +1,4 @@
-"""The side of metatui: meta-steps of its algorithms, by the engine that `auto` chooses or by a given one."""
+"""Side of metatui: meta-steps of its algorithms, by the engine chosen by `auto` or by a given engine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
 
 OTHERS = tuple(name for name in FIELDS["compute.engine"].choices if name not in ("auto", "higher"))
-"""Engines that can be timed in addition to the choice of `auto`. `higher` has its own side."""
+"""Engines that can be timed in addition to `auto`. `higher` has its own side."""
 
 
 def metatui_side(work: Work, engine: str = "auto") -> Side:
@@ -36,7 +36,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     def step() -> None:
         try:
             algorithm.meta_step(tasks, knobs, knobs.outer_lr)
-        except Diverged:  # nobody trains on the same few tasks for a hundred thousand meta-steps
+        except Diverged:  # can happen after very many meta-steps on the same few tasks
             algorithm.load({name: t.clone() for name, t in start.items()})
         synchronize(work.device)
 

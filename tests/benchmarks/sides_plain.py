@@ -1,4 +1,4 @@
-"""The side of plain PyTorch: Reptile with copies of a module and torch.optim.SGD."""
+"""Side of plain PyTorch: Reptile with copies of a module and torch.optim.SGD."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.benchmarks.works import Work
 
 
 def plain_side(work: Work) -> Side:
-    """Create the side for Reptile (Nichol et al. 2018, Algorithm 2), with whole support sets in every inner step."""
+    """Create the side for Reptile (Nichol et al. 2018, Algorithm 2), with full support sets in every inner step."""
     model, tasks, loss_fn, knobs = deepcopy(work.model), work.tasks, work.loss, work.algorithm
 
     def step() -> None:

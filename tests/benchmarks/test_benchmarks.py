@@ -1,4 +1,4 @@
-"""Small versions of the benchmarks: all sides agree, and every command prints its table."""
+"""Tests of the benchmarks with small rows: all sides agree, and every command prints its table."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def names(table: str) -> list[str]:
 @pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
 def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
     work = small(algorithm, task)
-    timed, _ = side_by_side.measured(work, side_by_side.makers(work), seconds=0)  # checks them first
+    timed, _ = side_by_side.measured(work, side_by_side.makers(work), seconds=0)  # checks the sides first
     expected = {"metatui", "higher"} if algorithm != "reptile" else {"metatui", "plain PyTorch"}
     assert expected <= timed.keys()
     assert all(side.ms > 0 for side in timed.values())
@@ -66,7 +66,7 @@ def test_sides_agree(algorithm: str, task: Mapping[str, Scalar]) -> None:
 
 def test_disagreeing_side_is_reported() -> None:
     work, other = small("maml"), small("fomaml")
-    with pytest.raises(Disagree, match="higher has other meta-parameters in 'small'"):
+    with pytest.raises(Disagree, match="higher has different meta-parameters in 'small'"):
         check_agreement(work, [metatui_side, lambda _: higher_side(other.exact())])
 
 
@@ -90,16 +90,16 @@ def test_rows_of_the_table() -> None:
 
 def test_table_is_printed_and_saved(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     side_by_side.main(["--only", "4 tasks, k=5", "--seconds", "0", "--json", str(tmp_path / "figures.json")])
-    said = capsys.readouterr()
-    heading, _, row = said.out.splitlines()
+    printed = capsys.readouterr()
+    heading, _, row = printed.out.splitlines()
     assert heading.startswith("| work (ms a meta-step) | metatui | higher |")
     assert row.startswith("| sinusoid MAML, 4 tasks, K=5, Q=10, 1 step | ")
     kept = json.loads((tmp_path / "figures.json").read_text())
     (sides,) = [row["sides"] for row in kept["rows"]]
-    assert list(sides) == names(said.out)[1:]
+    assert list(sides) == names(printed.out)[1:]
     assert len(sides["metatui"]["turns_ms"]) == 1
     left_out = {"learn2learn", "JAX"} - sides.keys()
-    assert all(f"{name} is left out because it cannot be imported" in said.err for name in left_out)
+    assert all(f"{name} is left out because it cannot be imported" in printed.err for name in left_out)
 
 
 def test_unknown_row_is_refused() -> None:
@@ -141,7 +141,7 @@ def test_overhead_is_printed_with_its_limit() -> None:
     assert quick == "| quick | 0.5 | 0.55 | 0.05 (10%) | 0.10 |"
 
 
-def test_the_memory_of_inner_steps_is_measured() -> None:
+def test_memory_of_inner_steps_is_measured() -> None:
     work = small("maml", IMAGES)
     for how in ("recomputed", "unrolled"):
         found = memory.measured("loop", memory.by(how, work))
@@ -153,11 +153,11 @@ def test_the_memory_of_inner_steps_is_measured() -> None:
             "name": "auto", "few": {"engine": "loop", "bytes": 100_000_000},
             "many": {"engine": "batched", "bytes": 150_000_000}, "distance": 1.2e-15,
         },
-        {"name": "batched", "error": "20 steps were not done in 900 s"},
+        {"name": "batched", "error": "20 steps did not finish in 900 s"},
     ]  # fmt: skip
     _, _, auto, batched = memory.table(rows).splitlines()
     assert auto == "| auto (loop, batched) | 100 MB | 150 MB | 1.50 | 1.5 | 1e-15 |"
-    assert batched == "| batched | 20 steps were not done in 900 s | | | | |"
+    assert batched == "| batched | 20 steps did not finish in 900 s | | | | |"
 
 
 def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +170,7 @@ def test_unmeasurable_row_has_a_reason(capsys: pytest.CaptureFixture[str], monke
 
 @pytest.fixture
 def omniglot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A packed Omniglot of noise."""
+    """Create a packed Omniglot that consists of noise."""
     generator = torch.Generator().manual_seed(0)
     shape = (len(characters()), DRAWINGS, 28, 28)
     path = tmp_path / "omniglot.safetensors"

@@ -1,4 +1,4 @@
-"""Check that sides agree, and time them in turn in one process."""
+"""Agreement and timing of sides, which alternate in one process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.benchmarks.side import Make, Side
 from tests.benchmarks.works import Work
 
 AGREEMENT = 1e-8
-"""Largest relative distance between the updates of two sides, in float64."""
+"""Maximum relative distance between the updates of two sides, in float64."""
 
 META_STEPS_COMPARED = 2
 """Number of meta-steps compared. The second one depends on Adam's state."""
@@ -35,30 +35,30 @@ FEWEST_ROUNDS = 5
 
 
 class Disagree(Exception):
-    """Two sides do not compute the same."""
+    """Raised if two sides do not compute the same results."""
 
 
 @dataclass(frozen=True)
 class Timed:
-    """The times of a side."""
+    """Times of a side."""
 
     turns: tuple[float, ...]
-    """The mean milliseconds of a meta-step in each of its turns."""
+    """Mean milliseconds of a meta-step in each turn."""
     torch_threads: int | None
     engine: str | None = None
     """metatui's engine."""
 
     @property
     def ms(self) -> float:
-        """The median of the turns."""
+        """Median of the turns in milliseconds."""
         return statistics.median(self.turns)
 
 
 def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
     """Compute the relative distance of each side from the first, by name.
 
-    This is the distance of the meta-parameters after a few meta-steps in float64, relative to the update of the first
-    side.
+    This is the distance between the meta-parameters after a few meta-steps in float64, relative to the update of the
+    first side.
 
     Raises:
         Disagree: if a distance is larger than AGREEMENT.
@@ -76,7 +76,9 @@ def check_agreement(work: Work, makes: Iterable[Make]) -> dict[str, float]:
             reference = reached
         distances[side.name] = distance = float((reached - reference).norm() / (reference - start).norm())
         if not distance <= AGREEMENT:
-            raise Disagree(f"{side.name} has other meta-parameters in '{work.name}': relative distance {distance:.1e}")
+            raise Disagree(
+                f"{side.name} has different meta-parameters in '{work.name}': relative distance {distance:.1e}"
+            )
     return distances
 
 
@@ -85,7 +87,7 @@ def _flat(params: Mapping[str, Tensor]) -> Tensor:
 
 
 def choose_threads(side: Side) -> None:
-    """Set the faster number of torch threads, one or one per core, unless the side has a fixed number."""
+    """Set the faster number of torch threads (one, or one per core), unless the side has a fixed number."""
     if side.threads is not None:
         return
     took = {}
@@ -108,7 +110,7 @@ def take_turns(sides: Sequence[Side], seconds: float) -> dict[str, Timed]:
 
 
 def turn(side: Side, *, warm: bool = True) -> float:
-    """Return the mean milliseconds of a step after a warm-up. The mean, because a run draws tasks in batches."""
+    """Return the mean milliseconds of a step after a warm-up; a median would not account for batches of tasks."""
     with threads(side.threads):
         if warm:
             _each(side.step, WARM_UP)
@@ -128,7 +130,7 @@ def _each(step: Callable[[], object], seconds: float) -> float:
 
 @contextmanager
 def threads(count: int | None) -> Iterator[None]:
-    """Set the number of torch threads; None is one per core."""
+    """Set the number of torch threads; None means one per core."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or physical_cores())
     try:

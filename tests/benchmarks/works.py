@@ -1,4 +1,4 @@
-"""The rows of the table, each a meta-step of an algorithm on fixed tasks."""
+"""Rows of the table, each a meta-step of an algorithm on fixed tasks."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from metatui.utils import paths
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
 ITERATIONS = 60_000
-"""Meta-steps of a run, as in Finn et al. 2017, on which it depends whether compiling is worthwhile."""
+"""Number of meta-steps of a run, as in Finn et al. 2017, which determines whether compiling is worthwhile."""
 
 IMAGES = {"omniglot": "Omniglot", "glyphs": "glyphs"}
 
 
 @dataclass(frozen=True)
 class Work:
-    """One row. All sides start from the weights of `model` and use the same `episodes`."""
+    """A row. All sides start from the weights of `model` and use the same `episodes`."""
 
     name: str
     settings: Settings
-    """The settings of the experiment with this meta-step."""
+    """Settings of the experiment with this meta-step."""
     episodes: Episodes
     """Contiguous tensors."""
     model: nn.Module
-    """A plain PyTorch network with metatui's initial weights and parameter names."""
+    """Plain PyTorch network with metatui's initial weights and parameter names."""
 
     @property
     def algorithm(self) -> AlgorithmSettings:
@@ -103,7 +103,7 @@ def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
 
 
 def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 5) -> Work:
-    """Return the row of conv4-64 on Omniglot, or on glyphs instead."""
+    """Return the row of conv4-64 on Omniglot, or on glyphs if Omniglot is not packed."""
     source = images_at_hand()
     network = f"{IMAGES[source]} conv4-64 max-pool"
     return made(
@@ -120,7 +120,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 
 
 
 def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
-    """Return the row of the experiment with these settings."""
+    """Create the row of the experiment with these settings."""
     settings = change(Settings(), {**values, "compute.device": device})
     source = make_source(settings, torch.device(device))
     task = settings.task
@@ -150,5 +150,5 @@ def conv4(ways: int, filters: int) -> nn.Sequential:
 
 
 def images_at_hand() -> str:
-    """Return `omniglot` if it is packed, else `glyphs`, which has the same shapes."""
+    """Return `omniglot` if it is packed, otherwise `glyphs`, which has the same shapes."""
     return "omniglot" if paths.omniglot_cache().exists() else "glyphs"

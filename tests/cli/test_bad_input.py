@@ -1,4 +1,4 @@
-"""Bad input gives exit code 2, one sentence on standard error, and no other output."""
+"""Tests of bad input: exit code 2, one sentence on standard error, and no other output."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from metatui.utils import paths
 from metatui.utils.errors import SettingsError
 
 text = st.text(st.characters(), max_size=30)
-"""Text with control characters, lone surrogates and markup."""
+"""Strategy for text with control characters, lone surrogates and markup."""
 
 words = text.filter(lambda word: not word.startswith("-"))
-"""Text that is not an option."""
+"""Strategy for text that is not an option."""
 
 no_preset = words.filter(lambda word: word not in presets.names())
 
 
-def refused(knob: SettingField, word: str) -> bool:
+def refused(field: SettingField, word: str) -> bool:
     try:
-        change(Settings(), {knob.path: knob.read(word)})
+        change(Settings(), {field.path: field.read(word)})
     except SettingsError:
         return True
     return False
@@ -41,9 +41,9 @@ def refused(knob: SettingField, word: str) -> bool:
 
 @st.composite
 def bad_assignments(draw: st.DrawFn) -> str:
-    knob = FIELDS[draw(st.sampled_from(sorted(FIELDS)))]
+    field = FIELDS[draw(st.sampled_from(sorted(FIELDS)))]
     values = text | st.integers().map(str) | st.floats().map(str)
-    return f"{knob.path}={draw(values.filter(lambda word: refused(knob, word)))}"
+    return f"{field.path}={draw(values.filter(lambda word: refused(field, word)))}"
 
 
 unknown_assignments = text.filter(lambda word: word.partition("=")[0].strip() not in FIELDS)
@@ -60,7 +60,7 @@ toml_values = st.recursive(
 
 @st.composite
 def bad_tables(draw: st.DrawFn) -> bytes:
-    """A TOML file with an unknown setting or a value of the wrong type."""
+    """Draw a TOML file with an unknown setting or a value of the wrong type."""
     group = draw(st.sampled_from([*Settings.model_fields, "preset", "other"]))
     names = [path.split(".")[1] for path in FIELDS if path.startswith(f"{group}.")]
     if draw(st.booleans()) and names:
@@ -118,13 +118,13 @@ def assert_refused(arguments: list[str]) -> str:
         code = main(arguments)
     assert code == 2
     assert out.getvalue() == ""
-    said = err.getvalue()
-    assert said.startswith("metatui: ")
-    assert said.endswith("\n")
-    assert said.count("\n") == 1
-    assert said[:-1].isprintable()
-    assert "Traceback" not in said
-    return said
+    message = err.getvalue()
+    assert message.startswith("metatui: ")
+    assert message.endswith("\n")
+    assert message.count("\n") == 1
+    assert message[:-1].isprintable()
+    assert "Traceback" not in message
+    return message
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -140,11 +140,11 @@ def own_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         assert not (folder / "runs").exists()
 
 
-def test_runs_dir_is_a_file(tmp_path: Path) -> None:
+def test_file_as_runs_dir_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "runs"
     file.touch()
-    said = assert_refused(["runs", "--runs-dir", str(file)])
-    assert said == f"metatui: '{file}' is a file, but runs need a folder\n"
+    message = assert_refused(["runs", "--runs-dir", str(file)])
+    assert message == f"metatui: '{file}' is a file, but runs need a folder\n"
 
 
 @settings(max_examples=200, deadline=None)
@@ -166,7 +166,7 @@ def test_runs_dir_is_a_file(tmp_path: Path) -> None:
 @example(arguments=["run", "quick", "--resume", "x\x1b]0;title\x07"])
 @example(arguments=["presets", "--json", "list"])
 @example(arguments=["\x1b[31m"])
-def test_bad_arguments(arguments: list[str]) -> None:
+def test_bad_arguments_are_refused(arguments: list[str]) -> None:
     assert_refused(arguments)
 
 
@@ -177,7 +177,7 @@ def test_bad_arguments(arguments: list[str]) -> None:
 @example(data=b"[task]\nsource = 1e400")
 @example(data=b"[task]\nshots = 1979-05-27T07:32:00Z")
 @example(data=b"[compute]\ndevice = 'cuda:9999'")
-def test_bad_preset_files(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_bad_preset_files_are_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.mktemp("files") / "settings.toml"
     path.write_bytes(data)
     for arguments in (
@@ -190,7 +190,7 @@ def test_bad_preset_files(tmp_path_factory: pytest.TempPathFactory, data: bytes)
 
 @pytest.mark.parametrize("name", ["last.safetensors", "settings.toml"])
 @pytest.mark.parametrize("data", [b"\x00" * 64, b"\xff" * 64, b"[" * 9000], ids=["zeros", "ones", "brackets"])
-def test_bad_run_folders(tmp_path: Path, name: str, data: bytes) -> None:
+def test_bad_run_folders_are_refused(tmp_path: Path, name: str, data: bytes) -> None:
     run = RunStore(tmp_path).create(Settings())
     (run.path if name == "settings.toml" else run.checkpoints_path).joinpath(name).write_bytes(data)
     assert name in assert_refused(["evaluate", str(run.path)])

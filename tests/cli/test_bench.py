@@ -1,4 +1,4 @@
-"""`metatui bench`: JSON, the report, and bad input."""
+"""Tests of `metatui bench`: JSON, report, and bad input."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """A benchmark with fixed measurements, in which `higher` fails."""
+    """Fake benchmark with fixed measurements, in which `higher` fails."""
 
     asked: ClassVar[dict[str, Any]] = {}
     interrupt_after: ClassVar[int | None] = None
@@ -107,7 +107,7 @@ def test_json_has_every_cell(capsys: pytest.CaptureFixture[str]) -> None:
     assert failed["ms"] is failed["flops"] is failed["peak_memory_bytes"] is failed["fraction_of_floor"] is None
 
 
-def test_options_choose(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
+def test_options_select_cells(capsys: pytest.CaptureFixture[str], fake: type[FakeBenchmark]) -> None:
     chosen = ("--task", "images", "--algorithm", "maml", "--algorithm", "reptile", "--engine", "loop")
     found = report(capsys, *chosen, "--seconds", "0.5", "--device", "cuda:1")
     assert [(c["algorithm"], c["inner_steps"]) for c in found["cells"]] == [
@@ -155,14 +155,14 @@ def test_figures_of_a_busy_machine_have_a_warning() -> None:
     assert "faster than the floor" in rows.floor_warning([measurement(cell), beaten])
 
 
-def test_ascii(capsys: pytest.CaptureFixture[str]) -> None:
+def test_ascii_report(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--ascii"]) == 0
     assert capsys.readouterr().out.isascii()
 
 
 @pytest.mark.parametrize("width", [30, 60, 80, 120, 200])
 @pytest.mark.parametrize("colours", [True, False])
-def test_every_width(width: int, colours: bool) -> None:
+def test_report_fits_every_width(width: int, colours: bool) -> None:
     screen = Console(file=io.StringIO(), width=width, force_terminal=True, no_color=not colours)
     for part in bench_table.bench_report([measurement(cell) for cell in cells()], screen, ascii_only=False):
         screen.print(part)
@@ -194,7 +194,7 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--seconds", "0"], "--seconds is 0, but must be a number above 0 up to 3,600"),
         (["--seconds", "nan"], "--seconds is nan"),
@@ -206,23 +206,23 @@ def test_nothing_measured_is_a_failure(capsys: pytest.CaptureFixture[str]) -> No
         (["more"], "unexpected extra argument"),
     ],
 )
-def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_bad_values_are_one_sentence(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main(["bench", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
     assert err.startswith("metatui: ")
     assert err.count("\n") == 1
-    assert said in err
+    assert message in err
 
 
 def test_unsuitable_engine_is_refused(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench, "cells", lambda *_: [])
     assert main(["bench", "--engine", "loop", "--engine", "higher"]) == 2
-    said = "--engine is loop and higher, which cannot compute what --task and --algorithm name"
-    assert capsys.readouterr() == ("", f"metatui: {said}\n")
+    message = "--engine is loop and higher, but must support the given --task and --algorithm"
+    assert capsys.readouterr() == ("", f"metatui: {message}\n")
 
 
-def test_missing_device(
+def test_missing_device_is_refused(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fake: type[FakeBenchmark]
 ) -> None:
     def nowhere(self: FakeBenchmark) -> Iterator[Report]:
@@ -276,7 +276,7 @@ def test_plot_marks_match_the_axis() -> None:
     tick = {float(number[0]): number.start() + len(number[0]) // 2 for number in whole}
     assert all(axis[at] == "┬" for at in tick.values())
     one, five = lines
-    assert one.index("│") == tick[1]  # the floor, 1 ms
+    assert one.index("│") == tick[1]  # the floor of 1 ms
     assert tick[5] < one.index("B") < tick[10]
     assert five.index("H") > five.rindex("L") > tick[500]
     assert [mark for mark in five.removeprefix("MAML") if mark in "CBLH"] == ["C", "B", "L", "H"]

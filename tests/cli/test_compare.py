@@ -1,4 +1,4 @@
-"""`metatui compare` as scripts and people use it, and the files that it writes."""
+"""Tests of `metatui compare`: JSON, terminal output, and exported files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ Answer = Callable[..., Any]
 
 @pytest.fixture
 def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
-    """Run `compare --json` and return its JSON object; standard error must be empty."""
+    """Return a function that runs `compare --json` and returns its JSON object; standard error must be empty."""
 
     def run(*arguments: str) -> Any:
         assert main(["compare", *arguments, "--json"]) == 0
@@ -77,7 +77,7 @@ def answer(capsys: pytest.CaptureFixture[str]) -> Answer:
     return run
 
 
-def test_json(answer: Answer, store: Path) -> None:
+def test_json_has_all_results(answer: Answer, store: Path) -> None:
     report = answer("maml", "reptile", "scratch", "--tasks", "7", "--target", "1000")
     assert report.keys() == {"runs", "pairs", "seeds", "warnings", "protocol", "metric", "target"}
     assert [run["algorithm"] for run in report["runs"]] == ["maml", "reptile", "scratch"]
@@ -179,7 +179,7 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "a comparison needs at least two runs: metatui runs lists them"),
         (["maml"], "a comparison needs at least two runs"),
@@ -196,15 +196,15 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
         (["maml", "scratch", "--export", "/nowhere/x.md"], "there is no folder '/nowhere'"),
     ],
 )  # fmt: skip
-def test_bad_input(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_input_is_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
 
 
-def test_exports(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer) -> None:
+def test_exported_files(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], answer: Answer) -> None:
     files = [tmp_path / f"report{ending}" for ending in EXPORTS]
     assert main(["compare", "maml", "reptile", *(f"--export={file}" for file in files)]) == 0
     err = " ".join(capsys.readouterr().err.split())
@@ -217,7 +217,7 @@ def test_exports(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     for name in linked:
         drawn = ET.parse(tmp_path / name)
         assert "Reptile" in "".join(drawn.getroot().itertext()), "each figure has a legend"
-    assert f"{tmp_path / 'report.md'}, with 4 figures beside it" in err
+    assert f"{tmp_path / 'report.md'}, with 4 figures next to it" in err
     ET.parse(tmp_path / "report.svg")
     assert (tmp_path / "report.csv").read_text().startswith("run,label,algorithm,seed,")
     (tmp_path / "x.md").mkdir()
@@ -231,7 +231,7 @@ def test_image_links_are_quoted(waves: Comparison, tmp_path: Path) -> None:
     assert "](my%20%28first%29%20report-training.svg)" in files[0].read_text()
 
 
-def test_latest_runs(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
+def test_latest_refers_to_newest_runs(store: Path, answer: Answer, capsys: pytest.CaptureFixture[str]) -> None:
     newest = [summary.id for summary in RunStore(store).summaries()]
     runs = answer("latest~1", "latest", "--tasks", "2")["runs"]
     assert [run["run"] for run in runs] == [newest[1], newest[0]]

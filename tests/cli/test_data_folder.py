@@ -1,4 +1,4 @@
-"""`metatui data folder`."""
+"""Tests of `metatui data folder`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_pack_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     assert err == ""
 
 
-def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_summary(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for part, count in (("train", 3), ("test", 2)):
         write_classes(tmp_path / "images" / part, names(count, part), 2)
     (tmp_path / "images" / "test" / "test00" / "\udcff.png").write_bytes(b"")
@@ -58,7 +58,7 @@ def test_as_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Path(report["file"]).is_file()
 
 
-def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_few_images_are_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = write_classes(tmp_path / "images", ["cat"], 1)
     assert main(["data", "folder", str(root)]) == 0
     out = capsys.readouterr().out
@@ -68,7 +68,7 @@ def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nowhere"], "nowhere', but there is no such folder"),
         ([""], "task.folder is ''"),
@@ -78,16 +78,16 @@ def test_too_few_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
         ([], "Missing argument 'PATH'"),
     ],
 )
-def test_bad_calls(
+def test_bad_arguments_are_refused(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     arguments: list[str],
-    said: str,
+    message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["data", "folder", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1

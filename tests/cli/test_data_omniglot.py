@@ -1,4 +1,4 @@
-"""`metatui data omniglot`, and decoding of the real data if they are available."""
+"""Tests of `metatui data omniglot`, and of decoding the real data if they are available."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="module")
 def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return zips with all file names of Omniglot, whose content names character and drawing."""
+    """Create zip files with all file names of Omniglot; each file contains the numbers of its drawing and person."""
     folder = tmp_path_factory.mktemp("published")
     for part in OMNIGLOT:
         with zipfile.ZipFile(folder / f"{part}.zip", "w") as opened:
@@ -48,7 +48,7 @@ def all_names(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def quick_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Decode a file of `all_names` to pixels with the numbers in it, because decoding 32,460 images takes long."""
+    """Replace image decoding by pixels with the numbers in the file, because decoding 32,460 images is slow."""
 
     def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
         number, person = map(int, data.split())
@@ -83,7 +83,7 @@ def test_packing_reusing_and_forcing(
     before = cache.stat().st_mtime_ns
     assert main(["data", "omniglot"]) == 0
     out, err = capsys.readouterr()
-    assert out.startswith("Already packed (--force packs again)")
+    assert out.startswith("Already packed (--force packs again): ")
     assert str(cache) in out
     assert "1,623 characters of 50 alphabets, 32,460 drawings" in out
     assert err == ""
@@ -106,25 +106,25 @@ def test_failed_download_exits_1_and_bad_data_2(
         raise OSError("no route to host")
 
     monkeypatch.setattr(omniglot_download, "fetch", fetch)
-    for arguments, code, said in (
+    for arguments, code, message in (
         (["data", "omniglot", "--json"], 1, "no route to host"),
         (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),
     ):
         assert main(arguments) == code
         out, err = capsys.readouterr()
         assert out == ""
-        assert said in err
+        assert message in err
         assert len(err.splitlines()) == 1
         assert not cache.exists()
 
 
 @pytest.mark.skipif(not SOURCE.is_dir(), reason="the real Omniglot is not available (METATUI_OMNIGLOT_SOURCE)")
 def test_real_omniglot(tmp_path: Path) -> None:
-    """Decode the evaluation part, 40 % of all drawings."""
+    """Decode the evaluation part, which contains 40 % of all drawings."""
     layout = {"images_evaluation": OMNIGLOT["images_evaluation"]}
     pack(SOURCE, to=tmp_path / "evaluation", layout=layout)
     pixels = load(tmp_path / "evaluation", layout=layout).pixels
-    assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright, and less than paper
+    assert 0.07 < (pixels > 127).float().mean() < 0.10  # ink is bright and covers less area than paper
     everything = torch.cat([torch.zeros(1623 - len(pixels), *pixels.shape[1:], dtype=torch.uint8), pixels])
     source = OmniglotSource(everything, characters(), "lake", rotations=True, device="cpu")
     episodes = source.episodes("test", range(200), seed=0, ways=5, shots=1, queries=15)

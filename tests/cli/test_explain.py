@@ -30,9 +30,11 @@ def test_settings_of_a_preset(capsys: pytest.CaptureFixture[str]) -> None:
     assert "classes" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["adam"], "adam"), (["maml", "--preset", "nonsense"], "'nonsense'")])
-def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "message"), [(["adam"], "adam"), (["maml", "--preset", "nonsense"], "'nonsense'")]
+)
+def test_bad_input(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:
     assert main(["explain", *arguments]) == 2
     err = capsys.readouterr().err
-    assert said in err
+    assert message in err
     assert "Traceback" not in err

@@ -1,4 +1,4 @@
-"""`metatui runs export`: metrics of a run as CSV."""
+"""Tests of `metatui runs export`: metrics of a run as CSV."""
 
 from __future__ import annotations
 
@@ -63,9 +63,11 @@ def test_validations(run: RunFolder, capsys: pytest.CaptureFixture[str]) -> None
     about = {"split": "val", "tasks": 100, "shots": 5, "batch_norm": None, "inner_step": 10}
     for iteration in (10, 20, 30):
         loss: dict[str, Any] = {"loss": iteration / 10, "loss_ci95": 0.5, "accuracy": None, "accuracy_ci95": None}
-        loss |= {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}  # the others as older versions wrote them
+        loss |= (
+            {"inner_lr": 0.1, "diverged": 3} if iteration == 20 else {}
+        )  # the others are in the format of older versions
         journal.write("evaluated", iteration, best=iteration == 10, **about, **loss)
-    journal.write("started", 20)  # undoes the third
+    journal.write("started", 20)  # undoes the third validation
     journal.close()
     assert main(["runs", "export", run.id, "--evaluations"]) == 0
     assert capsys.readouterr().out == (
@@ -115,7 +117,7 @@ def test_run_resumed_during_export(
 
     def read_new(reader: metrics.MetricsReader, limit: int = 5000) -> list[Progress]:
         steps = real(reader, limit)
-        write(run, [STEP])  # truncates the file, as resuming does
+        write(run, [STEP])  # truncates the file, like resuming
         return steps
 
     monkeypatch.setattr(metrics.MetricsReader, "read_new", read_new)
@@ -125,7 +127,7 @@ def test_run_resumed_during_export(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["export", "nowhere"], "'nowhere' is not a run in"),
         (["export", "\x1b[31m"], "is not a run in"),
@@ -140,10 +142,12 @@ def test_run_resumed_during_export(
         (["exprot", "RUN"], "No such command 'exprot'"),
     ],
 )
-def test_bad_calls(run: RunFolder, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str) -> None:
+def test_bad_arguments_are_refused(
+    run: RunFolder, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
     assert main(["runs", *(run.id if word == "RUN" else word for word in arguments)]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert err[:-1].isprintable()

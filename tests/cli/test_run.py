@@ -1,4 +1,4 @@
-"""The command line: JSON keys, exit codes, and output on the right stream."""
+"""Tests of the command line: JSON keys, exit codes, and output streams."""
 
 from __future__ import annotations
 
@@ -144,8 +144,8 @@ def test_full_disk_pauses_a_run(capsys: pytest.CaptureFixture[str], monkeypatch:
     monkeypatch.setattr(writer, "save_checkpoint", full_at_first)
     monkeypatch.setattr(session, "TRY_EVERY", 0.0)
     assert main(["run", *SMALL]) == 0
-    said = capsys.readouterr().err
-    warned, paused, resumed = (said.index(text) for text in ("training waits", ": Paused", ": Resumed"))
+    message = capsys.readouterr().err
+    warned, paused, resumed = (message.index(text) for text in ("training waits", ": Paused", ": Resumed"))
     assert warned < paused < resumed
 
 
@@ -153,16 +153,16 @@ LONG = ["quick", "--set", "training.iterations=100000000", "--set", "evaluation.
 
 
 def started(*arguments: str) -> subprocess.Popen[str]:
-    """Start `metatui run` in its own process; return when its first checkpoint is on disk."""
+    """Start `metatui run` in a new process, and return when its first checkpoint is on disk."""
     process = subprocess.Popen(
         [sys.executable, "-m", "metatui", "run", *LONG, *arguments],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert process.stderr
     validations = 0
-    while validations < 2:  # the first is then saved as the best
+    while validations < 2:  # the first one is then saved as the best
         text = process.stderr.readline()
-        assert text, "the run ended"
+        assert text, "the run ended too early"
         validations += ": validation: " in text
     return process
 
@@ -197,7 +197,7 @@ def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     assert [p.iteration for p in run.metrics().read_all()] == list(range(1, iteration + 11))
 
 
-def test_presets(capsys: pytest.CaptureFixture[str]) -> None:
+def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:
     bundled = answer(capsys, "presets")["presets"]
     assert "quick" in [preset["name"] for preset in bundled]
     assert answer(capsys, "presets", "list")["presets"] == bundled
@@ -221,7 +221,7 @@ def test_preset_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert saved["settings"]["training"]["iterations"] == 20
 
 
-def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     good = checks.Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
     bad = checks.Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
     agrees = awkward.AwkwardCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
@@ -245,16 +245,17 @@ def test_check(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("device", "said"), [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")]
+    ("device", "message"),
+    [("tpu", "compute.device is 'tpu', but must be"), ("cuda:9", "compute.device is 'cuda:9', but")],
 )
-def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str, said: str) -> None:
+def test_check_on_missing_device(capsys: pytest.CaptureFixture[str], device: str, message: str) -> None:
     assert main(["check", "--device", device]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert err.startswith(f"metatui: {said}")
+    assert err.startswith(f"metatui: {message}")
 
 
-def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
+def test_doctor_report(capsys: pytest.CaptureFixture[str]) -> None:
     report = answer(capsys, "doctor")
     assert report["versions"]["metatui"] == metatui.__version__
     assert report["devices"][-1]["device"] == "cpu"
@@ -266,7 +267,7 @@ def test_doctor(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion(capsys: pytest.CaptureFixture[str], shell: str) -> None:
+def test_completion_script(capsys: pytest.CaptureFixture[str], shell: str) -> None:
     assert main(["completion", shell]) == 0
     assert "_METATUI_COMPLETE" in capsys.readouterr().out
 
@@ -289,12 +290,12 @@ def test_completed_words(
 @pytest.mark.parametrize(
     "command", [[], *([name] for name in ("run", "evaluate", "runs", "presets", "check", "doctor"))]
 )
-def test_help(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
+def test_help_of_commands(capsys: pytest.CaptureFixture[str], command: list[str]) -> None:
     assert main([*command, "--help"]) == 0
     assert capsys.readouterr().out.startswith("Usage: metatui")
 
 
-def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"metatui {metatui.__version__}\n"
 
@@ -318,7 +319,7 @@ def test_internal_errors_are_logged(
     assert "ZeroDivisionError: a bug" in log.read_text()
 
 
-def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_exits_with_130(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(store: RunStore) -> None:
         raise KeyboardInterrupt
 
@@ -327,7 +328,7 @@ def test_ctrl_c(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPa
     assert capsys.readouterr().err.strip() == "metatui: interrupted"
 
 
-def test_closed_pipe() -> None:
+def test_closed_pipe_is_silent() -> None:
     command = f"{sys.executable} -m metatui presets | head -c 1"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
     assert done.stderr == ""

@@ -1,4 +1,4 @@
-"""`metatui suite`: runs in their own processes, interruption, continuation and comparison."""
+"""Tests of `metatui suite`: runs in their own processes, interruption, continuation and comparison."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_each_comparison_is_exported_to_its_own_file(
     tiny = file(TINY + TINY[TINY.index("[[compare]]") :].replace("waves", "again"))
     scratch = "algorithm.name=scratch"
     (suite,) = load([tiny], {"algorithm.name": "scratch"})
-    with SuiteManifest(suite, store) as manifest:  # trained in this process, which is faster
+    with SuiteManifest(suite, store) as manifest:  # train in this process, which is faster
         (planned,) = suite.runs
         session = Session.start(planned.settings, runs_dir=store.root)
         manifest.add(session.run)
@@ -161,14 +161,14 @@ def test_closing_the_iterator_kills_the_runs(file: Callable[[str], str], store: 
     with SuiteManifest(planned, store) as manifest:
         events = iter(SuiteRunner(manifest, manifest.folders(), runs_dir=store.root, devices=["cpu", "cpu"]))
         seen: set[str] = set()
-        while len(seen) < 2:  # both at the same time: the first run never ends
+        while len(seen) < 2:  # both train simultaneously, because the first run never ends
             seen.add(next(events).planned.label)
         events.close()
     assert seen == {"MAML", "scratch"}
     assert not any(run.is_live() for run in store.runs())
 
 
-def test_crashed_process(
+def test_crashed_process_is_reported(
     file: Callable[[str], str], store: RunStore, monkeypatch: pytest.MonkeyPatch, capsys: Capture
 ) -> None:
     code = "import sys; sys.stderr.write('oh no'); sys.exit(3)"
@@ -183,7 +183,7 @@ def test_crashed_process(
     assert messages.read_text() == "oh nooh no"
 
 
-def test_bundled_suites(capsys: Capture) -> None:
+def test_bundled_suites_are_listed(capsys: Capture) -> None:
     assert main(["suite"]) == 0
     out = capsys.readouterr().out
     assert "chapter-small (" in out
@@ -197,7 +197,7 @@ def test_bundled_suites(capsys: Capture) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["nothing"], "'nothing' is neither a suite, nor a preset, nor a TOML file"),
         (["chapter-small", "--devices", "tpu"], "compute.device is 'tpu', but must be auto, cpu, cuda"),
@@ -206,10 +206,10 @@ def test_bundled_suites(capsys: Capture) -> None:
         (["chapter-small", "--export", "x.docx"], "'x.docx' must end in one of"),
     ],
 )
-def test_bad_input(arguments: list[str], said: str, store: RunStore, capsys: Capture) -> None:
+def test_bad_input_is_refused(arguments: list[str], message: str, store: RunStore, capsys: Capture) -> None:
     assert main(["suite", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert store.runs() == []

@@ -1,4 +1,4 @@
-"""Zips and images whose contents do not match their headers."""
+"""Zip files and images whose contents do not match their headers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.folder_files import chunk, png
 from tests.fuzz.values import TEXTS
 
 BOMB = 60_000_000
-"""Bytes of zeros in a decompression bomb, which deflate reduces to sixty thousand."""
+"""Number of zero bytes in a decompression bomb, which deflate compresses to sixty thousand."""
 
 NAMES = (
     "../../../outside.png", "/etc/cron.d/x", "C:\\x.png", "..\\..\\x.png", "images_background/../../x_01.png",
@@ -50,7 +50,7 @@ def of_zip(path: Path, chance: Random) -> None:
                         method = chance.choice((zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA))
                     case 6:
                         info = zipfile.ZipInfo(name)
-                        info.external_attr = 0o120777 << 16  # a link
+                        info.external_attr = 0o120777 << 16  # a symbolic link
                         archive.writestr(info, "/etc/passwd")
                         continue
                     case 7:
@@ -72,7 +72,7 @@ def of_picture(path: Path, chance: Random) -> None:
 
 
 def picture(chance: Random) -> bytes:
-    """Return a PNG or JPEG with a huge size, missing pixels, or excessive metadata."""
+    """Create a PNG or JPEG with a huge size, missing pixels, or excessive metadata."""
     match chance.randrange(8):
         case 0:
             side = chance.choice((2**31 - 1, 100_000, 20_000, 0))

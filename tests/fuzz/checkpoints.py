@@ -1,4 +1,4 @@
-"""Checkpoints and caches with a right checksum and contents that metatui never writes."""
+"""Checkpoints and caches with a correct checksum and contents that metatui never writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.fuzz.values import anything
 
 
 def of_checkpoint(path: Path, chance: Random) -> None:
-    """Change values or tensors, and write the checkpoint with metatui's own code."""
+    """Change values or tensors, and write the checkpoint with metatui's code."""
     import torch
 
     from metatui.learning.training.trainer_state import TrainerState
@@ -49,7 +49,7 @@ def of_checkpoint(path: Path, chance: Random) -> None:
 
 
 def of_packed(path: Path, chance: Random) -> None:
-    """Change which files a folder's cache leaves out, with the right checksum."""
+    """Change the list of excluded files in a folder's cache, with the correct checksum."""
     data = path.read_bytes()
     length = int.from_bytes(data[:8], "little")
     header: Any = json.loads(data[8 : 8 + length])

@@ -1,6 +1,6 @@
-"""The process that runs cases one after the other and writes a line of JSON about each.
+"""Child process that runs cases sequentially and prints a line of JSON for each.
 
-Started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGETS]`, after `FOLDER/samples` is filled.
+It is started as `python -m tests.fuzz.child FOLDER SEED FIRST END [TARGETS]`, after the creation of `FOLDER/samples`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SECRET = b"nobody's business\n"
 
 
 class Cases:
-    """Cases of one seed. `folder` contains the samples and the home of the current case."""
+    """Cases of a seed. `folder` contains the samples and the home of the current case."""
 
     def __init__(self, folder: Path, seed: int, only: str | None = None) -> None:
         self._samples, self._home, self._outside = folder / "samples", folder / "home", folder / "outside"
@@ -36,7 +36,7 @@ class Cases:
         self._watch = Watch(self._home)
 
     def run(self, number: int) -> dict[str, Any]:
-        """Run a case. `outcome` in the result is `read`, `refused` or a description of the failure."""
+        """Run a case, whose `outcome` is `read`, `refused` or a description of the failure."""
         name, chance = target_of(number, self._seed, self._only)
         target = TARGETS[name]
         self._furnish(target.needs)
@@ -64,7 +64,7 @@ class Cases:
                 "bytes": max(0, peak() - before)}  # fmt: skip
 
     def _furnish(self, needs: tuple[str, ...]) -> None:
-        """Create a home with only the files that the case needs."""
+        """Create a home with only the files needed by the case."""
         if self._home.exists():
             shutil.rmtree(self._home)
         for name in ("config", "data", "cache", "state", "tmp"):
@@ -96,7 +96,7 @@ def _run(cases: Cases, numbers: range, say: TextIO) -> None:
 
 
 def _warm_up() -> None:
-    """Import what cases import, so that the memory limit applies to the cases only."""
+    """Import the modules that cases need, so that the memory limit applies only to the cases."""
     import torch
 
     import metatui.runs.execution.session

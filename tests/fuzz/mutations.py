@@ -1,4 +1,4 @@
-"""Ways to damage a file: its bytes, its type, and its contents."""
+"""Mutations of a file: its bytes, its type, and its contents."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.fuzz import trees
 from tests.fuzz.values import TEXTS, anything, scalar
 
 Mutation = Callable[[Path, Random], None]
-"""Damages the file at a path, and may remove it."""
+"""Function that damages the file at a path, and may remove it."""
 
 
 def of_bytes(path: Path, chance: Random) -> None:
@@ -45,7 +45,7 @@ def of_bytes(path: Path, chance: Random) -> None:
 
 
 def of_kind(path: Path, chance: Random) -> None:
-    """Replace the file by another kind of file, a folder, a link or nothing."""
+    """Remove the file, or replace it with another kind of file, a folder or a link."""
     path.unlink()
     folder = path.parent
     match chance.randrange(14):
@@ -81,7 +81,7 @@ def of_kind(path: Path, chance: Random) -> None:
 
 
 OUTSIDE = Path("/nonexistent")
-"""A file outside the home, set by the process that runs the cases."""
+"""File outside the home folder, set by the process that runs the cases."""
 
 
 def sparse(path: Path, size: int) -> None:
@@ -116,7 +116,7 @@ def of_lines(path: Path, chance: Random) -> None:
 
 
 def of_toml(path: Path, chance: Random) -> None:
-    """Change a value, a key or a table, mostly within TOML's syntax."""
+    """Change a value, key or table, usually keeping the TOML syntax valid."""
     lines = path.read_text().splitlines()
     for _ in range(chance.choice((1, 1, 2, 4))):
         at = chance.randrange(len(lines))

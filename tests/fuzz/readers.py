@@ -1,4 +1,4 @@
-"""Calls of metatui that read the damaged files."""
+"""Readers: calls of metatui that read the damaged files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from tests.omniglot_files import SMALL
 
 
 class Raw(AssertionError):
-    """Unescaped control characters or markup in the output."""
+    """Raised for unescaped control characters or markup in the output."""
 
 
 def printable(text: str, *, lines: bool = True) -> str:
-    """Return `text`. Raise Raw if it contains control characters."""
+    """Return `text`; raise Raw if it contains control characters."""
     for character in text:
         if not character.isprintable() and not (lines and character == "\n"):
             raise Raw(f"{character!r} in {text[:300]!r}")
@@ -30,7 +30,7 @@ def printable(text: str, *, lines: bool = True) -> str:
 
 
 def command(*words: str, home: Path) -> None:
-    """Run a command of metatui. Its errors are raised, and its output must be printable."""
+    """Run a command of metatui, raising its errors and checking that its output is printable."""
     from metatui.cli.main import cli
 
     out, err = io.StringIO(), io.StringIO()
@@ -43,7 +43,7 @@ def command(*words: str, home: Path) -> None:
 
 
 def renamed(path: Path, chance: Random) -> Path:
-    """Rename `path` in half of the cases to a hostile name, and return the path."""
+    """Rename `path` to a hostile name in half of the cases, and return the path."""
     name = chance.choice(TEXTS)
     fit = name not in ("", ".", "..") and not set(name) & set("/\0") and len(os.fsencode(_encodable(name))) < 256
     if not fit or not path.is_dir() or chance.random() < 0.5:
@@ -135,11 +135,11 @@ def report(home: Path, chance: Random) -> None:
 
 
 class Markup(HTMLParser):
-    """Raises Raw for elements that could run code or send requests."""
+    """Parser that raises Raw for elements that could run code or send requests."""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         if (tag, attrs) == ("link", [("rel", "icon"), ("href", "data:,")]):
-            return  # an empty icon, so that browsers do not request one
+            return  # an empty icon, which prevents browsers from requesting one
         if tag == "a" and all(name == "href" and (value or "").startswith("#") for name, value in attrs):
             return  # a link within the page
         if tag == "img" and (dict(attrs).get("src") or "").startswith("data:image/svg+xml;base64,"):

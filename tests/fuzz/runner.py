@@ -1,4 +1,4 @@
-"""Run cases in child processes and collect their results. A crash or hang of the child is a result too."""
+"""Runner of cases in child processes. A crash or hang of the child is also a result."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from typing import Any
 from tests.fuzz import samples
 
 PATIENCE = 240
-"""Polls of a silent child, half a second each, after which it counts as hanging. Polls instead of seconds, so that the
-time while the machine is suspended does not count."""
+"""Number of polls, half a second each, after which a silent child counts as hanging. Polls exclude the time during
+which the machine is suspended."""
 
 Result = dict[str, Any]
 
@@ -23,14 +23,14 @@ ROOT = Path(__file__).parents[2]
 
 
 def prepare(folder: Path) -> None:
-    """Create the sample files that cases start from."""
+    """Create the sample files for all cases."""
     code = "import sys; from pathlib import Path; from tests.fuzz.samples import make; make(Path(sys.argv[1]))"
     home = folder / "samples"
     subprocess.run([sys.executable, "-c", code, str(home)], check=True, cwd=ROOT, env=_environment(home))
 
 
 def results(folder: Path, seed: int, cases: range, only: str | None = None) -> Iterator[Result]:
-    """Yield the result of each case: that of `Cases.run`, or `crash` or `silence` of the child."""
+    """Yield the result of each case: the result of `Cases.run`, or `crash` or `silence` of the child."""
     first = cases.start
     while first < cases.stop:
         last = first

@@ -1,4 +1,4 @@
-"""A home folder with a valid file of every kind that metatui reads."""
+"""Sample home folder with a valid file of every kind that metatui reads."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def environment(home: Path) -> Mapping[str, str]:
 
 
 def make(home: Path) -> None:
-    """Create the files in `home`. The process needs the variables of `environment`."""
+    """Create the files in `home`. The process must have the variables of `environment`."""
     from metatui.config import presets
     from metatui.learning.data.image_folder import cache, scan
     from metatui.learning.data.omniglot import cache as omniglot_cache

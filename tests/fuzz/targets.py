@@ -1,4 +1,4 @@
-"""Files that metatui reads: which reader reads them, and how each can be damaged."""
+"""Targets of fuzzing: files that metatui reads, their readers, and their mutations."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from tests.fuzz.mutations import Mutation, of_bytes, of_json, of_kind, of_lines,
 from tests.fuzz.samples import CACHE, CONFIG, DATA, IMAGES, OTHER, REGRESSION, RUNS
 
 ANY: tuple[Mutation, ...] = (of_bytes, of_bytes, of_kind)
-"""Mutations of any file. Those that know a file's format make up the other half."""
+"""Mutations for files of any format. Half of all mutations are specific to the format."""
 
 
 LARGEST = 10**7
-"""Largest file in bytes that is mutated again. The samples are smaller."""
+"""Maximum size in bytes of a file that is mutated again. The samples are smaller."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +25,17 @@ class Target:
     """Files of the home folder to damage, and their reader."""
 
     needs: tuple[str, ...]
-    """Paths in the home folder that the case needs."""
+    """Paths in the home folder needed by the case."""
     files: Mapping[str, tuple[Mutation, ...]]
-    """File patterns, each with the mutations that know the format."""
+    """File patterns, each with the mutations for its format."""
     read: Callable[[Path, Random], object]
     weight: int
     """Relative frequency."""
     most: int = 2
-    """Largest number of files damaged at once."""
+    """Maximum number of files damaged together."""
 
     def mutate(self, home: Path, chance: Random) -> str:
-        """Damage one or more files and return which and how."""
+        """Damage one or more files, and return a description of the mutations."""
         steps = []
         for _ in range(chance.randint(1, self.most)):
             pattern = chance.choice(sorted(self.files))
@@ -45,7 +45,7 @@ class Target:
                 try:
                     mutation(path, chance)
                 except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError, MetatuiError):
-                    mutation = of_bytes  # damaged before, so it no longer has its format
+                    mutation = of_bytes  # already damaged, so it no longer has its format
                     mutation(path, chance)
                 steps.append(f"{mutation.__name__} {path.relative_to(home)}")
         return ", ".join(steps)
@@ -65,7 +65,7 @@ RUN_FILES: Mapping[str, tuple[Mutation, ...]] = {
     "lock": (of_json,),
 }
 BESIDE_SETTINGS = {name: own for name, own in RUN_FILES.items() if name != "settings.toml"}
-"""Without settings, because mutated settings may request any amount of computation."""
+"""Files of a run except settings, because mutated settings may request any amount of computation."""
 
 SAVED: tuple[Mutation, ...] = (checkpoints.of_checkpoint, of_safetensors)
 
@@ -124,10 +124,10 @@ TARGETS: Mapping[str, Target] = {
 
 
 def target_of(number: int, seed: int, only: str | None = None) -> tuple[str, Random]:
-    """Return the target of a case, and the random generator that determines the rest of the case.
+    """Return the target of a case, and the random generator for the rest of the case.
 
     Args:
-        only: comma-separated targets that take turns; by default targets are drawn by weight.
+        only: comma-separated targets that alternate; by default, targets are drawn by weight.
     """
     chance = Random(f"{seed}/{number}")
     drawn = chance.choices(list(TARGETS), [target.weight for target in TARGETS.values()])[0]

@@ -1,6 +1,6 @@
-"""Damaged files of every kind are either read or refused in one sentence, without side effects.
+"""Fuzz tests: damaged files of every kind are either read or refused with one sentence, without side effects.
 
-`python -m tests.fuzz` runs any number of cases. This test runs a few of each kind, the same ones every time.
+`python -m tests.fuzz` runs any number of cases. This module runs a few fixed cases of each kind.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from tests.fuzz import runner
 from tests.fuzz.targets import TARGETS
 
 CASES = 12
-"""Cases of each target."""
+"""Number of cases of each target."""
 
 
 def test_damaged_files_are_read_or_refused(tmp_path: Path) -> None:
     runner.prepare(tmp_path)
     targets = sorted(set(TARGETS) - {"app"})
-    # One process for all targets, because its start takes longer than its cases.
+    # Use one process for all targets, because starting it takes longer than running the cases.
     results = list(runner.results(tmp_path, 7, range(CASES * len(targets)), ",".join(targets)))
     assert Counter(result["target"] for result in results) == dict.fromkeys(targets, CASES)
     wrong = [result for result in results if result["outcome"] not in ("read", "refused")]

@@ -1,4 +1,4 @@
-"""Mutations of parsed JSON, which stay valid JSON."""
+"""Mutations of parsed JSON that keep it valid."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from tests.fuzz.values import anything
 
 Place = tuple[Any, Any]
-"""A list or dict in the tree, and one of its keys."""
+"""List or dict in the tree, and one of its keys."""
 
 
 def mutated(tree: Any, chance: Random) -> Any:
@@ -27,7 +27,7 @@ def mutated(tree: Any, chance: Random) -> Any:
 
 
 def text(tree: Any) -> str:
-    """Format `tree` as JSON, even if it is too deep or a number too long for the standard library."""
+    """Format `tree` as JSON, even if its depth or numbers exceed the limits of the standard library."""
     try:
         return json.dumps(tree)
     except (RecursionError, ValueError):

@@ -1,4 +1,4 @@
-"""Limits of a fuzz case: it may not run programs, write outside its home, or use too much time or memory."""
+"""Limits of a fuzz case: it must not run programs, write outside its home, or use too much time or memory."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metatui.tui.helper.client import NICENESS
 from metatui.utils.child_process import command
 
 SECONDS = 30
-"""CPU time that a case may take. A normal case takes a tenth of a second."""
+"""Maximum CPU time of a case. A normal case takes a tenth of a second."""
 
 ROOM = 3 * 1024**3
-"""Bytes of address space that cases may use in addition to the libraries."""
+"""Maximum bytes of address space for cases, in addition to the libraries."""
 
 RUNS_CODE = frozenset(
     {"os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.forkpty", "subprocess.Popen",
@@ -33,11 +33,11 @@ WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 class TooLong(BaseException):
-    """A case exceeded its CPU time. Not an Exception, so that no code handles it as an error of a file."""
+    """Raised if a case exceeds its CPU time. Not an Exception, so that it is not handled as an error of a file."""
 
 
 class Watch:
-    """An audit hook, from construction to the end of the process."""
+    """Audit hook that is active from construction to the end of the process."""
 
     def __init__(self, home: Path) -> None:
         self._home = os.path.realpath(home)
@@ -47,7 +47,7 @@ class Watch:
 
     @contextmanager
     def case(self) -> Iterator[list[str]]:
-        """Watch a block. Yields a list to which violations are added."""
+        """Monitor a block, yielding a list to which violations are added."""
         violations: list[str] = []
         signal.setitimer(signal.ITIMER_PROF, SECONDS)
         self._violations = violations
@@ -77,7 +77,7 @@ class Watch:
         """Record a violation unless `path`, relative to the file descriptor `folder`, is in the case's home."""
         if self._violations is None or not isinstance(path, str | bytes | os.PathLike):
             return
-        violations, self._violations = self._violations, None  # these calls are not the case's
+        violations, self._violations = self._violations, None  # the following calls are not made by the case
         try:
             name = os.fsdecode(path)
             if folder != -1:

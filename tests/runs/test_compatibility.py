@@ -1,4 +1,4 @@
-"""Runs and presets made by commit 08307bf: the current version opens them and computes the same numbers."""
+"""Tests of runs and presets created by commit 08307bf: the current version opens them and gets the same results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LR, OUTER_LR, BATCH = "algorithm.inner_lr", "algorithm.outer_lr", "algorithm.met
 
 @pytest.fixture
 def runs(tmp_path: Path) -> Path:
-    """A folder with copies of the runs."""
+    """Return a folder with copies of the runs."""
     for name in ("finished", "interrupted"):
         shutil.copytree(FIXTURE / name, tmp_path / name)
     return tmp_path
@@ -40,13 +40,13 @@ def recorded() -> RunFolder:
 
 
 def same_machine(run: RunFolder) -> bool:
-    """Whether `run` was computed with the torch version and on the CPU model of this test, so that bits must agree."""
+    """Return whether `run` used this torch version and CPU model, so that results must be bitwise equal."""
     started = run.journal()[0].details
     return (started["torch"], started["device_name"]) == (str(torch.__version__), cpu().title)
 
 
 def assert_same_numbers(run: RunFolder, recorded: RunFolder) -> None:
-    """Compare metrics, validations, test and parameters: to the bit on the same machine, else to 1e-9."""
+    """Compare metrics, validations, test and parameters: bitwise on the same machine, otherwise to 1e-9."""
     metrics = [[asdict(step) | {"seconds": 0} for step in each.metrics().read_all()] for each in (run, recorded)]
     compare(metrics[0], metrics[1], recorded)
     validations = [

@@ -1,4 +1,4 @@
-"""Kill runs repeatedly and compare them with uninterrupted ones; watch the memory of long runs.
+"""Survival tests: kill runs repeatedly and compare them with uninterrupted ones; monitor the memory of long runs.
 
-`python -m tests.survival --kills 50` and `python -m tests.survival memory`.
+Run `python -m tests.survival --kills 50` or `python -m tests.survival memory`.
 """

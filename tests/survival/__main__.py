@@ -1,4 +1,4 @@
-"""`python -m tests.survival`: kill runs and compare the results, or watch their memory."""
+"""Kill runs and compare the results, or monitor their memory: `python -m tests.survival`."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.survival.nursery import Nursery
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.survival", description=__doc__)
     parser.add_argument("--kills", type=int, default=50, help="minimum number of kills in total")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the moments")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random moments")
     parser.add_argument("--only", default="", help="part of ALGORITHM/ENGINE, such as maml/loop")
     commands = parser.add_subparsers(dest="command")
     memory = commands.add_parser("memory", help="check that the memory of long runs does not grow")
     memory.add_argument("--minutes", type=float, default=1.0, help="minutes for each algorithm and engine")
     memory.add_argument("--only", default="", help="part of ALGORITHM/ENGINE")
     memory.add_argument("--device", default="cpu")
-    app_memory = commands.add_parser("app-memory", help="check that the memory of the app and of its run does not grow")
+    app_memory = commands.add_parser("app-memory", help="check that the memory of the app and its run does not grow")
     app_memory.add_argument("--minutes", type=float, default=30.0, help="minutes of training")
     app_memory.add_argument("--warm-up", type=float, default=5.0, help="minutes before memory is compared")
     app_memory.add_argument("--preset", default="quick")
@@ -38,7 +38,7 @@ def main() -> int:
 
 
 def kill(kills: int, seed: int, only: str) -> int:
-    """Kill a run of each case several times, and start over until there are enough kills. Returns the exit code."""
+    """Kill a run of each case several times, repeat until there are enough kills, and return the exit code."""
     cases = [case for case in CASES if only in f"{case.algorithm}/{case.engine}"]
     each = -(-kills // len(cases))
     began, done, runs, inexact = time.monotonic(), 0, 0, 0

@@ -1,4 +1,4 @@
-"""Check that the memory of the app and of its run does not grow, in the real program on a terminal of 120x40."""
+"""Check that the memory of the app and its run does not grow, in the real program on a terminal of 120x40."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.survival.memory import FLAT, Resident, resident
 from tests.terminal.checks import trainer
 
 WINDOW = 30
-"""Seconds over which a median is taken."""
+"""Seconds over which the median is computed."""
 
 PRINT_EVERY = 60
-"""Seconds between two lines of output."""
+"""Seconds between lines of output."""
 
 
 def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
-    """Print the memory of each process while `preset` trains, and its growth after the warm-up. Returns 1 if any grew.
+    """Print the memory of each process while `preset` trains, and its growth after the warm-up; return 1 if any grew.
 
     Args:
-        minutes: of training.
+        minutes: minutes of training.
         warm_up: minutes before memory is compared.
     """
     with new_home() as home:
@@ -39,7 +39,7 @@ def watch_app(*, preset: str, minutes: float, warm_up: float) -> int:
 
 
 def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[Resident]], int]:
-    """Return each process's memory, once a second, and the number of meta-steps."""
+    """Return the memory of each process, measured once a second, and the number of meta-steps."""
     endless = settings(training__iterations=100_000_000, compute__device="cpu")
     with Watched("--preset", preset, *endless, "--start", home=home) as app:
         app.wait_for(b"meta-steps/s")
@@ -55,7 +55,7 @@ def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[R
                 now = ", ".join(f"{name} {taken[-1].own / 2**20:.1f} MiB" for name, taken in samples.items())
                 print(f"{second // 60:3} min: {now}", flush=True)
         pressed = time.monotonic()
-        app.press("f7")  # else the run would continue without the app
+        app.press("f7")  # otherwise, the run would continue without the app
         app.wait_for(b"Stopped", since=pressed)
         return samples, run.metrics().read_all()[-1].iteration
 

@@ -1,4 +1,4 @@
-"""The runs to kill: every algorithm on every engine, with everything that a resumed run has to restore."""
+"""Runs to kill: every algorithm on every engine, with all the state that a resumed run must restore."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
 from metatui.config.settings import Scalar, Settings
 
 Commands = Mapping[int, Sequence[Sequence[Any]]]
-"""Commands by meta-step, as `process.command_of` reads them."""
+"""Commands by meta-step, in the format of `process.command_of`."""
 
 COMMON: Mapping[str, Scalar] = {
     "compute.device": "cpu", "checkpoint.every": 1.0, "evaluation.every": 25, "evaluation.tasks": 8,
@@ -29,7 +29,7 @@ GLYPHS: Mapping[str, Scalar] = {
 
 SCHEDULED: Mapping[str, Scalar] = {"algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 1e-5}
 WIDE: Mapping[str, Scalar] = {"model.filters": 16}
-"""Enough for the native engine."""
+"""Settings that are sufficient for the native engine."""
 
 STOPS_EARLY: Mapping[str, Scalar] = {"training.early_stop": 2, "evaluation.every": 10, "algorithm.outer_lr": 1e-6}
 

@@ -1,4 +1,4 @@
-"""Train in processes that are killed with SIGKILL, and compare the run with an uninterrupted one."""
+"""Training in processes that are killed with SIGKILL, and comparison with an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Chain:
 
     killed_at: Counter[str] = field(default_factory=Counter)
     differences: list[str] = field(default_factory=list)
-    """What differs from the uninterrupted run."""
+    """Differences from the uninterrupted run."""
 
     @property
     def kills(self) -> int:
@@ -38,7 +38,7 @@ class Chain:
 
 
 def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int) -> Chain:
-    """Train `case` uninterrupted, and again with `kills` kills at random moments."""
+    """Train `case` without interruption, and again with `kills` kills at random moments."""
     folder.mkdir(parents=True)
     preset = folder / "case.toml"
     preset.write_text(settings_toml(case.settings, {}, case.plan, whole=True))
@@ -48,11 +48,11 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
     chain, draw, place = Chain(), random.Random(seed), folder / "killed"
     for _ in range(kills):
         kind: Kind = draw.choice(("step", "write")) if counted["step"] else "write"
-        # A resumed run has less left, and a faster one writes less often, but the moment must come before its end.
+        # A resumed run is shorter, and a faster one writes less often, but the moment must be before its end.
         number = draw.randint(1, max(1, counted[kind] // (2 if kind == "write" or chain.kills else 1)))
         where = _train(nursery, place, _arguments(place, preset), _left(place, case.told), kind, number)
         if not isinstance(where, str):
-            break  # it finished first
+            break  # it finished before the moment
         chain.killed_at[where] += 1
     if _status(place) != "finished":
         _train(nursery, place, _arguments(place, preset), _left(place, case.told))
@@ -61,7 +61,7 @@ def survive(case: Case, folder: Path, nursery: Nursery, *, kills: int, seed: int
 
 
 def differences(expected: RunFolder, found: RunFolder) -> list[str]:
-    """Return what differs between two runs, apart from times."""
+    """Return the differences between two runs, except times."""
     pairs: Mapping[str, tuple[Any, Any]] = {
         "status": (expected.status(), found.status()),
         "metrics": (_metrics(expected), _metrics(found)),
@@ -72,11 +72,11 @@ def differences(expected: RunFolder, found: RunFolder) -> list[str]:
         "state": (_values(expected), _values(found)),
         "files": (_files(expected), _files(found)),
     }
-    said = [name for name, (one, other) in pairs.items() if one != other]
+    differing = [name for name, (one, other) in pairs.items() if one != other]
     ours, theirs = _tensors(expected), _tensors(found)
     if ours.keys() != theirs.keys():
-        return [*said, "names of parameters"]
-    return said + [f"parameter {name}" for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
+        return [*differing, "names of parameters"]
+    return differing + [f"parameter {name}" for name, tensor in ours.items() if not torch.equal(tensor, theirs[name])]
 
 
 def _train(
@@ -105,7 +105,7 @@ def _status(runs: Path) -> str | None:
 
 
 def _left(runs: Path, commands: Commands) -> Commands:
-    """Return the commands that the run has not recorded; it repeats the others by itself."""
+    """Return the commands that the run has not recorded; it repeats the others automatically."""
     found = RunStore(runs).runs()
     known = [item.planned for item in replay_log(found[0].changes(), found[0].journal())] if found else []
     left = {}

@@ -22,29 +22,29 @@ LONG: Mapping[str, Scalar] = {
 }  # fmt: skip
 
 FLAT = 0.05
-"""Largest relative growth after the warm-up that is accepted."""
+"""Maximum relative growth after the warm-up."""
 
 WARM_UP = 1 / 3
-"""Fraction of the time."""
+"""Fraction of the total time."""
 
 
 @dataclass
 class Samples:
-    """Memory in bytes, once a second."""
+    """Samples of memory in bytes, one per second."""
 
     process: list[int] = field(default_factory=list)
     device: list[int] = field(default_factory=list)
 
     @staticmethod
     def ends(samples: list[int]) -> tuple[float, float]:
-        """Return the medians after the warm-up and at the end, each over a sixth of the time."""
+        """Return the medians after the warm-up and at the end, each over a sixth of the total time."""
         part = max(1, len(samples) // 6)
         start = int(len(samples) * WARM_UP)
         return statistics.median(samples[start : start + part]), statistics.median(samples[-part:])
 
 
 def watch(*, minutes: float, only: str, device: str) -> int:
-    """Print a line for each algorithm and engine. Returns 1 if memory grew."""
+    """Print a line for each algorithm and engine; return 1 if memory grew."""
     grew = 0
     print(
         f"{'algorithm':11}{'engine':10}{'task':10}{'warm':>10}{'end':>10}{'growth':>8}  meta-steps  device", flush=True
@@ -89,7 +89,7 @@ class Resident(NamedTuple):
     """Resident memory of a process in bytes."""
 
     own: int
-    """Without mapped files."""
+    """Resident memory without mapped files."""
     all: int
 
 

@@ -1,4 +1,4 @@
-"""Start training processes, one at a time, from a process that has imported everything."""
+"""Launcher of training processes, one at a time, from a process that has imported all modules."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Counted = Mapping[Kind, int]
 
 
 class Nursery:
-    """The parent of `process.nurse`."""
+    """Parent of the process that runs `process.nurse`."""
 
     def __enter__(self) -> Nursery:
         command = [sys.executable, "-m", "tests.survival.process"]
@@ -34,7 +34,7 @@ class Nursery:
     def start(
         self, runs: Path, arguments: list[str], commands: Commands, kind: Kind | None = None, number: int = 0
     ) -> int:
-        """Run `metatui` with `arguments` and the runs folder `runs`. Returns the process ID.
+        """Run `metatui` with `arguments` and the runs folder `runs`, and return the process ID.
 
         Args:
             commands: commands to submit during training.
@@ -51,7 +51,7 @@ class Nursery:
         return int(self._told["pid"])
 
     def wait(self) -> Counted | str:
-        """Return where the process was killed, or its number of moments of each kind if it finished."""
+        """Return the place where the process was killed, or its number of moments of each kind if it finished."""
         self._hear("at", "code")
         if "at" in self._told:
             os.kill(self._told["pid"], signal.SIGKILL)
@@ -63,7 +63,7 @@ class Nursery:
 
     @property
     def code(self) -> int:
-        """The exit code of the last process."""
+        """Exit code of the last process."""
         return int(self._told["code"])
 
     def _hear(self, *what: str) -> None:

@@ -1,7 +1,7 @@
-"""`metatui` processes that are killed at chosen moments: `python -m tests.survival.process`.
+"""Processes of `metatui` that are killed at chosen moments: `python -m tests.survival.process`.
 
-They are forks of a process that has imported everything, which saves seconds each. Moments are counted: the begin and
-end of each meta-step, and each step of a write. At the requested moment the process reports it and waits to be killed.
+They are forks of a process that has imported all modules, which saves seconds each. Moments are the beginning and end
+of each meta-step, and each step of a write. At the requested moment, the process reports it and waits to be killed.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ COMMANDS: Mapping[str, type[Command]] = {"pause": Pause, "resume": Resume, "eval
 
 @dataclass
 class Moments:
-    """Counts moments and stops at the requested one."""
+    """Counter of moments that stops at the requested one."""
 
     report: int
     """File descriptor for reports."""
@@ -50,7 +50,7 @@ class Moments:
 
 
 def count_writes(moments: Moments) -> None:
-    """Count the steps of writing a file: half written, written, before sync, before rename and before removal."""
+    """Count the steps of writing a file: half written, written, before sync, before rename, and before removal."""
     pwrite = os.pwrite
 
     def half(handle: int, data: bytes, at: int) -> int:
@@ -75,7 +75,7 @@ def count_steps(moments: Moments) -> None:
     step = MetaSteps._make_step
 
     def both_ends(self: MetaSteps) -> None:
-        moments.pass_by("step", "begin of a meta-step")
+        moments.pass_by("step", "start of a meta-step")
         step(self)
         moments.pass_by("step", "end of a meta-step")
 
@@ -83,13 +83,13 @@ def count_steps(moments: Moments) -> None:
 
 
 def tell(commands: Mapping[int, list[Command]]) -> None:
-    """Submit `commands` after their meta-steps, as a viewer would."""
+    """Submit `commands` after their meta-steps, like a viewer."""
     train = Session.__iter__
     left = dict(commands)
 
     def watched(self: Session) -> Iterator[Event]:
         for event in train(self):
-            if isinstance(event, Progress | Started):  # commands that were due when it was killed are submitted now
+            if isinstance(event, Progress | Started):  # including commands that were due when the run was killed
                 for command in left.pop(event.iteration, ()):
                     self.submit(command)
             yield event
@@ -103,7 +103,7 @@ def command_of(item: list[Any]) -> Command:
 
 
 def train(request: Mapping[str, Any], report: int, log: int) -> int:
-    """Run `metatui` with the arguments of `request` in a new session. Returns its exit code."""
+    """Run `metatui` with the arguments of `request` in a new session, and return its exit code."""
     os.setsid()
     for stream in (0, 1, 2):
         os.dup2(log, stream)

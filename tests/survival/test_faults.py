@@ -1,4 +1,4 @@
-"""Writes of a run fail in every way: the run continues or is resumed, with the numbers of an undisturbed run."""
+"""Tests of failing writes: the run continues or is resumed, with the results of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ TINY = change(
 )  # fmt: skip
 
 SAMPLE = 1 if os.environ.get("METATUI_ALL_FAULTS") else 13
-"""Every `SAMPLE`th write fails, with another offset for each kind of fault. METATUI_ALL_FAULTS=1 tries every write and
-takes some minutes."""
+"""Every `SAMPLE`th write fails, with a different offset for each kind of fault. METATUI_ALL_FAULTS=1 tries every write
+and takes several minutes."""
 
 CRASHED = 86
 KINDS = ("ENOSPC", "EIO", "short", "crash")
@@ -47,10 +47,10 @@ WRITES = ("write", "pwrite")
 
 @dataclass
 class Disk:
-    """Wraps the system calls that change files under `root`, counts them, and makes number `fails` fail.
+    """Wrapper that counts the system calls that change files in `root`, and makes call number `fails` fail.
 
-    A failing sync loses data that were not synced before. A short write is followed by a full disk. A crash leaves half
-    of the data, and the process ends.
+    A failed sync loses unsynced data. A short write is followed by errors of a full disk. A crash writes half of the
+    data and ends the process.
     """
 
     root: Path
@@ -111,7 +111,7 @@ class Disk:
 
 
 def train(session: Session) -> list[Event]:
-    """Train to the end, with two checkpoints on request."""
+    """Train to completion, with two requested checkpoints."""
     seen = []
     for event in session:
         seen.append(event)
@@ -121,15 +121,15 @@ def train(session: Session) -> list[Event]:
 
 
 @dataclass
-class Came:
-    """The results of a run that do not depend on the clock."""
+class Outcome:
+    """Results of a run that do not depend on time."""
 
     metrics: list[tuple[int, float, float]]
     tensors: dict[str, torch.Tensor]
     test: tuple[float, ...]
 
     @classmethod
-    def of(cls, run: RunFolder) -> Came:
+    def of(cls, run: RunFolder) -> Outcome:
         state, problems = newest_checkpoint(run.checkpoints_path)
         test = run.evaluation().test
         assert (run.status(), problems) == ("finished", [])
@@ -137,7 +137,7 @@ class Came:
         assert test is not None
         return cls(measured(run), state.tensors, test.loss.mean)
 
-    def is_exactly(self, other: Came) -> bool:
+    def is_exactly(self, other: Outcome) -> bool:
         return (
             (self.metrics, self.test) == (other.metrics, other.test)
             and self.tensors.keys() == other.tensors.keys()
@@ -156,25 +156,25 @@ def without_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Came:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     session = Session.start(TINY, runs_dir=tmp_path_factory.mktemp("undisturbed"))
     train(session)
-    return Came.of(session.run)
+    return Outcome.of(session.run)
 
 
 def begin(root: Path) -> Session:
     return Session.start(TINY, runs_dir=root)
 
 
-def go_on(root: Path) -> Session:
+def continue_run(root: Path) -> Session:
     (run,) = RunStore(root).runs()
     return Session.resume(run)
 
 
 def in_a_child(work: Callable[[], object]) -> int:
-    """Fork, do `work` in the child, and return its exit code."""
+    """Fork, call `work` in the child, and return its exit code."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # no other thread holds a lock that the child needs
+        warnings.simplefilter("ignore", DeprecationWarning)  # no other thread holds a lock needed by the child
         child = os.fork()
     if child == 0:
         code = 1
@@ -189,7 +189,7 @@ def in_a_child(work: Callable[[], object]) -> int:
 
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs folder as left by a process that was killed while writing a checkpoint and a line."""
+    """Return the runs folder of a process that was killed while writing a checkpoint and a line."""
     root = tmp_path_factory.mktemp("killed")
     session = begin(root)
     for event in session:
@@ -207,14 +207,14 @@ def killed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("opened", [begin, go_on])
-def test_writes_fail_once(
-    opened: Callable[[Path], Session], kind: str, undisturbed: Came, killed: Path, tmp_path: Path,
+@pytest.mark.parametrize("opened", [begin, continue_run])
+def test_single_failed_write_does_not_change_results(
+    opened: Callable[[Path], Session], kind: str, undisturbed: Outcome, killed: Path, tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     def fresh(name: str) -> Path:
         root = tmp_path / name
-        if opened is go_on:
+        if opened is continue_run:
             shutil.copytree(killed, root)
         return root
 
@@ -222,7 +222,7 @@ def test_writes_fail_once(
     with counting.mounted(monkeypatch):
         train(opened(counting.root))
     assert len(counting.calls) > 30
-    first = (3 * KINDS.index(kind) + (opened is go_on)) % SAMPLE
+    first = (3 * KINDS.index(kind) + (opened is continue_run)) % SAMPLE
     for number in range(first, len(counting.calls), SAMPLE):
         disk = Disk(fresh(f"{number}"), number, kind)
         what = f"{kind} at {number}, {counting.calls[number]}"
@@ -237,7 +237,7 @@ def test_writes_fail_once(
 
 
 def disturbed(disk: Disk, opened: Callable[[Path], Session], what: str) -> None:
-    """Train to the end; a fault may only raise before training begins."""
+    """Train to completion; a fault may raise an error only before training starts."""
     try:
         session = opened(disk.root)
     except WriteRefused:
@@ -246,8 +246,8 @@ def disturbed(disk: Disk, opened: Callable[[Path], Session], what: str) -> None:
     assert session.run.status() == "finished", what
 
 
-def check(root: Path, undisturbed: Came, what: str) -> None:
-    """Check that the files are valid and that the run, resumed if necessary, ends as the undisturbed one."""
+def check(root: Path, undisturbed: Outcome, what: str) -> None:
+    """Check that the files are valid and that the run, resumed if necessary, has the results of an undisturbed run."""
     runs = RunStore(root).runs()
     for run in runs:
         assert not run.is_live(), what
@@ -260,7 +260,7 @@ def check(root: Path, undisturbed: Came, what: str) -> None:
     elif not runs:
         train(begin(root))
     (run,) = RunStore(root).runs()
-    assert Came.of(run).is_exactly(undisturbed), what
+    assert Outcome.of(run).is_exactly(undisturbed), what
     left = {path.name for path in run.path.rglob("*") if path.name.endswith((".tmp", ".new"))}
     assert not left, what
     for path in run.checkpoints_path.iterdir():

@@ -1,4 +1,4 @@
-"""A short form of `python -m tests.survival`: killed and resumed runs end like uninterrupted ones."""
+"""Short version of `python -m tests.survival`: killed and resumed runs have the results of uninterrupted ones."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
 
 
 @pytest.mark.parametrize("case", [CASES[0], CASES[8]], ids=lambda case: f"{case.algorithm}-{case.engine}")
-def test_killed_run_ends_like_an_uninterrupted_one(case: Case, tmp_path: Path, nursery: Nursery) -> None:
+def test_killed_run_has_the_results_of_an_uninterrupted_one(case: Case, tmp_path: Path, nursery: Nursery) -> None:
     short = replace(case, having={**case.having, "training.iterations": 40})
     chain = survive(short, tmp_path / "runs", nursery, kills=2, seed=5)
     assert chain.kills

@@ -1,1 +1,1 @@
-"""The commands, with one module for each."""
+"""Commands of the command line interface, with one module for each command."""

@@ -32,7 +32,7 @@ def attach(run: str | None, runs_dir: Path | None, ascii_only: bool, theme: str 
 
 
 def _live(name: str | None, root: Path) -> RunFolder:
-    """Return the live run called `name`, or the newest live run; raise BadInput if there is none."""
+    """Return the live run `name`, or the newest live run; raise BadInput if it does not exist."""
     from metatui.runs.storage.store import RunStore, live_runs
     from metatui.utils.errors import BadInput, quote
 

@@ -1,4 +1,4 @@
-"""`metatui bench`: measure how fast every engine trains on this machine."""
+"""`metatui bench`: measure the training speed of every engine on this machine."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def bench(
     compute_device = changed(Settings(), (), device).compute.device
     wanted = cells(tasks or TASKS, algorithms or ALGORITHMS, engines or ENGINES)
     if not wanted:
-        raise BadInput(f"--engine is {' and '.join(engines)}, which cannot compute what --task and --algorithm name")
+        raise BadInput(f"--engine is {' and '.join(engines)}, but must support the given --task and --algorithm")
     benchmark = Benchmark(wanted, device=compute_device, seconds=seconds)
     machine: Machine | None = None
     measurements: list[Measurement] = []
@@ -80,7 +80,7 @@ def bench(
                     machine = report.machine
                 elif isinstance(report, Measurement):
                     measurements.append(report)
-    finally:  # however the benchmark ended, show the cells measured so far
+    finally:  # show the cells measured so far, even if the benchmark was interrupted
         if as_json:
             emit(_json(machine, measurements))
         elif measurements:

@@ -35,7 +35,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     from metatui.learning.checks.awkward import run_awkward_checks
     from metatui.learning.checks.check import run_checks
 
-    torch.set_num_threads(1)  # the problems are too small for several threads
+    torch.set_num_threads(1)  # the problems are too small for multithreading
     checks = []
     for result in run_checks(device):
         checks.append(result)
@@ -62,7 +62,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
 
 
 def _summary(results: list[AwkwardCheck]) -> list[str]:
-    """Return a line that summarises all modules, and one for each failure."""
+    """Return a line that summarises all modules, and a line for each failure."""
     modules, engines = len({r.name for r in results}), len({r.engine for r in results})
     counts = Counter(r.outcome if r.ok else "failed" for r in results)
     lines = [

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""The newest run, or the n-th before it."""
+"""Reference to the newest run, or to the n-th run before it."""
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -58,7 +58,11 @@ comparison_device_option = click.option(
 @comparison_steps_option
 @click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
 @click.option(
-    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to take tasks from."
+    "--split",
+    type=click.Choice(["test", "val"]),
+    default="test",
+    show_default=True,
+    help="Split of held-out tasks.",
 )
 @target_option
 @comparison_device_option
@@ -87,7 +91,7 @@ def compare(
     """
     if len(runs) < 2:
         raise click.UsageError(
-            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the one "
+            "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the run "
             "before it"
         )
     folders = find_runs(RunStore(runs_dir), runs)
@@ -112,7 +116,7 @@ def compare(
 
 
 def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
-    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if there is no such run."""
+    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if a run does not exist."""
     newest: list[RunFolder] = []
     runs = []
     for reference in references:

@@ -72,7 +72,7 @@ def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
 
 
 def _load_packed(path: Path) -> Omniglot | None:
-    """Return the packed data set; None if there is no valid one."""
+    """Return the packed data set; None if there is no valid file."""
     from metatui.learning.data.omniglot.cache import load
 
     if not path.exists():

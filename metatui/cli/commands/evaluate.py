@@ -25,7 +25,11 @@ from metatui.utils.numbers import diverged, interval
     "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: that of the best validation."
 )
 @click.option(
-    "--split", type=click.Choice(["test", "val"]), default="test", show_default=True, help="Split to take tasks from."
+    "--split",
+    type=click.Choice(["test", "val"]),
+    default="test",
+    show_default=True,
+    help="Split of held-out tasks.",
 )
 @click.option(
     "--batch-norm",

@@ -160,7 +160,7 @@ class _Base:
 
 
 def _base(origin: str, runs_dir: Path | None) -> _Base:
-    """Load a preset, a file or a run; raise BadInput if `origin` is none of them."""
+    """Load a preset, file or run; raise BadInput if `origin` is none of these."""
     from metatui.runs.execution.rerun import schedule_of
     from metatui.runs.storage.store import RunStore
 

@@ -24,7 +24,7 @@ from metatui.utils.errors import BadInput, quote
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
     "--to", "path", type=click.Path(path_type=Path), default=Path("report.html"), metavar="FILE", show_default=True,
-    help="A .html file, or a .md file with its figures in files beside it.",
+    help="A .html file, or a .md file with its figures in files next to it.",
 )  # fmt: skip
 @comparison_tasks_option
 @comparison_steps_option

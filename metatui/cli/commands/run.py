@@ -65,7 +65,8 @@ def run(
 ) -> None:
     """Train a preset, a TOML file, or the settings given with --set.
 
-    Ctrl-C interrupts the run and saves it after the meta-step; --resume continues it. A second Ctrl-C quits at once.
+    Ctrl-C interrupts the run and saves it after the meta-step; --resume continues it. A second Ctrl-C quits
+    immediately.
     With --detach, the run does not depend on the terminal: metatui attach opens it in the app, metatui stop stops it.
 
     Other signals also interrupt and save the run: SIGTERM, SIGHUP, and those that schedulers send before the time limit
@@ -78,7 +79,7 @@ def run(
     if preset is None and (resume is None or automatic) and not assignments:
         raise click.UsageError("nothing to run: give a preset (metatui presets lists them), a TOML file or --set")
 
-    # Checked before torch is imported, so that mistakes are reported at once.
+    # Checked before importing torch, so that mistakes are reported immediately.
     overrides = changes(assignments, device)
     loaded = presets.load(preset) if preset is not None else None
     fresh = resume is None or automatic
@@ -116,11 +117,11 @@ def run(
 def _continue_unfinished(
     store: RunStore, settings: Settings, planned: Sequence[Planned], continue_: Callable[[RunFolder], S]
 ) -> S | None:
-    """Continue the newest interrupted run with the same settings; return None if there is none."""
+    """Continue the newest interrupted run with the same settings; return None if no run can be continued."""
     for run in store.unfinished(settings, planned):
         try:
             return continue_(run)
-        except BadInput as error:  # another job took it, or it has no intact checkpoint
+        except BadInput as error:  # another job continued the run, or it has no intact checkpoint
             click.echo(f"skipped: {error}", err=True)
     return None
 
@@ -134,7 +135,7 @@ def train(session: Session, ending: SignalState, context: click.Context, *, as_j
         with display(session.run) as progress, closing(iter(session)) as events:
             for event in events:
                 progress.see(event)
-    finally:  # scripts need to know the run and its state however it ended
+    finally:  # scripts need the run and its state even after a failure
         if as_json:
             emit(_report(session))
     if session.outcome.sentence:
@@ -153,7 +154,7 @@ def _origin(preset: Preset | None, settings: Settings) -> str | None:
 
 
 def print_detached(live: LiveRun, *, as_json: bool) -> None:
-    """Print how to open and stop a run in the background."""
+    """Print the commands that open and stop a run in the background."""
     run, pid = live.run, live.hello.pid
     if as_json:
         emit({"run": run.id, "dir": str(run.path), "pid": pid})
@@ -167,7 +168,10 @@ def print_detached(live: LiveRun, *, as_json: bool) -> None:
 def _report(session: Session) -> dict[str, Any]:
     from metatui.runs.storage.summary import summarise
 
-    outcome, summary = session.outcome, summarise(session.run)  # includes validations from before a resumption
+    outcome, summary = (
+        session.outcome,
+        summarise(session.run),
+    )  # includes validations before a resumption
     return {
         "run": session.run.id,
         "dir": str(session.run.path),

@@ -69,7 +69,7 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
         screen.print(f"There are no runs in {store.root} yet: metatui run quick trains one.", soft_wrap=True)
         return
     width = max(len(summary.id) for summary in summaries)
-    lines = Text()  # printed with one call, because ten thousand calls take seconds
+    lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary in summaries:
         lines.append(f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
@@ -86,7 +86,7 @@ def _progress(summary: RunSummary) -> str:
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Describe the test; without a test, the best validation, and the last one if it is not the best."""
+    """Describe the test or, without a test, the best validation, and the last one if it is not the best."""
     best, last = summary.best, summary.validation
     if summary.test:
         yield _result("test", summary.test)

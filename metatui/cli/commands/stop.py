@@ -16,7 +16,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import MetatuiError
 
 WAIT_SECONDS = 60.0
-"""Time to wait for a run to end: it first finishes its meta-step and a compilation in progress."""
+"""Maximum time to wait for a run to end; it first finishes its meta-step and any compilation in progress."""
 
 
 @click.command()

@@ -39,7 +39,8 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @set_option
 @click.option(
     "--devices", metavar="DEVICE,DEVICE...",
-    help="Train one run at a time on each, such as cuda:0,cuda:1; default: one after another, on their own device.",
+    help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: one run at a time, on the device "
+    "in its settings.",
 )  # fmt: skip
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
@@ -61,8 +62,8 @@ def suite(
 ) -> None:
     """Train all runs of suites or presets, then compare them; without arguments, list the suites.
 
-    Each run is an ordinary run in its own process. Ctrl-C saves and stops them; the same command continues where it
-    stopped, and does not repeat finished runs.
+    Each run trains in its own process and is saved like any other run. Ctrl-C saves and stops the runs; the same
+    command continues them, and does not repeat finished runs.
     """
     from metatui.cli.console import suite_output as output
     from metatui.runs.storage.store import RunStore
@@ -103,7 +104,7 @@ def suite(
 
 
 def _devices(text: str | None) -> list[str | None]:
-    """Return the devices in `--devices`; a single None stands for the device in the settings of each run."""
+    """Return the devices in `--devices`; a single None means the device in the settings of each run."""
     from metatui.config.fields import change
     from metatui.config.settings import Settings
 
@@ -116,7 +117,7 @@ def _devices(text: str | None) -> list[str | None]:
 
 
 def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[tuple[str, Path]]]:
-    """Return the comparisons of each suite to export and their files, checked before anything is trained."""
+    """Return the comparisons of each suite to export and their files, which are checked before training."""
     if not exports:
         return {each.name: [] for each in loaded}
     from metatui.runs.analysis.exports import check
@@ -138,7 +139,7 @@ def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[t
 
 
 def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tuple[list[str], bool]:
-    """Train the unfinished runs; return a sentence for each failed run, and whether no run was interrupted."""
+    """Train the unfinished runs; return an error message for each failed run, and whether no run was interrupted."""
     from metatui.cli.console.suite_progress import display
     from metatui.runs.execution.signals import ending_softly
     from metatui.runs.suites import RunEnded, SuiteManifest, SuiteRunner
@@ -156,13 +157,13 @@ def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tupl
                 progress.see(event)
                 if isinstance(event, RunEnded) and event.status == "failed":
                     failed.append(f"{event.planned.name}: {event.sentence}")
-                # A signal such as SIGXCPU can also end the process of a single run.
+                # A signal such as SIGXCPU can also interrupt the process of a single run.
                 completed &= not (isinstance(event, RunEnded) and event.status == "interrupted")
     return failed, completed and not runner.interrupted
 
 
 def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
-    """Compare the finished runs of each comparison; None if it has none."""
+    """Compare the finished runs of each comparison; the result is None without finished runs."""
     from metatui.cli.commands.compare import progress_bar
     from metatui.runs.analysis.comparison import compare
     from metatui.runs.suites import SuiteManifest

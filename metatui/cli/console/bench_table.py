@@ -1,4 +1,4 @@
-"""The report of `metatui bench`: a table and a plot for each task, and notes on how they were measured."""
+"""Report of `metatui bench`: a table and a plot for each task, and notes on the measurement."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "red", "blue")
-"""Colours of the engines, in their order. They are the terminal's own, because its background is unknown."""
+"""Colours of the engines, in order. They are colours of the terminal's theme, because its background is unknown."""
 
 STYLES = {
     **{engine: COLOURS[i % len(COLOURS)] for i, engine in enumerate(ENGINES)},

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from metatui.runs.analysis.comparison.tables import TextTable
 
 PADDING = 3
-"""Characters between two columns of a table."""
+"""Number of characters between two columns of a table."""
 
 NARROWEST_NAME = 15
-"""Characters that a column of names is wrapped to before the table is split."""
+"""Minimum width in characters to which a column of names is wrapped before the table is split."""
 
 
 def show(comparison: Comparison) -> None:

@@ -31,14 +31,14 @@ def emit(item: Mapping[str, Any]) -> None:
     """Print one JSON object on standard output, with null for numbers that are not finite.
 
     Raises:
-        MetatuiError: standard output cannot be written.
+        MetatuiError: if standard output cannot be written.
     """
     if sys.stdout:
         click.echo(json.dumps(finite(item), indent=2, allow_nan=False), file=cast("IO[str]", _Output(sys.stdout)))
 
 
 class _Stream(io.TextIOBase):
-    """Standard error, ignoring errors: a message is lost if the terminal is gone or the log's disk is full."""
+    """Standard error that ignores write errors: messages are lost if the terminal is closed or the disk is full."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -69,13 +69,13 @@ class _Stream(io.TextIOBase):
 
 
 class _Output(_Stream):
-    """Standard output, where an error ends the command: its reader must not take a part for the whole."""
+    """Standard output whose write errors end the command, so that partial output is not mistaken for all of it."""
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:  # handled by the caller of the command: the reader has seen enough
+        except BrokenPipeError:  # the reader needs no more output; handled by the caller of the command
             raise
         except OSError as error:
             raise MetatuiError(f"standard output cannot be written: {reason(error)}") from None
@@ -112,7 +112,7 @@ def cell(value: object) -> Text:
 
 
 def evaluation_json(run: str, evaluation: Evaluation | None) -> dict[str, Any] | None:
-    """Return an evaluation of a run as `evaluate --json` prints it."""
+    """Return an evaluation of a run in the format of `evaluate --json`."""
     if evaluation is None:
         return None
     return {

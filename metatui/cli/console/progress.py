@@ -1,4 +1,4 @@
-"""Progress on standard error: bars in a terminal, otherwise a line now and then."""
+"""Progress on standard error: bars in a terminal, otherwise a line at intervals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Without a terminal, a line is printed after so many seconds or this share of the run, whichever comes first."""
+"""Interval of lines without a terminal, in seconds or as a share of the run, whichever comes first."""
 
 
 class Display(Protocol):
@@ -51,7 +51,7 @@ def display(run: RunFolder) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Prints a line every ten seconds or tenth of the run, and one for each other event."""
+    """Display that prints a line every ten seconds or tenth of the run, and a line for each other event."""
 
     def __init__(self, screen: Console, run: RunFolder) -> None:
         self._screen = screen
@@ -77,7 +77,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Shows a bar with the metrics beside it; other events are printed above."""
+    """Display of a bar with the metrics next to it; other events are printed above it."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
@@ -166,7 +166,7 @@ OnProgress = Callable[[int, int], None]
 
 @contextmanager
 def images_shown() -> Iterator[None]:
-    """Show the packing of an image folder's images, if any are packed in the block."""
+    """Show the progress of packing image folders in the block, if any."""
     with packing_shown("images") as progress, told_of_packing(progress):
         yield
 

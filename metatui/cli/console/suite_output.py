@@ -1,4 +1,4 @@
-"""Output of `metatui suite`: the list of suites, the plan of a suite, and its results."""
+"""Output of `metatui suite`: list of suites, plan of a suite, and results."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
         screen.print(Text.assemble((suite.name, "bold"), "  ", cell(suite.title)), soft_wrap=True)
         folders = SuiteManifest(suite, store).folders()
         for part in suite.comparisons:
-            # One table each: a column with its name would leave no room for the names of runs on 80 columns.
+            # One table for each comparison: a column for its name would leave too little space for run names.
             rows = table("run", "meta-steps", "status", "name", numbers=("meta-steps",))
             for run, folder in folders:
                 if run.comparison == part.name:
@@ -78,7 +78,7 @@ def report(
     store: RunStore,
     comparisons: Mapping[str, Mapping[str, Comparison | None]] | None = None,
 ) -> dict[str, Any]:
-    """Return the JSON object of `suite --json`, in which each comparison is as `compare --json` prints it."""
+    """Return the JSON object of `suite --json`, in which each comparison has the format of `compare --json`."""
     from metatui.runs.analysis.exports import as_json
 
     reports = []

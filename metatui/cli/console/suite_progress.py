@@ -1,4 +1,4 @@
-"""Progress of a suite on standard error: bars for it and its current runs, otherwise a line now and then."""
+"""Progress of a suite on standard error: bars for the suite and its current runs, otherwise lines at intervals."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite on standard error, of which `finished` runs were finished before."""
+    """Show the progress of a suite, of which `finished` runs are already finished, on standard error."""
     screen = console(stderr=True)
     if not is_interactive(screen):
         yield PlainDisplay(screen, suite, finished)
@@ -40,7 +40,7 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
 
 
 class PlainDisplay:
-    """Prints a line for the start and end of each run, and every ten seconds or tenth of a run."""
+    """Display that prints a line at the start and end of each run, and every ten seconds or tenth of a run."""
 
     def __init__(self, screen: Console, suite: Suite, finished: int) -> None:
         self._screen = screen
@@ -80,7 +80,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Shows a bar for the suite, in runs, and one for each current run; ended runs are printed above."""
+    """Display of a bar for the suite, in runs, and a bar for each current run; ended runs are printed above."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

@@ -25,7 +25,7 @@ def evaluate(
     batch_norm: str | None = None,
     device: str | None = None,
 ) -> Evaluation:
-    """Adapt the best parameters of a run, or the last ones before the first validation, to held-out tasks.
+    """Adapt the best parameters of a run, or the last parameters if there is no validation yet, to held-out tasks.
 
     Args:
         split: `val` or `test`.
@@ -33,7 +33,7 @@ def evaluate(
         inner_lr: inner learning rate; defaults to that of the best validation.
 
     Raises:
-        BadInput: a value is not allowed, or there is no intact checkpoint, no such device or no such data.
+        BadInput: if a value is not allowed, the run has no intact checkpoint, or the device or data is not available.
     """
     from metatui.learning.training.trainer_state import evaluate_state
 
@@ -47,7 +47,7 @@ def evaluate(
 
 
 def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple[TaskView, ...]:
-    """Return held-out tasks with predictions before and after adaptation. Raises as `evaluate`."""
+    """Return held-out tasks with predictions before and after adaptation. Raises the same errors as `evaluate`."""
     from metatui.learning.training.trainer_state import views_of_state
 
     settings, state = saved_state(run)
@@ -66,7 +66,7 @@ def _with_protocol(
     batch_norm: str | None,
     device: str | None,
 ) -> Settings:
-    """Return `settings` with another protocol."""
+    """Return `settings` with another evaluation protocol."""
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])

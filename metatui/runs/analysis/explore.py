@@ -1,4 +1,4 @@
-"""Adaptation of saved runs to one held-out task, for the task explorer. torch is imported when it computes."""
+"""Adaptation of saved runs to one held-out task, for the task explorer. torch is imported on first use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Inner steps shown first, because image tasks take a while."""
+"""Number of inner steps shown first, because image tasks take long."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ def exploring(
 ) -> Generator[Explored, None, None]:
     """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
 
-    Yields each run after its adaptation. Runs on images are yielded after a few inner steps first, then after all.
+    Yields each run after its adaptation. Runs on images are first yielded after a few inner steps, then after all.
 
     Args:
         task: number of the held-out task.
-        drawn: a custom task to use instead.
+        drawn: custom task to use instead.
         rate: factor for the inner learning rate of each run.
 
     Raises:
-        BadInput: the runs use different data, there is no intact checkpoint, or a value is not allowed.
+        BadInput: if the runs use different data, a run has no intact checkpoint, or a value is not allowed.
     """
     from metatui.learning.evaluation.explorer import explore
 
@@ -83,7 +83,7 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
-    """Return the experiment and best parameters of a run and the torch settings they need, cached for the next task."""
+    """Return the torch settings, experiment and best parameters of a run, cached for the next task."""
     from metatui.learning.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again
 

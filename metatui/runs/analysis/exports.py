@@ -1,4 +1,4 @@
-"""Comparisons as files, in the format of the file name's extension."""
+"""Export of comparisons to files, in the format of the file extension."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ CSV_COLUMNS = (
 
 
 def check(path: Path) -> None:
-    """Check, before anything is computed, that a comparison can be written to `path`.
+    """Check that a comparison can be written to `path`. Call it before computing the comparison.
 
     Raises:
-        BadInput: the extension is unknown, or there is no such folder.
+        BadInput: if the extension is unknown, or the folder does not exist.
     """
     if path.suffix.lower() not in EXPORTS:
         raise BadInput(f"{quote(str(path), 200)} must end in one of {', '.join(EXPORTS)}, which is the format to write")
@@ -38,18 +38,18 @@ def check(path: Path) -> None:
             raise BadInput(f"{quote(str(path), 200)} cannot be written: {missing}")
         if path.is_dir():
             raise BadInput(f"{quote(str(path), 200)} is a folder, but must be a file")
-    except OSError as error:  # such as a name that is too long
+    except OSError as error:  # for example, because the name is too long
         raise BadInput(f"{quote(str(path), 200)} cannot be written: {reason(error)}") from None
 
 
 def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write a comparison to `path`, in the format of its extension; the figures of Markdown go beside it.
+    """Write a comparison to `path`, in the format of its extension; Markdown figures are written next to it.
 
-    Returns all files written, `path` first.
+    Returns all written files, `path` first.
 
     Raises:
-        BadInput: as `check` does.
-        MetatuiError: a file cannot be written.
+        BadInput: if `check` rejects `path`.
+        MetatuiError: if a file cannot be written.
     """
     check(path)
     extension = path.suffix.lower()
@@ -60,14 +60,14 @@ def export(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def written(files: Sequence[Path]) -> str:
-    """Describe written files: `Written to report.md, with 4 figures beside it`."""
+    """Describe written files: `Written to report.md, with 4 figures next to it`."""
     figures = len(files) - 1
-    more = f", with {figures} {'figure' if figures == 1 else 'figures'} beside it" if figures else ""
+    more = f", with {figures} {'figure' if figures == 1 else 'figures'} next to it" if figures else ""
     return f"Written to {files[0]}{more}"
 
 
 def as_csv(comparison: Comparison) -> str:
-    """Return the adaptation curves as CSV, with a row for each run, metric and inner step."""
+    """Return the adaptation curves as CSV, with one row for each run, metric and inner step."""
     file = io.StringIO()
     rows = csv.writer(file, lineterminator="\n")
     rows.writerow(CSV_COLUMNS)
@@ -89,9 +89,9 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
     The adaptation curve of each of `runs` is a list over `steps`, from step 0. `curves.training` is the smoothed
     training curve and `curves.validation` the metric after the last inner step at each validation, both against
-    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` has the training curve with other
+    meta-steps (`iterations`), tasks and seconds. `curves.training.averages` contains the training curve with other
     smoothing, and `curves.training.changes` the live changes. Accuracies are fractions, and differences are a minus b.
-    A value that is unknown or not finite is null.
+    Unknown and non-finite values are null.
     """
     described: dict[str, Any] = finite(
         {

@@ -1,6 +1,6 @@
 """Figures of a comparison, drawn with matplotlib: training, adaptation, results and costs.
 
-The same comparison always gives the same SVG, byte for byte. matplotlib is imported when the first figure is drawn.
+A given comparison always produces the same SVG, byte for byte. matplotlib is imported when the first figure is drawn.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#000000")
-"""Distinguishable with colour-blind eyes too (Okabe and Ito 2008)."""
+"""Colours that colour-blind people can distinguish (Okabe and Ito 2008)."""
 
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)))
-"""Line styles, one for each round through the colours."""
+"""Line styles, one for each cycle through the colours."""
 
 WIDTH, HEIGHT = 5.4, 3.4
-"""Inches of one panel."""
+"""Width and height of one panel in inches."""
 
 MARK_ROWS = 4
-"""Rows for the labels of marks, used in turn so that labels of adjacent marks do not overlap."""
+"""Number of rows for the labels of marks, used alternately so that labels of adjacent marks do not overlap."""
 
 STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
@@ -48,9 +48,9 @@ STYLE: dict[Any, Any] = {
     "legend.frameon": False,
     "savefig.dpi": 150,
     "savefig.transparent": False,
-    "svg.fonttype": "none",  # text stays text: it can be searched, and the files are small
+    "svg.fonttype": "none",  # keep text as text, so that it can be searched and files are small
     "svg.hashsalt": "metatui",
-    "text.parse_math": False,  # a $ in the name of a run is a $
+    "text.parse_math": False,  # a $ in the name of a run is literal
 }
 
 Against = Literal["iterations", "tasks", "seconds"]
@@ -71,7 +71,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Mark:
-    """A point on the x axis at which something changed in a series."""
+    """A marked point of a series on the x axis, such as a live change."""
 
     x: float
     label: str
@@ -84,11 +84,11 @@ class Panel:
     """One figure, or one part of the figure of the whole comparison."""
 
     name: str
-    """Unique in a comparison; part of file names."""
+    """Name that is unique in a comparison and part of file names."""
     title: str
     draw: Callable[[Axes], None]
     legend: bool = True
-    """Whether the figure needs a legend to tell which run has which colour."""
+    """Whether the figure needs a legend that shows the colours of the runs."""
 
 
 def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
@@ -109,7 +109,7 @@ def comparison_figure(comparison: Comparison, kind: Format) -> bytes:
 
 
 def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> bytes:
-    """Draw one panel as a figure of its own."""
+    """Draw one panel as a separate figure."""
     from matplotlib.figure import Figure
 
     with _style():
@@ -121,7 +121,7 @@ def panel_figure(panel: Panel, comparison: Comparison, kind: Format = "svg") -> 
 
 
 def panels(comparison: Comparison, *, against: Against = "iterations") -> list[Panel]:
-    """Return the panels that have something to show: training, adaptation, result, time."""
+    """Return all non-empty panels: training, adaptation, result, time."""
     all_panels = (
         training(comparison, against=against),
         adaptation(comparison),
@@ -154,7 +154,7 @@ def training(comparison: Comparison, *, against: Against = "iterations") -> Pane
 
 
 def validation(comparison: Comparison) -> Panel | None:
-    """Return the validations with 95 % bands against meta-steps; None if there are none."""
+    """Return the validations with 95 % bands against meta-steps; None if there are no validations."""
     if not any(run.validation.iterations for run in comparison.runs):
         return None
     curves = (run.validation for run in comparison.runs)
@@ -173,7 +173,7 @@ def adaptation(comparison: Comparison) -> Panel:
 
 
 def result(comparison: Comparison) -> Panel:
-    """Return bars of the metric after the last inner step, with 95 % intervals."""
+    """Return a bar chart of the metric after the last inner step, with 95 % intervals."""
     accuracy = comparison.metric == "accuracy"
     scale = 100 if accuracy else 1
     bars = []
@@ -185,7 +185,7 @@ def result(comparison: Comparison) -> Panel:
 
 
 def step_time(comparison: Comparison) -> Panel | None:
-    """Return bars of the time of a meta-step; None if no run trained."""
+    """Return a bar chart of the time per meta-step; None if no run trained."""
     times = [run.costs.seconds_per_step for run in comparison.runs]
     if not any(times):
         return None
@@ -209,7 +209,7 @@ def _metric_lines(comparison: Comparison, series: Sequence[Series], x_label: str
 def _lines(
     series: Sequence[Series], x_label: str, y_label: str, *, log: bool, marks: Sequence[Mark] = ()
 ) -> Callable[[Axes], None]:
-    """Return a function that draws `series`; the y axis is logarithmic if `log` and the values span decades."""
+    """Return a function that draws `series`; the y axis is logarithmic if `log` is True and the values span decades."""
 
     def draw(ax: Axes) -> None:
         import numpy as np
@@ -302,7 +302,7 @@ def _colour(number: int) -> str:
 
 
 def tick_text(value: float, _: object = None) -> str:
-    """Write the label of a tick: `0.3`, `1500`, `20k`, `3M`."""
+    """Format the label of a tick: `0.3`, `1500`, `20k`, `3M`."""
     for least, scale, suffix in ((1e9, 1e9, "G"), (1e6, 1e6, "M"), (1e4, 1e3, "k")):
         if abs(value) >= least:
             return f"{value / scale:.6g}{suffix}"
@@ -311,18 +311,18 @@ def tick_text(value: float, _: object = None) -> str:
 
 @contextmanager
 def _style() -> Iterator[None]:
-    """Use the style of metatui's figures, whatever the user's matplotlibrc says."""
+    """Use the style of metatui's figures, regardless of the user's matplotlibrc."""
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # such as a name with characters that the font lacks
+        warnings.simplefilter("ignore")  # for example, about characters that the font lacks
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield
 
 
 def _saved(figure: Figure, kind: Format, title: str) -> bytes:
-    """Return the file of a figure, without the date."""
+    """Return the file contents of a figure, without the date."""
     metadata: dict[Format, dict[str, str | None]] = {
         "svg": {"Title": title, "Date": None, "Creator": None, "Format": None, "Type": None},
         "png": {"Title": title},
@@ -331,4 +331,4 @@ def _saved(figure: Figure, kind: Format, title: str) -> bytes:
     file = io.BytesIO()
     figure.savefig(file, format=kind, metadata=metadata[kind])
     data = file.getvalue()
-    return data[data.index(b"<svg") :] if kind == "svg" else data  # without a document type that names an address
+    return data[data.index(b"<svg") :] if kind == "svg" else data  # without the document type, which contains a URL

@@ -1,4 +1,4 @@
-"""Metrics of a run as CSV, with one row for each meta-step or each validation."""
+"""Export of the metrics of a run as CSV, with one row for each meta-step or validation."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ VALIDATION_COLUMNS = (
     "iteration", "split", "tasks", "shots", "batch_norm", "inner_step", "loss", "loss_ci95", "accuracy",
     "accuracy_ci95", "best", "inner_lr", "diverged",
 )  # fmt: skip
-"""Columns of a validation, as named in the journal."""
+"""Columns of a validation, named as in the journal."""
 
 Row = Sequence[Any]
 
 
 def metrics_rows(run: RunFolder) -> Iterator[Row]:
-    """Yield the names of the metrics, then a row for each meta-step; None for a metric that the run does not have.
+    """Yield the names of the metrics, then a row for each meta-step; missing metrics are None.
 
     Raises:
-        MetatuiError: the run was resumed meanwhile, so that the rows yielded so far are no longer valid.
+        MetatuiError: if the run is resumed during the export, which makes the rows yielded so far invalid.
     """
     yield [field.name for field in fields(Progress)]
     reader = run.metrics()
@@ -36,7 +36,7 @@ def metrics_rows(run: RunFolder) -> Iterator[Row]:
 
 
 def validation_rows(run: RunFolder) -> Iterator[Row]:
-    """Yield `VALIDATION_COLUMNS`, then a row for each validation, without those undone by resuming."""
+    """Yield `VALIDATION_COLUMNS`, then a row for each validation, except those undone by resuming."""
     yield VALIDATION_COLUMNS
     for entry in run.validations():
         details = (entry.details.get(name) for name in VALIDATION_COLUMNS[1:])
@@ -44,7 +44,7 @@ def validation_rows(run: RunFolder) -> Iterator[Row]:
 
 
 def write_csv(rows: Iterable[Row], file: TextIO) -> int:
-    """Write `rows` and return their number. None becomes an empty field."""
+    """Write `rows` and return their number. None is written as an empty field."""
     writer = csv.writer(file, lineterminator="\n")
     count = 0
     for row in rows:

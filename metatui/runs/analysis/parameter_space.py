@@ -1,4 +1,4 @@
-"""Parameter space of a saved run: its best and its initial parameters, each adapted to the same tasks."""
+"""Parameter space of a saved run: its best and its initial parameters, both adapted to the same tasks."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 TASKS = 40
-"""Held-out tasks: enough to show a cloud, few enough to tell the paths apart."""
+"""Number of held-out tasks: enough to show a cloud, few enough to distinguish the paths."""
 
 
 @dataclass(frozen=True)
 class ProjectionProgress:
-    """Progress, in adaptations and projections."""
+    """Progress, as the number of adaptations and projections."""
 
     done: int
     of: int
@@ -29,7 +29,7 @@ class ProjectionProgress:
 
 @dataclass(frozen=True)
 class Start:
-    """An initialisation, and where adaptation to tasks moves it."""
+    """An initialisation and its paths during adaptation to tasks."""
 
     label: str
     cloud: AdaptationTrajectories
@@ -37,23 +37,23 @@ class Start:
 
 @dataclass(frozen=True)
 class ParameterSpace:
-    """Adaptation from two initialisations of the same run."""
+    """Adaptation of the same run from two initialisations."""
 
     settings: Settings
     iteration: int
-    """Meta-steps of the meta-learned initialisation."""
+    """Number of meta-steps of the meta-learned initialisation."""
     tasks: int
     steps: int
     learned: Start
     ordinary: Start
-    """The random initialisation that the training began with."""
+    """Random initialisation at the start of training."""
 
 
 def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgress, None, ParameterSpace]:
     """Adapt both initialisations to the first `tasks` test tasks with the run's own inner loop, yielding progress.
 
     Raises:
-        BadInput: there is no intact checkpoint, or the device or the data is not available.
+        BadInput: if the run has no intact checkpoint, or the device or the data is not available.
     """
     from metatui.learning.torch_state import isolated
 
@@ -67,7 +67,7 @@ def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, 
     settings, state = saved_state(run)
     experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
     steps = settings.evaluation.inner_steps
-    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # before best_of replaces them
+    ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # copied before best_of replaces them
     theta, iteration, _ = best_of(experiment, state)
     starts = []
     names = (TITLES[settings.algorithm.name], "ordinary initialisation")

@@ -1,1 +1,1 @@
-"""Running: sessions, worker processes and the control socket."""
+"""Execution of runs: sessions, worker processes and the control socket."""

@@ -1,5 +1,4 @@
-"""The commands that a run executed or is still to execute, read from its folder, so that a resumed or repeated run
-executes the same ones at the same meta-steps."""
+"""Log of the executed and planned commands of a run, from which a resumed or repeated run executes the same ones."""
 
 from __future__ import annotations
 
@@ -22,23 +21,23 @@ FREE_ON_RESUME = ("compute", "checkpoint", "logging")
 
 @dataclass
 class ReplayedCommand:
-    """One command to a run."""
+    """A command to a run."""
 
     planned: Planned
     made: bool
-    """Whether the journal records it. Otherwise it is still ahead, or was refused."""
+    """Whether the journal records the command. Otherwise, it has not been executed yet or was refused."""
     ahead: bool
-    """Whether it follows the point where the run was last started or resumed and has not been executed since."""
+    """Whether the command follows the last start or resumption of the run and has not been executed since."""
 
 
 def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[ReplayedCommand]:
-    """Return every command to a run once, in the order of meta-steps.
+    """Return each command to a run once, in the order of meta-steps.
 
     A run resumed from an earlier checkpoint repeats the commands after it, so the journal may record them several
-    times. Commands that a resumption undid (see `undone`) are left out.
+    times. Commands undone by a resumption (see `undone`) are omitted.
 
     Args:
-        plan: what was planned at the start of the run.
+        plan: commands that were planned at the start of the run.
     """
     items = [ReplayedCommand(planned, made=False, ahead=True) for planned in plan]
     for entry in journal:
@@ -59,13 +58,13 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
 
 
 def undone(change: PlannedChange) -> dict[str, Any]:
-    """Return the details of the journal entry `undone`: a resumption does not repeat `change`."""
+    """Return the details of the journal entry `undone`, which means that a resumption does not repeat `change`."""
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 
 @dataclass(frozen=True)
 class RunLog:
-    """The settings, journal and commands of a run."""
+    """Settings, journal and commands of a run."""
 
     settings: Settings
     """Settings at the start of the run."""
@@ -74,13 +73,13 @@ class RunLog:
 
     @classmethod
     def read(cls, run: RunFolder) -> RunLog:
-        """Raises BadInput."""
+        """Read the log of `run`. Raises BadInput."""
         journal = run.journal()
         return cls(run.settings(), journal, replay_log(run.changes(), journal))
 
     @property
     def started(self) -> Mapping[str, Any]:
-        """The details of the run's first start; empty if it never started."""
+        """Details of the run's first start; empty if it never started."""
         return next((entry.details for entry in self.journal if entry.event == "started"), {})
 
     @property
@@ -88,7 +87,7 @@ class RunLog:
         return last_status(self.journal) == "finished"
 
     def settings_before(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps, before the commands that follow them."""
+        """Return the settings after `iteration` meta-steps, before the commands at that point."""
         changes = dict(self._compute_changes)
         for item in self.items:
             if item.made and item.planned.iteration < iteration and isinstance(item.planned, PlannedChange):
@@ -96,12 +95,12 @@ class RunLog:
         return change(self.settings, changes)
 
     def settings_after(self, iteration: int) -> Settings:
-        """Return the settings after `iteration` meta-steps and the commands that follow them."""
+        """Return the settings after `iteration` meta-steps and the commands at that point."""
         return self.settings_before(iteration + 1)
 
     @cached_property
     def _compute_changes(self) -> dict[str, Scalar]:
-        """Settings that resumptions changed. They hold from then on, whichever checkpoint a run is resumed from."""
+        """Settings changed by resumptions. They persist, regardless of the checkpoint of later resumptions."""
         changes = (_change(entry, entry.iteration) for entry in self.journal if entry.event == "tweaked")
         return {
             c.path: c.value for c in changes if c and not FIELDS[c.path].live and FIELDS[c.path].group in FREE_ON_RESUME
@@ -109,12 +108,12 @@ class RunLog:
 
 
 def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[str, Scalar]) -> Settings:
-    """Replace `auto` by what it resolved to when the run was last started.
+    """Replace `auto` with the value it resolved to when the run was last started.
 
-    Measured again, it might resolve to another engine, whose sums are rounded differently.
+    A new measurement might select another engine, whose sums are rounded differently.
 
     Args:
-        but: requested changes, which stay as they are in `settings`.
+        but: requested changes, which keep their values in `settings`.
     """
     started = next((entry.details for entry in reversed(journal) if entry.event == "started"), None)
     if started is None:
@@ -133,7 +132,7 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:
         return change(settings, resolved)
-    except SettingsError:  # written by another version, edited, or in conflict with the requested changes
+    except SettingsError:  # from another version, edited by a user, or in conflict with the requested changes
         return settings
 
 
@@ -151,7 +150,7 @@ def _find_ahead(items: Iterable[ReplayedCommand], planned: Planned) -> ReplayedC
 
 
 def _planned(entry: Entry) -> Planned | None:
-    """Return the command that `entry` records, if repeating the run requires it."""
+    """Return the command recorded in `entry`, if it is needed to repeat the run."""
     if entry.event == "evaluated" and entry.details.get("regular") is False:
         return PlannedValidation(entry.iteration)
     if entry.event == "tweaked" and (made := _change(entry, entry.iteration)) and FIELDS[made.path].live:

@@ -1,4 +1,4 @@
-"""Repeating a run with the same numbers, and saving what it did as a preset."""
+"""Repetition of runs with the same results, and their export as presets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from metatui.utils.errors import quote
 
 @dataclass(frozen=True)
 class Rerun:
-    """The arguments of `Session.start` and `start_detached` that repeat a run."""
+    """Arguments of `Session.start` and `start_detached` that repeat a run."""
 
     settings: Settings
     preset: str | None
@@ -25,16 +25,16 @@ class Rerun:
 
 
 def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rerun:
-    """Return how to repeat `run` on the engine and threads that it started with, with the same commands.
+    """Return arguments to repeat `run` with the same commands, initial engine and initial number of threads.
 
-    On the same kind of device the numbers are the same, bit for bit on the CPU. If it was resumed on another device or
-    engine, the repetition still uses the first one throughout.
+    On the same kind of device, results are the same (on the CPU bit for bit). If the run was resumed on another device
+    or engine, the repetition still uses the first one throughout.
 
     Args:
-        changes: settings to start with instead. The commands stay the same.
+        changes: changes of the initial settings; commands stay the same.
 
     Raises:
-        BadInput: a change is not possible, or the run cannot be read.
+        BadInput: if a change is not possible, or the run cannot be read.
     """
     changes = changes or {}
     first_start = [entry for entry in run.journal() if entry.event == "started"][:1]
@@ -54,14 +54,14 @@ def rerun_of(run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Rer
 
 
 def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
-    """Return every change of a setting that `run` made or is still to make, in order. Raises BadInput."""
+    """Return all executed and planned changes of settings of `run`, in order. Raises BadInput."""
     return tuple(planned for planned in _commands(run) if isinstance(planned, PlannedChange))
 
 
 def _commands(run: RunFolder) -> list[Planned]:
-    """Return the commands of a run, without those that were refused.
+    """Return the commands of a run, except refused ones.
 
-    Of several changes to one setting with nothing computed between them, only the last is kept.
+    Of several changes to a setting with no computation between them, only the last is kept.
     """
     last = last_progress(run.metrics_path)
     reached = last.iteration if last else 0
@@ -83,7 +83,7 @@ def _commands(run: RunFolder) -> list[Planned]:
 
 
 def _without_final_validation(plan: list[Planned], settings: Settings) -> tuple[Planned, ...]:
-    """Drop planned validations at the end of training, where one is made anyway."""
+    """Drop planned validations at the end of training, where a validation always takes place."""
     last = change(settings, {planned.path: planned.value for planned in plan if isinstance(planned, PlannedChange)})
     while plan and plan[-1] == PlannedValidation(last.training.iterations):
         plan = plan[:-1]

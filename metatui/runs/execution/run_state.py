@@ -1,4 +1,4 @@
-"""The state of a run, gathered from its events."""
+"""State of a run, collected from its events."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from metatui.runs.storage.journal import Status
 
 @dataclass
 class Outcome:
-    """The state of a run after the events that were passed to `see`."""
+    """State of a run after the events passed to `see`."""
 
     status: Status = "running"
     iteration: int = 0
@@ -19,19 +19,19 @@ class Outcome:
     accuracy: float | None = None
     """Query accuracy of the last meta-step; None for regression."""
     seconds: float = 0.0
-    """Spent training, without pauses, validations and checkpoints."""
+    """Training time, excluding pauses, validations and checkpoints."""
     tasks_seen: int = 0
     device: str = ""
     engine: str = ""
     best: Evaluation | None = None
-    """The best validation in this process; None before the first finite one."""
+    """Best validation in this process; None before the first finite one."""
     validation: Evaluation | None = None
-    """The last validation in this process."""
+    """Last validation in this process."""
     test: Evaluation | None = None
     warning: str | None = None
-    """Why the run has no good result (`Finished.warning`)."""
+    """Reason why the run has no good result (`Finished.warning`)."""
     sentence: str | None = None
-    """Why the run failed."""
+    """Reason why the run failed."""
 
     @property
     def tasks_per_second(self) -> float:

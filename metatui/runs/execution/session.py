@@ -1,4 +1,4 @@
-"""A run that trains in this process. Every event is on disk before it is yielded."""
+"""Session of a run that trains in this process. Every event is on disk before it is yielded."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 TRY_EVERY = 3.0
-"""Seconds between attempts to write to a disk that refused it."""
+"""Seconds between attempts to write after the disk refused a write."""
 
 
 class UnsavedStateError(MetatuiError):
-    """The run was stopped while the disk refused to save its state."""
+    """Raised when a run is stopped while the disk refuses to save its state."""
 
 
 class Session:
-    """One run that trains in this process. Iterate it once, in one thread; call `submit` from any."""
+    """A run that trains in this process. Iterate over it once, in one thread; `submit` is thread-safe."""
 
     def __init__(
         self,
@@ -55,23 +55,23 @@ class Session:
         preset: str | None = None,
         origin: str | None = None,
     ) -> None:
-        """Use `start` or `resume` instead. If the trainer raises, nothing in the folder changes."""
+        """Initialise; use `start` or `resume` instead. If the trainer raises, the folder is unchanged."""
         from metatui.learning.training.trainer import Trainer
 
         if settings.logging.tensorboard:
-            check_tensorboard()  # before data are loaded
+            check_tensorboard()  # before loading data
         self.run = run
         self.outcome = Outcome()
         self.control = ControlServer(self)
         self._notes: list[Event] = []
-        """Events that follow the first one."""
+        """Events to yield after the first one."""
         self._undone: list[PlannedChange] = []
         """Planned changes that a resumed run does not repeat."""
         self._commands: SimpleQueue[Command] = SimpleQueue()
-        """Stop and Resume, for a run that waits for the disk."""
+        """Stop and Resume commands, for a run that waits for the disk."""
         self._stopped = False
-        # Only queued: the write happens with the trainer's next event, Checkpointed, where the run can wait for the
-        # disk.
+        # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
+        # for the disk.
         self._trainer = Trainer(
             settings, state=state, save=lambda kind, state: self._writer.save(kind, state), changes=changes
         )
@@ -83,7 +83,7 @@ class Session:
             origin=origin,
             tensorboard=settings.logging.tensorboard,
         )
-        if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-step left
+        if reached := last_progress(run.metrics_path):  # a resumed run may have no meta-steps left
             self.outcome.see(reached)
 
     @property
@@ -92,7 +92,7 @@ class Session:
 
     @property
     def settings(self) -> Settings:
-        """Current settings, live changes included."""
+        """Current settings, including live changes."""
         return self._trainer.settings
 
     @classmethod
@@ -105,16 +105,16 @@ class Session:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> Session:
-        """Create a run, ready to be iterated.
+        """Create a run and its session.
 
         Args:
-            preset: name of the preset that `settings` come from.
-            changes: planned changes, each made after its meta-step (`Preset.changes`).
-            origin: where else the run comes from, such as the run that it repeats.
+            preset: name of the preset from which `settings` come.
+            changes: planned changes, each applied after its meta-step (`Preset.changes`).
+            origin: other origin of the run, such as the run that it repeats.
 
         Raises:
-            BadInput: the device or the data set is not available, or a change is not possible; no folder is left.
-            MetatuiError: the folder cannot be written.
+            BadInput: if the device or the data set is not available, or a change is not possible; no folder is created.
+            MetatuiError: if the folder cannot be written.
         """
         load_libraries()
         changes = checked(changes, settings)
@@ -128,18 +128,18 @@ class Session:
 
     @classmethod
     def resume(cls, run: RunFolder, changes: Mapping[str, Scalar] | None = None) -> Session:
-        """Resume from the newest good checkpoint, or start over if there is none.
+        """Resume from the newest intact checkpoint, or start over if no checkpoint was saved.
 
-        Live changes in the journal are repeated at their meta-steps, and what `auto` resolved to stays, so the numbers
-        are those of an uninterrupted run.
+        Live changes in the journal are repeated at their meta-steps, and settings that were `auto` keep their resolved
+        values, so the results are those of an uninterrupted run.
 
         Args:
-            changes: live or compute settings to change from here on. Later changes of the same settings, planned or
-                made after the checkpoint, are undone.
+            changes: live or compute settings to change. Later changes of the same settings, planned or applied after
+                the checkpoint, are undone.
 
         Raises:
-            BadInput: the run is finished or live, a change is not possible, all checkpoints are bad, or the device or
-                the data set is not available.
+            BadInput: if the run is finished or live, a change is not possible, no checkpoint is intact, or the device
+                or the data set is not available.
         """
         changes = _allowed(changes or {})
         load_libraries()
@@ -176,31 +176,31 @@ class Session:
         return session
 
     def submit(self, command: Command) -> None:
-        """Give the trainer a command, which it executes after the current meta-step."""
+        """Submit a command, which the trainer executes after the current meta-step."""
         self._trainer.submit(command)
         if isinstance(command, Stop | Resume):
             self._stopped |= isinstance(command, Stop)
             self._commands.put(command)
 
     def interrupt(self, cause: str | None = None) -> None:
-        """Finish the meta-step, save, and end as `interrupted` with `cause` in the journal. Safe in signal handlers."""
+        """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Safe in signal handlers."""
         self._writer.cause = cause
         self.submit(Stop("interrupted"))
 
     def close(self) -> None:
-        """Release the run. Only needed for a session that is never iterated."""
+        """Release the run. Only needed if the session is never iterated over."""
         self.control.close()
         self._writer.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
         """Train. Every event is on disk when it is yielded; the run is released when the iteration ends.
 
-        If the disk refuses a write for a reason that may pass, the run pauses (`Warned` and `Paused`, not yet on disk)
-        until everything is written, and then continues.
+        If the disk refuses a write for a reason that may be temporary, the run pauses (events `Warned` and `Paused`,
+        not yet on disk) until all data are written, and then continues.
 
         Raises:
-            MetatuiError: the run was stopped while the disk refused writes, the disk refused for good, or the trainer
-                failed unexpectedly; then crash.log in the run's folder has the traceback.
+            MetatuiError: if the run was stopped while the disk refused writes, a write failed permanently, or the
+                trainer failed unexpectedly; in the last case, crash.log in the run folder contains the traceback.
         """
         try:
             if problem := self.control.open():
@@ -216,7 +216,10 @@ class Session:
                 raise
             raise failure from error
         except BaseException as error:
-            if self.outcome.status in ("running", "paused"):  # else it was over when its iteration was left
+            if self.outcome.status in (
+                "running",
+                "paused",
+            ):  # otherwise, the run ended before the iteration
                 self.outcome.status = "interrupted"
                 self._writer.interrupted(type(error).__name__)
             raise
@@ -224,7 +227,7 @@ class Session:
             self.close()
 
     def _record_failure(self, error: Exception) -> MetatuiError:
-        """Record how the run ended. Returns the error to raise."""
+        """Record how the run ended, and return the error to raise."""
         if isinstance(error, UnsavedStateError):
             self.outcome.status = "interrupted"
             return error
@@ -241,7 +244,7 @@ class Session:
     def _events(self) -> Generator[Event, None, None]:
         for event in self._trainer.events():
             yield from self._recorded(event)
-            # After Started, which begins a new section of the journal.
+            # Notes follow Started, which begins a new section of the journal.
             while self._undone:
                 self._writer.note("undone", self._trainer.iteration, **undone(self._undone.pop(0)))
             while self._notes:
@@ -255,9 +258,9 @@ class Session:
         yield from self._seen(event)
 
     def _wait_for_disk(self, refused: WriteRefused) -> Iterator[Event]:
-        """Wait until the queued writes succeed. The trainer waits too, so no further writes are queued."""
+        """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
-        text = f"{refused}: training waits with everything unsaved in memory, and continues when it can be written"
+        text = f"{refused}: training waits, with unsaved data in memory, and continues when they can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
         while refused.passing:
@@ -281,7 +284,7 @@ class Session:
         raise refused
 
     def _next_command(self) -> Command | None:
-        """Wait at most `TRY_EVERY` seconds for Stop or Resume; not at all once stopped."""
+        """Wait at most `TRY_EVERY` seconds for Stop or Resume; do not wait after a stop."""
         with suppress(Empty):
             return self._commands.get(timeout=0 if self._stopped else TRY_EVERY)
         return None
@@ -302,7 +305,7 @@ class Session:
 
 @contextmanager
 def _locked(run: RunFolder) -> Iterator[RunLock]:
-    """Lock the run. The lock is released if the block raises; otherwise the new session holds it."""
+    """Lock the run. The lock is released if the block raises; otherwise, the new session holds it."""
     lock = RunLock(run.lock_path)
     try:
         yield lock
@@ -313,19 +316,19 @@ def _locked(run: RunFolder) -> Iterator[RunLock]:
 
 @dataclass(frozen=True)
 class _ResumePlan:
-    """How a run continues after meta-step `iteration`."""
+    """Plan for the continuation of a run after meta-step `iteration`."""
 
     iteration: int
     before: Settings
-    """Settings just before the commands that follow meta-step `iteration`."""
+    """Settings directly before the commands that follow meta-step `iteration`."""
     settings: Settings
-    """Settings after them."""
+    """Settings after these commands."""
     compute: dict[str, Scalar]
     """Requested changes of compute settings."""
     commands: list[Planned]
-    """Commands to repeat or to execute, in order."""
+    """Commands to repeat or execute, in order."""
     undone: list[PlannedChange]
-    """Later changes of requested settings, which are not made."""
+    """Later changes of requested settings, which are not applied."""
 
 
 def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, Scalar]) -> _ResumePlan:
@@ -335,7 +338,7 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
     ahead = deque(item.planned for item in log.items if item.planned.iteration >= iteration)
     validated = state.values.get("validated_at", -1) if state else -1
     while ahead and ahead[0] == PlannedValidation(validated):
-        ahead.popleft()  # made before the checkpoint
+        ahead.popleft()  # applied before the checkpoint
     undone = [planned for planned in ahead if isinstance(planned, PlannedChange) and planned.path in changes]
     differing = {path: settings.value(path) for path in changes if before.value(path) != settings.value(path)}
     commands = [planned for planned in ahead if planned not in undone]
@@ -351,13 +354,12 @@ def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, 
 
 
 def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
-    """Return the newest good checkpoint and the settings to evaluate it with.
+    """Return the newest intact checkpoint and its evaluation settings.
 
-    These are the settings of its training, including live changes, but with the adaptation settings of the best
-    validation.
+    These are the training settings, including live changes, but with the adaptation settings of the best validation.
 
     Raises:
-        BadInput: there is no good checkpoint.
+        BadInput: if the run has no intact checkpoint.
     """
     load_libraries()
     from metatui.learning.training.trainer_state import as_validated
@@ -372,7 +374,7 @@ def saved_state(run: RunFolder) -> tuple[Settings, TrainerState]:
 
 
 def _add_best_settings(state: TrainerState, log: RunLog) -> None:
-    """Add the live settings of the best validation to a checkpoint of a version that did not save them."""
+    """Add the live settings of the best validation to a checkpoint from a version that did not save them."""
     from metatui.learning.training.trainer_state import live_values
 
     if state.values.get("best") is None:

@@ -1,4 +1,4 @@
-"""End a run on a signal: it finishes its meta-step and saves. A second Ctrl-C ends it at once."""
+"""Signal handling: on a signal, a run finishes its meta-step and saves. A second Ctrl-C ends it immediately."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from metatui.utils.end_signals import SIGNALS, USUAL
 from metatui.utils.errors import MetatuiError
 
 REQUEUE = 75
-"""EX_TEMPFAIL: the run is saved, and the same command continues it."""
+"""Exit code EX_TEMPFAIL: the run is saved, and the same command continues it."""
 
 
 class SignalState:
-    """The first signal that asked the process to end, if any."""
+    """First signal to end the process, if any."""
 
     signal: signal.Signals | None = None
 
@@ -29,8 +29,8 @@ class SignalState:
     def exit_code(self) -> int:
         """Exit code of a run that the signal ended: 128 plus its number, as in shells.
 
-        In a Slurm job it is `REQUEUE`, because a time limit or preemption should requeue the job; but not for Ctrl-C,
-        which comes from a person.
+        In a Slurm job, it is `REQUEUE`, because a time limit or preemption should requeue the job. For Ctrl-C, it is
+        always 130, because it comes from the user.
         """
         if self.signal in (None, signal.SIGINT):
             return 128 + signal.SIGINT
@@ -38,14 +38,14 @@ class SignalState:
         return REQUEUE if slurm.job() else 128 + self.signal
 
     def defer(self) -> None:
-        """Hold back signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
+        """Defer signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
 
-        Packing images, which may take minutes, still ends at once.
+        Packing images, which may take minutes, still ends immediately.
         """
         self._deferred = True
 
     def then(self, interrupt: Callable[[str], object]) -> None:
-        """Call `interrupt` with the name of the first signal; at once if it has already arrived."""
+        """Call `interrupt` with the name of the first signal, immediately if it has already arrived."""
         self._interrupt = interrupt
         if self.signal is not None:
             interrupt(self.signal.name)
@@ -68,7 +68,7 @@ class SignalState:
 
 
 class EndedEarly(MetatuiError):
-    """A signal ended the process before there was anything to save."""
+    """Raised if a signal ends the process before there is anything to save."""
 
     def __init__(self, ending: SignalState) -> None:
         assert ending.signal is not None
@@ -80,15 +80,15 @@ class EndedEarly(MetatuiError):
 def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[SignalState]:
     """Call `interrupt` with the name of the first signal.
 
-    Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets one, so that loading
-    libraries and data ends at once.
+    Without `interrupt`, the first signal raises KeyboardInterrupt until `SignalState.then` sets a callback, so that
+    loading libraries and data ends immediately.
 
     Further signals are ignored, because a scheduler may signal both the job and each step, and a lost terminal sends
-    SIGHUP from the kernel and from the shell. Only Ctrl-C after the first signal ends the run at once. A signal that is
-    ignored (nohup) or handled by other code keeps its handler.
+    SIGHUP from the kernel and from the shell. Only Ctrl-C after the first signal ends the run immediately. A signal
+    that is ignored (nohup) or handled by other code keeps its handler.
 
     Raises:
-        EndedEarly: a signal arrived before `interrupt` was set.
+        EndedEarly: if a signal arrived before `interrupt` was set.
     """
     ending = SignalState()
     if interrupt is not None:

@@ -1,7 +1,7 @@
-"""The process of a detached run, which `metatui.runs.execution.control.launcher` starts.
+"""Worker process of a detached run, started by `metatui.runs.execution.control.launcher`.
 
-The first message says what to train. The answer is the run's folder once it trains, or why it cannot; before that, one
-message for each step of packing images. The channel then becomes the connection of the run's first viewer.
+The first message describes the run. The process reports the progress of packing images, if any, and then answers with
+the run's folder when training starts, or with an error. The channel then becomes the connection of the first viewer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    # Reset handlers that were inherited, such as those of nohup.
+    # Reset inherited handlers, such as those of nohup.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
@@ -46,13 +46,13 @@ def main() -> None:
 
 
 def _open_session(channel: Channel) -> Session | None:
-    """Open the requested session, with the channel as its first viewer. Returns None after answering with an error."""
+    """Open the requested session with the channel as its first viewer, or answer with an error and return None."""
     if (request := channel.receive()) is None:
         return None
     try:
         with told_of_packing(lambda done, total: _answer(channel, packed=[done, total])):
             session = _session(request)
-    except KeyboardInterrupt:  # from the requester, or from somebody else without its knowledge
+    except KeyboardInterrupt:  # sent by the requester or by another process
         _answer(channel, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
         return None
     except MetatuiError as error:
@@ -69,7 +69,7 @@ def _open_session(channel: Channel) -> Session | None:
         return None
     _redirect_output(session.run.path / "output.log")
     _answer(channel, run=session.run_id, dir=str(session.run.path))
-    channel.file.close()  # else closing the socket would not close the connection
+    channel.file.close()  # otherwise, closing the socket would not close the connection
     session.control.adopt(channel.socket)
     return session
 
@@ -90,12 +90,12 @@ def _session(request: Mapping[str, Any]) -> Session:
 
 
 def _answer(channel: Channel, **answer: Any) -> None:
-    with suppress(OSError):  # the requester is gone, and the run continues
+    with suppress(OSError):  # the requester has ended, and the run continues
         channel.send(answer)
 
 
 def _redirect_output(path: Path) -> None:
-    """Keep what libraries print, and the traceback of a crash in native code, in the run's folder."""
+    """Redirect the output of libraries and the tracebacks of crashes in native code to a file in the run folder."""
     with suppress(OSError):
         log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         sys.stdout.flush()

@@ -1,7 +1,7 @@
-"""Checkpoints: safetensors files with the rest of the state as JSON in the header, and a SHA-256 over both.
+"""Checkpoints: safetensors files with the rest of the state as JSON in the header, and a SHA-256 of both.
 
-They contain no pickle, so they cannot run code. A new one is complete on disk before it replaces the old one, and the
-old `last` stays as `previous`, so there is always a complete one to resume from.
+They contain no pickle, so they cannot run code. A new checkpoint is complete on disk before it replaces the old one,
+and the old `last` is kept as `previous`, so a run can always be resumed from a complete checkpoint.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _Live = Annotated[str, BeforeValidator(_check_live)]
 
 
 class _Values(BaseModel):
-    """The values that `Trainer` reads from a state. It ignores others."""
+    """Values that `Trainer` reads from a state; others are ignored."""
 
     model_config = ConfigDict(strict=True)
 
@@ -67,7 +67,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
     """Write `folder/<kind>.safetensors`; `kind` is `last` or `best`. Raises WriteRefused."""
     from safetensors.torch import save
 
-    # Parameters may share memory with the best ones, which the format cannot represent.
+    # Parameters may share memory with the best parameters, which the format cannot represent.
     tensors = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.tensors.items()}
     values = json.dumps(state.values, sort_keys=True)
     data = save(tensors, metadata={"format": FORMAT, "values": values, "sha256": _digest(tensors, values)})
@@ -82,7 +82,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
 
 def clean_checkpoints(folder: Path) -> None:
-    """Remove what a writer that was killed while saving left. The caller holds the run's lock. Raises WriteRefused."""
+    """Remove files of a writer that was killed while saving. The caller holds the run's lock. Raises WriteRefused."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
         fresh = [f"{kind}.new" for kind in ("last", "best")]
@@ -92,7 +92,7 @@ def clean_checkpoints(folder: Path) -> None:
 
 
 def read_checkpoint(path: Path) -> TrainerState:
-    """Return the state in `path`, on the CPU. Raises BadInput if the file is torn, altered or not a checkpoint."""
+    """Return the state in `path` on the CPU. Raises BadInput if the file is not an intact checkpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load
 
@@ -104,10 +104,10 @@ def read_checkpoint(path: Path) -> TrainerState:
     try:
         tensors = load(data)
     except (SafetensorError, ValueError, KeyError, RuntimeError):
-        raise BadInput(f"{name} is not a whole checkpoint: its tensors cannot be read") from None
+        raise BadInput(f"{name} is not an intact checkpoint: its tensors cannot be read") from None
     values = metadata["values"]
     if _digest(tensors, values) != metadata["sha256"]:
-        raise BadInput(f"{name} is not a whole checkpoint: its SHA-256 does not match")
+        raise BadInput(f"{name} is not an intact checkpoint: its SHA-256 does not match")
     try:
         state = TrainerState(tensors=tensors, values=json.loads(values))
         _Values.model_validate(state.values)
@@ -121,10 +121,10 @@ def read_checkpoint(path: Path) -> TrainerState:
 
 
 def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
-    """Return the newest good checkpoint in `folder`, or None if there is none, and a sentence about each bad one.
+    """Return the newest intact checkpoint in `folder`, or None if there are no files, and a message for each bad one.
 
     Raises:
-        BadInput: there are checkpoints, but all are bad.
+        BadInput: if checkpoints exist, but none is intact.
     """
     problems: list[str] = []
     good: dict[str, TrainerState] = {}
@@ -144,11 +144,11 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
 def _metadata(data: bytes, name: str) -> Mapping[str, str]:
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
-        raise BadInput(f"{name} is not a whole checkpoint: its header claims {length:,} bytes of {len(data):,}")
+        raise BadInput(f"{name} is not an intact checkpoint: its header claims {length:,} bytes of {len(data):,}")
     try:
         header: Any = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError):
-        raise BadInput(f"{name} is not a whole checkpoint: its header cannot be read") from None
+        raise BadInput(f"{name} is not an intact checkpoint: its header cannot be read") from None
     metadata = header.get("__metadata__") if isinstance(header, dict) else None
     keys = ("format", "values", "sha256")
     if isinstance(metadata, dict) and all(isinstance(metadata.get(key), str) for key in keys):

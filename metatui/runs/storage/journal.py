@@ -1,4 +1,4 @@
-"""`journal.jsonl`: the events of a run, each with its meta-step and time."""
+"""Journal file `journal.jsonl`: the events of a run, each with its meta-step and time."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from metatui.utils.files import open_regular
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes at the end of a journal that are read whole. Only a run that validates constantly for hours writes more."""
+"""Bytes at the end of a journal that are read completely. Only runs with very many validations write more."""
 
 FURTHEST = 1024 * 1024 * 1024
-"""Bytes before the end that are searched for `ESSENTIAL` lines."""
+"""Bytes at the end of a journal that are searched for `ESSENTIAL` lines."""
 
 ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'
 MOST_ESSENTIAL = 20_000
-"""Essential lines that are kept, none of them longer than `LONGEST_LINE`."""
+"""Maximum number of essential lines to keep; lines longer than `LONGEST_LINE` are dropped."""
 
 EARLIEST, LATEST = datetime(2, 1, 1, tzinfo=UTC), datetime(9998, 12, 31, tzinfo=UTC)
-"""Limits of times that every time zone can represent. A wrong clock may give any year."""
+"""Range of times that can be represented in every time zone. A wrong clock may give any year."""
 
 _STATUS: Mapping[str, Status] = {
     "started": "running",
@@ -51,9 +51,9 @@ class Entry:
     time: datetime
     """UTC."""
     event: str
-    """started, tweaked, undone, paused, resumed, evaluated, warned, noted, finished, stopped, failed or interrupted."""
+    """started, tweaked, undone, paused, resumed, evaluated, warned, noted, finished, stopped, failed, interrupted."""
     iteration: int
-    """Meta-steps done at that time."""
+    """Number of completed meta-steps."""
     details: Mapping[str, Any]
 
 
@@ -64,17 +64,17 @@ class JournalWriter:
         self._lines = LinesWriter(path)
 
     def write(self, event: str, iteration: int, **details: Any) -> None:
-        """Append an event and sync it to disk. Raises WriteRefused; the next `flush` then writes it."""
+        """Append an event and sync it to disk. After WriteRefused, the next `flush` writes it."""
         self.append(event, iteration, **details)
         self.flush()
 
     def append(self, event: str, iteration: int, **details: Any) -> None:
-        """Keep an event, with the current time, for the next `flush`."""
+        """Buffer an event with the current time until the next `flush`."""
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         self._lines.append({"time": now, "event": event, "iteration": iteration, **details})
 
     def flush(self) -> None:
-        """Sync kept events to disk. Raises WriteRefused."""
+        """Sync buffered events to disk. Raises WriteRefused."""
         self._lines.flush(sync=True)
 
     def close(self) -> None:
@@ -82,9 +82,9 @@ class JournalWriter:
 
 
 def read_journal(path: Path) -> list[Entry]:
-    """Return every readable event in order; empty if there is no journal.
+    """Return every readable event in order; empty if the journal does not exist.
 
-    Before the last `LARGEST` bytes, only events that a resumed run needs are read: its starts and its commands.
+    Before the last `LARGEST` bytes, only events that a resumed run needs are read: starts and commands.
     """
     lines: list[bytes] = []
     with suppress(OSError, ValueError), open_regular(path) as file:
@@ -100,13 +100,13 @@ def read_journal(path: Path) -> list[Entry]:
 
 
 def check_journal(entries: Iterable[Entry], path: Path) -> None:
-    """Raise BadInput if a newer metatui resumed the run, whose files this version may misread."""
+    """Raise BadInput if a newer version of metatui resumed the run, because this version may misread its files."""
     for entry in entries:
         check_format(entry.details.get("format", FORMAT), quote(str(path), 200))
 
 
 def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
-    """Drop entries that a restart from an earlier checkpoint undid. Live changes stay, because they are repeated."""
+    """Drop entries undone by resuming from an earlier checkpoint. Live changes are kept, because they are repeated."""
     kept: list[Entry] = []
     for entry in entries:
         if entry.event == "started":
@@ -116,7 +116,7 @@ def effective_entries(entries: Iterable[Entry]) -> list[Entry]:
 
 
 def last_status(entries: Iterable[Entry]) -> Status | None:
-    """Return the status after the last event; None for a journal without a status."""
+    """Return the status after the last event; None if the journal has no status."""
     status: Status | None = None
     for entry in entries:
         status = _STATUS.get(entry.event, status)

@@ -1,4 +1,4 @@
-"""JSON lines: one writer appends them, anybody reads them at any time, and torn or foreign lines are skipped."""
+"""JSON lines files: one writer appends, any process can read at any time, and torn or invalid lines are skipped."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from metatui.utils.files import open_regular, writing
 JsonObject = Mapping[str, Any]
 
 UNSYNCED = 1024 * 1024
-"""Bytes that are kept in memory until they are synced to disk; beyond it, `flush` syncs."""
+"""Maximum bytes kept in memory until they are synced to disk; if there are more, `flush` syncs."""
 
 
 class AppendOnlyFile:
-    """A file that one writer appends to, and that loses nothing if the disk refuses writes for a while.
+    """Append-only file with a single writer, which loses no data if the disk temporarily refuses writes.
 
-    Data stay in memory until they are synced. After a `flush` that failed, even in the middle of a line, the next one
-    continues at the byte where it stopped.
+    Data stay in memory until they are synced. After a failed `flush`, even in the middle of a line, the next one
+    continues at the byte where the previous one stopped.
     """
 
     def __init__(self, path: Path, *, fresh: bool = False) -> None:
-        """Open `path`, creating it if needed; with `fresh` it must not exist. Raises WriteRefused."""
+        """Open `path`, creating it if needed; if `fresh` is True, it must not exist. Raises WriteRefused."""
         self._path = path
         with writing(path):
             flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_EXCL if fresh else 0)
@@ -35,16 +35,16 @@ class AppendOnlyFile:
         self._written = 0
 
     def ends_with(self, suffix: bytes) -> bool:
-        """Return whether the file, when it was opened, was empty or ended with `suffix`."""
+        """Return whether the file was empty or ended with `suffix` when it was opened."""
         with writing(self._path):
             return self._synced == 0 or os.pread(self._handle, len(suffix), self._synced - len(suffix)) == suffix
 
     def write(self, data: bytes) -> None:
-        """Keep `data` for the next `flush`."""
+        """Buffer `data` until the next `flush`."""
         self._pending += data
 
     def flush(self, *, sync: bool = False) -> None:
-        """Pass everything to the operating system; with `sync`, to the disk. Raises WriteRefused."""
+        """Pass all data to the operating system, and to the disk if `sync` is True. Raises WriteRefused."""
         with writing(self._path):
             while self._written < len(self._pending):
                 at = self._synced + self._written
@@ -67,7 +67,7 @@ class AppendOnlyFile:
         try:
             os.fsync(self._handle)
         except OSError:
-            # The system drops pages that it could not write, so the next sync would succeed without them.
+            # The operating system drops pages that it could not write, so the next sync would succeed without them.
             self._written = 0
             raise
         self._synced += self._written
@@ -76,16 +76,16 @@ class AppendOnlyFile:
 
 
 class LinesWriter(AppendOnlyFile):
-    """Appends objects to a file of JSON lines."""
+    """Writer of objects to a JSON lines file."""
 
     def __init__(self, path: Path) -> None:
-        """Raises WriteRefused."""
+        """Open the file. Raises WriteRefused."""
         super().__init__(path)
-        if not self.ends_with(b"\n"):  # a crash tore the last line, which the next one must not join
+        if not self.ends_with(b"\n"):  # a crash left a partial last line: start a new one
             self.write(b"\n")
 
     def append(self, item: JsonObject) -> None:
-        """Keep `item` for the next `flush`."""
+        """Buffer `item` until the next `flush`."""
         self.write(line(item))
 
 
@@ -95,7 +95,7 @@ def line(item: JsonObject) -> bytes:
 
 
 def finite(value: Any) -> Any:
-    """Replace every NaN and infinity in `value`, which JSON cannot represent, by None."""
+    """Replace every NaN and infinity in `value` with None, because JSON cannot represent them."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, Mapping):
@@ -106,11 +106,11 @@ def finite(value: Any) -> Any:
 
 
 def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
-    """Yield the objects in `data`, skipping lines that are torn or hold something else."""
+    """Yield the objects in `data`, skipping torn lines and lines that are not objects."""
     lines = data.split(b"\n")
     if not lines[-1]:
         lines.pop()
-    try:  # parsing all lines at once takes half the time
+    try:  # parsing all lines together takes half the time
         items = json.loads(b"[" + b",".join(lines) + b"]")
     except (ValueError, RecursionError):
         items = []
@@ -127,7 +127,7 @@ def parse_lines(data: bytes) -> Iterator[dict[str, Any]]:
 
 
 def read_range(path: Path, start: int, limit: int) -> bytes:
-    """Read at most `limit` bytes from `start` on; empty if the file cannot be read."""
+    """Read at most `limit` bytes from offset `start`; return b"" if the file cannot be read."""
     try:
         with open_regular(path) as file:
             left = max(0, file.seek(0, 2) - start)  # `read` would allocate all of `limit`
@@ -138,7 +138,7 @@ def read_range(path: Path, start: int, limit: int) -> bytes:
 
 
 def read_tail(path: Path, limit: int) -> bytes:
-    """Read the last `limit` bytes; empty if the file cannot be read."""
+    """Read the last `limit` bytes; return b"" if the file cannot be read."""
     try:
         return read_range(path, max(0, path.stat().st_size - limit), limit)
     except OSError:

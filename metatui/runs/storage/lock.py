@@ -1,7 +1,7 @@
-"""The lock that makes a process a run's only writer. The operating system releases it when its holder dies.
+"""Lock that makes a process the only writer of a run. The operating system releases it when its holder dies.
 
 It uses `flock`, which Linux supports over NFS (as a lock on all bytes of the file, since 2.6.12), so writers on other
-machines are excluded too. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server
+machines are also excluded. This assumes that the mount has neither `nolock` nor `local_lock=flock`, and that the server
 releases the locks of a dead machine (NFSv4: when its lease expires). Runs cannot be written on a file system without
 locks.
 """
@@ -21,7 +21,7 @@ from metatui.utils.files import read_bounded, write_whole, writing
 
 
 class RunLock:
-    """Held from construction to `release`. Raises BadInput if another writer, here or elsewhere, holds it."""
+    """Lock held from construction until `release`. Raises BadInput if another writer on any machine holds it."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -37,18 +37,18 @@ class RunLock:
                 raise
 
     def _acquire(self) -> None:
-        # `is_held` takes a shared lock for an instant. If a shared lock is granted here, that was the obstacle, and
-        # not a writer.
+        # `is_held` briefly takes a shared lock. If a shared lock is granted here, the exclusive lock was refused
+        # because of `is_held`, not because of a writer.
         while not _try(self._handle, fcntl.LOCK_EX):
             if not _try(self._handle, fcntl.LOCK_SH):
                 raise BadInput(f"run {quote(self._path.parent.name)} is being written by {holder(self._path)}")
             fcntl.flock(self._handle, fcntl.LOCK_UN)
 
     def confirm(self) -> None:
-        """Check that no other process has taken the lock since, as a file server allows after a long disconnection.
+        """Check that no other process took the lock meanwhile, as a file server allows after a long disconnection.
 
         Raises:
-            BadInput: another process has, or had, the lock.
+            BadInput: if another process holds the lock or held it in the meantime.
         """
         with writing(self._path):
             self._acquire()
@@ -63,7 +63,7 @@ class RunLock:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether a living process holds the lock file `path`."""
+    """Return whether a live process holds the lock file `path`."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError:
@@ -77,7 +77,7 @@ def is_held(path: Path) -> bool:
 
 
 def holder(path: Path) -> str:
-    """Describe the process that holds, or last held, the lock file `path`."""
+    """Describe the process that holds or last held the lock file `path`."""
     owner: Any = None
     with suppress(MetatuiError, ValueError, RecursionError):
         owner = json.loads(read_bounded(path, 1000))

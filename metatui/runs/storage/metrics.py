@@ -1,4 +1,4 @@
-"""`metrics.jsonl`: one line for each meta-step, readable while the run trains."""
+"""Metrics file `metrics.jsonl`: one line for each meta-step, readable while the run trains."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range, rea
 from metatui.utils.files import open_regular, writing
 
 FLUSH_AFTER = 0.2
-"""Seconds that a line waits in memory between fast meta-steps."""
+"""Maximum seconds that a line stays in memory during fast meta-steps."""
 
 CHUNK = 1024 * 1024
-"""Bytes read at once. Parsed, they take about ten times as much memory, so a long run is read in many pieces."""
+"""Bytes per read. Parsed data take about ten times as much memory, so a long run is read in chunks."""
 LONGEST_LINE = 4096
 
 MOST = 2**53
-"""Largest valid number of meta-steps or tasks: charts and statistics count in floats."""
+"""Largest valid number of meta-steps or tasks, because charts and statistics use floats."""
 
 SEAM = 512
-"""Bytes before the current offset that are compared with the file on the next read: at least two lines."""
+"""Number of bytes before the current offset that are compared with the file on the next read: at least two lines."""
 
 _NAMES = tuple(field.name for field in fields(Progress))
 _values = operator.attrgetter(*_NAMES)
@@ -34,7 +34,7 @@ _LINE = "{" + ",".join(f'"{name}":%s' for name in _NAMES) + "}\n"
 
 
 class MetricsWriter:
-    """Appends meta-steps. A resumed run continues after meta-step `after`; later lines are removed."""
+    """Writer of meta-steps. A resumed run continues after meta-step `after`; later lines are removed."""
 
     def __init__(self, path: Path, *, after: int) -> None:
         with writing(path):
@@ -48,11 +48,11 @@ class MetricsWriter:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def append(self, progress: Progress) -> None:
-        """Keep a meta-step for the next `flush`."""
+        """Buffer a meta-step until the next `flush`."""
         self._lines.write((_LINE % tuple(map(_json, _values(progress)))).encode())
 
     def flush(self, *, sync: bool = False) -> None:
-        """Pass kept lines to the operating system; with `sync`, to the disk. Raises WriteRefused."""
+        """Pass buffered lines to the operating system, and to the disk if `sync` is True. Raises WriteRefused."""
         self._lines.flush(sync=sync)
         self._flushed = time.monotonic()
 
@@ -62,20 +62,20 @@ class MetricsWriter:
 
 @dataclass
 class MetricsReader:
-    """Reads lines that were added since the last call.
+    """Reader of the lines added since the last call.
 
-    If the file is not a continuation of what was read (its run was resumed from an earlier meta-step), reading restarts
-    at the beginning: `restarted` is then True after the call, and earlier results are void.
+    If the file no longer continues the data read so far (its run was resumed from an earlier meta-step), reading
+    restarts at the beginning: `restarted` is then True after the call, and earlier results are invalid.
     """
 
     path: Path
     offset: int = 0
     restarted: bool = False
     _seam: bytes = field(default=b"", repr=False)
-    """The bytes just before `offset`. They include times, so repeated meta-steps differ."""
+    """Bytes directly before `offset`. They include times, so repeated meta-steps differ."""
 
     def read_new(self, limit: int = CHUNK) -> list[Progress]:
-        """Return new meta-steps, from at most about `limit` bytes; empty if there are none."""
+        """Return the new meta-steps in at most about `limit` bytes."""
         data = read_range(self.path, self.offset - len(self._seam), len(self._seam) + limit)
         self.restarted = not data.startswith(self._seam)
         if self.restarted:
@@ -89,7 +89,7 @@ class MetricsReader:
         return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
 
     def read_all(self) -> list[Progress]:
-        """Return all meta-steps that are not yet read."""
+        """Return all meta-steps that have not been read yet."""
         found: list[Progress] = []
         while new := self.read_new():
             found += new
@@ -97,7 +97,7 @@ class MetricsReader:
 
 
 def last_progress(path: Path) -> Progress | None:
-    """Return the newest meta-step without reading the others."""
+    """Return the last meta-step without reading the others."""
     for text in reversed(read_tail(path, 2 * LONGEST_LINE).split(b"\n")):
         for item in parse_lines(text):
             if (progress := _progress(item)) is not None:
@@ -106,7 +106,7 @@ def last_progress(path: Path) -> Progress | None:
 
 
 def _json(value: float | None) -> str:
-    """Encode a number. A general encoder takes ten times as long, and every meta-step is encoded."""
+    """Encode a number. A general encoder would take ten times as long."""
     if type(value) is int:
         return str(value)
     if value is None or not math.isfinite(value):
@@ -116,7 +116,7 @@ def _json(value: float | None) -> str:
 
 _MISSING = tuple((field.name, field.type == "int", None if "None" in str(field.type) else math.nan)
                  for field in fields(Progress))  # fmt: skip
-"""The name of each field, whether it is an integer, and the value of a missing number."""
+"""Name of each field, whether it is an integer, and its value if the number is missing."""
 
 
 def _progress(item: Mapping[str, Any]) -> Progress | None:
@@ -140,7 +140,7 @@ def _progress(item: Mapping[str, Any]) -> Progress | None:
 
 
 def _truncate(path: Path, after: int) -> None:
-    """Remove the lines after meta-step `after`; lines are in order."""
+    """Remove the lines after meta-step `after`, assuming that lines are in order."""
     keep = 0
     try:
         with open_regular(path) as file:

@@ -1,4 +1,4 @@
-"""`evaluation.json` and `adaptation.json`: the last validation, the best one and the test, with their protocol."""
+"""Result files `evaluation.json` and `adaptation.json`: last validation, best validation and test."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Numbers and images in a file. Each may take half a kilobyte of memory in a validation error."""
+"""Maximum numbers and images in a file. Each may take half a kilobyte of memory in a validation error."""
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
-"""Pixels across an image."""
+"""Maximum width of an image in pixels."""
 
 R = TypeVar("R", bound="_Record")
 
@@ -33,7 +33,7 @@ class _Record(BaseModel):
 
 
 class EvaluationRecord(_Record):
-    """The last validation, the validation of the best checkpoint, and the test."""
+    """Last validation, validation of the best checkpoint, and test."""
 
     validation: Evaluation | None = None
     best: Evaluation | None = None
@@ -42,12 +42,12 @@ class EvaluationRecord(_Record):
     def holding(self, iteration: int, *, finished: bool) -> EvaluationRecord:
         """Return the evaluations that are valid for a run at meta-step `iteration`.
 
-        A resumed run rewrites its file only at its next evaluation, so the file may have evaluations of later
+        A resumed run rewrites its file only at its next evaluation, so the file may contain evaluations of later
         meta-steps.
 
         Args:
-            iteration: meta-step that the run has reached.
-            finished: whether the run has finished; otherwise there is no test.
+            iteration: current meta-step of the run.
+            finished: whether the run has finished; otherwise, the test is removed.
         """
 
         def valid(evaluation: Evaluation | None) -> Evaluation | None:
@@ -70,7 +70,7 @@ class EvaluationRecord(_Record):
 
 
 class AdaptationRecord(_Record):
-    """Held-out tasks with the data to draw them, after `iteration` meta-steps."""
+    """Held-out tasks after `iteration` meta-steps, with the data to draw them."""
 
     iteration: int
     split: str
@@ -85,7 +85,7 @@ class AdaptationRecord(_Record):
 
 
 def _is_consistent(view: TaskView) -> bool:
-    """Return whether the lengths of the parts of `view` agree."""
+    """Return whether the parts of `view` have consistent lengths."""
     if isinstance(view, RegressionView):
         rows = (view.truth, *view.predictions)
         return len(view.support_x) == len(view.support_y) and all(len(row) == len(view.grid) for row in rows)
@@ -105,19 +105,19 @@ def write_record(path: Path, record: _Record) -> None:
 
 
 def read_record(path: Path, kind: type[R]) -> R | None:
-    """Return the record in `path`, or None if there is no file. Raises BadInput if it is not a valid `kind`."""
+    """Return the record in `path`, or None if the file does not exist. Raises BadInput if it is not a valid `kind`."""
     if not path.exists():
         return None
     name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
     if data.count(b",") > MOST_VALUES:
-        raise BadInput(f"{name} cannot be used: it holds more than {MOST_VALUES:,} values")
+        raise BadInput(f"{name} cannot be used: it contains more than {MOST_VALUES:,} values")
     try:
         record = kind.model_validate_json(data)
     except ValidationError as error:
-        with suppress(ValueError, AttributeError, RecursionError):  # a newer format explains any error
+        with suppress(ValueError, AttributeError, RecursionError):  # a newer format takes precedence over other errors
             check_format(json.loads(data).get("format", FORMAT), name)
-        if error.error_count() > MOST_PROBLEMS:  # `errors` would build a message for each
+        if error.error_count() > MOST_PROBLEMS:  # `errors` would create a message for each
             raise BadInput(f"{name} cannot be used: {error.error_count():,} values are wrong") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"

@@ -1,4 +1,4 @@
-"""The folder of one run: the paths of its files, and their contents."""
+"""Run folders: paths and contents of the files of a run."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.utils.text import sanitize
 
 
 class _File:
-    """The path of a file in a run's folder."""
+    """Descriptor for the path of a file in a run folder."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -29,13 +29,13 @@ class _File:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """A run on disk, live or ended. Every method reads the current files."""
+    """Run on disk, either live or ended. Every method reads the current files."""
 
     path: Path
 
     @property
     def id(self) -> str:
-        """The name of the folder, safe to print."""
+        """Name of the folder, safe to print."""
         return sanitize(self.path.name, limit=80)
 
     settings_path = _File("settings.toml")
@@ -63,11 +63,11 @@ class RunFolder:
         return presets.read(self.settings_path).changes
 
     def journal(self) -> list[Entry]:
-        """Return every event, including those that a restart from an earlier checkpoint undid."""
+        """Return every event, including those undone by resuming from an earlier checkpoint."""
         return read_journal(self.journal_path)
 
     def validations(self) -> list[Entry]:
-        """Return the effective validations in order, the last one for each meta-step."""
+        """Return the effective validations in order, with only the last one for each meta-step."""
         effective = (entry for entry in effective_entries(self.journal()) if entry.event == "evaluated")
         last = {entry.iteration: entry for entry in effective}
         return [last[iteration] for iteration in sorted(last)]
@@ -77,11 +77,11 @@ class RunFolder:
         return MetricsReader(self.metrics_path)
 
     def evaluation(self) -> EvaluationRecord:
-        """Return the last and the best validation and the test, each None if there is none yet. Raises BadInput."""
+        """Return the last validation, the best validation and the test; each is None if missing. Raises BadInput."""
         return read_record(self.evaluation_path, EvaluationRecord) or EvaluationRecord()
 
     def views(self) -> tuple[TaskView, ...]:
-        """Return the held-out tasks of the last evaluation; empty before the first. Raises BadInput."""
+        """Return the held-out tasks of the last evaluation; empty before the first evaluation. Raises BadInput."""
         record = read_record(self.adaptation_path, AdaptationRecord)
         return record.views if record else ()
 
@@ -95,7 +95,7 @@ class RunFolder:
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    """Return the status of a run with this journal; `live` says whether a process writes it."""
+    """Return the status of a run with the given journal; `live` is True if a process writes the run."""
     status = last_status(entries)
     if live:
         return "paused" if status == "paused" else "running"
@@ -103,7 +103,7 @@ def status_of(entries: list[Entry], *, live: bool) -> Status:
 
 
 def run_folder(path: Path) -> RunFolder:
-    """Return the run in the folder `path`. Raises BadInput if there is none."""
+    """Return the run in the folder `path`. Raises BadInput if the folder is not a run."""
     run = RunFolder(path)
     if not run.is_run():
         raise BadInput(f"{quote(str(path), 200)} is not a run: it has no settings.toml")

@@ -1,4 +1,4 @@
-"""All runs under one folder: create, list, find and delete them."""
+"""Store of all runs in one folder: create, list, find and delete runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from metatui.utils.files import sync_directory, write_atomically, writing
 
 
 class RunStore:
-    """The runs under `root`, which defaults to METATUI_RUNS, then to the user's data directory."""
+    """Store of the runs in `root`, which defaults to METATUI_RUNS or the user's data directory."""
 
     def __init__(self, root: str | Path | None = None) -> None:
         self.root = paths.runs_dir(root)
@@ -36,7 +36,7 @@ class RunStore:
         changes: Sequence[Planned] = (),
         origin: str | None = None,
     ) -> RunFolder:
-        """Create a folder, named after algorithm, task and time, with settings.toml. Raises WriteRefused, BadInput."""
+        """Create a folder named after algorithm, task and time, with settings.toml. Raises WriteRefused or BadInput."""
         stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
         stem = f"{settings.algorithm.name}-{settings.task.source}-{stamp}"
         run = RunFolder(self._fresh_folder(stem))
@@ -62,12 +62,12 @@ class RunStore:
                 return path
 
     def check_root(self) -> None:
-        """Check that the folder of runs is not a file. Raises BadInput."""
+        """Check that the root folder is not a file. Raises BadInput."""
         if self.root.is_file():
             raise BadInput(f"{quote(str(self.root), 200)} is a file, but runs need a folder")
 
     def runs(self) -> list[RunFolder]:
-        """Return every run, in no particular order."""
+        """Return all runs in no particular order."""
         try:
             folders = [RunFolder(path) for path in self.root.iterdir()]
         except OSError:
@@ -75,14 +75,14 @@ class RunStore:
         return [folder for folder in folders if folder.is_run()]
 
     def summaries(self) -> list[RunSummary]:
-        """Summarise every run, newest first. Summaries of ended runs are cached on disk."""
+        """Summarise all runs, newest first. Summaries of ended runs are cached on disk."""
         return newest_first(self._summaries.summaries(self.runs()))
 
     def unfinished(self, settings: Settings, changes: Sequence[Planned] = ()) -> list[RunFolder]:
         """Return the interrupted runs that `--resume auto` may continue, newest first.
 
-        They were started with exactly these settings and planned changes. In a requeued Slurm job, those that it wrote
-        before come first.
+        They were started with exactly these settings and planned changes. In a requeued Slurm job, the runs of that job
+        come first.
         """
         matching = []
         for summary in self.summaries():
@@ -94,10 +94,10 @@ class RunStore:
         return sorted(matching, key=lambda run: not (job and _is_of_job(run, job)))
 
     def find(self, reference: str | Path) -> RunFolder:
-        """Return a run by its name, by the start of its name, or by the path of its folder.
+        """Find a run by its name, the start of its name, or the path of its folder.
 
         Raises:
-            BadInput: no run matches, with the nearest names; or several start with `reference`.
+            BadInput: if no run matches (the message suggests similar names), or several names start with `reference`.
         """
         text = str(reference)
         if isinstance(reference, Path) or os.sep in text or text in (".", ".."):
@@ -117,7 +117,7 @@ class RunStore:
         raise BadInput(f"{quote(text)} is not a run in {quote(str(self.root), 200)}: {hint}")
 
     def delete(self, run: RunFolder) -> None:
-        """Delete the run's folder. Raises BadInput while a process writes it."""
+        """Delete the folder of `run`. Raises BadInput if a process is writing it."""
         if not run.is_run():
             raise BadInput(f"{quote(str(run.path), 200)} is not a run: it has no settings.toml")
         lock = RunLock(run.lock_path)
@@ -128,16 +128,16 @@ class RunStore:
 
 
 def discard(run: RunFolder) -> None:
-    """Remove the folder of a run. The caller holds its lock, or has just created it."""
+    """Remove the folder of a run. The caller must hold its lock or have just created it."""
     with writing(run.path):
-        # settings.toml first: a folder without it is not a run, so a deletion that fails half-way is not listed.
+        # settings.toml first: a folder without it is not a run, so a partially deleted run is not listed.
         with suppress(FileNotFoundError):
             run.settings_path.unlink()
         shutil.rmtree(run.path)
 
 
 def live_runs(store: RunStore) -> list[RunSummary]:
-    """Summarise the runs that some process trains, newest first."""
+    """Summarise the live runs, newest first."""
     return newest_first([summarise(run) for run in store.runs() if run.is_live()])
 
 

@@ -1,4 +1,4 @@
-"""Summaries for a list of runs, and a cache of them on disk. Listing 10,000 runs without it takes ten times as long."""
+"""Summaries of runs for lists, and their cache on disk. Listing 10,000 runs takes ten times as long without it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from metatui.utils.text import sanitize
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of the list of runs."""
+    """Summary of one run."""
 
     __pydantic_config__: ClassVar = ConfigDict(ser_json_inf_nan="strings")
 
@@ -38,18 +38,18 @@ class RunSummary:
     """UTC."""
     preset: str | None
     settings: Settings | None
-    """None if settings.toml cannot be used; `problem` says why."""
+    """None if settings.toml is invalid; `problem` gives the reason."""
     progress: Progress | None
-    """The last meta-step; None before the first, and for `scratch`."""
+    """Last meta-step; None before the first, and for `scratch`."""
     best: Evaluation | None
-    """The best validation."""
+    """Best validation."""
     test: Evaluation | None
-    """None before the test, and if the run was resumed after it."""
+    """None before the test, or if the run was resumed after it."""
     problem: str | None
     validation: Evaluation | None = None
-    """The last validation, which may not be the best."""
+    """Last validation, which may not be the best."""
     warning: str | None = None
-    """Why the run finished without a good result; None if it has one."""
+    """Reason for a finished run without a good result; None if the result is good."""
 
     @property
     def id(self) -> str:
@@ -62,9 +62,9 @@ class RunSummary:
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Summarise `run`. Never raises: `problem` says what cannot be read."""
+    """Summarise `run`. Never raises; `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
-    live = run.is_live()  # before the journal, else a run that ends in between would look interrupted
+    live = run.is_live()  # before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()
     try:
         records = run.evaluation()
@@ -72,7 +72,7 @@ def summarise(run: RunFolder) -> RunSummary:
         check_journal(entries, run.journal_path)
     except BadInput as error:
         problem = str(error)
-    except OSError as error:  # deleted meanwhile
+    except OSError as error:  # deleted in the meantime
         problem = f"{quote(run.id)} cannot be read: {reason(error)}"
     first = next((entry for entry in entries if entry.event == "started"), None)
     preset = first.details.get("preset") if first else None
@@ -111,10 +111,10 @@ _SUMMARY = TypeAdapter(RunSummary)
 
 
 class SummaryCache:
-    """Summaries of the runs in one folder.
+    """Cache of the summaries of the runs in one folder.
 
-    A cached summary is valid while time, size and inode of the files it was made from are unchanged. If there is no
-    usable database (a read-only cache folder, a broken file), every run is read.
+    A cached summary is valid while the time, size and inode of its source files are unchanged. Without a usable
+    database (a read-only cache folder, a corrupt file), every run is read.
     """
 
     def __init__(self, root: Path) -> None:
@@ -122,7 +122,7 @@ class SummaryCache:
         self._known: dict[str, tuple[str, RunSummary]] | None = None
 
     def summaries(self, runs: Sequence[RunFolder]) -> list[RunSummary]:
-        """Summarise `runs`, in their order."""
+        """Summarise `runs` in the given order."""
         if self._known is None:
             self._known = dict(self._load())
         fresh: dict[str, tuple[str, RunSummary]] = {}
@@ -175,11 +175,11 @@ class SummaryCache:
 
 
 FILES = ("journal.jsonl", "metrics.jsonl", "evaluation.json")
-"""Files that a summary is made from. settings.toml is missing, because it never changes."""
+"""Source files of a summary, except settings.toml, which never changes."""
 
 
 def _signature(run: RunFolder) -> str:
-    """Identify the contents of the files that a summary is made from."""
+    """Identify the contents of the source files of a summary."""
     folder = str(run.path)
     parts = [metatui.__version__]
     for name in FILES:

@@ -1,7 +1,7 @@
-"""Event files for TensorBoard, beside a run's own metrics.
+"""Event files for TensorBoard, in addition to a run's own metrics.
 
-Scalars are named `train/meta_loss` and so on for the fields of `metrics.jsonl`, and `val/accuracy`, `val/accuracy_ci95`
-and so on for validations and the test after the last inner step. The step is the meta-step.
+Scalars are named after the fields of `metrics.jsonl` (`train/meta_loss`, ...), and after the metrics of validations and
+the test after the last inner step (`val/accuracy`, `val/accuracy_ci95`, ...). The step is the meta-step.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from tensorboard.compat.proto.event_pb2 import Event as Record
 
 EVERY = 0.1
-"""Seconds between meta-steps that are written. TensorBoard shows a thousand points of a curve, and encoding a point
+"""Seconds between written meta-steps. TensorBoard shows a thousand points of a curve, and encoding a point
 takes as long as a small meta-step."""
 
 FLUSH_AFTER = 10.0
-"""Seconds that a point waits in memory."""
+"""Maximum seconds that a point stays in memory."""
 
 _NAME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.metatui")
 
@@ -39,7 +39,7 @@ def check_tensorboard() -> None:
     except ModuleNotFoundError as error:
         package = (error.name or "tensorboard").split(".")[0]
         _refuse(f"{package} is not installed: install it with pip install 'metatui[tensorboard]', or leave it off")
-    except Exception as error:  # it may need another version of protobuf than the installed one
+    except Exception as error:  # for example, because of an incompatible version of protobuf
         _refuse(f"tensorboard cannot be imported: {quote(str(error), 200)}")
 
 
@@ -48,13 +48,14 @@ def _refuse(why: str) -> None:
 
 
 class TensorBoardLog:
-    """Writes one event file for each session of a run. Scalars stay in memory until `flush`."""
+    """Writer of one event file for each session of a run. Scalars stay in memory until `flush`."""
 
     def __init__(self, folder: Path, *, iteration: int) -> None:
-        """
+        """Initialise the log.
+
         Args:
-            folder: of the run's event files.
-            iteration: meta-step after which a resumed run continues; TensorBoard drops later points of earlier files.
+            folder: folder of the run's event files.
+            iteration: meta-step at which the session starts; TensorBoard drops later points of earlier files.
         """
         from tensorboard.compat.proto.event_pb2 import Event as Record
         from tensorboard.compat.proto.event_pb2 import SessionLog
@@ -63,7 +64,7 @@ class TensorBoardLog:
         with writing(folder):
             folder.mkdir(exist_ok=True)
             earlier = [int(found[1]) for path in folder.iterdir() if (found := _NAME.fullmatch(path.name))]
-            # TensorBoard reads the files of a run in order of their names.
+            # TensorBoard reads the files of a run in the order of their names.
             number = max(int(time.time()), *(start + 1 for start in earlier), 0)
             self._path = folder / f"events.out.tfevents.{number:010d}.metatui"
         self._file = AppendOnlyFile(self._path, fresh=True)
@@ -77,7 +78,7 @@ class TensorBoardLog:
             self._write(Record(wall_time=time.time(), step=iteration + 1, session_log=start))
 
     def see(self, event: Event) -> None:
-        """Keep the scalars of `event` for the next `flush`."""
+        """Buffer the scalars of `event` until the next `flush`."""
         match event:
             case Progress():
                 self._pending = event
@@ -98,7 +99,7 @@ class TensorBoardLog:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def flush(self) -> None:
-        """Pass everything to the operating system. Raises WriteRefused; the next call continues."""
+        """Pass all data to the operating system. After WriteRefused, the next call continues."""
         self._write_pending()
         self._flushed = time.monotonic()
         self._file.flush()
@@ -108,7 +109,7 @@ class TensorBoardLog:
         self._file.close()
 
     def _write_pending(self) -> None:
-        """Write the last meta-step if it is not written yet."""
+        """Write the last meta-step if it has not been written yet."""
         if self._pending is None:
             return
         values = asdict(self._pending)
@@ -128,7 +129,7 @@ class TensorBoardLog:
 
 
 def _named(evaluation: Evaluation) -> dict[str, float]:
-    """Return the scalars of an evaluation: metrics after the last inner step, and its protocol."""
+    """Return the scalars of an evaluation: the metrics after the last inner step and the protocol."""
     named = {}
     for name, curve in (("loss", evaluation.loss), ("accuracy", evaluation.accuracy)):
         if curve is not None:

@@ -1,4 +1,4 @@
-"""Write a run's folder from its events. The lock makes this the only writer."""
+"""Writer that records the events of a run in its folder."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Records events in `run`, starting after meta-step `iteration`; metrics after it are removed.
+    """Writer of events in `run`, starting after meta-step `iteration`; later metrics are removed.
 
     Every write is queued first. If the disk refuses one, it stays in the queue and `catch_up` continues there, so
     nothing is lost or written twice. `lock` is held until `close`.
@@ -48,12 +48,12 @@ class RunWriter:
         origin: str | None = None,
         tensorboard: bool = False,
     ) -> None:
-        """Raises WriteRefused."""
+        """Open the files of the run. Raises WriteRefused."""
         self.run = run
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first."""
         self.cause: str | None = None
-        """Why the run was interrupted, for the journal."""
+        """Reason for an interruption, for the journal."""
         self._lock = lock
         self._preset, self._origin = preset, origin
         self._iteration = iteration
@@ -68,7 +68,7 @@ class RunWriter:
         self._tensorboard = TensorBoardLog(run.tensorboard_path, iteration=iteration) if tensorboard else None
 
     def save(self, kind: str, state: TrainerState) -> None:
-        """Queue a checkpoint, after the metrics that lead to it."""
+        """Queue a checkpoint, after the metrics up to its meta-step."""
 
         def checkpoint() -> None:
             save_checkpoint(self.run.checkpoints_path, kind, state)
@@ -80,29 +80,29 @@ class RunWriter:
         self._queue.append((f"checkpoint {kind} of meta-step {state.values['iteration']:,}", checkpoint))
 
     def record(self, event: Event) -> None:
-        """Write `event`. Raises WriteRefused; then call `catch_up` until it succeeds."""
+        """Write `event`. After WriteRefused, call `catch_up` until it succeeds."""
         self.queue(event)
         self.catch_up()
 
     def catch_up(self) -> None:
-        """Write everything queued, in order. Raises WriteRefused."""
+        """Write all queued data in order. Raises WriteRefused."""
         while self._queue:
             _, write = self._queue[0]
             write()
             self._queue.popleft()
 
     def try_again(self) -> None:
-        """Catch up after the disk refused writes for a while.
+        """Write all queued data after the disk temporarily refused writes.
 
         Raises:
-            WriteRefused: it still does.
-            BadInput: another process took the run over meanwhile, as a file server allows.
+            WriteRefused: if the disk still refuses a write.
+            BadInput: if another process took over the run in the meantime, as a file server allows.
         """
         self._lock.confirm()
         self.catch_up()
 
     def unsaved(self) -> str:
-        """Describe what is queued."""
+        """Describe the queued writes."""
         return ", ".join(dict.fromkeys(what for what, _ in self._queue))
 
     def queue(self, event: Event) -> None:
@@ -134,14 +134,14 @@ class RunWriter:
             ):  # fmt: skip
                 self.note(type(event).__name__.lower(), **vars(event))
             case _:
-                pass  # the journal leaves out what is only of interest at the moment
+                pass  # the journal omits events of only momentary interest
 
     def interrupted(self, reason: str) -> None:
-        """Record that the run ended between two events; its last checkpoint stays."""
+        """Record that the run ended between two events; its last checkpoint is kept."""
         self._write_last("interrupted", reason=reason)
 
     def crashed(self, error: Exception) -> None:
-        """Record an unexpected error, with its traceback in crash.log."""
+        """Record an unexpected error and write its traceback to crash.log."""
         text = "".join(traceback.format_exception(error))
         with suppress(MetatuiError):
             write_atomically(self.run.crash_path, text.encode(errors="replace"))
@@ -160,7 +160,7 @@ class RunWriter:
         self._lock.release()
 
     def note(self, event: str, iteration: int, **details: Any) -> None:
-        """Queue an entry of the journal with the current time."""
+        """Queue a journal entry with the current time."""
         self._journal.append(event, iteration, **details)
         self._queue.append(("journal.jsonl", self._journal.flush))
 
@@ -233,7 +233,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations that a run resumed at meta-step `iteration` starts with. A test is no longer valid."""
+    """Return the validations up to meta-step `iteration`, for a resumed run. Its test is no longer valid."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file
@@ -241,7 +241,7 @@ def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
 
 
 def headline(evaluation: Evaluation) -> dict[str, Any]:
-    """Return the metrics after the last inner step, with their protocol, for the journal."""
+    """Return the metrics after the last inner step with their protocol, for the journal."""
     accuracy = evaluation.accuracy
     return {
         "split": evaluation.split,

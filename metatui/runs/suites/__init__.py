@@ -1,8 +1,8 @@
-"""Suites: lists of runs that are trained one after another, or one per device, and then compared.
+"""Suites: lists of runs that are trained sequentially, or one per device, and then compared.
 
 `load` reads suites from files, `SuiteRunner` trains their runs, each in its own process and folder, and `SuiteManifest`
-records which runs belong to a suite, so that it can be continued. `background` does this in a process that outlives its
-caller, and `SuiteMonitor` reads the status. Importing this package does not import torch.
+records which runs belong to a suite, so that it can be continued. `background` trains in a process that outlives its
+caller, and `SuiteMonitor` reads its status. Importing this package does not import torch.
 """
 
 from metatui.runs.suites.files import bundled, load, problems, read, user, user_dir

@@ -1,6 +1,6 @@
-"""Training of a suite in a background process, which does not depend on the app or terminal that started it.
+"""Background process that trains a suite, independently of the app or terminal that started it.
 
-`metatui.runs.suites.status` reads its progress from the folders of the runs.
+`metatui.runs.suites.status` reads its progress from the run folders.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ LARGEST = 1000
 
 
 def start(suite: Suite, store: RunStore) -> None:
-    """Train the unfinished runs of `suite` in the background; return when the process has started.
+    """Train the unfinished runs of `suite` in the background, and return when the process has started.
 
     Raises:
-        BadInput: the suite is already being run, or its file is no longer valid.
-        MetatuiError: the process cannot start.
+        BadInput: if the suite is already being run, or its file is no longer valid.
+        MetatuiError: if the process cannot start.
     """
     assert suite.path is not None
     with open_log() as (log, no_log):
         child = ChildProcess(__name__, output=log)
     child.detach()
     with closing(child):
-        with suppress(OSError):  # it died already
+        with suppress(OSError):  # the process has already died
             child.send({"suite": str(suite.path), "runs_dir": str(store.root)})
         answer = child.receive()
     if answer is None:
@@ -54,10 +54,10 @@ def start(suite: Suite, store: RunStore) -> None:
 
 
 def stop(manifest: SuiteManifest) -> None:
-    """Ask the process that trains the suite to save the current runs after their meta-step and to end.
+    """Tell the process that trains the suite to save the current runs after their meta-step and to exit.
 
     Raises:
-        BadInput: the suite is not being run, or runs on another machine.
+        BadInput: if the suite is not being run, or runs on another machine.
     """
     owner: Any = None
     with suppress(BadInput, MetatuiError, ValueError):
@@ -68,7 +68,7 @@ def stop(manifest: SuiteManifest) -> None:
         raise BadInput(f"the suite is run by {holder(manifest.lock_path)}: stop it there")
     try:
         os.kill(owner["pid"], signal.SIGTERM)
-    except OSError:  # it has just ended, or belongs to another user
+    except OSError:  # the process has just ended, or belongs to another user
         raise BadInput(f"{holder(manifest.lock_path)}, which runs the suite, cannot be stopped") from None
 
 
@@ -82,7 +82,7 @@ def main() -> None:
     def answer(error: MetatuiError | None) -> None:
         nonlocal answered
         answered = True
-        with suppress(OSError), closing(channel):  # the process that asked may be gone
+        with suppress(OSError), closing(channel):  # the requesting process may have ended
             channel.send({"error": error and str(error), "exit_code": error and error.exit_code})
 
     try:

@@ -1,4 +1,4 @@
-"""Suites by name or from TOML files in the format of presets/suites."""
+"""Loading of suites, by name or from TOML files in the format of presets/suites."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ABOUT = ("title", "source", "measured", "notes")
 """Keys of the `[suite]` table."""
 
 OF_PRESETS = "presets"
-"""Name of the suite of presets given by name."""
+"""Name of the suite that compares presets given by name."""
 
 
 def bundled_dir() -> Path:
@@ -60,7 +60,7 @@ def _files(folder: Path) -> list[Path]:
 
 
 def problems() -> list[str]:
-    """Return a sentence for each of the user's own suites that is invalid."""
+    """Return an error message for each invalid suite of the user."""
     sentences = []
     for path in toml_files(user_dir()):
         try:
@@ -71,13 +71,13 @@ def problems() -> list[str]:
 
 
 def load(references: Sequence[str | Path], changes: Mapping[str, Scalar] | None = None) -> list[Suite]:
-    """Load suites by name or file; presets and files of presets become one more suite, which compares them.
+    """Load suites by name or file; presets and preset files are combined into an additional suite that compares them.
 
     Args:
         changes: settings that override those of all runs.
 
     Raises:
-        BadInput: there is no suite or preset of a name, or a file is invalid.
+        BadInput: if no suite or preset has a given name, or a file is invalid.
     """
     changes = changes or {}
     suites: list[Suite] = []
@@ -102,13 +102,13 @@ def read(path: Path, changes: Mapping[str, Scalar] | None = None) -> Suite:
     """Read the suite in the file `path`.
 
     Raises:
-        BadInput: the file is invalid; the message names file, field and value.
+        BadInput: if the file is invalid; the message names file, field and value.
     """
     return _suite(read_tables(path), path, changes or {})
 
 
 def _file(reference: str | Path) -> Path | None:
-    """Return the file of a suite or preset, preferring the user's own suites; None for the name of a preset."""
+    """Return the file of a suite or preset, preferring the user's own suites; None for a preset name."""
     text = str(reference)
     if names_file(reference):
         return paths.expanded(text)

@@ -1,6 +1,6 @@
-"""Expansion of the `[[compare]]` tables of a suite file to runs, which are checked before any is trained.
+"""Expansion of the `[[compare]]` tables of a suite file into runs, all checked before training starts.
 
-All functions raise BadInput, with the location of the value, for values that are not allowed.
+All functions raise BadInput for invalid values, with the location of the value.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def comparison(
     """Return the comparison of `runs` without duplicates.
 
     Raises:
-        BadInput: the runs cannot be compared.
+        BadInput: if the runs cannot be compared.
     """
     distinct = list({run.identity: run for run in runs}.values())
     settings = [run.settings for run in distinct]
@@ -205,25 +205,28 @@ def check_keys(table: Mapping[str, Any], fields: Collection[str], origin: Source
 
 
 def text(value: Any, origin: SourceLocation, field: str) -> str:
+    """Return `value`, which must be a string."""
     if not isinstance(value, str):
         raise origin.bad(field, value, "text")
     return value
 
 
 def whole(value: Any, origin: SourceLocation, field: str, least: int) -> int:
+    """Return `value`, which must be an integer of at least `least`."""
     if type(value) is not int or value < least:
         raise origin.bad(field, value, f"a whole number of at least {least:,}")
     return value
 
 
 def number(value: Any, origin: SourceLocation, field: str) -> float:
+    """Return `value`, which must be a finite number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise origin.bad(field, value, "a number")
     return float(value)
 
 
 def several(value: Any, origin: SourceLocation, field: str, of: str) -> list[Any]:
-    """Return a list that is not empty."""
+    """Return `value`, which must be a non-empty list of `of`."""
     if value is None:  # TOML has no null
         raise BadInput(f"{origin}: {field} is missing, but must be a non-empty list of {of}")
     if not isinstance(value, list) or not value:
@@ -232,6 +235,7 @@ def several(value: Any, origin: SourceLocation, field: str, of: str) -> list[Any
 
 
 def tables(value: Any, origin: SourceLocation, field: str) -> list[dict[str, Any]]:
+    """Return `value`, which must be a non-empty list of tables."""
     items = several(value, origin, field, "tables")
     for item in items:
         if not isinstance(item, dict):
@@ -240,7 +244,7 @@ def tables(value: Any, origin: SourceLocation, field: str) -> list[dict[str, Any
 
 
 def by_path(value: Any, origin: SourceLocation, field: str) -> dict[str, Any]:
-    """Return a table of settings by `group.key`, whether the key is quoted or the group is a table."""
+    """Flatten a table of settings to `group.key`, whether its keys are quoted or its groups are nested tables."""
     if not isinstance(value, dict):
         raise origin.bad(field, value, "a table of settings, such as algorithm.name")
     settings: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""Record of a suite's runs in a small folder among the runs, which makes it possible to continue the suite."""
+"""Manifest of a suite: a record of its runs, which makes it possible to continue the suite."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LARGEST = 4 * 1024 * 1024
 
 
 class SuiteManifest:
-    """The started runs of a suite, identified by their settings.
+    """Record of the started runs of a suite, identified by their settings.
 
-    As a context manager it holds the suite's lock, which the process that starts runs needs. A run that was deleted or
+    As a context manager, it holds the suite's lock, which the process that starts runs needs. A run that was deleted or
     has different settings no longer belongs to the suite; if the suite's file changes, the remaining runs are kept.
     """
 
@@ -41,12 +41,12 @@ class SuiteManifest:
 
     @property
     def messages_path(self) -> Path:
-        """Output of libraries during the training."""
+        """File with the output of libraries during training."""
         return self.folder / "messages.log"
 
     @property
     def failures_path(self) -> Path:
-        """Reasons of failed runs since the last start of the suite, as a failed run may have no folder."""
+        """File with the errors of runs that failed since the suite was last started; they may have no folder."""
         return self.folder / "failures.json"
 
     @property
@@ -82,7 +82,7 @@ class SuiteManifest:
         self._lock.release()
 
     def runs(self) -> dict[Hashable, RunFolder]:
-        """Return the newest run of each identity; raise BadInput if the file is invalid."""
+        """Return the newest run with each identity; raise BadInput if the file is invalid."""
         runs = {}
         for name in self._names():
             run = RunFolder(self._store.root / name)
@@ -91,17 +91,17 @@ class SuiteManifest:
         return runs
 
     def add(self, run: RunFolder) -> None:
-        """Record a started run; raise MetatuiError if it cannot be written."""
+        """Record a started run; raise MetatuiError if the file cannot be written."""
         names = [name for name in self._names() if name != run.path.name]
         text = json.dumps({"suite": self._suite.name, "runs": [*names, run.path.name]}, indent=1)
         write_atomically(self.path, text.encode())
 
     def failed(self, run: PlannedRun, sentence: str) -> None:
-        """Record why a run failed; raise MetatuiError if it cannot be written."""
+        """Record why a run failed; raise MetatuiError if the file cannot be written."""
         write_atomically(self.failures_path, json.dumps({**self.failures(), run.name: sentence}, indent=1).encode())
 
     def failures(self) -> dict[str, str]:
-        """Return the reasons of failed runs, by the names of the runs."""
+        """Return the errors of failed runs by run name."""
         with suppress(BadInput, ValueError, RecursionError):
             failures = json.loads(read_bounded(self.failures_path, LARGEST))
             if isinstance(failures, dict):
@@ -109,16 +109,16 @@ class SuiteManifest:
         return {}
 
     def folders(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Return each run of the suite with its folder; None if it was not started."""
+        """Return each run of the suite with its folder, which is None if the run was not started."""
         runs = self.runs()
         return [(run, runs.get(run.identity)) for run in self._suite.runs]
 
     def missing(self) -> list[tuple[PlannedRun, RunFolder | None]]:
-        """Return the runs that are not finished, with their folders."""
+        """Return the unfinished runs with their folders."""
         return [(run, folder) for run, folder in self.folders() if folder is None or folder.status() != "finished"]
 
     def _identity(self, run: RunFolder) -> Hashable:
-        # A monitor asks every second, and settings.toml is written only once.
+        # Cached, because a monitor reads the identity every second, and settings.toml is written only once.
         key = run.path, run.settings_path.stat().st_mtime_ns
         if key not in self._identities:
             self._identities[key] = identity(run.settings())

@@ -1,4 +1,4 @@
-"""Suites as plain values."""
+"""Data classes of suites."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ MOST_RUNS = 1_000
 """Maximum runs of a suite."""
 
 ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
-"""Settings that decide only where and when something is computed, not the result."""
+"""Settings that determine only where and when something is computed, not its result."""
 
 ELSEWHERE = ("checkpoint", "logging")
-"""Groups of such settings."""
+"""Groups of settings that do not affect the result."""
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ class PlannedRun:
 
     @property
     def name(self) -> str:
-        """Unique in the suite."""
+        """Name of the run, unique in the suite."""
         return f"{self.comparison}: {self.label}"
 
     @property
     def iterations(self) -> int:
-        """Meta-steps to train; 0 for `scratch`."""
+        """Number of meta-steps to train; 0 for `scratch`."""
         trains = FIELDS["training.iterations"].is_relevant(self.settings)
         return self.settings.training.iterations if trains else 0
 
@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare and their protocol; None stands for the value in the first run's settings."""
+    """Runs to compare and their protocol; None means the value in the first run's settings."""
 
     name: str
     runs: tuple[PlannedRun, ...]
@@ -57,14 +57,14 @@ class PlannedComparison:
     steps: int | None = None
     shots: int | None = None
     target: float | None = None
-    """A fraction for accuracy, or a loss."""
+    """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...] = ()
     """Differences between the protocols of the runs."""
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of comparisons of runs; texts that the file does not have are empty."""
+    """A list of comparisons of runs; texts missing from the file are empty."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """The distinct runs, each with the name of its first comparison."""
+        """Distinct runs, each with the name of its first comparison."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:
@@ -86,7 +86,7 @@ class Suite:
 
 
 def identity(settings: Settings) -> Hashable:
-    """Return a key that is equal for settings with the same result, whatever their irrelevant settings are."""
+    """Return a key that is equal for settings with the same result, regardless of irrelevant settings."""
     return tuple(
         (path, settings.value(path))
         for path, field in FIELDS.items()

@@ -1,6 +1,6 @@
-"""Training of a suite: one run after another on each device, each run in its own process.
+"""Scheduler of a suite: trains one run after another on each device, each in its own process.
 
-With its own process, a run has its own peak memory, and a crash does not affect the other runs.
+Separate processes give each run its own peak memory, and a crash does not affect other runs.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class RunPacked(SuiteEvent):
 @dataclass(frozen=True)
 class RunStarted(SuiteEvent):
     iteration: int
-    """Meta-step at which it starts or continues."""
+    """Meta-step at which the run starts or continues."""
     device: str
     engine: str
 
@@ -52,7 +52,7 @@ class RunProgress(SuiteEvent):
     accuracy: float | None
     tasks_seen: int
     seconds: float
-    """Training time, without validations and checkpoints."""
+    """Training time, excluding validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class RunWarned(SuiteEvent):
 @dataclass(frozen=True)
 class RunEnded(SuiteEvent):
     status: str
-    """Status in the run's journal; `failed` if there is none."""
+    """Status in the run's journal; `failed` if the journal has no status."""
     sentence: str | None
-    """Why it failed."""
+    """Reason for the failure."""
 
 
 Emit = Callable[[SuiteEvent | Exception | None], object]
-"""Receives events, an exception, and None at the end of a thread."""
+"""Callback for events, for an exception, and for None at the end of a thread."""
 
 
 class SuiteRunner:
@@ -79,11 +79,12 @@ class SuiteRunner:
         self, manifest: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
         devices: Sequence[str | None] = (None,),
     ) -> None:  # fmt: skip
-        """
+        """Initialise the runner.
+
         Args:
             manifest: locked by the caller.
             waiting: runs to train, each with the folder to continue, or None.
-            devices: one run at a time is trained on each; None stands for the device in the run's settings.
+            devices: devices that each train one run at a time; None means the device in the run's settings.
         """
         self._manifest = manifest
         self._waiting = deque(waiting)
@@ -108,7 +109,7 @@ class SuiteRunner:
         """Yield the events of all runs; ending the iteration early kills their processes.
 
         Raises:
-            MetatuiError: a run cannot be recorded in the manifest.
+            MetatuiError: if a run cannot be recorded in the manifest.
         """
         queue: SimpleQueue[SuiteEvent | Exception | None] = SimpleQueue()
         threads = [Thread(target=self._work, args=(device, queue.put), daemon=True) for device in self._devices]
@@ -156,7 +157,7 @@ class SuiteRunner:
         self._children.add(child)
         ended = False
         try:
-            with suppress(OSError):  # it died, or was interrupted before it started
+            with suppress(OSError):  # the process died, or was interrupted before it started
                 child.send(self._request(planned, folder, device))
             if self._over:  # interrupted before the child was registered
                 child.end_sending()
@@ -208,7 +209,7 @@ class SuiteRunner:
         emit(RunEnded(planned, status, sentence))
 
     def _death(self, code: int) -> tuple[str, str | None]:
-        """Return status and reason of a run whose process ended with `code` without reporting its end."""
+        """Return the status and the reason for a run whose process exited with `code` without reporting its end."""
         if self._over and code in (0, -9):
             return "interrupted", None
         output = quote(str(self._manifest.messages_path), 200)

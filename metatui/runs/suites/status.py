@@ -1,4 +1,4 @@
-"""Status of a suite, read from the folders of its runs."""
+"""Status of a suite, read from its run folders."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ class RunStanding:
 
     planned: PlannedRun
     folder: RunFolder | None
-    """None if it was not started."""
+    """None if the run was not started."""
     status: Status | Literal["waiting"]
     progress: Progress | None
-    """The last meta-step; None before the first and for `scratch`."""
+    """Last meta-step; None before the first and for `scratch`."""
     test: Evaluation | None
     problem: str | None
-    """Why it failed or cannot be read."""
+    """Reason why the run failed or cannot be read."""
 
     @property
     def finished(self) -> bool:
@@ -50,9 +50,9 @@ class SuiteStanding:
     """Status of a suite."""
 
     runs: tuple[RunStanding, ...]
-    """The runs, in the suite's order."""
+    """Runs in the order of the suite."""
     running: bool
-    """Whether a live process trains them."""
+    """Whether a live process trains the suite."""
 
     @property
     def finished(self) -> int:
@@ -77,7 +77,7 @@ class SuiteMonitor:
 
     def read(self) -> SuiteStanding:
         """Return the current status; raise BadInput if the manifest is invalid."""
-        # Read first, so that a suite that ends meanwhile is read once more with its last results.
+        # Read first, so that a suite that ends in the meantime is read once more with its final results.
         running = self.manifest.is_held()
         failures = self.manifest.failures()
         runs = (self._standing(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())
@@ -94,13 +94,13 @@ class SuiteMonitor:
 
 
 def comparable(comparison: PlannedComparison, standing: SuiteStanding) -> list[RunFolder]:
-    """Return the finished runs of `comparison`, in its order."""
+    """Return the finished runs of `comparison`, in the same order."""
     done = {run.planned.identity: run.folder for run in standing.runs if run.folder and run.finished}
     return [folder for run in comparison.runs if (folder := done.get(run.identity))]
 
 
 def comparison_of(suite: Suite, run: PlannedRun) -> PlannedComparison:
-    """Return the first comparison with `run`."""
+    """Return the first comparison that contains `run`."""
     return next(each for each in suite.comparisons if each.name == run.comparison)
 
 

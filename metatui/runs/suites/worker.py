@@ -1,7 +1,7 @@
-"""Training of one run of a suite in its own process.
+"""Worker process that trains one run of a suite.
 
-The first message describes the run. The end of the channel interrupts it: the run finishes its meta-step, saves and
-ends, so that no run outlives its suite. Each message back is an event of the run.
+The first message describes the run. Closing the channel interrupts the run: it finishes its meta-step, saves and
+ends, so that no run outlives its suite. Each message sent back is an event of the run.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main() -> None:
     channel = Channel.of_child()
 
     def send(what: str, **details: Any) -> None:
-        with suppress(OSError):  # the suite has ended, which interrupts this run
+        with suppress(OSError):  # the suite has ended, which also interrupts this run
             channel.send({"what": what, **finite(details)})
 
     if (request := channel.receive()) is None:  # the suite ended before it sent the run

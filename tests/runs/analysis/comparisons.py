@@ -1,4 +1,4 @@
-"""Runs for tests of comparisons: trained briefly, or constructed."""
+"""Helpers for tests of comparisons: briefly trained runs and constructed results."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ GLYPHS = change(
 
 
 def train(runs_dir: Path, base: Settings = SINUSOID, **changes: Scalar) -> RunFolder:
-    """Train a run to its end; the keyword `group__name` changes a setting."""
+    """Train a run to completion; a keyword `group__name` changes a setting."""
     settings = change(base, {name.replace("__", "."): value for name, value in changes.items()})
     session = Session.start(settings, runs_dir=runs_dir)
     for _ in session:
@@ -52,7 +52,7 @@ def result(
     queries: int = 10,
     costs: Costs | None = None,
 ) -> RunResult:
-    """Return a run with these values after its one inner step; before it, losses are 5 and accuracies 0."""
+    """Return a result with these values after one inner step; before it, losses are 5 and accuracies 0."""
 
     def columns(values: Sequence[float], before: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return np.stack([np.full(len(values), before), np.asarray(values, dtype=np.float64)], axis=1)

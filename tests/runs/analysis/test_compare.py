@@ -1,4 +1,4 @@
-"""Comparison of runs: identical held-out tasks, unchanged run folders, and correct tests."""
+"""Tests of comparisons: identical held-out tasks, unchanged run folders, and correct statistics."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def maml(store: Path) -> RunFolder:
 
 @pytest.fixture(scope="module")
 def reptile(store: Path) -> RunFolder:
-    """A run whose protocol differs in every setting."""
+    """Return a run whose protocol differs in every setting."""
     return train(
         store, algorithm__name="reptile", task__shots=5, task__queries=7, evaluation__inner_steps=4,
         evaluation__test_tasks=9, evaluation__seed=3, training__iterations=30,
@@ -54,7 +54,7 @@ def empty_cache() -> None:
 
 @pytest.fixture
 def drawn(empty_cache: None, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, tuple[int, ...], Episodes]]:
-    """Record the split, task numbers and episodes drawn during the test."""
+    """Return the split, task numbers and episodes of each draw during the test."""
     seen = []
     draw = Experiment.episodes
 
@@ -299,7 +299,7 @@ def test_compare_from_the_library(store: Path, maml: RunFolder, reptile: RunFold
     assert [run.id for run in comparison.runs] == [maml.id, reptile.id]
 
 
-def test_bad_input(store: Path, maml: RunFolder, tmp_path: Path) -> None:
+def test_bad_input_is_refused(store: Path, maml: RunFolder, tmp_path: Path) -> None:
     glyphs = train(store, GLYPHS, algorithm__name="reptile")
     with pytest.raises(BadInput, match=r"task\.source is sinusoid for MAML, glyphs for Reptile"):
         compare(maml, glyphs)

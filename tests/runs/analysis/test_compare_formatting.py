@@ -1,4 +1,4 @@
-"""Text of comparisons: conclusions, labels, warnings and numbers."""
+"""Tests of the text of comparisons: conclusions, labels, warnings and numbers."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def verdicts(*runs: RunResult, metric: str = "loss") -> list[str]:
 
 
 def spread(mean: float, deviation: float, tasks: int = 600) -> list[float]:
-    """Return values with exactly this mean and standard deviation."""
+    """Return values with exactly the given mean and standard deviation."""
     values = np.random.default_rng(0).normal(size=tasks)
     values = (values - values.mean()) / values.std(ddof=1)
     return list(mean + deviation * values)
@@ -43,14 +43,14 @@ def test_accuracies_differ_in_points() -> None:
         result("MAML", [1.0] * 600, list(0.9 + counts), queries=1000),
         result("Reptile", [1.0] * 600, [0.9] * 600, queries=1000),
     )
-    (said,) = verdicts(a, b, metric="accuracy")
-    assert said == (
+    (message,) = verdicts(a, b, metric="accuracy")
+    assert message == (
         "MAML is 2.1 ± 0.4 points above Reptile on the same 600 tasks; the difference is significant (p < 0.0001)"
     )
-    assert verdicts(b, a, metric="accuracy") == [said], "independent of the order"
+    assert verdicts(b, a, metric="accuracy") == [message], "independent of the order"
 
 
-def test_a_lower_loss_is_better() -> None:
+def test_lower_loss_is_better() -> None:
     a, b = result("MAML", spread(0.5, 0.1)), result("Reptile", [0.75] * 600)
     assert verdicts(a, b) == [
         "The loss of MAML is 0.2500 ± 0.0080 below that of Reptile on the same 600 tasks; the difference is "
@@ -84,22 +84,24 @@ def test_holm_correction() -> None:
 def test_median_contradicts_mean() -> None:
     worse_on_a_few = [0.4] * 95 + [100.0] * 25
     a, b = result("A", worse_on_a_few), result("B", [0.5] * 120)
-    (said,) = verdicts(a, b)
-    assert said.startswith("The loss of B is 20.6")
-    assert said.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
+    (message,) = verdicts(a, b)
+    assert message.startswith("The loss of B is 20.6")
+    assert message.endswith("; but A is ahead on the median task, so a few tasks dominate the mean")
 
 
 def test_ranks_contradict_mean() -> None:
     a, b = result("A", [*spread(0.4, 0.01, 59), 1000.0]), result("B", [0.5] * 60)
-    (said,) = verdicts(a, b)
-    assert said.startswith("No significant difference between A and B on the same 60 tasks")
-    assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in said
+    (message,) = verdicts(a, b)
+    assert message.startswith("No significant difference between A and B on the same 60 tasks")
+    assert "; but A is ahead on most tasks (Wilcoxon p < 0.0001), so a few tasks dominate the mean" in message
 
 
 def test_constant_difference_uses_wilcoxon() -> None:
     a, b = result("A", [0.25] * 20), result("B", [0.5] * 20)
-    (said,) = verdicts(a, b)
-    assert "0.25 ± 0 below that of B on the same 20 tasks; the difference is significant (Wilcoxon p < 0.0001)" in said
+    (message,) = verdicts(a, b)
+    assert (
+        "0.25 ± 0 below that of B on the same 20 tasks; the difference is significant (Wilcoxon p < 0.0001)" in message
+    )
     (two,) = verdicts(result("A", [0.25] * 2), result("B", [0.5] * 2))
     assert two.startswith("No significant difference between A and B on the same 2 tasks")
 
@@ -144,25 +146,25 @@ def test_verdicts_over_seeds() -> None:
             result(f"{label}{i}", [m] * 4, settings=s) for i, (m, s) in enumerate(zip(means, settings, strict=True))
         ]
 
-    def said(*runs: RunResult) -> list[str]:
+    def conclusions(*runs: RunResult) -> list[str]:
         return [pair.verdict for pair in seed_pairs(runs, metric="loss", step=1)]
 
     low, high = seeds("A", [0.4, 0.41, 0.42]), seeds("B", [0.6, 0.62], **{"algorithm.inner_lr": 0.5})
-    (verdict,) = said(*low, *high)
+    (verdict,) = conclusions(*low, *high)
     assert verdict.startswith("The loss of MAML (inner lr 0.01) (3 seeds) is 0.200 ± ")
     assert (
         "below that of MAML (inner lr 0.5) (2 seeds) on the same 4 tasks; the difference is significant across"
         in verdict
     )
-    (alike,) = said(*low, *seeds("B", [0.3, 0.55], **{"algorithm.inner_lr": 0.5}))
+    (alike,) = conclusions(*low, *seeds("B", [0.3, 0.55], **{"algorithm.inner_lr": 0.5}))
     assert alike.startswith(
         "No significant difference between MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds)"
     )
-    (flat,) = said(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
+    (flat,) = conclusions(*seeds("A", [0.5, 0.5]), *seeds("B", [0.75, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert flat.endswith("but no test is possible: the seeds of each do not vary")
-    (lost,) = said(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
+    (lost,) = conclusions(*low, *seeds("B", [math.nan, 0.75], **{"algorithm.inner_lr": 0.5}))
     assert lost.startswith("MAML (inner lr 0.01) (3 seeds) and MAML (inner lr 0.5) (2 seeds) cannot be compared")
-    assert said(*low) == []
+    assert conclusions(*low) == []
 
 
 def folders(*names: str) -> list[RunFolder]:
@@ -207,7 +209,7 @@ def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
 
 
 @pytest.mark.parametrize(
-    ("path", "value", "said"),
+    ("path", "value", "message"),
     [
         ("task.rotations", False, "task.rotations is true for A, false for B; the comparison uses true for all"),
         ("task.queries", 15, "task.queries is 5 for A, 15 for B; the comparison uses 5 for all"),
@@ -219,9 +221,9 @@ def agreed(*settings: Settings, shots: int | None = None) -> SharedProtocol:
         ("task.ways", 20, "task.ways is 5 for A, 20 for B: these runs have different test tasks"),
     ],
 )  # fmt: skip
-def test_protocol_warnings(path: str, value: Scalar, said: str) -> None:
+def test_protocol_warnings(path: str, value: Scalar, message: str) -> None:
     (warning,) = agreed(OMNIGLOT, change(OMNIGLOT, {path: value})).warnings
-    assert said in warning
+    assert message in warning
 
 
 def test_irrelevant_settings_do_not_warn() -> None:
@@ -251,7 +253,7 @@ def test_different_splits_share_no_tasks() -> None:
 
 
 def test_training_episodes_do_not_restrict_evaluation() -> None:
-    """Ten training shots and fifteen queries exceed a character's drawings, but no training episode is drawn."""
+    """Ten training shots and fifteen queries exceed the drawings per character, but no training episode is drawn."""
     reptile = change(OMNIGLOT, {"algorithm.name": "reptile", "algorithm.train_shots": 10, "algorithm.inner_batch": 10})
     other = change(OMNIGLOT, {"task.queries": 15})
     found = agreed(other, reptile)
@@ -285,7 +287,7 @@ def test_intervals_are_short(mean: float, half: float, decimals: int | None) -> 
     assert "nan" not in interval(mean, half, decimals=decimals)
 
 
-def test_numbers() -> None:
+def test_formatted_numbers() -> None:
     assert interval(1.2345, 0.3) == "1.23 ± 0.30"
     assert interval(50.4, 12.0) == "50 ± 12"
     assert interval(0.00012345, 0.0000012) == "1.23e-04 ± 1.2e-06"

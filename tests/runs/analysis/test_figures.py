@@ -1,4 +1,4 @@
-"""Figures of comparisons: deterministic files, readable ticks, gaps, bands and marks."""
+"""Tests of figures of comparisons: deterministic files, ticks, gaps, bands and marks."""
 
 from __future__ import annotations
 

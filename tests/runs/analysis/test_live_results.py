@@ -1,4 +1,4 @@
-"""Results after a live change: the best parameters are evaluated with the settings that they were validated with."""
+"""Tests of results after a live change: the best parameters are evaluated with the settings of their validation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.runs.analysis.comparisons import SINUSOID
 
 RATE = "algorithm.inner_lr"
 LIVE = change(SINUSOID, {"evaluation.every": 5, "evaluation.inner_steps": 8})
-"""The best validation is at meta-step 10: from there on the inner learning rate is such that most tasks diverge."""
+"""Settings with the best validation at meta-step 10, after which most tasks diverge at the new inner learning rate."""
 
 
 def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tuple[RunFolder, list[Event]]:
@@ -45,7 +45,7 @@ def trained(runs_dir: Path, settings: Settings, *changes: PlannedChange) -> tupl
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run whose inner learning rate was raised by a command, as from the app or a viewer."""
+    """Return a run whose inner learning rate was raised by a command, as from the app or a viewer."""
     session = Session.start(LIVE, runs_dir=tmp_path_factory.mktemp("runs"))
     events = []
     for event in session:
@@ -77,9 +77,14 @@ def test_final_test_is_the_same_everywhere(
 
     where = ("--runs-dir", str(run.path.parent))
     assert main(["evaluate", run.id, *where, "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert said["loss"] == {"mean": list(test.loss.mean), "ci95": list(test.loss.ci95)}
-    assert (said["inner_lr"], said["diverged"], said["checkpoint"], said["iteration"]) == (0.01, 0, "best", 10)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["loss"] == {"mean": list(test.loss.mean), "ci95": list(test.loss.ci95)}
+    assert (answer["inner_lr"], answer["diverged"], answer["checkpoint"], answer["iteration"]) == (
+        0.01,
+        0,
+        "best",
+        10,
+    )
     assert main(["evaluate", run.id, *where]) == 0
     assert "α = 0.01, best at meta-step 10" in capsys.readouterr().out
     assert main(["evaluate", run.id, *where, "--inner-lr", "0.02"]) == 0
@@ -124,9 +129,9 @@ def test_evaluate_with_another_rate(live: tuple[RunFolder, list[Event]], capsys:
     run, _ = live
     where = ("--runs-dir", str(run.path.parent))
     assert main(["evaluate", run.id, *where, "--inner-lr", "2", "--split", "val", "--tasks", "5", "--json"]) == 0
-    said = json.loads(capsys.readouterr().out)
-    assert (said["inner_lr"], said["iteration"]) == (2.0, 10)
-    assert said["loss"]["mean"][-1] is None
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["inner_lr"], answer["iteration"]) == (2.0, 10)
+    assert answer["loss"]["mean"][-1] is None
     assert main(["evaluate", run.id, *where, "--inner-lr", "2"]) == 0
     assert f"{metatui.evaluate(run, inner_lr=2.0).diverged} of 6 tasks diverged" in capsys.readouterr().out
     assert main(["evaluate", run.id, *where, "--inner-lr", "0"]) == 2
@@ -213,7 +218,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
 @pytest.fixture(scope="module")
 def hopeless(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A run without a finite validation."""
+    """Return a run without a finite validation."""
     settings = change(LIVE, {RATE: 2.0, "algorithm.outer_lr": 1e-6, "training.iterations": 10})
     return trained(tmp_path_factory.mktemp("runs"), settings)
 

@@ -1,4 +1,4 @@
-"""Reports: complete, self-contained, and safe whatever the files of a run contain."""
+"""Tests of reports: complete, self-contained, and safe for any contents of run files."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def own_folders(tmp_path: Path, store: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.fixture(scope="module")
 def waves(store: Path) -> Comparison:
-    """Three runs on the same tasks; the name of the first is markup."""
+    """Compare three runs on the same tasks; the name of the first contains markup."""
     runs = sorted(run.path for run in RunStore(store).runs() if "sinusoid" in run.path.name)
     evil = runs[0].with_name("<b onclick=x>&amp;\u202eb")
     if not evil.exists():
@@ -75,7 +75,7 @@ def pages(waves: Comparison, images: Comparison) -> dict[str, str]:
 
 
 class Page(HTMLParser):
-    """Tags, attributes and text of a page."""
+    """Parser of the tags, attributes and text of a page."""
 
     VOID = ("meta", "link", "br", "img", "input")
 
@@ -112,7 +112,7 @@ class Page(HTMLParser):
 
 
 @pytest.mark.parametrize("which", ["waves", "images"])
-def test_page_loads_and_runs_nothing(which: str, pages: dict[str, str]) -> None:
+def test_page_has_no_scripts_or_external_resources(which: str, pages: dict[str, str]) -> None:
     text = pages[which]
     page = Page(text)
     assert not {"script", "iframe", "object", "embed", "svg", "base", "form"} & set(page.tags)
@@ -145,14 +145,14 @@ def test_report_is_complete(kind: str, waves: Comparison, pages: dict[str, str])
     text = text.replace("\\_", "_")
     run = waves.runs[1]
     start = run.run.journal()[0].details
-    for said in (
+    for message in (
         "MAML and scratch on sinusoid", "sinusoid, test split, 6 tasks, 10-shot, 10 queries, 3 inner steps",
         "Loss after 3 inner steps", "Adaptation", "Validations while training", "Pairs on the same tasks",
         "Cost of training", "First validation with a loss of 1000 or better", run.id, "algorithm.inner_lr", "0.02",
         "Inner learning rate changed from 0.01 to 0.02", f"note {MOST_EVENTS - 4}", "and 3 more events",
         str(start["torch"]), str(start["host"]), str(start["device_name"]), "model.hidden",
     ):  # fmt: skip
-        assert said in text, said
+        assert message in text, message
     assert f"note {MOST_EVENTS - 1}" not in text
     for verdict in waves.verdicts:
         assert verdict in text.replace("\\", "")
@@ -208,7 +208,7 @@ def served(pages: dict[str, str], tmp_path: Path) -> Iterator[tuple[str, list[st
     thread.join()
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")
+@pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 @pytest.mark.parametrize("name", ["waves.html", "images.html"])
 def test_browser_loads_only_the_page(name: str, served: tuple[str, list[str]], tmp_path: Path) -> None:
     assert CHROMIUM is not None
@@ -247,7 +247,7 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         ([], "a report needs at least one run: metatui runs lists them, latest is the newest"),
         (["nothing"], "'nothing' is not a run in "),
@@ -257,12 +257,12 @@ def test_report_command(store: Path, tmp_path: Path, capsys: pytest.CaptureFixtu
         (["fomaml", "scratch"], "runs on different data cannot be compared"),
     ],
 )
-def test_bad_input(arguments: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_bad_input_is_refused(arguments: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                    capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     assert main(["report", *arguments]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert said in err
+    assert message in err
     assert err.count("\n") == 1
     assert list(tmp_path.glob("*.html")) == []

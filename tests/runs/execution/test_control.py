@@ -1,4 +1,4 @@
-"""Live runs: viewers follow and control them without slowing them."""
+"""Tests of live runs: viewers follow and control them without slowing them down."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ENDLESS = change(
 
 
 class Trained:
-    """A session that trains in a thread instead of another process."""
+    """Session that trains in a thread instead of another process."""
 
     def __init__(self, session: Session) -> None:
         self.run = session.run
@@ -47,7 +47,7 @@ class Trained:
             self.error = error
 
     def attach(self) -> LiveRun:
-        """Attach as soon as it trains."""
+        """Attach as soon as the session trains."""
         while not socket_path(self.run).exists():
             self._thread.join(0.01)
         return LiveRun.attach(self.run)
@@ -65,13 +65,13 @@ def trained(tmp_path: Path) -> Iterator[Trained]:
 
 
 def until(kind: type[Event], run: Iterator[Event]) -> list[Event]:
-    """Return the events of `run` up to the first of a kind."""
+    """Return the events of `run` up to the first event of type `kind`."""
     seen = []
     for event in run:
         seen.append(event)
         if isinstance(event, kind):
             return seen
-    pytest.fail(f"no {kind.__name__} came")
+    pytest.fail(f"no {kind.__name__} event arrived")
 
 
 def steps(seen: list[Event]) -> list[int]:
@@ -153,7 +153,7 @@ def test_known_progress_is_skipped(trained: Trained) -> None:
     live = trained.attach()
     seen = iter(live)
     first = steps(until(Progress, seen))[-1]
-    live.known(first + 100)  # read from disk meanwhile
+    live.known(first + 100)  # read from disk in the meantime
     assert steps(until(Progress, seen)) == [first + 101]
     live.close()
 
@@ -175,19 +175,19 @@ def test_stop_during_validation(tmp_path: Path) -> None:
 
 def test_failure_is_reported_to_viewers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
-        raise MetatuiError("the disk is on fire")
+        raise MetatuiError("the disk is broken")
 
     trained = Trained(Session.start(ENDLESS, runs_dir=tmp_path))
     live = trained.attach()
     monkeypatch.setattr(writer.RunWriter, "record", full)
     *_, failed = live
     assert isinstance(failed, events.Failed)
-    assert failed.sentence == "the disk is on fire"
+    assert failed.sentence == "the disk is broken"
     trained.over()
-    assert str(trained.error) == "the disk is on fire"
+    assert str(trained.error) == "the disk is broken"
 
 
-def test_close_leaves_the_run_alone(trained: Trained) -> None:
+def test_close_does_not_affect_the_run(trained: Trained) -> None:
     live = trained.attach()
     seen: list[Event] = []
     thread = threading.Thread(target=seen.extend, args=(live,))
@@ -221,5 +221,5 @@ def test_run_trains_without_a_socket(tmp_path: Path, monkeypatch: pytest.MonkeyP
     session = Session.start(change(ENDLESS, {"training.iterations": 3}), runs_dir=tmp_path)
     warned = [event.text for event in session if isinstance(event, events.Warned)]
     assert len(warned) == 1
-    assert "control.sock' cannot be made: operation not supported" in warned[0]
+    assert "control.sock' cannot be created: operation not supported" in warned[0]
     assert session.run.status() == "finished"

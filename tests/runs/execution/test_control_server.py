@@ -1,4 +1,4 @@
-"""The control socket of a run: who may connect, what it answers, and that no viewer can stall it."""
+"""Tests of the control server of a run: access, answers, and stalled viewers."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ STEP = Progress(1, 0.5, None, 0.7, 0.1, 0.001, 4, 0.01)
 
 @dataclass
 class Session:
-    """A stand-in for a session, without a trainer."""
+    """Fake session without a trainer."""
 
     run: RunFolder
     outcome: Outcome = field(default_factory=Outcome)
@@ -44,7 +44,7 @@ class Session:
 
 
 class Peer:
-    """A viewer that sends arbitrary lines."""
+    """Viewer that sends arbitrary lines."""
 
     def __init__(self, run: RunFolder) -> None:
         self.socket = sockets.connect(run, timeout=20)
@@ -173,7 +173,7 @@ def test_flood_of_bad_lines_does_not_stall_others(session: Session, peer: Peer) 
     other = Peer(session.run)
     assert other.read()["hello"]
     other.say(b"?")
-    assert other.read()["refused"]  # it came after the flood
+    assert other.read()["refused"]  # sent after the flood
     other.close()
 
 
@@ -181,11 +181,11 @@ def test_progress_is_batched_and_other_events_are_not(server: ControlServer, pee
     peer.read()
     for number in range(1, 101):
         server.tell(replace(STEP, iteration=number))
-    server.tell(events.Noted(100, "so it is"))
+    server.tell(events.Noted(100, "a note"))
     seen: list[int] = []
     while "progress" in (message := peer.read()):
         seen += [step["iteration"] for step in message["progress"]]
-    assert message == {"noted": {"iteration": 100, "text": "so it is"}}
+    assert message == {"noted": {"iteration": 100, "text": "a note"}}
     assert seen == list(range(1, 101))
 
 
@@ -199,7 +199,7 @@ def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, se
         server.tell(Evaluated(evaluation, views, best=False))
         server.tell(replace(STEP, iteration=number))
         server.tell(events.Tweaked(number, "algorithm.inner_lr", 0.1, 0.2))
-        while "tweaked" not in other.read():  # it keeps up, so the first one's queue is what grows
+        while "tweaked" not in other.read():  # this viewer keeps up, so only the queue of the first one grows
             pass
     other.close()
     assert peer.read()["hello"]
@@ -264,7 +264,7 @@ def test_command_before_disconnecting_is_executed(session: Session, server: Cont
         other.close()
         server.tell(events.Paused(number))
         assert peer.read() == {"paused": {"iteration": number}}
-    for _ in range(100):  # until all are read
+    for _ in range(100):  # until all commands are read
         peer.say(b"?")
         assert peer.read()["refused"]
     assert session.commands == [events.Checkpoint()] * 29
@@ -309,11 +309,11 @@ def test_stale_socket_is_replaced(session: Session) -> None:
         peer.close()
         server.close()
         (session.run.path / "elsewhere").touch()
-        path.symlink_to(session.run.path / "elsewhere")  # the next server replaces the link, not its target
+        path.symlink_to(session.run.path / "elsewhere")  # the next server must replace the link, not its target
     assert (session.run.path / "elsewhere").is_file()
 
 
-def test_long_paths(tmp_path: Path) -> None:
+def test_long_paths_are_supported(tmp_path: Path) -> None:
     path = tmp_path / ("a" * 120) / ("ä" * 100)
     path.mkdir(parents=True)
     session = Session(RunFolder(path))
@@ -327,15 +327,15 @@ def test_long_paths(tmp_path: Path) -> None:
 
 
 def test_unusable_socket_path_is_reported(session: Session) -> None:
-    (socket_path(session.run) / "in the way").mkdir(parents=True)
+    (socket_path(session.run) / "obstacle").mkdir(parents=True)
     server = ControlServer(cast(Any, session))
     problem = server.open()
     assert problem
     assert problem.startswith("No other process can show or stop this run: ")
-    assert "control.sock' cannot be made" in problem
+    assert "control.sock' cannot be created" in problem
     server.tell(events.Paused(1))
     server.close()
-    assert (socket_path(session.run) / "in the way").is_dir()
+    assert (socket_path(session.run) / "obstacle").is_dir()
 
 
 def test_failure_to_start_a_thread_is_reported(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -414,25 +414,25 @@ class TestAttaching:
         agent.close()
 
     @pytest.mark.parametrize(
-        ("said", "why"),
+        ("line", "why"),
         [
             (b"", "it closed the connection without a hello"),
-            (b"SSH-2.0-OpenSSH_9\r\n", "the socket is not one of a metatui run"),
-            (b'{"hello": {"protocol": 1}}\n', "the socket is not one of a metatui run"),
-            (b'{"paused": {"iteration": 1}}\n', "the socket is not one of a metatui run"),
-            (b'{"hello": {"protocol": 2}}\n', "it speaks protocol 2, but this metatui speaks 1"),
-            (b"x" * 2_000_000, "the socket is not one of a metatui run"),
+            (b"SSH-2.0-OpenSSH_9\r\n", "the socket does not belong to a metatui run"),
+            (b'{"hello": {"protocol": 1}}\n', "the socket does not belong to a metatui run"),
+            (b'{"paused": {"iteration": 1}}\n', "the socket does not belong to a metatui run"),
+            (b'{"hello": {"protocol": 2}}\n', "it uses protocol 2, but this metatui uses 1"),
+            (b"x" * 2_000_000, "the socket does not belong to a metatui run"),
         ],
     )
     def test_bad_hello_is_refused(
-        self, said: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
+        self, line: bytes, why: str, session: Session, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(client, "LONGEST_REPORT", 100_000)
         ours, theirs = socket.socketpair()
         with ours, theirs:
             ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4_000_000)
             ours.setblocking(False)
-            ours.send(said or b"x")
+            ours.send(line or b"x")
             ours.shutdown(socket.SHUT_WR)
             lock = RunLock(session.run.lock_path)
             monkeypatch.setattr(client, "connect", lambda run, timeout: theirs)

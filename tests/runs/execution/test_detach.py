@@ -1,4 +1,4 @@
-"""Detached runs: they outlive the process that started them, and report how they end."""
+"""Tests of detached runs, which outlive the process that started them and report their end."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def own_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def nothing_left_over(tmp_path: Path) -> Iterator[None]:
-    """Kill the runs that a failing test leaves behind."""
+    """Kill runs left behind by a failed test."""
     yield
     for run in RunStore(tmp_path / "runs").runs():
         if run.is_live():
@@ -90,7 +90,7 @@ def test_killed_run_is_reported_and_resumes() -> None:
     )
     assert live.run.status() == "interrupted"
 
-    # The socket of the dead process is still there. The new one has no terminal and a session of its own.
+    # The socket of the dead process still exists. The new process has no terminal and its own session.
     again = resume_detached(live.run)
     pid = again.hello.pid
     assert os.getsid(pid) == pid
@@ -142,10 +142,10 @@ def test_run_survives_the_process_that_started_it(
 
 
 def test_error_of_the_process_is_raised_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Modules in the current directory do not shadow those that the process imports."""
+    """Modules in the current directory do not shadow the modules that the process imports."""
     (tmp_path / "metatui").mkdir()
-    (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('not ours')")
-    (tmp_path / "json.py").write_text("raise SystemExit('not ours')")
+    (tmp_path / "metatui" / "__init__.py").write_text("raise SystemExit('wrong module')")
+    (tmp_path / "json.py").write_text("raise SystemExit('wrong module')")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(BadInput, match=r"compute.device is 'cuda:77', but the devices here are"):
         start_detached(change(SMALL, {"compute.device": "cuda:77"}))
@@ -192,10 +192,10 @@ def test_commands_detach_stop_and_resume(capsys: pytest.CaptureFixture[str]) -> 
     assert capsys.readouterr().err == f"metatui: run '{begun['run']}' is not live: it is stopped\n"
 
     assert main(["run", "--resume", begun["run"], "--detach"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith(f"{begun['run']} trains in the background, in process ")
-    assert f"metatui attach {begun['run']} " in said
-    assert f"metatui stop {begun['run']} " in said
+    output = capsys.readouterr().out
+    assert output.startswith(f"{begun['run']} trains in the background, in process ")
+    assert f"metatui attach {begun['run']} " in output
+    assert f"metatui stop {begun['run']} " in output
     assert main(["stop", begun["dir"]]) == 0
     assert capsys.readouterr().out.startswith(f"{begun['run']} stopped after ")
 

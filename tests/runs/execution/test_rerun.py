@@ -1,4 +1,4 @@
-"""Reruns: the same numbers with the same commands, and presets saved from runs."""
+"""Tests of reruns, which repeat commands and results, and of presets saved from runs."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ LR, BATCH, LENGTH = "algorithm.inner_lr", "algorithm.meta_batch", "training.iter
 
 
 def train(session: Session, told: Mapping[int, Callable[[Session], None]], until: int | None = None) -> RunFolder:
-    """Train to the end, or leave the run as a kill would after meta-step `until`."""
+    """Train to completion, or abandon the run after meta-step `until`, as if it were killed."""
     iteration = iter(session)
     for event in iteration:
         if isinstance(event, Progress):
@@ -57,7 +57,7 @@ def tells(*commands: Any) -> Callable[[Session], None]:
 
 
 def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
-    """Return all metrics except the time."""
+    """Return all metrics except times."""
     names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
     return [tuple(getattr(p, name) for name in names) for p in run.metrics().read_all()]
 
@@ -150,7 +150,7 @@ def test_rerun_repeats_commands_before_the_first_step(tmp_path: Path) -> None:
 
 
 def test_rerun_keeps_the_engine_of_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Measured again, it could be another engine, and the numbers would depend on how busy the machine was."""
+    """A new measurement could select another engine, and results would depend on the load of the machine."""
     from metatui.learning import experiment
 
     chosen = iter(["loop", "batched"])
@@ -175,7 +175,7 @@ def test_compute_changes_persist_over_resumes(tmp_path: Path) -> None:
 
 
 def test_resume_changes_undo_later_changes(tmp_path: Path) -> None:
-    """Also if the run is killed again before the next checkpoint."""
+    """This also holds if the run is killed again before the next checkpoint."""
     told = {12: tells(Change(LR, 0.05), Change(BATCH, 2)), 15: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=17)
     train(Session.resume(run, {LR: 0.001}), {}, until=11)
@@ -206,8 +206,8 @@ def test_preset_saved_from_a_run_repeats_it(
     first = train(Session.start(SMALL, runs_dir=tmp_path / "runs"), told)
     place = ["--runs-dir", str(tmp_path / "runs"), "--json"]
     assert main(["presets", "save", "mine", "--from", first.id, *place]) == 0
-    said = json.loads(capsys.readouterr().out)["changes"]
-    assert said[0] == {"iteration": 7, "setting": LR, "value": 0.05}
+    planned = json.loads(capsys.readouterr().out)["changes"]
+    assert planned[0] == {"iteration": 7, "setting": LR, "value": 0.05}
     assert presets.load("mine").changes == (
         PlannedChange(7, LR, 0.05), PlannedChange(7, BATCH, 2), PlannedChange(13, LR, 0.02),
     )  # fmt: skip
@@ -230,7 +230,7 @@ def test_rerun_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> No
 
 
 def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
-    """They count for the best parameters and for early stopping."""
+    """Requested validations affect the best parameters and early stopping."""
     settings = change(SMALL, {"training.early_stop": 3, LENGTH: 80, "evaluation.every": 20})
     told = {13: tells(Pause(), Evaluate(), Change(LR, 0.002), Evaluate(), Resume()), 27: tells(Evaluate())}
     first = train(Session.start(settings, runs_dir=tmp_path), told)
@@ -243,7 +243,7 @@ def test_rerun_repeats_requested_validations(tmp_path: Path) -> None:
 
 
 def test_resume_with_an_unchanged_value_undoes_later_changes(tmp_path: Path) -> None:
-    """Later changes are still undone, also for a second resume."""
+    """Later changes are also undone when the run is resumed a second time."""
     told = {10: tells(Change(LR, 0.05), Checkpoint()), 12: tells(Change(LR, 0.07))}
     run = train(Session.start(SMALL, runs_dir=tmp_path), told, until=15)
     train(Session.resume(run, {LR: 0.05}), {}, until=13)

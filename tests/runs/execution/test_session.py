@@ -1,4 +1,4 @@
-"""Sessions: what they record, and how runs are interrupted, killed and resumed."""
+"""Tests of sessions: recording, interruption, kills and resumption."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SMALL = change(
 
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
-    """Return the metrics that do not depend on the clock."""
+    """Return the metrics that do not depend on time."""
     return [(p.iteration, p.meta_loss, p.grad_norm) for p in run.metrics().read_all()]
 
 
@@ -50,13 +50,13 @@ def told(run: RunFolder) -> list[tuple[str, int]]:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[RunFolder, list[Event]]:
-    """A finished run with a live change, and its events."""
+    """Return a finished run with a live change, and its events."""
     session = Session.start(SMALL, runs_dir=tmp_path_factory.mktemp("runs"), preset="small")
     return session.run, train(session)
 
 
 def train(session: Session) -> list[Event]:
-    """Train to the end, changing the inner learning rate after meta-step 15."""
+    """Train to completion, changing the inner learning rate after meta-step 15."""
     seen = []
     for event in session:
         seen.append(event)
@@ -99,7 +99,7 @@ def test_killed_run_resumes_to_the_same_numbers(whole: tuple[RunFolder, list[Eve
     killed = []
     for event in session:
         if isinstance(event, Progress):
-            if event.iteration in (1, 5, 10, 17, 25):  # before and at the first checkpoint, after the change, and later
+            if event.iteration in (1, 5, 10, 17, 25):  # before, at and after the first checkpoint and the change
                 copy = tmp_path / f"killed-{event.iteration}"
                 shutil.copytree(session.run.path, copy, ignore=shutil.ignore_patterns("*.sock"))
                 killed.append(RunFolder(copy))
@@ -133,7 +133,7 @@ def test_torn_checkpoint_falls_back_to_an_older_one(whole: tuple[RunFolder, list
     assert isinstance(seen[0], events.Started)
     assert seen[0].iteration == 22
     assert isinstance(seen[1], events.Warned)
-    assert "last.safetensors' is not a whole checkpoint" in seen[1].text
+    assert "last.safetensors' is not an intact checkpoint" in seen[1].text
     assert measured(session.run) == measured(whole[0])
 
 
@@ -307,7 +307,7 @@ def test_crash_log_has_the_traceback(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 class Disk:
-    """Wraps `save_checkpoint` and refuses while the disk is full."""
+    """Wrapper of `save_checkpoint` that fails while the disk is full."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int = errno.ENOSPC) -> None:
         self.full = True
@@ -348,7 +348,7 @@ def test_full_disk_pauses_the_run(
 
 def test_stop_on_a_full_disk_reports_the_loss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     disk = Disk(monkeypatch)
-    monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # a stop does not wait for it
+    monkeypatch.setattr(session_module, "TRY_EVERY", 600.0)  # stopping must not wait for it
     session = Session.start(SMALL, runs_dir=tmp_path)
     seen = iter(session)
     while not isinstance(next(seen), events.Paused):
@@ -437,9 +437,9 @@ def test_api_trains_and_evaluates(whole: tuple[RunFolder, list[Event]], tmp_path
 
 def test_api_releases_the_run_if_a_callback_fails(tmp_path: Path) -> None:
     def fail(event: Event) -> None:
-        raise RuntimeError("the listener's own")
+        raise RuntimeError("an error of the callback")
 
-    with pytest.raises(RuntimeError, match="the listener's own"):
+    with pytest.raises(RuntimeError, match="an error of the callback"):
         metatui.train(SMALL, on_event=fail, runs_dir=tmp_path)
     (run,) = RunStore(tmp_path).runs()
     assert run.status() == "interrupted"

@@ -1,4 +1,4 @@
-"""Signals to a run outside of the app: it saves, records the cause, and ends with an exit code for schedulers."""
+"""Tests of signals to a run outside of the app: it saves, records the cause, and sets an exit code for schedulers."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ Started = Callable[..., "subprocess.Popen[str]"]
 
 @pytest.fixture
 def started() -> Iterator[Started]:
-    """Start `metatui run` in a process of its own and wait until it prints `until`."""
+    """Return a function that starts `metatui run` in a new process and waits until it prints `until`."""
     processes = []
 
     def start(*words: str, until: str = "meta-step") -> subprocess.Popen[str]:
@@ -147,7 +147,7 @@ def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
     assert session.run.status() == "interrupted"
 
 
-def test_second_ctrl_c_ends_at_once() -> None:
+def test_second_ctrl_c_ends_immediately() -> None:
     asked: list[str] = []
     with ending_softly(asked.append) as ending:
         for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGTERM):
@@ -172,7 +172,7 @@ def test_every_end_signal_is_handled(number: signal.Signals) -> None:
 def test_other_signal_handlers_are_kept() -> None:
     heard: list[int] = []
     before = signal.signal(signal.SIGUSR1, lambda number, frame: heard.append(number))
-    faulthandler.register(signal.SIGUSR2)  # in C, so Python cannot restore its handler
+    faulthandler.register(signal.SIGUSR2)  # installed in C, so Python cannot restore the handler
     try:
         asked: list[str] = []
         with ending_softly(asked.append):
@@ -207,7 +207,7 @@ def test_ctrl_c_while_loading_leaves_no_run(
     assert RunStore().runs() == []
 
 
-def test_packing_ends_at_once_on_a_signal() -> None:
+def test_packing_ends_immediately_on_a_signal() -> None:
     seen: list[int] = []
 
     def pack() -> None:
@@ -262,7 +262,7 @@ def test_ignored_signal_stays_ignored() -> None:
 
 
 def interrupted(settings: Settings) -> RunFolder:
-    """Return a run that was interrupted after two meta-steps."""
+    """Create a run that is interrupted after two meta-steps."""
     session = Session.start(settings)
     for event in session:
         if isinstance(event, Progress) and event.iteration == 2:
@@ -314,7 +314,7 @@ def test_auto_skips_live_stopped_and_broken_runs(tiny: Settings) -> None:
     result = automatic()
     session.close()
     assert result.exit_code == 0
-    assert "is not a whole checkpoint" in result.output
+    assert "is not an intact checkpoint" in result.output
     assert (broken.status(), stopped.status()) == ("interrupted", "stopped")
     assert len(RunStore().runs()) == 4
 

@@ -1,4 +1,4 @@
-"""Output that cannot be written does not end a run."""
+"""Tests of runs whose output cannot be written."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.terminal.program import METATUI, Program
 
 FULL = Path("/dev/full")
 
-on_linux = pytest.mark.skipif(not FULL.exists(), reason="needs a device that is always full")
+on_linux = pytest.mark.skipif(not FULL.exists(), reason="requires a device that is always full")
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def metatui(*arguments: str, stdout: int, stderr: int) -> int:
 
 @on_linux
 def test_full_log_disk_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also buffered output, which fails at the end."""
+    """Buffered output fails only at the end."""
     monkeypatch.setenv("PYTHONUNBUFFERED", "")
     with FULL.open("w") as full:
         assert metatui("run", *options(), stdout=subprocess.DEVNULL, stderr=full.fileno()) == 0
@@ -53,7 +53,7 @@ def test_closed_pipe_does_not_end_a_run(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_lost_terminal_saves_the_run() -> None:
-    """SIGHUP arrives, and printing to the terminal fails."""
+    """The process receives SIGHUP, and writing to the terminal fails."""
     with Program(
         "run", *options(training__iterations="100000000"), env={"METATUI_RUNS": os.environ["METATUI_RUNS"]}
     ) as program:

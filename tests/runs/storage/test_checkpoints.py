@@ -1,4 +1,4 @@
-"""Checkpoints: they round-trip, and torn or altered files are refused."""
+"""Tests of checkpoints: round trips, and torn or altered files."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_previous_checkpoint_is_kept(tmp_path: Path) -> None:
     found, problems = newest_checkpoint(tmp_path)
     assert same(found, state(2))
     assert len(problems) == 1
-    assert "last.safetensors' is not a whole checkpoint" in problems[0]
+    assert "last.safetensors' is not an intact checkpoint" in problems[0]
 
 
 def test_newer_best_is_preferred_to_last(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_newer_best_is_preferred_to_last(tmp_path: Path) -> None:
     assert same(newest_checkpoint(tmp_path)[0], state(2))
 
 
-def test_only_bad_checkpoints_are_an_error(tmp_path: Path) -> None:
+def test_error_if_all_checkpoints_are_bad(tmp_path: Path) -> None:
     for kind in ("last", "best"):
         (tmp_path / f"{kind}.safetensors").write_bytes(b"")
     with pytest.raises(BadInput, match=r"last\.safetensors.*; .*best\.safetensors"):
@@ -104,7 +104,7 @@ def test_flipped_byte_is_detected(tmp_path_factory: pytest.TempPathFactory, good
 def test_torn_file_is_detected(tmp_path_factory: pytest.TempPathFactory, good: bytes, cut: int) -> None:
     path = tmp_path_factory.mktemp("torn") / "last.safetensors"
     path.write_bytes(good[: cut % len(good)])
-    with pytest.raises(BadInput, match="is not a whole checkpoint"):
+    with pytest.raises(BadInput, match="is not an intact checkpoint"):
         read_checkpoint(path)
 
 
@@ -141,10 +141,10 @@ TERABYTE = {"w": {"dtype": "F32", "shape": [2**38], "data_offsets": [0, 2**40]}}
             with_header({"__metadata__": {"format": "metatui-1", "values": "{}", "sha256": "0"}}),
             "its SHA-256 does not match",
         ),
-        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is not a whole checkpoint"),
+        (b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is not an intact checkpoint"),
     ],
 )
-def test_invalid_headers(tmp_path: Path, data: bytes, sentence: str) -> None:
+def test_invalid_headers_are_refused(tmp_path: Path, data: bytes, sentence: str) -> None:
     path = tmp_path / "last.safetensors"
     path.write_bytes(data)
     with pytest.raises(BadInput, match=sentence):
@@ -154,6 +154,6 @@ def test_invalid_headers(tmp_path: Path, data: bytes, sentence: str) -> None:
 def test_oversized_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "last.safetensors"
     with path.open("wb") as file:
-        file.truncate(2**40)  # sparse, so it takes no space
+        file.truncate(2**40)  # sparse, so it takes no disk space
     with pytest.raises(BadInput, match="is too large"):
         read_checkpoint(path)

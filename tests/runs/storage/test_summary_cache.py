@@ -1,4 +1,4 @@
-"""The cache of run summaries."""
+"""Tests of the cache of run summaries."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.tui.fakes import saved_run
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Names of the runs whose folders were read."""
+    """Return the names of the runs whose folders are read, updated during the test."""
     names: list[str] = []
 
     def counted(run: RunFolder) -> RunSummary:

@@ -1,4 +1,4 @@
-"""Event files for TensorBoard, read back by its own reader."""
+"""Tests of event files for TensorBoard, read with its own reader."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Read = Callable[[Path], Scalars]
 
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> Read:
-    """Return a function that reads the scalars of a folder. Every meta-step is written."""
+    """Return a function that reads the scalars in a folder. Every meta-step is written."""
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing import event_accumulator
 

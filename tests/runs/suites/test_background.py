@@ -1,4 +1,4 @@
-"""Suites in the background: start, status, stop."""
+"""Tests of suites in the background: start, status, stop."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def written(folder: Path, text: str) -> Suite:
 
 
 def until(monitor: SuiteMonitor, reached: Callable[[SuiteStanding], bool]) -> SuiteStanding:
-    """Poll the status until it is reached."""
+    """Poll until `reached` accepts the status, and return the status."""
     end = time.monotonic() + TIMEOUT
     while not reached(standing := monitor.read()):
         assert time.monotonic() < end, standing
@@ -111,7 +111,7 @@ def test_suite_of_another_machine_is_not_stopped(
     lock.release()
 
 
-def test_start_with_invalid_file(tmp_path: Path, store: RunStore) -> None:
+def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> None:
     suite = written(tmp_path, TINY)
     assert suite.path is not None
     suite.path.write_text("compare = 3")
@@ -120,7 +120,7 @@ def test_start_with_invalid_file(tmp_path: Path, store: RunStore) -> None:
     assert not SuiteManifest(suite, store).is_held()
 
 
-def test_own_suites_and_problems(capsys: pytest.CaptureFixture[str]) -> None:
+def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert (user(), problems()) == ([], [])
     suite = written(user_dir(), TINY)
     (user_dir() / "bad.toml").write_text("[suite]\nname = 3\n")

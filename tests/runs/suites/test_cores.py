@@ -1,4 +1,4 @@
-"""Simultaneous runs of a suite share the CPU cores."""
+"""Tests of the CPU cores of simultaneous runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Suite files: expansion to runs, errors in invalid files, and the manifest."""
+"""Tests of suite files: expansion to runs, errors in invalid files, and the manifest."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_expansion_of_runs_grid_and_seeds(tmp_path: Path) -> None:
         ("maml", 0.1, 4, 5, 7),
         ("maml", 0.2, 3, 5, 7),
         ("maml", 0.2, 4, 5, 7),
-        # Once for each seed: scratch does not use the outer learning rate.
+        # One run for each seed, because scratch does not use the outer learning rate.
         ("scratch", 0.2, 3, 5, 7),
         ("scratch", 0.2, 4, 5, 7),
     ]
@@ -149,7 +149,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("[suite]\n", "compare is missing, but must be a non-empty list of tables"),
         ("compare = 3", "compare is 3, but must be a non-empty list of tables"),
@@ -195,13 +195,13 @@ COMPARE = '[[compare]]\nname = "a"\n'
         ),
     ],
 )  # fmt: skip
-def test_bad_files(text: str, said: str, tmp_path: Path) -> None:
+def test_invalid_files_are_refused(text: str, message: str, tmp_path: Path) -> None:
     path = written(tmp_path, text)
     with pytest.raises(BadInput) as caught:
         load([path])
     sentence = str(caught.value)
     assert sentence.startswith(f"'{path}'")
-    assert said in sentence
+    assert message in sentence
     assert "\n" not in sentence
 
 
@@ -215,8 +215,8 @@ def test_maximum_number_of_runs(tmp_path: Path) -> None:
         load([path])
 
 
-def test_unknown_names(tmp_path: Path) -> None:
-    for given, said in (
+def test_unknown_names_are_refused(tmp_path: Path) -> None:
+    for given, message in (
         (
             "chapter-smal",
             "'chapter-smal' is neither a suite, nor a preset, nor a TOML file: did you mean chapter-small?",
@@ -226,7 +226,7 @@ def test_unknown_names(tmp_path: Path) -> None:
     ):
         with pytest.raises(BadInput, match="'") as caught:
             load([given])
-        assert said in str(caught.value)
+        assert message in str(caught.value)
     with pytest.raises(BadInput, match="the file name must be 1 to 64 letters"):
         load([written(tmp_path, COMPARE, "a suite")])
     with pytest.raises(BadInput, match="suite 'chapter' is given twice"):
@@ -270,7 +270,7 @@ def test_manifest_lock(suite: Suite, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"runs": 3}', '{"runs": [3]}', '{"runs": ["../x"]}', "[" * 9999])
-def test_invalid_manifest(text: str, suite: Suite, tmp_path: Path) -> None:
+def test_invalid_manifest_is_refused(text: str, suite: Suite, tmp_path: Path) -> None:
     manifest = SuiteManifest(suite, RunStore(tmp_path / "runs"))
     manifest.folder.mkdir(parents=True)
     manifest.path.write_text(text)

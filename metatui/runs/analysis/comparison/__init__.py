@@ -1,7 +1,7 @@
 """Comparison of runs on identical held-out tasks.
 
-`compare` compares in one call, `comparing` step by step for an interface that shows progress. Both return a
-`Comparison`, which the command line, the app and reports show. Importing this package does not import torch.
+`compare` runs a comparison in one call, and `comparing` runs it step by step for interfaces that show progress. Both
+return a `Comparison`, which the command line, the app and reports show. Importing this package does not import torch.
 """
 
 from metatui.runs.analysis.comparison.compare_runs import compare, comparing

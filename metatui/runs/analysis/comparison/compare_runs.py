@@ -1,4 +1,4 @@
-"""Comparison of runs: each run is adapted to the same held-out tasks, then the runs are tested against each other."""
+"""Comparison of runs: adaptation of each run to the same held-out tasks, followed by statistical tests."""
 
 from __future__ import annotations
 
@@ -42,16 +42,17 @@ def compare(
     """Adapt the best parameters of runs to identical held-out tasks and test how they differ.
 
     Args:
-        runs: each a run, its name, the start of its name, or the path of its folder.
+        runs: runs, their names, the starts of their names, or the paths of their folders.
         split: `test` or `val`.
-        tasks, steps, shots: default to the first run's settings, as does the rest of the protocol: queries, the seed of
-            the held-out tasks, batch norm, rotations.
-        target: the accuracy (a fraction) or loss to report the time to.
-        device: defaults to the device in each run's settings.
-        on_progress: called before each chunk of tasks.
+        tasks, steps, shots: default to the first run's settings, like the rest of the protocol (queries, seed of the
+            held-out tasks, batch norm, rotations).
+        target: accuracy (a fraction) or loss; the time to reach it is reported.
+        device: device for all runs; defaults to the device in each run's settings.
+        on_progress: callback before each chunk of tasks.
 
     Raises:
-        BadInput: there is no such run or no intact checkpoint, the runs use different data, or a value is not allowed.
+        BadInput: if a run does not exist or has no intact checkpoint, the runs use different data, or a value is not
+            allowed.
 
     Example:
         >>> settings = metatui.Settings(training={"iterations": 20}, evaluation={"test_tasks": 10})
@@ -87,7 +88,7 @@ def comparing(
 ) -> Generator[Comparing, None, Comparison]:
     """Run `compare` step by step, yielding the progress before each chunk of tasks.
 
-    Nothing is written; measurements are cached in this process. Raises as `compare` does.
+    Nothing is written; measurements are cached in this process. Raises the same errors as `compare`.
     """
     _check_runs(runs)
     checkpoints = [checkpoints_of(run) for run in runs]
@@ -148,7 +149,7 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
 
 
 def check_target(target: float | None, metric: Metric) -> None:
-    """Raise BadInput for a target that the metric cannot have."""
+    """Raise BadInput if `target` is out of range for the metric."""
     if target is None:
         return
     if metric == "accuracy" and not 0 < target <= 1:

@@ -10,19 +10,19 @@ from metatui.utils.numbers import diverged, interval
 
 
 def points(mean: float, half: float) -> str:
-    """Write fractions as percentages: with one decimal, or more if the interval is below 0.1 points."""
+    """Format fractions as percentages with one decimal place, or more if the interval is below 0.1 points."""
     return interval(100 * mean, 100 * half, decimals=1 if half >= 0.001 else None)
 
 
 def amount(metric: Metric, mean: float, half: float) -> str:
-    """Write a value of the metric with its interval and unit."""
+    """Format a value of the metric with its interval and unit."""
     if metric == "loss" or not math.isfinite(mean):
         return interval(mean, half)
     return f"{points(mean, half)} %"
 
 
 def result(metric: Metric, evaluation: Evaluation) -> str:
-    """Write the metric after the last inner step, and how many tasks diverged, if any."""
+    """Format the metric after the last inner step, and the number of diverged tasks, if any."""
     if not evaluation.diverged:
         return amount(metric, *evaluation.final)
     lost = diverged(evaluation.diverged, evaluation.tasks)
@@ -30,12 +30,12 @@ def result(metric: Metric, evaluation: Evaluation) -> str:
 
 
 def probability(p: float, name: str = "p") -> str:
-    """Write a p value: `p = 0.012`, `p < 0.0001`."""
+    """Format a p value: `p = 0.012`, `p < 0.0001`."""
     return f"{name} < 0.0001" if p < 0.0001 else f"{name} = {p:.2g}"
 
 
 def seconds(value: float) -> str:
-    """Write a duration: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
+    """Format a duration: `850 µs`, `4.2 ms`, `12.3 s`, `4 min 05 s`, `2 h 10 min`."""
     if value < 0.9995:
         return f"{1e6 * value:.3g} µs" if value < 0.0009995 else f"{1e3 * value:.3g} ms"
     if value < 59.95:
@@ -47,7 +47,7 @@ def seconds(value: float) -> str:
 
 
 def memory(size: int) -> str:
-    """Write a number of bytes: `412 MiB`, `3.2 GiB`."""
+    """Format a number of bytes: `412 MiB`, `3.2 GiB`."""
     return f"{size / 2**20:,.0f} MiB" if size < 2**30 else f"{size / 2**30:,.1f} GiB"
 
 
@@ -69,7 +69,7 @@ def protocol_words(comparison: Comparison) -> str:
 
 
 def target_words(comparison: Comparison) -> str | None:
-    """Describe the target: `an accuracy of 95 %`, `a loss of 0.5`; None if there is none."""
+    """Describe the target: `an accuracy of 95 %`, `a loss of 0.5`; None without a target."""
     target = comparison.target
     if target is None:
         return None
@@ -77,7 +77,7 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on what paired tests cannot show; None if there are no pairs, or if seeds are compared too."""
+    """Return a note on the limits of paired tests; None without pairs, or if seeds are compared too."""
     if not comparison.pairs or comparison.seeds:
         return None
     return (

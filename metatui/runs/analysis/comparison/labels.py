@@ -12,17 +12,17 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
 TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
-"""Names of the algorithms as the literature spells them."""
+"""Algorithm names as spelled in the literature."""
 
 MOST_SETTINGS = 3
-"""Settings in a label, such as a grid of two settings and the seed; more would be too long."""
+"""Maximum settings in a label, such as a grid of two settings and the seed."""
 
 
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:
     """Return a unique label for each run.
 
     The label is the algorithm, followed by the settings that differ if several runs have the same algorithm. Runs that
-    differ in too many settings or in none are labelled with their name, or with their path if the names are the same.
+    differ in too many settings or in no setting are labelled with their name, or with their path if names are equal.
     """
     result = [TITLES[each.algorithm.name] for each in settings]
     for title, count in Counter(result).items():
@@ -41,7 +41,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:
-    """Return the relevant settings that are not the same for all, without those that do not affect results."""
+    """Return the relevant settings that differ and affect results."""
     return [
         path
         for path, field in FIELDS.items()
@@ -56,7 +56,7 @@ def _setting(settings: Settings, path: str) -> str:
 
 
 def values_of(labels: Sequence[str], values: Sequence[str]) -> str:
-    """Say which run has which value: `1 for MAML and FOMAML, 5 for Reptile`."""
+    """Describe which runs have which value: `1 for MAML and FOMAML, 5 for Reptile`."""
     runs_with: dict[str, list[str]] = {}
     for label, value in zip(labels, values, strict=True):
         runs_with.setdefault(value, []).append(label)

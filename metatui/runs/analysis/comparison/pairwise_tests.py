@@ -1,4 +1,4 @@
-"""Paired tests of runs over tasks, tests of settings over seeds, and their conclusions as sentences."""
+"""Paired tests of runs over tasks, tests of settings over seeds, and their conclusions as text."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from metatui.learning.evaluation.statistics import Floats
 
 LEVEL = 0.05
-"""Corrected p values below this are called significant."""
+"""Significance level for corrected p values."""
 
 
 def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair, ...]:
-    """Test every two runs that had the same held-out tasks at inner step `step`."""
+    """Test all pairs of runs with the same held-out tasks at inner step `step`."""
     from metatui.learning.evaluation.statistics import holm, paired_test
 
     both = [(a, b) for a, b in combinations(runs, 2) if a.same_tasks == b.same_tasks]
@@ -39,10 +39,10 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 
 
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
-    """Return the differences a minus b at inner step `step`, [T]; nan where either run diverged.
+    """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
 
-    Differences of accuracies are computed from counts of correct answers, so that equal ones are equal to the last bit,
-    as ranking them requires.
+    Differences of accuracies are computed from counts of correct predictions, so that equal ones are exactly equal, as
+    ranking requires.
     """
     import numpy as np
 
@@ -57,7 +57,7 @@ def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats
 
 
 def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[SeedPair, ...]:
-    """Test every two settings that were trained with at least two seeds each, by the means of their runs."""
+    """Test all pairs of settings with at least two seeds each, based on the means of their runs."""
     from metatui.learning.evaluation.statistics import holm, welch_test
 
     both = [(a, b) for a, b in combinations(seed_groups(runs), 2) if a.runs[0].same_tasks == b.runs[0].same_tasks]
@@ -71,7 +71,7 @@ def seed_pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple
 
 
 def _mean(run: RunResult, metric: Metric, step: int) -> float:
-    """Return the mean over the tasks that did not diverge; nan if most did."""
+    """Return the mean over the tasks that did not diverge; NaN if most tasks diverged."""
     kept = ~run.values.diverged
     return float(values(run, metric)[kept, step].mean()) if 2 * kept.sum() > len(kept) else math.nan
 
@@ -95,7 +95,7 @@ def values(run: RunResult, metric: Metric) -> Floats:
 
 
 def _without_seed(settings: Settings) -> Settings:
-    """Return the settings that decide how a run learns, without its seed and where it is computed."""
+    """Return the settings that determine how a run learns, without the seed and the compute settings."""
     same = {group: Settings.model_fields[group].default for group in FREE_ON_RESUME}
     return settings.model_copy(update={**same, "training": settings.training.model_copy(update={"seed": 0})})
 
@@ -109,7 +109,7 @@ def pair_verdict(pair: Pair) -> str:
     count = test.tasks + test.left_out
     tasks, lost, both = f"on the same {count:,} tasks", "", f"between {a} and {b}"
     if test.left_out:
-        # Named first: diverging is a difference in itself, and the remaining tasks are a biased sample.
+        # Divergence comes first: it is itself a difference, and the remaining tasks are a biased sample.
         lost = f"{a} diverged on {_diverged(pair.a)} of the same {count:,} tasks and {b} on {_diverged(pair.b)}"
         if test.tasks < 2 or not test.most_are_there:
             return f"{lost}: too few tasks remain to compare them"
@@ -148,7 +148,7 @@ def seed_verdict(pair: SeedPair) -> str:
 
 
 def _better(metric: Metric, difference: float, half: float, a: str, b: str) -> str:
-    """Say which run is better and by how much, given the difference a minus b."""
+    """Describe which run is better and by how much, given the difference a minus b."""
     a_is_above = difference >= 0
     if metric == "accuracy":
         first, second = (a, b) if a_is_above else (b, a)
@@ -163,14 +163,14 @@ def _corrected(p: float, name: str, family: int, of: str) -> str:
 
 
 def _median_note(pair: Pair) -> str:
-    """Note that the median task contradicts the mean, if it does."""
+    """Return a note if the median task contradicts the mean, otherwise an empty string."""
     if pair.test.mean * pair.test.median >= 0:
         return ""
     return f"; but {_ahead(pair)} is ahead on the median task, so a few tasks dominate the mean"
 
 
 def _rank_note(pair: Pair) -> str:
-    """Note that the ranks show a difference that the mean does not, if they do."""
+    """Return a note if the ranks show a difference that the mean does not, otherwise an empty string."""
     if not pair.wilcoxon_p_holm < LEVEL or pair.test.median == 0 or math.isnan(pair.test.p):
         return ""
     p = _corrected(pair.wilcoxon_p_holm, "Wilcoxon p", pair.family, "pairs")

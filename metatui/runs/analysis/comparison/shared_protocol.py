@@ -1,4 +1,4 @@
-"""The protocol that all runs of a comparison are evaluated with, and warnings about what it cannot make equal."""
+"""Shared evaluation protocol of all runs of a comparison, and warnings about remaining differences."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Settings that must be equal: otherwise accuracies and losses are of different data."""
+"""Settings that must be equal; otherwise, accuracies and losses refer to different data."""
 
 TIED = ("task.ways", "task.split", "task.split_seed")
-"""Settings that a trained model fixes: its number of outputs and the classes it was trained on.
+"""Settings fixed by a trained model: its number of outputs and its training classes.
 
 Runs that differ in them have no held-out tasks in common.
 """
@@ -28,21 +28,21 @@ SHARED = (
     "evaluation.inner_steps",
     "evaluation.batch_norm",
 )
-"""Settings that all runs take from the first run, however they were trained."""
+"""Settings that all runs take from the first run, regardless of how they were trained."""
 
 INPUTS = ("task.image_size", "task.image_mode")
-"""Settings of the input that a trained model fixes; runs that differ in them still have the same tasks."""
+"""Input settings fixed by a trained model; runs that differ in them still have the same tasks."""
 
 
 @dataclass(frozen=True)
 class SharedProtocol:
-    """The protocol of a comparison, and the settings that each run is evaluated with."""
+    """Protocol of a comparison, and the evaluation settings of each run."""
 
     protocol: Protocol
     settings: tuple[Settings, ...]
     """Settings for the evaluation of each run: its own model and inner loop, and the shared protocol."""
     same_tasks: tuple[tuple[Scalar, ...], ...]
-    """A key for each run; runs with equal keys have the same held-out tasks."""
+    """Key of each run; runs with equal keys have the same held-out tasks."""
     warnings: tuple[str, ...]
 
 
@@ -56,10 +56,10 @@ def agree(
     shots: int | None,
     device: str | None,
 ) -> SharedProtocol:
-    """Return the protocol for all runs: that of the first run, except for the arguments that are not None.
+    """Return the protocol of all runs: that of the first run, except for arguments that are not None.
 
     Raises:
-        BadInput: the runs use different data, or a value is not allowed.
+        BadInput: if the runs use different data, or a value is not allowed.
     """
     for path, values in _differing(settings, labels, DATA):
         raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
@@ -73,7 +73,7 @@ def agree(
         "evaluation.batch_norm": first.evaluation.batch_norm,
         "task.queries": first.task.queries,
         "task.rotations": first.task.rotations,
-        # No training episode is drawn, so the constraints of training episodes must not reject the evaluation.
+        # No training episodes are drawn, so their constraints must not reject the evaluation.
         "algorithm.train_shots": 0,
         "algorithm.inner_batch": 0,
     }
@@ -120,7 +120,7 @@ def _protocol_warnings(
 
 
 def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
-    """Yield a warning for each unfinished run, diverged tasks, missing validations, and for different machines."""
+    """Yield warnings about unfinished runs, diverged tasks, missing validations and different machines."""
     for run in runs:
         if (status := run.run.status()) != "finished":
             done, total = run.costs.iterations, run.settings.training.iterations
@@ -144,7 +144,7 @@ def result_warnings(runs: Sequence[RunResult]) -> Iterator[str]:
 
 
 def _differing(settings: Sequence[Settings], labels: Sequence[str], paths: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield each of `paths` on which the runs that it is relevant for differ, and which run has which value."""
+    """Yield each of `paths` whose values differ between the runs that use it, and the value of each run."""
     for path in paths:
         relevant = [(name, each) for name, each in zip(labels, settings, strict=True) if FIELDS[path].is_relevant(each)]
         if len({_value(each, path) for _, each in relevant}) > 1:

@@ -11,13 +11,13 @@ from metatui.runs.analysis.comparison.values import Comparison, Pair
 from metatui.utils.numbers import interval
 
 NONE = "–"
-"""Shown for a value that is unknown or does not exist."""
+"""Placeholder for an unknown or missing value."""
 
 MOST_STEPS = 12
-"""Rows of inner steps; if there are more steps, only round numbers are shown."""
+"""Maximum rows of inner steps; if there are more, only round numbers are shown."""
 
 MOST_VALIDATIONS = 12
-"""Rows of validations; if there are more, evenly spaced ones are shown."""
+"""Maximum rows of validations; if there are more, evenly spaced ones are shown."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class TextTable:
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     names: int = 1
-    """Number of leading columns that hold text; the others hold numbers."""
+    """Number of leading text columns; the others are numeric."""
 
 
 def tables(comparison: Comparison) -> list[TextTable]:
-    """Return the tables that have something to show."""
+    """Return all non-empty tables."""
     every = [results(comparison), adaptation(comparison), paired(comparison), costs(comparison), to_target(comparison)]
     return [table for table in every if table is not None]
 
 
 def results(comparison: Comparison) -> TextTable:
-    """Tabulate the metric after the last inner step."""
+    """Create a table of the metric after the last inner step."""
     evaluations = [run.evaluation for run in comparison.runs]
     counted = any(evaluation.diverged for evaluation in evaluations)
     rows = tuple(
@@ -56,7 +56,7 @@ def results(comparison: Comparison) -> TextTable:
 
 
 def adaptation(comparison: Comparison) -> TextTable:
-    """Tabulate the metric at each inner step."""
+    """Create a table of the metric at each inner step."""
     shown = _shown_steps(comparison.protocol.steps)
     curves = [run.evaluation.accuracy or run.evaluation.loss for run in comparison.runs]
     rows = tuple(
@@ -66,7 +66,7 @@ def adaptation(comparison: Comparison) -> TextTable:
 
 
 def validations(comparison: Comparison) -> TextTable | None:
-    """Tabulate the validations while the runs trained; None if there are none."""
+    """Create a table of the validations during training; None if there are no validations."""
     curves = [run.validation for run in comparison.runs]
     by_iteration = [
         dict(zip(curve.iterations, zip(curve.mean, curve.ci95, curve.diverged, strict=True), strict=True))
@@ -76,7 +76,7 @@ def validations(comparison: Comparison) -> TextTable | None:
     if not iterations:
         return None
     apart = -(-len(iterations) // MOST_VALIDATIONS)
-    shown = iterations[::-apart][::-1]  # always with the last one
+    shown = iterations[::-apart][::-1]  # always including the last one
     rows = tuple(
         (
             f"{iteration:,}",
@@ -92,7 +92,7 @@ def _validated(comparison: Comparison, mean: float, half: float, diverged: int) 
 
 
 def paired(comparison: Comparison) -> TextTable | None:
-    """Tabulate the paired tests; None if no two runs had the same tasks."""
+    """Create a table of the paired tests; None if no two runs had the same tasks."""
     if not comparison.pairs:
         return None
     counted = any(pair.test.left_out for pair in comparison.pairs)
@@ -123,7 +123,7 @@ def _tested(pair: Pair) -> list[str]:
 
 
 def costs(comparison: Comparison) -> TextTable:
-    """Tabulate time and memory of the training."""
+    """Create a table of the time and memory of training."""
     rows = tuple(
         (
             run.label,
@@ -141,7 +141,7 @@ def costs(comparison: Comparison) -> TextTable:
 
 
 def to_target(comparison: Comparison) -> TextTable | None:
-    """Tabulate when each run reached the target; None if there is none."""
+    """Create a table of the time at which each run reached the target; None without a target."""
     target = target_words(comparison)
     if target is None:
         return None
@@ -155,7 +155,7 @@ def to_target(comparison: Comparison) -> TextTable | None:
 
 
 def _amount(comparison: Comparison, mean: float, half: float) -> str:
-    """Write a value of the metric; `NONE` if most tasks diverged."""
+    """Format a value of the metric; `NONE` if most tasks diverged."""
     return amount(comparison.metric, mean, half) if math.isfinite(mean) else NONE
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 CACHE_SIZE = 32
-"""Measurements kept in memory, so that a comparison with one more run measures only that run."""
+"""Number of cached measurements, so that adding a run to a comparison measures only that run."""
 
 Checkpoints = tuple[tuple[str, int, int], ...]
 _Key = tuple[RunFolder, Checkpoints, Settings, str]
@@ -27,7 +27,7 @@ _lock = Lock()
 
 
 def checkpoints_of(run: RunFolder) -> Checkpoints:
-    """Return name, time and size of each checkpoint file, which change when the run continues."""
+    """Return the name, time and size of each checkpoint file, which change when the run continues."""
     try:
         files = sorted(run.checkpoints_path.glob("*.safetensors"))
         return tuple((file.name, (stat := file.stat()).st_mtime_ns, stat.st_size) for file in files)
@@ -41,10 +41,10 @@ def measure(
     """Evaluate `state` with the protocol in `settings`, yielding the number of finished tasks after each chunk.
 
     Args:
-        checkpoints: result of `checkpoints_of` before `state` was read.
+        checkpoints: result of `checkpoints_of` from before `state` was read.
 
     Raises:
-        BadInput: the split is unknown, or the device or the data is not available.
+        BadInput: if the split is unknown, or the device or the data is not available.
     """
     key = (run, checkpoints, settings, split)
     with _lock:

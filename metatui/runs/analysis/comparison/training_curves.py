@@ -1,4 +1,4 @@
-"""Training of a run as recorded in its files: smoothed curves, validations, costs, and the time to a target."""
+"""Recorded training of a run: smoothed curves, validations, costs, and the time to a target."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.smoothing import DECAYS, span_of
 
 POINTS = 500
-"""Maximum points of a training curve, which is more than a screen or a page can show."""
+"""Maximum points of a training curve: more than a screen or a page can show."""
 
 SHORTEST_SPAN = 50
 SPAN_SHARE = 0.02
@@ -34,20 +34,20 @@ SPAN_SHARE = 0.02
 
 @dataclass
 class Steps:
-    """Every meta-step of a run, in columns."""
+    """All meta-steps of a run as columns."""
 
     iteration: array[int] = field(default_factory=lambda: array("q"))
     tasks_seen: array[int] = field(default_factory=lambda: array("q"))
     seconds: array[float] = field(default_factory=lambda: array("d"))
     meta_loss: array[float] = field(default_factory=lambda: array("d"))
     accuracy: array[float] = field(default_factory=lambda: array("d"))
-    """nan for regression."""
+    """NaN for regression."""
 
     def __len__(self) -> int:
         return len(self.iteration)
 
     def until(self, iteration: int) -> TimeToTarget:
-        """Return tasks and seconds until meta-step `iteration`, as far as they are on disk."""
+        """Return the tasks and seconds up to meta-step `iteration`, according to the files on disk."""
         i = bisect_right(self.iteration, iteration) - 1
         return (
             TimeToTarget(iteration, self.tasks_seen[i], self.seconds[i]) if i >= 0 else TimeToTarget(iteration, 0, 0.0)
@@ -55,7 +55,7 @@ class Steps:
 
 
 def read_steps(run: RunFolder) -> Steps:
-    """Return the meta-steps that are on disk."""
+    """Return the meta-steps on disk."""
     try:
         stat = run.metrics_path.stat()
     except OSError:  # scratch may have no metrics
@@ -65,7 +65,7 @@ def read_steps(run: RunFolder) -> Steps:
 
 @lru_cache(maxsize=8)
 def _read(run: RunFolder, size: int, modified: int) -> Steps:
-    # Long runs take seconds to read, and are often compared again with other inner steps or shots.
+    # Cached, because long runs take seconds to read and are often compared again with other inner steps or shots.
     steps, reader = Steps(), run.metrics()
     while new := reader.read_new():
         if reader.restarted:
@@ -79,13 +79,13 @@ def _read(run: RunFolder, size: int, modified: int) -> Steps:
 
 
 def smoothing_span(runs: Sequence[RunFolder]) -> int:
-    """Return the meta-steps to smooth over, the same for all of `runs`."""
+    """Return the number of meta-steps to smooth over, which is the same for all `runs`."""
     last = [last_progress(run.metrics_path) for run in runs]
     return max([SHORTEST_SPAN, *(round(SPAN_SHARE * each.iteration) for each in last if each)])
 
 
 def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
-    """Return the live changes of `run`, without those undone by resuming from an earlier meta-step."""
+    """Return the live changes of `run`, except those undone by resuming from an earlier meta-step."""
     made = (item.planned for item in replay_log(run.changes(), run.journal()) if item.made)
     return tuple(
         LiveChange(steps.until(change.iteration), brief(change.path, change.value))
@@ -95,7 +95,7 @@ def live_changes(run: RunFolder, steps: Steps) -> tuple[LiveChange, ...]:
 
 
 def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()) -> TrainingCurve | None:
-    """Smooth the training curve of a run; None if it has no meta-step."""
+    """Smooth the training curve of a run; return None for a run without meta-steps."""
     import numpy as np
 
     from metatui.learning.evaluation.statistics import smoothed
@@ -108,7 +108,7 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
         known = np.isfinite(values).cumsum()[shown]
         if not known[-1]:
             return None
-        # A gap if no value since the last point is finite, so that a diverged run gets no flat tail.
+        # If no value since the last point is finite, leave a gap, so that a diverged run has no flat tail.
         return tuple(np.where(np.diff(known, prepend=0) > 0, smoothed(values, span)[shown], math.nan).tolist())
 
     def both(decay: float) -> Averages:
@@ -130,7 +130,7 @@ def training_curve(steps: Steps, span: int, changes: tuple[LiveChange, ...] = ()
 
 
 def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> ValidationCurve:
-    """Return the validations in order, without those undone by resuming; of repeated ones, the last."""
+    """Return the validations in order, except undone ones; of repeated validations, return the last."""
     results: dict[int, tuple[float, float, int]] = {}
     for entry in run.validations():
         mean, half = (_number(entry.details.get(name)) for name in (metric, f"{metric}_ci95"))
@@ -147,10 +147,10 @@ def validation_curve(run: RunFolder, steps: Steps, metric: Metric) -> Validation
 
 
 def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> TimeToTarget | None:
-    """Return the first validation whose mean reaches the target; None if none does.
+    """Return the first validation whose mean reaches the target, or None.
 
-    Validations are used because they are always over the same number of held-out tasks. A meta-step has few training
-    tasks, and the minimum of many noisy losses reaches any target early. The resolution is `evaluation.every`.
+    Validations are used because they always have the same number of held-out tasks. A meta-step has few training tasks,
+    and the minimum of many noisy losses reaches any target early. The resolution is `evaluation.every`.
     """
     for i, mean in enumerate(curve.mean):
         if mean >= target if metric == "accuracy" else mean <= target:
@@ -159,7 +159,7 @@ def first_reaching(curve: ValidationCurve, target: float, metric: Metric) -> Tim
 
 
 def costs(run: RunFolder, steps: Steps) -> Costs:
-    """Return time, memory and device of the training, as recorded in the run's files."""
+    """Return the time, memory and device of training, as recorded in the run's files."""
     started, peak = None, None
     for entry in run.journal():
         if entry.event == "started":

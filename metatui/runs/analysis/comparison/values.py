@@ -1,4 +1,4 @@
-"""Result of a comparison as plain values, which the command line, the app and reports show."""
+"""Data classes for the result of a comparison, which the command line, the app and reports show."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ Metric = Literal["accuracy", "loss"]
 class Protocol:
     """Evaluation protocol of all runs.
 
-    Properties that a trained model fixes, such as its ways, are in the evaluation and settings of each run.
+    Properties fixed by a trained model, such as its ways, are in the evaluation and settings of each run.
     """
 
     source: str
     split: str
-    """`test` or `val`."""
+    """Split: `test` or `val`."""
     tasks: int
     shots: int
     queries: int
@@ -59,7 +59,7 @@ class TaskValues:
 
         from metatui.learning.evaluation.evaluate import diverged
 
-        # A copy, because torch warns about read-only arrays; from_numpy ignores the caller's default device.
+        # Copy, because torch warns about read-only arrays. Use from_numpy, because it ignores the default device.
         loss = torch.from_numpy(self.loss.copy())
         lost: NDArray[np.bool_] = diverged(loss, regression=self.accuracy is None).numpy()
         return lost
@@ -72,12 +72,12 @@ class TimeToTarget:
     iterations: int
     tasks: int
     seconds: float
-    """Training time, without pauses, validations and checkpoints."""
+    """Training time, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
 class LiveChange:
-    """A setting changed while the run trained."""
+    """A setting changed during training."""
 
     at: TimeToTarget
     label: str
@@ -89,21 +89,21 @@ class Averages:
     """A training curve with the smoothing of the app's charts."""
 
     decay: float
-    """One of `metatui.utils.smoothing.DECAYS`."""
+    """Decay, one of `metatui.utils.smoothing.DECAYS`."""
     meta_loss: tuple[float, ...]
     accuracy: tuple[float, ...] | None
 
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """Query loss and accuracy after adaptation on training tasks, smoothed over meta-steps.
+    """Query loss and accuracy after adaptation to training tasks, smoothed over meta-steps.
 
-    Every meta-step is smoothed by `learning.evaluation.statistics.smoothed`; then at most 500 evenly spaced points are
-    taken, always with the last one.
+    All meta-steps are smoothed by `learning.evaluation.statistics.smoothed`; then at most 500 evenly spaced points are
+    selected, always including the last one.
     """
 
     span: int
-    """Meta-steps smoothed over, the same for all runs of a comparison."""
+    """Number of meta-steps to smooth over, the same for all runs of a comparison."""
     iterations: tuple[int, ...]
     """Meta-steps at each point."""
     tasks: tuple[int, ...]
@@ -116,12 +116,12 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same points with other smoothing."""
+    """Same points with other smoothing."""
 
 
 @dataclass(frozen=True)
 class ValidationCurve:
-    """Metric after the last inner step at each validation of the training; nan if most tasks diverged."""
+    """Metric after the last inner step at each validation during training; NaN if most tasks diverged."""
 
     iterations: tuple[int, ...]
     tasks: tuple[int, ...]
@@ -129,22 +129,22 @@ class ValidationCurve:
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
     diverged: tuple[int, ...]
-    """Diverged validation tasks, which the means leave out; 0 in journals that do not count them."""
+    """Diverged validation tasks, which the means exclude; 0 if the journal does not count them."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Cost of training a run, as recorded in its files; None for what they do not record."""
+    """Cost of training a run, as recorded in its files; unrecorded values are None."""
 
     iterations: int
     """Number of meta-steps."""
     seconds: float | None
     """Training time."""
     seconds_per_step: float | None
-    """Mean over all meta-steps, including the first ones."""
+    """Mean over all meta-steps, including warm-up."""
     tasks_per_second: float | None
     peak_memory_bytes: int | None
-    """Memory of the process on the CPU, of the device on CUDA (see `learning.hardware.peak_memory`)."""
+    """Peak memory of the process on the CPU, or of the device on CUDA (see `learning.hardware.peak_memory`)."""
     device: str | None
     device_name: str | None
     host: str | None
@@ -156,22 +156,22 @@ class RunResult:
 
     run: RunFolder
     label: str
-    """Short and unique in the comparison."""
+    """Short label, unique in the comparison."""
     settings: Settings
-    """Settings of the training, live changes included, with the inner learning rate of the best validation."""
+    """Settings of training, including live changes, with the inner learning rate of the best validation."""
     evaluation: Evaluation
-    """The adaptation curve with its protocol."""
+    """Adaptation curve with its protocol."""
     values: TaskValues = field(repr=False)
     same_tasks: Hashable = field(repr=False)
-    """A key that is equal for runs with the same held-out tasks."""
+    """Key that is equal for runs with the same held-out tasks."""
     diverged: int
-    """Diverged held-out tasks, which the means of `evaluation` leave out."""
+    """Number of diverged held-out tasks, which the means of `evaluation` exclude."""
     training: TrainingCurve | None = field(repr=False)
     """None before the first meta-step and for `scratch`."""
     validation: ValidationCurve = field(repr=False)
     costs: Costs
     to_target: TimeToTarget | None
-    """First validation that reached the target; None if none did or there is no target."""
+    """First validation that reached the target; None without a target or if it was not reached."""
 
     @property
     def id(self) -> str:
@@ -190,7 +190,7 @@ class Pair:
     test: PairedTest
     """Test of a minus b over the tasks on which neither run diverged. Accuracies are fractions."""
     p_holm: float
-    """`test.deciding_p` with Holm's correction over all pairs; nan if at least half of the tasks were left out."""
+    """`test.deciding_p` with Holm's correction over all pairs; NaN if at least half of the tasks were excluded."""
     wilcoxon_p_holm: float
     family: int
     """Number of pairs in the correction."""
@@ -217,7 +217,7 @@ class SeedPair:
     test: WelchTest
     """Test of a minus b over the means of the runs.
 
-    Means leave out diverged tasks. Runs that diverged on most tasks are left out.
+    Means exclude diverged tasks. Runs that diverged on most tasks are excluded.
     """
     p_holm: float
     family: int
@@ -231,16 +231,16 @@ class Comparison:
     protocol: Protocol
     runs: tuple[RunResult, ...]
     pairs: tuple[Pair, ...]
-    """Tests of every two runs with the same tasks, after the last inner step."""
+    """Tests of all pairs of runs with the same tasks, after the last inner step."""
     seeds: tuple[SeedPair, ...]
-    """Tests of every two settings that have several seeds each."""
+    """Tests of all pairs of settings with several seeds each."""
     target: float | None
-    """A fraction for accuracy, or a loss."""
+    """Target accuracy as a fraction, or target loss."""
     warnings: tuple[str, ...]
 
     @property
     def metric(self) -> Metric:
-        """The metric compared: accuracy if the runs have one."""
+        """Compared metric: accuracy if the runs have one, otherwise loss."""
         return "accuracy" if self.runs[0].evaluation.accuracy else "loss"
 
     @property
@@ -250,22 +250,22 @@ class Comparison:
 
     @property
     def deciding(self) -> tuple[SeedPair | Pair, ...]:
-        """The tests to read first: runs whose settings have several seeds are compared only over seeds."""
+        """Main tests: runs whose settings have several seeds are compared only over seeds."""
         over_seeds = {run for pair in self.seeds for group in (pair.a, pair.b) for run in group.runs}
         return (*self.seeds, *(pair for pair in self.pairs if not {pair.a, pair.b} <= over_seeds))
 
     @property
     def conclusions(self) -> tuple[str, ...]:
-        """Conclusions of the tests to read first."""
+        """Conclusions of the main tests."""
         return tuple(pair.verdict for pair in self.deciding)
 
     @property
     def timed(self) -> RunResult | None:
-        """The reference run of speed ratios: the first with a known time per meta-step."""
+        """Reference run of speed ratios: the first run with a known time per meta-step."""
         return next((run for run in self.runs if run.costs.seconds_per_step), None)
 
     def speed_ratio(self, run: RunResult) -> float | None:
-        """Return the speed of `run` in meta-steps relative to the run `timed`; None if unknown."""
+        """Return the speed of `run` in meta-steps relative to `timed`; None if unknown."""
         own = run.costs.seconds_per_step
         first = self.timed.costs.seconds_per_step if self.timed else None
         return first / own if first and own else None
@@ -276,10 +276,10 @@ class Comparing:
     """Progress of a comparison."""
 
     run: str
-    """Label of the run being adapted."""
+    """Label of the current run."""
     number: int
-    """Number of the run, from 1."""
+    """Number of the current run, from 1."""
     runs: int
     done: int
-    """Held-out tasks finished."""
+    """Number of finished held-out tasks."""
     tasks: int

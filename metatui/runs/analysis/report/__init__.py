@@ -1,6 +1,6 @@
 """Reports of runs and their comparison as HTML or Markdown.
 
-An HTML report is one file that needs no other file and no network. A Markdown report has its figures beside it.
+An HTML report is a single self-contained file. The figures of a Markdown report are written next to it.
 """
 
 from metatui.runs.analysis.report.render import REPORTS, as_html, as_markdown, write

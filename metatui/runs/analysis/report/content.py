@@ -1,4 +1,4 @@
-"""Content of a report, section by section, independent of its format."""
+"""Content of a report as sections, independent of the output format."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from metatui.runs.storage.journal import Entry
 T = TypeVar("T")
 
 MOST_EVENTS = 200
-"""Journal entries of one run in a report."""
+"""Maximum journal entries of one run in a report."""
 
 STARTED = {
     "preset": "settings from", "metatui": "metatui", "python": "Python", "torch": "torch", "host": "host",
     "device": "device", "device_name": "device name", "engine": "engine",
 }  # fmt: skip
-"""Details of a start in the journal, with their headings."""
+"""Headings by detail of a start in the journal."""
 
 
 @dataclass(frozen=True)
 class Section:
-    """Figures, tables, sentences and a note, in this order."""
+    """A section with figures, tables, sentences and a note, in this order."""
 
     title: str
     figures: tuple[Panel, ...] = ()
     tables: tuple[TextTable, ...] = ()
     sentences: tuple[str, ...] = ()
-    """Without the full stop."""
+    """Sentences, each without its full stop."""
     note: str | None = None
 
     @property
@@ -47,15 +47,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
+    """Content of a report."""
+
     title: str
     summary: str
-    """Without the full stop."""
+    """Summary without the final full stop."""
     warnings: tuple[str, ...]
     sections: tuple[Section, ...]
 
 
 def report(comparison: Comparison) -> Report:
-    """Return everything known about the runs of a comparison, which may be a single run."""
+    """Return the full report on a comparison, which may consist of a single run."""
     algorithms = listed(list(dict.fromkeys(TITLES[run.settings.algorithm.name] for run in comparison.runs)))
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
@@ -130,7 +132,7 @@ def _protocol(comparison: Comparison) -> TextTable:
 
 
 def _settings(comparison: Comparison) -> Iterator[TextTable]:
-    """Yield the relevant settings: those that differ between the runs, then those that they share."""
+    """Yield tables of the relevant settings: first those that differ between runs, then the shared ones."""
     runs = comparison.runs
     differing: dict[str, list[str]] = {}
     shared: dict[str, str] = {}
@@ -152,7 +154,7 @@ def _settings(comparison: Comparison) -> Iterator[TextTable]:
 
 
 def _environment(comparison: Comparison) -> TextTable:
-    """Return a row for each start of each run: a resumed run may have moved to another machine."""
+    """Return a table with a row for each start of each run, because runs can be resumed on another machine."""
     rows = []
     for run in comparison.runs:
         for entry in run.run.journal():
@@ -165,7 +167,7 @@ def _environment(comparison: Comparison) -> TextTable:
 
 
 def _journal(comparison: Comparison) -> TextTable | None:
-    """Return what happened besides training: changed settings, pauses, warnings, ends; None if nothing did."""
+    """Return a table of events other than training: changed settings, pauses, warnings, ends; None if it is empty."""
     rows: list[tuple[str, ...]] = []
     for run in comparison.runs:
         entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]

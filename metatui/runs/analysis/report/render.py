@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from jinja2 import Environment
 
 REPORTS = (".html", ".md")
-"""File name extensions of reports."""
+"""File extensions of reports."""
 
 
 def as_html(comparison: Comparison) -> str:
-    """Render the report as one page with its figures inside. Text from a run's files is never markup."""
+    """Render the report as one HTML page with embedded figures. Text from a run's files is escaped."""
     from markupsafe import Markup
 
     def image(panel: Panel) -> str:
@@ -45,10 +45,10 @@ def summary_as_markdown(comparison: Comparison) -> str:
 
 
 def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write a report to `path`, in the format of its extension, and return all files written, `path` first.
+    """Write a report to `path`, in the format of its extension, and return all written files, `path` first.
 
     Raises:
-        MetatuiError: a file cannot be written.
+        MetatuiError: if a file cannot be written.
     """
     if path.suffix.lower() == ".html":
         write_atomically(path, as_html(comparison).encode())
@@ -57,12 +57,12 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write protocol, conclusions, figures and tables as Markdown; return and raise as `write`."""
+    """Write protocol, conclusions, figures and tables as Markdown, with the return value and errors of `write`."""
     return _write_markdown(comparison, summary(comparison), path)
 
 
 def _write_markdown(comparison: Comparison, content: Report, path: Path) -> tuple[Path, ...]:
-    """Write the Markdown file and its figures: `report.md` has `report-training.svg` and so on beside it."""
+    """Write a Markdown file, and its figures next to it, named `report-training.svg` and so on for `report.md`."""
     figures = {
         panel.name: path.with_name(f"{path.stem}-{panel.name}.svg")
         for section in content.sections
@@ -101,5 +101,5 @@ def _environment() -> Environment:
 
 
 def escape_markdown(text: str) -> str:
-    """Escape what Markdown would take for markup: names of runs may contain any character."""
+    """Escape Markdown syntax in `text`, because names of runs may contain any character."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>|#" else c for c in text)

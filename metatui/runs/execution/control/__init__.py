@@ -1,6 +1,6 @@
-"""Control of runs in other processes: each run serves a socket in its folder.
+"""Control of runs in other processes, over a socket in the run folder.
 
-`LiveRun` is the viewer's side, `ControlServer` the trainer's; `messages` is the protocol between them.
+`LiveRun` is the client for viewers, `ControlServer` the server of the trainer, and `messages` their protocol.
 """
 
 from metatui.runs.execution.control.client import LiveRun

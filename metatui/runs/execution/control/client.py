@@ -1,4 +1,4 @@
-"""A run that trains in another process, followed from this one."""
+"""Client of a run that trains in another process."""
 
 from __future__ import annotations
 
@@ -20,25 +20,26 @@ from metatui.utils.files import reason
 from metatui.utils.text import sanitize
 
 ANSWER_SECONDS = 10.0
-"""How long a busy process may take to send its hello."""
+"""Maximum seconds that a busy process may take to send its hello message."""
 
 OVER_SECONDS = 2.0
-"""How long a process that has closed its socket may take to release the run."""
+"""Maximum seconds that a process may take to release the run after closing its socket."""
 
 
 class LiveRun:
-    """The events of a run from now on. Iterate it once, in one thread; call `submit` and `close` from any.
+    """Stream of the events of a live run. Iterate over it once, in one thread; `submit` and `close` are thread-safe.
 
-    Leaving the iteration closes it. Progress arrives in order and never twice. If this process does not keep up, some
-    progress is left out and can be read from the run's metrics.jsonl. Earlier events are in the run's folder.
+    Leaving the iteration closes the connection. Progress arrives in order and without repetition. If this process does
+    not keep up, some progress is omitted and can be read from the run's metrics.jsonl. Earlier events are in the run
+    folder.
     """
 
     def __init__(self, run: RunFolder, channel: Channel) -> None:
-        """Read the hello from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
+        """Read the hello message from `channel`. Use `attach`, `start_detached` or `resume_detached` instead.
 
         Raises:
-            BadInput: the other process is not a run, or speaks another protocol.
-            OSError: the connection is lost.
+            BadInput: if the other process is not a run, or uses another protocol.
+            OSError: if the connection is lost.
         """
         self.run = run
         self._channel = channel
@@ -50,7 +51,7 @@ class LiveRun:
         if len(line) < LONGEST_REPORT and not line.endswith(b"\n"):
             raise ConnectionResetError("it closed the connection without a hello")
         self.hello: Hello = read_hello(line)
-        """Where the run stood when this connected: its phase, meta-steps and settings."""
+        """State of the run at the time of connection: phase, meta-steps and settings."""
         self._reached = self.hello.iteration
         channel.socket.settimeout(None)
 
@@ -60,7 +61,7 @@ class LiveRun:
 
     @classmethod
     def attach(cls, run: RunFolder) -> LiveRun:
-        """Connect to a run. Raises BadInput if no process trains it, or none that can be reached from here."""
+        """Connect to a run. Raises BadInput if the run is not live or its process cannot be reached."""
         if not run.is_live():
             raise BadInput(f"run {quote(run.id)} is not live: it is {run.status()}")
         channel = None
@@ -77,11 +78,11 @@ class LiveRun:
             ) from None
 
     def known(self, iteration: int) -> None:
-        """Skip progress up to `iteration`, which was read from the run's folder."""
+        """Skip progress up to `iteration`, which was read from the run folder."""
         self._reached = max(self._reached, iteration)
 
     def submit(self, command: Command) -> None:
-        """Send a command to the trainer. Never waits; does nothing if the run is over."""
+        """Send a command to the trainer without blocking; do nothing if the run has ended."""
         with self._lock:
             self._unsent += command_line(command)
             self._send()
@@ -96,10 +97,9 @@ class LiveRun:
                 self._channel.close()
 
     def __iter__(self) -> Generator[Event, None, None]:
-        """Yield events until the run is over or this is closed.
+        """Yield events until the run ends or `close` is called.
 
-        The last event is Finished or Failed, even if the run's process was killed. By then the process has released the
-        run.
+        The last event is Finished or Failed, even if the run's process was killed. By then, it has released the run.
         """
         with self._lock:
             if self._closed:
@@ -121,7 +121,7 @@ class LiveRun:
             self._channel.close()
 
     def _events(self) -> Iterator[Event]:
-        """Yield what the run's process sends until it closes the connection."""
+        """Yield events from the run's process until it closes the connection."""
         skipping = False
         with suppress(OSError):
             while line := self._channel.file.readline(LONGEST_REPORT):
@@ -147,8 +147,8 @@ class LiveRun:
             yield report.content
 
     def _send(self) -> None:
-        """Send what the connection accepts now; the next call sends the rest."""
-        with suppress(OSError):  # it accepts no more for now, or it is lost, which ends the iteration
+        """Send as much as the connection accepts; the next call sends the rest."""
+        with suppress(OSError):  # the buffer is full, or the connection is lost, which ends the iteration
             if self._unsent:
                 sent = self._channel.socket.send(self._unsent, socket.MSG_DONTWAIT)
                 self._unsent = self._unsent[sent:]
@@ -163,7 +163,7 @@ class LiveRun:
         return False
 
     def _ending(self, is_live: bool) -> Finished | Failed:
-        """Return the run's last event, from its folder, after the connection was lost."""
+        """Return the last event of the run from its folder, after the connection was lost."""
         run, pid = self.run, self.hello.pid
         if is_live:
             return Failed(
@@ -183,7 +183,7 @@ class LiveRun:
 
 
 def _finished(run: RunFolder, last: Entry) -> Finished:
-    """Rebuild the Finished event from the journal's last entry and the result files."""
+    """Reconstruct the Finished event from the last journal entry and the result files."""
     seconds, why, warning = (last.details.get(name) for name in ("seconds", "reason", "warning"))
     try:
         record = run.evaluation().holding(last.iteration, finished=last.event == "finished")

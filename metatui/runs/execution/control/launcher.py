@@ -1,4 +1,4 @@
-"""Start training in a process that outlives the terminal and the process that started it."""
+"""Launcher of detached runs, whose processes outlive the terminal and the process that started them."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ def start_detached(
     origin: str | None = None,
     niceness: int = 0,
 ) -> LiveRun:
-    """Start a new run and follow it from its first event. `changes` and `origin` are those of `Session.start`.
+    """Start a new run in the background and follow its events. `changes` and `origin` are as in `Session.start`.
 
     Args:
-        niceness: how far the process makes way for others, from 0 to 19.
+        niceness: scheduling priority of the process, from 0 (normal) to 19 (lowest).
 
     Raises:
-        BadInput, MetatuiError: as `Session.start` does; no folder is left behind.
+        BadInput, MetatuiError: if `Session.start` fails in the process; no folder is left behind.
     """
     request = {
         "settings": settings.model_dump(mode="json"),
@@ -45,10 +45,10 @@ def start_detached(
 
 
 def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None, *, niceness: int = 0) -> LiveRun:
-    """Resume a run from its newest good checkpoint and follow it. `niceness` is that of `start_detached`.
+    """Resume a run in the background and follow its events. `niceness` is as in `start_detached`.
 
     Raises:
-        BadInput, MetatuiError: as `Session.resume` does.
+        BadInput, MetatuiError: if `Session.resume` fails in the process.
     """
     return _train({"resume": str(run.path.absolute()), "changes": dict(changes or {})}, niceness)
 
@@ -75,13 +75,13 @@ def _train(request: Mapping[str, Any], niceness: int) -> LiveRun:
 
 
 def _answer(child: ChildProcess) -> str:
-    """Wait until the process trains, and return the run's folder.
+    """Wait until training starts, and return the run folder.
 
-    Reports how many images the process has packed to the callback of this process.
+    Progress of packing images is reported to the callback of this process.
 
     Raises:
-        BadInput, MetatuiError: the error of the process.
-        OSError: the process died.
+        BadInput, MetatuiError: if the process reports such an error.
+        OSError: if the process died.
     """
     while (answer := child.receive()) and "packed" in answer:
         packing.tell(*answer["packed"])

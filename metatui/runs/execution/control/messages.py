@@ -1,15 +1,15 @@
-"""Messages over a run's socket: JSON objects, one per line, each with one key that names its kind.
+"""Messages on a run's socket: JSON objects, one per line, each with one key that names its kind.
 
     {"hello": {"protocol": 1, "run": "maml-sinusoid-20261123-093012", "phase": "running", "iteration": 1200, ...}}
     {"progress": [{"iteration": 1201, ...}, {"iteration": 1202, ...}]}
     {"paused": {"iteration": 1202}}
 
-and from a viewer
+A viewer sends commands:
 
     {"change": {"path": "algorithm.inner_lr", "value": 0.005}}
     {"stop": {}}
 
-Both sides validate them; reading them runs no code.
+Both sides validate messages; reading them does not run code.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from metatui.utils.errors import BadInput, quote
 PROTOCOL = 1
 
 LONGEST_COMMAND = 16 * 1024
-"""Bytes of a line from a viewer."""
+"""Maximum bytes of a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Bytes of a line from a run: a validation includes the images of its first episodes."""
+"""Maximum bytes of a line from a run: a validation includes the images of its first episodes."""
 
-NO_HELLO = "the socket is not one of a metatui run"
+NO_HELLO = "the socket does not belong to a metatui run"
 
 Phase = Literal["running", "paused", "evaluating"]
 
@@ -44,7 +44,7 @@ class _Message(BaseModel):
 
 
 class Hello(_Message):
-    """The first message to a viewer."""
+    """First message to a viewer."""
 
     protocol: int
     run: str
@@ -52,9 +52,9 @@ class Hello(_Message):
     host: str
     phase: Phase
     iteration: int
-    """Meta-steps done; progress of later ones follows."""
+    """Number of completed meta-steps; the progress of later ones follows."""
     settings: Settings
-    """Current settings, live changes included."""
+    """Current settings, including live changes."""
 
 
 class _OneOf(_Message):
@@ -77,7 +77,7 @@ class Report(_OneOf):
 
     hello: Hello | None = None
     refused: str | None = None
-    """Why a line from this viewer was not a command."""
+    """Reason why a line from this viewer was not a command."""
     progress: tuple[Progress, ...] | None = None
     started: events.Started | None = None
     evaluating: events.Evaluating | None = None
@@ -120,7 +120,7 @@ def command_line(command: Command) -> bytes:
 
 
 def read_report(line: bytes) -> Report | None:
-    """Parse a line from a run. None for a message that a later version added."""
+    """Parse a line from a run. Returns None for a message kind that a later version added."""
     try:
         return Report.model_validate_json(line)
     except ValidationError:
@@ -128,14 +128,14 @@ def read_report(line: bytes) -> Report | None:
 
 
 def read_hello(line: bytes) -> Hello:
-    """Parse the first line from a run. Raises BadInput if it is not a hello of this protocol."""
+    """Parse the first line from a run. Raises BadInput if it is not a hello message of this protocol."""
     try:
         protocol = json.loads(line)["hello"]["protocol"]
     except (ValueError, TypeError, KeyError, RecursionError):
         raise BadInput(NO_HELLO) from None
     if protocol != PROTOCOL:
         raise BadInput(
-            f"it speaks protocol {quote(protocol)}, but this metatui speaks {PROTOCOL}: use the version that trains it"
+            f"it uses protocol {quote(protocol)}, but this metatui uses {PROTOCOL}: use the version that trains the run"
         )
     message = read_report(line)
     if message is None or message.hello is None:
@@ -144,7 +144,7 @@ def read_hello(line: bytes) -> Hello:
 
 
 def read_command(line: bytes) -> Command:
-    """Parse a line from a viewer. Raises BadInput."""
+    """Parse a line from a viewer. Raises BadInput if it is not a command."""
     try:
         command: Command = CommandMessage.model_validate_json(line).content
     except ValidationError as error:

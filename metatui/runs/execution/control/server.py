@@ -1,7 +1,7 @@
-"""The socket of a run: a thread beside the training that sends events to viewers and receives their commands.
+"""Control server of a run: a background thread that sends events to viewers and receives their commands.
 
-The training thread only queues events, and only while somebody is connected. Each viewer has a queue of its own, which
-is thinned when the viewer does not keep up, so a stalled viewer slows neither training nor other viewers.
+The training thread only queues events, and only while a viewer is connected. Each viewer has its own queue, which is
+thinned if the viewer does not keep up, so a stalled viewer slows down neither training nor other viewers.
 """
 
 from __future__ import annotations
@@ -44,31 +44,31 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 EVERY_SECONDS = 0.25
-"""Interval between two batches of progress."""
+"""Seconds between two batches of progress."""
 
 MOST_NEWS = 8192
-"""Events queued for the server's thread; beyond that, progress is dropped."""
+"""Maximum events queued for the server's thread; if there are more, progress is dropped."""
 
 MOST_VIEWERS = 16
 
 LINGER_SECONDS = 0.5
-"""How long the end of a run waits for viewers to read it."""
+"""Maximum seconds that a run waits at its end for viewers to read all events."""
 
 MOST_BATCHES = 64
-"""Batches queued for a viewer. Beyond that, only events that no later event replaces are kept. The viewer has to read
-progress from metrics.jsonl."""
+"""Maximum batches queued for a viewer. If there are more, progress and superseded events are dropped; the viewer has to
+read progress from metrics.jsonl."""
 
 MOST_OTHERS = 4096
-"""Other events kept for a viewer that does not read for hours; the oldest are dropped."""
+"""Maximum other events queued for a viewer that does not read for hours; the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Bytes that a viewer may leave unread and still be told why its lines are not commands."""
+"""Maximum unread bytes of a viewer; if there are more, its invalid lines are not answered."""
 
 CHUNK = 64 * 1024
 
 
 class Batch:
-    """Events that are sent together, encoded once for all viewers."""
+    """Batch of events that are sent together, encoded once for all viewers."""
 
     def __init__(self, events: Sequence[Event]) -> None:
         self.events = events
@@ -76,7 +76,7 @@ class Batch:
 
 
 class Viewer:
-    """A connection: its queue of batches, and the commands that it sends."""
+    """Connection to a viewer: a queue of batches to send, and the commands that it receives."""
 
     def __init__(self, connection: socket.socket, hello: Hello) -> None:
         connection.setblocking(False)
@@ -98,7 +98,7 @@ class Viewer:
         self._changed.set()
 
     async def serve(self, submit: Callable[[Command], None]) -> None:
-        """Send batches and pass commands to `submit` until the viewer hangs up."""
+        """Send batches and pass commands to `submit` until the viewer disconnects."""
         self._sending = asyncio.create_task(self._send())
         try:
             await self._receive(submit)
@@ -108,7 +108,7 @@ class Viewer:
             self.close()
 
     async def finish(self) -> None:
-        """Wait until everything queued is sent."""
+        """Wait until all queued data are sent."""
         self._over = True
         self._changed.set()
         if self._sending:
@@ -131,7 +131,7 @@ class Viewer:
                 else:
                     await self._changed.wait()
                     self._changed.clear()
-        except OSError:  # it has hung up, but commands that it sent before are still to be received
+        except OSError:  # the viewer has disconnected, but its last commands must still be received
             self._listens = False
             self._batches.clear()
 
@@ -164,7 +164,7 @@ class Viewer:
 
 
 class ControlServer:
-    """Call `open`, `tell` and `close` in the training thread. The caller holds the run's lock."""
+    """Server of a run's socket. The training thread, which holds the run's lock, calls `open`, `tell` and `close`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -173,35 +173,35 @@ class ControlServer:
         self._evaluating = False
         self._closing = False
         self._listening = False
-        """Whether events are queued, because somebody is connected."""
+        """Whether events are queued, because a viewer is connected."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        """Running tasks, to which the event loop itself keeps no reference."""
+        """References to running tasks, because the event loop keeps none."""
         self._listener: socket.socket | None = None
         self._wake = asyncio.Event()
         self._runner: asyncio.Runner | None = None
         self._thread: threading.Thread | None = None
 
     def adopt(self, connection: socket.socket) -> None:
-        """Add a viewer before `open`, so that it misses nothing."""
+        """Add a viewer before `open`, so that it receives all events."""
         self._viewers.append(Viewer(connection, self._hello()))
         self._listening = True
 
     def open(self) -> str | None:
-        """Start to accept viewers. Returns a sentence if that is impossible; the run trains without them."""
+        """Start accepting viewers. Returns an error message if that fails; the run then trains without viewers."""
         problem = None
         try:
             self._listener = listen(self._session.run)
         except OSError as error:
-            problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be made: {reason(error)}"
+            problem = f"{quote(str(socket_path(self._session.run)), 200)} cannot be created: {reason(error)}"
         try:
             if self._listener or self._viewers:
-                # With a factory, the runner leaves the training thread's event loop, such as a notebook's, alone.
+                # With a factory, the runner does not affect the event loop of the training thread (in a notebook).
                 self._runner = asyncio.Runner(loop_factory=asyncio.new_event_loop)
                 self._runner.get_loop()
                 self._thread = threading.Thread(target=self._run, name="control", daemon=True)
                 self._thread.start()
-        except (OSError, RuntimeError) as error:  # too many files or threads: training needs neither
+        except (OSError, RuntimeError) as error:  # too many files or threads; training does not need them
             problem = str(error)
             self._close_sockets()
             if self._runner:
@@ -209,7 +209,7 @@ class ControlServer:
         return problem and f"No other process can show or stop this run: {problem}"
 
     def tell(self, event: Event) -> None:
-        """Queue `event` for the viewers. Never waits."""
+        """Queue `event` for the viewers without blocking."""
         if isinstance(event, Progress):
             routine = True
         else:
@@ -219,12 +219,12 @@ class ControlServer:
         self._news.append(event)
         if not routine:
             self._urgent = True
-        # The first event of a batch wakes the thread; those that follow are sent with it.
+        # The first event of a batch wakes the thread; the following events are sent with it.
         if not routine or len(self._news) == 1:
             self._notify()
 
     def close(self) -> None:
-        """Send what is queued and disconnect the viewers. A second call does nothing."""
+        """Send all queued events and disconnect the viewers. A second call does nothing."""
         if self._closing:
             return
         self._closing = True
@@ -239,7 +239,7 @@ class ControlServer:
 
     def _notify(self) -> None:
         if self._runner:
-            with suppress(RuntimeError):  # the loop is closed already
+            with suppress(RuntimeError):  # the loop is already closed
                 self._runner.get_loop().call_soon_threadsafe(self._wake.set)
 
     def _close_sockets(self) -> None:
@@ -262,7 +262,7 @@ class ControlServer:
         )
 
     def _run(self) -> None:
-        # Signals are for the training thread.
+        # Signals must be delivered to the training thread.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         assert self._runner
         try:
@@ -274,13 +274,13 @@ class ControlServer:
             self._close_sockets()
 
     async def _serve(self) -> None:
-        """Send news to the viewers until `close`: progress at most every `EVERY_SECONDS`, other events at once."""
+        """Send events to the viewers until `close`: progress at most every `EVERY_SECONDS`, others immediately."""
         loop = asyncio.get_running_loop()
         for viewer in self._viewers:
             self._spawn(self._show(viewer))
         if self._listener:
             loop.add_reader(self._listener, self._accept)
-        await asyncio.sleep(0)  # let the viewers start to send, even if the run is over already
+        await asyncio.sleep(0)  # let the viewers start sending, even if the run has already ended
         due = 0.0
         while not self._closing:
             wait = None if not self._news else 0.0 if self._urgent else due - loop.time()
@@ -309,14 +309,14 @@ class ControlServer:
         assert self._listener
         try:
             connection, _ = self._listener.accept()
-        except OSError:  # it has hung up already, or too many files are open: try again a little later
+        except OSError:  # the viewer has disconnected, or too many files are open: try again later
             loop.remove_reader(self._listener)
             loop.call_later(EVERY_SECONDS, loop.add_reader, self._listener, self._accept)
             return
         if len(self._viewers) >= MOST_VIEWERS or not is_own(connection):
             connection.close()
             return
-        self._listening = True  # before the hello, so that events that it does not include follow it
+        self._listening = True  # before the hello message, so that no event between them is lost
         viewer = Viewer(connection, self._hello())
         self._viewers.append(viewer)
         self._spawn(self._show(viewer))
@@ -336,7 +336,7 @@ class ControlServer:
 
 
 def _without_stale(events: Sequence[Event]) -> list[Event]:
-    """Drop progress and the events that a later one replaces."""
+    """Drop progress and events that are superseded by later events."""
     kept: list[Event] = []
     newest: set[type] = set()
     for event in reversed(events):
@@ -360,7 +360,7 @@ def _lines(events: Sequence[Event]) -> Iterator[bytes]:
         for event in list(group)[-1:] if kind is Evaluating else group:
             try:
                 line = report(event).line()
-            except (ValidationError, PydanticSerializationError):  # text that UTF-8 cannot encode
+            except (ValidationError, PydanticSerializationError):  # text that cannot be encoded as UTF-8
                 log.exception("%s could not be encoded for viewers", kind.__name__)
                 continue
             if len(line) <= LONGEST_REPORT:

@@ -1,4 +1,4 @@
-"""The socket in a run's folder. Both ends must belong to the same user."""
+"""Socket in a run folder. Both ends must belong to the same user."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from pathlib import Path
 from metatui.runs.storage.run_folder import RunFolder
 
 LONGEST = 100
-"""Bytes of a path that every system accepts as a socket address; Linux accepts 107, macOS 103."""
+"""Maximum bytes of a path as a socket address on every system; Linux accepts 107, macOS 103."""
 
 BACKLOG = 16
-"""Connections that may wait to be accepted."""
+"""Maximum number of connections that wait to be accepted."""
 
 
 def socket_path(run: RunFolder) -> Path:
@@ -26,12 +26,12 @@ def socket_path(run: RunFolder) -> Path:
 
 
 def listen(run: RunFolder) -> socket.socket:
-    """Open a socket that only this user can connect to. The caller holds the run's lock.
+    """Open a socket to which only this user can connect. The caller holds the run's lock.
 
-    It replaces the socket of a dead process.
+    The new socket replaces the socket of a dead process.
 
     Raises:
-        OSError: the file system has no sockets, or the folder cannot be written.
+        OSError: if the file system has no sockets, or the folder cannot be written.
     """
     path = socket_path(run)
     fresh = path.with_name(f".{path.name}")
@@ -57,11 +57,11 @@ def connect(run: RunFolder, *, timeout: float) -> socket.socket:
     """Connect to the socket of a live run.
 
     Raises:
-        PermissionError: it is not a socket of this user.
-        OSError: nothing listens there.
+        PermissionError: if the file is not a socket of this user.
+        OSError: if no process listens on the socket.
     """
     path = socket_path(run)
-    # In a folder that another user wrote, a link could lead to some other socket of this user.
+    # In a folder written by another user, a link could point to another socket of this user.
     if not stat.S_ISSOCK(path.lstat().st_mode):
         raise PermissionError(f"{path.name} is not a socket")
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -94,7 +94,7 @@ def _short_address(path: Path) -> Iterator[str]:
     if len(os.fsencode(path)) <= LONGEST:
         yield str(path)
         return
-    with tempfile.TemporaryDirectory(prefix="metatui-") as private:  # only its owner can enter it
+    with tempfile.TemporaryDirectory(prefix="metatui-") as private:  # accessible only to its owner
         link = Path(private, "run")
         link.symlink_to(path.parent, target_is_directory=True)
         yield str(link / path.name)
