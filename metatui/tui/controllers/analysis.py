@@ -32,7 +32,7 @@ class AnalysisController:
         return []
 
     def _folders(self) -> list[RunFolder]:
-        """Return the folders of the chosen runs; if one is gone, say so and return none."""
+        """Return the folders of the chosen runs; if one was deleted, notify the user and return an empty list."""
         from metatui.runs.storage.store import RunStore
 
         store = RunStore(self._app.runs_dir)
