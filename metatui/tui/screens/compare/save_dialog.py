@@ -113,7 +113,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
         super().__init__(
             "Report",
             f"One page on {subject}: settings, curves, results on held-out tasks, environment. It needs no other file "
-            "and no network. A name that ends in .md writes Markdown, with pictures in files beside it.",
+            "and no network. A name that ends in .md writes Markdown, with pictures in separate files.",
             paths.short(path),
         )
         self._runs = tuple(runs)
