@@ -1,4 +1,4 @@
-"""The helper process: replies, replaced requests, errors and death."""
+"""Tests of the helper process: replies, replaced requests, errors and crashes."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_death_is_reported(how: int, said: str) -> None:
     assert isinstance(broken, WorkerError)
     assert broken.dead
     assert said in broken.sentence
-    assert helper.ask(endless) == 2, "asking a dead helper is no error"
+    assert helper.ask(endless) == 2, "requests to a dead helper are not errors"
 
 
 def test_stop_during_a_request() -> None:
