@@ -175,7 +175,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _row, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
-    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after a question.", RUNS, _row, tab="runs"),
+    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after confirmation.", RUNS, _row, tab="runs"),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
     Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
 )

@@ -39,7 +39,7 @@ from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from rich.console import RenderableType
 

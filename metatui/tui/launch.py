@@ -24,7 +24,7 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.logs import open_log
 
-# Imported where it is used: the first frame does not need it.
+# Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 

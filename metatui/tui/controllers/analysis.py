@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.tui.app import MetatuiApp

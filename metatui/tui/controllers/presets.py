@@ -12,7 +12,7 @@ from metatui.config.settings import Settings
 from metatui.tui.formatting import headline, protocol_of
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
     from metatui.tui.screens.dialogs.save_preset import PresetName

@@ -18,7 +18,7 @@ from metatui.tui.formatting import headline, result_words, value
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.tui.app import MetatuiApp

@@ -35,7 +35,7 @@ from metatui.tui.controllers.sessions import Attached, FollowedRun
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
-# Imported where it is used: the first frame does not need it.
+# Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
     from metatui.tui.controllers.smoothing import Smoother
 

@@ -13,7 +13,7 @@ from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.summary import RunSummary

@@ -16,7 +16,7 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Stop, TaskView
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder

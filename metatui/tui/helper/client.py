@@ -41,7 +41,7 @@ class WorkerError:
     sentence: str
     """Reason of the failure, for the user."""
     traceback: str = ""
-    """For the log; empty unless the failure is a bug in metatui."""
+    """Text for the log; empty unless the failure is a bug in metatui."""
     dead: bool = False
     """True if the helper process has ended."""
 
@@ -91,4 +91,4 @@ class Helper:
         finally:
             code = self._child.end()
         if not self._stopped:
-            yield WorkerError(self._requests, f"the process that computed it {describe_exit(code)}", dead=True)
+            yield WorkerError(self._requests, f"the helper process {describe_exit(code)}", dead=True)

@@ -42,7 +42,7 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
         if sentence := out_of_memory_sentence(error):
             send(WorkerError(number, sentence))
             return
-        sentence = f"an error in metatui itself ({type(error).__name__}); it is in {paths.log_file()}"
+        sentence = f"an internal error in metatui ({type(error).__name__}): see {paths.log_file()}"
         send(WorkerError(number, sentence, traceback.format_exc()))
 
 

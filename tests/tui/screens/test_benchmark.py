@@ -240,7 +240,7 @@ async def test_quitting_stops_the_benchmark() -> None:
     ("error", "message"),
     [
         (MetatuiError("there is no such device"), "Not measured: there is no such device."),
-        (ZeroDivisionError("a bug"), "an error in metatui itself ended it (ZeroDivisionError)"),
+        (ZeroDivisionError("a bug"), "an internal error in metatui (ZeroDivisionError)"),
     ],
 )
 async def test_errors(error: Exception, message: str) -> None:

@@ -115,7 +115,7 @@ class BenchmarkScreen(ModalScreen[None]):
             error = str(problem)
         except Exception as problem:
             log.exception("the benchmark failed")
-            error = f"an error in metatui itself ended it ({type(problem).__name__}); see {paths.log_file()}"
+            error = f"an internal error in metatui ({type(problem).__name__}): see {paths.log_file()}"
         self.post_message(self.Ended(error))
 
     @on(Reported)

@@ -132,7 +132,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         x_limits=(0, comparison.protocol.steps),
         integer_x=True,
         last_values=False,
-        empty="No task was adapted to.",
+        empty="These runs were not adapted to any task.",
     )
 
 

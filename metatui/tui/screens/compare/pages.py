@@ -33,7 +33,7 @@ def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
     rows += _title("In words", theme)
-    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs had the same tasks."]
+    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs have the same tasks."]
     for sentence in sentences:
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):

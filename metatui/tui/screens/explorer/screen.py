@@ -169,7 +169,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         elif isinstance(view, ImageView):
             question = (
                 f"{self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the start of "
-                "names. An alphabet stands for as many of its characters as needed; several alphabets share them."
+                "names. An alphabet selects as many of its characters as needed; several alphabets share the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):

@@ -236,7 +236,7 @@ class SuiteScreen(ModalScreen[None]):
         if selected is None or selected.standing is None or selected.standing.running:
             return
         if selected.standing.whole:
-            self._show_state("All its runs are finished: c compares them.")
+            self._show_state("All runs of this suite are finished: c compares them.")
             return
         if self._training():
             self._show_state(BUSY)

@@ -1,4 +1,4 @@
-"""The adaptation panel: held-out tasks side by side, or up to three runs beside each other on the same tasks."""
+"""The adaptation panel: held-out tasks side by side, or up to three runs side by side on the same tasks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GAP: Final = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """How many tasks fit: runs or tasks across, tasks down."""
+    """Number of tasks that fit: runs or tasks horizontally, tasks vertically."""
 
     across: int
     down: int

@@ -155,7 +155,7 @@ class FieldGroup(Widget, can_focus=True):
     @property
     def title(self) -> str:
         title = f"{self.settings[0].group.capitalize()} details"
-        return f"{title}: {self.wrong} wrong" if self.wrong else title
+        return f"{title}: {self.wrong} invalid" if self.wrong else title
 
     def render(self) -> RenderResult:
         return Content(f"{self._marks[not self.folded]} {self.title}")
