@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from metatui import events
 from metatui.config.fields import FIELDS, text_of
@@ -15,16 +14,6 @@ from metatui.runs.storage.journal import Entry
 from metatui.utils.errors import quote
 from metatui.utils.numbers import diverged, interval
 from metatui.utils.text import sanitize
-
-Tone = Literal["plain", "good", "warning", "error"]
-
-
-@dataclass(frozen=True)
-class Message:
-    """One event in words."""
-
-    text: str
-    tone: Tone = "plain"
 
 
 def headline(evaluation: Evaluation, *, level: bool = False) -> str:
@@ -109,27 +98,15 @@ def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen
     return f"meta-loss {loss}{percent}{speed}"
 
 
-def event_message(event: Event) -> Message | None:
-    """Describe an event other than a meta-step; None for events that need no message."""
+def event_message(event: Event) -> str | None:
+    """Describe a change, a note, a pause or its end; None for other events."""
     match event:
-        case events.Started():
-            verb = "Resumed" if event.iteration else "Started"
-            return Message(f"{verb} on {event.device_name}, engine {event.engine} ({event.engine_reason})")
-        case events.Evaluated(evaluation=evaluation):
-            return validation_message(evaluation, best=event.best)
         case events.Tweaked():
-            return Message(change_text(event.path, text_of(event.old), text_of(event.new)))
-        case events.Warned():
-            return Message(event.text, "warning")
+            return change_text(event.path, text_of(event.old), text_of(event.new))
         case events.Noted():
-            return Message(event.text)
+            return event.text
         case events.Paused() | events.Resumed():
-            return Message(type(event).__name__)
-        case events.Finished():
-            tone: Tone = "warning" if event.warning or (event.test and not event.test.is_finite) else "good"
-            return Message(FINISHED.get(event.reason, event.reason), tone)
-        case events.Failed():
-            return Message(event.sentence, "error")
+            return type(event).__name__
         case _:
             return None
 
@@ -143,48 +120,36 @@ FINISHED = {
 """Why a run ended, by the reason in its `Finished` event."""
 
 
-def entry_message(entry: Entry) -> Message | None:
+def entry_message(entry: Entry) -> str | None:
     """Describe a journal entry other than an evaluation; None for entries that need no message."""
     details = entry.details
     match entry.event:
         case "started":
             verb = "Resumed" if entry.iteration else "Started"
-            return Message(f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}")
+            return f"{verb} on {detail(details, 'device_name')}, engine {detail(details, 'engine')}"
         case "tweaked":
-            return Message(change_text(detail(details, "path"), detail(details, "old"), detail(details, "new")))
+            return change_text(detail(details, "path"), detail(details, "old"), detail(details, "new"))
         case "undone":
             label = setting_label(detail(details, "path"))
             new, at = detail(details, "new"), detail(details, "at")
-            return Message(f"{label} change to {new} after meta-step {at} undone")
+            return f"{label} change to {new} after meta-step {at} undone"
         case "warned":
-            return Message(detail(details, "text"), "warning")
+            return detail(details, "text")
         case "noted":
-            return Message(detail(details, "text"))
+            return detail(details, "text")
         case "failed":
-            return Message(detail(details, "sentence"), "error")
+            return detail(details, "sentence")
         case "interrupted":
-            return Message("Interrupted", "warning")
+            return "Interrupted"
         case "finished" if warning := details.get("warning"):
             text = sanitize(warning, limit=1000) if isinstance(warning, str) else quote(warning)
-            return Message(f"Finished. {text}", "warning")
+            return f"Finished. {text}"
         case "finished" if details.get("reason") == "early_stop":
-            return Message(FINISHED["early_stop"])
+            return FINISHED["early_stop"]
         case "finished" | "stopped" | "paused" | "resumed":
-            return Message(entry.event.capitalize())
+            return entry.event.capitalize()
         case _:
             return None
-
-
-def validation_message(evaluation: Evaluation, *, best: bool) -> Message:
-    """Describe a validation."""
-    tone: Tone = "warning" if evaluation.diverged or not evaluation.is_finite else "good" if best else "plain"
-    return Message(f"Validation: {headline(evaluation)}{', best so far' if best else ''}", tone)
-
-
-def result_message(test: Evaluation, best: Evaluation | None) -> Message:
-    """Describe the test at the end of a run whose best validation was `best`."""
-    tone: Tone = "warning" if test.diverged or not test.is_finite else "good"
-    return Message(f"Test: {result_words(test, best)}", tone)
 
 
 def change_text(path: str, old: str, new: str) -> str:

@@ -190,3 +190,23 @@ def bindings_of(tab: Tab) -> list[BindingType]:
         for action in ACTIONS
         if action.tab == tab
     ]
+
+
+KEY_NAMES = {
+    "question_mark": "?",
+    "slash": "/",
+    "right_square_bracket": "]",
+    "left_square_bracket": "[",
+    "comma": ",",
+    "full_stop": ".",
+    "underscore": "_",
+}
+
+
+def key_name(key: str) -> str:
+    """Return the displayed name of a key: `^P` for `ctrl+p`."""
+    if key.startswith("ctrl+"):
+        return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
+    if key.startswith("f") and key[1:].isdigit():
+        return key.upper()
+    return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)

@@ -1,4 +1,4 @@
-"""Short status texts of validations. Texts shared with the command line are in `metatui.runs.formatting`."""
+"""Short texts for numbers and validations. Texts shared with the command line are in `metatui.runs.formatting`."""
 
 from __future__ import annotations
 
@@ -6,9 +6,21 @@ import math
 
 from metatui.events import Evaluation
 from metatui.runs.formatting import accuracy, headline, protocol_of, result_words, split_name
-from metatui.tui.widgets.charts.format import number, percent
 
-__all__ = ["accuracy", "best_and_last", "headline", "protocol_of", "result_words", "split_name", "value"]
+__all__ = [
+    "accuracy",
+    "best_and_last",
+    "headline",
+    "number",
+    "percent",
+    "protocol_of",
+    "result_words",
+    "split_name",
+    "tick_labels",
+    "value",
+]
+
+_SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
@@ -23,3 +35,47 @@ def value(evaluation: Evaluation) -> str:
     """Format the metric after the last inner step, without its interval; nan if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
+
+
+def number(value: float) -> str:
+    """Format with three significant digits: `0.123`, `12.3`, `4.56k`, `1.20e-5`; ints below 10,000 in full."""
+    if isinstance(value, int) and abs(value) < 10_000:
+        return f"{value:,}"
+    value = float(value)
+    if not math.isfinite(value) or value == 0:
+        return f"{value:g}" if value else "0"
+    # Rounded first, so that 999.6 becomes 1.00k and not 1000.
+    mantissa, exponent = f"{value:.2e}".split("e")
+    power = int(exponent)
+    if -3 <= power < 3:
+        return f"{float(f'{mantissa}e{power}'):.{2 - power}f}"
+    if 3 <= power < 15:
+        group = power // 3
+        return f"{float(f'{mantissa}e{power - 3 * group}'):.{2 - power % 3}f}{_SUFFIXES[group]}"
+    return f"{mantissa}e{power}"
+
+
+def percent(fraction: float) -> str:
+    """Format a fraction from 0 to 1 as a percentage with one decimal: `97.3 %`."""
+    return f"{100 * fraction:.1f} %" if math.isfinite(fraction) else number(fraction)
+
+
+def tick_labels(ticks: list[float], step: float) -> list[str]:
+    """Format evenly spaced ticks with the same decimals and suffix, and enough digits to distinguish neighbours."""
+    if not ticks or step <= 0:
+        return [number(tick) for tick in ticks]
+    largest = max(abs(tick) for tick in ticks)
+    power = math.floor(math.log10(largest)) if largest else 0
+    if power < -3 or power >= 15:
+        digits = min(6, max(0, power - math.floor(math.log10(step) + 1e-9)))
+        return ["0" if tick == 0 else _scientific(tick, digits) for tick in ticks]
+    group = power // 3 if power >= 4 else 0
+    scale = 10.0 ** (3 * group)
+    decimals = min(6, max(0, -math.floor(math.log10(step / scale) + 1e-9)))
+    labels = [f"{tick / scale:.{decimals}f}" for tick in ticks]
+    return [f"{label}{_SUFFIXES[group]}" if float(label) else "0" for label in labels]
+
+
+def _scientific(value: float, digits: int) -> str:
+    mantissa, exponent = f"{value:.{digits}e}".split("e")
+    return f"{mantissa}e{int(exponent)}"

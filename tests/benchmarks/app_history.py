@@ -22,10 +22,10 @@ from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.controllers.replay import Replay
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.launch import make_app
+from metatui.tui.model.replay import Replay
+from metatui.tui.model.run_model import RunModel
 from tests.benchmarks.app_table import Figure
 from tests.benchmarks.app_terminal import SIZE, new_home, surroundings
 

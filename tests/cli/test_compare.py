@@ -16,7 +16,8 @@ import pytest
 from rich.console import Console
 
 from metatui.cli import main
-from metatui.cli.commands import compare as command
+from metatui.cli.commands import compare as compare_command
+from metatui.cli.console import comparison as comparison_console
 from metatui.runs.analysis.comparison import Comparison, compare
 from metatui.runs.analysis.comparison.tables import tables
 from metatui.runs.analysis.exports import EXPORTS, export
@@ -147,7 +148,7 @@ def test_long_names_wrap_to_two_lines(
     monkeypatch.setenv("COLUMNS", "80")
     pair = waves.pairs[0]
     a, b = (replace(run, label=f"maml-sinusoid-20261129-01505{i}") for i, run in enumerate((pair.a, pair.b)))
-    command.show(replace(waves, pairs=(replace(pair, a=a, b=b),)))
+    comparison_console.show(replace(waves, pairs=(replace(pair, a=a, b=b),)))
     parts = capsys.readouterr().out.split("Pairs on the same tasks\n")[1:]
     assert len(parts) == 2
     for part in parts:
@@ -157,7 +158,7 @@ def test_long_names_wrap_to_two_lines(
 
 def test_ascii_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    monkeypatch.setattr(command, "console", lambda **_: Console(file=screen, width=80, highlight=False))
+    monkeypatch.setattr(comparison_console, "console", lambda **_: Console(file=screen, width=80, highlight=False))
     assert main(["compare", "maml", "scratch"]) == 0
     screen.seek(0)
     text = screen.read()
@@ -171,7 +172,8 @@ def test_progress_in_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def console(*, stderr: bool = False) -> Console:
         return Console(file=watched if stderr else io.StringIO(), force_terminal=stderr, width=80)
 
-    monkeypatch.setattr(command, "console", console)
+    monkeypatch.setattr(compare_command, "console", console)
+    monkeypatch.setattr(comparison_console, "console", console)
     assert main(["compare", "maml", "scratch", "--tasks", "201"]) == 0
     assert "MAML (1 of 2)" in watched.getvalue() or "scratch (2 of 2)" in watched.getvalue()
 

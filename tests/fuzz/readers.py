@@ -82,7 +82,7 @@ def suite(home: Path, chance: Random) -> None:
 def run(home: Path, chance: Random) -> None:
     """List runs, export them, or open them in the app."""
     from metatui.runs.storage.store import RunStore
-    from metatui.tui.controllers.replay import Replay
+    from metatui.tui.model.replay import Replay
 
     own = renamed(home / RUNS / REGRESSION, chance).name
     match chance.randrange(3):

@@ -14,7 +14,7 @@ from metatui.config.fields import change
 from metatui.config.settings import Scalar, Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.algorithms.base import Algorithm
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 
 Values = Mapping[str, Scalar]
 

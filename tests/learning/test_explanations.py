@@ -13,8 +13,8 @@ from metatui.config.fields import change
 from metatui.config.settings import Scalar, Settings
 from metatui.learning import algorithms
 from metatui.learning.engines import differentiation
+from metatui.learning.experiment import set_up
 from metatui.learning.explanations import ALGORITHMS, explanation
-from metatui.learning.training.experiment import set_up
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 
 STEPS: dict[str, Scalar] = {

@@ -243,7 +243,7 @@ def test_attach_needs_a_live_run(disk: dict[str, str], open_program: Open, runs_
         assert done.stdout == ""
         return done.stderr
 
-    assert "is live: metatui runs lists those that are over" in attach()
+    assert "is live: metatui runs lists all runs" in attach()
     with open_program("--preset", "quick", "--set", "training.iterations=20", "--start", size=SMALL) as program:
         program.see("Finished")
     run = only_run(runs_dir)

@@ -10,7 +10,7 @@ from textual.widget import Widget
 
 from metatui.events import ImageView, RegressionView
 from metatui.tui import palette
-from metatui.tui.controllers.history import History
+from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.tui.widgets.charts import Series

@@ -45,8 +45,8 @@ from metatui.runs.storage.result_files import AdaptationRecord, EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.app import MetatuiApp
-from metatui.tui.controllers.replay import Replay
 from metatui.tui.controllers.sessions import Attached
+from metatui.tui.model.replay import Replay
 
 
 class FakeSession:

@@ -19,9 +19,9 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.summary import summarise
 from metatui.runs.storage.writer import headline as details_of
 from metatui.tui.app import MetatuiApp
-from metatui.tui.controllers.replay import Replay
-from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.formatting import best_and_last, result_words
+from metatui.tui.model.replay import Replay
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.header_footer import KeyBar, TopBar, offered
 from metatui.tui.screens.main.runs_tab import details, has_no_result, result
 from tests.tui.fakes import FakeSession, FakeSessions, evaluation, progress, saved_run

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 
-from metatui.cli.console.output import below, cell, console, emit, spelled, table
+from metatui.cli.console.comparison import show
+from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import is_interactive
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
 from metatui.learning.data.packing import told_of_packing
@@ -22,18 +21,11 @@ from metatui.utils.errors import BadInput, quote
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from metatui.runs.analysis.comparison import Comparing, Comparison
-    from metatui.runs.analysis.comparison.tables import TextTable
+    from metatui.runs.analysis.comparison import Comparing
     from metatui.runs.storage.run_folder import RunFolder
 
 LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 """The newest run, or the n-th before it."""
-
-PADDING = 3
-"""Characters between two columns of a table."""
-
-NARROWEST_NAME = 15
-"""Characters that a column of names is wrapped to before the table is split."""
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -156,54 +148,3 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
 
         with told_of_packing(lambda done, total: show("packing", done, total, "images")):
             yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")
-
-
-def show(comparison: Comparison) -> None:
-    """Print protocol, tables, conclusions and warnings."""
-    from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
-    from metatui.runs.analysis.comparison.tables import tables
-
-    screen = console()
-    _print(screen, f"{protocol_words(comparison)}; intervals are 95 %", "")
-    for each in tables(comparison):
-        for part in _fitting(each, screen.width):
-            headings = (spelled(screen, word) for word in part.headings)
-            rows = table(*headings, numbers=part.headings[part.names :], edge=False)
-            for row in part.rows:
-                rows.add_row(*(cell(spelled(screen, word)) for word in row))
-            _print(screen, part.title)
-            screen.print(rows)
-            screen.line()
-    _print(screen, *(f"{verdict}." for verdict in comparison.conclusions))
-    if note := note_on_seeds(comparison):
-        below(screen, [note])
-    _print(screen, *(f"warning: {warning}" for warning in comparison.warnings))
-
-
-def _print(screen: Console, *sentences: str) -> None:
-    """Print a line for each sentence; they are wrapped only in a terminal."""
-    for sentence in sentences:
-        screen.print(cell(spelled(screen, sentence)), soft_wrap=not screen.is_terminal)
-
-
-def _fitting(whole: TextTable, width: int) -> Iterator[TextTable]:
-    """Split a table that is too wide into parts with fewer columns.
-
-    If several columns hold names, they are first wrapped to at least `NARROWEST_NAME` characters.
-    """
-    widths = [max(map(len, column)) + PADDING for column in zip(whole.headings, *whole.rows, strict=True)]
-    names, start = whole.names, whole.names
-    if names > 1:
-        widths[:names] = [min(width, NARROWEST_NAME + PADDING) for width in widths[:names]]
-    room = max(width - sum(widths[:names]), 1)
-    while start < len(widths):
-        stop = start + 1
-        while stop < len(widths) and sum(widths[start : stop + 1]) <= room:
-            stop += 1
-        columns = [*range(names), *range(start, stop)]
-        yield replace(
-            whole,
-            headings=tuple(whole.headings[i] for i in columns),
-            rows=tuple(tuple(row[i] for i in columns) for row in whole.rows),
-        )
-        start = stop

@@ -147,7 +147,7 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             message = event_message(event)
             if message is None:
                 return None
-            text = f"meta-step {event.iteration:,}: {message.text}"
+            text = f"meta-step {event.iteration:,}: {message}"
     return sanitize(text, limit=2000)
 
 

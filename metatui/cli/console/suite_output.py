@@ -61,7 +61,7 @@ def show_plan(suites: Sequence[Suite], store: RunStore, as_json: bool) -> None:
 
 def show_results(suite: Suite, comparisons: Mapping[str, Comparison | None]) -> None:
     """Print tables and conclusions of each comparison."""
-    from metatui.cli.commands.compare import show
+    from metatui.cli.console.comparison import show
 
     screen = console()
     for name, comparison in comparisons.items():

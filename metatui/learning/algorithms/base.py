@@ -16,12 +16,12 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient, microbatches
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import Diverged, OuterAdam
-from metatui.learning.training.experiment import Experiment
 
 METRIC_QUERIES_PER_CLASS = 2
 """Query images per class for the training metrics of algorithms that do not train on the query set."""

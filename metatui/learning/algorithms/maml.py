@@ -12,9 +12,9 @@ from typing import ClassVar
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, captures
+from metatui.learning.experiment import Experiment
 from metatui.learning.optim.inner import Params, inner_loop
 from metatui.learning.optim.outer import OuterAdam
-from metatui.learning.training.experiment import Experiment
 
 
 class MAML(Algorithm):

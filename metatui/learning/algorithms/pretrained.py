@@ -15,11 +15,11 @@ from torch.func import functional_call
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep, check_finite
 from metatui.learning.data import random
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params, inner_loop
 from metatui.learning.optim.outer import OuterAdam
-from metatui.learning.training.experiment import Experiment
 
 
 class Pretrained(Algorithm):

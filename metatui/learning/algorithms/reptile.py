@@ -16,10 +16,10 @@ from torch import Tensor
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
 from metatui.learning.data.random import choose, keys
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.optim.inner import inner_loop
 from metatui.learning.optim.outer import norm_of
-from metatui.learning.training.experiment import Experiment
 
 
 class Reptile(Algorithm):

@@ -14,10 +14,10 @@ from metatui.learning.benchmark.runner import Machine
 from metatui.learning.benchmark.timing import copy_rate, matmul_rate, median_seconds
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.data.episodes import Episodes
+from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.hardware.devices import cpu, physical_cores
 from metatui.learning.hardware.peak_memory import PeakMemory
 from metatui.learning.training.compile_worker import compile_apart
-from metatui.learning.training.experiment import Experiment, set_up
 
 
 @dataclass(kw_only=True)

@@ -7,10 +7,10 @@ from typing import Literal
 import torch
 from torch import nn
 
-from metatui.learning.engines.any_module.autograd import AutogradEngine
-from metatui.learning.engines.any_module.chain import is_chain
+from metatui.learning.engines.autograd import AutogradEngine
 from metatui.learning.engines.base import Engine, SecondOrder
 from metatui.learning.engines.batched import BatchedEngine
+from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.optim.losses import Loss
 from metatui.utils.errors import BadInput, quote

@@ -19,11 +19,11 @@ from metatui.events import Curve, Evaluation
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.models import make_model
 from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
-from metatui.learning.training.experiment import Experiment
 
 CHUNK = {"regression": 200, "classification": 10}
 """Held-out tasks adapted at once on a CPU: enough to use it fully, few enough to stop in between."""

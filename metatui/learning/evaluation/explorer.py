@@ -17,8 +17,8 @@ from metatui.learning.data.image_source import ImageSource
 from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Drawn, Wave
 from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.experiment import Experiment
 from metatui.learning.optim.inner import Params
-from metatui.learning.training.experiment import Experiment
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"

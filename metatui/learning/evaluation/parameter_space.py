@@ -16,8 +16,8 @@ from torch import Tensor
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
+from metatui.learning.experiment import Experiment
 from metatui.learning.optim.inner import Params, inner_loop
-from metatui.learning.training.experiment import Experiment
 
 COMPONENTS = 2
 

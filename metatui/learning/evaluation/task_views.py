@@ -12,11 +12,11 @@ from metatui.events import ImageView, RegressionView, TaskView
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.sinusoid import SinusoidSource, X
 from metatui.learning.evaluation.evaluate import predictions
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
-from metatui.learning.training.experiment import Experiment
 
 GRID = 101
 """Points per curve in a regression view."""

@@ -16,7 +16,7 @@ from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled.aot_package import CompileFailed
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
 

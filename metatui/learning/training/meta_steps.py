@@ -11,9 +11,9 @@ import torch
 from metatui.events import Event, Noted, Progress, Tweaked
 from metatui.learning.algorithms import Algorithm, MetaStep, PendingStep
 from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
+from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.outer import Diverged, scheduled_lr
-from metatui.learning.training.experiment import Experiment
 
 MAX_PENDING_STEPS = 10
 """Meta-steps that are queued on a device before the trainer waits for their metrics."""

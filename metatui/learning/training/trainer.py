@@ -39,13 +39,13 @@ from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.data.episodes import Split
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import best_model
 from metatui.learning.training.best_model import BestModel
 from metatui.learning.training.compile_switch import CompileSwitch
-from metatui.learning.training.experiment import Experiment, set_up
 from metatui.learning.training.hints import divergence_hint, out_of_memory_hint, result_warning, validation_warning
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, write_theta

@@ -12,9 +12,9 @@ from metatui.events import Evaluation, TaskView
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.torch_state import isolated
-from metatui.learning.training.experiment import Experiment, set_up
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)

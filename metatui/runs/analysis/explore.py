@@ -18,9 +18,9 @@ from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
+    from metatui.learning.experiment import Experiment
     from metatui.learning.optim.inner import Params
     from metatui.learning.torch_state import TorchState
-    from metatui.learning.training.experiment import Experiment
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10

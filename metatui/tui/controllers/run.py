@@ -12,9 +12,9 @@ from metatui.config.fields import FIELDS, text_of
 from metatui.events import Checkpoint, Checkpointed, Evaluate, Evaluated, Event, Failed, Finished, Started, Tweaked
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.controllers.sessions import Attached, FollowedRun, Sessions
 from metatui.tui.formatting import headline, result_words, value
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 

@@ -29,15 +29,15 @@ from metatui.events import (
 )
 from metatui.learning.data.packing import told_of_packing
 from metatui.tui.actions import Phase
-from metatui.tui.controllers.history import Step
-from metatui.tui.controllers.run_model import LiveChange, RunModel
 from metatui.tui.controllers.sessions import Attached, FollowedRun
+from metatui.tui.model.history import Step
+from metatui.tui.model.run_model import LiveChange, RunModel
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
 # Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
-    from metatui.tui.controllers.smoothing import Smoother
+    from metatui.tui.model.smoothing import Smoother
 
 log = logging.getLogger(__name__)
 
@@ -116,7 +116,7 @@ class Receiver:
             self.over.set()
 
     def _follow(self) -> None:
-        from metatui.tui.controllers.smoothing import Smoother
+        from metatui.tui.model.smoothing import Smoother
 
         with told_of_packing(self._see_packed):
             run = self._open_run()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.summary import RunSummary
     from metatui.tui.app import MetatuiApp
-    from metatui.tui.controllers.replay import Replay
+    from metatui.tui.model.replay import Replay
 
 READ_EVERY = 5.0
 """Seconds between reads of a shown live run that cannot be followed from here."""
@@ -60,7 +60,7 @@ class RunsController:
             await self.show_from_disk(run.run)
 
     async def show_from_disk(self, run: RunFolder) -> None:
-        from metatui.tui.controllers.replay import Replay
+        from metatui.tui.model.replay import Replay
 
         try:
             replay = await asyncio.to_thread(Replay, run)
@@ -106,7 +106,7 @@ class RunsController:
         self._app.notify(f"{run.problem or 'The settings of this run cannot be read'}.", severity="error")
 
     async def _resume(self, run: RunSummary) -> None:
-        from metatui.tui.controllers.replay import Replay
+        from metatui.tui.model.replay import Replay
 
         try:
             model = await asyncio.to_thread(lambda: Replay(run.run).read())

@@ -20,8 +20,8 @@ from metatui.utils.errors import MetatuiError
 if TYPE_CHECKING:
     from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder
-    from metatui.tui.controllers.run_model import RunModel
     from metatui.tui.helper import Helper, Reply
+    from metatui.tui.model.run_model import RunModel
 
 NICENESS = 10
 """Niceness of runs started here. They use every core, and the app must still respond to keys immediately."""
@@ -108,7 +108,7 @@ class RealSessions:
 
     def attach(self, run: RunFolder) -> Attached:
         from metatui.runs.execution.control import LiveRun
-        from metatui.tui.controllers.replay import Replay
+        from metatui.tui.model.replay import Replay
 
         live = LiveRun.attach(run)
         since = datetime.now(UTC) - timedelta(milliseconds=1)  # the journal has times in whole milliseconds

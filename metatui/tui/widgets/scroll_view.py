@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -11,7 +11,6 @@ from rich.style import Style
 from textual.binding import BindingType
 from textual.events import MouseScrollDown, MouseScrollUp
 
-from metatui.tui.screens.main.journal import scroll_bar
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
@@ -72,3 +71,13 @@ def paragraph(text: str, width: int, theme: ChartTheme, style: Style, *, hang: i
     """Wrap `text` between words, all rows but the first indented by `hang` cells."""
     wrapped = textwrap.wrap(theme.printable(text), max(1, width), subsequent_indent=" " * min(hang, width // 2))
     return [[Segment(line, style)] for line in wrapped]
+
+
+def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
+    """Return the scroll bar of `count` rows, `height` of which are visible from `top`; blank if all are."""
+    if count <= height:
+        return [Segment(" ")] * height
+    size = max(1, height * height // count)
+    start = round(top / (count - height) * (height - size))
+    thumb, track = Segment(theme.glyphs.thumb, theme.text), Segment(theme.glyphs.vertical, theme.muted)
+    return [thumb if start <= row < start + size else track for row in range(height)]

@@ -10,7 +10,7 @@ from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Scalar, Settings
 from metatui.events import Finished
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, losses, notes, short, train, train_steps
 

@@ -17,8 +17,8 @@ from metatui.events import Progress, Stop
 from metatui.learning.data.omniglot import source
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
 from metatui.learning.engines import autotune
+from metatui.learning.experiment import set_up
 from metatui.learning.training import trainer
-from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.runs.execution.session import Session
 from metatui.utils import paths
@@ -152,7 +152,7 @@ def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     assert simulator.kernels.keys() == {"cuda:1"}
     assert not torch.equal(training.algorithm.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
-    assert notes(events) == (["Meta-steps are one CUDA graph each from here on"] if graphs else [])
+    assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
     if graphs:
         assert simulator.graph_launches > 0
         assert all(capture.kernels and not capture.elsewhere for capture in simulator.captured)

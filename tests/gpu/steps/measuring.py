@@ -15,7 +15,7 @@ from metatui.learning.benchmark.measurement import measure, set_up_fixed
 from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from metatui.learning.benchmark.workloads import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
 from metatui.learning.evaluation.evaluate import evaluate
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.runs.execution.session import Session
 from metatui.utils.errors import class_and_message

@@ -19,7 +19,7 @@ from metatui.config import presets
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Checkpointed, Evaluated, Failed, Finished, Noted, Progress, Stop
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState, part
 from metatui.runs.execution.session import Session

@@ -19,9 +19,9 @@ from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
 from metatui.learning.engines.compiled.aot_package import Run
+from metatui.learning.experiment import set_up
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import compile_switch, compile_worker
-from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
 from metatui.utils.errors import SettingsError

@@ -17,7 +17,7 @@ from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
 from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
-from metatui.learning.training.experiment import set_up
+from metatui.learning.experiment import set_up
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.learning.training.trainer import Trainer
 

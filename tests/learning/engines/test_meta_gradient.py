@@ -19,8 +19,8 @@ from torch.func import functional_call
 from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module import verification
-from metatui.learning.engines.any_module.chain import is_chain
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
+from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.registry import ENGINES, EngineName
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn

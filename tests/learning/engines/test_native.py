@@ -28,10 +28,10 @@ from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.native import build as native
 from metatui.learning.engines.native import winograd
 from metatui.learning.engines.registry import make_engine
+from metatui.learning.experiment import set_up
 from metatui.learning.models import conv4
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.optim.losses import CROSS_ENTROPY
-from metatui.learning.training.experiment import set_up
 from metatui.utils import paths
 from metatui.utils.errors import SettingsError
 
@@ -296,7 +296,7 @@ def test_library_is_compiled_once_and_must_be_private(elsewhere: Path) -> None:
 def test_native_engine_is_refused_on_cuda() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("metatui.learning.training.experiment.resolve", lambda name: Elsewhere())
+        patch.setattr("metatui.learning.experiment.resolve", lambda name: Elsewhere())
         with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another on cuda"):
             set_up(settings)
 

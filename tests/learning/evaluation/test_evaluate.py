@@ -18,8 +18,8 @@ from metatui.config.settings import Settings
 from metatui.events import RegressionView
 from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
 from metatui.learning.evaluation.statistics import mean_ci95
+from metatui.learning.experiment import set_up
 from metatui.learning.optim.inner import InnerLoop
-from metatui.learning.training.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state
 from metatui.utils.errors import BadInput

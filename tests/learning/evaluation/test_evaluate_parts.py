@@ -16,9 +16,9 @@ from metatui.learning.engines.base import Adaptation
 from metatui.learning.evaluation import evaluate
 from metatui.learning.evaluation.evaluate import LARGEST, largest_activation, measure
 from metatui.learning.evaluation.task_views import task_views
+from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device
 from metatui.learning.optim.inner import Params
-from metatui.learning.training.experiment import set_up
 
 Make = Callable[..., Settings]
 

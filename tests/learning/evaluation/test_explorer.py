@@ -15,7 +15,7 @@ from metatui.learning.data.image_source import SIDE, ImageSource
 from metatui.learning.evaluation.custom_tasks import AMPLITUDE, PHASE, ChosenClasses, Wave
 from metatui.learning.evaluation.explorer import explore, parse_classes
 from metatui.learning.evaluation.task_views import task_views
-from metatui.learning.training.experiment import Experiment, set_up
+from metatui.learning.experiment import Experiment, set_up
 from metatui.utils.errors import BadInput
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 

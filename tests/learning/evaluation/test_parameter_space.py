@@ -14,8 +14,8 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning.evaluation.parameter_space import flatten_stack, principal_plane, trajectories
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
+from metatui.learning.experiment import set_up
 from metatui.learning.optim.inner import InnerLoop
-from metatui.learning.training.experiment import set_up
 from metatui.runs.analysis.parameter_space import ProjectionProgress, walking
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, train
 

@@ -14,7 +14,7 @@ from scipy import stats
 
 import metatui
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.training.experiment import Experiment
+from metatui.learning.experiment import Experiment
 from metatui.runs.analysis.comparison import Comparing, compare, comparing, task_metrics
 from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.execution.session import Session

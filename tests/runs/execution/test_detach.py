@@ -197,7 +197,7 @@ def test_commands_detach_stop_and_resume(capsys: pytest.CaptureFixture[str]) -> 
     assert f"metatui attach {begun['run']} " in said
     assert f"metatui stop {begun['run']} " in said
     assert main(["stop", begun["dir"]]) == 0
-    assert capsys.readouterr().out.startswith(f"{begun['run']}: stopped after ")
+    assert capsys.readouterr().out.startswith(f"{begun['run']} stopped after ")
 
 
 def test_bad_input_starts_no_process(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -151,7 +151,7 @@ def test_rerun_repeats_commands_before_the_first_step(tmp_path: Path) -> None:
 
 def test_rerun_keeps_the_engine_of_auto(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Measured again, it could be another engine, and the numbers would depend on how busy the machine was."""
-    from metatui.learning.training import experiment
+    from metatui.learning import experiment
 
     chosen = iter(["loop", "batched"])
     monkeypatch.setattr(experiment, "choose", lambda *_: (next(chosen), "measured"))

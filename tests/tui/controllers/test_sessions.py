@@ -18,8 +18,8 @@ from metatui.events import Evaluated, Event, Finished, Pause, Paused, Progress, 
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.run_model import RunModel
 from metatui.tui.controllers.sessions import Attached, RealSessions
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Sampler
 from metatui.tui.terminal.crash_info import CrashInfo, describe_background_run
 from metatui.utils import paths

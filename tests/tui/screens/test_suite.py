@@ -160,7 +160,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
     async with suite_app(store).run_test(size=(120, 40)) as pilot:
         screen = await opened(pilot)
         await pilot.press("x")
-        assert text_of(screen, "#suite-state") == "Not stopped: the suite is not being run."
+        assert text_of(screen, "#suite-state") == "Not stopped: the suite is not running."
         await pilot.press("c")
         assert "Comparing waves needs two finished runs, and no run is finished." in text_of(screen, "#suite-state")
         await pilot.press("f5")

@@ -13,12 +13,12 @@ from rich.cells import cell_len
 from rich.style import Style
 
 from metatui.tui import palette
+from metatui.tui.formatting import tick_labels
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts import ChartData, Series, number, percent
 from metatui.tui.widgets.charts.axis import Axis, axis_for, fixed_axis
 from metatui.tui.widgets.charts.canvas import Canvas, Run, Signal
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.format import tick_labels
 from metatui.tui.widgets.charts.line_chart import paint
 from metatui.tui.widgets.charts.row_widget import Row, centred, fitted, width_of
 from metatui.tui.widgets.charts.series import thinned

@@ -25,7 +25,7 @@ from torch.nn.modules import module as hooks_of_all_modules
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.any_module.autograd import AutogradEngine, copied, mean_gradients
+from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
 from metatui.learning.engines.differentiation import GradientResult
 from metatui.learning.engines.registry import EngineName, make_engine

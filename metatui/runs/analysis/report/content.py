@@ -171,7 +171,7 @@ def _journal(comparison: Comparison) -> TextTable | None:
         entries = [entry for entry in run.run.journal() if entry.event != "started" or entry.iteration]
         messages = [(entry, message) for entry in entries if (message := entry_message(entry))]
         rows += [
-            (run.label, _time(entry), f"{entry.iteration:,}", message.text) for entry, message in messages[:MOST_EVENTS]
+            (run.label, _time(entry), f"{entry.iteration:,}", message) for entry, message in messages[:MOST_EVENTS]
         ]
         if len(messages) > MOST_EVENTS:
             rows.append((run.label, NONE, NONE, f"and {len(messages) - MOST_EVENTS:,} more events"))

@@ -9,13 +9,7 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 
 from metatui.events import Command, Event, Failed, Finished, Warned
-from metatui.runs.execution.control.messages import (
-    LONGEST_REPORT,
-    Hello,
-    command_line,
-    read_hello,
-    read_report,
-)
+from metatui.runs.execution.control.messages import LONGEST_REPORT, Hello, command_line, read_hello, read_report
 from metatui.runs.execution.control.sockets import connect
 from metatui.runs.storage.journal import Entry
 from metatui.runs.storage.lock import holder

@@ -55,7 +55,7 @@ def resume_detached(run: RunFolder, changes: Mapping[str, Scalar] | None = None,
 
 def _train(request: Mapping[str, Any], niceness: int) -> LiveRun:
     with open_log() as (log, _):
-        child = ChildProcess("metatui.runs.execution.control.worker", niceness=niceness, output=log)
+        child = ChildProcess("metatui.runs.execution.worker", niceness=niceness, output=log)
     child.detach()
     try:
         try:

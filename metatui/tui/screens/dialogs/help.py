@@ -12,9 +12,8 @@ from textual.binding import BindingType
 from textual.containers import Vertical, VerticalScroll
 from textual.geometry import Size
 
-from metatui.tui.actions import ACTIONS, Action, AppContext
+from metatui.tui.actions import ACTIONS, Action, AppContext, key_name
 from metatui.tui.screens.dialogs.dialog import Dialog
-from metatui.tui.screens.main.header_footer import key_name
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of, theme_of
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from metatui.tui import palette
-from metatui.tui.controllers.history import History
-from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.model.history import History
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.widgets.charts import ChartData, LineChart, Mark, Series
 from metatui.utils.smoothing import DECAYS
 

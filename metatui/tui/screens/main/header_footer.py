@@ -9,30 +9,11 @@ from textual.reactive import reactive
 from textual.style import Style
 from textual.widget import Widget
 
-from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab
-
-KEY_NAMES = {
-    "question_mark": "?",
-    "slash": "/",
-    "right_square_bracket": "]",
-    "left_square_bracket": "[",
-    "comma": ",",
-    "full_stop": ".",
-    "underscore": "_",
-}
+from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, key_name
 
 
 class ContextChanged(Message):
     """Posted by a tab when another pane or row is selected, which changes the possible actions."""
-
-
-def key_name(key: str) -> str:
-    """Return the displayed name of a key: `^P` for `ctrl+p`."""
-    if key.startswith("ctrl+"):
-        return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
-    if key.startswith("f") and key[1:].isdigit():
-        return key.upper()
-    return KEY_NAMES.get(key, key.capitalize() if len(key) > 1 else key)
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:

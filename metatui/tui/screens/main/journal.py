@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -11,9 +11,10 @@ from rich.style import Style
 from textual.binding import BindingType
 from textual.events import MouseScrollDown, MouseScrollUp
 
-from metatui.tui.controllers.run_model import JournalLine, Tone
+from metatui.tui.model.run_model import JournalLine, Tone
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
+from metatui.tui.widgets.scroll_view import scroll_bar
 
 STEP_WIDTH = 7
 """Width of the meta-step column, up to a million."""
@@ -122,13 +123,3 @@ def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list
     texts = textwrap.wrap(theme.printable(line.text), max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]
-
-
-def scroll_bar(top: int, height: int, count: int, theme: ChartTheme) -> Sequence[Segment]:
-    """Return the scroll bar of `count` rows, `height` of which are visible from `top`; blank if all are."""
-    if count <= height:
-        return [Segment(" ")] * height
-    size = max(1, height * height // count)
-    start = round(top / (count - height) * (height - size))
-    thumb, track = Segment(theme.glyphs.thumb, theme.text), Segment(theme.glyphs.vertical, theme.muted)
-    return [thumb if start <= row < start + size else track for row in range(height)]

@@ -11,13 +11,12 @@ from textual.containers import Horizontal, Vertical
 from textual.widget import Widget
 
 from metatui.tui.actions import Phase
-from metatui.tui.controllers.history import History
-from metatui.tui.controllers.run_model import RunModel
-from metatui.tui.formatting import best_and_last, headline, result_words, split_name, value
+from metatui.tui.formatting import best_and_last, headline, number, result_words, split_name, value
+from metatui.tui.model.history import History
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Load
 from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.format import number
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 
 GAP = "   "

@@ -15,7 +15,7 @@ from textual.widget import Widget
 
 from metatui.config.settings import Settings
 from metatui.tui.actions import Phase
-from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.model.run_model import RunModel
 from metatui.tui.screens.main.curves import CurvesPane
 from metatui.tui.screens.main.header_footer import ContextChanged, choice
 from metatui.tui.screens.main.journal import JournalPane

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from metatui.events import ImageView, RegressionView, TaskView
 from metatui.tui import palette
+from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.axis import axis_for
-from metatui.tui.widgets.charts.format import number, percent
 
 
 @dataclass(frozen=True)

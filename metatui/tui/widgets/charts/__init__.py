@@ -1,6 +1,6 @@
 """Line charts and sparklines that send few bytes to the terminal."""
 
-from metatui.tui.widgets.charts.format import number, percent
+from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts.line_chart import ChartData, LineChart
 from metatui.tui.widgets.charts.series import Mark, Series
 from metatui.tui.widgets.charts.sparkline import MetricSparkline

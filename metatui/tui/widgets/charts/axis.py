@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from metatui.tui.widgets.charts.format import number, tick_labels
+from metatui.tui.formatting import number, tick_labels
 
 LARGEST: Final = 1e300
 """Larger values are clamped to this, so that differences and steps stay finite."""

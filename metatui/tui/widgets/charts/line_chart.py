@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 from rich.cells import cell_len
 from rich.segment import Segment
 
+from metatui.tui.formatting import number
 from metatui.tui.widgets.charts.axis import Axis, axis_for, drawable, fixed_axis
 from metatui.tui.widgets.charts.canvas import Band, Canvas, Run, Signal, dots, draw_bands
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.format import number
 from metatui.tui.widgets.charts.header import header, legend_entry, line_marker
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, block, centred, fitted, merged
 from metatui.tui.widgets.charts.series import Mark, Series, placed, thinned

@@ -9,9 +9,9 @@ from rich.cells import cell_len
 from rich.segment import Segment
 
 from metatui.tui import palette
-from metatui.tui.controllers.history import History, Trend
+from metatui.tui.formatting import number, percent
+from metatui.tui.model.history import History, Trend
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.format import number, percent
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width_of
 
 

@@ -19,10 +19,10 @@ from metatui.runs.execution.control.messages import Hello
 from metatui.runs.storage.metrics import MetricsWriter
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
-from metatui.tui.controllers.history import History
-from metatui.tui.controllers.replay import Replay
 from metatui.tui.controllers.run_client import RunClient
-from metatui.tui.controllers.run_model import RunModel
+from metatui.tui.model.history import History
+from metatui.tui.model.replay import Replay
+from metatui.tui.model.run_model import RunModel
 from metatui.utils.smoothing import DECAYS, ExponentialAverage
 from tests.tui.fakes import progress, started
 

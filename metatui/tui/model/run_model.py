@@ -28,11 +28,11 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.tui.controllers.history import History, Step
 from metatui.tui.formatting import headline, result_words
+from metatui.tui.model.history import History, Step
 
 if TYPE_CHECKING:
-    from metatui.tui.controllers.smoothing import Smoother
+    from metatui.tui.model.smoothing import Smoother
 
 Tone = Literal["plain", "good", "warning", "error"]
 

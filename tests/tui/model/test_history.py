@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metatui.tui.controllers.history import History
+from metatui.tui.model.history import History
 from metatui.utils.smoothing import DECAYS, ExponentialAverage
 
 ANY_FLOAT = st.floats(allow_nan=True, allow_infinity=True)

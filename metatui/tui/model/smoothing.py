@@ -9,7 +9,7 @@ from pathlib import Path
 
 from metatui.events import Progress
 from metatui.runs.storage.metrics import MetricsReader
-from metatui.tui.controllers.history import Averages, Step
+from metatui.tui.model.history import Averages, Step
 from metatui.utils.smoothing import DECAYS, ExponentialAverage
 
 

@@ -25,8 +25,8 @@ from metatui.events import (
 )
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.run_folder import RunFolder
-from metatui.tui.controllers.run_model import RunModel
-from metatui.tui.controllers.smoothing import Smoother
+from metatui.tui.model.run_model import RunModel
+from metatui.tui.model.smoothing import Smoother
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.text import sanitize
 
