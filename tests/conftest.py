@@ -1,4 +1,4 @@
-"""Settings and fixtures of all tests."""
+"""Settings and fixtures for all tests."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ import pytest
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
 
-# Tests run in parallel, one core each. torch reads this when it is imported.
+# Tests run in parallel, with one core each. torch reads this when it is imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
-# No deadline: the time of an example depends on how busy the machine is. Derandomized: a failure can be reproduced.
+# No deadline, because times depend on the load of the machine. Derandomized, so that failures can be reproduced.
 hypothesis.settings.register_profile("metatui", deadline=None, derandomize=True)
 hypothesis.settings.load_profile("metatui")
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """Return two more than the number of cores, since many tests wait for a program that they have started."""
+    """Return the number of cores plus two, since many tests wait for a child process."""
     return (os.cpu_count() or 1) + 2
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Handle SIGINT and SIGHUP, which `nohup` and background jobs ignore.
 
-    The programs that tests start would inherit that, and tests send them these signals.
+    Otherwise, programs started by tests would inherit this, and ignore these signals when tests send them.
     """
     for number, default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
         if signal.getsignal(number) is signal.SIG_IGN:
@@ -39,7 +39,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(autouse=True)
 def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `compute.engine = "auto"` choose the usual engine without timing, which depends on the machine's load."""
+    """Let `compute.engine = "auto"` choose the default engine, because timing depends on the load of the machine."""
     monkeypatch.setattr(
         "metatui.learning.engines.autotune._milliseconds", lambda *_, limit: 1.0 if limit is None else 2.0
     )
@@ -50,7 +50,7 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Keep the cache of run summaries in the test's folder."""
+    """Use a separate cache of run summaries for each test."""
     monkeypatch.setattr("metatui.utils.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
 
 

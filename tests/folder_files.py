@@ -16,7 +16,7 @@ SIDE = 32
 
 
 def pattern(number: int, copy: int = 0) -> Image.Image:
-    """Return an image of a class: colours that depend on `number`, with noise that depends on `copy`."""
+    """Return an image of class `number`, with noise that depends on `copy`."""
     colours = np.random.default_rng(number).integers(0, 256, (4, 4, 3))
     noise = np.random.default_rng([number, copy]).normal(0, 25, (4, 4, 3))
     patch = Image.fromarray((colours + noise).clip(0, 255).astype(np.uint8))
@@ -51,7 +51,7 @@ def names(count: int, prefix: str = "class") -> list[str]:
 
 
 def png(width: int, height: int, *, depth: int = 8, colour: int = 2, rows: bytes = b"", more: bytes = b"") -> bytes:
-    """Assemble a PNG file that Pillow does not write: `rows` with their filter bytes, after the chunks `more`."""
+    """Assemble a PNG file that Pillow cannot write: the chunks `more`, then `rows` with their filter bytes."""
     about = struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0)
     chunks = chunk(b"IHDR", about) + more + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + chunks

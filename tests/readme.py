@@ -1,6 +1,6 @@
 """Update the generated tables in the README files: `python -m tests.readme`.
 
-A table named NAME replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in whichever README has these markers.
+A table named NAME replaces the text between `<!-- NAME -->` and `<!-- /NAME -->` in any README with these markers.
 Tables of settings and presets come from the program, tables of benchmarks from the figures in
 `tests/benchmarks/measured`.
 """
@@ -31,12 +31,12 @@ BENCHMARKS = {
 """The formatter of each file in `MEASURED`, by the file's stem; a benchmark without a file has no table."""
 
 HEADLINE_ROWS = ("sinusoid MAML, 25 tasks, K=Q=10, 5 steps", "Omniglot conv4-64 max-pool, MAML")
-"""How the rows of the README's short table begin."""
+"""Beginnings of the rows in the short table of the top README."""
 MARKER = re.compile(r"^<!-- (/?)([a-z-]+) -->$", re.MULTILINE)
 
 
 def documents() -> list[Path]:
-    """Return every README of the repository, the top one first."""
+    """Return all README files of the repository, the top one first."""
     return [
         README,
         *(path for top in ("metatui", "presets", "tests") for path in sorted((ROOT / top).rglob("README.md"))),
@@ -44,7 +44,7 @@ def documents() -> list[Path]:
 
 
 def settings_table() -> str:
-    """Format every setting: default, allowed values, whether it is live, help."""
+    """Format every setting: default, allowed values, live or not, help."""
     rows = ["| setting | default | allowed | live | meaning |", "|---|---|---|---|---|"]
     for field in FIELDS.values():
         live = "live" if field.live else ""
@@ -54,7 +54,7 @@ def settings_table() -> str:
 
 def presets_table() -> str:
     """Format every bundled preset: protocol, published number, measured number."""
-    rows = ["| preset | protocol | published | measured by us |", "|---|---|---|---|"]
+    rows = ["| preset | protocol | published | measured |", "|---|---|---|---|"]
     rows += (
         f"| `{preset.name}` | {preset.protocol} | {preset.published or '–'} | {preset.measured or '–'} |"
         for preset in presets.bundled()
@@ -76,7 +76,7 @@ def headline_table() -> str:
 
 
 def benchmark_table(name: str) -> str:
-    """Format the saved figures of a benchmark, followed by the machine that they were measured on."""
+    """Format the saved figures of a benchmark, followed by a description of the machine."""
     figures = _measured(name)
     return f"{BENCHMARKS[name](figures['rows'])}\n\n{report.measured_on(figures['machine'])}"
 
@@ -91,7 +91,7 @@ def table_names(text: str) -> list[str]:
     """Return the names of the tables in `text`, in order.
 
     Raises:
-        ValueError: an opening marker is not followed by its closing marker.
+        ValueError: if an opening marker is not followed by its closing marker.
     """
     markers = MARKER.findall(text)
     opening, closing = markers[::2], markers[1::2]
@@ -104,7 +104,7 @@ def with_tables(text: str, new: Mapping[str, str]) -> str:
     """Return `text` with the content of each pair of markers replaced.
 
     Raises:
-        KeyError: there is no table of a marker's name.
+        KeyError: if a marker names an unknown table.
     """
     for name in table_names(text):
         begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"

@@ -22,22 +22,22 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PACKAGE = "metatui"
 MANY_ENTRIES = 15
-"""A folder with more entries than this is counted as crowded."""
+"""Maximum number of entries of a folder that is not counted as crowded."""
 QUESTION = re.compile(r"(?:Who|Whose|Where|Whether|How)\b")
 PREPOSITION = re.compile(
     r"(?:Of|By|With|From|For|In|On|At|To|Into|Through|Until|Beside|After|Before|Among|Under|Over)\b"
 )
 PROSE = re.compile(r"[A-Za-z]{2,}(?:[^\n]*\s){2}[^\n]*[A-Za-z]{2,}")
-"""At least three words: strings without these are names, keys or formats."""
+"""Matches at least three words; other strings are names, keys or formats."""
 STYLE = re.compile(r"\{[^{}]*:[^{}]*;|^CREATE TABLE|^SELECT |^INSERT ")
-"""Stylesheets and SQL."""
+"""Matches style sheets and SQL."""
 
 Definition = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @dataclass(frozen=True)
 class Text:
-    """A docstring or a string, and where it is."""
+    """A docstring or a string, with its location."""
 
     path: str
     line: int
@@ -45,10 +45,10 @@ class Text:
 
 
 def sources(commit: str | None) -> dict[str, str]:
-    """Return the text of every Python file of the package and of the README by path.
+    """Return the text of every Python file of the package, and of the README, by path.
 
     Args:
-        commit: a git revision; None reads the working tree.
+        commit: git revision; None reads the working tree.
     """
     if commit is None:
         paths = [*sorted((ROOT / PACKAGE).rglob("*.py")), ROOT / "README.md"]
@@ -63,7 +63,7 @@ def sources(commit: str | None) -> dict[str, str]:
 
 
 def code_lines(tree: ast.Module) -> int:
-    """Count the lines of code: without blank lines, comments and docstrings."""
+    """Count the lines of code, without blank lines, comments and docstrings."""
     docs = {line for node in ast.walk(tree) for text in _bare_strings(node) for line in _lines_of(text)}
     code = {line for node in ast.walk(tree) if isinstance(node, ast.expr | ast.stmt) for line in _ends_of(node)}
     return len(code - docs)
@@ -74,7 +74,7 @@ def _lines_of(node: ast.stmt) -> range:
 
 
 def _ends_of(node: ast.expr | ast.stmt) -> tuple[int, ...]:
-    """Return the first and last line; a multi-line string counts whole."""
+    """Return the first and last line of a node, or all lines of a multi-line string."""
     lines = range(node.lineno, (node.end_lineno or node.lineno) + 1)
     return tuple(lines) if isinstance(node, ast.Constant) else (lines[0], lines[-1])
 
@@ -91,7 +91,7 @@ def packages(paths: Sequence[str]) -> dict[str, set[str]]:
 
 
 def longest_function(trees: Mapping[str, ast.Module]) -> tuple[int, str]:
-    """Return lines and name of the longest function."""
+    """Return the length and the name of the longest function."""
     return max(
         ((node.end_lineno or node.lineno) - node.lineno + 1, f"{path}:{node.name}")
         for path, tree in trees.items()
@@ -101,7 +101,7 @@ def longest_function(trees: Mapping[str, ast.Module]) -> tuple[int, str]:
 
 
 def docstrings(trees: Mapping[str, ast.Module]) -> list[Text]:
-    """Return docstrings of modules, classes and functions, and those that follow an attribute."""
+    """Return docstrings of modules, classes, functions and attributes."""
     return [
         Text(path, statement.lineno, ast.literal_eval(statement.value))
         for path, tree in trees.items()
@@ -122,7 +122,7 @@ def _bare_strings(node: ast.AST) -> Iterator[ast.Expr]:
 
 
 def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
-    """Return the strings of at least three words that are not docstrings: messages, labels, help.
+    """Return strings of at least three words other than docstrings: messages, labels, help.
 
     The values of an f-string are replaced by `{}`.
     """
@@ -145,7 +145,7 @@ def strings(trees: Mapping[str, ast.Module]) -> list[Text]:
 
 
 def imports(trees: Mapping[str, ast.Module]) -> dict[str, set[str]]:
-    """Return the modules that each module of the package imports, also in functions, but not for type checking only."""
+    """Return the modules that each module imports, including in functions, but not for type checking only."""
     names = {path.removesuffix(".py").removesuffix("/__init__").replace("/", "."): path for path in trees}
     graph: dict[str, set[str]] = {}
     for name, path in names.items():

@@ -1,4 +1,4 @@
-"""The public API: every name has a docstring with an example that works."""
+"""Tests of the public API: every name has a docstring with a working example."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Start-up imports no large libraries, so that commands and the first frame are fast."""
+"""Tests that startup imports no large libraries, so that commands and the first frame are fast."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ asyncio.run(show())
 
 
 def imported_by(pieces: Sequence[str], libraries: Sequence[str], folder: Path) -> dict[str, list[str]]:
-    """Run pieces of code one after the other in a new process; return the libraries that each of them imported."""
+    """Run pieces of code in a new process, and return the libraries imported by each."""
     program = f"""
 import contextlib, io, json, sys
 imported = {{}}
@@ -84,7 +84,7 @@ def test_first_frame_needs_no_heavy_libraries(tmp_path: Path) -> None:
     assert imported_by([FIRST_FRAME], NOT_FOR_FRAMES, tmp_path) == {FIRST_FRAME: []}
 
 
-def test_imports_are_noticed(tmp_path: Path) -> None:
+def test_imports_are_detected(tmp_path: Path) -> None:
     assert imported_by(["import json.tool", "import numpy"], ["numpy"], tmp_path)["import numpy"] == ["numpy"]
 
 

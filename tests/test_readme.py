@@ -1,4 +1,4 @@
-"""The README files match the program: tables, links, commands, presets and settings."""
+"""Tests that the README files match the program: tables, links, commands, presets and settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_generated_tables_are_current(name: str) -> None:
     assert with_tables(text, tables()) == text, "update them with: python -m tests.readme"
 
 
-def test_every_table_is_in_one_document() -> None:
+def test_each_table_is_in_one_document() -> None:
     placed = [name for text in DOCUMENTS.values() for name in table_names(text)]
     assert sorted(placed) == sorted(tables())
 
@@ -85,7 +85,7 @@ def test_settings_exist() -> None:
 
 
 def test_modules_and_files_exist() -> None:
-    """Check every path and module in backticks, so that documents follow when files move."""
+    """Check every path and module in backticks, so that documents are updated when files move."""
     paths = set(re.findall(r"`((?:metatui|tests|presets)/[\w./-]+?)(?:::\w+)?`", ALL_TEXT))
     modules = set(re.findall(r"(?:-m |`)(tests(?:\.\w+)+)\b", ALL_TEXT))
     assert paths
@@ -96,12 +96,12 @@ def test_modules_and_files_exist() -> None:
 
 
 def _is_tracked(path: Path) -> bool:
-    """Return whether the file exists, or a folder with files other than old bytecode, which git leaves behind."""
+    """Return whether a file or folder exists, ignoring folders with only bytecode, which git does not remove."""
     return path.is_file() or any(p.is_file() for p in path.glob("*") if p.suffix != ".pyc")
 
 
 def _exists(name: str) -> bool:
-    """Return whether `name` is a module, or a name in one."""
+    """Return whether `name` is a module, or a name in a module."""
     path = ROOT / name.replace(".", "/")
     if path.is_dir() or path.with_suffix(".py").is_file():
         return True

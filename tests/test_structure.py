@@ -1,4 +1,4 @@
-"""`python -m tests.structure` on a small package."""
+"""Tests of `python -m tests.structure` on a small package."""
 
 from __future__ import annotations
 

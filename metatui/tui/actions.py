@@ -1,7 +1,7 @@
-"""Table of all actions of the app. Bindings, key bar, help screen and palette are made from it.
+"""The actions of the app. Bindings, key bar, help screen and palette are generated from this table.
 
-Only keys that tmux and SSH pass on are used: letters, digits, function keys and some control letters. A focused text
-field takes letters, so actions that are useful then have a function or control key as well.
+Only keys that tmux and SSH forward are used: letters, digits, function keys and some control letters. A focused text
+field consumes letters, so actions that are useful there also have a function key or control key.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
 
 class Phase(Enum):
-    """State of the followed run; the value is its name for people."""
+    """State of the followed run; the values are shown to the user."""
 
     IDLE = "Idle"
     STARTING = "Loading torch…"
@@ -42,9 +42,9 @@ class AppContext:
     row: bool = False
     """True if a row of the tab's table is selected."""
     live_row: bool = False
-    """True if that row is a run that a process trains."""
+    """True if that row is a run in training."""
     own_preset: bool = False
-    """True if that row is a preset of the user."""
+    """True if that row is a user preset."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     classification: bool = False
@@ -56,7 +56,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Returns a sentence why an action is not possible, or an empty string."""
+"""Returns the reason why an action is not possible, or an empty string."""
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,9 @@ class Action:
     group: str
     refuse: Refusal = lambda _: ""
     bar: bool = True
-    """True if it is in the key bar if there is room."""
+    """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
-    """The tab to which its keys are limited."""
+    """The only tab in which the keys work."""
 
     @property
     def key(self) -> str:
@@ -175,7 +175,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _row, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
-    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after a question.", RUNS, _row, tab="runs"),
+    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after confirmation.", RUNS, _row, tab="runs"),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
     Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
 )
@@ -204,7 +204,7 @@ KEY_NAMES = {
 
 
 def key_name(key: str) -> str:
-    """Return the name of a key for people: `^P` for `ctrl+p`."""
+    """Return the displayed name of a key: `^P` for `ctrl+p`."""
     if key.startswith("ctrl+"):
         return f"^{KEY_NAMES.get(key[5:], key[5:].upper())}"
     if key.startswith("f") and key[1:].isdigit():

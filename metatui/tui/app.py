@@ -1,4 +1,4 @@
-"""The app: tabs, bars, actions by key, mouse and palette, themes. Controllers do what the actions ask for."""
+"""The app: tabs, bars, themes, and actions by key, mouse and palette. Controllers carry out the actions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from metatui.tui.widgets.form.fields import FormField, explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -47,19 +47,19 @@ if TYPE_CHECKING:
     from metatui.tui.screens.main.runs_tab import RunsTab
 
 COMPLETE_AFTER = 0.5
-"""Seconds after the first frame until the other tabs are created, unless they are needed before."""
+"""Seconds after the first frame until the other tabs are created, unless they are needed earlier."""
 
 
 class MainScreen(Screen[None]):
     """The screen below all others. The app sets the focus itself, which saves a style update before the first frame."""
 
     AUTO_FOCUS = ""
-    # Widgets that get or lose the focus redraw themselves; Textual would redraw the whole screen.
+    # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
 
 class MetatuiApp(App[None], inherit_bindings=False):
-    """Shows the tabs, and passes each action to the tab or controller that does it."""
+    """Shows the tabs, and passes each action to the tab or controller that implements it."""
 
     TITLE = "metatui"
     NOTIFICATION_TIMEOUT = 4
@@ -92,7 +92,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         """See `launch.run_app`."""
         super().__init__(driver_class=Keyboard)
         self.symbols = symbols
-        """Glyphs that the charts are drawn with."""
+        """Glyphs for drawing charts."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
         self.warning = warning
@@ -128,7 +128,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.call_after_refresh(self._first_frame_drawn)
 
     async def _first_frame_drawn(self) -> None:
-        # The command line turns the collector off; what exists until here lives as long as the app.
+        # The command line disables garbage collection; objects created so far live as long as the app.
         gc.freeze()
         gc.enable()
         self.set_timer(COMPLETE_AFTER, self.settle)
@@ -136,7 +136,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             await self.action_perform("start")
 
     async def settle(self) -> None:
-        """Do what the first frame does not need."""
+        """Do the work that the first frame does not need."""
         if self.screen_stack:  # otherwise the app has ended
             await self.complete()
             self.background.announce(silent=bool(self.warning))
@@ -232,7 +232,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         return True
 
     async def action_perform(self, action_id: str) -> None:
-        """Do an action of the table, or say why it is not possible now."""
+        """Perform an action, or show why it is not possible now."""
         await self.complete()
         action = BY_ID[action_id]
         if reason := action.refuse(self.context):
@@ -243,7 +243,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             await result
 
     def method_of(self, action: Action) -> Callable[[], object]:
-        """Return the method `action_<id>` of the work tab, a controller or the app that does an action."""
+        """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
         controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
@@ -251,7 +251,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         return method
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return the actions that are possible now, for the palette; none while a dialog is open."""
+        """Return the palette commands: the actions that are possible now, or nothing while a dialog is open."""
         if screen is not self.screen_stack[0]:
             return
         for action in ACTIONS:
@@ -321,7 +321,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         timeout: float | None = None,
         markup: bool = False,
     ) -> None:
-        """Show a message in place of the previous one. Messages contain names of runs and files, so markup is off."""
+        """Replace the current message. Markup is off, because messages contain names of runs and files."""
         self.clear_notifications()
         super().notify(message, title=title, severity=severity, timeout=timeout, markup=False)
 

@@ -8,7 +8,7 @@ from textual.command import CommandPalette
 
 
 class Palette(CommandPalette):
-    """Textual's palette, fixed for terminals of a few rows, where a page down raises an error."""
+    """Textual's palette, without its error on page down in a terminal of a few rows."""
 
     def _action_command_list(self, action: str) -> None:
         with suppress(KeyError, IndexError, ZeroDivisionError):

@@ -1,4 +1,4 @@
-"""Short texts for numbers and validations; `metatui.runs.formatting` has those shared with the command line."""
+"""Short texts for numbers and validations. Texts shared with the command line are in `metatui.runs.formatting`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 
 
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
-    """Return the best and the last validation: `best 0.413 at 2,000 · last nan`."""
+    """Format the best and the last validation: `best 0.413 at 2,000 · last nan`."""
     if best is None:
         return f"no finite validation · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"
@@ -32,7 +32,7 @@ def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
 
 
 def value(evaluation: Evaluation) -> str:
-    """Return the metric after the last inner step, without its interval; nan if most tasks diverged."""
+    """Format the metric after the last inner step, without its interval; nan if most tasks diverged."""
     mean = evaluation.final[0] if evaluation.is_finite else math.nan
     return percent(mean) if evaluation.accuracy else number(mean)
 

@@ -1,4 +1,4 @@
-"""Start of the app from the command line, and the app factory that tests use. Imports nothing heavy."""
+"""Launches the app from the command line, and creates it for tests. Imports no large libraries."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 from metatui.utils.logs import open_log
 
-# Imported where it is used: the first frame does not need it.
+# Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
 OPENING_PRESETS = ("quick", "sinusoid-maml")
-"""Presets of which the first that exists is in the form at the start."""
+"""Presets for the form at startup, in order of preference."""
 
 
 def run_app(
@@ -48,16 +48,16 @@ def run_app(
 
     Args:
         words: kept up to date for the parent process.
-        settings: settings in the form; None for a preset that needs no data.
-        preset: name of the preset from which `settings` are, if any.
-        changes: changes that the preset makes while it trains.
-        start: whether to start training at once.
-        attach: live run to follow from the start.
+        settings: settings in the form; None selects a preset that needs no data.
+        preset: name of the preset that `settings` come from, if any.
+        changes: planned changes of the preset.
+        start: whether to start training immediately.
+        attach: live run to follow.
         ascii: whether to draw with ASCII characters only.
-        theme: name of a Textual theme; None for the one chosen last.
+        theme: name of a Textual theme; None selects the saved theme.
 
     Raises:
-        BadInput: the theme is unknown, or standard input or output is no terminal.
+        BadInput: if the theme is unknown, or standard input or output is not a terminal.
     """
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise BadInput("the app needs a terminal: use metatui run to train without one")
@@ -81,7 +81,7 @@ def run_app(
 
 
 def _write(sentence: str, descriptor: int) -> None:
-    # Without a stream: unwritten text in one would change the exit code of Python if the terminal is gone.
+    # Not through a stream: if the terminal is lost, its unwritten text would change the exit code of Python.
     with suppress(OSError):
         os.write(descriptor, f"{sentence}\n".encode())
 
@@ -97,7 +97,7 @@ def make_app(
     theme: str | None = None,
     sessions: Sessions | None = None,
 ) -> MetatuiApp:
-    """Return the app, ready to run. Tests pass `sessions` that do not train. Raises BadInput for an unknown theme."""
+    """Create the app. Tests pass `sessions` that do not train. Raises BadInput for an unknown theme."""
     if settings is None:
         settings, preset = opening_settings()
     chosen, warning = chosen_theme(theme)
@@ -116,7 +116,7 @@ def make_app(
 
 
 def opening_settings() -> tuple[Settings, str | None]:
-    """Return the settings in the form at the start, and the name of their preset."""
+    """Return the settings in the form at startup, and the name of their preset."""
     for name in OPENING_PRESETS:
         with suppress(MetatuiError):
             return presets.load(name).settings, name
@@ -127,7 +127,7 @@ def chosen_theme(name: str | None) -> tuple[str, str]:
     """Return the theme to start with, and a warning if the saved one cannot be read.
 
     Raises:
-        BadInput: there is no theme `name`.
+        BadInput: if `name` is not a known theme.
     """
     known = themes.names()
     if name is not None:

@@ -1,4 +1,4 @@
-"""Colours with a meaning, distinguishable with colour vision deficiency on dark and light backgrounds.
+"""Semantic colours, distinguishable with colour vision deficiency on dark and light backgrounds.
 
 The hues are those of Okabe and Ito (Color Universal Design, 2008). Lightness and saturation are adjusted so that they
 are readable on both backgrounds and distinct for protan, deutan and tritan vision (Machado et al., 2009).
@@ -38,7 +38,7 @@ TEST: Final = "hue-purple"
 BEFORE: Final = "hue-grey"
 """Predictions before adaptation."""
 AFTER: Final = "hue-blue"
-"""Predictions after adaptation, unless they have the colour of a run."""
+"""Predictions after adaptation, unless drawn in the colour of a run."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
 """Support examples, which lie on the true function."""
@@ -51,7 +51,7 @@ _HUE_OF_SHADE: Final = {shade: name for name, hue in HUES.items() for shade in (
 
 
 def run_colour(index: int, dark: bool) -> str:
-    """Return the colour of the run with this index as `#rrggbb`. From the sixth run on, colours are repeated."""
+    """Return the colour of the run with this index as `#rrggbb`. Colours repeat from the sixth run on."""
     return shade(RUN_HUES[index % len(RUN_HUES)], dark)
 
 

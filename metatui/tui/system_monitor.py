@@ -1,4 +1,4 @@
-"""Memory and load of the training: of its GPU, or of its process on the CPU."""
+"""Memory and load of a training run, on its GPU or in its CPU process."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class Load:
     memory: int | None = None
     """Resident bytes."""
     cpu_percent: float | None = None
-    """Per cent of one core: four busy cores are 400."""
+    """Percentage of one core: four busy cores are 400."""
 
     def words(self) -> list[str]:
-        """Return the known numbers with names and units."""
+        """Format the known values with names and units."""
         words = []
         if self.gpu_memory:
             used, total = self.gpu_memory
@@ -50,7 +50,7 @@ class Sampler:
 
     def __init__(self) -> None:
         self._last_cpu: tuple[int, float, float] | None = None
-        """Process, time and CPU seconds of the last sample."""
+        """Process id, time and CPU seconds of the last sample."""
         self._gpus: dict[tuple[str, int], Any] = {}
         """NVML handle of the last sampled GPU, by device and process."""
 
@@ -74,7 +74,7 @@ class Sampler:
             if handle is None:
                 pynvml.nvmlInit()
                 handle = nvml.handle_of(int(device.partition(":")[2] or 0), _environment(pid), pid)
-                if handle is None:  # the GPU is not known, perhaps not yet
+                if handle is None:  # the GPU is unknown, perhaps not yet in use
                     return None
                 self._gpus = {(device, pid): handle}
         except pynvml.NVMLError:

@@ -1,4 +1,4 @@
-"""Themes that the theme key cycles through, and a filter for terminals without Unicode."""
+"""Themes that the theme key cycles through, and an ASCII filter for terminals without Unicode."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CYCLE = (DARK, LIGHT, ANSI_DARK, ANSI_LIGHT)
 
 
 class AsciiFilter(LineFilter):
-    """Replaces all characters that are not ASCII, such as the arrows and boxes of Textual's widgets."""
+    """Replaces all non-ASCII characters, such as the arrows and boxes of Textual's widgets."""
 
     def apply(self, segments: list[Segment], background: Color) -> list[Segment]:
         return [
@@ -42,6 +42,6 @@ def names() -> list[str]:
 
 
 def fitting(environ: Mapping[str, str]) -> str:
-    """Return the default theme of a terminal: one with the terminal's own colours if it has only 16."""
+    """Return the default theme for a terminal: one that uses the terminal's own colours if it has only 16."""
     many = environ.get("COLORTERM", "") in ("truecolor", "24bit") or "256" in environ.get("TERM", "")
     return DARK if many else ANSI_DARK

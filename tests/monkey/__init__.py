@@ -1,1 +1,1 @@
-"""`python -m tests.monkey`: random keys, clicks and resizes while runs train."""
+"""Random keys, clicks and resizes during training: `python -m tests.monkey`."""

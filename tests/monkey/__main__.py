@@ -16,7 +16,7 @@ from tests.monkey.actor import Monkey, still_answers
 from tests.monkey.runs import SmallSessions, small, small_suite, stop_all, wrong_with
 
 PIECE = 500
-"""Actions between checks that the app still responds."""
+"""Number of actions between checks that the app still responds."""
 
 
 def main() -> int:
@@ -48,7 +48,7 @@ def main() -> int:
 
 
 async def _storm(monkey: Monkey, root: Path, actions: int) -> int:
-    """Start the app again whenever it was quit. Returns the number of starts."""
+    """Restart the app each time it is quit. Returns the number of starts."""
     starts, left = 0, actions
     while left > 0:
         starts += 1

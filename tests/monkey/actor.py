@@ -1,4 +1,4 @@
-"""Random keys, text, clicks and sizes for the app, through Textual's pilot."""
+"""Random keys, text, clicks and resizes for the app, through Textual's pilot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.dialogs.help import HelpScreen
 
 HEAVY = frozenset({"explore", "parameters", "benchmark", "compare_runs", "mark_run"})
-"""Actions that start a long computation; they are used less often than others."""
+"""Actions that start a long computation and are used less often than others."""
 
 KEYS = [key for action in ACTIONS if action.id not in HEAVY for key in action.keys.split(",")]
 HEAVY_KEYS = [key for action in ACTIONS if action.id in HEAVY for key in action.keys.split(",")]
@@ -30,14 +30,14 @@ SIZES = ((1, 1), (10, 3), (2, 50), (300, 2), (40, 10), (80, 24), (80, 24), (120,
 
 
 class Monkey:
-    """Does random actions. `done` counts them by kind."""
+    """Performs random actions. `done` counts them by kind."""
 
     def __init__(self, chance: Random) -> None:
         self._chance = chance
         self.done: Counter[str] = Counter()
 
     async def act(self, app: MetatuiApp, pilot: Pilot[None], actions: int) -> int:
-        """Do up to `actions` actions, until the app ends. Returns their number."""
+        """Perform up to `actions` actions, until the app ends. Returns their number."""
         for number in range(actions):
             if not app.is_running or app._exit:
                 return number

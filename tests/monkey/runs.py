@@ -21,14 +21,14 @@ from metatui.tui.controllers.sessions import FollowedRun, RealSessions
 from metatui.utils.errors import BadInput, MetatuiError
 
 AT_ONCE = 2
-"""Largest number of live runs."""
+"""Maximum number of live runs."""
 
 PATIENCE = 360
 """Number of half seconds to wait for a run to stop."""
 
 
 def small() -> Settings:
-    """Return the settings of a cheap run of some minutes that uses all features."""
+    """Return the settings of a cheap run of a few minutes that uses all features."""
     return parse(
         {
             "model": {"hidden": (8, 8)},
@@ -61,7 +61,7 @@ compute = { device = "cpu", engine = "batched", threads = 1 }
 
 
 class SmallSessions(RealSessions):
-    """Real runs, but always with the settings of `small`."""
+    """Starts real runs, but always with the settings of `small`."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root)
@@ -82,7 +82,7 @@ class SmallSessions(RealSessions):
 
 @contextmanager
 def small_suite(folder: Path) -> Iterator[None]:
-    """Replace the bundled suites, which take hours, by a small one that is written to `folder`."""
+    """Replace the bundled suites, which take hours, with a small suite in `folder`."""
     folder.mkdir()
     (folder / "small.toml").write_text(SUITE)
     with patch.object(files, "bundled_dir", lambda: folder):
@@ -90,7 +90,7 @@ def small_suite(folder: Path) -> Iterator[None]:
 
 
 def stop_all(root: Path) -> None:
-    """Stop the suite and all runs, and wait for their end. Raises TimeoutError."""
+    """Stop the suite and all runs, and wait until they have ended. Raises TimeoutError."""
     store, stop = RunStore(root), Stop()
     for suite in files.bundled():
         with suppress(BadInput):  # the suite is not running
@@ -101,7 +101,7 @@ def stop_all(root: Path) -> None:
             return
         for run in live:
             _tell(run, stop)
-        time.sleep(0.5)  # another process ends, which cannot be waited for
+        time.sleep(0.5)  # the end of another process cannot be awaited
     raise TimeoutError(f"{len(live)} runs do not stop")
 
 

@@ -1,7 +1,7 @@
 """Records the app in tmux at two sizes, one SVG per step, into `pictures` or the given folder.
 
 `python -m tests.recording` records the journey. `--studies chapter-small --runs DIR --compared 12 --explored 17 14 11`
-records the comparison and exploration of that suite's runs; they must be finished, and be the only ones in DIR.
+records the comparison and exploration of the runs of that suite. They must be finished, and DIR must contain no others.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ OTHERS: Final = (
     ("algorithm.name=fomaml",),
     ("algorithm.name=reptile", "algorithm.inner_steps=5", "algorithm.outer_lr=0.1", "algorithm.meta_batch=5"),
 )
-"""Settings of runs to compare with the preset `quick`, on the same tasks."""
+"""Settings of the runs that are compared with the preset `quick` on the same tasks."""
 
 WITH_TOASTS = {"02-form", "12-loaded"}
-"""Steps that show a notification; the others wait until it has gone."""
+"""Steps that show a notification; the other steps wait until it has disappeared."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -79,12 +79,12 @@ def record_studies(
     sizes: Sequence[tuple[int, int]] = SIZES,
     home: Path | None = None,
 ) -> None:
-    """Record how the runs of a suite are compared and explored.
+    """Record the comparison and exploration of the runs of a suite.
 
     Args:
-        runs: Folder of the suite's runs; None is the default folder in `home`.
+        runs: Folder of the suite's runs; None selects the default folder in `home`.
         compared, explored: Rows, as in `studies`.
-        home: Home folder of the user; None is an empty one.
+        home: Home folder of the user; None creates an empty one.
     """
     for size in sizes:
         with TemporaryDirectory(prefix="metatui-") as fresh:

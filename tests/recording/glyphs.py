@@ -1,4 +1,4 @@
-"""Shapes of characters that must meet their neighbours, because fonts differ and a browser may lack braille.
+"""Shapes of characters that must join their neighbours, because fonts differ and a browser may lack braille.
 
 A cell is WIDTH by HEIGHT. Shapes are SVG path data, either filled or stroked along the middle of the line.
 """
@@ -16,7 +16,7 @@ LIGHT_ARMS: Final = {
 }  # fmt: skip
 HEAVY_ARMS: Final = {"━": "LR", "┃": "UD", "╸": "L", "╺": "R"}
 CURVES: Final = {"╭": (1, 1), "╮": (-1, 1), "╰": (1, -1), "╯": (-1, -1)}
-"""Rounded corners: right or left, and down or up."""
+"""Directions of rounded corners: right or left, and down or up."""
 
 # Column and row of the dots of a braille pattern, in the order of its bits.
 BRAILLE_DOTS: Final = ((0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2), (0, 3), (1, 3))
@@ -24,7 +24,7 @@ BRAILLE, BRAILLE_END = 0x2800, 0x28FF
 
 
 def filled(char: str, x: int, y: int) -> str:
-    """Return the filled shape of `char` in the cell with its corner at (x, y); empty if it has none."""
+    """Return the filled shape of `char` in the cell with its corner at (x, y), or an empty string."""
     code = ord(char)
     if BRAILLE <= code <= BRAILLE_END:
         bits = code - BRAILLE
@@ -56,7 +56,7 @@ def filled(char: str, x: int, y: int) -> str:
 
 
 def light(char: str, x: int, y: int) -> str:
-    """Return the thin lines of `char` in the cell with its corner at (x, y); empty if it has none."""
+    """Return the thin lines of `char` in the cell with its corner at (x, y), or an empty string."""
     if char in CURVES:
         right, down = CURVES[char]
         start = y + HEIGHT if down > 0 else y
@@ -66,7 +66,7 @@ def light(char: str, x: int, y: int) -> str:
 
 
 def heavy(char: str, x: int, y: int) -> str:
-    """Return the thick lines of `char` in the cell with its corner at (x, y); empty if it has none."""
+    """Return the thick lines of `char` in the cell with its corner at (x, y), or an empty string."""
     return _arms(HEAVY_ARMS.get(char, ""), x, y)
 
 

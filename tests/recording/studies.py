@@ -1,4 +1,4 @@
-"""Comparing and exploring the runs of a suite by keyboard, step by step."""
+"""Steps that compare and explore the runs of a suite by keyboard."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from tests.terminal.watching import Terminal
 MOST_SUITES: Final = 20
 
 MEASURED: Final = 1800.0
-"""Timeout of a comparison in seconds: a large suite on a busy machine takes long."""
+"""Timeout of a comparison in seconds, enough for a large suite on a busy machine."""
 
 
 def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[int] = (0,)) -> Iterator[str]:
     """Yield the name of each step once it is on the screen, from the start of the app until it quits.
 
     Args:
-        suite: Name of a suite with two or more finished runs and none in progress.
+        suite: Name of a suite with at least two finished runs and no run in progress.
         compared: Row of a run of the comparison, in the suite's table.
         explored: Rows of up to three runs, in the table of all runs.
     """
@@ -64,7 +64,7 @@ def studies(at: Terminal, suite: str, *, compared: int = 0, explored: Sequence[i
 
 
 def choose(at: Terminal, suite: str) -> None:
-    """Move down the list of suites to this one."""
+    """Move down the list of suites to `suite`."""
     for _ in range(MOST_SUITES):
         before = shown(at)
         if before == suite:
@@ -80,7 +80,7 @@ def shown(at: Terminal) -> str:
 
 
 def mark(at: Terminal, rows: Sequence[int]) -> None:
-    """Mark these rows of the table of runs, starting from the first row, and wait until the notification has gone."""
+    """Mark these rows of the table of runs, starting at the first, and wait until the notification is hidden."""
     cursor = 0
     for number, row in enumerate(rows, 1):
         for _ in range(abs(row - cursor)):

@@ -13,7 +13,7 @@ import pyte
 from tests.recording.glyphs import HEIGHT, WIDTH, filled, heavy, light
 
 FOREGROUND, BACKGROUND = "e0e0e0", "121212"
-"""Colours of cells without a colour of their own, and of the margin."""
+"""Default colours of cells, and the colour of the margin."""
 
 MARGIN = 8
 BASELINE = 12
@@ -82,7 +82,7 @@ def _look(cell: pyte.screens.Char) -> tuple[Ink, str]:
 
 
 def _grounds(pieces: list[Piece]) -> Iterator[str]:
-    """Yield a path for each background colour, with all its cells."""
+    """Yield a path for each background colour, covering all its cells."""
     paths: dict[str, str] = defaultdict(str)
     for piece in pieces:
         if piece.ground != BACKGROUND:
@@ -111,7 +111,7 @@ def _texts(pieces: list[Piece]) -> Iterator[str]:
 def _words(text: str) -> Iterator[tuple[int, str]]:
     """Yield words with their start, split at double spaces and shapes.
 
-    Every character beyond Latin is a word, so that a glyph from another font does not move its neighbours.
+    Every character beyond Latin is a separate word, so that a glyph from another font does not move its neighbours.
     """
     plain = "".join(" " if _is_shape(char) else char for char in text)
     start = 0

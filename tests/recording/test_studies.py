@@ -1,4 +1,4 @@
-"""Recording a small suite from end to end."""
+"""Test of recording a small suite from end to end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded pictures show what tmux showed, without paths of the machine that recorded them."""
+"""Tests that recorded pictures match the screen in tmux, and contain no paths of the recording machine."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ LOOK_EVERY = 0.3
 
 
 class Tmux(Terminal):
-    """A window of `size` columns and rows that runs the app; leaving the `with` block ends both."""
+    """A window of `size` columns and rows that runs the app; leaving the `with` block closes both."""
 
     def __init__(self, *arguments: str, size: tuple[int, int], env: Mapping[str, str]) -> None:
         columns, rows = map(str, size)

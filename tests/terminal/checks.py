@@ -25,14 +25,14 @@ def runs(folder: Path) -> list[RunFolder]:
 
 
 def happened(run: RunFolder, event: str) -> list[int]:
-    """Return the meta-steps of the journal's entries for `event`."""
+    """Return the meta-steps of the journal entries for `event`."""
     return [entry.iteration for entry in run.journal() if entry.event == event]
 
 
 def assert_usable(program: Program) -> None:
-    """Check that the terminal is in the state that a shell needs."""
+    """Check that the terminal is in a state usable by a shell."""
     modes = program.emulator.modes
-    assert ALTERNATE_SCREEN in modes  # otherwise nothing was changed that could be restored
+    assert ALTERNATE_SCREEN in modes  # otherwise there was nothing to restore
     on = {mode for mode in (ALTERNATE_SCREEN, BRACKETED_PASTE, FOCUS_EVENTS, *MOUSE) if modes[mode]}
     assert not on
     assert modes[CURSOR]
@@ -41,7 +41,7 @@ def assert_usable(program: Program) -> None:
 
 
 def assert_nothing_lost(run: RunFolder) -> None:
-    """Check that metrics and last checkpoint contain all meta-steps until the journal's last entry."""
+    """Check that metrics and last checkpoint contain all meta-steps up to the last journal entry."""
     reached = run.journal()[-1].iteration
     assert reached > 0
     assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
@@ -49,7 +49,7 @@ def assert_nothing_lost(run: RunFolder) -> None:
 
 
 def saved_at(checkpoint: Path) -> int:
-    """Return the meta-step of a checkpoint, without torch."""
+    """Return the meta-step of a checkpoint, without importing torch."""
     data = checkpoint.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
     values = json.loads(json.loads(data[8 : 8 + length])["__metadata__"]["values"])
@@ -71,7 +71,7 @@ def wait_for(holds: Callable[[], object]) -> None:
 
 
 def processes_of(runs_dir: Path) -> set[int]:
-    """Return the living processes whose environment has `runs_dir`. Needs /proc."""
+    """Return the running processes whose environment contains `runs_dir`. Needs /proc."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -15,10 +15,10 @@ from tests.terminal.checks import SMALL, trainer
 from tests.terminal.program import Program
 
 PLAIN = ("--set", "compute.device=cpu", "--set", "compute.engine=batched")
-"""Without a compiler process beside the run."""
+"""Settings that avoid a compiler process next to the run."""
 
 ENDLESS = ("--set", "training.iterations=10000000", "--set", "evaluation.tasks=10", *PLAIN)
-"""A run that does not end during a test."""
+"""Settings of a run that does not end during a test."""
 
 Open = Callable[..., Program]
 
@@ -30,7 +30,7 @@ def home_variables(home: Path) -> dict[str, str]:
 
 
 def opener(variables: Mapping[str, str]) -> Open:
-    """Return a function that starts the program with some environment variables."""
+    """Return a function that starts the program with the given environment variables."""
 
     def open_program(*arguments: str, size: tuple[int, int] = SMALL, **more: str) -> Program:
         return Program(*arguments, size=size, env={**variables, **more})

@@ -1,4 +1,4 @@
-"""The first hour of a new user, by keyboard, in steps. Shared by a test and by the recording."""
+"""A first session of a new user by keyboard, in steps. Used by a test and by the recording."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.terminal.watching import Terminal
 
 PRESET = "my-maml"
 INNER_LR = "0.02"
-"""New value of the inner learning rate, which is 0.01 at first."""
+"""New value of the inner learning rate, which is initially 0.01."""
 
 
 def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> Iterator[str]:
@@ -16,7 +16,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
 
     Args:
         iterations: typed into the form; large enough that the run does not finish.
-        watched: meta-step until which a run is watched.
+        watched: meta-step up to which a run is watched.
         marked: rows of the list of runs, newest first, that are marked.
     """
     at.see("Settings", "Iterations", "F5 Start")
@@ -94,7 +94,7 @@ def journey(at: Terminal, *, iterations: int, watched: int, marked: range) -> It
     yield "13-rerun"
 
     at.press("2")
-    # When the list is read again, the cursor stays on its run, and the new run is above it.
+    # When the list is reloaded, the cursor stays on its run, and the new run is above it.
     at.until(lambda: any("[ ]" in row and "Running" in row for row in at.rows), "the new run in the list")
     at.press("ctrl+home")
     at.see(f"preset {PRESET}")

@@ -1,4 +1,4 @@
-"""`metatui` in a child process with its own pseudo-terminal."""
+"""Runs `metatui` in a child process with its own pseudo-terminal."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from typing import Any, Final
 from tests.terminal.screen import Emulator
 from tests.terminal.watching import PATIENCE, Terminal
 
-# The session needs a controlling terminal to receive hang-ups and new sizes. A launcher sets it, because code between
-# fork and exec is not safe in a process with threads.
+# The session needs a controlling terminal to receive hang-ups and size changes. A launcher sets it, because it is not
+# safe to run code between fork and exec in a process with threads.
 LAUNCHER = "import fcntl, os, sys, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); os.execvp(sys.argv[1], sys.argv[1:])"
 
 METATUI = (sys.executable, "-m", "metatui")
@@ -32,11 +32,11 @@ KEYS: Final[Mapping[str, bytes]] = {
     "ctrl+n": b"\x0e", "ctrl+o": b"\x0f", "ctrl+p": b"\x10", "ctrl+z": b"\x1a",
     "ctrl+home": b"\x1b[1;5H", "ctrl+end": b"\x1b[1;5F",
 }  # fmt: skip
-"""Bytes that xterm and tmux send for keys."""
+"""Byte sequences that xterm and tmux send for keys."""
 
 
 class Program(Terminal):
-    """The running program. The end of the `with` block hangs up the terminal."""
+    """The running program. Leaving the `with` block hangs up the terminal."""
 
     def __init__(
         self,
@@ -76,19 +76,19 @@ class Program(Terminal):
 
     @property
     def said(self) -> str:
-        """The screen as one line, in which words are not split between rows."""
+        """The screen as one line, so that words are not split between rows."""
         return "".join(self.rows)
 
     @property
     def app(self) -> int:
-        """Id of the process that draws, a child of the one that was started. Needs /proc."""
+        """Id of the app's process, a child of the started process. Needs /proc."""
         first = self.process.pid
         (child,) = Path(f"/proc/{first}/task/{first}/children").read_text().split()
         return int(child)
 
     @property
     def stopped(self) -> bool:
-        """True if the job is stopped, as a shell sees it. Needs /proc."""
+        """True if a shell would see the job as stopped. Needs /proc."""
         self.look()
         return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
@@ -108,7 +108,7 @@ class Program(Terminal):
         self.send(KEYS.get(key) or key.encode())
 
     def send(self, data: bytes) -> None:
-        """Send bytes as they are."""
+        """Send raw bytes."""
         os.write(self._terminal, data)
 
     def resize(self, columns: int, rows: int) -> None:
@@ -122,13 +122,13 @@ class Program(Terminal):
             self._terminal = -1
 
     def ended(self) -> int:
-        """Wait for the end and return the exit code, or minus the signal that ended the program."""
+        """Wait until the program ends, and return its exit code, or the negative number of a fatal signal."""
         if self._terminal >= 0:
             self.until(lambda: not self.look(), "the end")
         return self.process.wait(PATIENCE)
 
     def line_settings(self) -> list[Any]:
-        """The terminal's line discipline: echo, line editing, signal keys."""
+        """The line settings of the terminal: echo, line editing, signal keys."""
         return termios.tcgetattr(self._line)
 
     def _set_size(self, columns: int, rows: int) -> None:
@@ -136,6 +136,6 @@ class Program(Terminal):
 
 
 def environment() -> dict[str, str]:
-    """Return the environment of a login shell in a modern terminal, independent of this machine."""
+    """Return the environment of a login shell in a modern terminal, independent of the current one."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME", "PYTHONPATH", "VIRTUAL_ENV") if name in os.environ}
     return kept | {"TERM": "xterm-256color", "COLORTERM": "truecolor", "LC_ALL": "C.UTF-8", "OMP_NUM_THREADS": "1"}

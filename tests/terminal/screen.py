@@ -8,7 +8,7 @@ from collections import defaultdict
 import pyte
 
 BEYOND_PYTE = re.compile(rb"\x1b\[(?:[<>=][\d;]*[a-zA-Z]|\?[\d;]*(?:\$p|u))")
-"""Queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
+"""Matches queries and keyboard modes of newer terminals, which pyte would draw as text or misinterpret."""
 
 UNFINISHED = re.compile(rb"\x1b(?:\[[0-?]*[ -/]*)?\Z")
 PRIVATE_MODES = re.compile(rb"\x1b\[\?([\d;]+)([hl])")

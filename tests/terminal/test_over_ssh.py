@@ -1,4 +1,4 @@
-"""A connection to sshd on this machine is cut during training."""
+"""Test of a lost SSH connection during training, with sshd on this machine."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture
 def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
-    """Return a command that logs in to this machine; the command to run there is appended."""
+    """Return a command that logs in to this machine, to which the remote command is appended."""
     assert SSHD
     here = tmp_path / "ssh"
     here.mkdir(mode=0o700)
@@ -62,7 +62,7 @@ def login(tmp_path: Path, disk: dict[str, str]) -> Iterator[Sequence[str]]:
         server.wait(PATIENCE)
 
 
-def test_run_continues_after_a_cut_connection(login: Sequence[str], disk: dict[str, str], runs_dir: Path) -> None:
+def test_run_continues_after_a_lost_connection(login: Sequence[str], disk: dict[str, str], runs_dir: Path) -> None:
     def metatui(*arguments: str) -> Sequence[str]:
         there = environment() | disk | {"PYTHONPATH": str(Path(package.__file__).parent.parent)}
         setting = [f"{name}={value}" for name, value in there.items()]

@@ -1,4 +1,4 @@
-"""The whole program in a pseudo-terminal, and what remains after it has ended."""
+"""Tests of the whole program in a pseudo-terminal, including the state that it leaves behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.terminal.journey import INNER_LR, PRESET, journey
 from tests.terminal.program import Program
 
 
-def test_main_job(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
+def test_typical_session(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
     """Start, watch, change a learning rate, pause, resume, evaluate, save a preset, stop, load it, rerun, quit."""
     with open_program(size=SMALL) as program:
         for step in journey(program, iterations=100_000, watched=110, marked=range(2)):
@@ -53,7 +53,7 @@ def test_main_job(open_program: Open, runs_dir: Path, tmp_path: Path) -> None:
 
 
 def test_resize_while_training(open_program: Open) -> None:
-    """The whole screen is redrawn at every size."""
+    """Check that the whole screen is redrawn at every size."""
     with open_program("--preset", "quick", *ENDLESS, "--start") as program:
         program.see("Running")
         for columns, rows in (LARGE, (60, 20), SMALL):
@@ -70,7 +70,7 @@ def test_resize_while_training(open_program: Open) -> None:
 
 
 def test_ascii_until_sigterm(open_program: Open, runs_dir: Path) -> None:
-    """Quitting asks first, but SIGTERM does not. All output is ASCII."""
+    """Check that only quitting asks for confirmation, not SIGTERM, and that all output is ASCII."""
     with open_program("--preset", "quick", "--ascii", *ENDLESS, "--start", size=LARGE) as program:
         program.see("Running", "Validation: loss")
         look_around(program)
@@ -136,7 +136,7 @@ def look_around(program: Program) -> None:
 
 
 def requested_validations(run: RunFolder) -> list[int]:
-    """Return the meta-steps of validations that the user asked for."""
+    """Return the meta-steps of validations requested by the user."""
     every = run.settings().evaluation.every
     steps = Counter(happened(run, "evaluated"))
     return sorted((steps - Counter({step: 1 for step in steps if step % every == 0})).elements())

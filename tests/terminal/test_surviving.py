@@ -1,4 +1,4 @@
-"""Runs survive any end of the app, and the terminal survives the app."""
+"""Tests that runs continue whenever the app ends, and that the terminal is restored."""
 
 from __future__ import annotations
 
@@ -36,15 +36,15 @@ pytestmark = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason=
 TRAINING = ("--preset", "quick", *ENDLESS, "--start")
 
 FROZEN_SECONDS = int(os.environ.get("METATUI_FROZEN_SECONDS", "3"))
-"""Seconds for which the terminal is frozen. The promise is a minute."""
+"""Seconds for which the terminal is frozen. The guarantee is for one minute."""
 
 SHORT = ("--preset", "quick", "--set", "training.iterations=2000", *PLAIN, "--start")
-"""A run of some five seconds."""
+"""Settings of a run of about five seconds."""
 
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run that several tests attach to: starting one takes longer than each of these tests."""
+    """A run shared by several tests, because starting it takes longer than each of these tests."""
 
     run: RunFolder
     open_program: Open
@@ -53,14 +53,14 @@ class LiveRun:
         return self.open_program("attach", self.run.id, size=size)
 
     def assert_alone(self) -> None:
-        """Check that the run trains, and that there is no other process."""
+        """Check that the run is training, and that no other process is left."""
         wait_for(lambda: processes_of(self.run.path.parent) == {trainer(self.run)})
         trains_on(self.run)
 
 
 @pytest.fixture(scope="module")
 def live(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveRun]:
-    """A run that was started in the app, which was quit then."""
+    """A run that was started in the app before the app was quit."""
     home = tmp_path_factory.mktemp("home")
     open_program = opener(home_variables(home))
     try:
@@ -152,7 +152,7 @@ def test_paused_run_waits_after_a_hang_up(live: LiveRun) -> None:
     assert processes_of(live.run.path.parent) == {trainer(live.run)}
     before = cpu_seconds(trainer(live.run))
     time.sleep(2.0)
-    assert cpu_seconds(trainer(live.run)) - before < 1.0  # a busy loop would take two seconds
+    assert cpu_seconds(trainer(live.run)) - before < 1.0  # a busy loop would use two seconds
     with live.attach() as program:
         program.see("Paused", "Go on", live.run.id)
         program.press("f6")
@@ -160,8 +160,8 @@ def test_paused_run_waits_after_a_hang_up(live: LiveRun) -> None:
         program.see_progress()
 
 
-def test_terminal_goes_away_without_a_signal(live: LiveRun) -> None:
-    """Under sudo or in a container, no process sends the app a signal, but there are no more keys."""
+def test_closed_terminal_without_a_signal(live: LiveRun) -> None:
+    """Check a case under sudo or in a container: the app gets no signal, but its input is closed."""
     with live.attach() as program:
         program.see("Running")
         app = program.app
@@ -173,15 +173,15 @@ def test_terminal_goes_away_without_a_signal(live: LiveRun) -> None:
 
 
 def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
-    """If the SSH client is suspended, the app cannot draw and waits."""
+    """Check that an app that cannot draw, such as under a suspended SSH client, does not slow the run."""
     with live.attach(size=(120, 40)) as program:
         program.see("Running")
         steps = live.run.metrics()
         written = -1
         while written != (written := bytes_written(program.app)):
-            for _ in range(20):  # each tab is some kilobytes
+            for _ in range(20):  # each tab takes a few kilobytes
                 program.press("ctrl+n")
-            time.sleep(2.0)  # an app that can draw does so several times within that
+            time.sleep(2.0)  # in this time, an app that can draw would draw several times
         steps.read_all()
         for _ in range(FROZEN_SECONDS):
             time.sleep(1.0)
@@ -193,7 +193,7 @@ def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
 
 
 def test_suspend_and_resume(live: LiveRun) -> None:
-    """After ctrl+Z and fg, the shell waits for the process that it started, and continues that."""
+    """Check ctrl+Z and fg: the shell waits for the process that it started, and resumes it."""
     with live.attach() as program:
         program.see("Running")
         program.see_progress()

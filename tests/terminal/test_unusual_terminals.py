@@ -1,4 +1,4 @@
-"""Unusual input and environments of terminals."""
+"""Tests with unusual terminal input and environments."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_invalid_input_is_ignored(open_program: Open) -> None:
         assert program.ended() == 0
 
 
-def test_exported_size_is_not_used(open_program: Open) -> None:
+def test_size_in_the_environment_is_ignored(open_program: Open) -> None:
     with open_program(size=(100, 30), COLUMNS="40", LINES="10") as program:
         program.until(lambda: "Quit" in program.keys, "the key bar in the last of 30 rows")
         program.resize(80, 24)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 
 PATIENCE = 60.0
-"""Seconds to wait for anything: much longer than a busy machine needs, and only reached on failure."""
+"""Timeout in seconds, much longer than a busy machine needs, so that it is reached only on failure."""
 
 
 class Terminal(ABC):
@@ -17,7 +17,7 @@ class Terminal(ABC):
     @property
     @abstractmethod
     def rows(self) -> Sequence[str]:
-        """The rows of the screen at the last `look`."""
+        """Rows of the screen at the last `look`."""
 
     @property
     @abstractmethod
@@ -26,11 +26,11 @@ class Terminal(ABC):
 
     @abstractmethod
     def look(self) -> bool:
-        """Read the screen again, and wait a moment for changes. Returns False after the program has ended."""
+        """Read the screen again, waiting briefly for changes. Returns False after the program has ended."""
 
     @abstractmethod
     def press(self, key: str) -> None:
-        """Press a key: a character, or a key name of Textual."""
+        """Press a key, given as a character or as a Textual key name."""
 
     def type(self, text: str) -> None:
         for character in text:
@@ -42,7 +42,7 @@ class Terminal(ABC):
 
     @property
     def meta_step(self) -> int:
-        """Meta-step of the run in the top row or in the progress bar; 0 if neither is visible."""
+        """Meta-step of the run, from the top row or the progress bar; 0 if neither is visible."""
         found = re.search(r"([\d,]+) of [\d,]+", self.rows[0]) or re.search(r"([\d,]+) of [\d,]+ meta-s", self.text)
         return int(found[1].replace(",", "")) if found else 0
 
@@ -53,18 +53,18 @@ class Terminal(ABC):
 
     @property
     def explained(self) -> str:
-        """Label of the field that is explained below the form; empty if there is none."""
+        """Label of the field that is explained below the form, or empty."""
         for row in reversed(self.rows):
             if found := re.match(r"[ │]*([A-Z][\w -]+(?: \([KQN]\))?)(?: \([^)]*\))?: ", row):
                 return found[1]
         return ""
 
     def see(self, *texts: str, patience: float = PATIENCE) -> None:
-        """Wait until all of `texts` are on the screen at once."""
+        """Wait until all of `texts` are on the screen at the same time."""
         self.until(lambda: all(text in self.text for text in texts), f"{', '.join(texts)} on the screen", patience)
 
     def see_progress(self) -> None:
-        """Wait until the shown run has made progress."""
+        """Wait until the meta-step of the shown run has increased."""
         before = self.meta_step
         self.until(lambda: self.meta_step > before, f"a meta-step beyond {before}")
 
@@ -86,7 +86,7 @@ class Terminal(ABC):
         self.until(lambda: self.explained not in ("", label), "the next field explained")
 
     def until(self, holds: Callable[[], object], what: str, patience: float = PATIENCE) -> None:
-        """Wait until `holds()`. Raises AssertionError after `patience` seconds, or if the program ends first."""
+        """Wait until `holds()` is true. Raises AssertionError after `patience` seconds or if the program ends."""
         deadline = time.monotonic() + patience
         while not holds():
             if not self.look() and not holds():

@@ -16,12 +16,12 @@ from tests.tui.fakes import FakeSessions
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Write a terminal size as `80x24` in test ids and so in the names of snapshot files."""
+    """Format a terminal size as `80x24` in test ids, and thus in the names of snapshot files."""
     return "x".join(map(str, val)) if argname == "size" and isinstance(val, tuple) else None
 
 
 class PlainNames(SVGImageExtension):  # type: ignore[misc]
-    """SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
+    """Writes SVG snapshots without brackets in their file names: `test_page-80x24.svg`."""
 
     @classmethod
     def get_snapshot_name(cls, *, test_location: PyTestLocation, index: int | str = 0) -> str:
@@ -61,7 +61,7 @@ def sessions(runs_dir: Path) -> FakeSessions:
 
 @pytest.fixture
 def make(sessions: FakeSessions, runs_dir: Path) -> Callable[..., MetatuiApp]:
-    """Return a function that creates an app with `settings`, or the default ones."""
+    """Return a function that creates an app with the given or the default settings."""
 
     def made(settings: Settings | None = None, *, ascii: bool = False, theme: str | None = None) -> MetatuiApp:  # noqa: A002
         return make_app(settings=settings or Settings(), runs_dir=runs_dir, ascii=ascii, theme=theme, sessions=sessions)

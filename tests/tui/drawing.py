@@ -1,4 +1,4 @@
-"""Data and a small app for the tests of the charts."""
+"""Data and a small app for tests of the charts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from metatui.tui.widgets.charts import Series
 
 
 class Stage(App[None]):
-    """An app with some widgets, which calls `then` after mounting them."""
+    """An app that mounts some widgets and then calls `then`."""
 
     CSS = """
     MetricSparkline { margin: 0 1 1 1; }
@@ -70,7 +70,7 @@ def curves() -> list[Series]:
 
 
 def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
-    """Return a sinusoid and predictions that approach it; each step leaves the share `skill` of the error."""
+    """Return a sinusoid and predictions that approach it; each step multiplies the error by `skill`."""
     amplitude, phase = 0.8 + 0.9 * (task % 5), 0.3 + 0.5 * task
     grid = tuple(-5 + i / 10 for i in range(101))
     truth = tuple(amplitude * math.sin(x - phase) for x in grid)

@@ -1,4 +1,4 @@
-"""Fake runs: they send the events that a test emits, and answer commands as live ones do."""
+"""Fake runs that send the events emitted by a test, and respond to commands like live runs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ from metatui.tui.model.replay import Replay
 
 
 class FakeSession:
-    """A fake followed run. The test sends its events with `emit`."""
+    """A fake followed run. Tests send its events with `emit`."""
 
     def __init__(self, settings: Settings, run: RunFolder) -> None:
         self.settings = settings
@@ -63,7 +63,7 @@ class FakeSession:
         self.commands: list[Command] = []
         self.iteration = 0
         self._events: Queue[Event | None] = Queue()
-        if not run.is_run():  # otherwise the event is in its journal
+        if not run.is_run():  # otherwise the event is in the journal
             self._events.put(started(settings))
 
     def __iter__(self) -> Iterator[Event]:
@@ -98,7 +98,7 @@ class FakeSession:
             self._events.put(event)
 
     def end(self, *events: Event) -> None:
-        """Send the last `events`."""
+        """Send the last `events`, and end the run."""
         self.emit(*events)
         self._events.put(None)
 
@@ -118,14 +118,14 @@ class FakeSession:
 
 
 class FakeSessions:
-    """Creates fake sessions, and records the calls."""
+    """Creates fake sessions, and records calls."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
         self.started: list[tuple[Settings, str | None]] = []
         self.resumed: list[str] = []
         self.changes: tuple[Planned, ...] = ()
-        """Planned changes of the run started last."""
+        """Planned changes of the last started run."""
         self.attached: list[str] = []
         self.stopped: list[str] = []
         self.session: FakeSession | None = None
@@ -133,7 +133,7 @@ class FakeSessions:
         self.error: Exception | None = None
         self.closed = False
         self.packing: Sequence[tuple[int, int]] = ()
-        """Progress of packing before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
+        """Packing progress before the next run trains. Then `packed` is set, and the run waits for `may_train`."""
         self.packed, self.may_train = threading.Event(), threading.Event()
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FakeSession:

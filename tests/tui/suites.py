@@ -1,4 +1,4 @@
-"""A suite of the user with some runs on disk, without training."""
+"""A user suite with some runs on disk, created without training."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def written(text: str = TEXT, name: str = "mine") -> Suite:
 
 
 def made(store: RunStore, finished: int = 4, stopped: int = 1) -> tuple[Suite, list[RunFolder]]:
-    """Return the suite, its first runs finished and the next ones stopped halfway."""
+    """Return the suite and its runs: the first ones finished, the next ones stopped halfway."""
     suite = written()
     runs = []
     with SuiteManifest(suite, store) as ledger:

@@ -1,4 +1,4 @@
-"""Extreme sizes, huge pastes, and terminals that support little."""
+"""Tests of extreme sizes, huge pastes, and terminals with few features."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def test_screens_open_in_a_tiny_terminal(make: Make, sessions: FakeSession
 
 
 async def test_dialogs_are_stacked(make: Make) -> None:
-    """This happens if a key is pressed twice before its dialog opens."""
+    """Check dialogs over dialogs, which occur if a key is pressed twice before its dialog opens."""
     app = make()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("u")

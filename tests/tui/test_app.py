@@ -1,4 +1,4 @@
-"""Tabs, panes, runs, presets, help, palette and themes, used by keyboard."""
+"""Tests of tabs, panes, runs, presets, help, palette and themes by keyboard."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1})
 
 
 def current_tab(app: MetatuiApp) -> str:
-    """Return `app.tab`, of which mypy would assume that it never changes."""
+    """Return `app.tab`; mypy would otherwise assume that it never changes."""
     return app.tab
 
 

@@ -1,4 +1,4 @@
-"""Runs in the background: kept or stopped when the app quits, and attached to again."""
+"""Tests of background runs: continue or stop when the app quits, and attach again."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ async def test_quit_is_cancelled(make: Make, sessions: FakeSessions, keys: list[
         assert app.run_controller.client.phase is Phase.RUNNING
 
 
-async def test_quit_without_a_run_asks_nothing(make: Make) -> None:
+async def test_quit_without_a_run_does_not_ask(make: Make) -> None:
     app = make()
     async with app.run_test(size=SMALL) as pilot:
         await pilot.press("f10")

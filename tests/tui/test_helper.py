@@ -1,4 +1,4 @@
-"""The helper process: replies, replaced requests, errors and death."""
+"""Tests of the helper process: replies, replaced requests, errors and crashes."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_helper_survives_errors() -> None:
     helper.ask(failing)
     broken = until(replies, WorkerError)[-1]
     assert isinstance(broken, WorkerError)
-    assert broken.sentence.startswith("an error in metatui itself (ZeroDivisionError)")
+    assert broken.sentence.startswith("an internal error in metatui (ZeroDivisionError)")
     assert "ZeroDivisionError" in broken.traceback
     assert not broken.dead
     helper.ask(partial(counting, 0))
@@ -96,16 +96,16 @@ def test_helper_survives_errors() -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "said"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
+    ("how", "reason"), [(signal.SIGKILL, "most likely because memory ran out"), (signal.SIGTERM, "died (signal 15)")]
 )
-def test_death_is_reported(how: int, said: str) -> None:
+def test_death_is_reported(how: int, reason: str) -> None:
     helper = Helper()
     helper.ask(partial(dying, how))
     (broken,) = helper.replies()
     assert isinstance(broken, WorkerError)
     assert broken.dead
-    assert said in broken.sentence
-    assert helper.ask(endless) == 2, "asking a dead helper is no error"
+    assert reason in broken.sentence
+    assert helper.ask(endless) == 2, "requests to a dead helper are not errors"
 
 
 def test_stop_during_a_request() -> None:

@@ -1,4 +1,4 @@
-"""Live changes, and results that are not finite, in the app."""
+"""Tests of live changes and of results that are not finite in the app."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ NO_SETTINGS = Settings()
 
 
 def lost(iteration: int, split: str = "val") -> Evaluation:
-    """An evaluation in which every task diverged."""
+    """Return an evaluation in which every task diverged."""
     made = evaluation(NO_SETTINGS, iteration, split)
     nan = (math.nan,) * 3
     return replace(made, loss=Curve(nan, nan), diverged=made.tasks, inner_lr=0.1)
@@ -56,7 +56,7 @@ async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -
 
 
 async def changed(app: MetatuiApp, pilot: Pilot[None], session: FakeSession, path: str, value: float) -> None:
-    """Change a setting, and let the trainer make the change."""
+    """Change a setting, and let the trainer apply the change."""
     app.run_controller.client.change(path, value)
     await session.heard(app, pilot)
     assert app.run_controller.shown is not None
@@ -82,7 +82,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         await changed(app, pilot, session, INNER, 0.1)
         await changed(app, pilot, session, OUTER, 0.5)
         assert "undo" in [action.id for action in offered(app.screen.query_one(KeyBar).context)]
-        await pilot.press("r", "ctrl+underscore")  # the second before the first is made
+        await pilot.press("r", "ctrl+underscore")  # the second before the first is applied
         assert session.commands[-2:] == [Change(OUTER, 0.001), Change(INNER, 0.01)]
         assert notes(app)[-1] == "Inner learning rate changes back from 0.1 to 0.01 after this meta-step."
         await session.heard(app, pilot)
@@ -92,7 +92,7 @@ async def test_key_undoes_live_changes_in_turn(make: Make, sessions: FakeSession
         await pilot.press("r")
         assert len(session.commands) == 4
         session.settings = app.run_controller.shown.settings
-        await changed(app, pilot, session, INNER, 0.2)  # after an undo, changes are undone as before
+        await changed(app, pilot, session, INNER, 0.2)  # after an undo, new changes can be undone
         await pilot.press("r")
         assert session.commands[-1] == Change(INNER, 0.01)
         session.end()
@@ -130,7 +130,7 @@ async def test_changes_are_marked_on_the_curves(make: Make, sessions: FakeSessio
         assert app.run_controller.shown is not None
         (made,) = app.run_controller.shown.changes
         assert (made.iteration, made.seconds) == (200, 20.0)
-        await pilot.press("t")  # against time
+        await pilot.press("t")  # plot against time
         await pilot.pause()
         assert "inner_lr 0.1" in screen_of(app)
         session.end()
@@ -164,7 +164,7 @@ def test_resumed_run_forgets_changes_after_its_checkpoint() -> None:
     assert [c.iteration for c in model.changes] == [10, 30]
 
 
-async def test_nonfinite_validation_is_shown_beside_the_best(make: Make, sessions: FakeSessions) -> None:
+async def test_nonfinite_validation_is_shown_next_to_the_best(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
         session = await started(app, pilot, sessions)
@@ -211,7 +211,7 @@ def test_best_and_last_validation() -> None:
 
 
 def saved(root: Path, last: Evaluation, test: Evaluation | None, *, name: str) -> RunFolder:
-    """A run whose last validation and test are these."""
+    """Create a run with this last validation and test."""
     run = saved_run(root, Settings(), name=name, steps=50, test=test is not None)
     best = evaluation(NO_SETTINGS, 20)
     write_record(run.evaluation_path, EvaluationRecord(validation=last, best=best, test=test))

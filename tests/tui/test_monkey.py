@@ -1,4 +1,4 @@
-"""Random input with fixed seeds. `python -m tests.monkey` is the long version, with real runs."""
+"""Tests of random input with fixed seeds. `python -m tests.monkey` is the long version, with real runs."""
 
 from __future__ import annotations
 

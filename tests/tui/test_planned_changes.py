@@ -1,4 +1,4 @@
-"""Presets with planned changes, started from the app."""
+"""Tests of presets with planned changes, started from the app."""
 
 from __future__ import annotations
 

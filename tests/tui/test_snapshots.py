@@ -1,4 +1,4 @@
-"""Snapshots of the app. After `pytest --snapshot-update`, look at the changed pictures before you commit them."""
+"""Snapshot tests of the app. After `pytest --snapshot-update`, review the changed pictures before you commit them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Compare = Callable[..., bool]
 
 @pytest.fixture(autouse=True)
 def _no_load(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Never measure memory and load, which differ between machines."""
+    """Turn off measurements of memory and load, which differ between machines."""
     monkeypatch.setattr("metatui.tui.controllers.run.SAMPLE_EVERY", 3600.0)
 
 
@@ -75,7 +75,7 @@ def test_images_finished(make: Make, sessions: FakeSessions, snap_compare: Compa
 
 
 def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    """A learning rate is raised, validations diverge, and the change is undone."""
+    """Raise a learning rate until validations diverge, and undo the change."""
 
     async def run(pilot: Pilot[None]) -> None:
         app = pilot.app

@@ -1,4 +1,4 @@
-"""Training in the app: start, change, pause, stop and fail."""
+"""Tests of training in the app: start, change, pause, stop and fail."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def phase(app: MetatuiApp) -> Phase:
 
 
 async def over(app: MetatuiApp, pilot: Pilot[None]) -> None:
-    """Wait for the end of a run that could not start."""
+    """Wait until a run that could not start has ended."""
     assert app.run_controller.client.receiver is not None
     await asyncio.to_thread(app.run_controller.client.receiver.over.wait)
     app.run_controller.update()

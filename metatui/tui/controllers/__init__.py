@@ -1,1 +1,1 @@
-"""Controllers that the app owns, and the model of a run."""
+"""Controllers owned by the app."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.tui.app import MetatuiApp
@@ -32,7 +32,7 @@ class AnalysisController:
         return []
 
     def _folders(self) -> list[RunFolder]:
-        """Return the folders of the chosen runs; if one is gone, say so and return none."""
+        """Return the folders of the chosen runs; if one was deleted, notify the user and return an empty list."""
         from metatui.runs.storage.store import RunStore
 
         store = RunStore(self._app.runs_dir)

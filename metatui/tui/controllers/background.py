@@ -1,4 +1,4 @@
-"""Controller of runs that continue without the app: attach, detach, quit and loss of the terminal."""
+"""Controller of runs that continue without the app: attach, detach, quit and a lost terminal."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from metatui.tui.terminal.suspend import continue_only_after_suspend
 from metatui.utils.end_signals import SIGNALS
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.summary import RunSummary
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from metatui.tui.terminal.crash_info import CrashInfo
 
 LONG = 15.0
-"""Seconds for which messages are shown that say where a run is."""
+"""Seconds for which messages about a background run are shown."""
 
 
 class BackgroundController:
-    """Attaches to live runs, and detaches when the app ends in any way."""
+    """Attaches to live runs, and detaches whenever the app ends."""
 
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
@@ -32,9 +32,9 @@ class BackgroundController:
         self.left: RunFolder | None = None
         """Run that continues after the app has ended."""
         self.crash_info: CrashInfo | None = None
-        """Shared memory that tells the parent process which run is followed; None in tests."""
+        """Shared memory in which the parent process reads the followed run; None in tests."""
         self.leaving = False
-        """True if the terminal is gone or the process was asked to end."""
+        """True if the terminal was lost or the process was asked to end."""
 
     def handle_signals(self) -> None:
         if self._app.is_headless:
@@ -83,9 +83,9 @@ class BackgroundController:
                              severity="warning")  # fmt: skip
 
     async def attach(self, run: RunFolder) -> None:
-        """Follow a live run in place of the one that is followed now, which continues.
+        """Follow a live run instead of the current one, which continues.
 
-        If the run's process cannot be reached, say why and show the run from disk.
+        If the run's process cannot be reached, show the reason, and show the run from disk.
         """
         app, controller = self._app, self._app.run_controller
         before = controller.followed
@@ -144,7 +144,7 @@ class BackgroundController:
         self.hang_up(128 + signal.SIGHUP)
 
     def hang_up(self, code: int) -> None:
-        """Exit with `code`, without a question: the terminal is gone, or the process was asked to end."""
+        """Exit with `code` without asking, because the terminal was lost or the process was asked to end."""
         if not self.leaving:
             self.leaving = True
             self._exit(code)

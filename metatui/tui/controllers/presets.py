@@ -12,7 +12,7 @@ from metatui.config.settings import Settings
 from metatui.tui.formatting import headline, protocol_of
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
     from metatui.tui.screens.dialogs.save_preset import PresetName
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 class PresetsController:
     def __init__(self, app: MetatuiApp, name: str | None, settings: Settings, changes: Sequence[Planned]) -> None:
-        """`name`, `settings` and `changes` are of the preset in the form."""
+        """`name`, `settings` and `changes` belong to the preset in the form."""
         self._app = app
         self._loaded = name, settings
         self.changes = tuple(changes)
-        """Changes that the preset in the form makes while it trains."""
+        """Planned changes of the preset in the form."""
 
     def name_of(self, settings: Settings) -> str | None:
-        """Return the name of the preset that was loaded last, if `settings` are still the same."""
+        """Return the name of the last loaded preset if its settings equal `settings`, else None."""
         name, loaded = self._loaded
         return name if settings == loaded else None
 

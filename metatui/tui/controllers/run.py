@@ -18,7 +18,7 @@ from metatui.tui.model.run_model import RunModel
 from metatui.tui.system_monitor import Load, Sampler
 from metatui.tui.widgets.adaptation import RunViews
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.tui.app import MetatuiApp
@@ -39,7 +39,7 @@ class RunController:
         self.shown: RunModel | None = None
         """The run in the work tab: the followed one, or one from disk."""
         self.side_by_side: Sequence[RunViews] = ()
-        """Marked runs whose adaptation is shown in place of that of the one run."""
+        """Marked runs whose adaptation replaces that of the shown run."""
         self._side_by_side_caption = ""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None
@@ -86,7 +86,7 @@ class RunController:
         self.show_adaptation()
 
     def leave(self) -> None:
-        """Stop following the run, which continues, and show none."""
+        """Stop following the run, which continues, and clear the work tab."""
         self.client.leave()
         self.shown = None
         self._app.form.hold(None)
@@ -128,8 +128,8 @@ class RunController:
             self._app.update_bars()
 
     def update(self) -> None:
-        """Show what the followed run has sent since the last update."""
-        if self._app.background.leaving:  # the terminal may be gone
+        """Show the events that the followed run has sent since the last update."""
+        if self._app.background.leaving:  # the terminal may be lost
             return
         was_active = self.client.phase.active
         drained = self.client.drain()

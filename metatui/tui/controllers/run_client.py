@@ -35,7 +35,7 @@ from metatui.tui.model.run_model import LiveChange, RunModel
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 
-# Imported where it is used: the first frame does not need it.
+# Imported in the function that uses it, because the first frame does not need it.
 if TYPE_CHECKING:
     from metatui.tui.model.smoothing import Smoother
 
@@ -49,11 +49,11 @@ JOURNAL_NAMES: Mapping[type[Event], str] = {
     Tweaked: "tweaked",
     Warned: "warned",
 }
-"""Events that a live run both sends and writes to its journal, with their names there."""
+"""Events that a live run both sends and writes to its journal, with their names in the journal."""
 
 QUEUE_SIZE = 8192
-"""Events that wait for the app. If the app takes none, the thread stops reading: the run's process then drops
-meta-steps for this connection, and they are read from metrics.jsonl later."""
+"""Capacity of the event queue. When it is full, the thread stops reading: the run's process then skips meta-steps on
+this connection, and they are read from metrics.jsonl later."""
 
 
 class Receiver:
@@ -68,14 +68,14 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """See `Attached` for `written`. `smoother` has averaged the meta-steps that are known already."""
+        """See `Attached` for `written`. `smoother` has already averaged the known meta-steps."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
-        """Set when the run trains, or could not be opened."""
+        """Set when the run is training or could not be opened."""
         self.over = threading.Event()
-        """Set when all events are in the queue: the run has ended, or is no longer followed."""
+        """Set when no more events will be queued, because the run has ended or is no longer followed."""
         self.packed: tuple[int, int] | None = None
-        """Images packed before the training starts, and how many there are."""
+        """Numbers of packed images and of all images, before training starts."""
         self.run: FollowedRun | None = None
         """None until the run trains."""
         self._open_run = open_run
@@ -83,7 +83,7 @@ class Receiver:
         self._lock = threading.Lock()
         self._waiting: list[Command] = []
         self._left = False
-        # A daemon thread does not keep the process alive; the run does not need this process.
+        # A daemon thread does not keep this process alive, which the run does not need.
         threading.Thread(target=self._receive, name="receiver", daemon=True).start()
 
     def submit(self, command: Command) -> None:
@@ -136,7 +136,7 @@ class Receiver:
                 self._put(event)
 
     def _is_known(self, event: Event) -> bool:
-        """Return whether the event was read from the journal."""
+        """Return whether the event was already read from the journal."""
         key = JOURNAL_NAMES.get(type(event), ""), event.iteration
         known = self._written[key] > 0
         self._written[key] -= known
@@ -178,7 +178,7 @@ class RunClient:
         """Follow the run that `open_run` returns.
 
         Args:
-            model: what is known of the run already.
+            model: known state of the run.
             attached: the run, if it is live.
         """
         if self.phase.active:
@@ -221,13 +221,13 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change that is not undone and has no undo pending."""
+        """The newest live change that is neither undone nor about to be."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None
 
     def undo(self) -> LiveChange | None:
-        """Undo the newest live change. Returns it; None if there is none."""
+        """Undo the newest live change and return it; return None without such a change."""
         change = self.undoable
         if change is not None:
             self._undoing.append((change.path, change.old))
@@ -235,12 +235,12 @@ class RunClient:
         return change
 
     def drain(self) -> Drained:
-        """Update the phase and the model by the events since the last call."""
+        """Update the phase and the model with the events since the last call."""
         receiver, model = self.receiver, self.model
         if receiver is None or model is None:
             return Drained(False, [])
         before = self.phase, model.packed
-        over = receiver.over.is_set()  # before the queue is read: nothing is added after it is set
+        over = receiver.over.is_set()  # read before the queue, since nothing is queued after it is set
         if receiver.run:
             model.run_id = receiver.run.run.id
         model.packed = receiver.packed if receiver.run is None else None

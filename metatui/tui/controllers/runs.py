@@ -13,7 +13,7 @@ from metatui.tui.controllers.sessions import Sessions
 from metatui.tui.widgets.adaptation import RunViews
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.summary import RunSummary
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from metatui.tui.model.replay import Replay
 
 READ_EVERY = 5.0
-"""Seconds between readings of a shown run that another process trains and that cannot be followed from here."""
+"""Seconds between reads of a shown live run that cannot be followed from here."""
 
 MOST_SIDE_BY_SIDE = 3
-"""Marked runs, the first ones, whose adaptation is shown side by side."""
+"""Maximum number of marked runs whose adaptation is shown side by side."""
 
 TASKS_SIDE_BY_SIDE = 4
-"""Held-out tasks on which they are shown."""
+"""Number of held-out tasks on which they are shown."""
 
 
 class RunsController:
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
         self._replay: Replay | None = None
-        """The run that was opened from disk last."""
+        """The run last opened from disk."""
         self._colours: Mapping[str, int] = {}
-        """Index of the colour of each marked run, kept as long as it is marked."""
+        """Colour index of each marked run, kept as long as the run is marked."""
 
     def start_timers(self) -> None:
         self._app.set_interval(READ_EVERY, self.read_again)
@@ -185,7 +185,7 @@ class RunsController:
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
-    """Return a colour index for each run: the one it had before, or the first that is free."""
+    """Return a colour index for each run: its previous one, or else the first free index."""
     colours = {run: before[run] for run in runs if run in before}
     for run in runs:
         if run not in colours:
@@ -194,7 +194,7 @@ def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, 
 
 
 def _task_identity(settings: Settings) -> tuple[object, ...]:
-    """Return the settings that decide the held-out tasks."""
+    """Return the settings that determine the held-out tasks."""
     task = settings.task
     ways = (task.ways, task.split, task.rotations) if settings.is_classification else ()
     return task.source, ways, settings.evaluation_shots, task.queries, settings.evaluation.seed

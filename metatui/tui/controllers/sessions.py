@@ -16,7 +16,7 @@ from metatui.config.settings import Settings
 from metatui.events import Command, Event, Stop, TaskView
 from metatui.utils.errors import MetatuiError
 
-# Imported where they are used: the first frame does not need them.
+# Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
     from metatui.runs.execution.control.messages import Hello
     from metatui.runs.storage.run_folder import RunFolder
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from metatui.tui.model.run_model import RunModel
 
 NICENESS = 10
-"""Niceness of runs started here. They use every core, and key presses must still be answered at once."""
+"""Niceness of runs started here. They use every core, and the app must still respond to keys immediately."""
 
 
 class FollowedRun(Protocol):
-    """A run whose events are iterated until it ends or is closed."""
+    """A run that yields its events until it ends or is closed."""
 
     @property
     def run(self) -> RunFolder: ...
 
     @property
     def hello(self) -> Hello:
-        """State of the run when the connection was made, and the process that trains it."""
+        """State of the run at the time of the connection, and the process that trains it."""
         ...
 
     def __iter__(self) -> Iterator[Event]: ...
@@ -49,19 +49,19 @@ class FollowedRun(Protocol):
 
 @dataclass(frozen=True)
 class Attached:
-    """A live run, and a model of what its folder has of it."""
+    """A live run, and a model of it from its folder."""
 
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of journal entries since the connection was made, by name and meta-step. Their events are sent as well."""
+    """Number of journal entries since the connection, by name and meta-step. Their events are also sent."""
 
 
 class Sessions(Protocol):
-    """Operations on runs that the app needs. They are called in threads."""
+    """Operations on runs, called in threads of the app."""
 
     def start(self, settings: Settings, preset: str | None, changes: Sequence[Planned] = ()) -> FollowedRun:
-        """Start a run. `changes` are made while it trains (`Preset.changes`)."""
+        """Start a run. `changes` are applied during training (`Preset.changes`)."""
         ...
 
     def resume(self, run_id: str) -> FollowedRun: ...
@@ -71,7 +71,7 @@ class Sessions(Protocol):
         ...
 
     def stop(self, run: RunFolder) -> None:
-        """Save and end a live run after this meta-step. Raises BadInput as `attach` does."""
+        """Save and end a live run after this meta-step. Raises BadInput in the same cases as `attach`."""
         ...
 
     def views(self, run_id: str, tasks: int) -> tuple[TaskView, ...]:
@@ -113,7 +113,7 @@ class RealSessions:
         live = LiveRun.attach(run)
         since = datetime.now(UTC) - timedelta(milliseconds=1)  # the journal has times in whole milliseconds
         try:
-            # Read after connecting: every event is in the folder, comes by the connection, or both.
+            # Read after connecting, so that every event is in the folder, or is sent, or both.
             model = Replay(run).read()
             written = Counter((entry.event, entry.iteration) for entry in run.journal() if entry.time >= since)
         except MetatuiError:

@@ -1,1 +1,1 @@
-"""Algorithms explained, with one's own settings put in."""
+"""Explanations of the algorithms with the current settings."""

@@ -1,4 +1,4 @@
-"""Long computations of the app in a child process, so that the app stays responsive and cancelling is immediate."""
+"""Helper process for long computations, so that the app stays responsive and can cancel immediately."""
 
 from metatui.tui.helper.client import Helper, Reply, Returned, WorkerError, Yielded
 

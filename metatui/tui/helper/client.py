@@ -1,4 +1,4 @@
-"""The app's side of a helper process: send requests, iterate replies, and stop it."""
+"""App side of a helper process: send requests, iterate over replies, and stop it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.utils.child_process import ChildProcess, describe_exit
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""How far a helper makes way for the app and for training."""
+"""Niceness of the helper process, so that the app and training take precedence."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class WorkerError:
 
     request: int
     sentence: str
-    """Why it failed, for the user."""
+    """Reason of the failure, for the user."""
     traceback: str = ""
-    """For the log; empty unless the failure is a bug in metatui."""
+    """Text for the log; empty unless the failure is a bug in metatui."""
     dead: bool = False
-    """Whether the helper process has ended."""
+    """True if the helper process has ended."""
 
 
 Reply = Yielded | Returned | WorkerError
@@ -52,8 +52,8 @@ Reply = Yielded | Returned | WorkerError
 class Helper:
     """A child process that runs one request at a time; a newer request replaces the current one.
 
-    Requests and replies are pickles: they go between these two processes only and are never stored in a file. `ask` and
-    `stop` are for the app's thread and do not wait; iterate `replies` in another thread.
+    Requests and replies are pickled. They are exchanged between these two processes only and never stored in a file.
+    Call `ask` and `stop` in the app's thread, where they do not block; iterate over `replies` in another thread.
     """
 
     def __init__(self) -> None:
@@ -73,12 +73,12 @@ class Helper:
         return self._requests
 
     def stop(self) -> None:
-        """Kill the process, whatever it is doing."""
+        """Kill the process immediately."""
         self._stopped = True
         self._child.kill()
 
     def replies(self) -> Iterator[Reply]:
-        """Yield replies until the helper is stopped; the last one is a `WorkerError` if the process died by itself."""
+        """Yield replies until the helper is stopped. The last one is a `WorkerError` if the process crashed."""
         try:
             while True:
                 try:
@@ -91,4 +91,4 @@ class Helper:
         finally:
             code = self._child.end()
         if not self._stopped:
-            yield WorkerError(self._requests, f"the process that computed it {describe_exit(code)}", dead=True)
+            yield WorkerError(self._requests, f"the helper process {describe_exit(code)}", dead=True)

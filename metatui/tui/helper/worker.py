@@ -1,7 +1,8 @@
 """The helper process, which `metatui.tui.helper.client` starts.
 
-Each request is a pickled pair of a number and a function without arguments that returns a generator. What it yields and
-returns is sent back. A newer request ends the current one at its next yield. The process ends with its channel.
+Each request is a pickled pair of a number and a function without arguments that returns a generator. Its yielded and
+returned values are sent back. A newer request ends the current one at its next yield. The process exits when its
+channel is closed.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Requests = Queue["tuple[int, Call] | None"]
 
 
 def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], None]) -> None:
-    """Send what `call` yields and returns, unless a newer request comes in between."""
+    """Send the values that `call` yields and returns, until a newer request arrives."""
     try:
         with closing(call()) as work:
             while requests.empty():
@@ -41,7 +42,7 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
         if sentence := out_of_memory_sentence(error):
             send(WorkerError(number, sentence))
             return
-        sentence = f"an error in metatui itself ({type(error).__name__}); it is in {paths.log_file()}"
+        sentence = f"an internal error in metatui ({type(error).__name__}): see {paths.log_file()}"
         send(WorkerError(number, sentence, traceback.format_exc()))
 
 

@@ -1,1 +1,1 @@
-"""The data of a run as the app shows it: history of metrics, events, results."""
+"""Model of a run for display: history of metrics, events, results."""

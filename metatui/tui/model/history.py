@@ -1,4 +1,4 @@
-"""A metric over a run of any length, in bounded memory. The only place where metrics are thinned."""
+"""History of a metric over a run of any length, in bounded memory. Metrics are thinned only here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Direction = Literal["falling", "rising", "flat"]
 
 
 class Point(NamedTuple):
-    """A part of a run: its end, and the smallest, mean and largest value in it; NaN if none is finite."""
+    """A part of a run: its end, and its smallest, mean and largest value; NaN if no value is finite."""
 
     x: float
     low: float
@@ -45,7 +45,7 @@ class Trend(NamedTuple):
 
 @dataclass(slots=True)
 class _Bucket:
-    """Statistics of successive values. `count`, `mean`, `low` and `high` are of the finite ones."""
+    """Statistics of successive values. `count`, `mean`, `low` and `high` cover the finite values only."""
 
     iteration: int
     seconds: float
@@ -70,7 +70,7 @@ class _Bucket:
             self.low, self.high = min(self.low, value), max(self.high, value)
 
     def extend(self, iteration: int, seconds: float, values: Sequence[float], averages: Averages) -> None:
-        """Add several values, the last of which is from meta-step `iteration`."""
+        """Add several values, ending with that of meta-step `iteration`."""
         total = sum(values)
         if not math.isfinite(total):  # a value is not finite, or the sum overflows
             for value in values:
@@ -92,7 +92,7 @@ class _Bucket:
 
 
 def _mean(buckets: Sequence[_Bucket]) -> float:
-    """Return the mean of all finite values in `buckets`, or NaN if there is none."""
+    """Return the mean of all finite values in `buckets`; NaN without finite values."""
     if len(buckets) == 1:
         return buckets[0].mean
     count = sum(bucket.count for bucket in buckets)
@@ -141,7 +141,7 @@ class History:
         values: Sequence[float],
         averages: Sequence[Averages] = (),
     ) -> None:
-        """Add several values, a bucket at a time. Has the same effect as calling `add` for each of them."""
+        """Add several values, one bucket at a time. Equivalent to calling `add` for each value."""
         averages = averages or [()] * len(values)
         rising = all(map(operator.lt, iterations, itertools.islice(iterations, 1, None)))
         if not iterations or not rising or (self._buckets and self._buckets[-1].iteration >= iterations[0]):
@@ -160,7 +160,7 @@ class History:
         self._last = values[-1]
 
     def forget_after(self, iteration: int) -> None:
-        """Remove the values after a meta-step, with the bucket that it is in if that has later values."""
+        """Remove the values after a meta-step, and its whole bucket if that contains later values."""
         while self._buckets and self._buckets[-1].iteration > iteration:
             self._buckets.pop()
 
@@ -197,7 +197,7 @@ class History:
 
     @property
     def best(self) -> float | None:
-        """The smallest finite value, or the largest if that is best; None without finite values."""
+        """The smallest finite value, or the largest if larger is better; None without finite values."""
         buckets = [bucket for bucket in self._buckets if bucket.count]
         if self._largest_is_best:
             return max((bucket.high for bucket in buckets), default=None)
@@ -206,7 +206,8 @@ class History:
     def trend(self) -> Trend:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
-        Flat if the difference of their means is below 1 % or below its standard error, so that noise is no trend.
+        The trend is flat if the difference of the means is below 1 % or below its standard error, so that noise is not
+        taken for a trend.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         window = max(1, len(known) // 8)
@@ -229,9 +230,9 @@ class History:
         """Return at most `width` points of the run, in order.
 
         Args:
-            against: meaning of `x`: the meta-step, or seconds of training.
+            against: unit of `x`: meta-steps, or seconds of training.
             smoothing: 0, or one of DECAYS: `mean` is then the exponential moving average after the point's last
-                meta-step (`metatui.utils.smoothing`). The bounds remain those of the values.
+                meta-step (`metatui.utils.smoothing`). The bounds are those of the unsmoothed values.
         """
         if width < 1 or smoothing not in (0, *DECAYS):
             raise ValueError(
@@ -257,7 +258,7 @@ class History:
 
 
 def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:
-    """Return the standard error of the mean of some buckets, relative to `scale`; 0 for a single one."""
+    """Return the standard error of the mean of some buckets, relative to `scale`; 0 for a single bucket."""
     if len(buckets) < 2:
         return 0.0
     squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)

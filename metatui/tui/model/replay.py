@@ -1,4 +1,4 @@
-"""A run read from its folder: the journal's entries become the events that a live run sends."""
+"""Replay of a run from its folder: journal entries become the events that a live run sends."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from metatui.utils.text import sanitize
 class Replay:
     """Reads a run from disk, repeatedly if another process trains it.
 
-    The metrics may have a million lines: each reading takes only new ones, piece by piece, and keeps only a `History`.
+    The metrics may have a million lines. Each read processes only new lines, in chunks, and keeps only a `History`.
     """
 
     def __init__(self, run: RunFolder) -> None:
@@ -45,7 +45,7 @@ class Replay:
         """A model with the meta-steps, but without other events."""
 
     def read(self) -> RunModel:
-        """Return a model of the run as it is now. Reads files, so call it in a thread. Raises BadInput."""
+        """Return a model of the current run. Reads files, so call it in a thread. Raises BadInput."""
         run = self.run
         self._read_metrics()
         model = self._metrics.copy_metrics(run.id, run.status().capitalize())
@@ -57,7 +57,7 @@ class Replay:
             test = record.test if entry is journal[-1] else None
             if (event := event_of(entry, model.settings, test)) is not None:
                 model.take(event)
-        # The journal has only the last point of each evaluation's curves; the record has all.
+        # The journal has only the last point of each evaluation's curves; the record has all points.
         model.evaluation, model.best, model.test = record.validation, record.best, record.test
         model.views = run.views()
         return model
@@ -73,10 +73,10 @@ class Replay:
 
 
 def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -> Event | None:
-    """Return the event that a journal entry was written for; None for an unknown or invalid entry.
+    """Return the event that a journal entry records; None for an unknown or invalid entry.
 
     Args:
-        entry: anyone may have edited the file, so its details are checked and sanitized.
+        entry: its details are checked and sanitized, since the file may have been edited.
         settings: the run's settings before the event.
         test: the run's test result, if the entry is the end of the run.
     """
@@ -135,7 +135,7 @@ def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
 
 
 def _evaluation(entry: Entry, settings: Settings) -> Evaluation | None:
-    """Return an evaluation with the last point of its curves, which is what the journal has of it."""
+    """Return an evaluation with only the last point of its curves, since the journal has no others."""
     details = entry.details
     numbers = [details.get(key) for key in ("tasks", "shots", "inner_step")]
     loss = _curve(details, "loss")
@@ -166,7 +166,7 @@ def _curve(details: Mapping[str, Any], key: str) -> Curve | None:
 
 
 def _number(details: Mapping[str, Any], key: str) -> float | None:
-    """Return a number of the details, or None if it is missing. JSON has null for a number that is not finite."""
+    """Return a number of the details, or None if it is missing. A null in JSON is a number that is not finite."""
     value = details.get(key, "")
     if value is None:
         return math.nan
@@ -174,7 +174,7 @@ def _number(details: Mapping[str, Any], key: str) -> float | None:
 
 
 def _text(details: Mapping[str, Any], key: str) -> str:
-    """Return a value of the details as one safe line."""
+    """Return a value of the details as one sanitized line."""
     value = details.get(key)
     if isinstance(value, float):
         return f"{value:.4g}"

@@ -1,4 +1,4 @@
-"""Model of one run: metric histories, the latest numbers, live changes and a journal in words."""
+"""Model of one run: metric histories, latest numbers, live changes and journal lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 Tone = Literal["plain", "good", "warning", "error"]
 
 JOURNAL_LINES = 500
-"""Journal lines kept in the app; the run's journal on disk has all."""
+"""Maximum number of journal lines kept in the app; the journal on disk has all."""
 
 CHECKPOINT_SAVED = "Checkpoint saved"
 
@@ -78,15 +78,15 @@ class JournalLine:
 
 
 class RunModel:
-    """State of one run, updated by its events. Live events and those read from disk have the same effect."""
+    """State of one run, updated by its events. Live events and events read from disk have the same effect."""
 
     def __init__(self, settings: Settings, run_id: str = "", status: str = "") -> None:
         self.settings = settings
         self.run_id = run_id
         self.status = status
-        """Status in words; empty for a run that is followed."""
+        """Status text; empty for a followed run."""
         self.packed: tuple[int, int] | None = None
-        """Images packed before the training starts, and how many there are."""
+        """Numbers of packed images and of all images, before training starts."""
         self.started: Started | None = None
         self.latest: Progress | None = None
         self.meta_loss, self.grad_norm, self.val_loss = History(), History(), History()
@@ -97,9 +97,9 @@ class RunModel:
         self.test: Evaluation | None = None
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
         self.changes: list[LiveChange] = []
-        """Every live change in order, including undone ones."""
+        """All live changes in order, including undone ones."""
         self.evaluating: Evaluating | None = None
-        """The current validation or test."""
+        """The validation or test in progress."""
         self.ended: Finished | Failed | None = None
         self.smoother: Smoother | None = None
         """The smoother that has averaged the meta-steps read from disk; None for a new run."""
@@ -114,7 +114,7 @@ class RunModel:
         return other
 
     def reopen(self, settings: Settings) -> None:
-        """Mark a run that was read from disk as one that trains, with `settings`."""
+        """Mark a run that was read from disk as training, with `settings`."""
         self.settings, self.status, self.ended = settings, "", None
 
     @property
@@ -174,7 +174,7 @@ class RunModel:
     def undoable(self) -> list[LiveChange]:
         """The user's changes that are still in effect, in order. A change back to the previous value cancels both.
 
-        Changes of the number of tasks in memory at once are not included: the trainer itself lowers it if memory runs
+        Changes of the number of tasks in memory at once are excluded: the trainer itself lowers it when memory runs
         out, and it does not affect results.
         """
         in_effect: list[LiveChange] = []
@@ -188,7 +188,7 @@ class RunModel:
         return in_effect
 
     def take_steps(self, averaged: Sequence[Step]) -> None:
-        """Add meta-steps, in order. Much faster than adding them one by one."""
+        """Add meta-steps, in order. Much faster than adding them individually."""
         if not averaged:
             return
         steps = [step.progress for step in averaged]
@@ -205,7 +205,7 @@ class RunModel:
             self._recent.popleft()
 
     def take(self, event: Event) -> None:
-        """Update the model by one event."""
+        """Update the model with one event."""
         match event:
             case Started():
                 self._start(event)
@@ -216,7 +216,7 @@ class RunModel:
             case Evaluated():
                 self._evaluated(event)
             case Checkpointed(kind="last"):
-                # The journal mentions only the newest checkpoint; the best one has the line of its validation.
+                # Only the newest checkpoint gets a line; the best one is mentioned with its validation.
                 if self.journal and self.journal[-1].text == CHECKPOINT_SAVED:
                     self.journal.pop()
                 self._add_line(event.iteration, CHECKPOINT_SAVED)
@@ -238,7 +238,7 @@ class RunModel:
         self.journal.append(JournalLine(iteration, text, tone))
 
     def _start(self, event: Started) -> None:
-        """Forget what came after the checkpoint from which the run starts."""
+        """Remove everything after the checkpoint from which the run starts."""
         self.started, self.settings = event, event.settings
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):

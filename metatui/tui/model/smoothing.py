@@ -1,4 +1,4 @@
-"""Averages of the training metrics over all meta-steps, including those that a live connection left out."""
+"""Averages of the training metrics over all meta-steps, including those that a live connection skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.utils.smoothing import DECAYS, ExponentialAverage
 
 
 class Smoother:
-    """Adds to each meta-step of a run the averages of meta-loss and accuracy over all meta-steps up to it.
+    """Adds to each meta-step of a run the averages of meta-loss and accuracy up to that meta-step.
 
     A live run sends no meta-steps from before the connection, and skips some if the receiver is slow. The missing ones
     are read from the run's metrics file, so every meta-step is returned.
@@ -44,9 +44,9 @@ class Smoother:
         return other
 
     def follow(self, progress: Progress) -> Iterator[Step]:
-        """Return the meta-steps that were skipped before `progress`, then `progress`, each with its averages.
+        """Yield the meta-steps that were skipped before `progress`, then `progress`, each with its averages.
 
-        If the skipped meta-steps are not in the file yet, `progress` is returned without averages.
+        If the skipped meta-steps are not in the file yet, `progress` is yielded without averages.
         """
         if progress.iteration <= self._iteration:  # the run went back to a checkpoint
             self._start()
@@ -70,8 +70,8 @@ class Smoother:
         """Read up to about a megabyte of new meta-steps from the file.
 
         Returns:
-            The meta-steps, and whether the file was replaced. If it was, they are from its start, and those read before
-            are no longer valid.
+            The meta-steps, and whether the file was replaced. If so, they begin at its start, and meta-steps read
+            earlier are no longer valid.
         """
         new = self._reader.read_new()
         if self._reader.restarted:

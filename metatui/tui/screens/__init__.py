@@ -1,1 +1,1 @@
-"""Screens that open over the work screen: help and questions."""
+"""Screens and dialogs of the app."""

@@ -1,4 +1,4 @@
-"""Base of the screens whose content is computed in a helper process."""
+"""Base class of screens whose content is computed in a helper process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
 
 
 class AnalysisScreen(ModalScreen[ScreenResultType]):
-    """Runs an analysis in a helper process, so that keys respond and cancelling takes effect at once.
+    """Runs an analysis in a helper process, so that keys respond and cancelling takes effect immediately.
 
     A subclass calls `start_analysis` and implements `show_progress`, `show_result` and `show_failure`. Only the newest
     request is reported. The helper stays alive between requests, with torch loaded, and ends with the screen.
@@ -30,7 +30,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
 
     _helper: Helper | None = None
     _request = 0
-    """Number of the request in progress; 0 when none is."""
+    """Number of the request in progress; 0 without a request."""
 
     @property
     def is_busy(self) -> bool:
@@ -83,15 +83,15 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
                 self.show_failure(sentence)
 
     def show_progress(self, progress: Any) -> None:
-        """Show what the analysis yielded."""
+        """Show a value that the analysis yielded."""
         raise NotImplementedError
 
     def show_result(self, result: Any) -> None:
-        """Show what the analysis returned."""
+        """Show the value that the analysis returned."""
         raise NotImplementedError
 
     def show_failure(self, reason: str) -> None:
-        """Show why there is no result.
+        """Show the reason of a failure.
 
         Args:
             reason: A sentence without its full stop.

@@ -1,4 +1,4 @@
-"""The screen that explains an algorithm: idea, update rule, pseudo-code with the settings, cost, paper."""
+"""Screen that explains an algorithm: idea, update rule, pseudo-code with the settings, cost, paper."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _code(lines: tuple[str, ...], width: int, theme: ChartTheme) -> list[Row]:
-    """Keep the indentation of code; wrapped lines continue further to the right."""
+    """Wrap code, keeping its indentation and indenting continuation lines further."""
     rows: list[Row] = []
     for line in lines:
         indent = 2 + len(line) - len(line.lstrip())

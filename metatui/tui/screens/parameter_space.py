@@ -1,4 +1,4 @@
-"""The screen that shows where tasks move a meta-learned and an ordinary initialisation."""
+"""Screen that shows how tasks move a meta-learned and an ordinary initialisation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from metatui.tui.widgets.static_text import StaticText
 
 KEYS: Final = (Key("n", "Other picture", "other"), Key("Esc", "Close", "dismiss"))
 BOTH_FROM: Final = 100
-"""Columns of the terminal from which both charts are visible."""
+"""Minimum width of the terminal for both charts."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
 TICKS = 4
@@ -53,7 +53,7 @@ class ParameterScreen(AnalysisScreen[None]):
         super().__init__()
         self._run = run
         self._ordinary_first = False
-        """Whether a narrow terminal shows the ordinary initialisation."""
+        """True if a narrow terminal shows the ordinary initialisation."""
         self.space: ParameterSpace | None = None
 
     def compose(self) -> ComposeResult:
@@ -104,7 +104,7 @@ class ParameterScreen(AnalysisScreen[None]):
 
 
 def charts(space: ParameterSpace) -> tuple[ChartData, ChartData]:
-    """Draw the meta-learned and the ordinary initialisation, on the same axes."""
+    """Return charts of the meta-learned and the ordinary initialisation, with the same axes."""
     clouds = (space.learned.cloud, space.ordinary.cloud)
     points = [point for cloud in clouds for path in cloud.paths for point in path if all(map(math.isfinite, point))]
     limits = []
@@ -140,7 +140,7 @@ def _chart(start: Start, colour: str, x_limits: tuple[float, float], y_limits: t
 
 
 def sentences(space: ParameterSpace) -> list[str]:
-    """Describe the charts in words, the most important first."""
+    """Describe the charts, the most important facts first."""
     learned, ordinary = space.learned, space.ordinary
     rate = space.settings.algorithm.inner_lr
     steps = f"{space.steps} inner step{'' if space.steps == 1 else 's'}"
@@ -171,7 +171,7 @@ def _distance_and_loss(cloud: AdaptationTrajectories) -> str:
 
 
 def _loss_per_distance(learned: AdaptationTrajectories, ordinary: AdaptationTrajectories) -> str:
-    """Compare the change of the loss by unit of distance; empty where it is not finite."""
+    """Compare the changes of the loss per unit of distance; empty if they are not finite."""
     gains = [mean(cloud.gained) / mean(cloud.moved) if mean(cloud.moved) else math.nan for cloud in (learned, ordinary)]
     if not all(map(math.isfinite, gains)):
         return ""

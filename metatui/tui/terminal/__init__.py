@@ -1,1 +1,1 @@
-"""The terminal: keyboard, character sets, redirection, suspension."""
+"""Terminal support: keyboard, character sets, redirection, suspension."""

@@ -1,4 +1,4 @@
-"""Information that the app shares with its parent process, which may find it dead. Imports no textual."""
+"""Information that the app shares with its parent process in case it crashes. Does not import textual."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-# This module is imported before the fork. Imports that only a crash needs are made then.
+# This module is imported before the fork. Modules needed only after a crash are imported then.
 if TYPE_CHECKING:
     from metatui.runs.storage.run_folder import RunFolder
 
@@ -16,7 +16,7 @@ SIZE = 8 * 1024
 
 
 class CrashInfo:
-    """A page of memory shared by a process and its forks. What one of them writes outlives it."""
+    """A page of memory shared by a process and its forks. Its content outlives the process that wrote it."""
 
     def __init__(self) -> None:
         self._page = mmap.mmap(-1, SIZE)
@@ -45,7 +45,7 @@ class CrashInfo:
 
 
 def describe_background_run(run: RunFolder) -> str:
-    """Return a sentence that says that a run continues, with the commands to follow and to stop it."""
+    """Return a message that a run continues, with the commands to follow and to stop it."""
     from metatui.utils import paths
 
     in_default_folder = run.path.parent == paths.runs_dir()

@@ -1,4 +1,4 @@
-"""Keyboard input that reports an escape without delay, and accepts any bytes."""
+"""Keyboard input that reports escape without delay, and accepts any bytes."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ SEQUENCE_START = re.compile(f"(?={ESCAPE})")
 
 
 class TerminalLost(Message):
-    """Posted when there will be no more keys. Not every terminal that goes away sends a hang-up signal as well."""
+    """Posted when the terminal is closed. Not every closed terminal also sends a hang-up signal."""
 
 
 class Keyboard(LinuxDriver):
-    """Textual's driver, except that an escape is reported after `ESCDELAY` milliseconds instead of up to 100."""
+    """Textual's driver, but escape is reported after `ESCDELAY` milliseconds instead of up to 100."""
 
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.
@@ -58,7 +58,7 @@ class Keyboard(LinuxDriver):
                 pass
 
     def _read(self) -> bytes:
-        """Return input bytes; none if the terminal is gone."""
+        """Return input bytes; empty if the terminal is closed."""
         try:
             return os.read(self.fileno, 4096)
         except OSError:

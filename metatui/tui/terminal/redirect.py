@@ -1,4 +1,4 @@
-"""Redirection of everything but the app itself from the terminal to the log."""
+"""Redirection of all output except the app's own from the terminal to the log."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from typing import BinaryIO
 def own_terminal(log: BinaryIO) -> Iterator[None]:
     """Redirect file descriptors 1 and 2 to `log`.
 
-    Native libraries (CUDA, NCCL, OpenMP) write to the descriptors themselves. Textual measures the terminal by
-    `sys.__stdout__` and draws on `sys.__stderr__`, so these become duplicates of the original 1 and 2.
+    Native libraries (CUDA, NCCL, OpenMP) write directly to the descriptors. Textual measures the terminal through
+    `sys.__stdout__` and draws on `sys.__stderr__`, so these become duplicates of the original descriptors.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -42,7 +42,7 @@ def own_terminal(log: BinaryIO) -> Iterator[None]:
         faulthandler.disable()
         sys.__stdout__, sys.__stderr__ = before  # type: ignore[misc]
         for stream in streams:
-            with suppress(OSError):  # the terminal may be gone
+            with suppress(OSError):  # the terminal may be closed
                 stream.close()
         os.dup2(terminal[0], 1)
         os.dup2(errors, 2)

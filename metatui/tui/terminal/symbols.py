@@ -11,7 +11,7 @@ from typing import Final
 
 
 class Symbols(StrEnum):
-    """Names of the sets, from the finest to the safest."""
+    """Names of the glyph sets, from the finest to the most portable."""
 
     BRAILLE = "braille"
     BLOCK = "block"
@@ -24,7 +24,7 @@ class Glyphs:
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
-    """Marker of plotext for lines: its name for a set of sub-cell dots, or one character."""
+    """Plotext marker for lines: its name for a set of sub-cell dots, or one character."""
     lines: str
     """One character per line of a chart, if the lines have no colours."""
     points: str
@@ -91,13 +91,13 @@ GLYPHS: Final[Mapping[Symbols, Glyphs]] = {
 
 
 def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | None = None) -> Symbols:
-    """Return the finest set that the terminal can certainly show.
+    """Return the finest set that the terminal is known to support.
 
     Args:
         environ: environment, of which `TERM` is read.
-        encoding: encoding of the stream on which the app is drawn, if there is one.
-        tmux_utf8: whether the tmux client uses UTF-8; otherwise tmux replaces other characters by `_`. None outside
-            tmux, or if that is unknown.
+        encoding: encoding of the stream on which the app is drawn; None if unknown.
+        tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters by `_`. None outside
+            tmux, or if unknown.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.
     if environ.get("TERM", "") in ("", "dumb", "linux", "vt100", "vt102", "vt220"):
@@ -108,7 +108,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
 
 
 def tmux_utf8(environ: Mapping[str, str]) -> bool | None:
-    """Return whether the attached tmux client uses UTF-8; None outside tmux, or if tmux does not answer in a second."""
+    """Return whether the attached tmux client uses UTF-8; None outside tmux, or without a reply within a second."""
     if "TMUX" not in environ:
         return None
     try:
@@ -135,7 +135,7 @@ _ASCII_TEXT: Final = str.maketrans(
 )  # fmt: skip
 
 
-def ascii(text: str) -> str:  # noqa: A001 - the name of the encoding is the name of the function
+def ascii(text: str) -> str:  # noqa: A001 - named after the encoding
     """Return `text` in ASCII: known glyphs are spelled out, accents dropped, and other characters become `?`.
 
     The result may be longer than `text`, so measure it afterwards.

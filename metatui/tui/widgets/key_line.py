@@ -1,4 +1,4 @@
-"""Rows of links: the keys at the bottom of a full-size screen, and its tabs."""
+"""Rows of links: keys at the bottom of a full-size screen, and tabs."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 
 class Key(NamedTuple):
     key: str
-    """The key as users read it."""
+    """Displayed name of the key."""
     label: str
     action: str
-    """Action of the screen that a click runs."""
+    """Action of the screen, run by a click."""
 
 
 class KeyLine(Widget):
-    """Shows as many keys as fit, from the first, and always the last."""
+    """Shows the first keys, as many as fit, and always the last one."""
 
     DEFAULT_CSS = """
     KeyLine {
@@ -58,7 +58,7 @@ class KeyLine(Widget):
 
 
 class TabStrip(Widget):
-    """Names of which one is selected; a click on another runs the screen's action with that name."""
+    """Names, one of them selected. A click on another name runs an action of the screen with that name."""
 
     DEFAULT_CSS = """
     TabStrip {

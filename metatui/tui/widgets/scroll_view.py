@@ -1,4 +1,4 @@
-"""A scrolling page of text and drawings in rows."""
+"""Scrolling page of text and drawings."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 Page = Callable[[int, ChartTheme], list[Row]]
-"""Returns the rows of a page for a width in cells."""
+"""Returns the rows of a page at a width in cells."""
 
 
 class ScrollView(RowsWidget, can_focus=True):
-    """Shows a page, with a scroll bar where it is longer than the view."""
+    """Shows a page, with a scroll bar if it is longer than the view."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("up", "scroll_rows(-1)", "Up"),
@@ -37,7 +37,7 @@ class ScrollView(RowsWidget, can_focus=True):
         self._length = 0
 
     def show(self, page: Page, *, from_start: bool = False) -> None:
-        """Show `page`, at the position of the page before or from its start."""
+        """Show `page`, at the current position or from its start."""
         self._page = page
         self._top = 0 if from_start else self._top
         self.redraw()

@@ -6,11 +6,11 @@ from textual.events import Paste
 from textual.widgets import Input
 
 LONGEST = 4096
-"""Characters of the longest possible path."""
+"""Maximum length of a path in characters."""
 
 
 class Entry(Input):
-    """A text input one row high. Its cursor does not blink, which would write to an idle terminal."""
+    """A text input one row high. Its cursor does not blink, because that would write to an idle terminal."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Entry(Input):
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:
-        """Insert the app's own clipboard, which may hold any part of the screen."""
+        """Insert the app's own clipboard, which may contain any part of the screen."""
         self.replace(self._fitting(self.app.clipboard), *self.selection)
 
     def _fitting(self, text: str) -> str:

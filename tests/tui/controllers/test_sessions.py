@@ -1,4 +1,4 @@
-"""Access to runs in other processes: start, attach, measure and stop."""
+"""Tests of access to runs in other processes: start, attach, measure and stop."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_load_of_a_process() -> None:
         while not (now := sampler.sample(child.pid, "cpu")).cpu_percent:
             pass
         child.kill()
-    assert first.cpu_percent is None  # of no time at all
+    assert first.cpu_percent is None  # needs two samples
     assert now.memory is not None
     assert now.memory > 64 * 2**20
     assert now.words()[0] == f"process {child.pid}"

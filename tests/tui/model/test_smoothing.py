@@ -1,4 +1,4 @@
-"""Smoothed training curves are exponential moving averages, the same live, reopened and compared."""
+"""Tests that smoothed training curves are exponential moving averages, equal in live, reopened and compared runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.tui.fakes import progress, started
 
 
 def definition(values: Sequence[float], decay: float) -> list[float]:
-    """s_t / (1 - decay^t), s_t = decay s_(t-1) + (1 - decay) x_t."""
+    """Compute s_t / (1 - decay^t), where s_t = decay s_(t-1) + (1 - decay) x_t."""
     found, s = [], 0.0
     for t, value in enumerate(values, 1):
         s = decay * s + (1 - decay) * value
@@ -55,7 +55,7 @@ class PartialRun:
 
 
 def made(iteration: int, seed: int = 0) -> Progress:
-    """A noisy meta-step, as exact as the metrics file keeps it."""
+    """Return a noisy meta-step, rounded as in the metrics file."""
     step = progress(iteration)
     noisy = step.meta_loss * (1.2 + math.sin(iteration * (seed + 12.9898)))
     return replace(step, meta_loss=float(f"{noisy:.9g}"), accuracy=None)
@@ -115,7 +115,7 @@ def test_live_reopened_and_compared_match_definition(run: RunFolder) -> None:
     steps = [made(iteration) for iteration in range(1, 5001)]
     losses = [step.meta_loss for step in steps]
     write(run, steps)
-    # With gaps, as if this process had been too slow for the run.
+    # With gaps, as if this process were too slow for the run.
     told = [step for step in steps if not (700 < step.iteration <= 900 or step.iteration % 1000 == 1)]
     live = follow(run, told).meta_loss
     reopened = Replay(run).read().meta_loss

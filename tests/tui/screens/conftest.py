@@ -17,7 +17,7 @@ from tests.tui.screens.fake_helper import FakeHelper
 
 
 class ScreenApp(App[None]):
-    """Shows `screen` over an empty one, with the style sheet of metatui; much faster to start than metatui."""
+    """Shows `screen` over an empty screen, with the style sheet of metatui. Starts much faster than metatui."""
 
     TITLE = "metatui"
     CSS_PATH = Path(metatui.tui.__file__).with_name("metatui.tcss")
@@ -42,7 +42,7 @@ class ScreenApp(App[None]):
 
 
 def text_of(screen: Screen[Any], selector: str | type[Widget]) -> str:
-    """Return what a widget shows, as one line."""
+    """Return the text of a widget as one line."""
     widget = screen.query_one(selector)
     return " ".join(" ".join(widget.render_line(y).text for y in range(widget.size.height)).split())
 

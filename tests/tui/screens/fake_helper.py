@@ -1,4 +1,4 @@
-"""A helper that computes nothing: it records requests and sends the replies that a test asks for."""
+"""Fake helper process that records requests and sends the replies given by a test."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from metatui.tui.helper import Reply, Returned, WorkerError, Yielded
 
 
 class FakeHelper:
-    """Replaces `Helper`; `made` lists all instances, the newest last."""
+    """Replaces `Helper`. `made` lists all instances, the newest last."""
 
     made: ClassVar[list[FakeHelper]] = []
 

@@ -1,4 +1,4 @@
-"""The benchmark screen, with a benchmark that reports what a test tells it to."""
+"""Tests of the benchmark screen with a fake benchmark."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def measurement(cell: Cell, error: str | None = None) -> Measurement:
 
 
 class FakeBenchmark:
-    """Iterated in a thread of the screen. Tests send reports with `emit`, and end it with None or an exception."""
+    """Fake benchmark. Tests send reports with `emit`, and end it with None or an exception."""
 
     made: ClassVar[list[FakeBenchmark]] = []
 
@@ -90,7 +90,7 @@ class FakeBenchmark:
         await pilot.pause()
 
     async def measure(self, pilot: Pilot[Any], count: int, *, failing: int = -1) -> None:
-        """Measure the first `count` cells and start with the next."""
+        """Report the first `count` cells as measured, and the next one as started."""
         reports: list[Report | None] = [Ready(MACHINE)]
         for number, cell in enumerate(self.cells[:count]):
             reports += [Measuring(cell), measurement(cell, KILLED if number == failing else None)]
@@ -240,7 +240,7 @@ async def test_quitting_stops_the_benchmark() -> None:
     ("error", "message"),
     [
         (MetatuiError("there is no such device"), "Not measured: there is no such device."),
-        (ZeroDivisionError("a bug"), "an error in metatui itself ended it (ZeroDivisionError)"),
+        (ZeroDivisionError("a bug"), "an internal error in metatui (ZeroDivisionError)"),
     ],
 )
 async def test_errors(error: Exception, message: str) -> None:

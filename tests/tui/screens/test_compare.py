@@ -1,4 +1,4 @@
-"""The compare screen, fed with comparisons of made-up values."""
+"""Tests of the compare screen with artificial comparisons."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
 
 
 def compared(images: bool = False, *, shots: int = 10, target: float | None = None) -> Comparison:
-    """Three runs with values of twelve tasks, curves of six inner steps and 500 meta-steps of training."""
+    """Return a comparison of three runs with twelve tasks, six inner steps and 500 meta-steps of training."""
     runs = tuple(_run(number, name, images) for number, name in enumerate(NAMES))
     metric = "accuracy" if images else "loss"
     return Comparison(
@@ -202,7 +202,7 @@ async def test_target() -> None:
 @pytest.mark.usefixtures("fake_helper")
 async def test_export(tmp_path: Path) -> None:
     async def write(name: str) -> str:
-        """Return the problem with the name; empty if the file was written."""
+        """Return the problem with the name, or an empty string if the file was written."""
         if not isinstance(app.screen, ExportScreen):
             await pilot.press("e")
             await pilot.pause()
@@ -270,7 +270,7 @@ async def test_tables_show_names_that_differ_from_labels() -> None:
 
 
 async def test_real_runs(runs_dir: Path) -> None:
-    """Measure in the real helper process, which must not change the run folders."""
+    """Check that measuring in the real helper process does not change the run folders."""
     runs = [train(runs_dir, change(GLYPHS, {"algorithm.name": name})) for name in ("fomaml", "scratch")]
     before = {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()}
     screen = CompareScreen(runs)

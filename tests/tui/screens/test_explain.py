@@ -1,4 +1,4 @@
-"""The screen that explains an algorithm."""
+"""Tests of the screen that explains an algorithm."""
 
 from __future__ import annotations
 

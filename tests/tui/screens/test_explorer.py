@@ -1,4 +1,4 @@
-"""The explorer screen: keys request another task or rate, and results are stepped through."""
+"""Tests of the explorer screen: keys request another task or rate, and step through the results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parameter-space screen, fed with made-up trajectories."""
+"""Tests of the parameter-space screen with artificial trajectories."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The report dialog: asks for a file, measures with a fake helper and writes."""
+"""Tests of the report dialog, which asks for a file, measures with a fake helper and writes a report."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("fake_helper")
 
 
 async def write(pilot: Pilot[Any], path: Path | None = None) -> None:
-    """Press enter, after entering `path`."""
+    """Enter `path` if given, and press enter."""
     if path is not None:
         pilot.app.screen.query_one(Input).value = str(path)
     await pilot.press("enter")

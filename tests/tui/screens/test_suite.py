@@ -1,4 +1,4 @@
-"""The suite screen: lists, keys and messages. Nothing trains, because starting a suite is faked."""
+"""Tests of the suite screen: lists, keys and messages. Starting a suite is faked, so nothing trains."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = pytest.mark.usefixtures("fake_helper")
 
 @pytest.fixture(autouse=True)
 def started(monkeypatch: pytest.MonkeyPatch) -> list[Suite]:
-    """The suites that were started."""
+    """List of the suites that were started."""
     suites: list[Suite] = []
     monkeypatch.setattr("metatui.tui.screens.suite.screen.POLL_SECONDS", 3600.0)
     monkeypatch.setattr(background, "start", lambda suite, store: suites.append(suite))

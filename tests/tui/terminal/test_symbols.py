@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from textual._border import BORDER_CHARS  # the names that a `border:` rule may have
+from textual._border import BORDER_CHARS  # the names allowed in a `border:` rule
 
 from metatui.tui import palette
 from metatui.tui.terminal import symbols
@@ -101,7 +101,7 @@ def _luminance(shade: str) -> float:
 
 @pytest.mark.parametrize(("dark", "backgrounds"), [(True, ("#121212", "#1e1e1e")), (False, ("#ffffff", "#e0e0e0"))])
 def test_colours_have_enough_contrast(dark: bool, backgrounds: tuple[str, ...]) -> None:
-    """WCAG 2.2 requires 3:1 for graphical objects."""
+    """Check the contrast of 3:1 that WCAG 2.2 requires for graphical objects."""
     for name, background in itertools.product(palette.HUES, backgrounds):
         low, high = sorted((_luminance(palette.shade(name, dark)), _luminance(background)))
         assert (high + 0.05) / (low + 0.05) >= 3, (name, background)

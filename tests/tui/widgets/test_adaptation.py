@@ -1,4 +1,4 @@
-"""The adaptation panel and its parts."""
+"""Tests of the adaptation panel and its parts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_
 
 EMPTY = "Start a run, or mark up to three in the runs tab."
 SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
-"""Sizes of the panel in terminals of these sizes."""
+"""Size of the panel by size of the terminal."""
 
 
 def stage(runs: list[RunViews], symbols: Symbols = Symbols.BRAILLE, theme: str = "textual-dark") -> Stage:

@@ -1,4 +1,4 @@
-"""Interval bands as dotted lines below the curves."""
+"""Tests of interval bands, drawn as dotted lines below the curves."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def drawn(rows: list[list[Run]]) -> list[str]:
 
 
 def level(low: float, high: float) -> list[tuple[float, float]]:
-    """A constant interval."""
+    """Return a constant interval."""
     return [(0.0, low), (0.0, high), (1.0, low), (1.0, high)]
 
 

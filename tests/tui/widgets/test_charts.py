@@ -1,4 +1,4 @@
-"""Parts of the charts: numbers, axes, thinning, the plotext canvas and the painted rows."""
+"""Tests of parts of the charts: numbers, axes, thinning, the plotext canvas and the painted rows."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ DIAGONAL = tuple((index / 20, index / 20) for index in range(21))
 
 @pytest.mark.parametrize("marker", ["braille", "hd", "*"])
 def test_canvas_size(marker: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The canvas is independent of the terminal's size, which limits plotext's own figure."""
+    """Check that the canvas is independent of the terminal's size, which limits plotext's own figure."""
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("LINES", "5")
     canvas = Canvas()
@@ -208,7 +208,7 @@ def _points(kind: str, rng: random.Random) -> list[tuple[float, float]]:
 
 
 def test_fuzz() -> None:
-    """Draw many charts on one canvas: long, constant, full of gaps, and over the whole range of floats."""
+    """Draw many charts on one canvas: long, constant, with many gaps, and over the whole range of floats."""
     rng, canvas = random.Random(0), Canvas()
     for index in range(600):
         width, height = SIZES[7] if index % 100 == 7 else rng.choice(SIZES[:7])

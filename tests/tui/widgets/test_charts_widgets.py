@@ -1,4 +1,4 @@
-"""The chart widgets in an app: what they draw and what they send."""
+"""Tests of the chart widgets in an app: drawing and updates."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_empty_chart_and_sparkline(snap_compare: Any) -> None:
 
 
 class Sent(LineChart):
-    """Records the rows that each redraw sends; None for all of them."""
+    """Records the rows that each redraw sends; None means all rows."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ async def test_only_changed_rows_are_sent() -> None:
         chart.sent.clear()
         draw(chart, series)
         assert chart.sent == []
-        # One more point, in the free space before the round end of the axis.
+        # Add a point in the free space before the round end of the axis.
         draw(chart, [Series("train", palette.TRAIN, [*points, (80.0, math.sin(8))])])
         (rows,) = chart.sent
         after = plain(chart)

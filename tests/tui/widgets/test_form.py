@@ -1,4 +1,4 @@
-"""Reading the form, without widgets."""
+"""Tests of the form model, without widgets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_defaults_can_be_read_back(path: str) -> None:
         ("model.hidden", "40, x", "comma-separated"),
     ],
 )
-def test_wrong_fields_name_what_is_allowed(path: str, text: str, message: str) -> None:
+def test_invalid_fields_name_the_allowed_values(path: str, text: str, message: str) -> None:
     assessment = assess({**texts_of(Settings()), path: text})
     assert assessment.settings is None
     assert list(assessment.problems) == [path]
@@ -51,7 +51,7 @@ def test_conflicts_are_reported_at_the_field_to_change() -> None:
     assert assessment.settings is None
 
 
-def test_irrelevant_fields_are_hidden_and_never_wrong() -> None:
+def test_irrelevant_fields_are_hidden_and_never_invalid() -> None:
     assessment = assess({**texts_of(Settings()), "task.ways": "nonsense", "algorithm.inner_optimizer": "adam"})
     assert assessment.problems == {}
     assert assessment.settings is not None

@@ -1,4 +1,4 @@
-"""Milliseconds per meta-step on a logarithmic axis: a row for each workload, a mark for each engine, and the floor."""
+"""Plot of milliseconds per meta-step on a logarithmic axis: rows of workloads with marks of engines, and the floor."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Row = list[Piece]
 
 
 def marks() -> dict[str, str]:
-    """Assign each engine the first of its letters that no engine before it has."""
+    """Assign each engine its first letter that no earlier engine has."""
     letters: dict[str, str] = {}
     for engine in ENGINES:
         letters[engine] = next((letter for letter in engine.upper() if letter not in letters.values()), "?")
@@ -37,13 +37,13 @@ def marks() -> dict[str, str]:
 
 
 def mark(cell: Cell) -> str:
-    """Return the letter of a cell's engine, in lower case where meta-steps are captured."""
+    """Return the letter of a cell's engine, in lower case if meta-steps are captured."""
     letter = marks()[cell.engine]
     return letter.lower() if cell.captured else letter
 
 
 def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
-    """Explain the marks."""
+    """Return the legend of the marks."""
     shown = {each.cell.engine for each in measurements}
     captured = {each.cell.engine for each in measurements if each.cell.captured}
     row = [Piece("ms per meta-step: "), Piece(glyphs.vertical, FLOOR), Piece(" floor", MUTED)]
@@ -56,7 +56,7 @@ def legend(measurements: Sequence[Measurement], glyphs: Glyphs) -> Row:
 
 
 def plot(measurements: Sequence[Measurement], width: int, glyphs: Glyphs) -> list[Row]:
-    """Draw rows of at most `width` characters above their axis; none without measurements or room."""
+    """Draw rows of at most `width` characters and their axis; empty without measurements or room."""
     groups = [(work, list(each)) for work, each in groupby(measurements, key=lambda each: each.cell.work)]
     values = [value for each in measurements for value in (each.ms, each.floor_ms) if value]
     label = max((len(name(work)) for work, _ in groups), default=0) + 2
@@ -80,7 +80,7 @@ class _Axis:
         return min(self.width - 1, max(0, round(share * (self.width - 1))))
 
     def draw(self, glyphs: Glyphs) -> tuple[str, str]:
-        """Return the line and the numbers below its ticks: powers of ten, then others where there is room."""
+        """Return the axis line and the labels below it: powers of ten, and other numbers if there is room."""
         line, numbers = [glyphs.horizontal] * self.width, [" "] * self.width
         powers = range(math.floor(self._low), math.ceil(self._high) + 1)
         for factors in ((1,), (2, 5)):
@@ -114,6 +114,6 @@ def _marks(measurements: Sequence[Measurement], axis: _Axis, glyphs: Glyphs) -> 
 
 
 def _free(cells: Sequence[Piece | None], at: int) -> int:
-    """Return the free column nearest to `at`, so that engines of the same speed stand side by side."""
+    """Return the free column nearest to `at`, so that engines of the same speed are side by side."""
     free = [column for column, cell in enumerate(cells) if cell is None]
     return min(free, key=lambda column: (abs(column - at), -column))

@@ -35,12 +35,12 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Name an engine in the table, where captured meta-steps follow the eager ones."""
+    """Name an engine in the table, in which captured meta-steps follow eager ones."""
     return "+ graph" if cell.captured else cell.engine
 
 
 def figures(measurement: Measurement) -> tuple[str, ...]:
-    """Return the texts of the columns NUMBERS; dashes where nothing was measured."""
+    """Return the texts of the columns NUMBERS, with dashes for missing measurements."""
     measured = measurement.measured
     if measured is None:
         return ("-",) * len(NUMBERS)
@@ -56,7 +56,7 @@ def figures(measurement: Measurement) -> tuple[str, ...]:
 
 
 def figure(value: float | None) -> str:
-    """Format with three significant digits, large numbers in full: `0.0120`, `12.3`, `1,234`."""
+    """Format with three significant digits, or large numbers in full: `0.0120`, `12.3`, `1,234`."""
     if value is None:
         return "-"
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
@@ -72,12 +72,12 @@ def fastest(measurements: Iterable[Measurement]) -> dict[Workload, float]:
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
-    """Explain captured meta-steps; empty if there are none."""
+    """Explain captured meta-steps; empty without them."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Warn of figures that cannot be right; empty if there are none."""
+    """Return a warning about implausible figures, or an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 
@@ -96,17 +96,17 @@ def describe_machine(machine: Machine) -> str:
 
 
 def result(measurement: Measurement) -> str:
-    """Write a measurement in a sentence."""
+    """Format a measurement as a sentence."""
     ms, steps, tasks, memory, share = figures(measurement)
     speed = f"{ms} ms, {steps} meta-steps/s, {tasks} tasks/s"
     return f"{full_name(measurement.cell)}: {speed}, {memory} MiB, {share} of the floor's speed"
 
 
 def failed(measurement: Measurement) -> str:
-    """Say why a cell was not measured."""
+    """Explain why a cell was not measured."""
     return f"{full_name(measurement.cell)} was not measured: {measurement.error}"
 
 
 def full_name(cell: Cell) -> str:
-    """Name a cell in full."""
+    """Return the full name of a cell."""
     return f"{cell.work.task}, {name(cell.work)}, {cell.engine}{' with CUDA graph' if cell.captured else ''}"

@@ -1,4 +1,4 @@
-"""The benchmark in the app: measured in child processes, shown measurement by measurement."""
+"""Benchmark screen: measures in child processes and shows each measurement when it is done."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from metatui.utils.errors import MetatuiError
 log = logging.getLogger(__name__)
 
 NICENESS = 10
-"""Lets the app and other programs go first."""
+"""Niceness of the benchmark, so that the app and other programs take precedence."""
 
 POLL_SECONDS = 0.5
 """Seconds between checks whether the run has ended."""
@@ -93,7 +93,7 @@ class BenchmarkScreen(ModalScreen[None]):
         self._benchmark.stop()
 
     def start(self) -> None:
-        """Start to measure, unless a run is in progress."""
+        """Start the benchmark, unless a run is in progress."""
         if self._started:
             return
         if self._training():
@@ -115,7 +115,7 @@ class BenchmarkScreen(ModalScreen[None]):
             error = str(problem)
         except Exception as problem:
             log.exception("the benchmark failed")
-            error = f"an error in metatui itself ended it ({type(problem).__name__}); see {paths.log_file()}"
+            error = f"an internal error in metatui ({type(problem).__name__}): see {paths.log_file()}"
         self.post_message(self.Ended(error))
 
     @on(Reported)
@@ -147,7 +147,7 @@ class BenchmarkScreen(ModalScreen[None]):
 
     @on(DataTable.RowHighlighted)
     def _show_selected(self) -> None:
-        """Draw the task under the cursor, and say why its measurement failed."""
+        """Draw the task under the cursor, and the reason if its measurement failed."""
         task = self.table.selected_task
         measurements = [each for each in self.table.measurements.values() if each.cell.work.task == task]
         self.query_one(BenchmarkChart).show(task, measurements)

@@ -1,4 +1,4 @@
-"""The table and the chart of the benchmark screen."""
+"""Table and chart of the benchmark screen."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.static_text import shown_in
 
 NARROW = 84
-"""Columns below which meta-steps per second are left out, because milliseconds say the same."""
+"""Terminal width below which meta-steps per second are omitted, since milliseconds give the same information."""
 LEFT_OUT = rows.HEADINGS.index("meta-\nsteps/s")
 
 WIDTHS = (16, 9, 7, 7, 8, 7, 7)
@@ -33,7 +33,7 @@ def engine_style(index: int, app: Any) -> Style:
 
 
 class BenchmarkTable(DataTable[Text]):
-    """A row for each cell of the benchmark below the name of its task; the cursor follows the measurement."""
+    """Table of all benchmark cells, grouped by task; the cursor follows the measurement."""
 
     DEFAULT_CSS = "BenchmarkTable { height: 1fr; scrollbar-size-vertical: 1; overflow-x: hidden; }"
 
@@ -43,12 +43,12 @@ class BenchmarkTable(DataTable[Text]):
         self.measurements: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
         self._width = 0
-        """Width for which the columns were made."""
+        """Width for which the columns were laid out."""
         self._followed = 0
-        """The row where the cursor was put; it stops following once the user moves it."""
+        """The row to which the widget moved the cursor; the cursor stops following once the user moves it."""
 
     def show(self, cells: Sequence[Cell]) -> None:
-        """Replace the cells before the first measurement."""
+        """Replace the cells; call it before the first measurement."""
         if cells != self._cells:
             self._cells, self._lines = cells, _lines(cells)
             if self.columns:
@@ -74,7 +74,7 @@ class BenchmarkTable(DataTable[Text]):
             self.move_cursor(row=self._followed, scroll=True)
 
     def add(self, measurement: Measurement) -> None:
-        """Show a measurement; it may change the bars of the whole workload."""
+        """Show a measurement, which may change all bars of its workload."""
         self.measurements[measurement.cell] = measurement
         for cell in self._cells:
             if cell.work == measurement.cell.work:

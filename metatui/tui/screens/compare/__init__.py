@@ -1,1 +1,1 @@
-"""Compare screen: runs measured on identical held-out tasks, with their curves, tests and tables."""
+"""Compare screen: runs evaluated on identical held-out tasks, with their curves, tests and tables."""

@@ -25,15 +25,15 @@ AXES: Final[dict[Axis, str]] = {
 
 @dataclass(frozen=True)
 class View:
-    """How the curves are drawn; each key changes one field."""
+    """Display options of the curves; each key changes one field."""
 
     axis: Axis = "iterations"
     log: bool = True
     """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
-    """0 for a span that depends on the length of the runs, otherwise the position in `DECAYS`, from 1."""
+    """Position in `DECAYS`, from 1; 0 selects a span that depends on the length of the runs."""
     metric: Metric | None = None
-    """None is the metric that decides the comparison."""
+    """None selects the metric that decides the comparison."""
 
     def next_axis(self) -> View:
         axes = list(AXES)
@@ -46,7 +46,7 @@ class View:
         return replace(self, log=not self.log)
 
     def next_metric(self) -> View:
-        """Switch between accuracy, which decides a classification, and loss."""
+        """Switch between accuracy, which decides the comparison of classifiers, and loss."""
         return replace(self, metric="accuracy" if self.metric == "loss" else "loss")
 
     def shows_accuracy(self, comparison: Comparison) -> bool:
@@ -55,16 +55,16 @@ class View:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """A run, or the runs that differ in their seed alone; drawn in one colour."""
+    """A run, or runs that differ in their seed only, drawn in one colour."""
 
     label: str
     colour: str
-    """A meaning in the palette."""
+    """Name in the palette."""
     runs: Sequence[RunResult]
 
 
 def run_groups(comparison: Comparison) -> list[RunGroup]:
-    """Group the runs by seed, in the order of their first runs. There are more runs in a suite than distinct hues."""
+    """Group runs that differ in their seed only, because a suite has more runs than there are distinct hues."""
     groups = [(f"{group.label} ({len(group.runs)} seeds)", group.runs) for group in seed_groups(comparison.runs)]
     grouped = [run for _, runs in groups for run in runs]
     groups += [(run.label, (run,)) for run in comparison.runs if run not in grouped]
@@ -80,7 +80,7 @@ def run_colours(comparison: Comparison) -> list[str]:
 
 
 def training(comparison: Comparison, view: View) -> ChartData:
-    """Draw all training curves in one chart, with marks at live changes."""
+    """Return a chart of all training curves, with marks at live changes."""
     accuracy = view.shows_accuracy(comparison)
     series, spans, marks = [], set(), []
     for run, name, colour in _labelled_runs(comparison):
@@ -108,7 +108,7 @@ def training(comparison: Comparison, view: View) -> ChartData:
 
 
 def adaptation(comparison: Comparison, view: View) -> ChartData:
-    """Draw the metric against inner step, with bands of 95 % intervals."""
+    """Return a chart of the metric against the inner step, with bands of 95 % intervals."""
     accuracy = view.shows_accuracy(comparison)
     log = view.log and not accuracy
     runs = _labelled_runs(comparison)
@@ -132,7 +132,7 @@ def adaptation(comparison: Comparison, view: View) -> ChartData:
         x_limits=(0, comparison.protocol.steps),
         integer_x=True,
         last_values=False,
-        empty="No task was adapted to.",
+        empty="These runs were not adapted to any task.",
     )
 
 

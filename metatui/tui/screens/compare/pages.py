@@ -1,4 +1,4 @@
-"""Text pages of a comparison: results in words and as bars with intervals, and the tables."""
+"""Text pages of a comparison: conclusions, bars with intervals, and tables."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SHORTEST_NAME = 12
 
 
 def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Warnings, conclusions in words, the metric of each run as bars, and the differences behind the conclusions."""
+    """Return warnings, conclusions, bars of each run's metric, and the differences behind the conclusions."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
         rows += [[]] if index else []
         rows += paragraph(f"Warning: {warning}.", width, theme, theme.colour("hue-vermillion", bold=True), hang=2)
     rows += [[]] if rows else []
     rows += _title("In words", theme)
-    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs had the same tasks."]
+    sentences = [f"{sentence}." for sentence in comparison.conclusions] or ["No two of these runs have the same tasks."]
     for sentence in sentences:
         rows += paragraph(f"{theme.glyphs.bullet} {sentence}", width, theme, theme.text, hang=2)
     if len(comparison.deciding) < len(comparison.verdicts):
@@ -52,7 +52,7 @@ def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[R
 
 
 def tables_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """All tables, those first that no other section shows."""
+    """Return all tables, beginning with those that no other section shows."""
     order = (costs, to_target, results, adaptation, paired)
     shown = [table for make in order if (table := make(comparison)) is not None]
     return [row for table in shown for row in _table(table, width, theme)]
@@ -85,9 +85,9 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 
 
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
-    """Title and table; columns that do not fit follow below, each part beginning with the names.
+    """Return title and table. Columns that do not fit follow below, with the names repeated.
 
-    A run's label and its name are the same where the user gave none: only one of them is shown.
+    If the labels of all runs equal their names, only one of these columns is shown.
     """
     skipped = {1} if table.names > 1 and all(row[0] == row[1] for row in table.rows) else set()
     columns = [column for column in range(len(table.headings)) if column not in skipped]
@@ -128,7 +128,7 @@ def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
 
 
 NARROWEST: Final = 12
-"""Columns below which only the numbers are shown."""
+"""Width below which only the numbers are shown."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class Estimate:
 
 
 def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
-    """Draw a bar from zero for each estimate, its interval over the bar's end, and an axis below."""
+    """Draw a bar from zero for each estimate, its interval at the end of the bar, and an axis below."""
     axis = fixed_axis(0.0, max([*_finite_ends(estimates), 0.0]) or 1.0, 5)
     return _rows(estimates, axis, width, theme, filled=True)
 

@@ -27,9 +27,9 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
 class SaveDialog(Dialog[Path | None]):
-    """Asks for a file name; dismissed with the path that was written, or None.
+    """Asks for a file name. The result is the written path, or None if cancelled.
 
-    Problems appear below the name. Subclasses implement `save`, which ends in `dismiss` or `show_error`.
+    Problems are shown below the name. Subclasses implement `save`, which calls `dismiss` or `show_error` at the end.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
@@ -88,7 +88,7 @@ class SaveDialog(Dialog[Path | None]):
 
 
 class ExportScreen(SaveDialog):
-    """Writes what is measured already, by `write`."""
+    """Exports a finished comparison by calling `write`."""
 
     def __init__(self, path: Path, write: Callable[[Path], object]) -> None:
         super().__init__("Export", f"The file extension selects the format: {', '.join(EXPORTS)}.", str(path))
@@ -100,7 +100,7 @@ class ExportScreen(SaveDialog):
 
 
 class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
-    """Measures `runs` and writes a report on them."""
+    """Evaluates `runs` and writes a report on them."""
 
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """
@@ -113,7 +113,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
         super().__init__(
             "Report",
             f"One page on {subject}: settings, curves, results on held-out tasks, environment. It needs no other file "
-            "and no network. A name that ends in .md writes Markdown, with pictures in files beside it.",
+            "and no network. A name that ends in .md writes Markdown, with pictures in separate files.",
             paths.short(path),
         )
         self._runs = tuple(runs)

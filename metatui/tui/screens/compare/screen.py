@@ -1,4 +1,4 @@
-"""The screen that compares runs on identical held-out tasks."""
+"""Screen that compares runs on identical held-out tasks."""
 
 from __future__ import annotations
 
@@ -74,8 +74,8 @@ class CompareScreen(AnalysisScreen[None]):
     ) -> None:
         """
         Args:
-            tasks, steps, shots: None takes the first run's settings.
-            target: Accuracy (a fraction) or loss; the tables list when each run's validations first reached it.
+            tasks, steps, shots: None uses the settings of the first run.
+            target: Accuracy (a fraction) or loss; the tables show when each run's validations first reached it.
         """
         super().__init__()
         self._runs = tuple(runs)
@@ -174,7 +174,7 @@ class CompareScreen(AnalysisScreen[None]):
         self._show_state("Reading the runs…")
 
     def _restore_request(self) -> None:
-        """Return to the shots and target of the comparison on the screen."""
+        """Restore the shots and target of the comparison on the screen."""
         self._shots = self.comparison.protocol.shots if self.comparison else None
         self._target = self.comparison.target if self.comparison else None
 
@@ -206,10 +206,10 @@ class CompareScreen(AnalysisScreen[None]):
 
 
 def parse_target(text: str) -> float | None:
-    """Read an accuracy (a fraction, or with %) or a loss; empty text means no target.
+    """Parse an accuracy (a fraction, or with %) or a loss; return None for empty text.
 
     Raises:
-        BadInput: The text is not a number.
+        BadInput: If the text is not a number.
     """
     if not text:
         return None

@@ -1,4 +1,4 @@
-"""The four sections of a comparison, laid out by the size of the terminal."""
+"""The four sections of a comparison, laid out for the size of the terminal."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ PAGES: Final[tuple[Section, ...]] = ("result", "tables")
 """Sections of text, below the charts."""
 
 THREE_SECTIONS: Final = (100, 34)
-"""Columns and rows from which both charts and one page are visible."""
+"""Minimum columns and rows for both charts and one page."""
 ALL_SECTIONS: Final = (160, 48)
-"""Columns and rows from which all four sections are visible."""
+"""Minimum columns and rows for all four sections."""
 
 
 class Sections(Vertical):
-    """Two charts above two pages; a small terminal shows the selected section alone."""
+    """Two charts above two pages; a small terminal shows only the selected section."""
 
     DEFAULT_CSS = """
     Sections .compare-row { height: 1fr; }
@@ -69,7 +69,7 @@ class Sections(Vertical):
         self.query_one("#compare-tables", ScrollView).show(partial(pages.tables_page, comparison))
 
     def move(self, by: int) -> None:
-        """Select the section `by` places further, cyclically."""
+        """Move the selection by `by` sections, cyclically."""
         self.section = SECTIONS[(SECTIONS.index(self.section) + by) % len(SECTIONS)]
 
     def watch_section(self) -> None:
@@ -82,7 +82,7 @@ class Sections(Vertical):
             self.section = name
 
     def lay_out(self) -> None:
-        """Show as many sections as fit the terminal, the selected one among them."""
+        """Show as many sections as fit the terminal, always including the selected one."""
         width, height = self.app.size
         if width >= ALL_SECTIONS[0] and height >= ALL_SECTIONS[1]:
             visible: tuple[Section, ...] = SECTIONS

@@ -1,4 +1,4 @@
-"""Dialog about a run that an unexpected error ended."""
+"""Dialog about a run that ended with an unexpected error."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from metatui.utils import paths
 from metatui.utils.text import sanitize
 
 LINES = 40
-"""Last lines of the log that are shown."""
+"""Number of log lines that are shown."""
 
 LONGEST = 64 * 1024
-"""Bytes at the end of the log that are read."""
+"""Number of bytes read from the end of the log."""
 
 
 class FailureScreen(Dialog[None]):

@@ -37,7 +37,7 @@ FORM_KEYS = (
 
 
 class HelpScreen(Dialog[None]):
-    """Lists the table of actions; those that are not possible now are dim."""
+    """Lists all actions; those that are not possible now are dim."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q", "dismiss", "Close")]
 
@@ -77,7 +77,7 @@ class KeysTable(RowsWidget):
         return len(self.rows(width, 0, theme_of(self)))
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Return all rows, whatever the height."""
+        """Return all rows, regardless of `height`."""
         keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
         rows: list[Row] = []
         for group, actions in groupby(ACTIONS, key=lambda action: action.group):

@@ -22,7 +22,7 @@ Changes = Mapping[str, Scalar]
 
 
 class LiveScreen(Dialog[Changes]):
-    """Fields of the live settings. The result is the changed values by path."""
+    """Shows fields for the live settings. The result is the changed values by path."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "cancel", "Cancel")]
 

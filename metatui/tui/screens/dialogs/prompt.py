@@ -1,4 +1,4 @@
-"""Dialog with a question that is answered by a line of text."""
+"""Dialog that asks for a line of text."""
 
 from __future__ import annotations
 

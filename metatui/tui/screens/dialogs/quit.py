@@ -1,4 +1,4 @@
-"""Dialog that asks what happens to the run when the app ends."""
+"""Dialog that asks whether to continue or stop the run when the app ends."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ class PresetName:
 
 
 class SavePresetScreen(Dialog[PresetName | None]):
-    """Asks for a name, and saves until that succeeds. The result is the name, or None if cancelled."""
+    """Asks for a name until the preset can be saved. The result is the name, or None if cancelled."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 

@@ -1,4 +1,4 @@
-"""The task and inner learning rate that the explorer shows, changed key by key."""
+"""The task and inner learning rate that the explorer shows, as selected by keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STEPS: Final = 50
 
 RATE_FACTOR: Final = 1.25
 MOST_RATE_STEPS: Final = 20
-"""Allows 87 times the run's own rate, and a 87th of it."""
+"""Maximum exponent, which allows 1/87 to 87 times the run's own rate."""
 
 WAVE_STEP: Final = 0.1
 """Change of amplitude or phase by one key press."""
@@ -24,13 +24,13 @@ WAVE_STEP: Final = 0.1
 class ExplorerQuery:
     task: int = 0
     drawn: Drawn | None = None
-    """A task that the user made; None for the held-out one."""
+    """A user-defined task; None for the held-out task."""
     rate_steps: int = 0
-    """Power of RATE_FACTOR."""
+    """Exponent of RATE_FACTOR."""
 
     @property
     def rate(self) -> float:
-        """Factor on each run's own inner learning rate."""
+        """Factor applied to each run's own inner learning rate."""
         return RATE_FACTOR**self.rate_steps
 
     def describe(self) -> str:
@@ -52,7 +52,7 @@ class ExplorerQuery:
         return replace(self, rate_steps=steps)
 
     def change_wave(self, amplitude: int, phase: int) -> ExplorerQuery:
-        """Change the drawn wave, within the limits of its parameters; returns itself where no wave is drawn."""
+        """Change the drawn wave within its parameter limits; return the query unchanged without a drawn wave."""
         if not isinstance(self.drawn, Wave):
             return self
         a = self.drawn.amplitude + amplitude * WAVE_STEP
@@ -62,7 +62,7 @@ class ExplorerQuery:
 
 
 def wave_of(view: RegressionView) -> Wave:
-    """Recover amplitude and phase of the wave that a view shows."""
+    """Compute amplitude and phase of the wave that a view shows."""
     # y = a sin x + b cos x, solved at x = 0 and at another point.
     x, y = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(abs(point[0]) - 1.5))
     _, b = min(zip(view.grid, view.truth, strict=True), key=lambda point: abs(point[0]))

@@ -1,4 +1,4 @@
-"""The screen that adapts up to three runs to one task and steps through the adaptation."""
+"""Screen that adapts up to three runs to one task and steps through the adaptation."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
-"""Inner step shown at first."""
+"""Initially shown inner step."""
 
 CHART_FROM_ROWS: Final = 32
-"""Rows of the terminal from which the loss curve is visible."""
+"""Minimum rows of the terminal for the loss curve."""
 
 EMPTY: Final = "Adapting. The first time takes a few seconds, while torch loads."
 
@@ -49,7 +49,7 @@ WAVE_KEY: Final = Key("Arrows", "Bend", "wave(1, 0)")
 
 
 class ExplorerHeader(RowsWidget):
-    """The task and the inner learning rates, and whether the helper is still adapting."""
+    """Shows the task, the inner learning rates, and whether the helper is still adapting."""
 
     DEFAULT_CSS = "ExplorerHeader { height: 2; padding: 0 1; }"
 
@@ -80,7 +80,7 @@ class ExplorerPanel(AdaptationPanel, can_focus=False):
 
 
 class ExplorerScreen(AnalysisScreen[None]):
-    """Requests an adaptation for every change of task or rate; stepping through it needs no computation."""
+    """Requests an adaptation after each change of task or rate; stepping through it needs no computation."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
@@ -144,7 +144,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         self._request_results(self.query_state.change_rate(by))
 
     def action_wave(self, amplitude: int, phase: int) -> None:
-        """Change the drawn wave; without one, left and right are inner steps."""
+        """Change the drawn wave; without a wave, left and right change the inner step."""
         if isinstance(self.query_state.drawn, Wave):
             self._request_results(self.query_state.change_wave(amplitude, phase))
         else:
@@ -160,7 +160,7 @@ class ExplorerScreen(AnalysisScreen[None]):
 
     @work
     async def action_draw(self) -> None:
-        """Switch between the held-out task and one that the user draws or chooses."""
+        """Switch between the held-out task and a user-defined one."""
         view = self.results[0].view if self.results else None
         if self.query_state.drawn is not None:
             self._request_results(replace(self.query_state, drawn=None))
@@ -169,7 +169,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         elif isinstance(view, ImageView):
             question = (
                 f"{self.results[0].ways} held-out classes, separated by commas: numbers from 0, names, or the start of "
-                "names. An alphabet stands for as many of its characters as needed; several alphabets share them."
+                "names. An alphabet selects as many of its characters as needed; several alphabets share the classes."
             )
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):
@@ -218,16 +218,16 @@ class ExplorerScreen(AnalysisScreen[None]):
         self.query_one(KeyLine).keys = (WAVE_KEY, *KEYS) if isinstance(self.query_state.drawn, Wave) else KEYS
 
     def _lay_out(self) -> None:
-        # The drawings of images include a curve of their own.
+        # The panel of an image task includes a curve.
         images = any(isinstance(result.view, ImageView) for result in self.results)
         self.query_one(LineChart).display = self.app.size.height >= CHART_FROM_ROWS and not images
 
 
 def parse_task(text: str) -> int:
-    """Read the number of a task.
+    """Parse the number of a task.
 
     Raises:
-        BadInput: The text is not a number in range.
+        BadInput: If the text is not a number in range.
     """
     if text.isascii() and text.isdigit() and int(text) < 2**31:
         return int(text)
@@ -235,7 +235,7 @@ def parse_task(text: str) -> int:
 
 
 def describe_rates(results: Sequence[Explored]) -> str:
-    """Write the inner learning rates: `Inner rate 0.0125 (validated with 0.01)`, one for each run where they differ."""
+    """Format the inner learning rates, one per run if they differ: `Inner rate 0.0125 (validated with 0.01)`."""
 
     def rate(result: Explored) -> str:
         current = f"{result.inner_lr:.3g}"
@@ -249,7 +249,7 @@ def describe_rates(results: Sequence[Explored]) -> str:
 
 
 def loss_curves(results: Sequence[Explored], step: int) -> ChartData:
-    """Draw each run's loss at every inner step, with a point at `step`."""
+    """Return a chart of each run's loss at every inner step, with a point at `step`."""
     lines, points = [], []
     for result in results:
         colour = palette.RUN_HUES[result.number]

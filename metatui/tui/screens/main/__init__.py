@@ -1,1 +1,1 @@
-"""The panes of the work screen and the other tabs."""
+"""The main screen: panes of the work tab, and the other tabs."""

@@ -1,4 +1,4 @@
-"""The top bar with tabs and state, and the key bar at the bottom. Parts that do not fit are left out, not cut."""
+"""Top bar with tabs and state, and key bar at the bottom. Parts that do not fit are omitted, not truncated."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def choice(text: str, action: str, chosen: bool) -> Content:
 
 
 class TopBar(Widget):
-    """The tabs, and the state of the followed run."""
+    """Shows the tabs, and the state of the followed run."""
 
     tab: reactive[Tab] = reactive[Tab]("work")
     state: reactive[tuple[str, ...]] = reactive((), repaint=False)
-    """State of the run, most important parts first; those that do not fit are left out."""
+    """State of the run, most important parts first; parts that do not fit are omitted."""
     phase: reactive[Phase] = reactive(Phase.IDLE, repaint=False)
     warned: reactive[bool] = reactive(False, repaint=False)
     """True if the last result is not finite."""
@@ -47,7 +47,7 @@ class TopBar(Widget):
         self._refresh_state()
 
     def _refresh_state(self) -> None:
-        # Not the whole row: Textual visits all widgets in the columns that it redraws, and the form has many.
+        # Redraw only a part: Textual visits all widgets in the columns that it redraws, and the form has many.
         start = self._tabs().cell_length
         self.refresh(Region(start, 0, max(0, self.size.width - start), 1))
 
@@ -76,7 +76,7 @@ class TopBar(Widget):
 
 
 class KeyBar(Widget):
-    """The keys of the possible actions, as many as fit. Help and quit are always shown."""
+    """Shows as many keys of possible actions as fit, always including help and quit."""
 
     context: reactive[AppContext] = reactive(AppContext())
 

@@ -17,14 +17,14 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 STEP_WIDTH = 7
-"""Columns of the meta-step below a million."""
+"""Width of the meta-step column, up to a million."""
 GAP = "  "
 
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."
 
 
 class Wrapped(NamedTuple):
-    """A row: the column of the meta-step, the text, and its tone."""
+    """A row: meta-step column, text, and tone."""
 
     step: str
     text: str
@@ -34,7 +34,7 @@ class Wrapped(NamedTuple):
 class JournalPane(RowsWidget, can_focus=True):
     """Shows the newest lines, unless the user has scrolled back.
 
-    It scrolls its rows itself: in a scrolling container of Textual, every new line causes a layout of the whole screen.
+    Scrolling is implemented here, because every new line in a scrolling container of Textual lays out the whole screen.
     """
 
     BORDER_TITLE = "Journal"
@@ -114,12 +114,12 @@ class JournalPane(RowsWidget, can_focus=True):
             ]
 
     def _style(self, tone: Tone, theme: ChartTheme) -> Style:
-        # Only the colour: values such as $text-success depend on the background on which they are resolved.
+        # Use only the colour: values such as $text-success depend on the background on which they are resolved.
         return theme.text if tone == "plain" else Style(color=self.get_component_rich_style(f"journal--{tone}").color)
 
 
 def wrapped(line: JournalLine, step: str, width: int, theme: ChartTheme) -> list[Wrapped]:
-    """Wrap `line` to rows of `width` columns, the first of which begins with `step`."""
+    """Wrap `line` to rows of `width` columns; the first row begins with `step`."""
     texts = textwrap.wrap(theme.printable(line.text), max(1, width - len(step)))
     steps = [step, *(" " * len(step) for _ in texts[1:])]
     return [Wrapped(step, text, line.tone) for step, text in zip(steps, texts, strict=False)]

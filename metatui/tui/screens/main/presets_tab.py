@@ -1,4 +1,4 @@
-"""Tab with the list of presets: the user's, then the bundled ones."""
+"""Tab with the list of presets: user presets, then bundled ones."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class PresetsTab(Vertical):
 
 
 def describe(preset: Preset) -> list[str]:
-    """Describe a preset in some lines: title, source, protocol, published and measured numbers."""
+    """Describe a preset in a few lines: title, source, protocol, published and measured numbers."""
     parts = {
         "": f"{preset.title or preset.name} ({'bundled' if preset.bundled else 'yours'})",
         "Source: ": preset.source,

@@ -24,7 +24,7 @@ NO_RUN = ("No run yet.", "F5 starts one with the settings in the form.", "2 list
 
 
 class RunNumbers(RowsWidget):
-    """Four rows: name and device, a progress bar, and the numbers."""
+    """Four rows with name and device, a progress bar, and numbers."""
 
     DEFAULT_CSS = "RunNumbers { height: 4; }"
 
@@ -43,7 +43,7 @@ class RunNumbers(RowsWidget):
         model = self._model
         if model is None:
             return [[Segment(row, theme.muted)] for row in in_rows(NO_RUN, width)]
-        # Names that do not fit into the first row are left out.
+        # Names that do not fit into the first row are omitted.
         names = in_rows([theme.printable(name) for name in _names(model, self._phase)], width)
         numbers = in_rows([theme.printable(text) for text in _numbers(model, self._load)], width)
         warning = theme.printable(_result(model)) if model.has_no_result else ""
@@ -55,7 +55,7 @@ class RunNumbers(RowsWidget):
 
 
 class RunPane(Vertical, can_focus=True):
-    """The numbers, and sparklines of the meta-loss and of the accuracy or gradient norm."""
+    """Shows numbers, and sparklines of the meta-loss and of the accuracy or gradient norm."""
 
     BORDER_TITLE = "Run"
 
@@ -68,7 +68,7 @@ class RunPane(Vertical, can_focus=True):
         self._loss, self._other = MetricSparkline(id="spark-loss"), MetricSparkline(id="spark-other")
         row = Horizontal(self._loss, self._other, id="sparklines")
         self.sparklines: tuple[Widget, ...] = (row, self._loss, self._other)
-        """The row of both, and each."""
+        """The row of both sparklines, and each sparkline."""
 
     def compose(self) -> ComposeResult:
         yield self._numbers
@@ -81,7 +81,7 @@ class RunPane(Vertical, can_focus=True):
         self._show_sparklines()
 
     def expect(self, classification: bool) -> None:
-        """Without a run, name the sparklines that a run with the settings in the form would have."""
+        """Without a run, label the sparklines for a run with the settings in the form."""
         if classification != self._classification:
             self._classification = classification
             if self._model is None:
@@ -127,7 +127,7 @@ def _result(model: RunModel) -> str:
 
 
 def _with_warning(row: str, warning: str, theme: ChartTheme) -> Row:
-    """Return `row` with the part that belongs to `warning` in its colour. `warning` may span several rows."""
+    """Return `row` with its part of `warning` in the warning colour. `warning` may span several rows."""
     if warning and row in warning:
         return [Segment(row, theme.warning)]
     before, match, after = row.partition(warning) if warning else (row, "", "")
@@ -162,7 +162,7 @@ def clock(seconds: float) -> str:
 
 
 def in_rows(parts: Iterable[str], width: int) -> list[str]:
-    """Join `parts` to as few rows of `width` columns as possible. Only parts that are longer are broken."""
+    """Join `parts` into as few rows of `width` columns as possible, splitting only parts that are longer than a row."""
     rows: list[str] = []
     for part in parts:
         if rows and len(rows[-1]) + len(GAP) + len(part) <= width:

@@ -28,7 +28,7 @@ from metatui.utils.numbers import diverged, interval
 
 MOST_MARKED = 8
 LIVE = "● "
-"""Before the status of a run that a process trains."""
+"""Marker before the status of a live run."""
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
@@ -37,7 +37,7 @@ MOST_LISTED = 500
 """Largest number of rows: filling a table with ten thousand blocks the app for seconds."""
 
 WIDE = 110
-"""Columns from which all columns of the table are shown."""
+"""Minimum width at which all columns of the table are shown."""
 
 EMPTY = "No runs yet. Go to the work tab (1) and start one (F5)."
 NO_MATCH = "No run contains these words. Escape shows all runs again."
@@ -61,11 +61,11 @@ class RunsTab(Vertical):
         """Number of runs that match the filter, but are not among the newest `MOST_LISTED`."""
         self._narrow: bool | None = None
         self._reading = asyncio.Lock()
-        """Only one reading at a time, so that the newest result is shown last."""
+        """Serialises reads, so that the newest result is shown last."""
         self._go_to_newest = False
-        """True to select the newest run after the next reading."""
+        """True to select the newest run after the next read."""
         self._placed = ""
-        """Run that the app selected; if another one is selected, the user has moved the cursor."""
+        """Run that the app selected; if the selection differs, the user has moved the cursor."""
         self._moved = False
 
     def compose(self) -> ComposeResult:
@@ -95,7 +95,7 @@ class RunsTab(Vertical):
         return [run for name in self.marked for run in self._all if run.id == name]
 
     def opened(self) -> None:
-        """Read the list when the tab is opened."""
+        """Reload the list when the tab is opened."""
         self._moved, self._placed = False, self.selected.id if self.selected else ""
         self.reload()
 
@@ -213,7 +213,7 @@ def is_live(run: RunSummary) -> bool:
 
 
 def result(run: RunSummary) -> str:
-    """Return the metric of the test with its interval, or the best and the last validation."""
+    """Format the test metric with its interval, or the best and the last validation."""
     test, last = run.test, run.validation or run.best
     if test is None:
         return best_and_last(run.best, last) if last else "no validation yet"
@@ -225,7 +225,7 @@ def result(run: RunSummary) -> str:
 
 
 def has_no_result(run: RunSummary) -> bool:
-    """Return whether the test, or without one the last validation, is not finite."""
+    """Return whether the result is not finite: the test, or the last validation without a test."""
     last = run.test or run.validation
     return last is not None and not last.is_finite
 
@@ -256,7 +256,7 @@ def details(run: RunSummary) -> list[str]:
 
 
 def when(run: RunSummary) -> str:
-    """Return the local time at which the run was started."""
+    """Format the local start time of the run."""
     return f"{run.started.astimezone():%Y-%m-%d %H:%M}"
 
 

@@ -1,4 +1,4 @@
-"""Tables whose columns are as wide as their longest cell."""
+"""Filling of tables, with columns as wide as their longest cell."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from textual.widgets import DataTable
 
 
 def fill(table: DataTable[Text], names: Sequence[str], rows: Mapping[str, Sequence[str | Text]]) -> None:
-    """Replace the contents of `table` by `rows`, whose keys are the row keys.
+    """Replace the contents of `table` with `rows`, by row key.
 
     Widths are set here, because Textual measures cells only when its message queue is empty: on a busy machine the
     columns can stay as narrow as their headings.

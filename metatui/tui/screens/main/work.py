@@ -1,4 +1,4 @@
-"""Work tab: the form on the left, the run on the right. In small terminals one pane is shown at a time."""
+"""Work tab: the form on the left, the run on the right. Small terminals show one pane at a time."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ Pane = Literal["settings", "run", "adaptation", "journal"]
 PANES: tuple[Pane, ...] = ("settings", "run", "adaptation", "journal")
 
 NARROW, SHORT, WIDE, TALL = 100, 32, 160, 48
-"""Limits of the layout, in columns and rows. Below NARROW, the form and the other panes take turns; below SHORT, the
-other panes do. From WIDE on, the journal is beside the curves; from TALL on, the sparklines are higher."""
+"""Limits of the layout, in columns and rows. Below NARROW, only the form or another pane is visible; below SHORT, only
+one of the other panes is. From WIDE, the journal is next to the curves; from TALL, the sparklines are higher."""
 
 NO_ADAPTATION = (
     "Adaptation to held-out tasks appears here after the first validation. F8 validates now. To see up to three runs "
@@ -40,7 +40,7 @@ NO_ADAPTATION = (
 
 
 class PaneStrip(Widget):
-    """Names of the panes, if not all are visible."""
+    """Shows the names of the panes if not all panes are visible."""
 
     pane: reactive[Pane] = reactive[Pane]("settings")
 
@@ -70,7 +70,7 @@ class AdaptationPane(Vertical):
 
 
 class WorkTab(Vertical):
-    """Arranges the panes by the size of the terminal."""
+    """Arranges the panes for the size of the terminal."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
     """The pane that is visible if only one is."""
@@ -99,7 +99,7 @@ class WorkTab(Vertical):
         return self.query_one(AdaptationPanel)
 
     def show(self, model: RunModel | None, phase: Phase, load: Load) -> None:
-        """Show a run. Only changes are redrawn."""
+        """Show a run, redrawing only changes."""
         self._run.show(model, phase, load)
         self.curves.show(model)
         self._journal.show(model.journal if model else ())
@@ -217,7 +217,7 @@ class WorkTab(Vertical):
         )
 
     def _set_classes(self, classes: Mapping[str, Mapping[Widget, bool]]) -> None:
-        """Set classes and restyle the widgets whose classes changed.
+        """Set classes and restyle only the widgets whose classes changed.
 
         Textual would also restyle their descendants, which no rule in the style sheet needs and which takes as long as
         drawing a frame.

@@ -1,1 +1,1 @@
-"""Suite screen: lists of runs, started, watched, stopped and compared."""
+"""Suite screen: start, watch, stop and compare lists of runs."""

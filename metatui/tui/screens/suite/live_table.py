@@ -1,4 +1,4 @@
-"""A table that sends only the cells that changed."""
+"""Table that updates only changed cells."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from metatui.tui.widgets.charts.row_widget import fitted
 from metatui.tui.widgets.static_text import shown_in
 
 Rows = Sequence[tuple[str, Sequence[str]]]
-"""Keys and cells."""
+"""Key and cells of each row."""
 
 
 class LiveTable(DataTable[Text]):
-    """A table that is given all rows at each update; the cursor stays on the row with its key."""
+    """A table that takes all rows at each update. The cursor stays on the row with the same key."""
 
     def __init__(self, headings: Sequence[str], *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, cursor_type="row", zebra_stripes=False)
@@ -49,7 +49,7 @@ class LiveTable(DataTable[Text]):
             self.move_cursor(row=keys.index(selected))
 
     def _fit(self, rows: list[tuple[str, tuple[str, ...]]]) -> list[tuple[str, tuple[str, ...]]]:
-        """Cut the last cells to the width that the others leave."""
+        """Truncate the last column to the width that the other columns leave."""
         if not rows or not self.size.width:
             return rows
         others = list(zip(*(cells[:-1] for _, cells in rows), strict=True))

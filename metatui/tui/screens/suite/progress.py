@@ -18,15 +18,15 @@ from metatui.tui.widgets.scroll_view import paragraph
 
 RUN_BAR: Final = 10
 LONGEST_BAR: Final = 60
-"""Cells of a run's bar, and at most of the suite's."""
+"""Width of a run's bar, and maximum width of the suite's bar."""
 
 SUITE_HEADINGS: Final = ("Suite", "Finished", "What")
 RUN_HEADINGS: Final = ("Comparison", "Run", "Done", "State", "Meta-steps")
-"""A narrow terminal leaves out the last one."""
+"""A narrow terminal omits the last heading."""
 
 
 class Description(RowsWidget):
-    """Paragraphs, cut with an ellipsis where they do not fit."""
+    """Paragraphs, truncated with an ellipsis if they do not fit."""
 
     DEFAULT_CSS = """
     Description { height: 3; padding: 0 1; }
@@ -51,7 +51,7 @@ class Description(RowsWidget):
 
 
 class SuiteProgress(RowsWidget):
-    """A bar over all runs of a suite, and how many of them are finished."""
+    """A bar over all runs of a suite, and the number of finished runs."""
 
     DEFAULT_CSS = "SuiteProgress { height: 2; padding: 1 1 0 1; }"
 
@@ -89,7 +89,7 @@ def suite_row(suite: Suite, own: bool, standing: SuiteStanding | None) -> tuple[
 
 
 def run_rows(runs: Sequence[RunStanding], glyphs: Glyphs) -> list[tuple[str, ...]]:
-    """Return a row for each run, with the name of its comparison in the first row of each."""
+    """Return a row for each run; the first row of each comparison has its name."""
     rows: list[tuple[str, ...]] = []
     before = ""
     for run in runs:
@@ -101,7 +101,7 @@ def run_rows(runs: Sequence[RunStanding], glyphs: Glyphs) -> list[tuple[str, ...
 
 
 def _state(run: RunStanding) -> str:
-    """Describe the state of a run, with the test of a finished run or the last meta-step of another one."""
+    """Describe the state of a run, with its test if finished, otherwise with its last meta-step."""
     match run.status:
         case "finished":
             if run.test is None:

@@ -1,4 +1,4 @@
-"""The screen that lists suites, and starts, watches, stops and compares them."""
+"""Screen that lists suites, and starts, watches, stops and compares them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ POLL_SECONDS = 1.0
 """Seconds between updates of the selected suite."""
 
 NARROW: Final = 100
-"""Columns below which meta-steps are left out, because the bars show the same."""
+"""Width below which meta-steps are omitted, because the bars show the same."""
 
 BUSY: Final = "A run is in progress, and two at once would distort their times: stop it (F7) or wait until it ends."
 
@@ -73,14 +73,14 @@ class ListedSuite:
 
     suite: Suite
     own: bool
-    """Whether it is the user's, not one of those that come with metatui."""
+    """True for a user suite, False for a bundled one."""
     monitor: SuiteMonitor
     standing: SuiteStanding | None = None
     """None until its runs have been read."""
 
 
 class SuiteScreen(ModalScreen[None]):
-    """Lists suites, and the runs of the selected one. Suites run in the background, also without the screen."""
+    """Lists suites, and the runs of the selected one. Suites run in the background and do not need the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape,q", "dismiss", "Close"),
@@ -105,7 +105,7 @@ class SuiteScreen(ModalScreen[None]):
         self._store = store
         self._training = training
         self._suites: dict[str, ListedSuite] = {}
-        """By path."""
+        """Suites by path."""
         self._problems: Sequence[str] = ()
         self._reading = asyncio.Lock()
 
@@ -182,7 +182,7 @@ class SuiteScreen(ModalScreen[None]):
             self._show_state("\n".join(["Stopped and saved: F5 resumes.", *failures(standing)]))
 
     def _show(self) -> None:
-        # All suites and a heading, up to a quarter of the screen.
+        # Room for all suites and a heading, up to a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
             [(key, suite_row(listed.suite, listed.own, listed.standing)) for key, listed in self._suites.items()],
@@ -231,12 +231,12 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suite-order")
     async def action_start(self) -> None:
-        """Train the missing runs of the selected suite, after a question."""
+        """Ask for confirmation, and train the missing runs of the selected suite."""
         selected = self.selected
         if selected is None or selected.standing is None or selected.standing.running:
             return
         if selected.standing.whole:
-            self._show_state("All its runs are finished: c compares them.")
+            self._show_state("All runs of this suite are finished: c compares them.")
             return
         if self._training():
             self._show_state(BUSY)
@@ -259,7 +259,7 @@ class SuiteScreen(ModalScreen[None]):
         await self._refresh(selected)
 
     def action_stop(self) -> None:
-        """Stop the suite after the current meta-step, which is saved."""
+        """Stop the suite after the current meta-step, and save the run."""
         selected = self.selected
         if selected is None:
             return
@@ -302,7 +302,7 @@ class SuiteScreen(ModalScreen[None]):
 
     @work(exclusive=True, group="suite-order")
     async def action_other(self) -> None:
-        """Ask for the file of another suite and add it to the list."""
+        """Ask for the file of another suite, and add the suite to the list."""
         question = f"The TOML file of a suite. The list always has those in {paths.short(user_dir())}."
         dialog = AskScreen("Suite", question, check=_read_suite)
         if (answer := await self.app.push_screen_wait(dialog)) is None:

@@ -1,4 +1,4 @@
-"""One episode of image classification: a column for each class.
+"""Drawing of an episode of image classification, with a column for each class.
 
 A column has a support image on top and query images below it, each with its predicted class before and after
 adaptation.
@@ -25,16 +25,16 @@ from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, pa
 SMALLEST: Final = 3
 """Rows of the smallest legible image."""
 LEAD: Final = 9
-"""Columns of the labels before the images."""
+"""Width of the labels before the images."""
 CHART: Final = 30
-"""Columns of the chart beside the images."""
+"""Width of the chart next to the images."""
 LOWEST_CHART: Final = 5
-"""Rows from which a chart below the images is legible."""
+"""Minimum height of a chart below the images."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The part of an episode that fits: images of `rows` x `columns` cells, `queries` of each of `classes` classes."""
+    """The visible part of an episode: images of `rows` x `columns` cells, `queries` for each of `classes` classes."""
 
     rows: int
     columns: int
@@ -56,7 +56,7 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout | None:
-    """Return the largest images of all classes that fit, else as many of the smallest as fit; None if none does."""
+    """Choose the largest images for all classes, else the smallest for as many as fit; None if no image fits."""
     classes = len(classes_of(view))
     per_class = max((view.query_labels.count(label) for label in set(view.query_labels)), default=0)
     if not classes or not per_class:
@@ -80,7 +80,7 @@ def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout
 def episode(
     view: ImageView, step: int, colour: str, size: tuple[int, int], theme: ChartTheme, canvas: Canvas
 ) -> list[Row]:
-    """Draw an episode in `size` (width, height) cells, with accuracy against inner step where there is room."""
+    """Draw an episode in `size` (width, height) cells, with accuracy against inner step if there is room."""
     width, height = size
 
     def chart(columns: int, rows: int) -> list[Row]:
@@ -104,7 +104,7 @@ def episode(
 
 
 def hidden_classes(view: ImageView, size: tuple[int, int], theme: ChartTheme) -> int:
-    """Return how many classes do not fit."""
+    """Return the number of classes that do not fit."""
     plan = layout(view, *size, theme.symbols)
     return len(classes_of(view)) - plan.classes if plan else 0
 
@@ -142,7 +142,7 @@ def _row(name: str, parts: list[Row], plan: Layout, theme: ChartTheme) -> Row:
 
 
 def _marks(view: ImageView, query: int, step: int, width: int, theme: ChartTheme) -> Row:
-    """Write the predicted class before and after, each marked right or wrong: `✗3 → ✓1`, or shorter."""
+    """Format the predictions before and after, marked right or wrong: `✗3 → ✓1`, or shorter."""
     if not view.predictions:
         return []
     truth = view.query_labels[query]

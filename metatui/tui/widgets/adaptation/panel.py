@@ -1,4 +1,4 @@
-"""The adaptation panel: held-out tasks side by side, or up to three runs beside each other on the same tasks."""
+"""The adaptation panel: held-out tasks side by side, or up to three runs side by side on the same tasks."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ GAP: Final = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """How many tasks fit: runs or tasks across, tasks down."""
+    """Number of tasks that fit: runs or tasks horizontally, tasks vertically."""
 
     across: int
     down: int
@@ -59,7 +59,7 @@ class Grid:
 class AdaptationPanel(RowsWidget, can_focus=True):
     """Adaptation to held-out tasks at any inner step.
 
-    `[` and `]` change the inner step, `,` and `.` the tasks; so does a click on these keys in the first row.
+    `[` and `]` change the inner step, `,` and `.` the tasks; clicks on these keys in the first row do the same.
     """
 
     DEFAULT_CSS = "AdaptationPanel { min-height: 6; }"
@@ -73,7 +73,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
-    """The inner step shown as "after"; None is the last one."""
+    """The inner step shown as "after"; None selects the last one."""
     first_task: reactive[int] = reactive(0, repaint=False)
     """Position of the first visible task, from 0."""
 
@@ -84,10 +84,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         self._canvas = Canvas()
 
     def show_views(self, runs: Sequence[RunViews], *, empty: str) -> None:
-        """Show one run's tasks side by side, or two or three runs with a column each.
+        """Show the tasks of one run side by side, or a column for each of two or three runs.
 
         Args:
-            empty: Shown while there is nothing else: what to do next.
+            empty: Hint shown while there are no tasks.
         """
         visible = tuple(run for run in runs if run.views)[:MOST_RUNS]
         if (visible, empty) == (self._runs, self._empty):
@@ -105,7 +105,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return self.last_step if self.step is None else min(self.step, self.last_step)
 
     def action_step(self, by: int) -> None:
-        """Change the inner step; the last step stays the last in later evaluations, which may have more."""
+        """Change the inner step. The last step remains the last in later evaluations, which may have more steps."""
         step = max(0, self.shown_step + by)
         self.step = None if step >= self.last_step else step
 
@@ -166,7 +166,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [self._header(width, tasks, shown, theme), *headings, *body]
 
     def _headings(self, count: int, cell: int, width: int, theme: ChartTheme) -> Row:
-        """Write the runs' names in their colours over their columns, and how many runs do not fit."""
+        """Return the names of the runs in their colours above their columns, and the number of runs that do not fit."""
         hidden = len(self._runs) - count
         more = [Segment(f"{hidden} more run{'s' if hidden > 1 else ''}: widen", theme.title)] if hidden else []
         row: Row = []
@@ -179,7 +179,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Write the legend on the left, and step and tasks with their keys on the right, in short where space is."""
+        """Return the legend on the left, and step and tasks with keys on the right, abbreviated if space is short."""
         legend, remarks = self._legend(theme)
         marks = joined(legend, width, theme)
         full, short = (self._places(tasks, shown, brief, theme) for brief in (False, True))
@@ -190,7 +190,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Write the visible inner step and tasks between the keys that change them."""
+        """Return the visible inner step and tasks between the keys that change them."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):
@@ -205,7 +205,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [key(previous, -1), Segment(theme.printable(text), theme.muted), key(following, 1)]
 
     def _legend(self, theme: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
-        """Return the legend's entries, and remarks of which the first that fits is shown."""
+        """Return the entries of the legend, and alternative remarks, of which the first that fits is shown."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):
@@ -223,7 +223,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return entries, ()
 
     def _cell(self, run: RunViews, task: int, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Draw one task of one run below its caption."""
+        """Draw one task of one run and its caption above."""
         view = run.of(task)
         if view is None:
             return centred(
@@ -240,9 +240,9 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return block([*caption, *drawing], width, height)
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Write the longest caption that fits, over two rows where it needs them and there is room.
+        """Return the longest caption that fits, over two rows if necessary and possible.
 
-        The outcome of a task whose adaptation diverged is a warning.
+        The outcome of a diverged task is styled as a warning.
         """
         diverged = has_diverged(view, self.shown_step)
         texts = [theme.printable(text) for text in captions(view, self.shown_step)]

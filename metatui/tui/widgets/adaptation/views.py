@@ -1,4 +1,4 @@
-"""The held-out tasks of one or more runs: captions, and the chart of a regression task."""
+"""Views of the held-out tasks of runs: captions, and the chart of a regression task."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ class RunViews:
     """A run and the tasks on which it was evaluated."""
 
     run: str
-    """Name of its folder."""
+    """Name of the run's folder."""
     label: str
-    """Short name, such as its algorithm."""
+    """Short name, such as the algorithm."""
     colour: str
     views: tuple[TaskView, ...]
 
     def of(self, task: int) -> TaskView | None:
-        """Return this run's view of a task; None if it was not evaluated on it."""
+        """Return this run's view of a task, or None if the run was not evaluated on it."""
         return next((view for view in self.views if view.task == task), None)
 
     @property
@@ -86,9 +86,9 @@ def _prediction(view: RegressionView, step: int) -> tuple[tuple[float, float], .
 
 
 def regression_limits(views: Sequence[RegressionView], height: int) -> tuple[float, float] | None:
-    """Return one y range for all charts of a task, independent of the inner step.
+    """Return the common y range of all charts of a task, independent of the inner step.
 
-    It holds the truth and the support points, and predictions up to half the truth's range beyond it.
+    It includes the truth, the support points, and predictions up to half the range of the truth beyond it.
     """
     truth = [y for view in views for y in (*view.truth, *view.support_y) if math.isfinite(y)]
     if not truth:

@@ -1,4 +1,4 @@
-"""Axes: map values to positions from 0 to 1, with round ticks, for any floating-point values."""
+"""Axes, which map any floating-point values to positions from 0 to 1, with round ticks."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from metatui.tui.formatting import number, tick_labels
 
 LARGEST: Final = 1e300
-"""Larger values are drawn here, so that differences and steps stay finite."""
+"""Larger values are clamped to this, so that differences and steps stay finite."""
 SMALLEST: Final = 1e-290
-"""Smaller values count as 0, and narrower ranges as empty."""
+"""Smaller values are treated as 0, and narrower ranges as empty."""
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from the value `low` to `high`, both above 0 on a logarithmic axis."""
+    """An axis from `low` to `high`, both above 0 if logarithmic."""
 
     low: float
     high: float
@@ -26,7 +26,7 @@ class Axis:
     log: bool = False
 
     def at(self, value: float) -> float:
-        """Return the position of a value: 0 at `low`, 1 at `high`, also beyond; NaN if it cannot be drawn."""
+        """Return the position of a value: 0 at `low`, 1 at `high`, not clipped; NaN if it cannot be drawn."""
         if not drawable(value, self.log):
             return math.nan
         value = max(-LARGEST, min(LARGEST, value))
@@ -41,12 +41,12 @@ def clamped(value: float) -> float:
 
 
 def drawable(value: float, log: bool) -> bool:
-    """Return whether an axis has a position for `value`: finite, and above 0 on a logarithmic axis."""
+    """Return whether `value` can be drawn: finite, and above 0 on a logarithmic axis."""
     return math.isfinite(value) and (not log or value >= SMALLEST)
 
 
 def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis | None:
-    """Return an axis around the drawable values, from a round number to a round number; None if there are none.
+    """Return an axis around the drawable values, with round ends; None without drawable values.
 
     Round ends leave free space, so that a growing curve does not move.
 
@@ -61,7 +61,7 @@ def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis 
 
 
 def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axis:
-    """Return an axis with these ends, moved apart where they are equal."""
+    """Return an axis with these ends, moved apart if they are equal."""
     low, high = (clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
     low, high = _widened(min(low, high), max(low, high))
     if log and low >= SMALLEST:
@@ -72,7 +72,7 @@ def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axi
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
-    """Move the ends apart where floating point cannot distinguish positions between them."""
+    """Move the ends apart if floating point cannot distinguish positions between them."""
     size = max(abs(low), abs(high))
     if high - low > max(1e-9 * size, SMALLEST):
         return low, high

@@ -1,4 +1,4 @@
-"""Adapter to plotext: curves in, rows of coloured characters out."""
+"""Adapter to plotext that turns curves into rows of coloured characters."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 @dataclass(frozen=True)
 class Signal:
-    """Points to draw, as positions: (0, 0) is the lower left corner of the canvas, (1, 1) the upper right.
+    """Points to draw, as positions: (0, 0) is the lower left corner of the canvas, (1, 1) the upper right corner.
 
     Coordinates are from -1 to 2, or (NaN, NaN) for a gap in a line; `marker` is plotext's name for sub-cell dots
     (`braille`, `hd`) or one character.
@@ -39,10 +39,10 @@ def dots(marker: str) -> int:
 
 
 def _figure() -> Any:
-    """Create a figure of any size.
+    """Create a figure whose size is not limited.
 
-    plotext 5.3 draws on one figure that its module holds, limits to the terminal's size and shares between all
-    callers. Its class makes more of them, though under a private name; the version is pinned and a test covers this.
+    plotext 5.3 draws on one global figure, limited to the terminal's size and shared between all callers. Its private
+    class creates independent figures; the version is pinned and a test covers this.
     """
     from plotext._figure import _figure_class
 
@@ -56,7 +56,7 @@ def _figure() -> Any:
 
 
 class Canvas:
-    """Draws curves with plotext. Each widget holds one, created at first use because importing plotext is slow."""
+    """Draws curves with plotext. Each widget has one, created at first use because importing plotext is slow."""
 
     def __init__(self) -> None:
         self._plotext: Any = None
@@ -97,17 +97,17 @@ BRAILLE_DOTS: Final = ((0x01, 0x02, 0x04, 0x40), (0x08, 0x10, 0x20, 0x80))
 
 @dataclass(frozen=True)
 class Band:
-    """An interval along a curve. `ends` are positions in pairs, lower and upper at the same x; NaN is a gap."""
+    """An interval along a curve. `ends` are pairs of positions, lower and upper at the same x; NaN is a gap."""
 
     signal: int
     ends: Sequence[tuple[float, float]]
 
 
 def draw_bands(rows: Sequence[Sequence[Run]], bands: Sequence[Band], point: str | None) -> list[list[Run]]:
-    """Add dotted lines at the ends of `bands` wherever the rows of a canvas are blank.
+    """Add dotted lines at the ends of `bands` where the rows of a canvas are blank.
 
     Args:
-        point: The character of a dot; None draws braille dots, which share their cells with those of lines.
+        point: The character of a dot; None draws braille dots, which can share cells with lines.
     """
     width, height = sum(len(run.text) for run in rows[0]) if rows else 0, len(rows)
     if point is not None:

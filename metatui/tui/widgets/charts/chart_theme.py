@@ -1,4 +1,4 @@
-"""Glyphs and styles that a widget draws with under the current theme."""
+"""Glyphs and styles of a widget under the current theme."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 @dataclass(frozen=True)
 class ChartTheme:
-    """Everything that drawing depends on besides data and size."""
+    """Everything except data and size that a drawing depends on."""
 
     symbols: Symbols
     dark: bool
     ansi: bool
-    """Whether the theme uses the terminal's own 16 colours."""
+    """True if the theme uses the terminal's own 16 colours."""
     monochrome: bool
-    """Whether there are no colours at all (NO_COLOR)."""
+    """True if colours are off (NO_COLOR)."""
     text: Style
     title: Style
     muted: Style
@@ -37,11 +37,11 @@ class ChartTheme:
 
     @property
     def distinct(self) -> bool:
-        """Whether lines must differ in their characters instead of their colours."""
+        """True if lines must differ in their characters, not in their colours."""
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:
-        """Return the style of a palette meaning or a colour; plain text for a colour that rich cannot parse."""
+        """Return the style of a palette name or a colour; plain style for a colour that rich cannot parse."""
         try:
             colour = Color.parse(palette.shade(name, self.dark, self.ansi))
         except ColorParseError:
@@ -55,12 +55,12 @@ class ChartTheme:
 
 
 def symbols_of(widget: Widget) -> Symbols:
-    """Return the app's `symbols`; braille in an app without them."""
+    """Return the app's `symbols`; braille if the app has no such attribute."""
     return Symbols(getattr(widget.app, "symbols", Symbols.BRAILLE))
 
 
 def theme_of(widget: Widget) -> ChartTheme:
-    """Return the theme of a widget with the component classes of `RowsWidget`."""
+    """Return the theme of a widget that has the component classes of `RowsWidget`."""
     app = widget.app
     parts = ("text", "title", "muted", "key", "warning")
     text, title, muted, key, warning = (widget.get_component_rich_style(f"chart--{part}") for part in parts)

@@ -1,4 +1,4 @@
-"""The rows above a chart: its title, its legend and the label of its y axis."""
+"""Header of a chart: title, legend and label of the y axis."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from metatui.tui.widgets.charts.row_widget import Row, fitted, spread, width_of
 from metatui.tui.widgets.charts.series import Series
 
 TWO_ROWS_FROM = 10
-"""Height of a chart from which the header has two rows."""
+"""Minimum height of a chart whose header has two rows."""
 
 LONG_LEGEND_FROM = 16
-"""Height of a chart from which the legend has up to MOST_LEGEND_ROWS."""
+"""Minimum height of a chart whose legend has up to MOST_LEGEND_ROWS."""
 MOST_LEGEND_ROWS = 3
 
 
@@ -34,7 +34,7 @@ def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
 def header(title: str, y_label: str, entries: Sequence[Row], width: int, height: int, theme: ChartTheme) -> list[Row]:
     """Lay out title, legend and y label for a chart of `height` rows.
 
-    The legend stands beside the title, or below it next to the y label where the title leaves too little room.
+    The legend is next to the title, or below it next to the y label if the title leaves too little room.
     """
     title, y_label, ellipsis = theme.printable(title), theme.printable(y_label), theme.glyphs.ellipsis
     unit = [Segment(fitted(y_label, width, ellipsis), theme.muted)] if y_label else []
@@ -53,13 +53,13 @@ def header(title: str, y_label: str, entries: Sequence[Row], width: int, height:
 
 
 def _title_with_label(title: str, y_label: str, room: int) -> str:
-    """Append the y label to a title that does not contain it, where there is room."""
+    """Append the y label to a title that does not contain it, if there is room."""
     both = f"{title} ({y_label})"
     return both if y_label and y_label.lower() not in title.lower() and cell_len(both) <= room else title
 
 
 def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Row]]:
-    """Distribute the entries over rows; the last row takes what does not fit in `most_rows`."""
+    """Distribute the entries over at most `most_rows` rows; the last row takes all the rest."""
     rows: list[list[Row]] = [[]]
     for entry in entries:
         if rows[-1] and len(rows) < most_rows and _width([*rows[-1], entry]) > width:
@@ -69,7 +69,7 @@ def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Ro
 
 
 def joined(entries: Sequence[Row], width: int, theme: ChartTheme) -> Row:
-    """Join as many entries as fit and the number of the others; empty where none fits."""
+    """Join as many entries as fit, followed by the number of the others; empty if no entry fits."""
     for count in range(len(entries), 0, -1):
         rest = len(entries) - count
         more: list[Row] = [[Segment(f"+{rest}", theme.muted)]] if rest else []

@@ -1,4 +1,4 @@
-"""The line chart: title and legend, axes with round ticks, curves and their last values, as rows of text."""
+"""Line chart as rows of text: title and legend, axes with round ticks, curves and their last values."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, block, centre
 from metatui.tui.widgets.charts.series import Mark, Series, placed, thinned
 
 LABEL_ROWS: Final = 3
-"""Rows at the top of a chart that can hold the labels of marks."""
+"""Number of rows at the top of a chart for the labels of marks."""
 
 NARROWEST: Final = 8
-"""Columns of curves below which a chart drops its last values and y labels."""
+"""Minimum width of the curves; a narrower chart drops its last values and y labels."""
 
 
 @dataclass(frozen=True)
@@ -33,25 +33,25 @@ class ChartData:
     series: tuple[Series, ...] = ()
     marks: tuple[Mark, ...] = ()
     faults: tuple[float, ...] = ()
-    """x of values that are not finite, drawn as crosses on the x axis."""
+    """x coordinates of values that are not finite, drawn as crosses on the x axis."""
     title: str = ""
     x_label: str = ""
     y_label: str = ""
     log_y: bool = False
-    """Logarithmic y axis; values of at most 0 are gaps."""
+    """Logarithmic y axis, on which values of at most 0 are gaps."""
     y_limits: tuple[float, float] | None = None
-    """Exact ends of the axis; None takes round numbers around the values."""
+    """Exact ends of the axis; None selects round numbers around the values."""
     x_limits: tuple[float, float] | None = None
     integer_x: bool = False
-    """Whether x is a count, so that ticks lie at whole numbers only."""
+    """True if x is a count, so that ticks are at whole numbers only."""
     legend: bool = True
     last_values: bool = True
     empty: str = ""
-    """Shown while there is nothing to draw: what to do next."""
+    """Hint shown while there is nothing to draw."""
 
 
 class LineChart(RowsWidget):
-    """Curves over a common axis, from 20x6 cells; a smaller chart writes the last values in words."""
+    """Curves on common axes, from 20x6 cells; a smaller chart shows the last values as text."""
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"
     ALLOW_MAXIMIZE = True
@@ -92,7 +92,7 @@ def _rows(data: ChartData, width: int, height: int, theme: ChartTheme, canvas: C
     space = height - len(rows)
     if not drawn:
         return [*rows, *centred(theme.printable(data.empty), width, space, theme.muted)]
-    # The x label has a row of its own only where the curves keep most of the height.
+    # The x label has a separate row only if the curves keep most of the height.
     label_row = bool(data.x_label) and space >= 11
     plot_height = space - 2 - label_row
     if plot_height < 2 or width < 12:
@@ -111,7 +111,7 @@ def _any_drawable(series: Series, log: bool) -> bool:
 
 
 def _readings(drawn: Sequence[_Drawn], width: int, theme: ChartTheme) -> list[Row]:
-    """Write the last values in words, where there is no room for curves."""
+    """Return the last values as text, if there is no room for curves."""
     rows: list[Row] = []
     for _, series in drawn:
         words = fitted(f"{theme.printable(series.name)} {number(_last(series))}", width, theme.glyphs.ellipsis)
@@ -120,7 +120,7 @@ def _readings(drawn: Sequence[_Drawn], width: int, theme: ChartTheme) -> list[Ro
 
 
 def _last(series: Series) -> float:
-    """Return the last value, even if it is not finite and so not drawn."""
+    """Return the last value, even if it is not finite and therefore not drawn."""
     return next(y for x, y in reversed(series.points) if math.isfinite(x))
 
 
@@ -133,12 +133,12 @@ def _inside(position: float) -> float:
 
 
 def _cell(position: float, cells: int, dots_each: int) -> int:
-    """Return the cell of a position as plotext rounds it: to dots, from the middle of the first to that of the last."""
+    """Return the cell of a position, rounded to dots as in plotext, from the middle of the first to the last."""
     return math.floor(0.5 + (dots_each * cells - 1) * position) // dots_each
 
 
 def _with_marks(blank: str, start: int, marks: Mapping[int, Segment]) -> Row:
-    """Replace blanks from column `start` on by the marks in their columns."""
+    """Replace the blanks from column `start` on with the marks in these columns."""
     if not marks:
         return [Segment(blank)]
     return merged([marks.get(column, Segment(" ")) for column in range(start, start + len(blank))])
@@ -203,7 +203,7 @@ class _Plot:
         return _cell(position, self.width, min(2, self._dots)) if 0 <= position <= 1 else None
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
-        """Return the text beside each row; values that would share a row move to the nearest free one."""
+        """Return the text next to each row; values that would share a row move to the nearest free row."""
         lines = [series for _, series in self._drawn if series.style == "line"]
         beside: dict[int, tuple[str, Series]] = {}
         if len(lines) <= self.height:
@@ -311,7 +311,7 @@ class _Plot:
         return merged([Segment(" " * (self.left - 1) + glyphs.corner, self._theme.muted), *axis])
 
     def x_ticks(self, name: str) -> Row:
-        """Write labels below their ticks, without those that would touch, and `name` at the right end."""
+        """Return labels below their ticks, omitting those that would touch, and `name` at the right end."""
         total = self.left + self.width
         free_until = total
         line = [" "] * total

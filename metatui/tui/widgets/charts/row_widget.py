@@ -1,4 +1,4 @@
-"""Base of widgets that draw rows of text and send only the rows that changed."""
+"""Base class of widgets that draw rows of text and send only changed rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def width_of(row: Iterable[Segment]) -> int:
 
 
 def fitted(text: str, width: int, ellipsis: str) -> str:
-    """Cut `text` to at most `width` cells, with an ellipsis."""
+    """Truncate `text` to at most `width` cells, with an ellipsis."""
     if cell_len(text) <= width:
         return text
     if width <= cell_len(ellipsis):
@@ -32,18 +32,18 @@ def fitted(text: str, width: int, ellipsis: str) -> str:
 
 
 def padded(row: Row, width: int) -> Row:
-    """Cut or fill `row` to exactly `width` cells."""
+    """Truncate or pad `row` to exactly `width` cells."""
     return list(Strip(row).adjust_cell_length(max(0, width)))
 
 
 def block(rows: Sequence[Row], width: int, height: int) -> list[Row]:
-    """Cut or fill `rows` to exactly `height` rows of exactly `width` cells."""
+    """Truncate or pad `rows` to exactly `height` rows of exactly `width` cells."""
     rows = [*rows[: max(0, height)], *([] for _ in range(height - len(rows)))]
     return [padded(row, width) for row in rows]
 
 
 def merged(row: Row) -> Row:
-    """Merge segments that look the same; blanks join their neighbours. Each segment costs some 20 bytes to send."""
+    """Merge segments that look the same, and blanks with their neighbours. Each segment takes about 20 bytes."""
     kept: Row = []
     for segment in row:
         if kept and (segment.style == kept[-1].style or (_invisible(segment) and _plain(kept[-1].style))):
@@ -65,7 +65,7 @@ def _plain(style: Style | None) -> bool:
 
 
 def spread(left: Row, right: Row, width: int) -> Row:
-    """Put `left` and `right` at the two ends of a row."""
+    """Return a row with `left` and `right` at its two ends."""
     gap = width - width_of(left) - width_of(right)
     return padded([*left, Segment(" " * max(1, gap)), *right], width)
 
@@ -121,11 +121,11 @@ class RowsWidget(Widget):
     """Cached, because looking up styles is slow."""
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Return the rows from top to bottom; missing rows are blank, longer ones are cut."""
+        """Return the rows from top to bottom. Missing rows are blank, and longer rows are truncated."""
         raise NotImplementedError
 
     def redraw(self) -> None:
-        """Draw again, and send the rows that differ."""
+        """Redraw, and send the rows that differ."""
         old = self._strips
         if old is None or not self.is_mounted or not self.is_on_screen or self._drawn_for != self._key():
             self._strips = None

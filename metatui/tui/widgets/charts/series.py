@@ -1,4 +1,4 @@
-"""Series and marks of a line chart, and the thinning of points to what its cells can show."""
+"""Series and marks of a line chart, and thinning of points to the resolution of its cells."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from metatui.tui.widgets.charts.axis import Axis
 class Series:
     """Named points (x, y).
 
-    A value that is not finite is a gap in a line. A band has two points at each x, its lower and its upper end.
+    A value that is not finite is a gap in a line. A band has two points at each x, the lower and the upper end.
     """
 
     name: str
-    """Name in the legend; a series without one is drawn like the series before it."""
+    """Name in the legend; a series without a name is drawn like the previous series."""
     colour: str
-    """A meaning in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
+    """A name in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
     style: Literal["line", "points", "band"] = "line"
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A vertical line behind the curves at a change, with a label where there is room."""
+    """A vertical line behind the curves at a change, with a label if there is room."""
 
     x: float
     label: str
     colour: str = ""
-    """A colour as of a series; empty for a muted line."""
+    """Colour as in `Series`; empty for a muted line."""
 
 
 def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
-    """Return the points' positions on the axes; (NaN, NaN) for a gap.
+    """Return the positions of the points on the axes, with (NaN, NaN) for gaps.
 
-    Coordinates are from -1 to 2: points outside the axes give a line its direction where it leaves the chart.
+    Coordinates are from -1 to 2: points outside the axes determine the direction in which a line leaves the chart.
     """
     positions = []
     for point in series.points:
@@ -51,9 +51,9 @@ def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
 
 
 def thinned(points: Sequence[tuple[float, float]], width: int) -> list[tuple[float, float]]:
-    """Keep the lowest and the highest point of each of `width` stretches, which look the same on `width` cells.
+    """Keep only the lowest and the highest point of each of `width` intervals, which look the same on `width` cells.
 
-    A stretch without a drawable point stays a gap.
+    An interval without a drawable point remains a gap.
     """
     if len(points) <= 2 * width:
         return list(points)

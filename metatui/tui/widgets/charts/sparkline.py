@@ -1,4 +1,4 @@
-"""A metric in one or two rows: its values in words and a sparkline."""
+"""Widget that shows a metric in one or two rows: values as text, and a sparkline."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, fitted, width
 def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
     """Draw `values` as bars over `height` rows, scaled from the smallest to the largest; NaN is a blank.
 
-    Equal values have half the height.
+    If all values are equal, the bars have half the height.
     """
     finite = [value for value in values if math.isfinite(value)]
     steps = len(levels) * height
@@ -37,7 +37,7 @@ def bars(values: Sequence[float], height: int, levels: str) -> list[str]:
 
 
 class MetricSparkline(RowsWidget):
-    """A metric's name, last and best value and trend, with a sparkline below or beside them.
+    """Shows the name, last and best value and trend of a metric, with a sparkline below or next to them.
 
     The sparkline is one segment in one colour, which is cheap to send.
     """
@@ -71,7 +71,7 @@ class MetricSparkline(RowsWidget):
                 head,
                 *([Segment(row, theme.colour(palette.TRAIN))] for row in self._bars(width, height - 1, theme)),
             ]
-        # In a single row the numbers get up to two thirds, and the sparkline the rest.
+        # In a single row, the numbers get up to two thirds, and the sparkline gets the rest.
         head = self._head(max(width * 2 // 3, min(width, 24)), theme)
         used = width_of(head)
         beside = self._bars(width - used - 2, 1, theme) if width - used >= 10 else []

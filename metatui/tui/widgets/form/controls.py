@@ -1,4 +1,4 @@
-"""Controls of the form, each one row high: a list of choices and a switch."""
+"""Controls of the form, one row high: a list of choices and a switch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from textual.widgets.option_list import Option
 
 
 class Toggle(Switch):
-    """A switch that names its state, so that it needs no colour."""
+    """A switch that shows its state as text, so that it needs no colour."""
 
     DEFAULT_CSS = """
     Toggle, Toggle:focus, Toggle:hover { border: none; padding: 0 1; height: 1; width: 9; background: $boost; }
@@ -43,7 +43,7 @@ class ChoiceList(OptionList):
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "leave", "Back"), ("space", "select", "Select")]
 
     class Left(Message):
-        """The list closes without a choice."""
+        """The list was closed without a choice."""
 
         def __init__(self, focus_moved: bool) -> None:
             super().__init__()
@@ -56,7 +56,7 @@ class ChoiceList(OptionList):
         self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """Move to the next option that begins with the letter, which must not act as a key binding of the app."""
+        """Move to the next option that begins with the letter, and keep the key from the bindings of the app."""
         if event.character is None or not event.is_printable or event.key == "space":
             return
         event.stop()
@@ -68,7 +68,7 @@ class ChoiceList(OptionList):
 
 
 class Choice(Widget, can_focus=True):
-    """One of a few values. The list is created when it opens, because it takes as long to show as a whole field."""
+    """A choice of one of a few values. Its list is created when opened, because that takes as long as a field."""
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]
@@ -132,5 +132,5 @@ class Choice(Widget, can_focus=True):
 
 
 def choice_label(choice: str) -> str:
-    """Write a value for people: `max pool` for `max_pool`."""
+    """Return the displayed name of a value: `max pool` for `max_pool`."""
     return choice.replace("_", " ")

@@ -1,4 +1,4 @@
-"""The fields of the form and the groups that fold them."""
+"""Fields of the form, and groups that fold them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
 
 LABEL_WIDTH = 21
-"""Columns of the label and the gap after it; the style sheet indents the control by as many."""
+"""Width of the label and the gap after it; the style sheet indents the control by the same width."""
 
 
 class FormField(Widget):
-    """One setting: its label, the control for its kind, and a line for what is wrong.
+    """One setting: its label, a control for its kind, and a line for problems.
 
-    The field draws the label itself: every widget of the form delays the first frame.
+    The field draws the label itself, because every widget of the form delays the first frame.
     """
 
     DEFAULT_CSS = "FormField { layout: vertical; height: auto; width: 1fr; }"
@@ -56,7 +56,7 @@ class FormField(Widget):
 
     @property
     def text(self) -> str:
-        """The value as text, whatever the control is."""
+        """The value as text, for any control."""
         return self._text
 
     def render(self) -> RenderResult:
@@ -72,11 +72,11 @@ class FormField(Widget):
             case "bool":
                 return Toggle(self._text == "true", animate=False, classes="control")
             case _:
-                # Textual's number inputs silently drop characters, so the text is free and validated by the form.
+                # Textual's number inputs silently drop characters, so any text is allowed and validated by the form.
                 return Entry(self._text, classes="control")
 
     def show(self, text: str) -> None:
-        """Replace the text without a message."""
+        """Replace the text without posting a message."""
         if text == self._text:
             return
         self._text = text
@@ -92,7 +92,7 @@ class FormField(Widget):
                     field.value = text
 
     def show_problem(self, problem: str, note: str = "") -> None:
-        """Show a problem below the control, or a note where there is none."""
+        """Show a problem below the control, or a note if there is no problem."""
         if self._note is None and (problem or note):
             self._note = StatusLine(classes="field-error")
             self.mount(self._note)
@@ -121,7 +121,7 @@ class FormField(Widget):
 class FieldGroup(Widget, can_focus=True):
     """The row that folds and unfolds a group of rarely used settings, whose fields follow it.
 
-    The fields are created by `fill`: fifty of them would double the time to the first frame.
+    The fields are created later by `fill`, because fifty of them would double the time to the first frame.
     """
 
     ALLOW_SELECT = False
@@ -133,7 +133,7 @@ class FieldGroup(Widget, can_focus=True):
 
     folded: reactive[bool] = reactive(True)
     wrong: reactive[int] = reactive(0)
-    """Number of its settings that are wrong."""
+    """Number of invalid settings in the group."""
 
     class Toggled(Message):
         """The user folded or unfolded the group."""
@@ -155,7 +155,7 @@ class FieldGroup(Widget, can_focus=True):
     @property
     def title(self) -> str:
         title = f"{self.settings[0].group.capitalize()} details"
-        return f"{title}: {self.wrong} wrong" if self.wrong else title
+        return f"{title}: {self.wrong} invalid" if self.wrong else title
 
     def render(self) -> RenderResult:
         return Content(f"{self._marks[not self.folded]} {self.title}")
@@ -168,7 +168,7 @@ class FieldGroup(Widget, can_focus=True):
             await self.parent.mount_all(fields, after=self)
 
     def judge(self, visible: frozenset[str], problems: Mapping[str, str]) -> None:
-        """Hide a group without relevant settings, and count the wrong ones."""
+        """Hide a group without relevant settings, and count the invalid ones."""
         self.display = any(setting.path in visible for setting in self.settings)
         self.wrong = sum(setting.path in problems for setting in self.settings)
         self.set_class(bool(self.wrong), "-wrong")

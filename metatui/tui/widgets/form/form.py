@@ -1,4 +1,4 @@
-"""The form of all settings: shows those that are relevant, and what is wrong with them."""
+"""Form of all settings, which shows the relevant settings and their problems."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ IDLE_HINT = "Tab moves through the fields. F5 starts."
 
 
 class SettingsForm(Vertical):
-    """The left pane. During a run only its live settings can be edited."""
+    """The left pane. During a run, only live settings can be edited."""
 
     BORDER_TITLE = "Settings"
 
     class Changed(Message):
-        """Some text changed, or which fields are editable."""
+        """The text of a field changed, or the set of editable fields."""
 
         def __init__(self, assessment: Assessment) -> None:
             super().__init__()
@@ -105,7 +105,7 @@ class SettingsForm(Vertical):
         next(field for field in self.fields if field.display).control.focus()
 
     async def go_to_first_problem(self) -> str:
-        """Focus the first wrong field, and return what is wrong with it."""
+        """Focus the first invalid field, and return a description of its problem."""
         problems = self.assessment.problems
         wrong = (setting for setting in FIELDS.values() if setting.path in problems)
         setting = min(wrong, key=lambda setting: not setting.main)

@@ -1,4 +1,4 @@
-"""The form without widgets: from texts to settings, problems and relevant fields."""
+"""Model of the form without widgets: converts texts to settings, problems and relevant fields."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ def texts_of(settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What the texts of a form amount to."""
+    """Result of validating the texts of a form."""
 
     settings: Settings | None
-    """None while anything is wrong."""
+    """None if a field is invalid."""
     problems: Mapping[str, str]
-    """A sentence for each wrong field, by path; fields that are not relevant have no problems."""
+    """A sentence for each invalid field, by path; fields that are not relevant have no problems."""
     visible: frozenset[str]
     """Paths of the fields that are relevant with the current choices."""
 
 
 def assess(texts: Texts) -> Assessment:
-    """Read the form. Fields that are not relevant take their defaults, whatever their text."""
+    """Validate the form. Fields that are not relevant take their defaults and ignore their text."""
     values: dict[str, Scalar] = {}
     wrong: dict[str, str] = {}
     for path, setting in FIELDS.items():
@@ -52,7 +52,7 @@ def _allowed(setting: SettingField) -> str:
 
 
 def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str, str]]:
-    """Drop wrong values until the rest are valid settings; return these and the problem of each dropped value."""
+    """Drop invalid values until the rest are valid settings; return these and the problem of each dropped value."""
     kept, wrong = dict(values), dict[str, str]()
     while True:
         try:
@@ -62,7 +62,7 @@ def _nearest_settings(values: Mapping[str, Scalar]) -> tuple[Settings, dict[str,
                 wrong.setdefault(problem.field, _sentence(problem, kept))
             dropped = {problem.field for problem in error.problems} & kept.keys()
             if not dropped:
-                # A default conflicts with a choice: keep the choices, which are always valid alone.
+                # A default conflicts with a choice. Keep only the choices, which are always valid.
                 choices = {path: value for path, value in kept.items() if FIELDS[path].kind == "choice"}
                 return Settings.model_validate(_nested(choices)), wrong
             kept = {path: value for path, value in kept.items() if path not in dropped}
