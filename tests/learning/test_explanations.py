@@ -12,7 +12,7 @@ import torch
 from metatui.config.fields import change
 from metatui.config.settings import Scalar, Settings
 from metatui.learning import algorithms
-from metatui.learning.engines import differentiation
+from metatui.learning.engines import second_order as engine_module
 from metatui.learning.experiment import set_up
 from metatui.learning.explanations import ALGORITHMS, explanation
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
@@ -38,7 +38,7 @@ def test_gradient_counts_are_right(
     monkeypatch: pytest.MonkeyPatch, algorithm: str, second_order: str, base: Settings
 ) -> None:
     calls = {"grad": 0, "product": 0}
-    grad, product = torch.autograd.grad, differentiation._hessian_vector_product
+    grad, product = torch.autograd.grad, engine_module._hessian_vector_product
 
     def counted_grad(*args: Any, **kwargs: Any) -> Any:
         calls["grad"] += 1
@@ -51,8 +51,8 @@ def test_gradient_counts_are_right(
         calls["grad"] = before
         return result
 
-    monkeypatch.setattr(differentiation, "grad", counted_grad)
-    monkeypatch.setattr(differentiation, "_hessian_vector_product", counted_product)
+    monkeypatch.setattr(engine_module, "grad", counted_grad)
+    monkeypatch.setattr(engine_module, "_hessian_vector_product", counted_product)
     settings = change(base, {**STEPS, "algorithm.name": algorithm, "compute.second_order": second_order})
     experiment = set_up(settings)
     algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)

@@ -16,7 +16,7 @@ from torch.overrides import TorchFunctionMode
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
-from metatui.learning.engines.differentiation import GradientResult
+from metatui.learning.engines.second_order import GradientResult
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quote

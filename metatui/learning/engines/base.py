@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.chain import is_chain, is_perceptron
-from metatui.learning.engines.differentiation import GradientResult, Objective, first_order, recomputed, unrolled
+from metatui.learning.engines.second_order import GradientResult, Objective, first_order, recomputed, unrolled
+from metatui.learning.engines.sequential import is_chain, is_perceptron
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 

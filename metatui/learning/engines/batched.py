@@ -16,9 +16,9 @@ from torch.func import functional_call
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, repeated, step_batch
-from metatui.learning.engines.differentiation import Objective, gradients_of, leaves
 from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
+from metatui.learning.engines.second_order import Objective, gradients_of, leaves
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 

@@ -23,8 +23,8 @@ from metatui.learning.engines.base import (
     step_batch,
     task_of,
 )
-from metatui.learning.engines.differentiation import GradientResult, Objective, gradients_of, leaves
 from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling, write_out_second_derivatives
+from metatui.learning.engines.second_order import GradientResult, Objective, gradients_of, leaves
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 

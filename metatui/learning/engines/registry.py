@@ -10,8 +10,8 @@ from torch import nn
 from metatui.learning.engines.autograd import AutogradEngine
 from metatui.learning.engines.base import Engine, SecondOrder
 from metatui.learning.engines.batched import BatchedEngine
-from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.loop import LoopEngine
+from metatui.learning.engines.sequential import is_chain
 from metatui.learning.optim.losses import Loss
 from metatui.utils.errors import BadInput, quote
 

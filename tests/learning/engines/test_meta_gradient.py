@@ -20,8 +20,8 @@ from metatui.learning.checks.plain_autograd import plain_meta_gradient
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module import verification
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
-from metatui.learning.engines.chain import is_chain
 from metatui.learning.engines.registry import ENGINES, EngineName
+from metatui.learning.engines.sequential import is_chain
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn
 from metatui.utils.errors import BadInput

@@ -15,8 +15,8 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module.verification import AGREES, Verdict, engine_for, verdict
 from metatui.learning.engines.autograd import AutogradEngine, mean_gradients
 from metatui.learning.engines.base import SecondOrder, meta_parameters
-from metatui.learning.engines.chain import has_hooks
 from metatui.learning.engines.registry import ENGINES, usual_engine
+from metatui.learning.engines.sequential import has_hooks
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import LossFn, as_loss

@@ -27,8 +27,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine, copied, mean_gradients
 from metatui.learning.engines.base import Engine, SecondOrder, meta_parameters
-from metatui.learning.engines.differentiation import GradientResult
 from metatui.learning.engines.registry import EngineName, make_engine
+from metatui.learning.engines.second_order import GradientResult
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import LossFn, as_loss
 from metatui.utils.errors import BadInput, class_and_message

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metatui.learning.engines.chain import is_unchanged
+from metatui.learning.engines.sequential import is_unchanged
 
 
 class UnfoldedConv2d(nn.Module):
