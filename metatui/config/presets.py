@@ -228,7 +228,7 @@ def _changes(items: Any, settings: Settings, path: Path) -> tuple[Planned, ...]:
 def _about(table: Any, path: Path) -> Mapping[str, str]:
     origin = quote(str(path), 200)
     if not isinstance(table, dict):
-        raise BadInput(f"{origin}: preset is {quote(table)}, but must be a table of texts")
+        raise BadInput(f"{origin}: preset is {quote(table)}, but must be a table of strings")
     for key, value in table.items():
         if key not in ABOUT:
             near = difflib.get_close_matches(key, ABOUT, n=1)

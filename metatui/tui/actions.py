@@ -166,7 +166,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
     Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
-    Action("parameters", "f11,v", "Space", "Plot where tasks move the parameters of a run.", ADAPTATION, _studied),
+    Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),

@@ -261,7 +261,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
                     action.help,
                     lambda chosen=action.id: self.call_later(self.action_perform, chosen),
                 )
-        yield SystemCommand("Window: Choose a theme", "Choose one of all themes.", self.action_change_theme)
+        yield SystemCommand("Window: Choose a theme", "Choose from all themes.", self.action_change_theme)
 
     def action_command_palette(self) -> None:
         from metatui.tui.command_palette import Palette

@@ -26,7 +26,7 @@ _SUFFIXES = ("", "k", "M", "G", "T")
 def best_and_last(best: Evaluation | None, last: Evaluation) -> str:
     """Format the best and the last validation: `best 0.413 at 2,000 · last nan`."""
     if best is None:
-        return f"no finite validation · last {value(last)}"
+        return f"no finite validation result · last {value(last)}"
     text = f"best {value(best)} at {best.iteration:,}"
     return text if best.iteration == last.iteration else f"{text} · last {value(last)}"
 

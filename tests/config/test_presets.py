@@ -154,7 +154,7 @@ def plan(*changes: str) -> str:
         ("[algorithm]\ninner_lr = nan", "algorithm.inner_lr is nan, but must be a number above 0 up to 100"),
         ("[preset]\ntitel = 'x'", "'preset.titel' is unknown: did you mean preset.title?"),
         ("[preset]\ntitle = 5", "preset.title is 5, but must be text"),
-        ("preset = 5", "preset is 5, but must be a table of texts"),
+        ("preset = 5", "preset is 5, but must be a table of strings"),
         ("task = 5", "task is 5, but must be a table of settings"),
         ("[task", "is not TOML"),
         ("a = " + "[" * 5000, "is nested too deeply"),

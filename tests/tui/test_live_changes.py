@@ -205,7 +205,7 @@ def test_best_and_last_validation() -> None:
     best = evaluation(NO_SETTINGS, 2000)
     assert best_and_last(best, best) == "best 0.500 at 2,000"
     assert best_and_last(best, lost(2100)) == "best 0.500 at 2,000 · last nan"
-    assert best_and_last(None, lost(2100)) == "no finite validation · last nan"
+    assert best_and_last(None, lost(2100)) == "no finite validation result · last nan"
     images = Settings.model_validate({"task": {"source": "glyphs"}})
     assert best_and_last(evaluation(images, 5), evaluation(images, 9)) == "best 90.0 % at 5 · last 90.0 %"
 

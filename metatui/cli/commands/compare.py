@@ -34,7 +34,7 @@ def _target(context: click.Context, parameter: click.Parameter, text: str | None
     try:
         return float(text[:-1]) / 100 if text.endswith("%") else float(text)
     except ValueError:
-        raise BadInput(f"--target is {quote(text)}, but must be a number, such as 0.95, 95% or a loss") from None
+        raise BadInput(f"--target is {quote(text)}, but must be an accuracy, such as 0.95 or 95%, or a loss") from None
 
 
 target_option = click.option(

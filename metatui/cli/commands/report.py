@@ -48,7 +48,9 @@ def report(
     evaluated on the same held-out tasks.
     """
     if not runs:
-        raise click.UsageError("a report needs at least one run: metatui runs lists them, latest is the newest")
+        raise click.UsageError(
+            "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
+        )
     folders = find_runs(RunStore(runs_dir), runs)
 
     from metatui.runs.analysis.comparison import compare

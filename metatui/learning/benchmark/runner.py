@@ -44,7 +44,7 @@ class Machine:
 
 @dataclass(frozen=True)
 class Measured:
-    """The figures of a cell that the child process measures."""
+    """The measurements of one cell of the benchmark, made by the child process."""
 
     ms: float
     """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""

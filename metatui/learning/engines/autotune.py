@@ -104,7 +104,7 @@ def choose(
         The engine and the reason for it.
 
     Raises:
-        Exception: the error of the usual engine, if every engine fails.
+        Exception: the error that the default engine raised, if every engine fails.
     """
     usual = usual_engine(model, torch.device(device.name))
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):

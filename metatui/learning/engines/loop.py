@@ -114,7 +114,7 @@ class LoopEngine(Engine):
         return getattr(self._thread, "twice", self._twice)(params, channels_last(x))
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
-        """Return predictions of one task's parameters, differentiable once."""
+        """Return the predictions made with one task's parameters. They can be differentiated once."""
         return getattr(self._thread, "once", self._once)(params, channels_last(x))
 
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:

@@ -77,7 +77,7 @@ class MetaSteps:
             device, engine = settings.compute.device, settings.compute.engine
             if at_once == 1:  # a graph needs more memory than an eager meta-step
                 self._algorithm.captures = None
-                text = f"{device} is out of memory with one task at once: {engine} continues without CUDA graphs"
+                text = f"{device} ran out of memory even with one task: {engine} continues without CUDA graphs"
                 yield Noted(self.iteration, text)
             else:
                 yield Noted(self.iteration, f"{device} is out of memory with {at_once} tasks at once")

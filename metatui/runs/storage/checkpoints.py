@@ -34,7 +34,7 @@ FORMAT = "metatui-1"
 
 def _check_live(path: str) -> str:
     if path not in FIELDS or not FIELDS[path].live:
-        raise ValueError("it must be a live setting")
+        raise ValueError("it must be a setting that can change during a run")
     return path
 
 

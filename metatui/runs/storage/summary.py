@@ -49,7 +49,7 @@ class RunSummary:
     validation: Evaluation | None = None
     """Last validation, which may not be the best."""
     warning: str | None = None
-    """Reason for a finished run without a good result; None if the result is good."""
+    """Why a finished run has no good result; None if the result is good."""
 
     @property
     def id(self) -> str:

@@ -144,7 +144,7 @@ def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar])
     check_keys(tables, ("suite", "compare"), origin, "")
     about = tables.get("suite", {})
     if not isinstance(about, dict):
-        raise origin.bad("suite", about, "a table of texts")
+        raise origin.bad("suite", about, "a table of strings")
     check_keys(about, ABOUT, origin, "suite.")
     texts = {key: sanitize(text(value, origin, f"suite.{key}"), limit=2000) for key, value in about.items()}
     return Suite(

@@ -154,7 +154,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
         ("[suite]\n", "compare is missing, but must be a non-empty list of tables"),
         ("compare = 3", "compare is 3, but must be a non-empty list of tables"),
         ("compare = [3]", "compare is [3], but must be a non-empty list of tables"),
-        ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of texts"),
+        ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of strings"),
         ("[suite]\ntitel = 'x'\n" + COMPARE, "'suite.titel' is not a known key: did you mean suite.title?"),
         ("[suite]\ntitle = 4\n" + COMPARE, "suite.title is 4, but must be text"),
         ("[runs]\n" + COMPARE, "'runs' is not a known key: the keys are suite, compare"),

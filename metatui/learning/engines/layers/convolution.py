@@ -1,12 +1,12 @@
 """Convolution with an explicit double backward, by torch's kernels or by Winograd's algorithm.
 
-A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) and W(x, g) be the derivatives of
-<g, Y(x, w)> for x and w. Then the derivative of <u, X(g, w)> + <v, W(x, g)> is
+A convolution Y(x, w) is linear in its input x and in its kernel w. Let X(g, w) and W(x, g) be the gradients of
+<g, Y(x, w)> with respect to x and w. Then the gradients of <u, X(g, w)> + <v, W(x, g)> are
 
-    for g: Y(u, w) + Y(x, v)      for x: X(g, v)      for w: W(u, g)
+    with respect to g: Y(u, w) + Y(x, v)      to x: X(g, v)      to w: W(u, g)
 
 torch's double backward computes W(u, g) by two convolutions with images and kernels exchanged, which takes longer, and
-always computes the derivative for the images, which the first layer does not need.
+always computes the gradient with respect to the images, which the first layer does not need.
 
 `GroupedConvolutions` does the same for the convolutions of many tasks under torch.vmap on CUDA.
 """

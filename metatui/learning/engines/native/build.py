@@ -1,4 +1,4 @@
-"""Compilation of metatui's C functions, once for each kind of machine, which takes a second, and loading of them."""
+"""Compile and load metatui's C functions. Compiling takes about a second, once for each kind of machine."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ MOST_OTHERS = 4096
 """Maximum other events queued for a viewer that does not read for hours; the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
-"""Maximum unread bytes of a viewer; if there are more, its invalid lines are not answered."""
+"""Maximum number of bytes that a viewer has not read yet; above it, invalid lines from that viewer get no answer."""
 
 CHUNK = 64 * 1024
 

@@ -20,7 +20,12 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
 
 GAP = "   "
-NO_RUN = ("No run yet.", "F5 starts one with the settings in the form.", "2 lists earlier runs.", "3 lists presets.")
+NO_RUN = (
+    "No run yet.",
+    "Press F5 to start one with the settings in the form.",
+    "Press 2 for earlier runs.",
+    "Press 3 for presets.",
+)
 
 
 class RunNumbers(RowsWidget):
