@@ -35,12 +35,16 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     if algorithm.name == "maml" and algorithm.inner_optimizer == "adam":
         yield "algorithm.inner_optimizer", "sgd with algorithm.name = 'maml'"
     if engine == "higher" and algorithm.inner_optimizer == "adam":
-        yield "compute.engine", "another with algorithm.inner_optimizer = 'adam', which higher computes differently"
+        yield (
+            "compute.engine",
+            "another engine with algorithm.inner_optimizer = 'adam', because higher computes Adam differently",
+        )
     if engine == "compiled" and not compiles(settings):
         yield (
             "compute.engine",
-            "another: only meta-steps of small networks are compiled, with task.source = 'sinusoid', algorithm.name = "
-            "'maml', 'fomaml' or 'reptile', algorithm.inner_optimizer = 'sgd' and algorithm.inner_batch = 0",
+            "another engine: only meta-steps of small networks are compiled, with task.source = 'sinusoid', "
+            "algorithm.name = 'maml', 'fomaml' or 'reptile', algorithm.inner_optimizer = 'sgd' and "
+            "algorithm.inner_batch = 0",
         )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
     if algorithm.name == "reptile" and algorithm.inner_batch > support:

@@ -73,7 +73,7 @@ def checked(changes: Sequence[Planned], settings: Settings) -> tuple[Planned, ..
         if valid and planned.iteration < valid[-1].iteration:
             raise BadInput(
                 f"change {number}: iteration is {planned.iteration:,}, but must be at least {valid[-1].iteration:,}, "
-                "that of the previous change"
+                "the iteration of the previous change"
             )
         if isinstance(planned, PlannedChange):
             try:
@@ -115,7 +115,9 @@ def _read(item: Mapping[str, Any], here: str) -> Planned:
     keys = ("iteration", "validate") if "validate" in item else ("iteration", "setting", "value")
     for key in item:
         if key not in keys:
-            raise BadInput(f"{here}: {quote(key)} is unknown: the keys are iteration, setting and value, or validate")
+            raise BadInput(
+                f"{here}: {quote(key)} is unknown: the keys are iteration, setting and value, or iteration and validate"
+            )
     for key in keys:
         if key not in item:
             raise BadInput(f"{here}: {key} is missing")

@@ -87,7 +87,7 @@ class TaskSettings(Group):
         10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
-        "Division of Omniglot's characters into training, validation and test; lake keeps alphabets whole.",
+        "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
         when=_OMNIGLOT)
     rotations: bool = setting(
         True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
@@ -206,7 +206,7 @@ class ComputeSettings(Group):
         main=True)
     compile_after: int = setting(
         5000, "Compiled after",
-        "With the compiled engine, meta-steps on the batched engine first, during which the compiler works.",
+        "With the compiled engine, number of meta-steps that first run on the batched engine while the compiler works.",
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
@@ -219,7 +219,7 @@ class ComputeSettings(Group):
         False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")
     tasks_at_once: int = setting(
         0, "Tasks at once",
-        "Tasks of a meta-batch in memory at once; the gradient is the same for any number; 0 uses as many as fit.",
+        "Number of tasks of a meta-batch in memory at once; does not affect the gradient; 0 uses as many as fit.",
         unit="tasks", live=True, ge=0, le=10_000)
     precision: Literal["float32", "float64"] = setting(
         "float32", "Precision", "Floating-point type of parameters and data.")

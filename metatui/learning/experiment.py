@@ -162,7 +162,8 @@ def _check_device(settings: Settings, device: Device) -> None:
         raise SettingsError([Problem("compute.precision", sentence)])
     if device.name != "cpu" and compute.engine in ("compiled", "native"):
         sentence = (
-            f"compute.engine is '{compute.engine}', but must be another on {device.name}: it only runs on the CPU"
+            f"compute.engine is '{compute.engine}', but must be another engine on {device.name}: "
+            f"'{compute.engine}' only runs on the CPU"
         )
         raise SettingsError([Problem("compute.engine", sentence)])
 

@@ -137,7 +137,7 @@ def evaluate(
         run: a run, its name, the start of its name, or the path of its folder.
         split: `val` or `test`.
         tasks, steps, shots, batch_norm, device: default to the run's settings.
-        inner_lr: inner learning rate; defaults to that of the best validation.
+        inner_lr: inner learning rate; defaults to the rate at the best validation.
 
     Raises:
         BadInput: if the run does not exist or has no intact checkpoint, or a value is not allowed.

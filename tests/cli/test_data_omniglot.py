@@ -108,7 +108,7 @@ def test_failed_download_exits_1_and_bad_data_2(
     monkeypatch.setattr(omniglot_download, "fetch", fetch)
     for arguments, code, message in (
         (["data", "omniglot", "--json"], 1, "no route to host"),
-        (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must hold"),
+        (["data", "omniglot", "--from", str(tmp_path / "nowhere"), "--json"], 2, "nowhere' must contain"),
     ):
         assert main(arguments) == code
         out, err = capsys.readouterr()

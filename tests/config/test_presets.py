@@ -188,7 +188,7 @@ def plan(*changes: str) -> str:
         (plan("iteration = 1\nvalidate = true\nvalue = 1"), "change 1: 'value' is unknown"),
         (
             plan("iteration = 9\nvalidate = true", "iteration = 8\nvalidate = true"),
-            "change 2: iteration is 8, but must be at least 9, that of the previous change",
+            "change 2: iteration is 8, but must be at least 9, the iteration of the previous change",
         ),
         (
             plan(*["iteration = 9\nvalidate = true"] * (MOST + 1)),

@@ -22,7 +22,7 @@ from metatui.utils.numbers import diverged, interval
 @click.option("--steps", type=int, metavar="N", help="Number of inner steps; default: the run's settings.")
 @click.option("--shots", type=int, metavar="K", help="Support examples per class; may differ from training.")
 @click.option(
-    "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: that of the best validation."
+    "--inner-lr", type=float, metavar="ALPHA", help="Inner learning rate; default: the rate at the best validation."
 )
 @click.option(
     "--split",

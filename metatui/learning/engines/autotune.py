@@ -108,7 +108,7 @@ def choose(
     """
     usual = usual_engine(model, torch.device(device.name))
     if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
-        return usual, "the usual one for this model and device"
+        return usual, "the default engine for this model and device"
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
     if device.name != "cpu" and settings.is_classification:
         others.append("unfolded")

@@ -85,7 +85,7 @@ class HigherEngine(Engine):
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
         if inner.optimizer != "sgd":
             raise BadInput(
-                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another"
+                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another engine"
             )
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)

@@ -67,7 +67,7 @@ def custom_source(source: TaskSource, drawn: Drawn, ways: int) -> TaskSource:
         return _WaveSource(drawn)
     if isinstance(drawn, ChosenClasses) and isinstance(source, ImageSource):
         return _ClassesSource(source, parse_classes(source, drawn.text, ways))
-    raise BadInput("waves can only be drawn for sinusoid runs, and classes only chosen for image runs")
+    raise BadInput("waves can only be drawn for sinusoid runs, and classes can only be chosen for image runs")
 
 
 def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
@@ -99,7 +99,7 @@ def parse_classes(source: ImageSource, text: str, ways: int) -> tuple[int, ...]:
             chosen += [n for n in group if n not in chosen][:share]
     if len(chosen) != ways or 0 in shares:
         count = max(len(chosen), len(words))
-        raise BadInput(f"classes are {quote(text)}, which makes {count}, but the run has {ways} ways")
+        raise BadInput(f"classes are {quote(text)}, {count} in total, but the run has {ways} ways")
     return tuple(chosen)
 
 

@@ -42,7 +42,7 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
     """Explain why the final test is not a good result; return None if it is."""
     reasons = []
     if test.checkpoint == "last":
-        reasons.append("no validation was finite, so the last parameters were tested and not the best")
+        reasons.append("no validation was finite, so the last parameters were tested instead of the best")
     if test.diverged:
         reasons.append(f"{test.diverged:,} of {test.tasks:,} test tasks diverged")
     if not reasons:

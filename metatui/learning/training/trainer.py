@@ -358,7 +358,7 @@ class Trainer:
         try:
             self.algorithm.load(part(state.tensors, "algorithm"))
         except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
-            raise BadInput("the checkpoint's state of the algorithm does not fit the settings") from None
+            raise BadInput("the algorithm's state in the checkpoint does not fit the settings") from None
         values = state.values
         missing = {"tasks_seen", "seconds", *best_model.REQUIRED} - values.keys()
         if missing:

@@ -30,7 +30,7 @@ def evaluate(
     Args:
         split: `val` or `test`.
         tasks, steps, shots, batch_norm, device: default to the run's settings.
-        inner_lr: inner learning rate; defaults to that of the best validation.
+        inner_lr: inner learning rate; defaults to the rate at the best validation.
 
     Raises:
         BadInput: if a value is not allowed, the run has no intact checkpoint, or the device or data is not available.

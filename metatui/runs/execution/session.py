@@ -260,7 +260,7 @@ class Session:
     def _wait_for_disk(self, refused: WriteRefused) -> Iterator[Event]:
         """Wait until the queued writes succeed. The trainer also waits, so no further writes are queued."""
         at, since, noted = self.outcome.iteration, time.monotonic(), False
-        text = f"{refused}: training waits, with unsaved data in memory, and continues when they can be written"
+        text = f"{refused}: training waits, with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
         while refused.passing:

@@ -144,7 +144,9 @@ def newest_checkpoint(folder: Path) -> tuple[TrainerState | None, list[str]]:
 def _metadata(data: bytes, name: str) -> Mapping[str, str]:
     length = struct.unpack("<Q", data[:8])[0] if len(data) >= 8 else 0
     if not 0 < length <= min(len(data) - 8, LARGEST_HEADER):
-        raise BadInput(f"{name} is not an intact checkpoint: its header claims {length:,} bytes of {len(data):,}")
+        raise BadInput(
+            f"{name} is not an intact checkpoint: its header claims {length:,} bytes in a file of {len(data):,}"
+        )
     try:
         header: Any = json.loads(data[8 : 8 + length])
     except (ValueError, RecursionError):

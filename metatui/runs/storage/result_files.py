@@ -63,7 +63,7 @@ class EvaluationRecord(_Record):
             curves = [curve for curve in (evaluation.loss, evaluation.accuracy) if curve is not None]
             lengths = {len(numbers) for curve in curves for numbers in (curve.mean, curve.ci95)}
             if not evaluation.steps or lengths != {len(evaluation.steps)}:
-                raise ValueError("every curve must have one value for each inner step, and at least one")
+                raise ValueError("every curve must have one value for each inner step, and at least one value")
             if not 0 <= (evaluation.diverged or 0) <= evaluation.tasks:
                 raise ValueError("the number of diverged tasks must be between 0 and the number of tasks")
         return evaluation
@@ -118,7 +118,7 @@ def read_record(path: Path, kind: type[R]) -> R | None:
         with suppress(ValueError, AttributeError, RecursionError):  # a newer format takes precedence over other errors
             check_format(json.loads(data).get("format", FORMAT), name)
         if error.error_count() > MOST_PROBLEMS:  # `errors` would create a message for each
-            raise BadInput(f"{name} cannot be used: {error.error_count():,} values are wrong") from None
+            raise BadInput(f"{name} cannot be used: {error.error_count():,} values are invalid") from None
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"])) or "its start"
         raise BadInput(f"{name} cannot be used: {quote(first['msg'], 120)[1:-1]} at {where}") from None

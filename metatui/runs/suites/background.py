@@ -47,7 +47,7 @@ def start(suite: Suite, store: RunStore) -> None:
             child.send({"suite": str(suite.path), "runs_dir": str(store.root)})
         answer = child.receive()
     if answer is None:
-        where = no_log or f"{quote(str(paths.log_file()), 200)} has its output"
+        where = no_log or f"see its output in {quote(str(paths.log_file()), 200)}"
         raise MetatuiError(f"the suite's process exited without an error message: {where}")
     if sentence := answer["error"]:
         raise (BadInput if answer["exit_code"] == BadInput.exit_code else MetatuiError)(sentence)

@@ -236,7 +236,8 @@ class History:
         """
         if width < 1 or smoothing not in (0, *DECAYS):
             raise ValueError(
-                f"width is {width} and smoothing {smoothing}, but must be at least 1 and one of {(0, *DECAYS)}"
+                f"width is {width} and smoothing is {smoothing}, but width must be at least 1 and smoothing must be "
+                f"one of {(0, *DECAYS)}"
             )
         buckets = self._buckets
         # Joined by index, so that points do not change while the run continues.

@@ -151,7 +151,7 @@ def sentences(space: ParameterSpace) -> list[str]:
         f"Ordinary: {_distance_and_loss(ordinary.cloud)}",
     ]
     if space.settings.algorithm.name == "scratch":
-        lines.append("Scratch learns nothing before it adapts, so both are the same.")
+        lines.append("Scratch learns nothing before it adapts, so both initialisations are the same.")
     elif sentence := _loss_per_distance(learned.cloud, ordinary.cloud):
         lines.append(sentence)
     shares = " and ".join(f"{100 * sum(start.cloud.explained):.0f} %" for start in (learned, ordinary))

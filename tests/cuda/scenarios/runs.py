@@ -133,7 +133,7 @@ def test_evaluation_of_a_preset() -> None:
 
 @pytest.mark.parametrize("engine", ["native", "compiled"])
 def test_engines_for_the_cpu_are_refused(engine: str) -> None:
-    with pytest.raises(BadInput, match=f"compute.engine is '{engine}', but must be another on cuda:0"):
+    with pytest.raises(BadInput, match=f"compute.engine is '{engine}', but must be another engine on cuda:0"):
         Trainer(short(compute__engine=engine))
 
 

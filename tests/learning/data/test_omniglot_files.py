@@ -258,7 +258,7 @@ def test_missing_data_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file.zip").write_bytes(good_zip())
     for folder in (tmp_path / "empty", tmp_path / "file.zip", tmp_path / "nowhere"):
         sentence = refused(folder, tmp_path)
-        assert f"'{folder}' must hold images_background.zip or the folder images_background" in sentence
+        assert f"'{folder}' must contain images_background.zip or the folder images_background" in sentence
 
 
 def test_invalid_folder_name_is_refused(tmp_path: Path) -> None:
@@ -268,7 +268,7 @@ def test_invalid_folder_name_is_refused(tmp_path: Path) -> None:
 def test_missing_second_part_is_noticed_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = archive({"images_background": published()["images_background"]}, tmp_path / "data")
     monkeypatch.setattr(files, "_member", None)
-    assert "must hold images_evaluation.zip" in refused(folder, tmp_path)
+    assert "must contain images_evaluation.zip" in refused(folder, tmp_path)
 
 
 def _as_folder(path: Path) -> None:

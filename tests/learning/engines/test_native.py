@@ -297,7 +297,7 @@ def test_native_engine_is_refused_on_cuda() -> None:
     settings = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "compute.engine": "native"})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("metatui.learning.experiment.resolve", lambda name: Elsewhere())
-        with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another on cuda"):
+        with pytest.raises(SettingsError, match=r"compute\.engine is 'native', but must be another engine on cuda"):
             set_up(settings)
 
 

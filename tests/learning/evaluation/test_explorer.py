@@ -139,11 +139,11 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
         ("5", "class is 5, but must be from 0 to 4"),
         ("Runes", "must be a number or begin with one of 'Greek, Latin'"),
         ("1,1,2", "must differ from each other"),
-        ("latin", "which makes 2, but the run has 3 ways"),
-        ("0,1,2,3", "which makes 4, but the run has 3 ways"),
+        ("latin", "2 in total, but the run has 3 ways"),
+        ("0,1,2,3", "4 in total, but the run has 3 ways"),
         ("", "which makes 0"),
-        ("0, 1, 2, latin", "which makes 4, but the run has 3 ways"),
-        ("latin, l", "which makes 2, but the run has 3 ways"),
+        ("0, 1, 2, latin", "4 in total, but the run has 3 ways"),
+        ("latin, l", "2 in total, but the run has 3 ways"),
     ],
 )
 def test_invalid_classes_are_refused(text: str, message: str) -> None:

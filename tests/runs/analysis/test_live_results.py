@@ -233,7 +233,7 @@ def test_no_result_without_finite_validation(
     assert (record.test.checkpoint, record.test.iteration) == ("last", 10)
     summary = summarise(run)
     assert summary.warning == (
-        "No validation was finite, so the last parameters were tested and not the best; "
+        "No validation was finite, so the last parameters were tested instead of the best; "
         f"{record.test.diverged} of 6 test tasks diverged: lower algorithm.inner_lr (now 2) or algorithm.outer_lr "
         "(now 1e-06) and train again"
     )

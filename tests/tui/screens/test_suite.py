@@ -162,7 +162,7 @@ async def test_refused_actions(store: RunStore, monkeypatch: pytest.MonkeyPatch)
         await pilot.press("x")
         assert text_of(screen, "#suite-state") == "Not stopped: the suite is not running."
         await pilot.press("c")
-        assert "Comparing waves needs two finished runs, and no run is finished." in text_of(screen, "#suite-state")
+        assert "Comparing waves needs two finished runs, but no run is finished." in text_of(screen, "#suite-state")
         await pilot.press("f5")
         await pilot.pause()
         await pilot.press("y")

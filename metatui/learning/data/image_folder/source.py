@@ -212,7 +212,8 @@ def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
         remedy += "add class folders to the smaller splits"
     sentence = (
         f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
-        f"{sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: {remedy}"
+        f"divided into {sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: "
+        f"{remedy}"
     )
     raise SettingsError([Problem("task.ways", sentence)])
 

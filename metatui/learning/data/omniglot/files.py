@@ -46,7 +46,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
                 return _in_archive(archive, part, alphabets)
             if unpacked.is_dir():
                 return _in_folder(unpacked, part, alphabets)
-    raise BadInput(f"{origin} must hold {part}.zip or the folder {part}, but contains neither")
+    raise BadInput(f"{origin} must contain {part}.zip or the folder {part}, but contains neither")
 
 
 def decoded(name: str, data: bytes) -> NDArray[np.uint8]:

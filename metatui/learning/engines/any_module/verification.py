@@ -130,9 +130,9 @@ def _verified(
             why = str(error) if isinstance(error, BadInput) else class_and_message(error)
             return Verdict("differs", f"it cannot be verified in float64, where {why}")
         if _rng_state(gpus) != before:
-            return Verdict("unclear", "random numbers would be drawn in another order than task by task")
+            return Verdict("unclear", "random numbers would be drawn in a different order than one task at a time")
         if not _same(remembered, _loss_state(loss)):
-            return Verdict("differs", "loss_fn keeps state, which depends on the order of tasks")
+            return Verdict("differs", "loss_fn keeps state that depends on the order of tasks")
         losses, gradients = torch.stack([task.loss for task in tasks]), _flat(mean_gradients(tasks))
         if not (losses.isfinite().all() and gradients.isfinite().all()):
             return Verdict("unclear", "results are not finite", lasting=False)
@@ -146,7 +146,7 @@ def _verified(
         except Exception as error:
             return Verdict("differs", f"it raised {class_and_message(error)}")
         if not kept or _rng_state(gpus) != before:
-            return Verdict("differs", "the forward pass changes state, which must be reset for each task")
+            return Verdict("differs", "the forward pass changes state that must be reset for each task")
         if not _close(got.loss, losses):
             return Verdict("differs", "its loss differs from plain autograd's")
         if not _close(_flat(got.gradients), gradients):

@@ -139,7 +139,8 @@ def seed_verdict(pair: SeedPair) -> str:
     better = _better(pair.metric, test.difference, test.ci95, a, b)
     tasks = f"on the same {count:,} tasks"
     if math.isnan(pair.p_holm):
-        return f"{_capitalized(better)} {tasks}, but no test is possible: the seeds of each do not vary{diverged}"
+        why = "the results of each do not vary across seeds"
+        return f"{_capitalized(better)} {tasks}, but no test is possible: {why}{diverged}"
     p = _corrected(pair.p_holm, "Welch's p", pair.family, "pairs of settings")
     if pair.p_holm < LEVEL:
         return f"{_capitalized(better)} {tasks}; the difference is significant across seeds ({p}){diverged}"

@@ -122,7 +122,8 @@ def _protocol(comparison: Comparison) -> TextTable:
         "inner steps": str(protocol.steps),
         "batch norm": protocol.batch_norm,
         "rotations as classes": {True: "yes", False: "no", None: None}[protocol.rotations],
-        "parameters": "best validation, with its inner learning rate; adaptation starts from them for each task",
+        "parameters": "those of the best validation, with its inner learning rate; adaptation to each task starts from "
+        "them",
         "diverged tasks": f"tasks whose loss after the last inner step is not finite{growth}; means, intervals and "
         "tests leave them out",
         "intervals": "95 %, over tasks",

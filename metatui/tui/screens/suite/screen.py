@@ -54,7 +54,9 @@ POLL_SECONDS = 1.0
 NARROW: Final = 100
 """Width below which meta-steps are omitted, because the bars show the same."""
 
-BUSY: Final = "A run is in progress, and two at once would distort their times: stop it (F7) or wait until it ends."
+BUSY: Final = (
+    "A run is in progress, and two runs at once would distort each other's times: stop it (F7) or wait until it ends."
+)
 
 START: Final = Key("F5", "Start", "start")
 RESUME: Final = Key("F5", "Resume", "start")
@@ -281,7 +283,7 @@ class SuiteScreen(ModalScreen[None]):
         folders = comparable(comparison, selected.standing)
         if len(folders) < 2:
             finished = "1 run is" if folders else "no run is"
-            self._show_state(f"Comparing {comparison.name} needs two finished runs, and {finished} finished.")
+            self._show_state(f"Comparing {comparison.name} needs two finished runs, but {finished} finished.")
             return
         self._show_state("")
         self.app.push_screen(
