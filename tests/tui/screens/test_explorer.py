@@ -139,9 +139,9 @@ async def test_choosing_classes() -> None:
         await pilot.press("enter")
         await pilot.pause()
         assert helper.asked[-1].keywords["drawn"] == ChosenClasses("Greek")
-        await helper.reply(pilot, error="classes are 'Greek', which makes 3, but the run tells 5 apart")
+        await helper.reply(pilot, error="classes are 'Greek', 3 in total, but the run has 5 ways")
         problem = screen.query_one("#explorer-problem")
-        assert "which makes 3" in str(problem.render())
+        assert "3 in total" in str(problem.render())
         assert screen.query_state.drawn is None
         assert not helper.stopped
         await pilot.press("full_stop")
