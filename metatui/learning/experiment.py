@@ -31,7 +31,7 @@ meta-step."""
 
 @dataclass
 class Experiment:
-    """Everything that an experiment computes with. Its `settings` contain resolved values in place of `auto`."""
+    """Everything that an experiment needs to run. Its `settings` contain resolved values in place of `auto`."""
 
     settings: Settings
     device: Device
