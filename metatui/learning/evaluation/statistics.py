@@ -67,7 +67,7 @@ class PairedTest:
 
     @property
     def most_are_there(self) -> bool:
-        """True if most differences are finite; otherwise they would be a biased sample."""
+        """True if most differences are finite; otherwise, the finite ones would be a biased sample."""
         return self.left_out < self.tasks
 
     @property

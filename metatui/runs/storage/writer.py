@@ -233,7 +233,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations up to meta-step `iteration`, for a resumed run. Its test is no longer valid."""
+    """Return the validations up to meta-step `iteration`, for a resumed run, without the test, which is outdated."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

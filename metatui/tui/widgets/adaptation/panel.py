@@ -48,7 +48,7 @@ GAP: Final = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of tasks that fit: runs or tasks horizontally, tasks vertically."""
+    """How many tasks fit. Columns are runs or tasks, and rows are tasks."""
 
     across: int
     down: int
