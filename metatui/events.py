@@ -124,7 +124,7 @@ class Progress:
     iteration: int
     """Meta-steps done so far, including this one."""
     meta_loss: float
-    """Mean query loss after adaptation over the meta-batch, before the outer update."""
+    """Mean query loss over the meta-batch, after adaptation and before the outer update."""
     accuracy: float | None
     """Query accuracy after adaptation; None for regression."""
     support_loss: float

@@ -1,4 +1,4 @@
-"""Launching of the app from the command line."""
+"""Functions that start the app from the command line."""
 
 from __future__ import annotations
 

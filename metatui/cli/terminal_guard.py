@@ -31,7 +31,7 @@ GRACE_SECONDS = 5
 """Maximum time for the app to exit after a signal. It has nothing to save, because runs have their own processes."""
 
 TERMINAL_SECONDS = 2
-"""Maximum time for the terminal to accept output."""
+"""Maximum number of seconds to wait until the terminal accepts output."""
 
 
 def supervised(body: Callable[[CrashInfo], int]) -> int:

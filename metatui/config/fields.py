@@ -129,8 +129,8 @@ def parse(groups: Mapping[str, Any]) -> Settings:
     """Build settings from nested mappings, such as `{"task": {"shots": 5}}`.
 
     Raises:
-        SettingsError: if a setting is unknown, of the wrong type, out of range, or incompatible with others. There is
-            one problem for each.
+        SettingsError: if a setting is unknown, of the wrong type, out of range, or incompatible with others. The
+            error has one problem for each.
     """
     try:
         settings = Settings.model_validate(dict(groups))

@@ -105,7 +105,7 @@ def names() -> list[str]:
 
 
 def load(name_or_path: str | Path) -> Preset:
-    """Return a preset by its name or by the path of a TOML file. The user's presets precede bundled ones.
+    """Return a preset by its name or by the path of a TOML file. Presets of the user take precedence.
 
     Raises:
         BadInput: if there is no such preset (the message suggests the nearest name), or if the file cannot be used.

@@ -31,7 +31,7 @@ meta-step."""
 
 @dataclass
 class Experiment:
-    """Everything that an experiment computes with. Its `settings` contain resolved values in place of `auto`."""
+    """Everything that an experiment needs to run. Its `settings` contain resolved values in place of `auto`."""
 
     settings: Settings
     device: Device
@@ -43,7 +43,7 @@ class Experiment:
     measured: Measured
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
-    """Sentences for the user before the training starts."""
+    """Sentences to show to the user before the training starts."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks by task numbers."""
 

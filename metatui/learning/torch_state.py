@@ -1,7 +1,7 @@
 """Isolation of the caller's global torch settings from those of a computation.
 
-A caller of the library may have set another default dtype, autocast, grad mode or thread count. These must not change
-the numbers of a run, and a run must not change them. Only `TorchState` switches between them.
+A caller of the library may have changed the default dtype, autocast, grad mode or thread count. These must not affect
+the results of a run, and a run must not change them. Only `TorchState` switches between them.
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
-        """Show a tab and focus its list, or a pane of the work tab: `pane`, or the current one."""
+        """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""
         self.top_bar.tab = tab
         self.screen_stack[0].query_one(ContentSwitcher).current = tab
         match tab:

@@ -27,7 +27,7 @@ class Load:
     memory: int | None = None
     """Resident bytes."""
     cpu_percent: float | None = None
-    """Percentage of one core: four busy cores are 400."""
+    """Load as a percentage of one core: four busy cores give 400."""
 
     def words(self) -> list[str]:
         """Format the known values with names and units."""

@@ -48,5 +48,5 @@ class ExponentialAverage:
 
 
 def span_of(decay: float) -> float:
-    """Return the length of the moving-average window that lags as far behind as an average with this decay."""
+    """Return the length of the moving-average window with the same lag as an exponential average with this decay."""
     return 2 / (1 - decay) - 1

@@ -47,7 +47,7 @@ class PlainDisplay:
         self._runs = len(suite.runs)
         self._finished = finished
         self._last: dict[str, tuple[float, int]] = {}
-        """Time and meta-step of the last line of each run."""
+        """Time and meta-step of the last line printed for each run."""
         self._packing: dict[str, OnProgress] = {}
         if finished:
             self._print(f"{suite.name}: {finished} of {self._runs} runs are already finished")
@@ -80,7 +80,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of a bar for the suite, in runs, and a bar for each current run; ended runs are printed above."""
+    """Display with a bar for the suite, counted in runs, and one for each current run. Ended runs are printed above."""
 
     def __init__(self, bar: Progress, suite: Suite, finished: int) -> None:
         self._bar = bar

@@ -115,8 +115,8 @@ class Algorithm(ABC):
     def query_metrics(self, stack: Params, episodes: Episodes) -> tuple[Tensor, Tensor, Episodes]:
         """Evaluate adapted parameters on the query set, for an algorithm that does not train on it.
 
-        Images are limited to `METRIC_QUERIES_PER_CLASS` per class: predicting all of them would take half as long as
-        the training.
+        Images are limited to `METRIC_QUERIES_PER_CLASS` per class: predicting all of them would take half as long
+        as the training itself.
 
         Returns:
             Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.

@@ -46,9 +46,9 @@ class Reptile(Algorithm):
         return self.step_metrics(queried, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
 
     def _mini_batches(self, tasks: range, algorithm: AlgorithmSettings, examples: int) -> Tensor | None:
-        """Choose the examples of each inner step: cycles through the support set, reshuffled for each cycle.
+        """Choose the examples of each inner step. Mini-batches cycle through the support set.
 
-        A task's mini-batches depend only on the seed and the number of the task.
+        The set is reshuffled for each cycle. A task's mini-batches depend only on the seed and the number of the task.
 
         Returns:
             int64 [T, steps, inner_batch]; None if every step uses all examples.

@@ -39,7 +39,7 @@ def set_up_fixed(settings: Settings) -> FixedTaskExperiment:
 
 @dataclass(frozen=True)
 class Timing:
-    """The median time of a meta-step in milliseconds, and the peak of memory."""
+    """The median time of a meta-step in milliseconds, and the peak memory."""
 
     ms: float
     peak_memory_bytes: int | None

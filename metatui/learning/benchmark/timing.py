@@ -1,4 +1,4 @@
-"""Times of calls on any device, and the peak rates of a device that they are compared with."""
+"""Timing of calls on any device, and the device's peak rates for comparison."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ COPIES = tuple(2**n for n in range(20, 30, 2))
 
 
 def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float) -> list[float]:
-    """Measure the seconds of `call` over about `spend` seconds after a warm-up, with at least three readings."""
+    """Measure how many seconds `call` takes: at least three readings in about `spend` seconds, after a warm-up."""
     began, last = time.perf_counter(), _reading(call, device, 1)
     while time.perf_counter() - began < min(WARM_UP, spend):
         last = _reading(call, device, 1)

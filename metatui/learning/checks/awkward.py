@@ -309,7 +309,7 @@ def run_awkward_checks() -> Iterator[AwkwardCheck]:
 
 
 def check_awkward(case: Awkward) -> Iterator[AwkwardCheck]:
-    """Compare engines with plain autograd on one module: all of them for MAML, the usual ones for FOMAML."""
+    """Compare the engines in `ENGINES_BY_ALGORITHM` with plain autograd on one module."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = case.module().double()

@@ -279,7 +279,7 @@ def _pretrained(case: Case) -> Check:
 
 
 def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
-    """Return the meta-loss as a function of θ, computed from forward passes and inner gradients only."""
+    """Return the meta-loss as a function of θ. It is computed from forward passes and inner gradients only."""
     engine = make_engine("loop", case.model, case.loss)
 
     def loss(theta: Params) -> Tensor:
@@ -290,7 +290,7 @@ def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
 
 
 def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
-    """Return the query loss as a function of θ if the inner gradients are constants.
+    """Return the query loss as a function of θ, with the inner gradients held constant.
 
     The adapted parameters move by the same vector as θ, so the derivative is the first-order meta-gradient.
     """

@@ -1,4 +1,4 @@
-"""MAML with plain autograd: the reference for every engine, which uses no engine itself."""
+"""MAML with plain autograd and without an engine: the reference that every engine is compared with."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ class ImageSource(ABC):
 
     @abstractmethod
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        """Return `count` distinct images of each class, chosen by its key. A larger count keeps the first images.
+        """Return `count` distinct images of each class, chosen by its key. A larger `count` only adds images.
 
         Args:
             classes, keys: int64 [C], on the CPU.

@@ -47,7 +47,7 @@ def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -
         expected: metadata that must match.
 
     Raises:
-        ValueError: if the file cannot be used; the message says why and continues a sentence after "because".
+        ValueError: if the file cannot be used; the message is the reason, worded to follow "because".
     """
     try:
         if not path.is_file():

@@ -1,1 +1,1 @@
-"""Engines: how inner loops and meta-gradients are computed. All agree; they differ in speed and memory."""
+"""Engines: how inner loops and meta-gradients are computed. Their results agree; speed and memory differ."""

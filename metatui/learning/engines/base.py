@@ -127,8 +127,8 @@ class Engine(ABC):
         """Return whether to use Hessian-vector products for second-order gradients instead of a stored graph.
 
         The products evaluate each inner step twice, which is correct only for plain chains: their forward pass has
-        neither state nor randomness. With `auto`, the graph of the inner steps is stored if it takes no more memory
-        than that of the query set, which is always stored.
+        neither state nor randomness. With `auto`, the graph of the inner steps is stored if it needs no more memory
+        than the graph of the query set, which is always stored.
         """
         if not self.is_chain:
             return False

@@ -1,7 +1,7 @@
-"""Plain chains of known layers, the only models whose layers are rewritten.
+"""Plain chains of known layers. Layers are rewritten only in models of this kind.
 
-Rewritten layers compute the same as torch's, but call no hooks and keep no state, and nothing else may read the layers
-that they replace. In a plain chain this makes no difference.
+Rewritten layers give the same results as torch's, but call no hooks and keep no state, and nothing else may read the
+layers that they replace. In a plain chain this makes no difference.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 
 CHUNK = {"regression": 200, "classification": 10}
-"""Number of held-out tasks adapted together on a CPU: enough to use it fully, and few enough to stop in between."""
+"""Number of held-out tasks adapted together on a CPU: enough to keep it busy, but few enough to stop soon."""
 
 LARGEST = 2**31 - 1
 """Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""

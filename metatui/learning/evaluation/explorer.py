@@ -22,7 +22,7 @@ from metatui.learning.optim.inner import Params
 from metatui.utils.errors import BadInput, quote
 
 SPLIT: Split = "test"
-"""The split that is neither trained on nor used to select a checkpoint."""
+"""The split that is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
 """Classes can be given by name up to this number of classes; synthetic sources have unlimited classes."""

@@ -67,7 +67,7 @@ class PairedTest:
 
     @property
     def most_are_there(self) -> bool:
-        """True if most differences are finite; otherwise they would be a biased sample."""
+        """True if most differences are finite; otherwise, the finite ones would be a biased sample."""
         return self.left_out < self.tasks
 
     @property
@@ -80,8 +80,8 @@ def paired_test(differences: ArrayLike) -> PairedTest:
     """Compare two learners by their differences on the same tasks.
 
     Args:
-        differences: [T], first minus second. Equal differences must be equal to the last bit, because Wilcoxon's test
-            ranks them: compute those of accuracies from counts.
+        differences: [T], first minus second. Equal differences must be identical to the last bit, because Wilcoxon's
+            test ranks them. Compute differences of accuracies from counts.
     """
     everything = np.asarray(differences, dtype=np.float64).reshape(-1)
     d = everything[np.isfinite(everything)]

@@ -13,7 +13,7 @@ class AdaptationTrajectories:
     """Trajectories from one initialisation, at (0, 0), to the adapted parameters of many held-out tasks."""
 
     paths: tuple[tuple[Point, ...], ...]
-    """Points of each task at each inner step from 0, in the plane of the first two principal components."""
+    """Parameters of each task at each inner step from 0, projected onto the first two principal components."""
     explained: tuple[float, float]
     """Shares of the variance of the end points that the two components explain."""
     moved: tuple[float, ...]

@@ -17,9 +17,9 @@ class Loss:
     """A loss function in two forms."""
 
     one: LossFn
-    """One task: predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
+    """Maps predictions [B, ...] and targets [B, ...] of one task to a scalar, the mean over the examples."""
     each: LossFn
-    """Many tasks: predictions [T, B, ...] and targets [T, B, ...] to a mean per task, [T]."""
+    """Maps predictions [T, B, ...] and targets [T, B, ...] of many tasks to the mean of each task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:
@@ -37,8 +37,8 @@ CROSS_ENTROPY = Loss(F.cross_entropy, _cross_entropy)
 def as_loss(loss_fn: LossFn) -> Loss:
     """Vectorise a loss function of one task over many tasks.
 
-    F.mse_loss and F.cross_entropy are replaced by the functions above, which take a third of the time, if the shapes
-    and labels give the same result.
+    If the shapes and labels give the same result, F.mse_loss and F.cross_entropy are replaced by the functions above,
+    which take a third of the time.
     """
     vectorised: LossFn = torch.vmap(loss_fn)
 

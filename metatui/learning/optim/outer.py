@@ -62,13 +62,13 @@ class OuterAdam:
         """Update the meta-parameters with `gradients`.
 
         Args:
-            clip: the gradient is scaled down to this norm if it is longer; 0 disables clipping.
+            clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
 
         Returns:
             The norm of the gradient before clipping.
 
         Raises:
-            Diverged: if the gradient is not finite. Nothing was updated.
+            Diverged: if the gradient is not finite. In that case, nothing is updated.
         """
         gradient = self.flat.flatten(gradients)
         norm = norm_of(gradient)
@@ -105,7 +105,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Add `steps` that a graph has taken to the step count; a negative number subtracts them."""
+        """Increase the step count by `steps`, which a graph has taken; a negative number decreases it."""
         self._steps += steps
 
     def tensors(self) -> Params:

@@ -42,9 +42,9 @@ class CompileSwitch:
         self.kind: tuple[int, int] | None = None
         """The current kind of meta-step: inner steps and meta-batch."""
         self.since = 0
-        """Meta-steps that were made before the first one of this kind."""
+        """Number of meta-steps that were made before the first one of this kind."""
         self.outcome: str | None = None
-        """`compiled` or `failed` once this kind has reached its switch. A resumed run repeats the outcome."""
+        """`compiled` or `failed` once the switch of this kind has been reached. A resumed run repeats the outcome."""
 
     def restore(self, since: int | None, kind: Sequence[int] | None, outcome: str | None) -> None:
         """Continue from a checkpoint; its values are None if there was no meta-step yet, or in older checkpoints."""

@@ -52,7 +52,7 @@ from metatui.learning.training.trainer_state import TrainerState, as_validated, 
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
-"""Held-out tasks in the events of a validation."""
+"""Number of held-out tasks in the events of a validation."""
 
 Save = Callable[[str, TrainerState], None]
 

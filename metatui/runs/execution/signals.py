@@ -40,7 +40,7 @@ class SignalState:
     def defer(self) -> None:
         """Defer signals other than Ctrl-C until `then`, so that a run that is being opened is saved.
 
-        Packing images, which may take minutes, still ends immediately.
+        A signal still interrupts the packing of images immediately, because packing may take minutes.
         """
         self._deferred = True
 

@@ -20,10 +20,10 @@ from metatui.utils.files import open_regular
 Status = Literal["running", "paused", "finished", "stopped", "failed", "interrupted"]
 
 LARGEST = 16 * 1024 * 1024
-"""Bytes at the end of a journal that are read completely. Only runs with very many validations write more."""
+"""Number of bytes at the end of a journal that are read completely. Only very many validations need more."""
 
 FURTHEST = 1024 * 1024 * 1024
-"""Bytes at the end of a journal that are searched for `ESSENTIAL` lines."""
+"""Number of bytes at the end of a journal that are searched for `ESSENTIAL` lines."""
 
 ESSENTIAL = re.compile(rb'"event":"(?:started|tweaked|undone|evaluated)"')
 REGULAR = b'"regular":true'

@@ -86,7 +86,7 @@ class RunFolder:
         return record.views if record else ()
 
     def is_live(self) -> bool:
-        """Return whether a living process writes this run."""
+        """Return whether a process is writing this run."""
         return is_held(self.lock_path)
 
     def status(self) -> Status:
@@ -95,7 +95,7 @@ class RunFolder:
 
 
 def status_of(entries: list[Entry], *, live: bool) -> Status:
-    """Return the status of a run with the given journal; `live` is True if a process writes the run."""
+    """Return the status of a run with the given journal; `live` is True if a process is writing it."""
     status = last_status(entries)
     if live:
         return "paused" if status == "paused" else "running"

@@ -99,7 +99,7 @@ class TensorBoardLog:
         return time.monotonic() - self._flushed >= FLUSH_AFTER
 
     def flush(self) -> None:
-        """Pass all data to the operating system. After WriteRefused, the next call continues."""
+        """Pass all data to the operating system. After WriteRefused, the next call continues from there."""
         self._write_pending()
         self._flushed = time.monotonic()
         self._file.flush()

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class RunWriter:
-    """Writer of events in `run`, starting after meta-step `iteration`; later metrics are removed.
+    """Writer of the events of `run` after meta-step `iteration`. Metrics after it are removed first.
 
     Every write is queued first. If the disk refuses one, it stays in the queue and `catch_up` continues there, so
     nothing is lost or written twice. `lock` is held until `close`.
@@ -233,7 +233,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations up to meta-step `iteration`, for a resumed run. Its test is no longer valid."""
+    """Return the validations up to meta-step `iteration`, for a resumed run, without the test, which is outdated."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

@@ -212,14 +212,14 @@ def text(value: Any, origin: SourceLocation, field: str) -> str:
 
 
 def whole(value: Any, origin: SourceLocation, field: str, least: int) -> int:
-    """Return `value`, which must be an integer of at least `least`."""
+    """Check that `value` is an integer of at least `least`, and return it."""
     if type(value) is not int or value < least:
         raise origin.bad(field, value, f"a whole number of at least {least:,}")
     return value
 
 
 def number(value: Any, origin: SourceLocation, field: str) -> float:
-    """Return `value`, which must be a finite number."""
+    """Check that `value` is a finite number, and return it."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         raise origin.bad(field, value, "a number")
     return float(value)

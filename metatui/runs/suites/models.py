@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare and their protocol; None means the value in the first run's settings."""
+    """Runs to compare, and the protocol. None stands for the value in the settings of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]

@@ -31,7 +31,7 @@ class SuiteEvent:
 
 @dataclass(frozen=True)
 class RunPacked(SuiteEvent):
-    """Progress of packing the run's images, which precedes the training."""
+    """Progress of packing the run's images before its training starts."""
 
     done: int
     total: int

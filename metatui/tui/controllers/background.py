@@ -32,7 +32,7 @@ class BackgroundController:
         self.left: RunFolder | None = None
         """Run that continues after the app has ended."""
         self.crash_info: CrashInfo | None = None
-        """Shared memory in which the parent process reads the followed run; None in tests."""
+        """Shared memory that tells the parent process which run is followed; None in tests."""
         self.leaving = False
         """True if the terminal was lost or the process was asked to end."""
 

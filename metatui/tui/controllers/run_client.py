@@ -68,7 +68,7 @@ class Receiver:
         smoother: Smoother | None,
         written: Mapping[tuple[str, int], int],
     ) -> None:
-        """See `Attached` for `written`. `smoother` has already averaged the known meta-steps."""
+        """`written` is as in `Attached`. `smoother` has already averaged the known meta-steps."""
         self.queue: Queue[Event | Step] = Queue(QUEUE_SIZE)
         self.opened = threading.Event()
         """Set when the run is training or could not be opened."""

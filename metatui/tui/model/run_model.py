@@ -188,7 +188,7 @@ class RunModel:
         return in_effect
 
     def take_steps(self, averaged: Sequence[Step]) -> None:
-        """Add meta-steps, in order. Much faster than adding them individually."""
+        """Add meta-steps, in order. This is much faster than adding them individually."""
         if not averaged:
             return
         steps = [step.progress for step in averaged]

@@ -50,7 +50,7 @@ class Glyphs:
     todo: str
     vertical: str
     dashed: str
-    """Vertical line of marks, less prominent than `vertical`."""
+    """Vertical line for marks, less prominent than `vertical`."""
     thumb: str
     """Moving part of a scroll bar."""
     horizontal: str
@@ -58,7 +58,7 @@ class Glyphs:
     tick_left: str
     tick_below: str
     border: str
-    """Border type of Textual."""
+    """Name of a Textual border type."""
     heavy_border: str
 
 

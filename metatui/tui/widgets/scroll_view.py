@@ -15,7 +15,7 @@ from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 
 Page = Callable[[int, ChartTheme], list[Row]]
-"""Returns the rows of a page at a width in cells."""
+"""Function that returns the rows of a page for a width in cells."""
 
 
 class ScrollView(RowsWidget, can_focus=True):

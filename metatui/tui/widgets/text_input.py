@@ -28,7 +28,7 @@ class Entry(Input):
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:
-        """Insert the app's own clipboard, which may contain any part of the screen."""
+        """Paste from the app's own clipboard, which may contain text from anywhere on the screen."""
         self.replace(self._fitting(self.app.clipboard), *self.selection)
 
     def _fitting(self, text: str) -> str:

@@ -416,7 +416,7 @@ class TestAttaching:
     @pytest.mark.parametrize(
         ("line", "why"),
         [
-            (b"", "it closed the connection without a hello"),
+            (b"", "it closed the connection before its first message"),
             (b"SSH-2.0-OpenSSH_9\r\n", "the socket does not belong to a metatui run"),
             (b'{"hello": {"protocol": 1}}\n', "the socket does not belong to a metatui run"),
             (b'{"paused": {"iteration": 1}}\n', "the socket does not belong to a metatui run"),

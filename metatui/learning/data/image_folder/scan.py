@@ -1,4 +1,4 @@
-"""Listing of a folder of images: classes, splits, and the files of each class. No image is opened.
+"""Classes and splits of a folder of images, and the files of each class. No image is opened.
 
 Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
 in a class folder.

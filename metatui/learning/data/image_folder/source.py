@@ -94,7 +94,7 @@ class FolderSource(ImageSource):
         return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)
 
     def _fingerprints(self) -> tuple[str, str]:
-        """Return digests of what determines the tasks: the classes of each split and their images in order.
+        """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
         The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
         another lossless format or renamed in the same order. The second, in checkpoints of earlier versions, depends

@@ -71,7 +71,7 @@ class Character:
 
     @property
     def folder(self) -> str:
-        """Path of its drawings below the data folder."""
+        """Path of its drawings, relative to the data folder."""
         return character_folder(self.part, self.alphabet, self.number)
 
     def __str__(self) -> str:
@@ -79,7 +79,7 @@ class Character:
 
 
 def character_folder(part: str, alphabet: str, number: int) -> str:
-    """Return the path of a character's drawings below the data folder."""
+    """Return the path of a character's drawings, relative to the data folder."""
     return f"{part}/{alphabet}/character{number:02d}"
 
 

@@ -41,7 +41,7 @@ TRIAL_INTERVAL = 2000
 that synchronise at every operation all wait if anything else needs one of their cores."""
 
 MAX_THREADS = 8
-"""Largest number of threads that is tried, because the tensors are small."""
+"""Largest number of threads to try. The tensors are too small to benefit from more."""
 
 
 @dataclass(frozen=True)

@@ -174,7 +174,7 @@ class CapturedStep:
         """Capture meta-steps of this kind. Parameters and optimiser are unchanged afterwards.
 
         Raises:
-            CaptureFailed: if no graph can be captured, or its replay does not repeat the meta-step.
+            CaptureFailed: if no graph can be captured, or replaying it does not reproduce the meta-step.
             RuntimeError: if the device is out of memory, see `is_out_of_memory`.
         """
         static = Episodes(*(t.clone() for t in episodes.tensors()))

@@ -2,7 +2,7 @@
 
 If each task has its own weights, a convolution over many tasks is a grouped convolution, for which some GPUs have
 slow kernels, especially for its derivatives (pytorch/functorch#365). On unfolded images it is a batched matrix product,
-and so are its derivatives of any order. A 3x3 kernel takes nine times the memory for its input.
+and so are its derivatives of any order. The input of a 3x3 kernel needs nine times the memory.
 """
 
 from __future__ import annotations

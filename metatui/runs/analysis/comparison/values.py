@@ -116,7 +116,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """Same points with other smoothing."""
+    """The same points with different smoothing."""
 
 
 @dataclass(frozen=True)

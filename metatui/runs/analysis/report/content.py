@@ -20,7 +20,7 @@ from metatui.runs.storage.journal import Entry
 T = TypeVar("T")
 
 MOST_EVENTS = 200
-"""Maximum journal entries of one run in a report."""
+"""Maximum number of journal entries of one run in a report."""
 
 STARTED = {
     "preset": "settings from", "metatui": "metatui", "python": "Python", "torch": "torch", "host": "host",

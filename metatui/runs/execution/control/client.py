@@ -49,7 +49,7 @@ class LiveRun:
         self._closed = False
         line = channel.file.readline(LONGEST_REPORT)
         if len(line) < LONGEST_REPORT and not line.endswith(b"\n"):
-            raise ConnectionResetError("it closed the connection without a hello")
+            raise ConnectionResetError("it closed the connection before its first message")
         self.hello: Hello = read_hello(line)
         """State of the run at the time of connection: phase, meta-steps and settings."""
         self._reached = self.hello.iteration

@@ -47,7 +47,7 @@ EVERY_SECONDS = 0.25
 """Seconds between two batches of progress."""
 
 MOST_NEWS = 8192
-"""Maximum events queued for the server's thread; if there are more, progress is dropped."""
+"""Maximum number of events queued for the server's thread; if there are more, progress is dropped."""
 
 MOST_VIEWERS = 16
 
@@ -55,11 +55,11 @@ LINGER_SECONDS = 0.5
 """Maximum seconds that a run waits at its end for viewers to read all events."""
 
 MOST_BATCHES = 64
-"""Maximum batches queued for a viewer. If there are more, progress and superseded events are dropped; the viewer has to
-read progress from metrics.jsonl."""
+"""Maximum number of batches queued for a viewer. If there are more, progress and superseded events are dropped; the
+viewer has to read progress from metrics.jsonl."""
 
 MOST_OTHERS = 4096
-"""Maximum other events queued for a viewer that does not read for hours; the oldest are dropped."""
+"""Maximum number of other events queued for a viewer that does not read for hours; the oldest are dropped."""
 
 MOST_UNREAD = 64 * 1024
 """Maximum number of bytes that a viewer has not read yet; above it, invalid lines from that viewer get no answer."""

@@ -1,4 +1,4 @@
-"""Texts of the benchmark table and of its notes."""
+"""Text of the benchmark table and of its notes."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Name an engine in the table, in which captured meta-steps follow eager ones."""
+    """Return the name of an engine in the table. Captured meta-steps are listed below the eager ones."""
     return "+ graph" if cell.captured else cell.engine
 
 
 def figures(measurement: Measurement) -> tuple[str, ...]:
-    """Return the texts of the columns NUMBERS, with dashes for missing measurements."""
+    """Return the strings in the columns NUMBERS, with dashes for missing measurements."""
     measured = measurement.measured
     if measured is None:
         return ("-",) * len(NUMBERS)

@@ -61,7 +61,7 @@ class BenchmarkScreen(ModalScreen[None]):
     def __init__(self, training: Callable[[], bool]) -> None:
         """
         Args:
-            training: Returns whether a run is in progress.
+            training: function that returns whether a run is in progress.
         """
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

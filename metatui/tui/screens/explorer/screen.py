@@ -29,7 +29,7 @@ from metatui.tui.widgets.static_text import StatusLine
 from metatui.utils.errors import BadInput, quote
 
 FIRST_STEP: Final = 10
-"""Initially shown inner step."""
+"""Inner step that is shown at first."""
 
 CHART_FROM_ROWS: Final = 32
 """Minimum rows of the terminal for the loss curve."""

@@ -13,7 +13,7 @@ from metatui.tui.actions import ACTIONS, TABS, Action, AppContext, Phase, Tab, k
 
 
 class ContextChanged(Message):
-    """Posted by a tab when another pane or row is selected, which changes the possible actions."""
+    """Posted by a tab when another pane or row is selected, because other actions may then be possible."""
 
 
 def link(text: str, action: str, style: str = "$foreground") -> Content:

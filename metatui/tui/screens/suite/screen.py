@@ -100,7 +100,7 @@ class SuiteScreen(ModalScreen[None]):
     def __init__(self, store: RunStore, training: Callable[[], bool]) -> None:
         """
         Args:
-            training: Returns whether the app has a run in progress.
+            training: function that returns whether the app has a run in progress.
         """
         super().__init__()
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]

@@ -48,7 +48,7 @@ GAP: Final = 3
 
 @dataclass(frozen=True)
 class Grid:
-    """Number of tasks that fit: runs or tasks horizontally, tasks vertically."""
+    """How many tasks fit. Columns are runs or tasks, and rows are tasks."""
 
     across: int
     down: int
@@ -190,7 +190,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(marks if width_of(marks) <= room else joined(legend, room, theme), places, width)
 
     def _places(self, tasks: Sequence[int], shown: Sequence[int], brief: bool, theme: ChartTheme) -> Row:
-        """Return the visible inner step and tasks between the keys that change them."""
+        """Return the visible inner step and task numbers, each between the two keys that change it."""
         of, gap = ("/", "") if brief else (" of ", "   ")
         row = self._place(f"step {self.shown_step}{of}{self.last_step}", "[", "]", "step", theme)
         if len(shown) < len(tasks):

@@ -27,7 +27,7 @@ class ChartTheme:
     title: Style
     muted: Style
     key: Style
-    """Style of a key to press, as in the key bar."""
+    """Style of the name of a key, as in the key bar."""
     warning: Style
     """Style of values that are not finite."""
 

@@ -253,7 +253,7 @@ class _Plot:
         return [Segment(" "), Segment(text, self._theme.colour(series.colour) if finite else self._theme.warning)]
 
     def _mark_cells(self, cells: Sequence[Sequence[Run]]) -> list[dict[int, Segment]]:
-        """Return the cells of marks and their labels in each row, by column; curves cover them."""
+        """Return for each row the cells of marks and of their labels, by column. Curves are drawn over them."""
         rows: list[dict[int, Segment]] = [{} for _ in cells]
         styled = [
             (column, mark, self._theme.colour(mark.colour) if mark.colour else self._theme.muted)

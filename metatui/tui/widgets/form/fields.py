@@ -121,7 +121,7 @@ class FormField(Widget):
 class FieldGroup(Widget, can_focus=True):
     """The row that folds and unfolds a group of rarely used settings, whose fields follow it.
 
-    The fields are created later by `fill`, because fifty of them would double the time to the first frame.
+    The fields are created later by `fill`, because fifty fields would double the time until the first frame.
     """
 
     ALLOW_SELECT = False

@@ -27,7 +27,7 @@ class SettingsForm(Vertical):
     BORDER_TITLE = "Settings"
 
     class Changed(Message):
-        """The text of a field changed, or the set of editable fields."""
+        """The text of a field or the set of editable fields has changed."""
 
         def __init__(self, assessment: Assessment) -> None:
             super().__init__()
