@@ -78,7 +78,7 @@ class LiveRun:
             ) from None
 
     def known(self, iteration: int) -> None:
-        """Skip progress up to `iteration`, which was read from the run folder."""
+        """Skip progress up to `iteration`, because it has already been read from the run folder."""
         self._reached = max(self._reached, iteration)
 
     def submit(self, command: Command) -> None:

@@ -128,7 +128,7 @@ def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
 
 
 NARROWEST: Final = 12
-"""Width below which only the numbers are shown."""
+"""Width of the bars below which only the numbers are shown."""
 
 
 @dataclass(frozen=True)
