@@ -45,7 +45,7 @@ class BenchmarkTable(DataTable[Text]):
         self._width = 0
         """Width for which the columns were laid out."""
         self._followed = 0
-        """The row to which the widget moved the cursor; the cursor stops following once the user moves it."""
+        """Row to which the widget last moved the cursor. Once the user moves the cursor, the widget leaves it alone."""
 
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells; call it before the first measurement."""

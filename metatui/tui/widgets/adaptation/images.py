@@ -162,7 +162,7 @@ def _mark(predicted: int, truth: int, theme: ChartTheme) -> Segment:
 
 
 def accuracy_curve(view: ImageView, step: int, colour: str) -> ChartData:
-    """Draw accuracy over the whole query set against inner step, with a point at `step`."""
+    """Return a chart of the accuracy on the whole query set against the inner step, with a point at `step`."""
     points = tuple((float(at), 100 * value) for at, value in enumerate(view.accuracy))
     current = min(step, last_step(view))
     return ChartData(
