@@ -29,7 +29,7 @@ from metatui.learning.optim.inner import Params
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without the fused layers, some of which compute a convolution twice."""
+    """A loop engine without fused layers, because some of them compute a convolution twice."""
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)

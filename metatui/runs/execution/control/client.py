@@ -23,7 +23,7 @@ ANSWER_SECONDS = 10.0
 """Maximum seconds that a busy process may take to send its hello message."""
 
 OVER_SECONDS = 2.0
-"""Maximum seconds that a process may take to release the run after closing its socket."""
+"""Maximum number of seconds that a process may take to release the run after closing its socket."""
 
 
 class LiveRun:

@@ -26,7 +26,7 @@ SHORTEST_NAME = 12
 
 
 def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return warnings, conclusions, bars of each run's metric, and the differences behind the conclusions."""
+    """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions rest on."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
         rows += [[]] if index else []
