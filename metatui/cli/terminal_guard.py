@@ -98,7 +98,7 @@ def _give_up(number: int, frame: FrameType | None) -> None:
 
 
 def _restore(line: list[Any]) -> None:
-    """Restore the state of the terminal from before the app."""
+    """Restore the state that the terminal had before the app started."""
     termios.tcsetattr(0, termios.TCSANOW, line)
     termios.tcflush(0, termios.TCIFLUSH)  # discard keys typed into the app
     os.write(2 if os.isatty(2) else 1, RESTORE)

@@ -50,11 +50,11 @@ def setting(
     """Declare one setting.
 
     Args:
-        when: conditions under which it has an effect.
-        live: whether it can change during a run.
-        main: whether the form shows it outside the collapsed groups.
+        when: conditions under which the setting has an effect.
+        live: whether the setting can change during a run.
+        main: whether the form shows the setting outside the collapsed groups.
         allowed: description of the allowed values, for settings of type text.
-        path: whether it is a path on disk.
+        path: whether the value is a path on disk.
         limits: limits of pydantic, such as `ge` and `le`.
     """
     extra: dict[str, Any] = {

@@ -45,7 +45,7 @@ class Experiment:
     notices: tuple[str, ...]
     """Sentences to show to the user before the training starts."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
-    """Meta-batches of regression tasks by task numbers."""
+    """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
 
     @property
     def torch_device(self) -> torch.device:

@@ -246,7 +246,7 @@ def _outer_loop(settings: Settings) -> tuple[str, ...]:
 
 
 def _inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all of them if 0."""
+    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all if it is 0."""
     algorithm = settings.algorithm
     data = "B" if batch else "D"
     if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":

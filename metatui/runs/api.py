@@ -47,7 +47,7 @@ class Result:
     device: str
     engine: str
     test: Evaluation | None
-    """Test of the best parameters with the settings of their validation; None for a stopped run."""
+    """Test of the best parameters, with the settings used in their validation; None for a stopped run."""
     best: Evaluation | None
     """Best validation; None if none was finite."""
     validation: Evaluation | None

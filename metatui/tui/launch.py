@@ -1,4 +1,4 @@
-"""Launches the app from the command line, and creates it for tests. Imports no large libraries."""
+"""Launch of the app from the command line, and its creation for tests. This module imports no large libraries."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class Load:
     """Current usage. Unknown values are None."""
 
     gpu_memory: tuple[int, int] | None = None
-    """Used and total bytes."""
+    """Used and total bytes of GPU memory."""
     gpu_percent: int | None = None
     process: int | None = None
     """Id of the process to which `memory` and `cpu_percent` belong."""

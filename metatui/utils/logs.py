@@ -20,8 +20,8 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
     """Open the log for appending.
 
     Yields:
-        The file and an empty string. If the log cannot be written (a read-only or full home directory), the null device
-        and a sentence that says so, because nothing depends on a log.
+        The file and an empty string. If the log cannot be written, for example because the home directory is read-only
+        or full, the null device and a sentence that says so. This is no error, because nothing depends on the log.
     """
     path, problem = paths.log_file(), ""
     try:

@@ -139,7 +139,7 @@ def _files(loaded: Sequence[Suite], exports: Sequence[Path]) -> dict[str, list[t
 
 
 def _train(suite: Suite, store: RunStore, devices: Sequence[str | None]) -> tuple[list[str], bool]:
-    """Train the unfinished runs; return an error message for each failed run, and whether no run was interrupted."""
+    """Train the unfinished runs; return a message for each failed run, and True unless a run was interrupted."""
     from metatui.cli.console.suite_progress import display
     from metatui.runs.execution.signals import ending_softly
     from metatui.runs.suites import RunEnded, SuiteManifest, SuiteRunner

@@ -69,7 +69,7 @@ class _Stream(io.TextIOBase):
 
 
 class _Output(_Stream):
-    """Standard output whose write errors end the command, so that partial output is not mistaken for all of it."""
+    """Standard output whose write errors end the command, so that partial output does not look complete."""
 
     @contextmanager
     def _guarded(self) -> Iterator[None]:

@@ -161,7 +161,7 @@ def _iterations(event: events.Event, known: int) -> int:
 
 
 OnProgress = Callable[[int, int], None]
-"""Called with the number of packed images and their total."""
+"""Callback that takes the number of packed images and their total."""
 
 
 @contextmanager

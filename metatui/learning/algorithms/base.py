@@ -32,8 +32,10 @@ class PendingStep:
     """A meta-step that was queued on the device and may not have finished yet."""
 
     metrics: Tensor
-    """[4], the fields of `MetaStep` in order. Not finite if this meta-step, or one before it, left θ unchanged because
-    it diverged."""
+    """[4], the fields of `MetaStep` in order.
+
+    They are not finite if this meta-step or an earlier one diverged, so that θ was left unchanged.
+    """
 
 
 @dataclass(frozen=True)

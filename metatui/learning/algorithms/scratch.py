@@ -1,6 +1,6 @@
-"""Scratch: no meta-learning, a baseline.
+"""Scratch: a baseline without meta-learning.
 
-The random initialisation, adapted to each held-out task by the same inner loop as the other algorithms. The
+The random initialisation is adapted to each held-out task with the same inner loop as in the other algorithms. The
 improvement of an algorithm over Scratch is what it learned from the training tasks.
 """
 

@@ -2,8 +2,8 @@
 
 FLOPs are those of matrix products and convolutions as `torch.utils.flop_counter` counts them while the loop engine
 computes one task: forward, backward and, for MAML, double backward. A multiplication and an addition are two FLOPs.
-Elementwise operations are not counted. An engine with a faster algorithm, such as Winograd's, needs fewer FLOPs and can
-come closer to the floor than its arithmetic comes to the peak rate.
+Elementwise operations are not counted. An engine with a faster algorithm, such as Winograd's, performs fewer
+operations than are counted here, so it can be closer to the minimal time than its arithmetic is to the peak rate.
 
 Bytes are the memory traffic that is unavoidable unless intermediate results stay in registers or caches between layers.
 Each forward or backward pass moves the parameters of each task and the output of each layer once. An inner step takes
@@ -29,7 +29,7 @@ from metatui.learning.optim.inner import Params
 
 
 class PlainEngine(LoopEngine):
-    """A loop engine without the fused layers, some of which compute a convolution twice."""
+    """A loop engine without fused layers, because some of them compute a convolution twice."""
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:
         return self.forward_twice(params, x)

@@ -1,4 +1,4 @@
-"""Time and memory of meta-steps, measured as training takes them but on fixed tasks."""
+"""Measurement of the time and memory of meta-steps, which run as in training but on fixed tasks."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def seconds_of(call: Callable[[], object], device: torch.device, *, spend: float
 
 
 def median_seconds(call: Callable[[], object], device: torch.device, *, spend: float) -> float:
-    """Return the median of `seconds_of`."""
+    """Return the median of the times that `seconds_of` measures."""
     return statistics.median(seconds_of(call, device, spend=spend))
 
 

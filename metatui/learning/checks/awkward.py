@@ -35,7 +35,7 @@ ENGINES_BY_ALGORITHM: tuple[tuple[Algorithm, tuple[EngineChoice, ...]], ...] = (
 )
 
 AGREEMENT = 1e-8
-"""Largest relative error against plain autograd that counts as agreement."""
+"""Largest relative difference from plain autograd that counts as agreement."""
 
 TASKS, SUPPORT, QUERY = 2, 4, 3
 LEARNING_RATE, STEPS = 0.05, 2
@@ -53,7 +53,7 @@ class Awkward:
     inputs: tuple[int, ...] = POINTS
     loss: LossFn = F.mse_loss
     targets: Callable[[int], Tensor] = lambda n: torch.randn(n, 2)
-    """Creates the targets [n, ...] of n examples."""
+    """Function that creates the targets [n, ...] of n examples."""
     tokens: int = 0
     """Number of tokens if the inputs are indices; 0 if they are real numbers."""
 

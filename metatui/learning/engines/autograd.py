@@ -134,7 +134,7 @@ def with_parameters(model: nn.Module, old: Params, new: Params) -> nn.Module:
 
 
 def _empty_containers(model: nn.Module) -> dict[int, object]:
-    """Copy the empty containers in `model`, as a memo for copy.deepcopy.
+    """Copy the empty containers in `model`, and return the copies as a memo for copy.deepcopy.
 
     A module has a dozen empty dicts of hooks, on which copy.deepcopy would spend most of its time.
     """

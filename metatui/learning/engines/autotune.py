@@ -172,8 +172,8 @@ def _milliseconds(
     """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step if runs capture them.
 
     The result is the shortest of several times, or the first one if it exceeds twice `limit`. On a CPU, where time is
-    proportional to the number of tasks, images are measured on two tasks. On a GPU all tasks that fit into memory are
-    used.
+    proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks that fit into
+    memory are measured.
     """
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
     if on_cpu:

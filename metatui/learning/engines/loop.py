@@ -110,7 +110,7 @@ class LoopEngine(Engine):
         return self.forward_twice(params, x)
 
     def forward_twice(self, params: Params, x: Tensor) -> Tensor:
-        """Return predictions of one task's parameters, differentiable twice."""
+        """Return the predictions made with one task's parameters. They can be differentiated twice."""
         return getattr(self._thread, "twice", self._twice)(params, channels_last(x))
 
     def forward_once(self, params: Params, x: Tensor) -> Tensor:

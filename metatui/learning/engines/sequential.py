@@ -95,5 +95,5 @@ def _is_in_place(layer: nn.Module | None) -> bool:
 
 
 def _makes_output(layer: nn.Module | None) -> bool:
-    """Return whether the output shares no memory with the input, and the derivative does not read the output."""
+    """Return whether the output of `layer` shares no memory with its input, and the derivative does not read it."""
     return type(layer) in (*WEIGHTED, nn.MaxPool2d)

@@ -40,8 +40,8 @@ def explore(
 
     Args:
         task: number of the held-out task.
-        drawn: a custom task that replaces it. `task` still determines the points or images that are sampled.
-        inner_lr: inner learning rate, which may differ from training.
+        drawn: a custom task that replaces `task`, which still determines the points or images that are sampled.
+        inner_lr: inner learning rate, which may differ from the one used in training.
 
     Raises:
         BadInput: if a value is out of range, or `drawn` does not fit the data of the experiment.

@@ -96,12 +96,12 @@ def handle_of(index: int, environ: Mapping[str, str], pid: int) -> Any | None:
 
 
 def visible_words(value: str, count: int) -> list[str]:
-    """Parse the value of `CUDA_VISIBLE_DEVICES` like CUDA.
+    """Parse the value of `CUDA_VISIBLE_DEVICES` as CUDA does.
 
     The list ends before the first entry that names no device, and is empty if a device is named twice.
 
     Args:
-        count: number of physical GPUs of the machine.
+        count: number of physical GPUs in the machine.
 
     Returns:
         Numbers below `count`, and identifiers that begin with `GPU-` or `MIG-`, possibly abbreviated.

@@ -13,7 +13,7 @@ from pathlib import Path
 STATUS = Path("/proc/self/status")
 RESET = Path("/proc/self/clear_refs")
 RESET_PEAK = "5"
-"""Makes the kernel reset VmHWM, the peak of resident memory (proc_pid_clear_refs(5))."""
+"""Value that makes the kernel reset VmHWM, the peak of resident memory (proc_pid_clear_refs(5))."""
 
 
 class PeakMemory:

@@ -17,9 +17,9 @@ class Loss:
     """A loss function in two forms."""
 
     one: LossFn
-    """Maps predictions [B, ...] and targets [B, ...] of one task to a scalar, the mean over the examples."""
+    """Loss of one task: predictions [B, ...] and targets [B, ...] to a scalar, the mean over the examples."""
     each: LossFn
-    """Maps predictions [T, B, ...] and targets [T, B, ...] of many tasks to the mean of each task, [T]."""
+    """Loss of each of several tasks: predictions [T, B, ...] and targets [T, B, ...] to a mean per task, [T]."""
 
 
 def _squared_error(predictions: Tensor, targets: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def out_of_memory_hint(settings: Settings, iteration: int) -> str:
 
 
 def validation_warning(result: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Warn that tasks diverged in two validations in a row."""
+    """Return a warning that tasks diverged in two validations in a row."""
     tasks = f"{result.diverged or 0:,} of {result.tasks:,} in the last"
     return f"Tasks diverged in two validations in a row ({tasks}): lower {_rates_to_lower(settings, best)}"
 

@@ -27,7 +27,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 """Colours that colour-blind people can distinguish (Okabe and Ito 2008)."""
 
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)))
-"""Line styles, one for each cycle through the colours."""
+"""Line styles; each time all colours have been used, the next style begins."""
 
 WIDTH, HEIGHT = 5.4, 3.4
 """Width and height of one panel in inches."""

@@ -58,7 +58,7 @@ def replay_log(plan: Iterable[Planned], journal: Iterable[Entry]) -> list[Replay
 
 
 def undone(change: PlannedChange) -> dict[str, Any]:
-    """Return the details of the journal entry `undone`, which means that a resumption does not repeat `change`."""
+    """Return the details of the journal entry `undone`, after which a resumed run does not repeat `change`."""
     return {"path": change.path, "new": change.value, "at": change.iteration}
 
 

@@ -55,7 +55,7 @@ class Session:
         preset: str | None = None,
         origin: str | None = None,
     ) -> None:
-        """Initialise; use `start` or `resume` instead. If the trainer raises, the folder is unchanged."""
+        """Initialise; call `start` or `resume` instead. If the trainer raises an error, the folder is unchanged."""
         from metatui.learning.training.trainer import Trainer
 
         if settings.logging.tensorboard:

@@ -27,7 +27,7 @@ class SignalState:
 
     @property
     def exit_code(self) -> int:
-        """Exit code of a run that the signal ended: 128 plus its number, as in shells.
+        """Exit code of a run that the signal ended: 128 plus the signal's number, as in shells.
 
         In a Slurm job, it is `REQUEUE`, because a time limit or preemption should requeue the job. For Ctrl-C, it is
         always 130, because it comes from the user.

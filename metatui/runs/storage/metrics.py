@@ -16,10 +16,10 @@ from metatui.runs.storage.jsonl import LinesWriter, parse_lines, read_range, rea
 from metatui.utils.files import open_regular, writing
 
 FLUSH_AFTER = 0.2
-"""Maximum seconds that a line stays in memory during fast meta-steps."""
+"""Maximum number of seconds that a line stays in memory during fast meta-steps."""
 
 CHUNK = 1024 * 1024
-"""Bytes per read. Parsed data take about ten times as much memory, so a long run is read in chunks."""
+"""Number of bytes per read. Parsed data need about ten times as much memory, so a long run is read in chunks."""
 LONGEST_LINE = 4096
 
 MOST = 2**53

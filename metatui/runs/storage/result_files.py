@@ -16,7 +16,7 @@ from metatui.utils.files import read_bounded, write_atomically
 
 LARGEST = 64 * 1024 * 1024
 MOST_VALUES = 1_000_000
-"""Maximum numbers and images in a file. Each may take half a kilobyte of memory in a validation error."""
+"""Maximum numbers and images in a file. Each may need half a kilobyte of memory in a validation error."""
 MOST_PROBLEMS = 1000
 LARGEST_SIDE = 4096
 """Maximum width of an image in pixels."""

@@ -62,7 +62,7 @@ class RunSummary:
 
 
 def summarise(run: RunFolder) -> RunSummary:
-    """Summarise `run`. Never raises; `problem` describes anything that cannot be read."""
+    """Summarise `run` without raising errors; `problem` describes anything that cannot be read."""
     settings, records, problem = None, EvaluationRecord(), None
     live = run.is_live()  # before the journal, so that a run that ends in between does not look interrupted
     entries = run.journal()

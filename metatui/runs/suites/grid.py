@@ -69,7 +69,7 @@ def comparison(
     shots: int | None = None,
     target: float | None = None,
 ) -> PlannedComparison:
-    """Return the comparison of `runs` without duplicates.
+    """Return the planned comparison of `runs`, without duplicate runs.
 
     Raises:
         BadInput: if the runs cannot be compared.

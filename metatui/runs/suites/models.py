@@ -86,7 +86,7 @@ class Suite:
 
 
 def identity(settings: Settings) -> Hashable:
-    """Return a key that is equal for settings with the same result, regardless of irrelevant settings."""
+    """Return a key that is equal for all settings that lead to the same result."""
     return tuple(
         (path, settings.value(path))
         for path, field in FIELDS.items()

@@ -82,7 +82,7 @@ class SuiteRunner:
         """Initialise the runner.
 
         Args:
-            manifest: locked by the caller.
+            manifest: manifest of the suite; the caller must have locked it.
             waiting: runs to train, each with the folder to continue, or None.
             devices: devices that each train one run at a time; None means the device in the run's settings.
         """

@@ -194,7 +194,7 @@ class RunController:
         self._app.update_bars()
 
     def _state(self) -> tuple[str, ...]:
-        """State of the followed run for the top bar, most important parts first."""
+        """Return the state of the followed run for the top bar, with the most important parts first."""
         model, phase = self.client.model, self.client.phase
         if model is None:
             return ()

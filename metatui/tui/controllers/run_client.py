@@ -221,7 +221,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change that is neither undone nor about to be."""
+        """The newest live change that has not been undone and is not about to be undone."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None

@@ -27,7 +27,7 @@ MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
 
 TASKS_SIDE_BY_SIDE = 4
-"""Number of held-out tasks on which they are shown."""
+"""Number of held-out tasks on which runs are shown side by side."""
 
 
 class RunsController:

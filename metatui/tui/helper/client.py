@@ -39,7 +39,7 @@ class WorkerError:
 
     request: int
     sentence: str
-    """Why the request failed, for the user."""
+    """Reason for the failure, shown to the user."""
     traceback: str = ""
     """Text for the log; empty unless the failure is a bug in metatui."""
     dead: bool = False

@@ -56,7 +56,7 @@ class _Bucket:
     low: float = math.inf
     high: float = -math.inf
     averages: Averages = ()
-    """After the last value."""
+    """Averages after the last value."""
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages) -> None:
         self.iteration, self.seconds, self.averages = iteration, seconds, averages

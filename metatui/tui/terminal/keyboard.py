@@ -27,7 +27,7 @@ class TerminalLost(Message):
 
 
 class Keyboard(LinuxDriver):
-    """Textual's driver, but escape is reported after `ESCDELAY` milliseconds instead of up to 100."""
+    """Textual's driver, changed to report escape after `ESCDELAY` milliseconds instead of up to 100."""
 
     def run_input_thread(self) -> None:
         # Terminals also send bytes that are not UTF-8: 8-bit meta keys, X10 mouse reports, text pasted as Latin-1.

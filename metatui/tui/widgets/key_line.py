@@ -24,7 +24,7 @@ class Key(NamedTuple):
 
 
 class KeyLine(Widget):
-    """Shows the first keys, as many as fit, and always the last one."""
+    """A line that shows as many of the first keys as fit, and always the last one."""
 
     DEFAULT_CSS = """
     KeyLine {

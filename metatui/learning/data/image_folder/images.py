@@ -16,7 +16,7 @@ MOST_PIXELS = 89_478_485
 """Largest number of pixels of a stored image: Pillow's own limit for a decompression bomb."""
 
 _LARGE = 16_000_000
-"""Images with more pixels are decoded one at a time, because conversion may take eight bytes per pixel."""
+"""Images with more pixels are decoded one at a time, because conversion may need eight bytes per pixel."""
 
 _one_large = threading.Lock()
 
@@ -36,7 +36,7 @@ _UPRIGHT = {
 
 
 class Unusable(Exception):
-    """An image that cannot be used. The message continues a sentence after the image's name."""
+    """An image that cannot be used. The message completes a sentence that begins with the image's name."""
 
 
 def decoded(data: bytes, size: int, *, rgb: bool) -> NDArray[np.uint8]:

@@ -37,7 +37,7 @@ class ImageFile:
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """The root's split folder that contains it; None if the root has no split folders."""
+    """Split whose folder contains this class; None if the root has no split folders."""
     name: str
     files: tuple[ImageFile, ...]
 
@@ -189,7 +189,7 @@ class _Scanner:
                 yield ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
-        """Yield the entries of `folder` by name, without hidden ones and unusable links."""
+        """Yield the entries of `folder` in order of their names, except hidden entries and unusable links."""
         visible = []
         with os.scandir(folder) as entries:
             for entry in entries:

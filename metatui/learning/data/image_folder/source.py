@@ -42,7 +42,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
 
 
 class FolderSource(ImageSource):
-    """Tasks of a folder's classes, with all images on the device as uint8."""
+    """Tasks made from the classes of a folder, with all images on the device as uint8."""
 
     name = "folder"
 

@@ -94,7 +94,7 @@ def characters(layout: Layout = OMNIGLOT) -> tuple[Character, ...]:
 
 
 def split_characters(name: str) -> dict[Split, Tensor]:
-    """Return the positions in `characters()` of each part of the split `name`, int64, ascending.
+    """Return the characters in each part of the split `name`, as ascending int64 positions in `characters()`.
 
     `chapter` and `finn` are drawn at random over all alphabets, as Finn et al. (2017) do. `lake` keeps alphabets whole:
     the background alphabets are for training, except five for validation, and the evaluation alphabets are for test

@@ -73,7 +73,7 @@ def verdict(
     *,
     first_order: bool,
 ) -> tuple[Verdict, bool]:
-    """Verify the engine called `name` for `model` and `loss_fn`, or look its verdict up.
+    """Verify the engine called `name` for `model` and `loss_fn`, or look up its verdict.
 
     Returns:
         The verdict, and whether it is new.

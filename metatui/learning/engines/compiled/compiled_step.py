@@ -169,7 +169,7 @@ class GraphedStep:
 
 
 class ThreadTuner:
-    """Calls a function with the number of threads that was the fastest in the last trial.
+    """Caller of a function, with the number of threads that was the fastest in the last trial.
 
     A number of threads is used only if the result is the same, bit for bit, as with one thread.
     """

@@ -1,4 +1,4 @@
-"""Whole meta-steps as CUDA graphs, which replace thousands of kernel launches by one.
+"""Whole meta-steps as CUDA graphs, which replace thousands of kernel launches with one.
 
 Learning rates are tensors, so live changes of them need no new capture; other shapes or numbers of inner steps do.
 Nothing waits for the device: the metrics of a meta-step stay there until they are read. If a meta-step is not finite,
@@ -69,7 +69,10 @@ class CudaGraphs:
                 raise CaptureFailed(f"no CUDA graph could be captured ({class_and_message(error, 200)})") from error
 
     def pool(self) -> Any:
-        """Return the handle of the memory pool, or None, a pool for each graph, if torch was built without CUDA."""
+        """Return the handle of the memory pool that all graphs share.
+
+        If torch was built without CUDA, return None, which gives each graph a pool of its own.
+        """
         if self._pool is None:
             with suppress(RuntimeError):
                 self._pool = torch.cuda.graph_pool_handle()
@@ -134,7 +137,7 @@ class _Capture:
 
 
 def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
-    """Return whether a run captures its meta-steps."""
+    """Return whether a run captures its meta-steps as CUDA graphs."""
     suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
     return suits and settings.compute.cuda_graphs and device.type == "cuda"
 

@@ -35,9 +35,9 @@ class StepSpec:
 
     flat: FlatParams
     forward: StackedForward
-    """Maps a stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
+    """Function that maps a stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
     loss: LossFn
-    """Maps predictions and targets [T, B, ...] to the mean loss of each task, [T]."""
+    """Function that maps predictions and targets [T, B, ...] to the mean loss of each task, [T]."""
     steps: int
 
     def adapted(self, stack: Params, x: Tensor, y: Tensor, lr: Tensor, *, constant: bool) -> tuple[Params, Tensor]:

@@ -36,10 +36,10 @@ MIN_TILES = 40
 """Smallest number of tiles, over all images, for which Winograd's algorithm is faster."""
 
 MIN_PIXELS_PER_TILE = 12
-"""Smallest average number of image pixels in a tile of 16 for which it is faster. The last tiles are padded."""
+"""Smallest average number of pixels per tile of 16 for which it is faster, given that the last tiles are padded."""
 
 MIN_CHANNELS = 16
-"""Smallest number of input and of output channels for which it is faster."""
+"""Smallest number of input channels, and of output channels, for which Winograd's algorithm is faster."""
 
 
 @dataclass(frozen=True)

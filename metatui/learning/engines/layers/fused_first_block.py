@@ -35,7 +35,7 @@ WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""
 
 FEW = 64
-"""Largest number of products for one output element for which the convolution is cheap enough to compute twice."""
+"""Maximum number of products per output element; above it, computing the convolution twice is too expensive."""
 
 THIN = 3
 """Largest number of input channels for which the C version is faster."""

@@ -64,10 +64,10 @@ KERNELS = torch.kron(KERNEL, KERNEL)
 """G g Gᵀ as a matrix product, [36, 9]."""
 
 TILES_AT_ONCE = 128
-"""Tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
+"""Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
 
 Transform = Callable[[Tensor, Tensor], None]
-"""Writes the transform of the first tensor into the second; both are contiguous."""
+"""Function that writes the transform of the first tensor into the second; both are contiguous."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "
 """Algorithm names as spelled in the literature."""
 
 MOST_SETTINGS = 3
-"""Maximum settings in a label, such as a grid of two settings and the seed."""
+"""Maximum number of settings in a label, such as a grid of two settings and the seed."""
 
 
 def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]:

@@ -215,7 +215,7 @@ class SeedPair:
     metric: Metric
     step: int
     test: WelchTest
-    """Test of a minus b over the means of the runs.
+    """Test of the difference a minus b between the means of the runs.
 
     Means exclude diverged tasks. Runs that diverged on most tasks are excluded.
     """

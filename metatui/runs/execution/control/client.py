@@ -23,7 +23,7 @@ ANSWER_SECONDS = 10.0
 """Maximum seconds that a busy process may take to send its hello message."""
 
 OVER_SECONDS = 2.0
-"""Maximum seconds that a process may take to release the run after closing its socket."""
+"""Maximum number of seconds that a process may take to release the run after closing its socket."""
 
 
 class LiveRun:
@@ -78,7 +78,7 @@ class LiveRun:
             ) from None
 
     def known(self, iteration: int) -> None:
-        """Skip progress up to `iteration`, which was read from the run folder."""
+        """Skip progress up to `iteration`, because it has already been read from the run folder."""
         self._reached = max(self._reached, iteration)
 
     def submit(self, command: Command) -> None:

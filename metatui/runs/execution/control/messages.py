@@ -30,7 +30,7 @@ LONGEST_COMMAND = 16 * 1024
 """Maximum bytes of a line from a viewer."""
 
 LONGEST_REPORT = 64 * 1024 * 1024
-"""Maximum bytes of a line from a run: a validation includes the images of its first episodes."""
+"""Maximum number of bytes in a line from a run; it is large because validations include images of episodes."""
 
 NO_HELLO = "the socket does not belong to a metatui run"
 

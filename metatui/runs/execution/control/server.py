@@ -55,8 +55,10 @@ LINGER_SECONDS = 0.5
 """Maximum seconds that a run waits at its end for viewers to read all events."""
 
 MOST_BATCHES = 64
-"""Maximum number of batches queued for a viewer. If there are more, progress and superseded events are dropped; the
-viewer has to read progress from metrics.jsonl."""
+"""Maximum number of batches queued for a viewer.
+
+If there are more, progress and superseded events are dropped; the viewer has to read progress from metrics.jsonl.
+"""
 
 MOST_OTHERS = 4096
 """Maximum number of other events queued for a viewer that does not read for hours; the oldest are dropped."""

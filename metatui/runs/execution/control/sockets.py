@@ -26,9 +26,9 @@ def socket_path(run: RunFolder) -> Path:
 
 
 def listen(run: RunFolder) -> socket.socket:
-    """Open a socket to which only this user can connect. The caller holds the run's lock.
+    """Open a socket to which only this user can connect.
 
-    The new socket replaces the socket of a dead process.
+    The caller must hold the run's lock. The new socket replaces the socket of a dead process.
 
     Raises:
         OSError: if the file system has no sockets, or the folder cannot be written.

@@ -29,7 +29,7 @@ Row = list[Piece]
 
 
 def marks() -> dict[str, str]:
-    """Assign each engine its first letter that no earlier engine has."""
+    """Assign each engine the first letter of its name that no earlier engine uses."""
     letters: dict[str, str] = {}
     for engine in ENGINES:
         letters[engine] = next((letter for letter in engine.upper() if letter not in letters.values()), "?")

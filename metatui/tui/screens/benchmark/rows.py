@@ -77,7 +77,7 @@ def graph_note(measurements: Iterable[Measurement]) -> str:
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning about implausible figures, or an empty string."""
+    """Return a warning if a measurement is implausible, otherwise an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 

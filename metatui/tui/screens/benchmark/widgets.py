@@ -45,7 +45,7 @@ class BenchmarkTable(DataTable[Text]):
         self._width = 0
         """Width for which the columns were laid out."""
         self._followed = 0
-        """The row to which the widget moved the cursor; the cursor stops following once the user moves it."""
+        """Row to which the widget last moved the cursor. Once the user moves the cursor, the widget leaves it alone."""
 
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells; call it before the first measurement."""
@@ -115,7 +115,7 @@ class BenchmarkTable(DataTable[Text]):
                 self.update_cell_at(Coordinate(row, column), text)
 
     def _texts(self, line: str | Cell) -> list[Text]:
-        """Return a row's texts for the columns that are shown."""
+        """Return the cells of a row for the columns that are shown."""
         if isinstance(line, str):
             return [Text(line, style="bold"), *(Text() for _ in self.ordered_columns[1:])]
         texts = {str(i): text for i, text in enumerate(self._names(line) + self._numbers(line))}

@@ -55,7 +55,7 @@ class View:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """A run, or runs that differ in their seed only, drawn in one colour."""
+    """A run, or runs that differ only in their seed, drawn in one colour."""
 
     label: str
     colour: str

@@ -26,7 +26,7 @@ SHORTEST_NAME = 12
 
 
 def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return warnings, conclusions, bars of each run's metric, and the differences behind the conclusions."""
+    """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions rest on."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
         rows += [[]] if index else []
@@ -128,7 +128,7 @@ def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
 
 
 NARROWEST: Final = 12
-"""Width below which only the numbers are shown."""
+"""Width of the bars below which only the numbers are shown."""
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class ExportScreen(SaveDialog):
 
 
 class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
-    """Evaluates `runs` and writes a report on them."""
+    """Screen that evaluates `runs` and writes a report on them."""
 
     def __init__(self, runs: Sequence[RunFolder], folder: Path) -> None:
         """

@@ -40,7 +40,7 @@ METRIC: Final = Key("m", "Metric", "metric")
 
 
 class CompareScreen(AnalysisScreen[None]):
-    """Measures `runs` and shows the comparison; escape cancels a measurement, then closes the screen."""
+    """Screen that compares `runs`. Escape cancels the measurement if one is in progress, or closes the screen."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("escape", "leave", "Close"),

@@ -24,7 +24,7 @@ EMPTY = "No presets. F2 saves the settings in the form as one."
 
 
 class PresetsTab(Vertical):
-    """A table, with the source, protocol, published and measured numbers of the selected preset below."""
+    """A table of presets, and below it the source, protocol and results of the selected preset."""
 
     BINDINGS: ClassVar[list[BindingType]] = bindings_of("presets")
 

@@ -61,7 +61,7 @@ class RunsTab(Vertical):
         """Number of runs that match the filter, but are not among the newest `MOST_LISTED`."""
         self._narrow: bool | None = None
         self._reading = asyncio.Lock()
-        """Serialises reads, so that the newest result is shown last."""
+        """Lock that allows one read at a time, so that the newest result is shown last."""
         self._go_to_newest = False
         """True to select the newest run after the next read."""
         self._placed = ""

@@ -1,4 +1,4 @@
-"""Filling of tables, with columns as wide as their longest cell."""
+"""Functions that fill tables and make each column as wide as its longest cell."""
 
 from __future__ import annotations
 

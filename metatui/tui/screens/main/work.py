@@ -73,7 +73,7 @@ class WorkTab(Vertical):
     """Arranges the panes for the size of the terminal."""
 
     pane: reactive[Pane] = reactive[Pane]("settings", init=False)
-    """The pane that is visible if only one is."""
+    """The visible pane when only one pane is shown."""
     maximised: reactive[bool] = reactive(False, init=False)
     form_hidden: reactive[bool] = reactive(False, init=False)
 

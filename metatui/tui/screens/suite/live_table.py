@@ -20,7 +20,7 @@ Rows = Sequence[tuple[str, Sequence[str]]]
 
 
 class LiveTable(DataTable[Text]):
-    """A table that takes all rows at each update. The cursor stays on the row with the same key."""
+    """A table that receives all of its rows at each update. The cursor stays on the row with the same key."""
 
     def __init__(self, headings: Sequence[str], *, id: str) -> None:  # noqa: A002 - Textual's name
         super().__init__(id=id, cursor_type="row", zebra_stripes=False)

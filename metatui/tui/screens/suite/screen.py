@@ -78,7 +78,7 @@ class ListedSuite:
     """True for a user suite, False for a bundled one."""
     monitor: SuiteMonitor
     standing: SuiteStanding | None = None
-    """None until its runs have been read."""
+    """Status of the suite; None until its runs have been read."""
 
 
 class SuiteScreen(ModalScreen[None]):

@@ -162,7 +162,7 @@ def _mark(predicted: int, truth: int, theme: ChartTheme) -> Segment:
 
 
 def accuracy_curve(view: ImageView, step: int, colour: str) -> ChartData:
-    """Draw accuracy over the whole query set against inner step, with a point at `step`."""
+    """Return a chart of the accuracy on the whole query set against the inner step, with a point at `step`."""
     points = tuple((float(at), 100 * value) for at, value in enumerate(view.accuracy))
     current = min(step, last_step(view))
     return ChartData(
@@ -206,8 +206,10 @@ def draw_bitmap(image: bytes, height: int, width: int, rows: int, columns: int, 
 
 
 def _with_dark_ground(image: bytes) -> bytes:
-    """Adjust brightness so that the figure is ink: keep drawings, invert scans of bright pages, and take the brighter
-    half of photographs."""
+    """Adjust brightness so that the subject is bright on a dark background.
+
+    Drawings are unchanged, scans of bright pages are inverted, and the brighter half of a photograph is its subject.
+    """
     ordered = sorted(image)
     low, middle, high = ordered[0], ordered[len(ordered) // 2], ordered[-1]
     if middle == 0 or low == high:

@@ -105,7 +105,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return self.last_step if self.step is None else min(self.step, self.last_step)
 
     def action_step(self, by: int) -> None:
-        """Change the inner step. The last step remains the last in later evaluations, which may have more steps."""
+        """Change the inner step.
+
+        If the last step is selected, later evaluations also show their last step, even if they have more steps.
+        """
         step = max(0, self.shown_step + by)
         self.step = None if step >= self.last_step else step
 
@@ -205,7 +208,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return [key(previous, -1), Segment(theme.printable(text), theme.muted), key(following, 1)]
 
     def _legend(self, theme: ChartTheme) -> tuple[list[Row], Sequence[Segment]]:
-        """Return the entries of the legend, and alternative remarks, of which the first that fits is shown."""
+        """Return the entries of the legend, and alternative remarks. The first remark that fits is shown."""
         view = self._runs[0].views[0]
         entries: list[Row]
         if isinstance(view, ImageView):

@@ -37,7 +37,7 @@ class ChartTheme:
 
     @property
     def distinct(self) -> bool:
-        """True if lines must differ in their characters, not in their colours."""
+        """True if lines are told apart by their characters instead of their colours."""
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:

@@ -60,7 +60,7 @@ def _invisible(segment: Segment) -> bool:
 
 
 def _plain(style: Style | None) -> bool:
-    """Return whether a blank looks and acts the same with this style as without."""
+    """Return whether a blank with this style looks and acts like one without it."""
     return not style or not (style.bgcolor or style.underline or style.reverse or style.strike or style.meta)
 
 
@@ -91,9 +91,9 @@ def centred(text: str, width: int, height: int, style: Style) -> list[Row]:
 
 
 class RowsWidget(Widget):
-    """A widget that implements `rows` and calls `redraw` after each change of its data.
+    """Base class of widgets made of rows. Subclasses implement `rows`, and call `redraw` when their data change.
 
-    Only rows that differ are sent. A widget that is not on the screen draws when it appears.
+    Only rows that differ are sent to the terminal. A widget that is not on the screen is drawn when it appears.
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {

@@ -51,9 +51,9 @@ def placed(series: Series, x: Axis, y: Axis) -> list[tuple[float, float]]:
 
 
 def thinned(points: Sequence[tuple[float, float]], width: int) -> list[tuple[float, float]]:
-    """Keep only the lowest and the highest point of each of `width` intervals, which look the same on `width` cells.
+    """Keep only the lowest and the highest point of each of `width` intervals.
 
-    An interval without a drawable point remains a gap.
+    In `width` cells, these points look the same as all points. An interval without a drawable point remains a gap.
     """
     if len(points) <= 2 * width:
         return list(points)

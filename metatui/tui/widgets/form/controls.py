@@ -56,7 +56,7 @@ class ChoiceList(OptionList):
         self.post_message(self.Left(focus_moved=True))
 
     def on_key(self, event: Key) -> None:
-        """Move to the next option that begins with the letter, and keep the key from the bindings of the app."""
+        """Move to the next option that begins with the letter, and stop the key from reaching the app's bindings."""
         if event.character is None or not event.is_printable or event.key == "space":
             return
         event.stop()

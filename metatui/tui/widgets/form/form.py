@@ -73,7 +73,7 @@ class SettingsForm(Vertical):
         return self.query(FormField)
 
     async def reveal(self, path: str) -> FormField:
-        """Return the field of a setting, after unfolding its group."""
+        """Expand the group of a setting and return the setting's field."""
         for group in self.query(FieldGroup):
             if any(setting.path == path for setting in group.settings):
                 await group.fill(self._texts)
