@@ -1,6 +1,6 @@
 """Settings as TOML, the format of presets and of a run's settings.
 
-A file has a `[preset]` table of texts about the experiment, one table for each group of settings, and optional
+A file has a `[preset]` table that describes the experiment, one table for each group of settings, and optional
 `[[changes]]` during training. No content can run code, and unknown keys are errors.
 """
 

@@ -1,4 +1,4 @@
-"""Short texts for numbers and validations. Texts shared with the command line are in `metatui.runs.formatting`."""
+"""Short strings for numbers and validations. Those shared with the command line are in `metatui.runs.formatting`."""
 
 from __future__ import annotations
 

@@ -29,9 +29,9 @@ class Outcome:
     """Last validation in this process."""
     test: Evaluation | None = None
     warning: str | None = None
-    """Reason why the run has no good result (`Finished.warning`)."""
+    """Why the run has no good result (`Finished.warning`)."""
     sentence: str | None = None
-    """Reason why the run failed."""
+    """Why the run failed."""
 
     @property
     def tasks_per_second(self) -> float:
