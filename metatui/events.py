@@ -220,7 +220,7 @@ class Finished:
     """`iterations`, `early_stop`, `stopped` or `interrupted`."""
     seconds: float
     test: Evaluation | None
-    """Test of the best parameters with the settings of their validation; None for a stopped run."""
+    """Test result of the best parameters, with the live settings of their validation; None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
     """Why the result is not usable, and which setting to change; None if it is usable."""

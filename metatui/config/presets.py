@@ -31,7 +31,7 @@ ABOUT = ("title", "source", "protocol", "published", "measured", "notes")
 
 @dataclass(frozen=True)
 class Preset:
-    """A named experiment. Missing texts are empty, and missing numbers None.
+    """A named experiment. Missing strings are empty, and missing numbers are None.
 
     Example:
         >>> preset = metatui.load_preset("sinusoid-finn")
@@ -42,9 +42,9 @@ class Preset:
     name: str
     title: str
     source: str
-    """Origin of the settings: a paper, a repository or a run."""
+    """Where the settings come from: a paper, a repository or a run."""
     protocol: str
-    """Measurement of the result: split, tasks, shots, inner steps, batch-norm mode."""
+    """How the result was measured: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     measured: str | None
     notes: str

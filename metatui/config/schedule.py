@@ -34,7 +34,7 @@ class PlannedChange:
 class PlannedValidation:
     """A validation in addition to those of `evaluation.every`.
 
-    It counts for the best parameters and for early stopping, so an exact repetition needs it too.
+    It can change the best parameters and stop training early, so an exact repetition of the run needs it too.
     """
 
     iteration: int

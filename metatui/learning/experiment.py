@@ -169,7 +169,7 @@ def _check_device(settings: Settings, device: Device) -> None:
 
 
 def _thread_counts(settings: Settings, device: Device, first_meta_batch: int | None) -> tuple[int, int]:
-    """Return the number of threads, and of workers that compute their own tasks in a thread each."""
+    """Return the number of threads, and the number of worker threads that each compute separate tasks."""
     # The time of small networks goes into dispatching operations, which more threads do not speed up.
     threads = settings.compute.threads or (physical_cores() if settings.is_classification else 1)
     meta_batch = settings.algorithm.meta_batch if first_meta_batch is None else first_meta_batch

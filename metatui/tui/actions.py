@@ -56,7 +56,7 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Returns the reason why an action is not possible, or an empty string."""
+"""Returns why an action is not possible, or an empty string if it is."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Short strings for numbers and validations. `metatui.runs.formatting` has those shared with the command line."""
+"""Short strings for numbers and validations. Those shared with the command line are in `metatui.runs.formatting`."""
 
 from __future__ import annotations
 

@@ -14,11 +14,11 @@ from typing import Final
 @dataclass(frozen=True)
 class Hue:
     dark: str
-    """Shade on a dark background."""
+    """Shade for a dark background."""
     light: str
-    """Shade on a light background."""
+    """Shade for a light background."""
     ansi_dark: str
-    """Name among the 16 ANSI colours, on a dark background."""
+    """Name of one of the 16 ANSI colours, for a dark background."""
     ansi_light: str
 
 

@@ -22,7 +22,7 @@ Message = dict[str, Any]
 
 
 class Channel:
-    """JSON objects, one per line, over a connected socket."""
+    """Exchanges JSON objects, one per line, over a connected socket."""
 
     def __init__(self, connection: socket.socket) -> None:
         self.socket = connection

@@ -25,7 +25,7 @@ PASSING = frozenset(
         errno.ENFILE, errno.EMFILE, errno.ENOMEM, errno.ESTALE, errno.ETIMEDOUT, errno.EHOSTDOWN, errno.ENOTCONN,
     }
 )  # fmt: skip
-"""Numbers of errors that may be temporary, such as a full disk, an unavailable file server or an expired ticket."""
+"""`errno` values of errors that may be temporary: a full disk, an unavailable file server, an expired ticket."""
 
 
 class WriteRefused(MetatuiError):

@@ -1,4 +1,4 @@
-"""Means and intervals as text."""
+"""Formatting of means and intervals."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 COLOURS = ("cyan", "yellow", "green", "magenta", "red", "blue")
-"""Colours of the engines, in order. They are colours of the terminal's theme, because its background is unknown."""
+"""Colours of the engines, in order. They belong to the terminal's theme, because the background is unknown."""
 
 STYLES = {
     **{engine: COLOURS[i % len(COLOURS)] for i, engine in enumerate(ENGINES)},

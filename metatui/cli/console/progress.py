@@ -20,7 +20,7 @@ from metatui.utils.text import sanitize
 
 EVERY_SECONDS = 10.0
 EVERY_SHARE = 0.1
-"""Interval of lines without a terminal, in seconds or as a share of the run, whichever comes first."""
+"""Interval between lines without a terminal: this many seconds or this share of the run, whichever is shorter."""
 
 
 class Display(Protocol):

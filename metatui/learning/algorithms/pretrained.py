@@ -57,7 +57,7 @@ class Pretrained(Algorithm):
         return dict(zip(params, gradients, strict=True))
 
     def _wide_head(self) -> Params:
-        """Initialise a last linear layer for all training classes."""
+        """Initialise a last linear layer with an output for every training class."""
         *_, (name, last) = [(n, m) for n, m in self.experiment.model.named_modules() if isinstance(m, nn.Linear)]
         with random.seeded(self.experiment.settings.training.seed):
             wide = nn.Linear(last.in_features, self.experiment.source.pooled_classes)

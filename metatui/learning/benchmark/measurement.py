@@ -22,7 +22,7 @@ from metatui.learning.training.compile_worker import compile_apart
 
 @dataclass(kw_only=True)
 class FixedTaskExperiment(Experiment):
-    """An experiment with the same training episodes in every meta-step, because drawing tasks is not measured."""
+    """An experiment that uses the same training episodes in every meta-step, so that drawing tasks is not measured."""
 
     fixed: Episodes
 

@@ -30,7 +30,7 @@ class Machine:
     memory_bytes: int
     """Memory of the device."""
     threads: int
-    """CPU threads that the rates are measured with."""
+    """Number of CPU threads used to measure the rates."""
     torch: str
     python: str
     system: str
@@ -49,7 +49,7 @@ class Measured:
     ms: float
     """Median milliseconds of a meta-step: forward, backward and outer update on fixed tasks."""
     peak_memory_bytes: int | None
-    """Peak of memory in addition to the memory in use before the first meta-step; None if unknown."""
+    """Peak memory, excluding the memory in use before the first meta-step; None if unknown."""
     flops: int
     bytes: int
     """FLOPs and unavoidable memory traffic of a meta-step, see flops.py."""
@@ -57,7 +57,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Measurement:
-    """A cell of the table: either `measured`, or `error` with the reason why not."""
+    """A cell of the table: `measured`, or an `error` that explains why there is no measurement."""
 
     cell: Cell
     tasks: int
@@ -96,14 +96,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """The machine has been measured."""
+    """The rates of the machine were measured."""
 
     machine: Machine
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """The measurement of a cell begins."""
+    """The measurement of a cell started."""
 
     cell: Cell
 

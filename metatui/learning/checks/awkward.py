@@ -46,7 +46,7 @@ POINTS, SEQUENCES, IMAGES = (3,), (3, 3), (2, 6, 6)
 
 @dataclass(frozen=True)
 class Awkward:
-    """A module with its loss and the shape of its examples."""
+    """A module, its loss and the shape of its examples."""
 
     name: str
     module: Callable[[], nn.Module]
@@ -92,7 +92,7 @@ class Written(nn.Module):
 
 
 class _StraightThrough(Function):
-    """Rounding with the derivative of the identity (Bengio, Léonard and Courville 2013)."""
+    """Rounds its input, but has the derivative of the identity (Bengio, Léonard and Courville 2013)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and both kinds of Conv-4 on images, with affine batch norm that is adapted."""
+    """Create an MLP on sinusoids, and both kinds of Conv-4 on images, with affine batch norm adapted as well."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)
@@ -195,7 +195,7 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
-    """Compute (1/n) Σ_i (W_i - θ)."""
+    """Compute the mean parameter change of the tasks, (1/n) Σ_i (W_i - θ)."""
     *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, inner)
     return {name: last.params[name].mean(0) - p.detach() for name, p in theta.items()}
 

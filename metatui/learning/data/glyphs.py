@@ -112,7 +112,7 @@ def _shapes(reach: Tensor, kind: Tensor, side: Tensor, bend: Tensor) -> Tensor:
 
 
 def _scaled(strokes: Tensor, written: Tensor) -> Tensor:
-    """Centre and scale the written strokes so that they fill the width or the height of the square."""
+    """Centre and scale the strokes that are used, so that they fill the width or the height of the square."""
     points = sampled(strokes)
     unwritten = ~written[:, :, None, None]
     low = points.masked_fill(unwritten, torch.inf).amin((1, 2))

@@ -60,14 +60,14 @@ def keys(seed: int, stream: str, tasks: Tensor) -> Tensor:
 
 
 def task_numbers(tasks: Sequence[int]) -> Tensor:
-    """Return task numbers as int64 [T]."""
+    """Convert task numbers to a tensor, int64 [T]."""
     if isinstance(tasks, range):  # a thousand times faster than torch.tensor
         return torch.arange(tasks.start, tasks.stop, tasks.step, dtype=torch.int64)
     return torch.tensor(tasks, dtype=torch.int64)
 
 
 def bits(key: Tensor, count: int, offset: int = 0) -> Tensor:
-    """Return `count` random int64 for each key, at positions from `offset`: [...] to [..., count]."""
+    """Return `count` random int64 values for each key [...], from position `offset` of its stream: [..., count]."""
     position = torch.arange(offset + 1, offset + count + 1, device=key.device, dtype=torch.int64)
     return mix(key.unsqueeze(-1) + position * _GOLDEN)
 

@@ -25,9 +25,9 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 class AutogradEngine(Engine):
     """Computes each task on a fresh copy of the module, with second order through the graph of all inner steps.
 
-    Any module is supported: for every task, state that the forward pass changes starts from the caller's, and random
-    numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd becomes a
-    BadInput with that exception as its cause, unless the device is out of memory.
+    Any module is supported. If the forward pass changes the state of the module, every task starts from the caller's
+    state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd
+    becomes a BadInput with that exception as its cause, unless the device is out of memory.
     """
 
     name = "loop"

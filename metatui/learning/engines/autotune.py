@@ -97,7 +97,7 @@ def choose(
 
     Args:
         measured: cached measurements; new ones are added.
-        workers: threads that the loop engine spreads tasks over.
+        workers: number of threads that share the tasks in the loop engine.
         sample: draws the given number of tasks to measure on.
 
     Returns:

@@ -117,7 +117,7 @@ class Engine(ABC):
         """Compute the meta-gradient of one task or of a stack of tasks.
 
         Args:
-            first: whether to use the first-order approximation instead of the second-order method that is set.
+            first: whether to use the first-order approximation instead of the configured second-order method.
         """
         if first:
             return first_order(task, start, inner)
@@ -152,7 +152,7 @@ class Engine(ABC):
     def adapt_final(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
-        """Return the last stack of parameters of `adapt`, and each task's support loss [T] before the first step."""
+        """Return the stack of parameters after the last step of `adapt`, and the support losses [T] before any step."""
         first: Tensor | None = None
         for step in self.adapt(theta, x, y, inner, order):
             first = step.support_loss if first is None else first
@@ -160,7 +160,7 @@ class Engine(ABC):
         return step.params, first
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
+        """Return the predictions [T, B, ...] made with each task's parameters on its x [T, B, ...], without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:
@@ -173,7 +173,7 @@ class Engine(ABC):
         return [one(t) for t in range(tasks)]
 
     def forward(self, params: Params, x: Tensor) -> Tensor:
-        """Return predictions of one task's parameters."""
+        """Return the predictions made with one task's parameters."""
         predicted: Tensor = functional_call(self.model, params, (x,))
         return predicted
 

@@ -39,7 +39,7 @@ class FunctionalModule:
         """Copy `model`.
 
         Args:
-            rewrite: replaces layers of the copy, which may rename its parameters but must keep the tensors.
+            rewrite: replaces layers of the copy. It may rename parameters, but must keep their tensors.
         """
         self._source = model, rewrite
         copy = deepcopy(model)
@@ -86,7 +86,7 @@ class LoopEngine(Engine):
         """Create the engine.
 
         Args:
-            workers: threads that tasks are spread over.
+            workers: number of threads that share the tasks.
             native: whether to use metatui's own C functions where they are faster, on a CPU.
         """
         super().__init__(model, loss, second_order)

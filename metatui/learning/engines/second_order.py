@@ -20,11 +20,11 @@ class Objective:
     """The support and query losses of a task or a stack of tasks, as functions of parameters."""
 
     support: Callable[[Params], Tensor]
-    """Maps parameters to the support loss, a scalar or [T]; differentiable twice."""
+    """Maps parameters to the support loss (a scalar or [T]), which can be differentiated twice."""
     support_once: Callable[[Params], Tensor]
-    """The same function, which may be differentiable only once."""
+    """Computes the same loss as `support`, but its result may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
-    """Maps parameters to the query loss, a scalar or [T], and predictions; differentiable once."""
+    """Maps parameters to the query loss (a scalar or [T]) and the predictions, which can be differentiated once."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +99,6 @@ def leaves(params: Params) -> Params:
 
 
 def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    """Compute the gradient of a scalar `loss` for each of `params`: zeros where the loss does not depend on it."""
+    """Compute the gradient of a scalar `loss` with respect to each of `params`; zeros where it is independent."""
     gradients = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(params, gradients, strict=True))

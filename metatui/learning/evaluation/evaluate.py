@@ -42,9 +42,9 @@ class Measured:
     split: Split
     shots: int
     loss: Tensor
-    """[T, steps + 1]."""
+    """Query losses, [T, steps + 1]."""
     accuracy: Tensor | None
-    """[T, steps + 1], as fractions of the query set; None for regression."""
+    """Fractions of the query set that are correct, [T, steps + 1]; None for regression."""
     seconds: float
 
     @property

@@ -133,7 +133,7 @@ def _share(sizes: Sequence[int], wanted: int) -> list[int]:
 
 
 class _WaveSource(SinusoidSource):
-    """One wave as every task; the x values are those of the held-out task with the same number."""
+    """A source whose tasks all use one wave. The x values are those of the held-out task with the same number."""
 
     def __init__(self, wave: Wave) -> None:
         self._wave = wave
@@ -146,7 +146,7 @@ class _WaveSource(SinusoidSource):
 
 
 class _ClassesSource(ImageSource):
-    """The same classes in every task; the number of the task determines the images."""
+    """A source whose tasks all use the same classes. The task number determines the images."""
 
     name = "drawn"
 

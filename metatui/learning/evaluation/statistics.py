@@ -112,7 +112,10 @@ def paired_test(differences: ArrayLike) -> PairedTest:
 
 @dataclass(frozen=True)
 class WelchTest:
-    """Statistics of the difference between two means with unequal variances (Welch 1947); NaN if undefined."""
+    """Statistics of the difference between the means of two samples with unequal variances (Welch 1947).
+
+    Undefined values are NaN.
+    """
 
     difference: float
     ci95: float

@@ -16,7 +16,7 @@ M_MMAP_THRESHOLD = -3
 
 @cache
 def keep_freed_memory() -> None:
-    """Keep memory that tensors free in this process, for the next tensors.
+    """Keep memory that tensors free in this process, and reuse it for later tensors.
 
     Every operation allocates and frees activations of some MB. By default, glibc returns much of this memory
     immediately, and the system then clears each page when it is allocated again. Without glibc, this does nothing.
@@ -43,7 +43,7 @@ OUT_OF_MEMORY = (
     "unable to find a valid cudnn algorithm",
     "canuse32bitindexmath",  # more than 2^31 numbers in one tensor
 )
-"""Parts of error messages, in lower case, that indicate out of memory."""
+"""Parts of error messages, in lower case, that indicate insufficient memory."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:

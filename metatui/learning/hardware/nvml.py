@@ -35,7 +35,7 @@ class Driver:
     """Latest CUDA version that the driver supports."""
     gpus: tuple[Gpu, ...] = ()
     error: str | None = None
-    """Error message of NVML; None if the driver answers."""
+    """Error message from NVML; None if the driver responds."""
 
 
 def read_driver() -> Driver:

@@ -1,4 +1,4 @@
-"""Peak memory: of the device on CUDA, of the whole process on the CPU."""
+"""Measurement of peak memory: GPU memory on CUDA, the memory of the whole process on the CPU."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from torch import nn
 
 
 def mlp(hidden: Sequence[int], *, inputs: int = 1, outputs: int = 1) -> nn.Sequential:
-    """Create a network from [..., inputs] to [..., outputs] with ReLU between its linear layers."""
+    """Create a network that maps [..., inputs] to [..., outputs], with ReLU between its linear layers."""
     widths = (inputs, *hidden, outputs)
     layers: list[nn.Module] = []
     for before, after in pairwise(widths):

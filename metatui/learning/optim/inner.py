@@ -36,7 +36,7 @@ class InnerLoop:
 
 
 def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
-    """Return the inner loop that the settings describe; `steps` overrides the number of steps."""
+    """Return the inner loop that `algorithm` describes; `steps` overrides its number of steps."""
     return InnerLoop(algorithm.inner_lr, algorithm.inner_steps if steps is None else steps, algorithm.inner_optimizer)
 
 

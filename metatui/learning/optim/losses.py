@@ -58,7 +58,7 @@ def _is_regression(predictions: Tensor, targets: Tensor) -> bool:
 
 
 def _is_classification(logits: Tensor, labels: Tensor) -> bool:
-    """Return whether every example has one valid label and is not ignored."""
+    """Return whether every example has exactly one valid label, so that none is ignored."""
     return (
         logits.dim() == 3
         and labels.shape == logits.shape[:2]

@@ -96,7 +96,7 @@ class OuterAdam:
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:
-        """Running means of the gradient and of its square, [P] each, for a graph that updates them itself."""
+        """Running means of the gradient and of its square, each [P]. Compiled functions and CUDA graphs update them."""
         return self._state["exp_avg"], self._state["exp_avg_sq"]
 
     def corrections(self) -> tuple[float, float]:

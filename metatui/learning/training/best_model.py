@@ -17,14 +17,14 @@ REQUIRED = ("best", "best_iteration", "since_best", "validated_at")
 
 @dataclass
 class BestModel:
-    """The best validation so far, and the counts that early stopping and divergence warnings need."""
+    """The best validation so far, and the counters for early stopping and divergence warnings."""
 
     value: float | None = None
     """Accuracy, or negative loss for regression; None before the first finite validation."""
     theta: Params = field(default_factory=dict)
     iteration: int = 0
     settings: dict[str, Any] | None = None
-    """Live settings of the best validation by path."""
+    """Live settings of the best validation, by path."""
     diverged: int = 0
     """Tasks that diverged in the best validation."""
     since_best: int = 0

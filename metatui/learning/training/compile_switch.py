@@ -42,7 +42,7 @@ class CompileSwitch:
         self.kind: tuple[int, int] | None = None
         """The current kind of meta-step: inner steps and meta-batch."""
         self.since = 0
-        """Number of meta-steps that were made before the first one of this kind."""
+        """Number of meta-steps before the first one of this kind."""
         self.outcome: str | None = None
         """`compiled` or `failed` once the switch of this kind has been reached. A resumed run repeats the outcome."""
 
@@ -111,7 +111,7 @@ class CompileSwitch:
         yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:
-        """Wait until the compiler has ended; return False if a stop was requested before.
+        """Wait until the compiler has ended; return False if a stop is requested first.
 
         Raises:
             CompileFailed: if the compiler failed.

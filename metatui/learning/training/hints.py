@@ -52,7 +52,7 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
 
 
 def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
-    """Name the learning rates that are higher than at the best validation, or both if neither is."""
+    """Name the learning rates that are higher than at the best validation; name both if neither is higher."""
     now = {path: settings.value(path) for path in ("algorithm.inner_lr", "algorithm.outer_lr")}
     raised = [
         f"{path} (now {rate:g}, {before:g} at the best validation)"

@@ -44,7 +44,7 @@ class MetaSteps:
         """Time spent in meta-steps."""
         self._pending: list[tuple[StepInfo, MetaStep | PendingStep]] = []
         self._tried_to_capture: object = None
-        """The kind of meta-step of the latest attempt to capture a CUDA graph."""
+        """The kind of meta-step for which capturing a CUDA graph was last attempted."""
 
     def next_tasks(self) -> range:
         """Return the numbers of the tasks in the next meta-batch."""

@@ -39,10 +39,10 @@ def live_values(settings: Settings) -> dict[str, Any]:
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
-    """Return `settings` with the adaptation settings of the best validation.
+    """Return a copy of `settings` with the adaptation settings of the best validation.
 
     Args:
-        validated: live settings of that validation by path; None if there was none.
+        validated: live settings of that validation, by path; None if there was no validation.
 
     Raises:
         SettingsError: if a value is not allowed.
@@ -95,11 +95,11 @@ def evaluate_state(
     shots: int | None = None,
     views: Sequence[int] = (),
 ) -> tuple[Evaluation, tuple[TaskView, ...]]:
-    """Evaluate the best parameters by validation, or the last ones if there was no validation.
+    """Evaluate the parameters with the best validation, or the last ones if there was no validation.
 
     Args:
         split: `val` or `test`.
-        tasks: number of held-out tasks. If None, this and `steps` and `shots` are those of the settings.
+        tasks: number of held-out tasks. `tasks`, `steps` and `shots` default to the values in the settings.
         views: numbers of the held-out tasks to show.
 
     Raises:
@@ -145,7 +145,7 @@ def held_out_split(name: str) -> Split:
 
 
 def set_up_again(settings: Settings, state: TrainerState) -> Experiment:
-    """Set up an experiment to evaluate `state`, using threads as in its training. See `set_up`."""
+    """Set up an experiment to evaluate `state`, with the same use of threads as in training. See `set_up`."""
     return set_up(settings, first_meta_batch=state.values.get("first_meta_batch"))
 
 

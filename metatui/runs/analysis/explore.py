@@ -83,7 +83,7 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
-    """Return the torch settings, experiment and best parameters of a run, cached for the next task."""
+    """Return the torch settings, experiment and best parameters of a run. The result is cached for the next task."""
     from metatui.learning.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again
 

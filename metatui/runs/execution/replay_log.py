@@ -25,7 +25,7 @@ class ReplayedCommand:
 
     planned: Planned
     made: bool
-    """Whether the journal records the command. Otherwise, it has not been executed yet or was refused."""
+    """Whether the journal records the command. If not, the command has not been executed yet or was refused."""
     ahead: bool
     """Whether the command follows the last start or resumption of the run and has not been executed since."""
 

@@ -23,7 +23,7 @@ CHUNK = 1024 * 1024
 LONGEST_LINE = 4096
 
 MOST = 2**53
-"""Largest valid number of meta-steps or tasks, because charts and statistics use floats."""
+"""Largest valid number of meta-steps or tasks: above this, floats cannot represent every integer."""
 
 SEAM = 512
 """Number of bytes before the current offset that are compared with the file on the next read: at least two lines."""

@@ -35,7 +35,7 @@ class RunSummary:
     run: RunFolder
     status: Status
     started: datetime
-    """UTC."""
+    """Start time in UTC."""
     preset: str | None
     settings: Settings | None
     """None if settings.toml is invalid; `problem` gives the reason."""

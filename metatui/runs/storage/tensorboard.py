@@ -26,7 +26,7 @@ EVERY = 0.1
 takes as long as a small meta-step."""
 
 FLUSH_AFTER = 10.0
-"""Maximum seconds that a point stays in memory."""
+"""Maximum number of seconds before a point is written to disk."""
 
 _NAME = re.compile(r"events\.out\.tfevents\.([0-9]{10})\.metatui")
 

@@ -53,7 +53,7 @@ class RunWriter:
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first."""
         self.cause: str | None = None
-        """Reason for an interruption, for the journal."""
+        """Why the run was interrupted, for the journal."""
         self._lock = lock
         self._preset, self._origin = preset, origin
         self._iteration = iteration

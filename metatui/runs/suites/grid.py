@@ -226,7 +226,7 @@ def number(value: Any, origin: SourceLocation, field: str) -> float:
 
 
 def several(value: Any, origin: SourceLocation, field: str, of: str) -> list[Any]:
-    """Return `value`, which must be a non-empty list of `of`."""
+    """Return `value` if it is a non-empty list. Error messages describe its items as `of`."""
     if value is None:  # TOML has no null
         raise BadInput(f"{origin}: {field} is missing, but must be a non-empty list of {of}")
     if not isinstance(value, list) or not value:

@@ -64,7 +64,7 @@ class PlannedComparison:
 
 @dataclass(frozen=True)
 class Suite:
-    """A list of comparisons of runs; texts missing from the file are empty."""
+    """A list of comparisons of runs. Strings that are missing from the file are empty."""
 
     name: str
     title: str
@@ -77,7 +77,7 @@ class Suite:
 
     @property
     def runs(self) -> tuple[PlannedRun, ...]:
-        """Distinct runs, each with the name of its first comparison."""
+        """Distinct runs. A run that belongs to several comparisons has the name of the first one."""
         runs: dict[Hashable, PlannedRun] = {}
         for comparison in self.comparisons:
             for run in comparison.runs:

@@ -65,15 +65,15 @@ class RunEnded(SuiteEvent):
     status: str
     """Status in the run's journal; `failed` if the journal has no status."""
     sentence: str | None
-    """Reason for the failure."""
+    """Why the run failed; None if it did not."""
 
 
 Emit = Callable[[SuiteEvent | Exception | None], object]
-"""Callback for events, for an exception, and for None at the end of a thread."""
+"""Callback that receives an event, an exception, or None when a thread ends."""
 
 
 class SuiteRunner:
-    """Trains runs of a suite and yields their events; can be iterated once."""
+    """Trains the runs of a suite and yields their events. It can be iterated over only once."""
 
     def __init__(
         self, manifest: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,

@@ -26,7 +26,7 @@ class RunStanding:
     """Last meta-step; None before the first and for `scratch`."""
     test: Evaluation | None
     problem: str | None
-    """Reason why the run failed or cannot be read."""
+    """Why the run failed or cannot be read."""
 
     @property
     def finished(self) -> bool:
@@ -64,7 +64,7 @@ class SuiteStanding:
 
     @property
     def share(self) -> float:
-        """Completed share of the suite, with equal weight for each run."""
+        """Completed fraction of the suite. Every run has the same weight."""
         return sum(run.share for run in self.runs) / len(self.runs)
 
 

@@ -30,7 +30,7 @@ class BackgroundController:
         self.to_attach: RunFolder | None = None
         """Live run to follow from the start."""
         self.left: RunFolder | None = None
-        """Run that continues after the app has ended."""
+        """Run that continues after the app has exited."""
         self.crash_info: CrashInfo | None = None
         """Shared memory that tells the parent process which run is followed; None in tests."""
         self.leaving = False

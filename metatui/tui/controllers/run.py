@@ -39,7 +39,7 @@ class RunController:
         self.shown: RunModel | None = None
         """The run in the work tab: the followed one, or one from disk."""
         self.side_by_side: Sequence[RunViews] = ()
-        """Marked runs whose adaptation replaces that of the shown run."""
+        """Marked runs whose adaptation is displayed instead of that of the shown run."""
         self._side_by_side_caption = ""
         self._load, self._sampler = Load(), Sampler()
         self._timer: Timer | None = None

@@ -35,7 +35,7 @@ class FollowedRun(Protocol):
 
     @property
     def hello(self) -> Hello:
-        """State of the run at the time of the connection, and the process that trains it."""
+        """State of the run when the connection was made, and the process that trains it."""
         ...
 
     def __iter__(self) -> Iterator[Event]: ...
@@ -54,7 +54,7 @@ class Attached:
     session: FollowedRun
     model: RunModel
     written: Mapping[tuple[str, int], int]
-    """Number of journal entries since the connection, by name and meta-step. Their events are also sent."""
+    """Number of journal entries written since the connection, by name and meta-step. Their events are sent as well."""
 
 
 class Sessions(Protocol):

@@ -120,9 +120,9 @@ class History:
         return len(self._buckets)
 
     def add(self, iteration: int, seconds: float, value: float, averages: Averages = ()) -> None:
-        """Add the value at a meta-step, `seconds` into the training, and the averages up to it.
+        """Add the value at a meta-step, `seconds` after training started, and the averages up to that meta-step.
 
-        If the meta-step is not after the last one, the run went back to a checkpoint: later values are removed.
+        If the meta-step is not after the last one, the run went back to a checkpoint, so later values are removed.
         """
         self.forget_after(iteration - 1)
         buckets = self._buckets
@@ -197,7 +197,7 @@ class History:
 
     @property
     def best(self) -> float | None:
-        """The smallest finite value, or the largest if larger is better; None without finite values."""
+        """The smallest finite value, or the largest if larger is better; None if there are no finite values."""
         buckets = [bucket for bucket in self._buckets if bucket.count]
         if self._largest_is_best:
             return max((bucket.high for bucket in buckets), default=None)
@@ -259,7 +259,7 @@ class History:
 
 
 def _relative_error(buckets: Sequence[_Bucket], mean: float, scale: float) -> float:
-    """Return the standard error of the mean of some buckets, relative to `scale`; 0 for a single bucket."""
+    """Return the standard error of the mean of `buckets`, as a multiple of `scale`; 0 for fewer than two buckets."""
     if len(buckets) < 2:
         return 0.0
     squares = sum((bucket.mean / scale - mean / scale) ** 2 for bucket in buckets)

@@ -156,7 +156,7 @@ class RunModel:
 
     @property
     def has_no_result(self) -> bool:
-        """True if `result` is not finite."""
+        """Whether `result` is not finite."""
         return self.result is not None and not self.result.is_finite
 
     @property

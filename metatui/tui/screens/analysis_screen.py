@@ -58,7 +58,7 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         self.stop_analysis()
 
     def _listen(self, helper: Helper) -> None:
-        """Forward replies to the screen; runs in a thread."""
+        """Forward replies to the screen. This runs in a thread."""
         for reply in helper.replies():
             self.post_message(self.Replied(helper, reply))
 

@@ -52,7 +52,7 @@ class Glyphs:
     dashed: str
     """Vertical line for marks, less prominent than `vertical`."""
     thumb: str
-    """Moving part of a scroll bar."""
+    """Character for the thumb of a scroll bar."""
     horizontal: str
     corner: str
     tick_left: str

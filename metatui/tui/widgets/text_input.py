@@ -24,7 +24,7 @@ class Entry(Input):
         self.cursor_blink = False
 
     def on_paste(self, event: Paste) -> None:
-        """Limit pasted text before Textual's own handler inserts it: it may be megabytes or hold control characters."""
+        """Shorten and clean pasted text before Textual inserts it: it may be long or contain control characters."""
         event.text = self._fitting(event.text)
 
     def action_paste(self) -> None:

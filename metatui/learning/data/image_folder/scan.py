@@ -27,7 +27,7 @@ MOST_FILES = 2_000_000
 @dataclass(frozen=True)
 class ImageFile:
     path: str
-    """Relative to the root, with slashes."""
+    """Path relative to the root, with forward slashes."""
     size: int
     """Bytes."""
     modified: int
@@ -47,9 +47,9 @@ class LeftOut:
     """A file or folder that no task uses."""
 
     path: str
-    """Relative to the root, with slashes."""
+    """Path relative to the root, with forward slashes."""
     why: str
-    """Continues a sentence after the path: `is damaged`."""
+    """Rest of a sentence that starts with the path, such as `is damaged`."""
 
     def __str__(self) -> str:
         return f"{sanitize(self.path)} {self.why}"
@@ -104,7 +104,7 @@ def list_folder(folder: str) -> Listing:
 
 
 class _Scanner:
-    """One scan of the folder `root`. `name` starts the error messages."""
+    """One scan of the folder `root`. Error messages start with `name`."""
 
     def __init__(self, root: Path, name: str) -> None:
         self._root = root
@@ -213,7 +213,7 @@ class _Scanner:
         return os.path.relpath(path, self._root).replace(os.sep, "/")
 
     def _what_is_missing(self) -> str:
-        """Say why there are no images, continuing a sentence after a comma."""
+        """Explain why there are no images, as a clause to append to a sentence after a comma."""
         reasons = {left_out.why for left_out in self._left_out}
         if self._empty and "is a folder inside a class folder" in reasons:
             return "whose folders contain folders but no images: the class folders must be directly in it"

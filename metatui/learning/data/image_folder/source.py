@@ -241,7 +241,7 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
 def too_few(
     listing: Listing, classes: Sequence[int], counts: Sequence[int], shots: int, queries: int, field: str = "task.shots"
 ) -> str:
-    """Say which of `classes` have fewer images than `shots`, the value of `field`, and `queries` together.
+    """Name those of `classes` that have fewer than `shots` + `queries` images. `field` is the setting of `shots`.
 
     Returns:
         A sentence, or an empty string if all classes have enough images.

@@ -50,7 +50,7 @@ def part_drawings(folder: Path, part: str, alphabets: Alphabets) -> Iterator[tup
 
 
 def decoded(name: str, data: bytes) -> NDArray[np.uint8]:
-    """Decode a published drawing to uint8 [SIDE, SIDE], ink as 255.
+    """Decode a published drawing to uint8 [SIDE, SIDE], in which ink is 255.
 
     It is reduced with the Lanczos filter (Finn et al. 2017), after conversion to grey, because Pillow silently uses the
     nearest pixel for images with one bit per pixel.
@@ -119,7 +119,7 @@ def _in_folder(root: Path, part: str, alphabets: Alphabets) -> Iterator[tuple[st
 
 
 def _files_below(folder: Path, depth: int) -> Iterator[Path]:
-    """Yield the files in `folder` and in its subfolders down to `depth`, which also ends loops of links."""
+    """Yield the files in `folder` and in its subfolders down to `depth`. The limit also ends loops of links."""
     for path in folder.iterdir():
         if depth and path.is_dir():
             yield from _files_below(path, depth - 1)

@@ -64,7 +64,7 @@ OMNIGLOT: Layout = MappingProxyType(
 @dataclass(frozen=True)
 class Character:
     part: str
-    """`images_background` or `images_evaluation`."""
+    """Name of the part: `images_background` or `images_evaluation`."""
     alphabet: str
     number: int
     """Position in its alphabet, from 1."""

@@ -1,1 +1,1 @@
-"""Meta-gradients of any module: plain autograd, and the check that a faster engine agrees with it."""
+"""Meta-gradients of any module with plain autograd, and a check that a faster engine computes the same ones."""

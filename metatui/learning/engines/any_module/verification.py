@@ -36,7 +36,7 @@ from metatui.utils.errors import BadInput, class_and_message
 TASKS = 2
 STEPS = 2
 EXAMPLES = 32
-"""Largest number of support and of query examples of a task."""
+"""Maximum number of support examples, and of query examples, in a task."""
 
 AGREEMENT = 1e-8
 """Largest relative error of losses and gradients."""
@@ -50,7 +50,7 @@ REMEMBERED = 256
 
 @dataclass(frozen=True)
 class Verdict:
-    """The result of a verification. Unless the engine agrees, `reason` is a clause that says why."""
+    """The result of a verification. If the engine does not agree, `reason` is a clause that explains why."""
 
     kind: Literal["agrees", "differs", "unclear"]
     """`unclear` if there is no single correct result to compare with: plain autograd is then used without a warning."""

@@ -28,7 +28,7 @@ ROUNDING = 1e-6
 """Additional error that is allowed, relative to the tensor that is updated."""
 
 MEASURED = 20
-"""Meta-steps that are timed."""
+"""Number of meta-steps that are timed."""
 
 REPEATED = 20
 """Meta-steps that must agree bit for bit with each number of threads."""
@@ -54,7 +54,7 @@ class StepMetrics:
 
 
 class GraphedStep:
-    """Meta-steps of one algorithm on one model, by one compiled function for each kind of meta-step."""
+    """Meta-steps of one algorithm on one model. There is one compiled function for each kind of meta-step."""
 
     def __init__(self, name: str, engine: Engine, flat: FlatParams, outer: OuterAdam | None, threads: int) -> None:
         """Create the meta-steps. None is compiled yet.

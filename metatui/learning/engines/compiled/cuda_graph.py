@@ -169,7 +169,7 @@ class CapturedStep:
         """Return whether there is a capture for meta-steps of this kind.
 
         Args:
-            at_once: largest number of tasks in memory together (0: all).
+            at_once: maximum number of tasks in memory at the same time; 0 for all.
         """
         return _kind(episodes, algorithm, at_once) in self._captures
 

@@ -26,7 +26,7 @@ StackedForward = Callable[[Params, Tensor], Tensor]
 Function = Callable[..., Tensor]
 
 NORM_PARTS = 32
-"""Parts of a vector whose sums of squares are added in order."""
+"""Number of parts of a vector whose sums of squares are added in a fixed order."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class StepSpec:
     steps: int
 
     def adapted(self, stack: Params, x: Tensor, y: Tensor, lr: Tensor, *, constant: bool) -> tuple[Params, Tensor]:
-        """Take the inner steps. Returns the adapted stack, and each task's support loss [T] before the first step.
+        """Perform the inner steps. Returns the adapted stack, and the support losses [T] before the first step.
 
         Args:
             constant: whether inner gradients are treated as constants.
@@ -63,7 +63,7 @@ class StepSpec:
 
 
 def length(vector: Tensor) -> Tensor:
-    """Compute the Euclidean norm of a vector from the sums of fixed parts of it."""
+    """Compute the Euclidean norm of a vector, adding the sums of squares of its parts in a fixed order."""
     columns = -(-len(vector) // NORM_PARTS)
     padded = F.pad(vector, (0, NORM_PARTS * columns - len(vector)))
     total, *others = padded.view(NORM_PARTS, columns).square().sum(1).unbind()

@@ -120,7 +120,7 @@ class _Winograd(Function):
 
 
 class _WinogradBackward(Function):
-    """Takes w, which it does not read, so that autograd differentiates with respect to it."""
+    """Derivatives of `_Winograd`. `w` is an unused input that makes autograd differentiate with respect to it."""
 
     @staticmethod
     def forward(ctx: Any, g: Tensor, x: Tensor, w: Tensor, k: Tensor, for_x: bool, for_w: bool) -> Any:

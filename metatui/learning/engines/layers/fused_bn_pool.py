@@ -25,7 +25,7 @@ WORTH_IT = 2**21
 
 
 class _PooledNorm(Function):
-    """ReLU(max-pool(batch norm(y))) of y [B, C, H, W] with γ ≥ 0 [C], β [C] and ε, of shape [B, C, H/2, W/2]."""
+    """ReLU(max-pool(batch norm(y))): y [B, C, H, W], γ ≥ 0 [C], β [C] and ε to [B, C, H/2, W/2]."""
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:

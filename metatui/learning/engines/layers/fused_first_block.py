@@ -29,7 +29,7 @@ aten = torch.ops.aten
 WINDOW = [2, 2]
 
 AT_ONCE = 750_000
-"""Elements of the convolution's output that are computed together: a few MB with everything derived from them."""
+"""Number of output elements of the convolution computed together. With derived values, they need a few MB."""
 
 WORTH_IT = 2**21
 """Smallest number of elements of the convolution's output for which fusing is faster."""

@@ -18,7 +18,7 @@ aten = torch.ops.aten
 
 
 class _MaxPool(Function):
-    """Max-pooling of x [B, C, H, W]; `how` is kernel size, stride, padding, dilation and ceil mode."""
+    """Max-pooling of x [B, C, H, W]; `how` contains kernel size, stride, padding, dilation and ceil mode."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, how: tuple[Any, ...]) -> Tensor:

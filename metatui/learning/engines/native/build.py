@@ -79,7 +79,7 @@ def library(dtype: torch.dtype) -> Library | None:
 
 
 def call(name: str, tensors: list[Tensor], *sizes: int) -> None:
-    """Call a function for the dtype of the first tensor, for which `library` must return one."""
+    """Call a native function for the dtype of the first tensor. `library` must support this dtype."""
     native = library(tensors[0].dtype)
     assert native is not None
     native(name, tensors, *sizes)

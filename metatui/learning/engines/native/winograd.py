@@ -67,7 +67,7 @@ TILES_AT_ONCE = 128
 """Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
 
 Transform = Callable[[Tensor, Tensor], None]
-"""Function that writes the transform of the first tensor into the second; both are contiguous."""
+"""Transforms the first tensor and writes the result to the second; both are contiguous."""
 
 
 @dataclass(frozen=True)
@@ -75,13 +75,13 @@ class Transforms:
     """The transforms before and after the matrix products, and their transposes."""
 
     input_tiles: Transform
-    """T: images [B, H, W, C] to Bᵀ d B of their tiles, [36, P, C]."""
+    """T: images [B, H, W, C] to [36, P, C]. Each tile becomes Bᵀ d B."""
     input_tiles_back: Transform
-    """T*: [36, P, C] to images, B v Bᵀ of each tile, summed where tiles overlap."""
+    """T*: [36, P, C] to images. Each tile becomes B v Bᵀ; values are summed where tiles overlap."""
     output_tiles: Transform
-    """O: [36, P, C] to images, Aᵀ M A of each tile."""
+    """O: [36, P, C] to images. Each tile becomes Aᵀ M A."""
     output_tiles_back: Transform
-    """O*: images to A Y Aᵀ of their tiles, [36, P, C]."""
+    """O*: images to [36, P, C]. Each tile becomes A Y Aᵀ."""
 
 
 def tiles_of(height: int, width: int) -> int:
@@ -126,7 +126,7 @@ def _tiles(m: Tensor) -> Tensor:
 
 
 def _both_ways(matrix: Tensor, tiles: Tensor) -> Tensor:
-    """Transform columns and rows of tiles [P, C, n, n] by a matrix [m, n]. Returns [m·m, P, C]."""
+    """Multiply the columns and rows of tiles [P, C, n, n] by a matrix [m, n]. Returns [m·m, P, C]."""
     matrix = matrix.to(tiles.dtype)
     return (matrix @ tiles @ matrix.T).flatten(2).permute(2, 0, 1).contiguous()
 
@@ -185,11 +185,12 @@ def derivatives(g: Tensor, x: Tensor, k: Tensor, *, for_x: bool, for_w: bool) ->
 def second_derivatives(
     u: Tensor | None, v: Tensor | None, g: Tensor, x: Tensor, k: Tensor, *, for_x: bool
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Compute the derivatives of <u, X> + <v, W> for g, for x if `for_x`, and for w.
+    """Compute the derivatives of <u, X> + <v, W> with respect to g, w and, if `for_x` is True, x.
 
     Args:
-        u: gradient for X, the derivative for x; None if zero.
-        v: gradient for W, the derivative for w; None if zero. At most one of `u` and `v` is None.
+        u: gradient with respect to X, which is the derivative with respect to x; None if zero.
+        v: gradient with respect to W, which is the derivative with respect to w; None if zero. At most one of `u` and
+            `v` is None.
     """
     images, gradients, t = _images(x), _images(g), transforms(g.dtype)
     of_g = torch.empty_like(gradients)

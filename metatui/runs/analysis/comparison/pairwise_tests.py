@@ -41,8 +41,8 @@ def pairs(runs: Sequence[RunResult], *, metric: Metric, step: int) -> tuple[Pair
 def differences(a: RunResult, b: RunResult, metric: Metric, step: int) -> Floats:
     """Return the differences a minus b at inner step `step`, [T]; NaN if either run diverged.
 
-    Differences of accuracies are computed from counts of correct predictions, so that equal ones are exactly equal, as
-    ranking requires.
+    Differences of accuracies are computed from counts of correct predictions. Ranking requires that equal differences
+    are exactly equal, which fractions do not guarantee.
     """
     import numpy as np
 

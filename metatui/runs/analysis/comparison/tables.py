@@ -1,4 +1,4 @@
-"""A comparison as tables of text, for the terminal and for reports."""
+"""Text tables of a comparison, for the terminal and for reports."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def write(comparison: Comparison, path: Path) -> tuple[Path, ...]:
 
 
 def write_summary(comparison: Comparison, path: Path) -> tuple[Path, ...]:
-    """Write protocol, conclusions, figures and tables as Markdown, with the return value and errors of `write`."""
+    """Write protocol, conclusions, figures and tables as Markdown. Returns and raises the same as `write`."""
     return _write_markdown(comparison, summary(comparison), path)
 
 

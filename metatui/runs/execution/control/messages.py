@@ -77,7 +77,7 @@ class Report(_OneOf):
 
     hello: Hello | None = None
     refused: str | None = None
-    """Reason why a line from this viewer was not a command."""
+    """Why a line from this viewer was not accepted as a command."""
     progress: tuple[Progress, ...] | None = None
     started: events.Started | None = None
     evaluating: events.Evaluating | None = None

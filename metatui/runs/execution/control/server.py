@@ -178,7 +178,7 @@ class ControlServer:
         """Whether events are queued, because a viewer is connected."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        """References to running tasks, because the event loop keeps none."""
+        """References to running tasks, because the event loop keeps only weak references."""
         self._listener: socket.socket | None = None
         self._wake = asyncio.Event()
         self._runner: asyncio.Runner | None = None

@@ -40,7 +40,7 @@ def engine(cell: Cell) -> str:
 
 
 def figures(measurement: Measurement) -> tuple[str, ...]:
-    """Return the strings in the columns NUMBERS, with dashes for missing measurements."""
+    """Return the content of the columns NUMBERS, with dashes for missing measurements."""
     measured = measurement.measured
     if measured is None:
         return ("-",) * len(NUMBERS)
@@ -63,7 +63,7 @@ def figure(value: float | None) -> str:
 
 
 def fastest(measurements: Iterable[Measurement]) -> dict[Workload, float]:
-    """Return the tasks per second of each workload's fastest engine."""
+    """Return, for each workload, the tasks per second of its fastest engine."""
     best: dict[Workload, float] = {}
     for each in measurements:
         if each.tasks_per_s is not None:
@@ -77,7 +77,7 @@ def graph_note(measurements: Iterable[Measurement]) -> str:
 
 
 def floor_warning(measurements: Iterable[Measurement]) -> str:
-    """Return a warning if a measurement is implausible, otherwise an empty string."""
+    """Return a warning about implausible measurements, or an empty string."""
     return FLOOR_WARNING if any((each.fraction_of_floor or 0) > 1 for each in measurements) else ""
 
 

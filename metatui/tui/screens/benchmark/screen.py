@@ -106,7 +106,7 @@ class BenchmarkScreen(ModalScreen[None]):
         self.run_worker(self._measure, thread=True, exit_on_error=False, group="benchmark")
 
     def _measure(self) -> None:
-        """Forward reports to the screen; runs in a thread."""
+        """Forward events to the screen. This runs in a thread."""
         error = ""
         try:
             for report in self._benchmark:

@@ -115,7 +115,7 @@ class BenchmarkTable(DataTable[Text]):
                 self.update_cell_at(Coordinate(row, column), text)
 
     def _texts(self, line: str | Cell) -> list[Text]:
-        """Return the cells of a row for the columns that are shown."""
+        """Return the cells of a row, for the columns that are shown."""
         if isinstance(line, str):
             return [Text(line, style="bold"), *(Text() for _ in self.ordered_columns[1:])]
         texts = {str(i): text for i, text in enumerate(self._names(line) + self._numbers(line))}

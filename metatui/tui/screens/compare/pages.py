@@ -133,7 +133,7 @@ NARROWEST: Final = 12
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with the half-width of its interval, and the text after the drawing."""
+    """A mean with the half-width of its interval, and the text to show after its bar."""
 
     label: str
     colour: str

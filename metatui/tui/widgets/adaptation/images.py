@@ -56,7 +56,11 @@ def classes_of(view: ImageView) -> list[int]:
 
 
 def layout(view: ImageView, width: int, height: int, symbols: Symbols) -> Layout | None:
-    """Choose the largest images for all classes, else the smallest for as many as fit; None if no image fits."""
+    """Choose the largest image size at which all classes fit, or the smallest size if they do not all fit.
+
+    Returns:
+        The layout, or None if not even one image fits.
+    """
     classes = len(classes_of(view))
     per_class = max((view.query_labels.count(label) for label in set(view.query_labels)), default=0)
     if not classes or not per_class:
@@ -180,7 +184,7 @@ def accuracy_curve(view: ImageView, step: int, colour: str) -> ChartData:
 _BRAILLE: Final = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _QUADRANTS: Final = " ▘▝▀▖▌▞▛▗▚▐▜▄▙▟█"
 _INK: Final = 0.3
-"""Mean ink from which a dot is set: a stroke one pixel wide survives shrinking to a third."""
+"""Minimum mean ink of a dot: strokes one pixel wide remain visible when an image shrinks to a third."""
 
 
 @lru_cache(maxsize=4096)

@@ -182,7 +182,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         return spread(row, more, width) if hidden else row
 
     def _header(self, width: int, tasks: Sequence[int], shown: Sequence[int], theme: ChartTheme) -> Row:
-        """Return the legend on the left, and step and tasks with keys on the right, abbreviated if space is short."""
+        """Lay out the legend on the left, and step and tasks with their keys on the right; shorten if necessary."""
         legend, remarks = self._legend(theme)
         marks = joined(legend, width, theme)
         full, short = (self._places(tasks, shown, brief, theme) for brief in (False, True))

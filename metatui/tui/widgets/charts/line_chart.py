@@ -33,7 +33,7 @@ class ChartData:
     series: tuple[Series, ...] = ()
     marks: tuple[Mark, ...] = ()
     faults: tuple[float, ...] = ()
-    """x coordinates of values that are not finite, drawn as crosses on the x axis."""
+    """The x coordinates of values that are not finite, which are drawn as crosses on the x axis."""
     title: str = ""
     x_label: str = ""
     y_label: str = ""
@@ -51,7 +51,7 @@ class ChartData:
 
 
 class LineChart(RowsWidget):
-    """Curves on common axes, from 20x6 cells; a smaller chart shows the last values as text."""
+    """Curves on common axes. A chart smaller than 20x6 cells shows the last values as text."""
 
     DEFAULT_CSS = "LineChart { min-height: 6; }"
     ALLOW_MAXIMIZE = True
@@ -279,7 +279,7 @@ class _Plot:
         return rows
 
     def _centred(self, x: float, y: float) -> tuple[float, float]:
-        """Return the position at which a character covers the cell that a line through the point crosses."""
+        """Return the position of a character that covers the same cell as a line through the point."""
         if math.isnan(y):
             return x, y
         column, row = _cell(x, self.width, min(2, self._dots)), _cell(y, self.height, self._dots)

@@ -168,7 +168,7 @@ class FieldGroup(Widget, can_focus=True):
             await self.parent.mount_all(fields, after=self)
 
     def judge(self, visible: frozenset[str], problems: Mapping[str, str]) -> None:
-        """Hide a group without relevant settings, and count the invalid ones."""
+        """Hide the group if none of its settings are relevant, and count its invalid settings."""
         self.display = any(setting.path in visible for setting in self.settings)
         self.wrong = sum(setting.path in problems for setting in self.settings)
         self.set_class(bool(self.wrong), "-wrong")

@@ -119,7 +119,7 @@ class SettingsForm(Vertical):
         self._judge()
 
     def _judge(self) -> None:
-        """Assess all texts, and update visibility, locks and problems."""
+        """Validate all fields, and update visibility, locks and problems."""
         self.assessment = assessment = assess(self._texts)
         groups = self.query(FieldGroup)
         folded = {setting.path for group in groups if group.folded for setting in group.settings}

@@ -1,4 +1,4 @@
-"""Model of the form without widgets: converts texts to settings, problems and relevant fields."""
+"""Model of the form without widgets: converts the entered text to settings, problems and relevant fields."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def texts_of(settings: Settings) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Assessment:
-    """Result of validating the texts of a form."""
+    """Result of validating the text in the fields of a form."""
 
     settings: Settings | None
     """None if a field is invalid."""
