@@ -97,6 +97,7 @@ def _run(cases: Cases, numbers: range, say: TextIO) -> None:
 
 def _warm_up() -> None:
     """Import the modules that cases need, so that the memory limit applies only to the cases."""
+    import matplotlib.font_manager  # noqa: F401  # lists the fonts once, by fc-list
     import torch
 
     import metatui.runs.execution.session

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,7 @@ STEPS = 5
 
 
 @pytest.mark.skipif(shutil.which("tmux") is None, reason="needs tmux")
+@pytest.mark.skipif(not os.environ.get("METATUI_RECORDING"), reason="takes a minute; METATUI_RECORDING=1 runs it")
 def test_every_step_is_recorded(tmp_path: Path) -> None:
     home, out, runs = tmp_path / "home", tmp_path / "out", tmp_path / "runs"
     suites = home / ".config" / "metatui" / "presets" / "suites"
