@@ -49,7 +49,7 @@ class BackgroundController:
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
-            self._app.run_worker(self._name_live_runs(), group="live")
+            self._app.run_worker(self._name_live_runs, group="live")
 
     def write_followed_run(self) -> None:
         if self.crash_info:
@@ -71,7 +71,7 @@ class BackgroundController:
         self._app.notify(text, timeout=LONG)
 
     def action_attach(self) -> None:
-        self._app.run_worker(self._attach_to_newest(), exclusive=True, group="open")
+        self._app.run_worker(self._attach_to_newest, exclusive=True, group="open")
 
     async def _attach_to_newest(self) -> None:
         followed = self._app.run_controller.followed
@@ -117,7 +117,7 @@ class BackgroundController:
 
     def action_quit(self) -> None:
         if self._app.run_controller.client.phase.active:
-            self._app.run_worker(self._ask_to_quit(), exclusive=True, group="quit")
+            self._app.run_worker(self._ask_to_quit, exclusive=True, group="quit")
         else:
             self._app.exit()
 

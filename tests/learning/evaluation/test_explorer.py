@@ -141,7 +141,7 @@ def test_classes_by_number_and_alphabet(text: str, ways: int, numbers: tuple[int
         ("1,1,2", "must differ from each other"),
         ("latin", "2 in total, but the run has 3 ways"),
         ("0,1,2,3", "4 in total, but the run has 3 ways"),
-        ("", "which makes 0"),
+        ("", "0 in total, but the run has 3 ways"),
         ("0, 1, 2, latin", "4 in total, but the run has 3 ways"),
         ("latin, l", "2 in total, but the run has 3 ways"),
     ],

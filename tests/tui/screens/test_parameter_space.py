@@ -109,7 +109,7 @@ def test_no_loss_per_distance_after_divergence() -> None:
     assert math.isnan(mean(lost.ordinary.cloud.after))
     assert not any("unit of distance" in sentence for sentence in sentences(lost))
     scratch = replace(finite, settings=change(Settings(), {"algorithm.name": "scratch"}))
-    assert any("both are the same" in sentence for sentence in sentences(scratch))
+    assert any("both initialisations are the same" in sentence for sentence in sentences(scratch))
 
 
 def test_rising_loss() -> None:
