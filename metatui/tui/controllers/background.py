@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from metatui.tui.controllers.sessions import Sessions
@@ -13,6 +14,8 @@ from metatui.utils.errors import MetatuiError
 
 # Imported in the functions that use them, because the first frame does not need them.
 if TYPE_CHECKING:
+    from textual.worker import Worker
+
     from metatui.runs.storage.run_folder import RunFolder
     from metatui.runs.storage.summary import RunSummary
     from metatui.tui.app import MetatuiApp
@@ -49,7 +52,13 @@ class BackgroundController:
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:
-            self._app.run_worker(self._name_live_runs, group="live")
+            self._start(self._name_live_runs, group="live")
+
+    def _start(
+        self, work: Callable[[], Coroutine[None, None, None]], *, group: str, exclusive: bool = False
+    ) -> Worker[None]:
+        """Start a worker. A coroutine in place of the function would never be awaited if the app ends first."""
+        return self._app.run_worker(work, group=group, exclusive=exclusive)
 
     def write_followed_run(self) -> None:
         if self.crash_info:
@@ -71,7 +80,7 @@ class BackgroundController:
         self._app.notify(text, timeout=LONG)
 
     def action_attach(self) -> None:
-        self._app.run_worker(self._attach_to_newest, exclusive=True, group="open")
+        self._start(self._attach_to_newest, group="open", exclusive=True)
 
     async def _attach_to_newest(self) -> None:
         followed = self._app.run_controller.followed
@@ -117,7 +126,7 @@ class BackgroundController:
 
     def action_quit(self) -> None:
         if self._app.run_controller.client.phase.active:
-            self._app.run_worker(self._ask_to_quit, exclusive=True, group="quit")
+            self._start(self._ask_to_quit, group="quit", exclusive=True)
         else:
             self._app.exit()
 
