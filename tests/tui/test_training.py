@@ -45,6 +45,15 @@ def notes(app: MetatuiApp) -> list[str]:
     return [note.message for note in app._notifications]
 
 
+async def started(app: MetatuiApp, pilot: Pilot[None], sessions: FakeSessions) -> FakeSession:
+    """Start a run with F5 and return its session, after the app has received its first events."""
+    await pilot.press("f5")
+    await pilot.pause()
+    session = running(sessions)
+    await session.heard(app, pilot)
+    return session
+
+
 async def test_packing_is_shown(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -101,10 +110,7 @@ async def test_second_start_is_refused(make: Make, sessions: FakeSessions) -> No
 async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f5")
-        await pilot.pause()
-        session = running(sessions)
-        await session.heard(app, pilot)
+        session = await started(app, pilot, sessions)
         await pilot.press("f6")
         await session.heard(app, pilot)
         assert phase(app) is Phase.PAUSED
@@ -127,10 +133,7 @@ async def test_commands_and_their_effects(make: Make, sessions: FakeSessions) ->
 async def test_live_setting_in_the_form(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f5")
-        await pilot.pause()
-        session = running(sessions)
-        await session.heard(app, pilot)
+        session = await started(app, pilot, sessions)
         assert (await app.form.reveal("task.source")).control.disabled
         field = (await app.form.reveal("algorithm.outer_lr")).control
         assert isinstance(field, Input)
@@ -150,10 +153,7 @@ async def test_live_setting_in_the_form(make: Make, sessions: FakeSessions) -> N
 async def test_live_setting_in_the_dialog(make: Make, sessions: FakeSessions) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
-        await pilot.press("f5")
-        await pilot.pause()
-        session = running(sessions)
-        await session.heard(app, pilot)
+        session = await started(app, pilot, sessions)
         await pilot.press("f4")
         await pilot.pause()
         assert isinstance(app.screen, LiveScreen)
