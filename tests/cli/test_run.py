@@ -27,6 +27,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from metatui.utils.errors import MetatuiError
 from metatui.utils.files import WriteRefused
+from tests.metrics import read_all
 
 SMALL = [
     "--set", "training.iterations=20", "--set", "evaluation.every=10", "--set", "evaluation.tasks=5",
@@ -178,7 +179,7 @@ def test_ctrl_c_interrupts_and_saves() -> None:
     run = RunStore().find(report["run"])
     assert run.status() == "interrupted"
     assert f"to continue: metatui run --resume {run.path}\n" in err
-    assert run.metrics().read_all()[-1].iteration == report["iterations"]
+    assert read_all(run.metrics())[-1].iteration == report["iterations"]
     assert main(["evaluate", report["run"], "--tasks", "5", "--json"]) == 0
 
 
@@ -191,10 +192,10 @@ def test_killed_run_can_be_resumed(capsys: pytest.CaptureFixture[str]) -> None:
     process.kill()
     process.communicate()
     assert run.status() == "interrupted"
-    iteration = run.metrics().read_all()[-1].iteration
+    iteration = read_all(run.metrics())[-1].iteration
     more = answer(capsys, "run", "--resume", run.id, "--set", f"training.iterations={iteration + 10}")
     assert (more["status"], more["iterations"]) == ("finished", iteration + 10)
-    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, iteration + 11))
+    assert [p.iteration for p in read_all(run.metrics())] == list(range(1, iteration + 11))
 
 
 def test_presets_are_saved_listed_and_deleted(capsys: pytest.CaptureFixture[str]) -> None:

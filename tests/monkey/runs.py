@@ -19,6 +19,7 @@ from metatui.runs.storage.store import RunStore, live_runs
 from metatui.runs.suites import SuiteManifest, background, files
 from metatui.tui.controllers.sessions import FollowedRun, RealSessions
 from metatui.utils.errors import BadInput, MetatuiError
+from tests.metrics import read_all
 
 AT_ONCE = 2
 """Maximum number of live runs."""
@@ -125,7 +126,7 @@ def _wrong(run: RunFolder) -> list[str]:
     if status not in ("finished", "stopped", "interrupted"):
         problems_found.append(f"its status is {status}")
     run.settings(), run.evaluation(), run.views()
-    steps = [step.iteration for step in run.metrics().read_all()]
+    steps = [step.iteration for step in read_all(run.metrics())]
     if steps != list(range(1, len(steps) + 1)):
         problems_found.append("its meta-steps are not consecutive")
     state, problems = newest_checkpoint(run.checkpoints_path)

@@ -20,6 +20,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from tests.metrics import read_all
 
 FIXTURE = Path(__file__).parents[1] / "fixtures" / "runs_08307bf"
 
@@ -47,7 +48,7 @@ def same_machine(run: RunFolder) -> bool:
 
 def assert_same_numbers(run: RunFolder, recorded: RunFolder) -> None:
     """Compare metrics, validations, test and parameters: bitwise on the same machine, otherwise to 1e-9."""
-    metrics = [[asdict(step) | {"seconds": 0} for step in each.metrics().read_all()] for each in (run, recorded)]
+    metrics = [[asdict(step) | {"seconds": 0} for step in read_all(each.metrics())] for each in (run, recorded)]
     compare(metrics[0], metrics[1], recorded)
     validations = [
         [(entry.iteration, entry.details["loss"], entry.details["best"]) for entry in each.validations()]
@@ -117,5 +118,5 @@ def test_saved_preset_repeats_the_recorded_metrics(runs: Path, recorded: RunFold
     assert preset.settings == recorded.settings()
     session = Session.start(preset.settings, runs_dir=runs, changes=preset.changes)
     list(session)
-    losses = [[step.meta_loss for step in run.metrics().read_all()] for run in (session.run, recorded)]
+    losses = [[step.meta_loss for step in read_all(run.metrics())] for run in (session.run, recorded)]
     compare(losses[0], losses[1], recorded)

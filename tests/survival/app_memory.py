@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metatui.runs.storage.store import RunStore
 from tests.benchmarks.app_terminal import Watched, new_home, settings
+from tests.metrics import read_all
 from tests.survival.memory import FLAT, Resident, resident
 from tests.terminal.checks import trainer
 
@@ -57,7 +58,7 @@ def _trained(home: Path, preset: str, *, seconds: int) -> tuple[dict[str, list[R
         pressed = time.monotonic()
         app.press("f7")  # otherwise, the run would continue without the app
         app.wait_for(b"Stopped", since=pressed)
-        return samples, run.metrics().read_all()[-1].iteration
+        return samples, read_all(run.metrics())[-1].iteration
 
 
 def _middle(samples: list[Resident], kind: str, until: int) -> float:

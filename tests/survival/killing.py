@@ -19,6 +19,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.result_files import EvaluationRecord
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from tests.metrics import read_all
 from tests.survival.cases import Case, Commands
 from tests.survival.nursery import Counted, Nursery, log_of
 from tests.survival.process import Kind
@@ -127,7 +128,7 @@ def _planned(after: int, command: Any) -> Planned | None:
 
 
 def _metrics(run: RunFolder) -> list[Progress]:
-    return [replace(p, seconds=0.0) for p in run.metrics().read_all()]
+    return [replace(p, seconds=0.0) for p in read_all(run.metrics())]
 
 
 def _timeless(record: EvaluationRecord) -> list[Any]:

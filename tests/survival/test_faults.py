@@ -26,6 +26,7 @@ from metatui.runs.storage.checkpoints import newest_checkpoint, read_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.files import WriteRefused
+from tests.metrics import read_all
 
 TINY = change(
     Settings(),
@@ -146,7 +147,7 @@ class Outcome:
 
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
-    return [(p.iteration, p.meta_loss, p.grad_norm) for p in run.metrics().read_all()]
+    return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
 @pytest.fixture(autouse=True)

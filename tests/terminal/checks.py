@@ -12,6 +12,7 @@ from pathlib import Path
 
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
+from tests.metrics import read_all
 from tests.terminal.program import Program
 from tests.terminal.screen import ALTERNATE_SCREEN, BRACKETED_PASTE, CURSOR, FOCUS_EVENTS, MOUSE
 from tests.terminal.watching import PATIENCE
@@ -44,7 +45,7 @@ def assert_nothing_lost(run: RunFolder) -> None:
     """Check that metrics and last checkpoint contain all meta-steps up to the last journal entry."""
     reached = run.journal()[-1].iteration
     assert reached > 0
-    assert [progress.iteration for progress in run.metrics().read_all()] == list(range(1, reached + 1))
+    assert [progress.iteration for progress in read_all(run.metrics())] == list(range(1, reached + 1))
     assert saved_at(run.checkpoints_path / "last.safetensors") == reached
 
 

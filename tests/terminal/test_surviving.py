@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from metatui.runs.storage.run_folder import RunFolder
+from tests.metrics import read_all
 from tests.terminal.checks import (
     SMALL,
     assert_nothing_lost,
@@ -182,10 +183,10 @@ def test_frozen_terminal_does_not_slow_the_run(live: LiveRun) -> None:
             for _ in range(20):  # each tab takes a few kilobytes
                 program.press("ctrl+n")
             time.sleep(2.0)  # in this time, an app that can draw would draw several times
-        steps.read_all()
+        read_all(steps)
         for _ in range(FROZEN_SECONDS):
             time.sleep(1.0)
-            new = steps.read_all()
+            new = read_all(steps)
             assert new
         assert bytes_written(program.app) == written
         program.until(lambda: program.meta_step >= new[-1].iteration, "the current meta-step")

@@ -88,13 +88,6 @@ class MetricsReader:
         self._seam = (self._seam + whole[-SEAM:])[-SEAM:]
         return [p for item in parse_lines(whole) if (p := _progress(item)) is not None]
 
-    def read_all(self) -> list[Progress]:
-        """Return all meta-steps that have not been read yet."""
-        found: list[Progress] = []
-        while new := self.read_new():
-            found += new
-        return found
-
 
 def last_progress(path: Path) -> Progress | None:
     """Return the last meta-step without reading the others."""

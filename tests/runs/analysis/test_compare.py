@@ -20,6 +20,7 @@ from metatui.runs.analysis.evaluate import evaluate
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import BadInput
+from tests.metrics import read_all
 from tests.runs.analysis.comparisons import GLYPHS, train
 
 
@@ -187,7 +188,7 @@ def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, sc
     curve = comparison.runs[0].validation
     assert curve.iterations == (10, 20)
     assert curve.tasks == (20, 40)
-    metrics = {p.iteration: p.seconds for p in maml.metrics().read_all()}
+    metrics = {p.iteration: p.seconds for p in read_all(maml.metrics())}
     assert curve.seconds == (metrics[10], metrics[20])
     assert comparison.runs[0].to_target is None
 
@@ -205,7 +206,7 @@ def test_time_to_target_uses_validations(maml: RunFolder, reptile: RunFolder, sc
 def test_costs_match_the_records(maml: RunFolder, scratch: RunFolder) -> None:
     comparison = compare(scratch, maml)
     untrained, trained = (run.costs for run in comparison.runs)
-    last = maml.metrics().read_all()[-1]
+    last = read_all(maml.metrics())[-1]
     assert trained.iterations == 20
     assert trained.seconds_per_step == last.seconds / 20
     assert trained.tasks_per_second == 40 / last.seconds
@@ -224,7 +225,7 @@ def test_training_curves_share_a_span(maml: RunFolder, reptile: RunFolder) -> No
     assert one.iterations == tuple(range(1, 21))
     assert other.iterations[-1] == 30
     assert one.accuracy is None
-    losses = [p.meta_loss for p in maml.metrics().read_all()]
+    losses = [p.meta_loss for p in read_all(maml.metrics())]
     assert one.meta_loss[0] == pytest.approx(losses[0])
     assert min(losses) < one.meta_loss[-1] < max(losses)
 

@@ -18,6 +18,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage import writer
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import MetatuiError
+from tests.metrics import read_all
 
 ENDLESS = change(
     Settings(),
@@ -144,7 +145,7 @@ def test_stalled_viewers_lose_no_metrics(trained: Trained) -> None:
         pass
     live.submit(Stop())
     finished = list(seen)[-1]
-    assert [p.iteration for p in trained.run.metrics().read_all()] == list(range(1, finished.iteration + 1))
+    assert [p.iteration for p in read_all(trained.run.metrics())] == list(range(1, finished.iteration + 1))
     for each in frozen:
         each.close()
 

@@ -22,6 +22,7 @@ from metatui.runs.execution.session import Session
 from metatui.runs.storage.checkpoints import newest_checkpoint
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
+from tests.metrics import read_all
 
 SMALL = change(
     Settings(),
@@ -59,7 +60,7 @@ def tells(*commands: Any) -> Callable[[Session], None]:
 def numbers(run: RunFolder) -> list[tuple[Any, ...]]:
     """Return all metrics except times."""
     names = ("iteration", "meta_loss", "accuracy", "support_loss", "grad_norm", "outer_lr", "tasks_seen")
-    return [tuple(getattr(p, name) for name in names) for p in run.metrics().read_all()]
+    return [tuple(getattr(p, name) for name in names) for p in read_all(run.metrics())]
 
 
 def parameters(run: RunFolder) -> dict[str, torch.Tensor]:
@@ -116,7 +117,7 @@ def test_rerun_of_an_interrupted_run(tmp_path: Path) -> None:
     train(Session.resume(run), {21: TOLD[21], 25: tells(Checkpoint())}, until=26)
     list(Session.resume(run))
     list(Session.resume(run, {LENGTH: 40}))
-    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, 41))
+    assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 41))
     list(session := again(run))
     assert numbers(run) == numbers(session.run)
     assert all(torch.equal(p, parameters(session.run)[name]) for name, p in parameters(run).items())

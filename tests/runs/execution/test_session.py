@@ -29,6 +29,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 from metatui.utils.files import WriteRefused
+from tests.metrics import read_all
 
 SMALL = change(
     Settings(),
@@ -41,7 +42,7 @@ SMALL = change(
 
 def measured(run: RunFolder) -> list[tuple[int, float, float]]:
     """Return the metrics that do not depend on time."""
-    return [(p.iteration, p.meta_loss, p.grad_norm) for p in run.metrics().read_all()]
+    return [(p.iteration, p.meta_loss, p.grad_norm) for p in read_all(run.metrics())]
 
 
 def told(run: RunFolder) -> list[tuple[str, int]]:
@@ -72,7 +73,7 @@ def test_run_is_recorded(whole: tuple[RunFolder, list[Event]]) -> None:
     assert finished.test
     assert run.status() == "finished"
     assert not run.is_live()
-    assert [p.iteration for p in run.metrics().read_all()] == list(range(1, 31))
+    assert [p.iteration for p in read_all(run.metrics())] == list(range(1, 31))
     assert told(run) == [
         ("started", 0), ("evaluated", 10), ("tweaked", 15), ("evaluated", 20), ("evaluated", 30), ("finished", 30),
     ]  # fmt: skip

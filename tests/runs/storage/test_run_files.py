@@ -28,6 +28,7 @@ from metatui.runs.storage.run_folder import RunFolder, run_folder
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.files import WriteRefused
+from tests.metrics import read_all
 
 STEP = Progress(1, 0.5, None, 0.75, 1.25, 0.001, 4, 0.125)
 EVALUATION = Evaluation("test", 600, 5, 10, None, None, 70, (0, 1), Curve((3.0, 0.5), (0.25, 0.125)), None, seconds=1.5)
@@ -48,7 +49,7 @@ def test_metrics_read_back_to_float32_precision(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     written = [replace(p, accuracy=0.25) for p in steps(1, 3)] + [replace(STEP, iteration=4, meta_loss=math.nan)]
     write_metrics(path, written)
-    read = MetricsReader(path).read_all()
+    read = read_all(MetricsReader(path))
     assert [p.iteration for p in read] == [1, 2, 3, 4]
     assert [p.accuracy for p in read] == [0.25, 0.25, 0.25, None]
     assert read[2].meta_loss == pytest.approx(1 / 3, rel=1e-8)
@@ -62,7 +63,7 @@ def test_huge_integers_are_skipped(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 2))
     path.write_text(path.read_text().replace('"meta_loss":0.5', f'"meta_loss":{10**400}'))
-    assert [p.iteration for p in MetricsReader(path).read_all()] == [1]
+    assert [p.iteration for p in read_all(MetricsReader(path))] == [1]
 
 
 def test_torn_line_is_read_once_completed(tmp_path: Path) -> None:
@@ -84,9 +85,9 @@ def test_lines_after_the_checkpoint_are_removed(tmp_path: Path, torn: int) -> No
     write_metrics(path, steps(1, 9))
     path.write_bytes(path.read_bytes()[: -torn or None])
     reader = MetricsReader(path)
-    reader.read_all()
+    read_all(reader)
     write_metrics(path, steps(6, 7), after=5)
-    assert [p.iteration for p in reader.read_all()] == [1, 2, 3, 4, 5, 6, 7]
+    assert [p.iteration for p in read_all(reader)] == [1, 2, 3, 4, 5, 6, 7]
     assert json.loads(path.read_bytes().splitlines()[-1])["iteration"] == 7
 
 
@@ -112,7 +113,7 @@ def test_junk_between_lines_is_skipped(junk: bytes) -> None:
 def test_arbitrary_lines_are_skipped(tmp_path_factory: pytest.TempPathFactory, items: list[object]) -> None:
     path = tmp_path_factory.mktemp("metrics") / "metrics.jsonl"
     path.write_bytes(b"".join(json.dumps(item).encode() + b"\n" for item in items))
-    assert MetricsReader(path).read_all() == []
+    assert read_all(MetricsReader(path)) == []
     assert last_progress(path) is None
     assert read_journal(path) == []
 
@@ -381,7 +382,7 @@ def test_rewritten_metrics_are_detected(tmp_path: Path) -> None:
     path = tmp_path / "metrics.jsonl"
     write_metrics(path, steps(1, 5))
     reader = MetricsReader(path)
-    reader.read_all()
+    read_all(reader)
     write_metrics(path, [replace(each, seconds=9.0) for each in steps(3, 60)], after=2)
     assert path.stat().st_size > reader.offset
     found = reader.read_new()

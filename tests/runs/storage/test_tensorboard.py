@@ -20,6 +20,7 @@ from metatui.runs.storage import tensorboard
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.tensorboard import TensorBoardLog
 from metatui.utils.errors import MetatuiError
+from tests.metrics import read_all
 
 Scalars = dict[str, list[tuple[int, float]]]
 Read = Callable[[Path], Scalars]
@@ -183,7 +184,7 @@ def test_run_writes_event_files_and_resume_continues(read: Read, tmp_path: Path)
     assert steps(found, "train/meta_loss") == list(range(1, 31))
     assert steps(found, "val/loss") == [10, 20, 30]
     assert steps(found, "test/loss") == [30]
-    written = [each.meta_loss for each in run.metrics().read_all()]
+    written = [each.meta_loss for each in read_all(run.metrics())]
     assert [value for _, value in found["train/meta_loss"]] == pytest.approx(written, rel=1e-6)
 
 
