@@ -8,7 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from metatui.config.settings import Scalar, Settings
+from metatui.config.declarations import Scalar
+from metatui.config.settings import Settings
 
 
 @dataclass(frozen=True)

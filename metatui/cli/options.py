@@ -12,7 +12,8 @@ import click
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-    from metatui.config.settings import Scalar, Settings
+    from metatui.config.declarations import Scalar
+from metatui.config.settings import Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

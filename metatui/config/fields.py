@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 
 from metatui.config.constraints import violations
-from metatui.config.settings import Group, Scalar, Settings, When
+from metatui.config.declarations import Group, Scalar, When
+from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.paths import expanded
 

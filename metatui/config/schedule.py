@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, find_field, text_of
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
 
 MOST = 1000

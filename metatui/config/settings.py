@@ -7,21 +7,18 @@ from a paper that sums losses converts the paper's learning rates, and says so.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Set
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-Scalar = bool | int | float | str | tuple[int, ...]
-"""Value of a setting."""
-
-When = dict[str, frozenset[str]]
-"""Conditions under which a setting applies: for the path of each setting it depends on, the values that enable it."""
+from metatui.config.declarations import Group, Scalar, When, setting
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources of N-way K-shot image classification tasks."""
 
 
-def _when(**conditions: str) -> dict[str, frozenset[str]]:
+def _when(**conditions: str) -> dict[str, Set[str]]:
     """Create conditions from keyword arguments: `_when(task__source="glyphs omniglot")`."""
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
@@ -32,39 +29,6 @@ _OMNIGLOT = _when(task__source="omniglot")
 _FOLDER = _when(task__source="folder")
 _TRAINED = _when(algorithm__name="maml fomaml reptile pretrained")
 _REPTILE = _when(algorithm__name="reptile")
-
-
-def setting(
-    default: Any,
-    label: str,
-    help: str,  # noqa: A002 - the word that the form and the command line use
-    *,
-    unit: str = "",
-    when: When | None = None,
-    live: bool = False,
-    main: bool = False,
-    allowed: str = "",
-    path: bool = False,
-    **limits: Any,
-) -> Any:
-    """Declare one setting.
-
-    Args:
-        when: conditions under which the setting has an effect.
-        live: whether the setting can change during a run.
-        main: whether the form shows the setting outside the collapsed groups.
-        allowed: description of the allowed values, for settings of type text.
-        path: whether the value is a path on disk.
-        limits: limits of pydantic, such as `ge` and `le`.
-    """
-    extra: dict[str, Any] = {
-        "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,
-    }  # fmt: skip
-    return Field(default, description=help, json_schema_extra=extra, **limits)
-
-
-class Group(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 # One setting in a few lines reads better than one argument per line.

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 import torch
 from torch import nn
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.registry import make_source
 from metatui.learning.engines.autotune import Measured, choose, measured_for

@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config import presets
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.presets import Preset
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.runs.api import train
 from metatui.utils.errors import MetatuiError
 from tests.benchmarks.report import machine, written

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.presets import load
-from metatui.config.settings import Scalar
 from metatui.learning.data.omniglot.cache import save
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
 from metatui.utils import paths

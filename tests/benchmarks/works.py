@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import AlgorithmSettings, Scalar, Settings
+from metatui.config.settings import AlgorithmSettings, Settings
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.data.registry import make_source
 from metatui.learning.models import make_model

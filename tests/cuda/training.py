@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.presets import load
 from metatui.config.schedule import Planned
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Event, Finished, Noted, Progress, Stop
 from metatui.learning.training.trainer import Trainer
 from metatui.runs.execution.session import Session

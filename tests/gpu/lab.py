@@ -10,8 +10,9 @@ from typing import Any
 
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.algorithms.base import Algorithm
 from metatui.learning.experiment import set_up

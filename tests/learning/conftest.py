@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 
 
 @pytest.fixture

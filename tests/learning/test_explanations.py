@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.learning import algorithms
 from metatui.learning.engines import second_order as engine_module
 from metatui.learning.experiment import set_up

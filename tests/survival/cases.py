@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 
 Commands = Mapping[int, Sequence[Sequence[Any]]]
 """Commands by meta-step, in the format of `process.command_of`."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from metatui.config.settings import Scalar
+from metatui.config.declarations import Scalar
 from metatui.config.toml import settings_toml
 from tests.survival.cases import CASES
 from tests.survival.nursery import Nursery

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.utils.errors import SettingsError
 
 _TASKS: Mapping[str, Mapping[str, Scalar]] = {

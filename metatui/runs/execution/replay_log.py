@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.runs.storage.journal import Entry, last_status
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError

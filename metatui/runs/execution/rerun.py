@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import pin_compute, replay_log
 from metatui.runs.storage.metrics import last_progress
 from metatui.runs.storage.run_folder import RunFolder

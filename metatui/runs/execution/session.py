@@ -11,9 +11,10 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
 from metatui.learning.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config import presets
+from metatui.config.declarations import Scalar
 from metatui.config.presets import NAME, Preset
-from metatui.config.settings import Scalar
 from metatui.config.toml import names_file, read_tables, toml_files
 from metatui.runs.suites.grid import SourceLocation, check_keys, comparison, comparisons, planned, text
 from metatui.runs.suites.models import Suite

@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from metatui.config import presets
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, find_field
 from metatui.config.presets import NAME, Preset
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.config.toml import names_file
 from metatui.runs.analysis.comparison.compare_runs import check_target
 from metatui.runs.analysis.comparison.labels import labels

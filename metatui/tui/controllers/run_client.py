@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from queue import Empty, Full, Queue
 from typing import TYPE_CHECKING, NamedTuple
 
-from metatui.config.settings import Scalar
+from metatui.config.declarations import Scalar
 from metatui.events import (
     Change,
     Command,

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
 from metatui.config.schedule import brief
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import (
     Checkpointed,
     Evaluated,

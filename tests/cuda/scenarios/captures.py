@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.schedule import PlannedChange
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Finished
 from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
 from metatui.learning.experiment import set_up

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from metatui.cli.main import main
-from metatui.config.settings import Scalar, Settings
+from metatui.config.declarations import Scalar
+from metatui.config.settings import Settings
 from metatui.events import Event, Failed, Finished, Progress
 from metatui.learning.training.trainer import VIEWS, Trainer
 from metatui.tui.helper import WorkerError

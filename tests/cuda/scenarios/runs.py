@@ -11,8 +11,8 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import Scalar
 from metatui.events import Progress, Stop
 from metatui.learning.data.omniglot import source
 from metatui.learning.data.omniglot.manifest import DRAWINGS, characters

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import torch
 
-from metatui.config.settings import Scalar
+from metatui.config.declarations import Scalar
 from metatui.events import Failed, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.measurement import measure, set_up_fixed

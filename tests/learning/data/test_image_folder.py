@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split

@@ -13,8 +13,9 @@ from typing import TypeVar
 import pytest
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
 from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step

@@ -13,8 +13,9 @@ import pytest
 import torch
 
 from metatui.cli import main
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Warned
 from metatui.learning.hardware import cuda, devices, nvml
 from metatui.learning.training.trainer import Trainer

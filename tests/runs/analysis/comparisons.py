@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.runs.analysis.comparison import Costs, RunResult, TaskValues, ValidationCurve

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.formatting import memory, points, probability, seconds
 from metatui.runs.analysis.comparison.labels import labels, listed
 from metatui.runs.analysis.comparison.pairwise_tests import pairs, seed_pairs

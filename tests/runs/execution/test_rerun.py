@@ -13,9 +13,10 @@ import torch
 
 from metatui.cli.main import main
 from metatui.config import presets
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.schedule import PlannedChange, PlannedValidation
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.events import Change, Checkpoint, Evaluate, Pause, Progress, Resume
 from metatui.runs.execution.rerun import rerun_of, schedule_of
 from metatui.runs.execution.session import Session

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, text_of
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.runs.analysis.comparison.labels import values_of
 from metatui.runs.analysis.comparison.values import Protocol, RunResult
 from metatui.utils.errors import BadInput

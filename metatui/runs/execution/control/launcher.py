@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from metatui.config.declarations import Scalar
 from metatui.config.schedule import Planned, as_tables
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.learning.data import packing
 from metatui.runs.execution.control.client import LiveRun
 from metatui.runs.storage.run_folder import RunFolder

@@ -11,8 +11,9 @@ from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.fields import FormField
 from metatui.tui.widgets.form.model import assess, texts_of

@@ -10,8 +10,9 @@ from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
-from metatui.config.settings import Scalar, Settings
+from metatui.config.settings import Settings
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.form.fields import FieldGroup, FormField, explained, field_id
 from metatui.tui.widgets.form.model import Assessment, assess, texts_of
