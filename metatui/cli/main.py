@@ -64,6 +64,14 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(metatui.__version__, message="metatui %(version)s")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE.py",
+    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
+)
 @click.option("--preset", metavar="PRESET|FILE", help="Load these settings.")
 @set_option
 @click.option("--start", is_flag=True, help="Start training immediately.")
@@ -73,6 +81,7 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(
     context: click.Context,
+    plugins: tuple[str, ...],
     preset: str | None,
     assignments: tuple[str, ...],
     start: bool,
@@ -84,6 +93,10 @@ def cli(
 
     Without a command, metatui opens the app.
     """
+    if plugins:
+        from metatui.config.plugins import select_plugin_files
+
+        select_plugin_files(plugins)
     if context.invoked_subcommand is None:
         from metatui.cli.app import app_arguments, open_app
 
@@ -96,6 +109,10 @@ def cli(
         raise click.UsageError(
             f"options before '{context.invoked_subcommand}' belong to the app: give options of the command after it"
         )
+    if plugins and context.invoked_subcommand != "attach":  # the app loads them in its child process
+        from metatui.config.plugins import load_plugins
+
+        load_plugins()
     return 0
 
 

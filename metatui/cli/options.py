@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+
+from metatui.utils.errors import BadInput, quote
 
 # Importing pydantic takes longer than everything else that --version and --help need.
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from metatui.config.declarations import Scalar
-from metatui.config.settings import Settings
+    from metatui.config.settings import Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     from click.shell_completion import CompletionItem
 
     from metatui.config.fields import FIELDS
+    from metatui.config.plugins import select_plugin_files
 
+    with suppress(BadInput):
+        select_plugin_files(context.find_root().params.get("plugins") or ())
     return [CompletionItem(f"{path}=", help=f.help) for path, f in FIELDS.items() if path.startswith(incomplete)]
 
 
@@ -84,7 +90,6 @@ def check_new_file(path: Path, option: str, *, force: bool) -> None:
     Raises:
         BadInput: if the folder does not exist, or the file exists and `force` is False.
     """
-    from metatui.utils.errors import BadInput, quote
     from metatui.utils.files import reason
 
     given = f"{option} is {quote(str(path), 200)}"

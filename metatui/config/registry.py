@@ -229,27 +229,13 @@ def option_groups() -> dict[str, type[Group]]:
     return _option_groups(all_components())
 
 
-def use_plugin_files(files: Sequence[str]) -> None:
-    """Load plugin files, in this process and in its children.
-
-    Raises:
-        BadInput: if a file cannot be loaded.
-    """
-    for file in files:
-        if os.pathsep in file:
-            raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
-    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*_plugin_files(), *paths)))
-    load_plugin_files()
-
-
 def load_plugin_files() -> None:
-    """Load the plugin files that the user has named, once.
+    """Load each plugin file once.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
     """
-    for path in _plugin_files():
+    for path in plugin_files():
         if path not in _loaded_files:
             _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
             try:
@@ -259,7 +245,8 @@ def load_plugin_files() -> None:
                 raise
 
 
-def _plugin_files() -> list[str]:
+def plugin_files() -> list[str]:
+    """Return the paths of the plugin files that the user has named."""
     variable = os.environ.get(PLUGINS_VARIABLE)
     return variable.split(os.pathsep) if variable else []
 
