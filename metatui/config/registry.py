@@ -14,7 +14,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -224,9 +224,9 @@ def loaded_components() -> tuple[type[Component], ...]:
     return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
 
-def option_groups() -> dict[str, type[Group]]:
-    """Return the options of all components that have any, by the name of their group."""
-    return _option_groups(all_components())
+def components_with_options() -> Mapping[str, type[Component]]:
+    """Return the components that have options, by name."""
+    return _with_options(all_components())
 
 
 def load_plugin_files() -> None:
@@ -331,8 +331,8 @@ def all_components() -> tuple[type[Component], ...]:
 
 
 @cache
-def _option_groups(components: tuple[type[Component], ...]) -> dict[str, type[Group]]:
-    return {component.name: component.Options for component in components if component.Options.model_fields}
+def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[Component]]:
+    return {component.name: component for component in components if component.Options.model_fields}
 
 
 @cache

@@ -22,7 +22,7 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Registry, option_groups, used
+from metatui.config.registry import ALGORITHMS, DATA, MODELS, Component, Registry, components_with_options, used
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources of N-way K-shot image classification tasks."""
@@ -310,7 +310,7 @@ class Settings(Group):
     def group(self, name: str) -> Group:
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
         group: Group | None = getattr(self, name, None)
-        return option_groups()[name]() if group is None else group
+        return components_with_options()[name].Options() if group is None else group
 
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
@@ -361,14 +361,14 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
     if not groups:
         return {}, []
     try:
-        options = _options_model(tuple(option_groups().items())).model_validate(groups)
+        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
     except ValidationError as error:
         return {}, error.errors()
     return {name: group for name, group in options if group != type(group)()}, []
 
 
 @cache
-def _options_model(groups: tuple[tuple[str, type[Group]], ...]) -> type[Group]:
-    """Create the model of the options of all components."""
-    fields: dict[str, Any] = {name: (group, group()) for name, group in groups}
+def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
+    """Create the model of the options of `components`, with one field for each."""
+    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)
