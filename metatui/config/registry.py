@@ -126,7 +126,7 @@ class Registry(Generic[AnyComponent]):
         return tuple(self._classes.values())
 
     def add(self, component: type[AnyComponent]) -> None:
-        """Add the component of a plugin.
+        """Add the component of a plugin that is not installed.
 
         Raises:
             BadInput: if its name is already used.
@@ -134,7 +134,7 @@ class Registry(Generic[AnyComponent]):
         name = component.name
         if name in self._built_in():
             raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
-        if self._classes.setdefault(name, component) is not component:
+        if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
@@ -164,7 +164,7 @@ class Registry(Generic[AnyComponent]):
     def _load_installed(self, name: str) -> None:
         if name not in self._broken:
             try:
-                add_components([_installed_component(self._installed()[name])])
+                self._classes[name] = _installed_component(self._installed()[name])
             except BadInput as error:
                 self._broken[name] = str(error)
                 log.warning("%s", error)
@@ -285,7 +285,7 @@ def _defined_in(module: ModuleType) -> list[type[Any]]:
 
 
 def add_components(components: Sequence[type[Component]]) -> None:
-    """Check the components of a plugin and add them to their registries.
+    """Check the components of a plugin that is not installed, and add them to their registries.
 
     Raises:
         BadInput: if a declaration is invalid, or a name is already used.
@@ -355,4 +355,5 @@ def _installed_component(point: EntryPoint) -> type[Component]:
         raise BadInput(f"{origin} is not an algorithm, model or data set")
     if getattr(component, "name", None) != point.name:
         raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    _check(component)
     return component
