@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import hypothesis
 import pytest
 
-from metatui.config import registry
+from metatui.config import fields, registry
 
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
@@ -68,6 +68,8 @@ def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for each in registry.REGISTRIES:
         monkeypatch.setattr(each, "_classes", dict(each._classes))
         monkeypatch.setattr(each, "_broken", {})
+    monkeypatch.setattr(fields.FIELDS, "_components", None)
+    monkeypatch.setattr(fields.FIELDS, "_fields", {})
     monkeypatch.setattr(registry, "_loaded_files", set())
     monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
     forget()

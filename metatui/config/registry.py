@@ -340,7 +340,7 @@ def _entry_points() -> Any:  # the type depends on the version of Python
     return entry_points()
 
 
-def _installed_component(point: EntryPoint) -> type[Component]:
+def _installed_component(point: EntryPoint) -> type[Any]:
     """Load the component of an installed plugin.
 
     Raises:

@@ -164,11 +164,12 @@ def test_missing_component_is_named_alone() -> None:
 
 
 def test_violations_of_components() -> None:
-    class Strict(Ridge):
+    class Strict(Component):
         """An algorithm with a constraint."""
 
+        registry = ALGORITHMS
         name = "strict"
-        Options = Group
+        title = "Strict"
 
         @classmethod
         def violations(cls, settings: Settings) -> Any:

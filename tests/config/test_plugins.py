@@ -118,7 +118,22 @@ def test_completion_of_settings(plugin: Path) -> None:
             "'ridge' is the name of an algorithm that has options",
         ),
     ],
-    ids="syntax import exit nothing built-in name group table title base options uses twice both".split(),
+    ids=[
+        "syntax",
+        "import",
+        "exit",
+        "nothing",
+        "built-in",
+        "name",
+        "group",
+        "table",
+        "title",
+        "base",
+        "options",
+        "uses",
+        "twice",
+        "both",
+    ],
 )
 def test_unusable_file(plugin: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     plugin.write_text(text)
