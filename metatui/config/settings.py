@@ -82,6 +82,15 @@ class ModelSettings(Group):
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
         unit="channels", when=_used("model.filters"), ge=1, le=1024)
+    kernel: int = setting(
+        3, "Kernel", "Height and width of the convolution kernels.",
+        unit="pixels", when=_used("model.kernel"), ge=1, le=15)
+    norm: Literal["batch", "group", "layer", "none"] = setting(
+        "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
+        when=_used("model.norm"))
+    groups: int = setting(
+        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        unit="groups", when={**_used("model.groups"), **_when(model__norm="group")}, ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
         "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
@@ -90,6 +99,13 @@ class ModelSettings(Group):
         "flatten", "Features",
         "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
         when=_used("model.features"))
+    head: Literal["linear", "cosine"] = setting(
+        "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
+        when=_used("model.head"))
+    weights: str = setting(
+        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
+        allowed="empty, or the absolute path of a safetensors file, starting with / or ~", path=True,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):

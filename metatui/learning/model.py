@@ -6,9 +6,11 @@ This module imports no torch, because forms and `--help` read the declarations o
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import MODELS, Component, Kind
+from metatui.utils.errors import Problem, SettingsError, quote
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,6 +41,13 @@ class Model(Component):
             BadInput: if the model cannot be built for this shape.
         """
 
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        kind: Kind = "classification" if settings.is_classification else "regression"
+        if kind not in cls.kinds:
+            names = [model.name for model in MODELS.components() if issubclass(model, Model) and kind in model.kinds]
+            yield "model.name", f"auto, {' or '.join(names)} with task.source = {quote(settings.task.source)}"
+
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
     """Create the model that `settings` select, float32 on the default device, initialised from the seed alone.
@@ -56,3 +65,38 @@ def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 
     assert issubclass(model, Model)
     with seeded(settings.training.seed):
         return model.build(settings, input_shape, settings.task.ways if settings.is_classification else targets)
+
+
+def image_shape(settings: Settings, input_shape: tuple[int, ...]) -> tuple[int, int, int]:
+    """Return channels, height and width of an image.
+
+    Raises:
+        SettingsError: if examples of this shape are not images.
+    """
+    if len(input_shape) != 3:
+        sentence = (
+            f"model.name is {quote(settings.model.name)}, but must be another model, such as mlp: "
+            f"{settings.model_name} is for images, not for examples of shape {list(input_shape)}"
+        )
+        raise SettingsError([Problem("model.name", sentence)])
+    channels, height, width = input_shape
+    return channels, height, width
+
+
+def image_size_violations(settings: Settings, smallest: int, reason: str) -> Iterator[tuple[str, str]]:
+    """Yield the violation of images that are resized to less than `smallest` pixels.
+
+    Args:
+        reason: continues the sentence after the number.
+    """
+    from metatui.config.fields import FIELDS
+
+    if settings.task.image_size < smallest and FIELDS["task.image_size"].is_relevant(settings):
+        yield "task.image_size", f"at least {smallest} {reason}"
+
+
+def group_violations(settings: Settings, widths: Iterable[int]) -> Iterator[tuple[str, str]]:
+    """Yield the violation of groups that do not divide the channels of every group norm."""
+    uneven = [width for width in widths if width % settings.model.groups]
+    if settings.model.norm == "group" and uneven:
+        yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, with model.norm = 'group'"
