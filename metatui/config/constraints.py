@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
+from metatui.config.registry import ALGORITHMS, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, quote
 
@@ -16,9 +17,6 @@ OMNIGLOT_CHARACTERS: Mapping[str, Mapping[str, int]] = {
 
 OMNIGLOT_DRAWINGS = 20
 """Drawings of each Omniglot character."""
-
-SMALLEST_POOLED = 16
-"""Smallest image size that can be halved four times by max-pooling."""
 
 
 def violations(settings: Settings) -> list[Problem]:
@@ -47,7 +45,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
             "algorithm.inner_batch = 0",
         )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
-    if algorithm.name == "reptile" and algorithm.inner_batch > support:
+    if "algorithm.inner_batch" in ALGORITHMS[algorithm.name].uses and algorithm.inner_batch > support:
         yield "algorithm.inner_batch", f"at most {support}, the number of support examples in a training episode"
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
@@ -55,12 +53,8 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
         yield from _omniglot_violations(settings)
     if task.source == "folder" and not task.folder:
         yield "task.folder", "the path of a folder of images with task.source = 'folder'"
-    if task.source == "folder" and task.image_size < SMALLEST_POOLED and settings.model.downsample == "max_pool":
-        yield (
-            "task.image_size",
-            f"at least {SMALLEST_POOLED} with model.downsample = 'max_pool', because the model halves an image four "
-            "times",
-        )
+    for registry in REGISTRIES:
+        yield from registry[str(settings.effective(registry.setting))].violations(settings)
 
 
 def _omniglot_violations(settings: Settings) -> Iterator[tuple[str, str]]:

@@ -46,7 +46,7 @@ class Model(Component):
         kind: Kind = "classification" if settings.is_classification else "regression"
         if kind not in cls.kinds:
             names = [model.name for model in MODELS.components() if issubclass(model, Model) and kind in model.kinds]
-            yield "model.name", f"auto, {' or '.join(names)} with task.source = {quote(settings.task.source)}"
+            yield "model.name", f"one of auto, {', '.join(names)} with task.source = {quote(settings.task.source)}"
 
 
 def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 1) -> nn.Module:
