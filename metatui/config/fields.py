@@ -86,7 +86,10 @@ class SettingField:
 
     def is_relevant(self, settings: Settings) -> bool:
         """Return whether this setting has any effect in `settings`."""
-        return all(settings.value(path) in choices for path, choices in self.when.items())
+        return all(
+            (settings.model_name if path == "model.name" else settings.value(path)) in choices
+            for path, choices in self.when.items()
+        )
 
 
 def _field(group: str, name: str, info: FieldInfo) -> SettingField:

@@ -45,6 +45,8 @@ class Component:
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, out of those that not every component reads."""
+    default_for: ClassVar[frozenset[Kind]] = frozenset()
+    """Kinds of tasks for which the setting "auto" selects this component."""
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metatui.config.declarations import Group, Scalar, When, setting
+from metatui.config.registry import MODELS, Kind, Names
 
 IMAGES = frozenset({"glyphs", "omniglot", "folder"})
 """Sources of N-way K-shot image classification tasks."""
@@ -23,7 +24,11 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-_SINUSOID = _when(task__source="sinusoid")
+def _used(path: str) -> When:
+    """Create the condition that the model in effect uses the setting `path`."""
+    return {"model.name": Names(MODELS, lambda model: path in model.uses)}
+
+
 _IMAGES: When = {"task.source": IMAGES}
 _OMNIGLOT = _when(task__source="omniglot")
 _FOLDER = _when(task__source="folder")
@@ -68,18 +73,23 @@ class TaskSettings(Group):
 class ModelSettings(Group):
     """Architecture of the model that is adapted."""
 
+    name: str = setting(
+        "auto", "Model", "Network that is adapted; auto is mlp for regression and conv4 for images.",
+        allowed="auto or the name of a model")
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
-        unit="units", when=_SINUSOID, min_length=1, max_length=8)
+        unit="units", when=_used("model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
-        unit="channels", when=_IMAGES, ge=1, le=1024)
+        unit="channels", when=_used("model.filters"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
-        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).", when=_IMAGES)
+        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
+        when=_used("model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
-        "Input of the linear head: all features of the last block, or their spatial mean (Finn).", when=_IMAGES)
+        "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
+        when=_used("model.features"))
 
 
 class AlgorithmSettings(Group):
@@ -231,6 +241,14 @@ class Settings(Group):
         group, name = path.split(".")
         value: Scalar = getattr(getattr(self, group), name)
         return value
+
+    @property
+    def model_name(self) -> str:
+        """Name of the model; that of the default model for the tasks if `model.name` is "auto"."""
+        if self.model.name != "auto":
+            return self.model.name
+        kind: Kind = "classification" if self.is_classification else "regression"
+        return next(model.name for model in MODELS.components() if kind in model.default_for)
 
     @property
     def is_classification(self) -> bool:

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.models.conv4 import SpatialMean
+from metatui.learning.layers import SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
