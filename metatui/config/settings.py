@@ -13,9 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metatui.config.declarations import Group, Scalar, When, setting
-
-IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources of N-way K-shot image classification tasks."""
+from metatui.config.registry import DATA, Names
 
 
 def _when(**conditions: str) -> dict[str, Set[str]]:
@@ -23,10 +21,13 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-_SINUSOID = _when(task__source="sinusoid")
-_IMAGES: When = {"task.source": IMAGES}
-_OMNIGLOT = _when(task__source="omniglot")
-_FOLDER = _when(task__source="folder")
+def _data_uses(path: str) -> When:
+    """Create the condition that the data set reads the setting `path`."""
+    return {"task.source": Names(DATA, lambda data: path in data.uses)}
+
+
+_REGRESSION: When = {"task.source": Names(DATA, lambda data: data.kind == "regression")}
+_IMAGES: When = {"task.source": Names(DATA, lambda data: data.kind == "classification")}
 _TRAINED = _when(algorithm__name="maml fomaml reptile pretrained")
 _REPTILE = _when(algorithm__name="reptile")
 
@@ -41,8 +42,8 @@ class TaskSettings(Group):
         "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.", main=True)
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
+        when=_data_uses("task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(
@@ -52,17 +53,19 @@ class TaskSettings(Group):
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
-        when=_OMNIGLOT)
+        when=_data_uses("task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        when=_data_uses("task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
-        unit="pixels", when=_FOLDER, ge=8, le=512)
+        unit="pixels", when=_data_uses("task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        when=_data_uses("task.image_mode"))
     split_seed: int = setting(
         0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
-        when=_FOLDER, ge=0, le=2**31 - 1)
+        when=_data_uses("task.split_seed"), ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
@@ -70,7 +73,7 @@ class ModelSettings(Group):
 
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
-        unit="units", when=_SINUSOID, min_length=1, max_length=8)
+        unit="units", when=_REGRESSION, min_length=1, max_length=8)
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
         unit="channels", when=_IMAGES, ge=1, le=1024)
@@ -234,7 +237,7 @@ class Settings(Group):
 
     @property
     def is_classification(self) -> bool:
-        return self.task.source in IMAGES
+        return DATA[self.task.source].kind == "classification"
 
     @property
     def evaluation_shots(self) -> int:
