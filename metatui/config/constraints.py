@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, quote
-
-OMNIGLOT_CHARACTERS: Mapping[str, Mapping[str, int]] = {
-    "chapter": {"train": 1200, "val": 200, "test": 223},
-    "finn": {"train": 1100, "val": 100, "test": 423},
-    "lake": {"train": 832, "val": 132, "test": 659},
-}
-"""Number of characters in each part of each Omniglot split, without rotations."""
-
-OMNIGLOT_DRAWINGS = 20
-"""Drawings of each Omniglot character."""
-
-SMALLEST_POOLED = 16
-"""Smallest image size that can be halved four times by max-pooling."""
 
 
 def violations(settings: Settings) -> list[Problem]:
@@ -42,7 +30,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     if engine == "compiled" and not compiles(settings):
         yield (
             "compute.engine",
-            "another engine: only meta-steps of small networks are compiled, with task.source = 'sinusoid', "
+            "another engine: only meta-steps of small networks are compiled, with a regression task, "
             "algorithm.name = 'maml', 'fomaml' or 'reptile', algorithm.inner_optimizer = 'sgd' and "
             "algorithm.inner_batch = 0",
         )
@@ -51,38 +39,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
         yield "algorithm.inner_batch", f"at most {support}, the number of support examples in a training episode"
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
-    if task.source == "omniglot":
-        yield from _omniglot_violations(settings)
-    if task.source == "folder" and not task.folder:
-        yield "task.folder", "the path of a folder of images with task.source = 'folder'"
-    if task.source == "folder" and task.image_size < SMALLEST_POOLED and settings.model.downsample == "max_pool":
-        yield (
-            "task.image_size",
-            f"at least {SMALLEST_POOLED} with model.downsample = 'max_pool', because the model halves an image four "
-            "times",
-        )
-
-
-def _omniglot_violations(settings: Settings) -> Iterator[tuple[str, str]]:
-    task = settings.task
-    if task.queries >= OMNIGLOT_DRAWINGS:
-        yield "task.queries", f"less than {OMNIGLOT_DRAWINGS}, the number of drawings of an Omniglot character"
-        return
-    most = OMNIGLOT_DRAWINGS - task.queries
-    for path, shots in {
-        "task.shots": task.shots,
-        "evaluation.shots": settings.evaluation.shots,
-        "algorithm.train_shots": settings.algorithm.train_shots if settings.algorithm.name == "reptile" else 0,
-    }.items():
-        if shots > most:
-            yield (
-                path,
-                f"at most {most} with task.queries = {task.queries}, because an Omniglot character has only "
-                f"{OMNIGLOT_DRAWINGS} drawings",
-            )
-    fewest = (4 if task.rotations else 1) * min(OMNIGLOT_CHARACTERS[task.split].values())
-    if task.ways > fewest:
-        yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+    yield from DATA[task.source].violations(settings)
 
 
 def compiles(settings: Settings) -> bool:

@@ -18,13 +18,14 @@ from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from metatui.config.declarations import Group
 from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
+    from metatui.learning.data.data_set import DataSet
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
@@ -35,7 +36,7 @@ Kind = Literal["regression", "classification"]
 class Component:
     """Declaration of an algorithm, a model or a data set."""
 
-    registry: ClassVar[Registry]
+    registry: ClassVar[Registry[Any]]
     """Set by the base class of each kind of component."""
     name: ClassVar[str]
     """Name in settings and on the command line. That of a built-in component is the name of its module."""
@@ -54,26 +55,31 @@ class Component:
         yield from ()
 
 
-class Registry:
+AnyComponent = TypeVar("AnyComponent", bound=Component)
+
+
+class Registry(Generic[AnyComponent]):
     """The components of one kind by name."""
 
-    def __init__(self, kind: str, package: str, *, group: str) -> None:
+    def __init__(self, kind: str, package: str, *, setting: str, group: str) -> None:
         """Create an empty registry.
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
+            setting: the path of the setting that selects a component.
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
         """
         self.kind = kind
+        self.setting = setting
         self._package = package
         self._group = group
-        self._classes: dict[str, type[Component]] = {}
+        self._classes: dict[str, type[AnyComponent]] = {}
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
 
-    def __getitem__(self, name: str) -> type[Component]:
+    def __getitem__(self, name: str) -> type[AnyComponent]:
         """Return the component called `name`, loading its module if necessary.
 
         Raises:
@@ -93,11 +99,11 @@ class Registry:
         load_plugin_files()
         return tuple(dict.fromkeys((*self._built_in(), *self._installed(), *self._classes)))
 
-    def components(self) -> Iterator[type[Component]]:
+    def components(self) -> Iterator[type[AnyComponent]]:
         """Yield all components in the order of `names`."""
         return map(self.__getitem__, self.names())
 
-    def add(self, component: type[Component]) -> None:
+    def add(self, component: type[AnyComponent]) -> None:
         """Add the component of a plugin.
 
         Raises:
@@ -131,18 +137,22 @@ class Registry:
         return {point.name: point for point in entry_points(group=self._group)}
 
 
-ALGORITHMS = Registry("algorithm", "metatui.learning.algorithms", group="metatui.algorithms")
-MODELS = Registry("model", "metatui.learning.models", group="metatui.models")
-DATA = Registry("data set", "metatui.learning.data.sources", group="metatui.data")
-REGISTRIES = (ALGORITHMS, MODELS, DATA)
+ALGORITHMS: Registry[Component] = Registry(
+    "algorithm", "metatui.learning.algorithms", setting="algorithm.name", group="metatui.algorithms"
+)
+MODELS: Registry[Component] = Registry("model", "metatui.learning.models", setting="model.name", group="metatui.models")
+DATA: Registry[DataSet] = Registry(
+    "data set", "metatui.learning.data.sources", setting="task.source", group="metatui.data"
+)
+REGISTRIES: tuple[Registry[Any], ...] = (ALGORITHMS, MODELS, DATA)
 
 
 class Names(Set[str]):
     """The components of a registry for which a condition holds, evaluated when it is needed."""
 
-    def __init__(self, registry: Registry, condition: Callable[[type[Component]], bool]) -> None:
-        self._registry = registry
-        self._condition = condition
+    def __init__(self, registry: Registry[AnyComponent], condition: Callable[[type[AnyComponent]], bool]) -> None:
+        self._registry: Registry[Any] = registry
+        self._condition: Callable[[type[Any]], bool] = condition
 
     def __contains__(self, name: object) -> bool:
         return name in self._registry and self._condition(self._registry[str(name)])
@@ -187,9 +197,9 @@ def load_plugin_files() -> None:
             raise BadInput(f"--plugin {quote(path)} defines no algorithm, model or data set")
 
 
-def _load(point: EntryPoint) -> type[Component]:
+def _load(point: EntryPoint) -> type[Any]:
     try:
-        component: type[Component] = point.load()
+        component: type[Any] = point.load()
     except Exception as error:
         raise BadInput(f"the plugin {quote(point.value)} cannot be loaded: {class_and_message(error)}") from error
     return component

@@ -13,10 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from metatui.config.declarations import Group, Scalar, When, setting
-from metatui.config.registry import MODELS, Kind, Names
-
-IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources of N-way K-shot image classification tasks."""
+from metatui.config.registry import DATA, MODELS, Kind, Names, Registry
 
 
 def _when(**conditions: str) -> dict[str, Set[str]]:
@@ -24,14 +21,13 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-def _used(path: str) -> When:
-    """Create the condition that the model in effect uses the setting `path`."""
-    return {"model.name": Names(MODELS, lambda model: path in model.uses)}
+def _used(registry: Registry, path: str) -> When:
+    """Create the condition that the component that is selected from `registry` reads the setting `path`."""
+    return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
 
-_IMAGES: When = {"task.source": IMAGES}
-_OMNIGLOT = _when(task__source="omniglot")
-_FOLDER = _when(task__source="folder")
+_REGRESSION: When = {"task.source": Names(DATA, lambda data: data.kind == "regression")}
+_IMAGES: When = {"task.source": Names(DATA, lambda data: data.kind == "classification")}
 _TRAINED = _when(algorithm__name="maml fomaml reptile pretrained")
 _REPTILE = _when(algorithm__name="reptile")
 
@@ -46,8 +42,8 @@ class TaskSettings(Group):
         "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.", main=True)
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
+        when=_used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(
@@ -57,17 +53,19 @@ class TaskSettings(Group):
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
-        when=_OMNIGLOT)
+        when=_used(DATA, "task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        when=_used(DATA, "task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
-        unit="pixels", when=_FOLDER, ge=8, le=512)
+        unit="pixels", when=_used(DATA, "task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        when=_used(DATA, "task.image_mode"))
     split_seed: int = setting(
         0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
-        when=_FOLDER, ge=0, le=2**31 - 1)
+        when=_used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
@@ -78,18 +76,18 @@ class ModelSettings(Group):
         allowed="auto or the name of a model")
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
-        unit="units", when=_used("model.hidden"), min_length=1, max_length=8)
+        unit="units", when=_used(MODELS, "model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
-        unit="channels", when=_used("model.filters"), ge=1, le=1024)
+        unit="channels", when=_used(MODELS, "model.filters"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
         "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
-        when=_used("model.downsample"))
+        when=_used(MODELS, "model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
         "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
-        when=_used("model.features"))
+        when=_used(MODELS, "model.features"))
 
 
 class AlgorithmSettings(Group):
@@ -252,7 +250,7 @@ class Settings(Group):
 
     @property
     def is_classification(self) -> bool:
-        return self.task.source in IMAGES
+        return DATA[self.task.source].kind == "classification"
 
     @property
     def evaluation_shots(self) -> int:

@@ -10,9 +10,9 @@ from torch import nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
-from metatui.learning.data.registry import make_source
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.native.build import library
@@ -114,7 +114,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     _check_device(settings, device)
     torch_device = torch.device(device.name)
     use(torch_device)
-    source = make_source(settings, torch_device)
+    source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
     model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR

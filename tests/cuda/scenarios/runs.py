@@ -15,7 +15,8 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.events import Progress, Stop
 from metatui.learning.data.omniglot import source
-from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.manifest import characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.learning.engines import autotune
 from metatui.learning.experiment import set_up
 from metatui.learning.training import trainer

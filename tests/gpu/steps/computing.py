@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
+from metatui.config.registry import DATA
 from metatui.config.settings import AlgorithmSettings
 from metatui.learning.algorithms import MetaStep, PendingStep
 from metatui.learning.algorithms.base import Algorithm
 from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
 from metatui.learning.checks.check import Check, cases, compare_full_size, run_checks
-from metatui.learning.data.registry import make_source
 from metatui.learning.hardware.cuda import cuda_status
 from metatui.learning.hardware.devices import available
 from metatui.utils import paths
@@ -52,7 +52,7 @@ def episodes(lab: Lab) -> Iterator[Finding]:
     for name in SOURCES:
         settings = lab.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
         try:
-            here, there = (make_source(settings, torch.device(d)) for d in ("cpu", lab.torch_device))
+            here, there = (DATA[name].load(settings, torch.device(d)) for d in ("cpu", lab.torch_device))
         except BadInput as error:
             yield skipped(name, str(error))
             continue
