@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
     from metatui.learning.engines.second_order import GradientResult
     from metatui.learning.engines.task import Task
     from metatui.learning.explanations import Explanation
@@ -82,7 +83,7 @@ class Algorithm(Component):
         """Return the model to adapt, for an algorithm that adds layers to `model`."""
         return model
 
-    def meta_parameters(self, params: Params) -> Params:
+    def meta_parameters(self, params: Params, source: TaskSource) -> Params:
         """Return the initial meta-parameters: by default, the model's learned parameters `params`.
 
         Additional meta-parameters have names with a slash, such as `inner_lr/0.weight`, which no model uses.
@@ -116,6 +117,10 @@ class Algorithm(Component):
     def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`."""
         return task.differentiate(self, meta)
+
+    def with_inner_lr(self, lr: Tensor) -> Self:
+        """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
+        return self
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
@@ -198,7 +203,6 @@ class GradientBased(Algorithm):
         return inner_loop(self.settings.algorithm)
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
         from copy import copy
         from dataclasses import replace
 
