@@ -69,7 +69,7 @@ class Algorithm(Component):
         Args:
             model: the model that is adapted, as returned by `prepare_model`.
         """
-        from metatui.learning.model import head_names
+        from metatui.learning.layers import head_names
 
         self.settings = settings
         self.options = settings.options(type(self))
