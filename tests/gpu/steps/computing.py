@@ -13,7 +13,8 @@ import torch
 from metatui.config.fields import change
 from metatui.config.registry import DATA
 from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
-from metatui.learning.checks.check import Check, cases, compare_full_size, run_checks
+from metatui.learning.checks.check import cases, compare_full_size, run_checks
+from metatui.learning.checks.comparison import Check
 from metatui.learning.hardware.cuda import cuda_status
 from metatui.learning.hardware.devices import available
 from metatui.learning.training.learner import Learner, MetaStep, PendingStep

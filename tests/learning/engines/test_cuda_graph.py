@@ -227,8 +227,7 @@ def test_empty_graph_is_refused(tiny: Make) -> None:
 
 
 def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
-    trainer = captured(settings := tiny())
-    learner = trainer.learner
+    learner = captured(tiny()).learner
 
     def elsewhere(function: Callable[[], None]) -> Callable[[], None]:
         state = (learner.flat.vector, *learner.outer.moments)
