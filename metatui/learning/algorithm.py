@@ -16,6 +16,7 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
+from metatui.config.declarations import Group
 from metatui.config.registry import ALGORITHMS, Component
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class Algorithm(Component):
         from metatui.learning.layers import head_names
 
         self.settings = settings
-        self.options = settings.options(type(self))
+        self.options: Group = settings.group(self.name) if self.Options.model_fields else self.Options()
         self.parameters = tuple(name for name, p in model.named_parameters() if p.requires_grad)
         """Names of the model's parameters that are learned."""
         self.head = tuple(head_names(model))
@@ -223,6 +224,4 @@ class GradientBased(Algorithm):
 
 def algorithm_class(name: str) -> type[Algorithm]:
     """Return the algorithm called `name`. Raises BadInput if there is none."""
-    component = ALGORITHMS[name]
-    assert issubclass(component, Algorithm)
-    return component
+    return ALGORITHMS[name]

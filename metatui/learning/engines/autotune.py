@@ -20,7 +20,6 @@ import torch
 from torch import nn
 
 from metatui.config.constraints import compiles
-from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
@@ -79,7 +78,7 @@ def measured_for(settings: Settings, device: Device, model: nn.Module, threads: 
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
         settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
         task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
-        algorithm.adapt, algorithm.freeze, settings.options(ALGORITHMS[algorithm.name]),
+        algorithm.adapt, algorithm.freeze, getattr(settings, algorithm.name, None),
     )  # fmt: skip
     if device.name != "cpu":
         compute = settings.compute
