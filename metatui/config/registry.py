@@ -23,7 +23,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config import interim
 from metatui.config.declarations import Group, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
@@ -156,12 +155,8 @@ class Registry(Generic[AnyComponent]):
         return component.name in self._built_in()
 
     def _load_built_in(self, name: str) -> type[AnyComponent]:
-        component: type[AnyComponent]
-        if name in interim.names(self.kind):
-            component = interim.component(self, name, Component)
-        else:
-            module = import_module(f"{self._package}.{name}")
-            component = next(each for each in _defined_in(module) if each.registry is self)
+        module = import_module(f"{self._package}.{name}")
+        component: type[AnyComponent] = next(each for each in _defined_in(module) if each.registry is self)
         return component
 
     def _load_installed(self, name: str) -> None:
@@ -176,8 +171,6 @@ class Registry(Generic[AnyComponent]):
 
     @cache  # noqa: B019 - registries live as long as the process
     def _built_in(self) -> tuple[str, ...]:
-        if names := interim.names(self.kind):
-            return names
         path = import_module(self._package).__path__
         return tuple(module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
@@ -27,11 +29,11 @@ from metatui.learning.optim.inner import Params
 
 TASKS = range(2)
 
-SMALL = {
+SMALL: dict[str, Scalar] = {
     "algorithm.meta_batch": 2, "algorithm.inner_steps": 2, "algorithm.inner_lr": 0.05, "compute.precision": "float64",
     "compute.engine": "loop", "compute.threads": 1, "evaluation.inner_steps": 2,
 }  # fmt: skip
-WORKS = {
+WORKS: dict[str, dict[str, Scalar]] = {
     "waves": {"task.shots": 4, "task.queries": 5, "model.hidden": (8, 8)},
     "images": {
         "task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 2, "model.filters": 3,
@@ -68,18 +70,17 @@ def _compare(title: str, experiment: Experiment) -> Iterator[Check]:
     is_derivative = algorithm.second_order and type(algorithm).meta_gradient is Algorithm.meta_gradient
     for name, engine in engines.items():
         if is_derivative:
-            error = directional_error(
-                lambda moved, engine=engine: _meta_loss(engine, algorithm, moved, episodes), meta, gradients[name]
-            )
+            loss = partial(_meta_loss, engine, algorithm, episodes)
+            error = directional_error(loss, meta, gradients[name])
             yield comparison(title, algorithm.name, name, "finite differences", error, DIFFERENCES)
         elif name != "loop":
             error = relative_error(gradients[name], gradients["loop"])
             yield comparison(title, algorithm.name, name, "loop", error, AGREEMENT)
 
 
-def _meta_loss(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes) -> torch.Tensor:
+def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: Params) -> torch.Tensor:
     """Compute the mean over tasks of the query losses that the algorithm minimises, without derivatives of them."""
-    weights = algorithm.query_weights or [0.0] * algorithm.inner_steps + [1.0]
+    weights = algorithm.query_weights or [*[0.0] * algorithm.inner_steps, 1.0]
     total = torch.zeros((), dtype=torch.float64, device=episodes.query_x.device)
     path = engine.adaptation(algorithm, meta, episodes, algorithm.inner_steps)
     for weight, step in zip(weights, path, strict=True):
