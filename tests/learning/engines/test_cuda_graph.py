@@ -262,8 +262,8 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
 
     def asked(device: torch.device, **changes: str | bool) -> bool:
-        settings = tiny(**changes)
-        return captures(settings, set_up(settings).engine, device)
+        experiment = set_up(tiny(**changes))
+        return captures(experiment.algorithm, experiment.engine, device)
 
     assert asked(cuda)
     assert asked(cuda, compute__engine="loop", algorithm__name="fomaml")
