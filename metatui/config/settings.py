@@ -22,11 +22,7 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Registry, option_groups, used
-
-IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources of N-way K-shot image classification tasks."""
-
+from metatui.config.registry import ALGORITHMS, DATA, MODELS, Names, Registry, option_groups, used
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
@@ -37,10 +33,7 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-_SINUSOID = _when(task__source="sinusoid")
-_IMAGES: When = {"task.source": IMAGES}
-_OMNIGLOT = _when(task__source="omniglot")
-_FOLDER = _when(task__source="folder")
+_IMAGES: When = {"task.source": Names(DATA, lambda data: data.kind == "classification")}
 _MOMENTUM = used(ALGORITHMS, "algorithm.inner_momentum") | _when(algorithm__inner_optimizer="momentum")
 _SCHEDULE = used(ALGORITHMS, "algorithm.outer_lr_final") | _when(algorithm__outer_schedule="cosine linear")
 
@@ -75,8 +68,8 @@ class TaskSettings(Group):
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
+        when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(
@@ -86,17 +79,19 @@ class TaskSettings(Group):
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
-        when=_OMNIGLOT)
+        when=used(DATA, "task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        when=used(DATA, "task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
-        unit="pixels", when=_FOLDER, ge=8, le=512)
+        unit="pixels", when=used(DATA, "task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
         0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
-        when=_FOLDER, ge=0, le=2**31 - 1)
+        when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
@@ -348,7 +343,7 @@ class Settings(Group):
 
     @property
     def is_classification(self) -> bool:
-        return self.task.source in IMAGES
+        return DATA[self.task.source].kind == "classification"
 
     @property
     def evaluation_shots(self) -> int:
