@@ -22,11 +22,16 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Component, Registry, components_with_options, used
-
-IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources of N-way K-shot image classification tasks."""
-
+from metatui.config.registry import (
+    ALGORITHMS,
+    DATA,
+    MODELS,
+    Component,
+    Names,
+    Registry,
+    components_with_options,
+    used,
+)
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
@@ -37,10 +42,7 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-_SINUSOID = _when(task__source="sinusoid")
-_IMAGES: When = {"task.source": IMAGES}
-_OMNIGLOT = _when(task__source="omniglot")
-_FOLDER = _when(task__source="folder")
+_IMAGES: When = {"task.source": Names(DATA, lambda data: data.kind == "classification")}
 _MOMENTUM = used(ALGORITHMS, "algorithm.inner_momentum") | _when(algorithm__inner_optimizer="momentum")
 _SCHEDULE = used(ALGORITHMS, "algorithm.outer_lr_final") | _when(algorithm__outer_schedule="cosine linear")
 
@@ -75,8 +77,8 @@ class TaskSettings(Group):
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
+        when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(
@@ -86,17 +88,19 @@ class TaskSettings(Group):
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
-        when=_OMNIGLOT)
+        when=used(DATA, "task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        when=used(DATA, "task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
-        unit="pixels", when=_FOLDER, ge=8, le=512)
+        unit="pixels", when=used(DATA, "task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
         0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
-        when=_FOLDER, ge=0, le=2**31 - 1)
+        when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
@@ -112,6 +116,15 @@ class ModelSettings(Group):
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
         unit="channels", when=used(MODELS, "model.filters"), ge=1, le=1024)
+    kernel: int = setting(
+        3, "Kernel", "Height and width of the convolution kernels.",
+        unit="pixels", when=used(MODELS, "model.kernel"), ge=1, le=15)
+    norm: Literal["batch", "group", "layer", "none"] = setting(
+        "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
+        when=used(MODELS, "model.norm"))
+    groups: int = setting(
+        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
         "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
@@ -120,6 +133,13 @@ class ModelSettings(Group):
         "flatten", "Features",
         "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
         when=used(MODELS, "model.features"))
+    head: Literal["linear", "cosine"] = setting(
+        "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
+        when=used(MODELS, "model.head"))
+    weights: str = setting(
+        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
+        allowed="empty, or the absolute path of a safetensors file, starting with / or ~", path=True,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):
@@ -332,7 +352,7 @@ class Settings(Group):
 
     @property
     def is_classification(self) -> bool:
-        return self.task.source in IMAGES
+        return DATA[self.task.source].kind == "classification"
 
     @property
     def evaluation_shots(self) -> int:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.config.constraints import OMNIGLOT_CHARACTERS
 from metatui.config.fields import FIELDS, assignment, change, find_field, parse, text_of
 from metatui.config.settings import Settings
+from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import Problem, SettingsError, quote
 
 T = TypeVar("T")
@@ -168,7 +168,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 def test_omniglot_splits_contain_all_characters() -> None:
-    assert all(sum(parts.values()) == 1623 for parts in OMNIGLOT_CHARACTERS.values())
+    assert all(sum(parts.values()) == 1623 for parts in CHARACTERS.values())
 
 
 def test_change_keeps_other_settings() -> None:

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from metatui.learning.data.image_source import SIDE
 from metatui.learning.data.omniglot.files import decoded, part_drawings
-from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, Layout, characters
+from metatui.learning.data.omniglot.manifest import OMNIGLOT, Layout, characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.learning.data.pixel_cache import read_pixels, write_pixels
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
