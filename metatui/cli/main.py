@@ -58,6 +58,15 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
+    """Select plugin files before the command is looked up, also when the shell completes its arguments."""
+    if files:
+        from metatui.config.plugins import select_plugin_files
+
+        select_plugin_files(files)
+    return files
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
@@ -70,6 +79,7 @@ class LazyGroup(click.Group):
     multiple=True,
     type=click.Path(),
     metavar="FILE.py",
+    callback=_select_plugins,
     help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
 )
 @click.option("--preset", metavar="PRESET|FILE", help="Load these settings.")
@@ -93,10 +103,6 @@ def cli(
 
     Without a command, metatui opens the app.
     """
-    if plugins:
-        from metatui.config.plugins import select_plugin_files
-
-        select_plugin_files(plugins)
     if context.invoked_subcommand is None:
         from metatui.cli.app import app_arguments, open_app
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,11 +22,16 @@ def _settings(context: click.Context, parameter: click.Parameter, incomplete: st
     from click.shell_completion import CompletionItem
 
     from metatui.config.fields import FIELDS
-    from metatui.config.plugins import select_plugin_files
 
-    with suppress(BadInput):
-        select_plugin_files(context.find_root().params.get("plugins") or ())
     return [CompletionItem(f"{path}=", help=f.help) for path, f in FIELDS.items() if path.startswith(incomplete)]
+
+
+def complete_algorithms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from metatui.config.registry import ALGORITHMS
+
+    return [CompletionItem(name) for name in ALGORITHMS.names() if name.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:

@@ -166,7 +166,7 @@ class AlgorithmSettings(Group):
         unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
     inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
         "sgd", "Inner optimiser",
-        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper (not with second-order algorithms).",
+        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
         when=used(ALGORITHMS, "algorithm.inner_optimizer"))
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
