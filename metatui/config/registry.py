@@ -127,6 +127,11 @@ class Registry(Generic[AnyComponent]):
         """Return the components whose modules have been loaded."""
         return tuple(self._classes.values())
 
+    def plugins(self) -> dict[str, str]:
+        """Return the file of each plugin, or the reason why an installed plugin cannot be used, by name."""
+        plugins = (component for component in self.components() if not self.is_built_in(component))
+        return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
+
     def add(self, component: type[AnyComponent]) -> None:
         """Add the component of a plugin that is not installed.
 

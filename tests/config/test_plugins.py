@@ -184,6 +184,14 @@ def test_broken_installed_plugin_does_not_prevent_other_work(installed: Path) ->
             ALGORITHMS["broken"]
 
 
+def test_doctor_lists_plugins(installed: Path, plugin: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plugin.write_text(PLUGIN.replace('"ridge"', '"lasso"'))
+    assert main(["--plugin", str(plugin), "doctor", "--json"]) == 0
+    plugins = json.loads(capsys.readouterr().out)["plugins"]
+    assert plugins.pop("algorithm broken").startswith("the plugin 'ridge_plugin:Missing' cannot be loaded")
+    assert plugins == {"algorithm ridge": str(installed / "ridge_plugin.py"), "algorithm lasso": str(plugin)}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
