@@ -28,6 +28,8 @@ class Model(Component):
     registry = MODELS
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
     """Kinds of tasks that the model fits."""
+    compiles: ClassVar[bool] = False
+    """Whether the compiled engine supports the model: only linear layers and elementwise functions."""
 
     @classmethod
     @abstractmethod

@@ -99,7 +99,7 @@ def check_weights(path: str, digest: str, saved: str) -> None:
     if digest != saved:
         raise BadInput(
             f"model.weights is {quote(path, 200)}, but this file is no longer the one that the run started from "
-            f"(SHA-256 {saved[:12]}): restore it, or start a new run"
+            f"(SHA-256 {sanitize(saved, limit=13)}): restore it, or start a new run"
         )
 
 

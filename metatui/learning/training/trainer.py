@@ -341,6 +341,7 @@ class Trainer:
             "upgrade_outcome": self._switch.outcome if self._switch else None,
             "first_meta_batch": self._first_meta_batch,
             "data": self.experiment.source.fingerprint,
+            **({"weights": self.experiment.weights} if self.experiment.weights else {}),
             "settings": self.settings.model_dump(mode="json"),
         }
         copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}

@@ -15,6 +15,7 @@ from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.torch_state import isolated
+from metatui.learning.weights import check_weights
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)
@@ -29,8 +30,9 @@ class TrainerState:
     """Meta-parameters `theta/...`, those of the best validation `best/...`, and further state of the algorithm
     `algorithm/...`."""
     values: dict[str, Any]
-    """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`,
-    `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch` as `upgrade_...`."""
+    """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
+    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
+    as `upgrade_...`."""
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
@@ -68,13 +70,14 @@ def write_theta(theta: Params, saved: Params) -> None:
 
 
 def check_data(experiment: Experiment, state: TrainerState) -> None:
-    """Check that the data set is the one that `state` was trained on.
+    """Check that the data set and the pretrained weights are those that `state` was trained on.
 
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 
     Raises:
-        BadInput: if the data set has changed.
+        BadInput: if the data set or the file of weights has changed.
     """
+    check_weights(experiment.settings.model.weights, experiment.weights, str(state.values.get("weights", "")))
     source, task = experiment.source, experiment.settings.task
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):

@@ -11,8 +11,11 @@ import torch
 from safetensors.torch import save, save_file
 from torch import Tensor, nn
 
+from metatui.config.fields import parse
 from metatui.learning.models.conv4 import conv4
-from metatui.learning.weights import check_weights, load_weights
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import TrainerState
+from metatui.learning.weights import load_weights
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.utils.errors import BadInput
 
@@ -54,8 +57,6 @@ def test_common_prefix(prefix: str, tmp_path: Path, state: State) -> None:
 
 
 def test_checkpoint_of_a_run(tmp_path: Path, state: State) -> None:
-    from metatui.learning.training.trainer_state import TrainerState
-
     last = {f"theta/{name}": torch.zeros_like(t) for name, t in state.items()}
     best = {f"best/{name}": t for name, t in state.items()}
     save_checkpoint(tmp_path, "best", TrainerState(tensors={**last, **best}, values={"iteration": 3}))
@@ -148,7 +149,23 @@ def test_missing_files_are_refused(name: str, sentence: str, tmp_path: Path) -> 
     assert str(caught.value).endswith(sentence)
 
 
-def test_changed_file_is_refused() -> None:
-    check_weights("/weights.safetensors", "ab" * 32, "ab" * 32)
+def test_runs_start_from_the_weights_and_refuse_other_ones(tmp_path: Path, state: State) -> None:
+    file = tmp_path / "weights.safetensors"
+    save_file(state, file)
+    settings = parse(
+        {
+            "task": {"source": "glyphs", "ways": 3, "shots": 1, "queries": 1},
+            "model": {"filters": 2, "weights": str(file)},
+            "training": {"iterations": 1},
+            "evaluation": {"every": 0, "tasks": 2, "test_tasks": 2, "inner_steps": 1},
+            "compute": {"device": "cpu", "engine": "loop"},
+        }
+    )
+    trainer = Trainer(settings)
+    assert trainer.experiment.notices[-1].startswith("model.weights: 14 of 14 tensors of the model loaded from ")
+    assert all(torch.equal(p, state[name]) for name, p in trainer.experiment.theta().items())
+    saved = trainer.state()
+    Trainer(settings, state=saved)
+    save_file({name: 2 * t for name, t in state.items()}, file)
     with pytest.raises(BadInput, match="no longer the one that the run started from"):
-        check_weights("/weights.safetensors", "ab" * 32, "cd" * 32)
+        Trainer(settings, state=saved)
