@@ -15,6 +15,7 @@ from metatui.config.fields import FIELDS, assignment, change, find_field, parse
 from metatui.config.registry import ALGORITHMS, Component, Names, add_components, used
 from metatui.config.settings import Settings, common_fields
 from metatui.config.toml import parse_tables, settings_toml
+from metatui.learning.training.trainer_state import live_values
 from metatui.utils.errors import BadInput, SettingsError
 
 
@@ -110,6 +111,11 @@ def test_options_are_relevant_for_their_algorithm() -> None:
     assert not FIELDS["ridge.steps"].is_relevant(parse({"ridge": {"norm": "l1"}}))
 
 
+def test_checkpoints_contain_the_live_options_of_the_algorithm() -> None:
+    assert live_values(parse(RIDGE))["ridge.strength"] == 2.0
+    assert "ridge.strength" not in live_values(Settings())
+
+
 def test_common_settings_are_relevant_where_they_are_used() -> None:
     selected = parse({"algorithm": {"name": "ridge"}})
     assert FIELDS["algorithm.inner_batch"].is_relevant(selected)
@@ -189,7 +195,14 @@ def test_options_need_a_description_and_a_known_type() -> None:
     class Unknown(Group):
         strength: complex = setting(1j, "Strength", "Strength of the penalty.")
 
-    for options, message in ((Plain, "is not declared with"), (Unknown, "must be a bool, int, float, str")):
+    class Live(Group):
+        strength: str = setting("a", "Strength", "Strength of the penalty.", live=True)
+
+    for options, message in (
+        (Plain, "is not declared with"),
+        (Unknown, "must be a bool, int, float, str"),
+        (Live, "is live, but only numbers can change"),
+    ):
         component = type("Bad", (Ridge,), {"name": "bad", "Options": options})
         with pytest.raises(BadInput, match=rf"bad\.strength {message}"):
             add_components([component])

@@ -36,8 +36,15 @@ class TrainerState:
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings by path; all of them are numbers."""
-    return {path: settings.value(path) for path, field in FIELDS.items() if field.live}
+    """Return the values of the live settings by path; all of them are numbers.
+
+    Options of other components are left out, because their plugins may be missing when the checkpoint is read.
+    """
+    return {
+        path: settings.value(path)
+        for path, field in FIELDS.items()
+        if field.live and (field.group in Settings.model_fields or field.is_relevant(settings))
+    }
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
