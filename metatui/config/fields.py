@@ -135,13 +135,15 @@ def _unknown(path: str) -> Problem:
 def _problems(error: ValidationError) -> list[Problem]:
     problems: dict[str, Problem] = {}
     items = error.errors()
-    missing = {item["input"] for item in items if item["type"] == "value_error"}  # components of unknown plugins
+    missing = [item["input"] for item in items if item["type"] == "value_error"]  # names of components
     for item in items:
         path = ".".join(str(part) for part in item["loc"][:2])
         if path in missing:
             continue
         if item["type"] == "extra_forbidden":
             problems[path] = _unknown(path)
+        elif item["type"] == "value_error":
+            problems[path] = Problem(path, f"{path} is {quote(item['input'])}, but {item['ctx']['error']}")
         elif path in FIELDS:
             value = item["input"] if len(item["loc"]) <= 2 else f"an item {quote(item['input'])}"
             problems[path] = FIELDS[path].problem(value)

@@ -51,7 +51,7 @@ def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
     """Return arguments of `setting` for the name of a component, or one of `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
-        "allowed": f", or {registry.one} of a plugin, which is installed or loaded with --plugin FILE.py",
+        "allowed": registry.or_plugin,
     }
 
 
@@ -60,7 +60,7 @@ def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in others and name not in registry:
-            raise ValueError(f"must be one of {', '.join((*others, *registry.names()))}")
+            raise ValueError(registry.requirement(name, *others))
         return name
 
     return AfterValidator(check)
