@@ -82,7 +82,9 @@ class Registry(Generic[AnyComponent]):
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        """The kind with its article."""
         self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
+        """The end of a list of the names."""
         self.setting = setting
         self._package = package
         self._group = group
