@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from metatui.config.declarations import Scalar
-from metatui.config.settings import Settings
+    from metatui.config.settings import Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
