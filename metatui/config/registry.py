@@ -14,7 +14,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Set
 from functools import cache
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -126,7 +126,13 @@ class Registry:
 
     @cache  # noqa: B019
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._group)}
+        return {point.name: point for point in _entry_points().select(group=self._group)}
+
+
+@cache
+def _entry_points() -> EntryPoints:
+    """Return the entry points of all installed distributions, which take milliseconds to read."""
+    return entry_points()
 
 
 ALGORITHMS = Registry("algorithm", "metatui.learning.algorithms", group="metatui.algorithms")
