@@ -352,6 +352,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
+    """Return the entry points of all installed distributions, which take milliseconds to read."""
     return entry_points()
 
 
