@@ -88,7 +88,7 @@ class FolderSource(ImageSource):
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         numbers = self._numbers[split][classes]
-        rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
+        rows = self._rows[self._first[numbers].unsqueeze(1) + random.shuffled(keys, count, self._count[numbers])]
         images = self._images.index_select(0, moved(rows.flatten(), self.device))
         # Multiplied, because devices round a division by 255 differently.
         return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)
@@ -139,29 +139,6 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
-
-
-def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
-    """Return the first `count` elements of a random permutation of range(among) for each key.
-
-    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
-
-    Args:
-        keys: int64 [C].
-        among: int64 [C], at least `count`.
-
-    Returns:
-        int64 [C, count].
-    """
-    step = torch.arange(count)
-    places = step + (random.uniform(keys, count) * (among.unsqueeze(1) - step)).to(torch.int64)
-    order = torch.arange(int(among.max())).repeat(len(keys), 1)
-    for i in range(count):
-        place = places[:, i : i + 1]
-        drawn = order.gather(1, place)
-        order.scatter_(1, place, order[:, i : i + 1].clone())
-        order[:, i : i + 1] = drawn
-    return order[:, :count]
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
