@@ -334,7 +334,9 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
             parts.append(np.stack([_as_floats(batch.column(column)) for column in columns.numeric], axis=1))
             for column in columns.text:
                 texts[column] += ["" if cell is None else str(cell).strip() for cell in batch.column(column).to_pylist()]
-    except (pa.ArrowException, OSError, OverflowError) as error:
+    except BadInput:
+        raise
+    except Exception as error:  # decoders raise many kinds of errors
         raise BadInput(f"{name} is not a valid Parquet file: {quote(class_and_message(error, 120), 160)[1:-1]}") from None
     values = np.concatenate(parts) if parts else np.empty((0, len(columns.numeric)))
     return _Rows(columns, values, texts, lambda row: f"row {row + 1:,}")
