@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -234,7 +235,6 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
     text_places = [header.index(column) for column in columns.text]
     values, lines = array("d"), array("q")
     texts: list[list[str]] = [[] for _ in text_places]
-    known: dict[str, str] = {}  # one copy of each text, because the rows of a task have the same
     numbers = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
 
     def add(row: Sequence[str]) -> None:
@@ -250,8 +250,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
             raise BadInput(f"{name}, line {reader.line_num:,}: column {quote(header[column])} is {found}, but must be "
                            f"a number{hint}") from None  # fmt: skip
         for place, column_texts in zip(text_places, texts, strict=True):
-            text = row[place].strip()
-            column_texts.append(known.setdefault(text, text))
+            column_texts.append(sys.intern(row[place].strip()))  # the rows of a task share one string
         lines.append(reader.line_num)
         if len(values) > MOST_VALUES:
             raise BadInput(_too_many(name))
@@ -333,11 +332,15 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
         for batch in file.iter_batches(_BATCH, columns=[*columns.numeric, *columns.text]):
             parts.append(np.stack([_as_floats(batch.column(column)) for column in columns.numeric], axis=1))
             for column in columns.text:
-                texts[column] += ["" if cell is None else str(cell).strip() for cell in batch.column(column).to_pylist()]
+                texts[column] += [
+                    "" if cell is None else str(cell).strip() for cell in batch.column(column).to_pylist()
+                ]
     except BadInput:
         raise
     except Exception as error:  # decoders raise many kinds of errors
-        raise BadInput(f"{name} is not a valid Parquet file: {quote(class_and_message(error, 120), 160)[1:-1]}") from None
+        raise BadInput(
+            f"{name} is not a valid Parquet file: {quote(class_and_message(error, 120), 160)[1:-1]}"
+        ) from None
     values = np.concatenate(parts) if parts else np.empty((0, len(columns.numeric)))
     return _Rows(columns, values, texts, lambda row: f"row {row + 1:,}")
 

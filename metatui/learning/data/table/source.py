@@ -132,19 +132,13 @@ class TableSource:
         """Return the number of tasks that episodes of `split` are drawn from."""
         return len(self._tasks[split])
 
-    def input_range(self, split: Split, task: int, *, seed: int) -> tuple[float, float]:
-        """Return the smallest and the largest value of the first input in a task, in the unit of the column."""
-        n = int(self._choose(split, [task], seed=seed))
-        values = self.table.x[int(self._first[n]) : int(self._first[n] + self._count[n]), 0]
-        return float(values.min()), float(values.max())
-
     def inputs_in_units(self, x: Tensor) -> Tensor:
         """Convert standardised inputs [..., inputs] to the units of the columns, float64 on the CPU."""
-        return x.double().cpu() * self.x_scale + self.x_mean
+        return x.cpu().double() * self.x_scale + self.x_mean
 
     def targets_in_units(self, y: Tensor) -> Tensor:
         """Convert standardised targets or predictions [..., targets] to the units of the columns."""
-        return y.double().cpu() * self.y_scale + self.y_mean
+        return y.cpu().double() * self.y_scale + self.y_mean
 
     def _extents(self, split: Split) -> list[tuple[int, int]]:
         """Return the number of rows and the first row of each task of `split`."""

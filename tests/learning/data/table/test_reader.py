@@ -59,7 +59,7 @@ def test_choice_of_columns(
     path.write_text('who,a,b,"c, d",y,note\n1,2,3,4,5,six\n')
     table = read_table(options(path, task_column="who", inputs=inputs, targets=targets))
     assert (table.inputs, table.targets) == expected
-    row = dict(zip("who a b d y".split(), range(1, 6), strict=True))
+    row = dict(zip(["who", "a", "b", "d", "y"], range(1, 6), strict=True))
     assert [*table.x[0], *table.y[0]] == [row[name.split()[-1]] for name in (*table.inputs, *table.targets)]
 
 

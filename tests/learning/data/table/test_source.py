@@ -144,7 +144,7 @@ def test_tasks_with_too_few_rows_are_left_out(tmp_path: Path) -> None:
         names = {source.describe(split, task, seed=0) for task in range(20)}
         assert names <= {larger.describe(split, task, seed=0) for task in range(20)}
     assert source.fingerprint == larger.fingerprint
-    with pytest.raises(BadInput, match="shots are 9 and task.queries is 3, but their sum must be at most 10, the num"):
+    with pytest.raises(BadInput, match=r"shots are 9 and task.queries is 3, but their sum must be at most 10, the num"):
         source.episodes("test", [0], seed=0, shots=9, queries=3)
 
 
