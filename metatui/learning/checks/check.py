@@ -19,7 +19,8 @@ from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.registry import ENGINES, make_engine
 from metatui.learning.hardware.devices import resolve
-from metatui.learning.models import conv4, mlp
+from metatui.learning.models.conv4 import conv4
+from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.inner import ADAM_BETA2, InnerLoop, Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
 from metatui.utils.errors import BadInput

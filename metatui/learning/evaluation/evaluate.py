@@ -21,7 +21,7 @@ from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.models import make_model
+from metatui.learning.model import make_model
 from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
 from metatui.learning.optim.losses import accuracy
 

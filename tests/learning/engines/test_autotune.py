@@ -15,7 +15,7 @@ from metatui.learning.engines.base import Engine
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device, cpu
-from metatui.learning.models import mlp
+from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.losses import MEAN_SQUARED_ERROR
 from metatui.utils.errors import BadInput
 
