@@ -30,7 +30,7 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
         BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
     """
     task = settings.task
-    listing = list_folder(task.folder)
+    listing = list_folder(task.folder, task.class_lists)
     splits = split_classes(listing.classes, task.split_seed)
     # Report problems that the listing already shows before decoding, which may take minutes.
     check_ways(listing, splits, task.ways)
@@ -177,9 +177,9 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     """Return the classes of each split.
 
-    If the folder has split folders, they are the splits; without a val folder, a fifth of the training classes, chosen
-    by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for validation,
-    20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
+    If the folder has split folders or class lists, they are the splits; without val, a fifth of the training classes,
+    chosen by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for
+    validation, 20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
@@ -209,7 +209,7 @@ def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
             needed += 1
         remedy += f"provide at least {needed} class folders"
     else:
-        remedy += "add class folders to the smaller splits"
+        remedy += "add classes to the smaller splits"
     sentence = (
         f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
         f"divided into {sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: "
