@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metatui.config.registry import DATA
+from metatui.config.registry import ALGORITHMS, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, quote
 
@@ -35,11 +35,12 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
             "algorithm.inner_batch = 0",
         )
     support = settings.training_shots * (task.ways if settings.is_classification else 1)
-    if algorithm.name == "reptile" and algorithm.inner_batch > support:
+    if "algorithm.inner_batch" in ALGORITHMS[algorithm.name].uses and algorithm.inner_batch > support:
         yield "algorithm.inner_batch", f"at most {support}, the number of support examples in a training episode"
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
-    yield from DATA[task.source].violations(settings)
+    for registry in REGISTRIES:
+        yield from registry[str(settings.effective(registry.setting))].violations(settings)
 
 
 def compiles(settings: Settings) -> bool:

@@ -9,9 +9,12 @@ Built-in components do not import torch at module level, because the app reads t
 
 from __future__ import annotations
 
+import logging
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Set
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence, Set
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -20,7 +23,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config.declarations import Group
+from metatui.config import interim
+from metatui.config.declarations import Group, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
@@ -30,7 +34,12 @@ if TYPE_CHECKING:
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""Names of components."""
+
 Kind = Literal["regression", "classification"]
+
+log = logging.getLogger(__name__)
 
 
 class Component:
@@ -46,6 +55,8 @@ class Component:
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, out of those that not every component reads."""
+    default_for: ClassVar[frozenset[Kind]] = frozenset()
+    """Kinds of tasks for which the value `auto` of the setting selects this component."""
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -59,18 +70,23 @@ AnyComponent = TypeVar("AnyComponent", bound=Component)
 class Registry(Generic[AnyComponent]):
     """The components of one kind by name."""
 
-    def __init__(self, kind: str, package: str, *, group: str) -> None:
+    def __init__(self, kind: str, package: str, *, group: str, setting: str) -> None:
         """Create an empty registry.
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
+            setting: path of the setting that selects a component.
         """
         self.kind = kind
+        self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        self.setting = setting
         self._package = package
         self._group = group
         self._classes: dict[str, type[AnyComponent]] = {}
+        self._broken: dict[str, str] = {}
+        """Why installed plugins cannot be used, by name."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
@@ -83,9 +99,11 @@ class Registry(Generic[AnyComponent]):
         """
         if name not in self._classes:
             if name in self._built_in():
-                self._add_all(import_module(f"{self._package}.{name}"))
+                self._classes[name] = self._load_built_in(name)
             elif name in self._installed():
-                self.add(_load(self._installed()[name]))
+                self._load_installed(name)
+        if name not in self._classes:
+            load_plugin_files()
         if name not in self._classes:
             raise BadInput(f"{self.kind} is {quote(name)}, but must be one of {', '.join(self.names())}")
         return self._classes[name]
@@ -96,8 +114,17 @@ class Registry(Generic[AnyComponent]):
         return tuple(dict.fromkeys((*self._built_in(), *self._installed(), *self._classes)))
 
     def components(self) -> Iterator[type[AnyComponent]]:
-        """Yield all components in the order of `names`."""
-        return map(self.__getitem__, self.names())
+        """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""
+        for name in self.names():
+            try:
+                yield self[name]
+            except BadInput:
+                if name not in self._broken:
+                    raise
+
+    def loaded(self) -> tuple[type[AnyComponent], ...]:
+        """Return the components whose modules have been loaded."""
+        return tuple(self._classes.values())
 
     def add(self, component: type[AnyComponent]) -> None:
         """Add the component of a plugin.
@@ -105,37 +132,65 @@ class Registry(Generic[AnyComponent]):
         Raises:
             BadInput: if its name is already used.
         """
-        known = self._classes.setdefault(component.name, component)
-        if known is not component:
-            raise BadInput(f"two plugins define the {self.kind} {quote(component.name)}: load only one of them")
+        name = component.name
+        if name in self._built_in():
+            raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
+        if self._classes.setdefault(name, component) is not component:
+            raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
-    def _add_all(self, module: ModuleType) -> list[type[Component]]:
-        """Add the components that `module` defines, and return them."""
-        found = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type)
-            and issubclass(value, Component)
-            and value.__module__ == module.__name__
-            and "name" in vars(value)
-        ]
-        for component in found:
-            component.registry.add(component)
-        return found
+    def exclude(self, component: type[AnyComponent], reason: str) -> None:
+        """Remove the component of a plugin that cannot be used.
+
+        Raises:
+            BadInput: if the plugin is a file. An installed plugin does not prevent other work.
+        """
+        del self._classes[component.name]
+        if component.name not in self._installed():
+            raise BadInput(reason)
+        self._broken[component.name] = reason
+        log.warning("%s", reason)
+
+    def is_built_in(self, component: type[AnyComponent]) -> bool:
+        return component.name in self._built_in()
+
+    def _load_built_in(self, name: str) -> type[AnyComponent]:
+        component: type[AnyComponent]
+        if name in interim.names(self.kind):
+            component = interim.component(self, name, Component)
+        else:
+            module = import_module(f"{self._package}.{name}")
+            component = next(each for each in _defined_in(module) if each.registry is self)
+        return component
+
+    def _load_installed(self, name: str) -> None:
+        if name not in self._broken:
+            try:
+                add_components([_installed_component(self._installed()[name])])
+            except BadInput as error:
+                self._broken[name] = str(error)
+                log.warning("%s", error)
+        if name in self._broken:
+            raise BadInput(self._broken[name])
 
     @cache  # noqa: B019 - registries live as long as the process
     def _built_in(self) -> tuple[str, ...]:
+        if names := interim.names(self.kind):
+            return names
         path = import_module(self._package).__path__
         return tuple(module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
 
     @cache  # noqa: B019
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._group)}
+        return {point.name: point for point in _entry_points().select(group=self._group)}
 
 
-ALGORITHMS: Registry[Component] = Registry("algorithm", "metatui.learning.algorithms", group="metatui.algorithms")
-MODELS: Registry[Component] = Registry("model", "metatui.learning.models", group="metatui.models")
-DATA: Registry[DataSet] = Registry("data set", "metatui.learning.data.sources", group="metatui.data")
+ALGORITHMS: Registry[Component] = Registry(
+    "algorithm", "metatui.learning.algorithms", group="metatui.algorithms", setting="algorithm.name"
+)
+MODELS: Registry[Component] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
+DATA: Registry[DataSet] = Registry(
+    "data set", "metatui.learning.data.sources", group="metatui.data", setting="task.source"
+)
 REGISTRIES: tuple[Registry[Any], ...] = (ALGORITHMS, MODELS, DATA)
 
 
@@ -156,42 +211,162 @@ class Names(Set[str]):
         return sum(1 for _ in self)
 
 
-def use_plugin_files(files: list[str]) -> None:
+def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
+    """Create the condition that the selected component of `registry` reads the common setting `path`."""
+    return {registry.setting: Names(registry, lambda component: path in component.uses)}
+
+
+_loaded_files: set[str] = set()
+
+
+def loaded_components() -> tuple[type[Component], ...]:
+    """Return all components that have been loaded, by which a change of the registries is noticed."""
+    load_plugin_files()
+    return tuple(component for registry in REGISTRIES for component in registry.loaded())
+
+
+def option_groups() -> dict[str, type[Group]]:
+    """Return the options of all components that have any, by the name of their group."""
+    return _option_groups(all_components())
+
+
+def use_plugin_files(files: Sequence[str]) -> None:
     """Load plugin files, in this process and in its children.
 
     Raises:
         BadInput: if a file cannot be loaded.
     """
+    for file in files:
+        if os.pathsep in file:
+            raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
     paths = [str(Path(file).expanduser().absolute()) for file in files]
-    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(paths)
-    load_plugin_files.cache_clear()
+    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*_plugin_files(), *paths)))
     load_plugin_files()
 
 
-@cache
 def load_plugin_files() -> None:
-    """Load the plugin files that the user has named.
+    """Load the plugin files that the user has named, once.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
     """
-    for path in filter(None, os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep)):
-        module_name = f"metatui_plugin_{Path(path).stem}"
-        spec = spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise BadInput(f"--plugin is {quote(path)}, but must be a Python file")
-        module = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise BadInput(f"--plugin {quote(path)} cannot be loaded: {class_and_message(error)}") from error
-        if not ALGORITHMS._add_all(module):
-            raise BadInput(f"--plugin {quote(path)} defines no algorithm, model or data set")
+    for path in _plugin_files():
+        if path not in _loaded_files:
+            _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
+            try:
+                _load_file(Path(path))
+            except BaseException:
+                _loaded_files.remove(path)
+                raise
 
 
-def _load(point: EntryPoint) -> type[Any]:
+def _plugin_files() -> list[str]:
+    variable = os.environ.get(PLUGINS_VARIABLE)
+    return variable.split(os.pathsep) if variable else []
+
+
+def _load_file(path: Path) -> None:
+    origin = f"--plugin {quote(str(path), 200)}"
+    if not path.is_file():
+        raise BadInput(f"{origin} is not a file")
+    module_name = f"metatui_plugin_{len(_loaded_files)}_{path.stem}"
+    spec = spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{origin} is not a Python file: its name must end in .py")
+    module = module_from_spec(spec)
+    sys.modules[module_name] = module  # pydantic and dataclasses look up annotations there
     try:
-        component: type[Any] = point.load()
+        spec.loader.exec_module(module)
+        components = _defined_in(module)
+        if not components:
+            raise BadInput("it defines no algorithm, model or data set")
+        add_components(components)
+    except BadInput as error:
+        raise BadInput(f"{origin} cannot be used: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
+
+
+def _defined_in(module: ModuleType) -> list[type[Any]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Component)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]
+
+
+def add_components(components: Sequence[type[Component]]) -> None:
+    """Check the components of a plugin and add them to their registries.
+
+    Raises:
+        BadInput: if a declaration is invalid, or a name is already used.
+    """
+    for component in components:
+        _check(component)
+    for component in components:
+        component.registry.add(component)
+
+
+def _check(component: type[Component]) -> None:
+    """Check the declaration of a plugin.
+
+    Raises:
+        BadInput: if it is invalid.
+    """
+    here = f"class {component.__name__}"
+    if getattr(component, "registry", None) not in REGISTRIES:
+        raise BadInput(f"{here} must be a subclass of Algorithm, Model or DataSet")
+    name = getattr(component, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise BadInput(f"{here}: name is {quote(name)}, but must be 1 to 32 of a-z, 0-9 and '_', beginning with a-z")
+    if not isinstance(getattr(component, "title", None), str):
+        raise BadInput(f"{here} must have a title, which is its name as written in the literature")
+    if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
+        raise BadInput(f"{here}: Options must be a subclass of Group")
+    list(fields_of(component))
+
+
+def fields_of(component: type[Component]) -> Iterator[SettingField]:
+    """Yield the fields of the options of a component.
+
+    Raises:
+        BadInput: if an option is not declared correctly.
+    """
+    selected: When = {component.registry.setting: frozenset({component.name})}
+    return group_fields(component.name, component.Options, selected)
+
+
+def all_components() -> tuple[type[Component], ...]:
+    """Return the components of all registries."""
+    return tuple(component for registry in REGISTRIES for component in registry.components())
+
+
+@cache
+def _option_groups(components: tuple[type[Component], ...]) -> dict[str, type[Group]]:
+    return {component.name: component.Options for component in components if component.Options.model_fields}
+
+
+@cache
+def _entry_points() -> Any:  # the type depends on the version of Python
+    return entry_points()
+
+
+def _installed_component(point: EntryPoint) -> type[Component]:
+    """Load the component of an installed plugin.
+
+    Raises:
+        BadInput: if it cannot be loaded, or is not a component of this name.
+    """
+    origin = f"the plugin {quote(point.value)}"
+    try:
+        component = point.load()
     except Exception as error:
-        raise BadInput(f"the plugin {quote(point.value)} cannot be loaded: {class_and_message(error)}") from error
+        raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
+    if not isinstance(component, type) or not issubclass(component, Component):
+        raise BadInput(f"{origin} is not an algorithm, model or data set")
+    if getattr(component, "name", None) != point.name:
+        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
     return component

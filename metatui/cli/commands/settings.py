@@ -6,7 +6,8 @@ import click
 
 from metatui.cli.console.output import cell, console, emit, table
 from metatui.cli.options import json_option
-from metatui.config.fields import FIELDS, SettingField, text_of
+from metatui.config.declarations import SettingField
+from metatui.config.fields import FIELDS, text_of
 
 
 @click.command()

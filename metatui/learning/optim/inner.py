@@ -28,7 +28,7 @@ class InnerLoop:
     lr: float | Tensor
     """A number, or a scalar tensor that a captured graph reads at every replay."""
     steps: int
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
 
     def start(self) -> Update:
         """Create an update rule with no state, so that no adaptation depends on an earlier one."""

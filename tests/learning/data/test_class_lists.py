@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,7 @@ from metatui.learning.data.image_folder.scan import Listing, list_folder
 from metatui.utils import paths
 from tests.folder_files import write_class, write_classes
 
-Files = Mapping[str, str | bytes]
+Files = dict[str, str | bytes]
 
 CLASSES: Files = {"train.txt": "cat\ndog\n", "val.txt": "emu\n", "test.txt": "fox\n"}
 IMAGES: Files = {

@@ -15,7 +15,7 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
-from metatui.config.fields import SettingField
+from metatui.config.declarations import SettingField
 from metatui.tui.widgets.form.controls import Choice, Toggle
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
