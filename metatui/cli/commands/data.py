@@ -92,7 +92,8 @@ def _load_packed(path: Path) -> Omniglot | None:
 def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Pack the images of PATH, which has a folder of PNG or JPEG images for each class, and summarise them.
 
-    Classes may be in the folders train, val and test of PATH; otherwise they are split at random into 64, 16 and 20 %.
+    Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
+    .txt); otherwise they are split at random into 64, 16 and 20 %.
     Use --set to give task.image_size, task.image_mode and task.split_seed the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
@@ -103,7 +104,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     from metatui.learning.data.image_folder.source import FolderSource, split_classes
 
     start = time.perf_counter()
-    listing = list_folder(task.folder)
+    listing = list_folder(task.folder, task.class_lists)
     with images_shown():
         packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force)
     splits = split_classes(listing.classes, task.split_seed)
@@ -122,6 +123,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                     split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
                     for split, numbers in splits.items()
                 },
+                "class_lists": str(listing.lists) if listing.lists else None,
                 "left_out": [{"path": each.path, "why": each.why} for each in source.left_out],
                 "repeated": list(source.repeated),
                 "sha256": packed.sha256,
@@ -138,6 +140,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"{min(counts):,} to {max(counts):,} per class (shots + queries at most {min(counts):,})",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
+        *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Left out: {len(source.left_out):,}",
     ):

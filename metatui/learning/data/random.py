@@ -89,26 +89,3 @@ def choose(key: Tensor, count: int, among: int, offset: int = 0) -> Tensor:
     if count > among:
         raise ValueError(f"{count} distinct numbers cannot be chosen from {among}")
     return torch.argsort(bits(key, among, offset), dim=-1, stable=True)[..., :count]
-
-
-def shuffled(key: Tensor, count: int, among: Tensor) -> Tensor:
-    """Return the first `count` elements of a random permutation of range(among) for each key.
-
-    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
-
-    Args:
-        key: int64 [C].
-        among: int64 [C], at least `count`.
-
-    Returns:
-        int64 [C, count].
-    """
-    step = torch.arange(count)
-    places = step + (uniform(key, count) * (among.unsqueeze(1) - step)).to(torch.int64)
-    order = torch.arange(int(among.max())).repeat(len(key), 1)
-    for i in range(count):
-        place = places[:, i : i + 1]
-        drawn = order.gather(1, place)
-        order.scatter_(1, place, order[:, i : i + 1].clone())
-        order[:, i : i + 1] = drawn
-    return order[:, :count]

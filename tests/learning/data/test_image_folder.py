@@ -20,6 +20,7 @@ from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.source import FolderSource, load_folder
+from metatui.learning.data.image_source import shuffled
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
 from metatui.runs.analysis.evaluate import evaluate, views
@@ -72,17 +73,17 @@ def source_of(root: Path, **changes: Scalar) -> FolderSource:
 def test_shuffles_are_distinct_and_keep_their_beginning(sizes: list[int], seed: int, data: st.DataObject) -> None:
     keys = random.keys(seed, "test", torch.arange(len(sizes)))
     count = data.draw(st.integers(0, min(sizes)))
-    found = random.shuffled(keys, count, torch.tensor(sizes))
+    found = shuffled(keys, count, torch.tensor(sizes))
     assert found.shape == (len(sizes), count)
     for row, size in zip(found.tolist(), sizes, strict=True):
         assert len(set(row)) == count
         assert all(0 <= number < size for number in row)
-    assert torch.equal(found, random.shuffled(keys, min(sizes), torch.tensor(sizes))[:, :count])
+    assert torch.equal(found, shuffled(keys, min(sizes), torch.tensor(sizes))[:, :count])
 
 
 def test_shuffles_are_uniform_in_every_position() -> None:
     many, among = 40_000, 7
-    found = random.shuffled(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
+    found = shuffled(random.keys(0, "test", torch.arange(many)), 4, torch.full((many,), among))
     share = torch.nn.functional.one_hot(found, among).double().mean(0)
     sd = (1 / among * (1 - 1 / among) / many) ** 0.5
     assert (share - 1 / among).abs().max() < 5 * sd

@@ -15,7 +15,8 @@ from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.learning.data.episodes import SPLITS, Episodes, Kind, Split
-from metatui.learning.data.random import choose, keys, shuffled, task_numbers, uniform
+from metatui.learning.data.image_source import shuffled
+from metatui.learning.data.random import choose, keys, task_numbers, uniform
 from metatui.learning.data.sources.table import TableOptions
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
@@ -34,7 +35,7 @@ def load_table(settings: Settings) -> TableSource:
     Raises:
         BadInput: if the file is missing or is no valid table, or has too few tasks or rows for the episodes.
     """
-    options = settings.table
+    options = settings.group("table")
     assert isinstance(options, TableOptions)
     table = read_table(options)
     splits = split_tasks(table, options, settings.task.split_seed)
@@ -72,7 +73,7 @@ class TableSource:
         """
         self.table = table
         self.input_shape = (len(table.inputs),)
-        self.outputs = len(table.targets)
+        self.targets = len(table.targets)
         self.fingerprint = _fingerprint(table, splits)
         self._count = torch.from_numpy(table.counts)
         self._first = self._count.cumsum(0) - self._count

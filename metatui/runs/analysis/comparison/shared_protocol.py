@@ -16,7 +16,7 @@ from metatui.utils.numbers import diverged
 DATA = ("task.source", "task.folder")
 """Settings that must be equal; otherwise, accuracies and losses refer to different data."""
 
-TIED = ("task.ways", "task.split", "task.split_seed")
+TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
 
 Runs that differ in them have no held-out tasks in common.
