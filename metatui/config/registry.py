@@ -29,9 +29,7 @@ from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
-    from metatui.learning.algorithm import Algorithm
     from metatui.learning.data.data_set import DataSet
-    from metatui.learning.model import Model
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
@@ -77,9 +75,9 @@ class Registry(Generic[AnyComponent]):
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
-            setting: the path of the setting that selects a component.
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
+            setting: path of the setting that selects a component.
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
@@ -186,10 +184,10 @@ class Registry(Generic[AnyComponent]):
         return {point.name: point for point in _entry_points().select(group=self._group)}
 
 
-ALGORITHMS: Registry[Algorithm] = Registry(
+ALGORITHMS: Registry[Component] = Registry(
     "algorithm", "metatui.learning.algorithms", group="metatui.algorithms", setting="algorithm.name"
 )
-MODELS: Registry[Model] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
+MODELS: Registry[Component] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
 DATA: Registry[DataSet] = Registry(
     "data set", "metatui.learning.data.sources", group="metatui.data", setting="task.source"
 )
