@@ -116,7 +116,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     use(torch_device)
     source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
-    model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
+    model = make_model(settings, source.input_shape, getattr(source, "targets", 1)).to(device=torch_device, dtype=dtype)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:

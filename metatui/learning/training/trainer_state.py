@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metatui.config.fields import FIELDS, change
+from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.learning.data.episodes import SPLITS, Split
@@ -75,12 +76,20 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
     Raises:
         BadInput: if the data set has changed.
     """
-    source, task = experiment.source, experiment.settings.task
+    source, settings = experiment.source, experiment.settings
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):
-        data = f"task.folder is {quote(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
+        name = settings.task.source
+        files = (
+            path
+            for path, field in FIELDS.items()
+            if field.kind == "path" and field.group in ("task", name) and field.is_relevant(settings)
+        )
+        path = next((path for path in files if settings.value(path)), "task.source")
+        content = "classes or images" if settings.is_classification else "rows"
         raise BadInput(
-            f"{data}, but its classes or images are no longer those of the run: restore them, or start a new run"
+            f"{path} is {quote(settings.value(path), 200)}, but its {content} are no longer those of the run: restore "
+            "them, or start a new run"
         )
 
 
