@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 
 FINN = (
@@ -287,7 +288,9 @@ def _query(settings: Settings) -> str:
 
 
 def _loss(settings: Settings) -> str:
-    return "mean cross-entropy" if settings.is_classification else "mean squared error"
+    loss_of = DATA[settings.task.source].loss_of
+    loss = "mean cross-entropy" if settings.is_classification else "mean squared error"
+    return f"{loss} of {loss_of}" if loss_of else loss
 
 
 def _outer_lr(settings: Settings) -> str:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metatui.config.fields import FIELDS, change
-from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.learning.data.episodes import SPLITS, Split

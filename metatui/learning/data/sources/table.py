@@ -50,6 +50,7 @@ class Table(DataSet):
     name = "table"
     title = "Your own table"
     kind = "regression"
+    loss_of = "standardised targets"
     Options = TableOptions
     uses = frozenset({"task.split_seed"})
 

@@ -110,8 +110,6 @@ def read_table(options: TableOptions) -> TableData:
         rows = _read_parquet(data, name, options)
     else:
         rows = _read_csv(data, name, options)
-    if not len(rows.values):
-        raise BadInput(f"{name} has column names but no rows")
     _check_numbers(rows, name)
     return _grouped(path, name, rows)
 
@@ -229,6 +227,8 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
     if len(header) > MOST_COLUMNS:
         raise BadInput(f"{name} has {len(header):,} columns, but at most {MOST_COLUMNS:,} are allowed")
     first = next(records, [])
+    if not first:
+        raise BadInput(_no_rows(name))
     cells = dict(zip(header, first, strict=False))
     columns = _choose_columns(name, header, options, lambda column: _is_number(cells.get(column, "")))
     places = [header.index(column) for column in columns.numeric]
@@ -255,8 +255,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
         if len(values) > MOST_VALUES:
             raise BadInput(_too_many(name))
 
-    if first:
-        add(first)
+    add(first)
     for row in records:
         add(row)
     return _Rows(
@@ -299,6 +298,10 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def _no_rows(name: str) -> str:
+    return f"{name} has column names but no rows"
+
+
 def _too_many(name: str) -> str:
     return f"{name} has more than {MOST_VALUES:,} input and target values, the largest number that is allowed"
 
@@ -326,6 +329,8 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
             if not numeric(column):
                 raise BadInput(f"{name}: column {quote(column)} has the type {schema.field(column).type}, but must "
                                "contain numbers")  # fmt: skip
+        if not file.metadata.num_rows:
+            raise BadInput(_no_rows(name))
         if file.metadata.num_rows * len(columns.numeric) > MOST_VALUES:
             raise BadInput(_too_many(name))
         parts, texts = [], {column: list[str]() for column in columns.text}
@@ -341,8 +346,7 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
         raise BadInput(
             f"{name} is not a valid Parquet file: {quote(class_and_message(error, 120), 160)[1:-1]}"
         ) from None
-    values = np.concatenate(parts) if parts else np.empty((0, len(columns.numeric)))
-    return _Rows(columns, values, texts, lambda row: f"row {row + 1:,}")
+    return _Rows(columns, np.concatenate(parts), texts, lambda row: f"row {row + 1:,}")
 
 
 def _as_floats(column: Any) -> NDArray[np.float64]:

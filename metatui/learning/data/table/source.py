@@ -22,6 +22,9 @@ from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
 
+MOST_NAMED = 3
+"""Largest number of tasks or targets that a sentence names."""
+
 _SHUFFLED = 2**22
 """Largest number of row numbers that are shuffled together, 32 MB."""
 
@@ -89,6 +92,8 @@ class TableSource:
         self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
         self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
+        self.notes = (self._units(),)
+        """Sentences for the journal that are no warnings."""
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
 
     def episodes(
@@ -152,13 +157,23 @@ class TableSource:
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
         return self._tasks[split][orders[block_of, numbers % count]]
 
+    def _units(self) -> str:
+        """Say what losses refer to."""
+        scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
+        units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
+        more = ", …" if self.targets > MOST_NAMED else ""
+        return (
+            "Losses are mean squared errors of standardised targets, after division by the standard deviation of the "
+            f"training rows: {units}{more}"
+        )
+
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
         """Say how many tasks are left out; empty if all are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
-        examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:3])
-        more = f" and {len(small) - 3:,} more" if len(small) > 3 else ""
+        examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MOST_NAMED])
+        more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
         return (
             f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
             f"fewer rows than shots and queries ({max(needed.values())}): {examples}{more}"
@@ -169,8 +184,9 @@ class TableSource:
         count = self.task_count("test")
         if test_tasks <= count:
             return ""
+        tasks = "task" if count == 1 else "tasks"
         return (
-            f"{self.table.name} has {count:,} test tasks, so {test_tasks:,} evaluated tasks use each of them several "
+            f"{self.table.name} has {count:,} test {tasks}, so {test_tasks:,} evaluated tasks use each of them several "
             "times with other rows: the 95 % interval describes these tasks, not new ones"
         )
 
