@@ -14,7 +14,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -23,13 +23,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config import interim
 from metatui.config.declarations import Group, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
+    from metatui.learning.algorithm import Algorithm
     from metatui.learning.data.data_set import DataSet
+    from metatui.learning.model import Model
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
@@ -75,9 +76,9 @@ class Registry(Generic[AnyComponent]):
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
+            setting: the path of the setting that selects a component.
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
-            setting: path of the setting that selects a component.
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
@@ -126,8 +127,13 @@ class Registry(Generic[AnyComponent]):
         """Return the components whose modules have been loaded."""
         return tuple(self._classes.values())
 
+    def plugins(self) -> dict[str, str]:
+        """Return the file of each plugin, or the reason why an installed plugin cannot be used, by name."""
+        plugins = (component for component in self.components() if not self.is_built_in(component))
+        return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
+
     def add(self, component: type[AnyComponent]) -> None:
-        """Add the component of a plugin.
+        """Add the component of a plugin that is not installed.
 
         Raises:
             BadInput: if its name is already used.
@@ -135,7 +141,7 @@ class Registry(Generic[AnyComponent]):
         name = component.name
         if name in self._built_in():
             raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
-        if self._classes.setdefault(name, component) is not component:
+        if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
@@ -154,18 +160,14 @@ class Registry(Generic[AnyComponent]):
         return component.name in self._built_in()
 
     def _load_built_in(self, name: str) -> type[AnyComponent]:
-        component: type[AnyComponent]
-        if name in interim.names(self.kind):
-            component = interim.component(self, name, Component)
-        else:
-            module = import_module(f"{self._package}.{name}")
-            component = next(each for each in _defined_in(module) if each.registry is self)
+        module = import_module(f"{self._package}.{name}")
+        component: type[AnyComponent] = next(each for each in _defined_in(module) if each.registry is self)
         return component
 
     def _load_installed(self, name: str) -> None:
         if name not in self._broken:
             try:
-                add_components([_installed_component(self._installed()[name])])
+                self._classes[name] = _installed_component(self._installed()[name])
             except BadInput as error:
                 self._broken[name] = str(error)
                 log.warning("%s", error)
@@ -174,8 +176,6 @@ class Registry(Generic[AnyComponent]):
 
     @cache  # noqa: B019 - registries live as long as the process
     def _built_in(self) -> tuple[str, ...]:
-        if names := interim.names(self.kind):
-            return names
         path = import_module(self._package).__path__
         return tuple(module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
 
@@ -184,10 +184,10 @@ class Registry(Generic[AnyComponent]):
         return {point.name: point for point in _entry_points().select(group=self._group)}
 
 
-ALGORITHMS: Registry[Component] = Registry(
+ALGORITHMS: Registry[Algorithm] = Registry(
     "algorithm", "metatui.learning.algorithms", group="metatui.algorithms", setting="algorithm.name"
 )
-MODELS: Registry[Component] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
+MODELS: Registry[Model] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
 DATA: Registry[DataSet] = Registry(
     "data set", "metatui.learning.data.sources", group="metatui.data", setting="task.source"
 )
@@ -225,32 +225,18 @@ def loaded_components() -> tuple[type[Component], ...]:
     return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
 
-def option_groups() -> dict[str, type[Group]]:
-    """Return the options of all components that have any, by the name of their group."""
-    return _option_groups(all_components())
-
-
-def use_plugin_files(files: Sequence[str]) -> None:
-    """Load plugin files, in this process and in its children.
-
-    Raises:
-        BadInput: if a file cannot be loaded.
-    """
-    for file in files:
-        if os.pathsep in file:
-            raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
-    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*_plugin_files(), *paths)))
-    load_plugin_files()
+def components_with_options() -> Mapping[str, type[Component]]:
+    """Return the components that have options, by name."""
+    return _with_options(all_components())
 
 
 def load_plugin_files() -> None:
-    """Load the plugin files that the user has named, once.
+    """Load each plugin file once.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
     """
-    for path in _plugin_files():
+    for path in plugin_files():
         if path not in _loaded_files:
             _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
             try:
@@ -260,7 +246,8 @@ def load_plugin_files() -> None:
                 raise
 
 
-def _plugin_files() -> list[str]:
+def plugin_files() -> list[str]:
+    """Return the paths of the plugin files that the user has named."""
     variable = os.environ.get(PLUGINS_VARIABLE)
     return variable.split(os.pathsep) if variable else []
 
@@ -299,7 +286,7 @@ def _defined_in(module: ModuleType) -> list[type[Any]]:
 
 
 def add_components(components: Sequence[type[Component]]) -> None:
-    """Check the components of a plugin and add them to their registries.
+    """Check the components of a plugin that is not installed, and add them to their registries.
 
     Raises:
         BadInput: if a declaration is invalid, or a name is already used.
@@ -345,8 +332,8 @@ def all_components() -> tuple[type[Component], ...]:
 
 
 @cache
-def _option_groups(components: tuple[type[Component], ...]) -> dict[str, type[Group]]:
-    return {component.name: component.Options for component in components if component.Options.model_fields}
+def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[Component]]:
+    return {component.name: component for component in components if component.Options.model_fields}
 
 
 @cache
@@ -354,7 +341,7 @@ def _entry_points() -> Any:  # the type depends on the version of Python
     return entry_points()
 
 
-def _installed_component(point: EntryPoint) -> type[Component]:
+def _installed_component(point: EntryPoint) -> type[Any]:
     """Load the component of an installed plugin.
 
     Raises:
@@ -369,4 +356,5 @@ def _installed_component(point: EntryPoint) -> type[Component]:
         raise BadInput(f"{origin} is not an algorithm, model or data set")
     if getattr(component, "name", None) != point.name:
         raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    _check(component)
     return component

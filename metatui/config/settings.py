@@ -22,7 +22,16 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Names, Registry, option_groups, used
+from metatui.config.registry import (
+    ALGORITHMS,
+    DATA,
+    MODELS,
+    Component,
+    Names,
+    Registry,
+    components_with_options,
+    used,
+)
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
@@ -70,11 +79,6 @@ class TaskSettings(Group):
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
         allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
         when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
-    class_lists: str = setting(
-        "", "Class lists",
-        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True,
-        when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(
@@ -162,7 +166,7 @@ class AlgorithmSettings(Group):
         unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
     inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
         "sgd", "Inner optimiser",
-        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper (not with second-order algorithms).",
+        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
         when=used(ALGORITHMS, "algorithm.inner_optimizer"))
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
@@ -326,7 +330,7 @@ class Settings(Group):
     def group(self, name: str) -> Group:
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
         group: Group | None = getattr(self, name, None)
-        return option_groups()[name]() if group is None else group
+        return components_with_options()[name].Options() if group is None else group
 
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
@@ -377,14 +381,14 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
     if not groups:
         return {}, []
     try:
-        options = _options_model(tuple(option_groups().items())).model_validate(groups)
+        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
     except ValidationError as error:
         return {}, error.errors()
     return {name: group for name, group in options if group != type(group)()}, []
 
 
 @cache
-def _options_model(groups: tuple[tuple[str, type[Group]], ...]) -> type[Group]:
-    """Create the model of the options of all components."""
-    fields: dict[str, Any] = {name: (group, group()) for name, group in groups}
+def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
+    """Create the model of the options of `components`, with one field for each."""
+    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import MODELS, Component, Kind
-from metatui.utils.errors import Problem, SettingsError, quote
+from metatui.utils.errors import BadInput, MetatuiError, Problem, SettingsError, class_and_message, quote
 
 if TYPE_CHECKING:
     from torch import nn
 
     from metatui.config.settings import Settings
+
+EXAMPLES = 2
+"""Examples on which the output of a new model is checked. Batch norm does not accept a single value."""
 
 
 class Model(Component):
@@ -24,6 +28,8 @@ class Model(Component):
     registry = MODELS
     kinds: ClassVar[frozenset[Kind]] = frozenset({"regression", "classification"})
     """Kinds of tasks that the model fits."""
+    compiles: ClassVar[bool] = False
+    """Whether the compiled engine supports the model: only linear layers and elementwise functions."""
 
     @classmethod
     @abstractmethod
@@ -57,14 +63,41 @@ def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 
         targets: number of target values of a regression task; not used in classification.
 
     Raises:
-        BadInput: if the model does not fit the tasks.
+        BadInput: if the model cannot be built, or does not map examples of the tasks to outputs of the right width.
     """
     from metatui.learning.data.random import seeded
 
     model = MODELS[settings.model_name]
     assert issubclass(model, Model)
+    outputs = settings.task.ways if settings.is_classification else targets
     with seeded(settings.training.seed):
-        return model.build(settings, input_shape, settings.task.ways if settings.is_classification else targets)
+        try:
+            network = model.build(settings, input_shape, outputs)
+            shape = _output_shape(network, input_shape)
+        except MetatuiError:
+            raise
+        except Exception as error:
+            raise BadInput(
+                f"model.name is {quote(model.name)}, which failed with examples of shape {list(input_shape)}: "
+                f"{class_and_message(error)}"
+            ) from error
+    if shape != [EXAMPLES, outputs]:
+        raise BadInput(
+            f"model.name is {quote(model.name)}, whose output for {EXAMPLES} examples of shape {list(input_shape)} has "
+            f"the shape {shape}, but must have the shape {[EXAMPLES, outputs]}"
+        )
+    return network
+
+
+def _output_shape(network: nn.Module, input_shape: tuple[int, ...]) -> list[int]:
+    """Return the shape of the network's output for `EXAMPLES` examples. The network does not change."""
+    import torch
+    from torch import nn
+
+    if not isinstance(network, nn.Module):
+        raise TypeError(f"build returned a {type(network).__name__}, but must return a torch.nn.Module")
+    with torch.no_grad():
+        return list(deepcopy(network)(torch.zeros(EXAMPLES, *input_shape)).shape)
 
 
 def image_shape(settings: Settings, input_shape: tuple[int, ...]) -> tuple[int, int, int]:

@@ -53,7 +53,7 @@ def load_weights(model: nn.Module, path: str) -> LoadedWeights:
     tensors, digest = _read(path)
     slots = model.state_dict()
     prefix = _prefix(tensors, slots)
-    named = {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
+    named = {name[len(prefix) :]: t for name, t in sorted(tensors.items()) if name.startswith(prefix)}
     fitting = {name: t for name, t in named.items() if name in slots and _fits(t, slots[name])}
     wrong = {name: t for name, t in named.items() if name in slots and name not in fitting}
     if not fitting:
@@ -99,7 +99,7 @@ def check_weights(path: str, digest: str, saved: str) -> None:
     if digest != saved:
         raise BadInput(
             f"model.weights is {quote(path, 200)}, but this file is no longer the one that the run started from "
-            f"(SHA-256 {saved[:12]}): restore it, or start a new run"
+            f"(SHA-256 {sanitize(saved, limit=13)}): restore it, or start a new run"
         )
 
 

@@ -7,12 +7,12 @@ from dataclasses import asdict
 import click
 
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, complete_presets, json_option, set_option
-from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
+from metatui.cli.options import changed, complete_algorithms, complete_presets, json_option, set_option
+from metatui.learning.explanations import Explanation, explanation
 
 
 @click.command()
-@click.argument("algorithm", type=click.Choice(list(ALGORITHMS)))
+@click.argument("algorithm", shell_complete=complete_algorithms)
 @click.option(
     "--preset",
     metavar="PRESET|FILE",

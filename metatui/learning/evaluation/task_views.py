@@ -16,7 +16,7 @@ from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 GRID = 101
@@ -42,14 +42,12 @@ def task_views(
 
     If the tasks do not fit into memory together, they are computed in parts.
     """
-    settings = experiment.settings
-    inner = inner_loop(settings.algorithm, steps)
     try:
         if isinstance(experiment.source, SinusoidSource):
-            return _wave_views(experiment, experiment.source, theta, split, tasks, inner, shots)
+            return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
         if experiment.source.kind == "regression":
-            return _example_views(experiment, theta, split, tasks, inner, shots)
-        return _image_views(experiment, theta, split, tasks, inner, shots)
+            return _example_views(experiment, theta, split, tasks, steps, shots)
+        return _image_views(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
@@ -73,7 +71,7 @@ def _wave_views(
     theta: Params,
     split: Split,
     tasks: Sequence[int],
-    inner: InnerLoop,
+    steps: int,
     shots: int,
 ) -> tuple[TaskView, ...]:
     seed = experiment.settings.evaluation.seed
@@ -83,8 +81,8 @@ def _wave_views(
     truth = amplitude * torch.sin(grid - phase)
     points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
-    for stack, outputs in predictions(experiment, theta, episodes, inner):
-        curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
+        curves.append(experiment.engine.predictions(experiment.algorithm, stack, episodes, points).squeeze(-1))
         losses.append(experiment.loss.each(outputs, episodes.query_y))
     return tuple(
         RegressionView(
@@ -102,7 +100,7 @@ def _wave_views(
 
 
 def _example_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     """View regression tasks that are known only at their examples: as a curve, or as predicted against true values."""
     source = experiment.source
@@ -127,8 +125,10 @@ def _example_views(
         return tuple(_floats(column) for column in values[:points, :shown].T)
 
     drawn, losses = [], []
-    for stack, outputs in predictions(experiment, theta, episodes, inner):
-        drawn.append(y_units(experiment.engine.outputs(stack, grid) if is_curve else outputs))
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
+        if is_curve:
+            outputs_on_grid = experiment.engine.predictions(experiment.algorithm, stack, episodes, grid)
+        drawn.append(y_units(outputs_on_grid if is_curve else outputs))
         losses.append(experiment.loss.each(outputs, episodes.query_y))
     views: list[TaskView] = []
     for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True)):
@@ -166,7 +166,7 @@ def _example_views(
 
 
 def _image_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     settings = experiment.settings
     episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
@@ -189,7 +189,7 @@ def _image_views(
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     ]
-    for _, outputs in predictions(experiment, theta, episodes, inner):
+    for _, outputs in predictions(experiment, theta, episodes, steps):
         hits, losses = accuracy(outputs, episodes.query_y), experiment.loss.each(outputs, episodes.query_y)
         for t, view in enumerate(views):
             views[t] = replace(

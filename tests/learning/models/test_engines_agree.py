@@ -38,12 +38,13 @@ def test_layers_agree_with_autograd(name: str) -> None:
         model = MODELS[name]().double()
         for p in model.parameters():
             p.data += 0.1 * torch.randn_like(p)
-    data, inner = pictures(2, 3), InnerLoop(0.1, 2)
+    data, lr, steps = pictures(2, 3), 0.1, 2
     for first_order in (False, True):
-        loss, expected = by_hand(model, F.cross_entropy, data, inner.lr, inner.steps, first_order)
+        loss, expected = by_hand(model, F.cross_entropy, data, lr, steps, first_order)
         for engine_name in ENGINES:
             engine = make_engine(engine_name, model, CROSS_ENTROPY)
             assert not isinstance(engine, AutogradEngine)  # it would be compared with itself
+            inner = InnerLoop(lr, steps)
             result = engine.meta_gradient(meta_parameters(model), Episodes(*data), inner, first_order=first_order)
             assert abs(result.loss.mean() - loss) <= AGREEMENT * loss
             difference = flat(result.gradients) - expected

@@ -76,7 +76,7 @@ def test_kernel_keeps_the_number_of_features(kernel: int, size: int) -> None:
 
 def test_norms_of_conv4() -> None:
     layers = {
-        norm: [str(layer) for layer in conv4(2, filters=4, norm=norm, groups=2)[:2]]
+        norm: [repr(layer) for layer in list(conv4(2, filters=4, norm=norm, groups=2))[:2]]
         for norm in ("batch", "group", "layer", "none")
     }
     assert layers["batch"][1].startswith("BatchNorm2d(4, ")
@@ -90,7 +90,7 @@ def test_norms_of_conv4() -> None:
 
 def test_layer_norm_is_over_channels_and_pixels() -> None:
     x = torch.rand(2, 3, 4, 5)
-    norm = conv4(2, filters=3, norm="layer")[1]
+    norm = conv4(2, filters=3, norm="layer").get_submodule("1")
     torch.testing.assert_close(norm(x), F.layer_norm(x, (3, 4, 5)))
 
 
@@ -107,7 +107,7 @@ def test_cosine_of_zero_features_has_finite_derivatives() -> None:
     loss = F.cross_entropy(layer(x), torch.tensor([0, 2]))
     inputs = [x, *layer.parameters()]
     first = torch.autograd.grad(loss, inputs, create_graph=True)
-    second = torch.autograd.grad(sum(g.square().sum() for g in first), inputs)
+    second = torch.autograd.grad(torch.cat([g.flatten() for g in first]).square().sum(), inputs)
     assert all(torch.isfinite(g).all() for g in (*first, *second))
 
 
