@@ -19,24 +19,19 @@ def violations(settings: Settings) -> list[Problem]:
 
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that does not fit the others, and its requirement."""
-    algorithm, task, engine = settings.algorithm, settings.task, settings.compute.engine
-    if algorithm.name == "maml" and algorithm.inner_optimizer == "adam":
-        yield "algorithm.inner_optimizer", "sgd with algorithm.name = 'maml'"
+    algorithm, engine = settings.algorithm, settings.compute.engine
     if engine == "higher" and algorithm.inner_optimizer == "adam":
         yield (
             "compute.engine",
             "another engine with algorithm.inner_optimizer = 'adam', because higher computes Adam differently",
         )
     if engine == "compiled" and not compiles(settings):
+        names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
             "compute.engine",
             "another engine: only meta-steps of small networks are compiled, with a regression task, "
-            "algorithm.name = 'maml', 'fomaml' or 'reptile', algorithm.inner_optimizer = 'sgd' and "
-            "algorithm.inner_batch = 0",
+            f"algorithm.name = {names}, algorithm.inner_batch = 0, and plain SGD on all parameters in the inner loop",
         )
-    support = settings.training_shots * (task.ways if settings.is_classification else 1)
-    if "algorithm.inner_batch" in ALGORITHMS[algorithm.name].uses and algorithm.inner_batch > support:
-        yield "algorithm.inner_batch", f"at most {support}, the number of support examples in a training episode"
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
     for registry in REGISTRIES:
@@ -45,10 +40,13 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
 
 def compiles(settings: Settings) -> bool:
     """Return whether whole meta-steps can be compiled with these settings."""
-    algorithm = settings.algorithm
+    algorithm, component = settings.algorithm, ALGORITHMS[settings.algorithm.name]
     return (
         not settings.is_classification
-        and algorithm.name in ("maml", "fomaml", "reptile")
+        and component.compiles
         and algorithm.inner_optimizer == "sgd"
-        and not (algorithm.name == "reptile" and algorithm.inner_batch)
+        and not (algorithm.inner_weight_decay or algorithm.inner_clip)
+        and algorithm.adapt == "all"
+        and not algorithm.freeze
+        and not (algorithm.inner_batch and "algorithm.inner_batch" in component.uses)
     )

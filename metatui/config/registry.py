@@ -23,13 +23,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config import interim
 from metatui.config.declarations import Group, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
+    from metatui.learning.algorithm import Algorithm
     from metatui.learning.data.data_set import DataSet
+    from metatui.learning.model import Model
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
@@ -75,9 +76,9 @@ class Registry(Generic[AnyComponent]):
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
+            setting: the path of the setting that selects a component.
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
-            setting: path of the setting that selects a component.
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
@@ -154,12 +155,8 @@ class Registry(Generic[AnyComponent]):
         return component.name in self._built_in()
 
     def _load_built_in(self, name: str) -> type[AnyComponent]:
-        component: type[AnyComponent]
-        if name in interim.names(self.kind):
-            component = interim.component(self, name, Component)
-        else:
-            module = import_module(f"{self._package}.{name}")
-            component = next(each for each in _defined_in(module) if each.registry is self)
+        module = import_module(f"{self._package}.{name}")
+        component: type[AnyComponent] = next(each for each in _defined_in(module) if each.registry is self)
         return component
 
     def _load_installed(self, name: str) -> None:
@@ -174,8 +171,6 @@ class Registry(Generic[AnyComponent]):
 
     @cache  # noqa: B019 - registries live as long as the process
     def _built_in(self) -> tuple[str, ...]:
-        if names := interim.names(self.kind):
-            return names
         path = import_module(self._package).__path__
         return tuple(module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
 
@@ -184,10 +179,10 @@ class Registry(Generic[AnyComponent]):
         return {point.name: point for point in _entry_points().select(group=self._group)}
 
 
-ALGORITHMS: Registry[Component] = Registry(
+ALGORITHMS: Registry[Algorithm] = Registry(
     "algorithm", "metatui.learning.algorithms", group="metatui.algorithms", setting="algorithm.name"
 )
-MODELS: Registry[Component] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
+MODELS: Registry[Model] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
 DATA: Registry[DataSet] = Registry(
     "data set", "metatui.learning.data.sources", group="metatui.data", setting="task.source"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
+from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import Engine, meta_parameters
@@ -20,10 +22,10 @@ from metatui.learning.engines.registry import make_engine
 from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
-from metatui.learning.models import make_model
+from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.utils.errors import BadInput, Problem, SettingsError
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000
 """Regression points sampled together, because sampling takes too many small operations to repeat them for every small
@@ -47,6 +49,14 @@ class Experiment:
     """Sentences to show to the user before the training starts."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
+    _algorithm: Algorithm | None = field(default=None, repr=False)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm with the current settings."""
+        if self._algorithm is None or self._algorithm.settings is not self.settings:
+            self._algorithm = algorithm_class(self.settings.algorithm.name)(self.settings, self.model)
+        return self._algorithm
 
     @property
     def torch_device(self) -> torch.device:
@@ -57,8 +67,9 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters, which share the memory of the model."""
-        return {name: p.detach() for name, p in meta_parameters(self.model).items()}
+        """Return the initial meta-parameters. Those of the model share its memory."""
+        params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
+        return self.algorithm.meta_parameters(params, self.source)
 
     def change_setting(self, path: str, value: Scalar) -> tuple[Scalar, Scalar]:
         """Change a setting during the run.
@@ -116,7 +127,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     use(torch_device)
     source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
-    model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
+    model = _model(settings, source).to(device=torch_device, dtype=dtype)
+    algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:
@@ -133,7 +145,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
             seed, shots = settings.training.seed, settings.training_shots
             return _draw(settings, source, "train", range(tasks), seed=seed, shots=shots).to(torch_device, dtype)
 
-        name, reason = choose(settings, device, model, loss, measured, workers, sample)
+        meta = algorithm.meta_parameters(meta_parameters(model), source)
+        name, reason = choose(algorithm, meta, device, model, loss, measured, workers, sample)
     # Threads that each compute their own tasks wait for each other once per meta-step. Threads that share an operation
     # wait for each other in every operation, and stall when another process needs a core.
     torch.set_num_threads(1 if (workers > 1 and name in ("loop", "native")) or name == "compiled" else threads)
@@ -142,17 +155,35 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
     problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
+    engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
+    if why := engine.unsupported(algorithm):
+        sentence = f"compute.engine is '{name}', but must be another engine with these algorithm settings: {why}"
+        raise SettingsError([Problem("compute.engine", sentence)])
     return Experiment(
         settings=change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads}),
         device=device,
         source=source,
         model=model,
         loss=loss,
-        engine=make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order),
+        engine=engine,
         engine_reason=reason,
         measured=measured,
         notices=(*([problem] if problem else []), *source.notices),
     )
+
+
+def _model(settings: Settings, source: TaskSource) -> nn.Module:
+    """Create the model, with the changes that the algorithm and `algorithm.freeze` make."""
+    model = algorithm_class(settings.algorithm.name).prepare_model(make_model(settings, source.input_shape), settings)
+    patterns = [pattern.strip() for pattern in settings.algorithm.freeze.split(",") if pattern.strip()]
+    for name, p in model.named_parameters():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            p.requires_grad_(False)
+    if not meta_parameters(model):
+        frozen = quote(settings.algorithm.freeze)
+        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
+        raise SettingsError([Problem("algorithm.freeze", sentence)])
+    return model
 
 
 def _check_device(settings: Settings, device: Device) -> None:

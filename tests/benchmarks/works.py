@@ -14,7 +14,7 @@ from metatui.config.fields import change
 from metatui.config.registry import DATA
 from metatui.config.settings import AlgorithmSettings, Settings
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.models import make_model
+from metatui.learning.model import make_model
 from metatui.learning.optim.losses import LossFn
 from metatui.utils import paths
 

@@ -11,11 +11,12 @@ import torch
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.learning import algorithms
 from metatui.learning.engines import second_order as engine_module
 from metatui.learning.experiment import set_up
-from metatui.learning.explanations import ALGORITHMS, explanation
+from metatui.learning.explanations import explanation
+from metatui.learning.training.learner import Learner
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 
 STEPS: dict[str, Scalar] = {
@@ -24,10 +25,6 @@ STEPS: dict[str, Scalar] = {
     "compute.engine": "loop",
     "compute.threads": 1,
 }
-
-
-def test_every_algorithm_has_an_explanation() -> None:
-    assert set(ALGORITHMS) == set(algorithms.ALGORITHMS)
 
 
 @pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
@@ -56,7 +53,7 @@ def test_gradient_counts_are_right(
     monkeypatch.setattr(engine_module, "_hessian_vector_product", counted_product)
     settings = change(base, {**STEPS, "algorithm.name": algorithm, "compute.second_order": second_order})
     experiment = set_up(settings)
-    algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)
+    Learner(experiment).meta_step(range(4), 0.001)
     explained = explanation(settings)
     assert calls["grad"] == explained.gradients
     if second_order == "unrolled":  # the backward pass through the graph of all steps contains the products
@@ -65,7 +62,7 @@ def test_gradient_counts_are_right(
         assert calls["product"] == explained.hessian_products
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
+@pytest.mark.parametrize("algorithm", list(ALGORITHMS.names()))
 @pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
 def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
     settings = change(base, {"algorithm.inner_lr": 0.0123, "algorithm.outer_lr": 0.0456, "training.seed": 77})

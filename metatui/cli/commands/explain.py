@@ -8,11 +8,12 @@ import click
 
 from metatui.cli.console.output import console, emit
 from metatui.cli.options import changed, complete_presets, json_option, set_option
-from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
+from metatui.config.registry import ALGORITHMS
+from metatui.learning.explanations import Explanation, explanation
 
 
 @click.command()
-@click.argument("algorithm", type=click.Choice(list(ALGORITHMS)))
+@click.argument("algorithm", type=click.Choice(ALGORITHMS.names()))
 @click.option(
     "--preset",
     metavar="PRESET|FILE",

@@ -6,14 +6,14 @@ layers that they replace. In a plain chain this makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.models.conv4 import SpatialMean
+from metatui.learning.layers import SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
@@ -64,6 +64,21 @@ def is_perceptron(model: nn.Module) -> bool:
     return all(type(layer) is nn.Linear or type(layer) in ELEMENTWISE for layer in model.children()) and all(
         p.requires_grad for p in model.parameters()
     )
+
+
+def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None, nn.Module]:
+    """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
+
+    Returns:
+        The layers before, or None if there are none or `model` cannot be divided, and the other layers.
+    """
+    if type(model) is nn.Sequential and not has_hooks(model):
+        for at, (layer, _) in enumerate(model.named_children()):
+            if at and any(name.startswith(f"{layer}.") for name in names):
+                return model[:at], model[at:]
+            if any(name.startswith(f"{layer}.") for name in names):
+                break
+    return None, model
 
 
 def has_hooks(model: nn.Module) -> bool:

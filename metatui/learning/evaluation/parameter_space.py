@@ -17,7 +17,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.experiment import Experiment
-from metatui.learning.optim.inner import Params, inner_loop
+from metatui.learning.optim.inner import Params
 
 COMPONENTS = 2
 
@@ -68,7 +68,6 @@ def trajectories(
         The number of finished adaptations, out of 2 * `tasks`.
     """
     settings = experiment.settings
-    inner = inner_loop(settings.algorithm, steps)
     start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     chunk = CHUNK[experiment.source.kind]
     chunks = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]
@@ -79,7 +78,7 @@ def trajectories(
     ends = []
     for numbers in chunks:
         episodes = episodes_of(numbers)
-        for step in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+        for step in experiment.engine.adaptation(experiment.algorithm, theta, episodes, steps):
             last = step.params
         ends.append((flatten_stack(last) - start).cpu().double())
         yield numbers.stop
@@ -88,7 +87,7 @@ def trajectories(
     paths, losses = [], []
     for numbers in chunks:
         episodes, points, step_losses = episodes_of(numbers), [], []
-        for params, outputs in predictions(experiment, theta, episodes, inner):
+        for params, outputs in predictions(experiment, theta, episodes, steps):
             points.append((flatten_stack(params) - start).cpu().double() @ plane.axes.T)
             step_losses.append(experiment.loss.each(outputs, episodes.query_y).cpu().double())
         paths.append(torch.stack(points, dim=1))

@@ -15,7 +15,7 @@ from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 GRID = 101
@@ -35,12 +35,10 @@ def task_views(
 
     If the tasks do not fit into memory together, they are computed in parts.
     """
-    settings = experiment.settings
-    inner = inner_loop(settings.algorithm, steps)
     try:
         if isinstance(experiment.source, SinusoidSource):
-            return _wave_views(experiment, experiment.source, theta, split, tasks, inner, shots)
-        return _image_views(experiment, theta, split, tasks, inner, shots)
+            return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
+        return _image_views(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
@@ -64,7 +62,7 @@ def _wave_views(
     theta: Params,
     split: Split,
     tasks: Sequence[int],
-    inner: InnerLoop,
+    steps: int,
     shots: int,
 ) -> tuple[TaskView, ...]:
     seed = experiment.settings.evaluation.seed
@@ -74,7 +72,7 @@ def _wave_views(
     truth = amplitude * torch.sin(grid - phase)
     points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
-    for stack, outputs in predictions(experiment, theta, episodes, inner):
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
         curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
         losses.append(experiment.loss.each(outputs, episodes.query_y))
     return tuple(
@@ -93,7 +91,7 @@ def _wave_views(
 
 
 def _image_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     settings = experiment.settings
     episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
@@ -116,7 +114,7 @@ def _image_views(
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     ]
-    for _, outputs in predictions(experiment, theta, episodes, inner):
+    for _, outputs in predictions(experiment, theta, episodes, steps):
         hits, losses = accuracy(outputs, episodes.query_y), experiment.loss.each(outputs, episodes.query_y)
         for t, view in enumerate(views):
             views[t] = replace(

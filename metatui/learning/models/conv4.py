@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import nn
+from metatui.config.settings import Settings
+from metatui.learning.model import Model
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
-class SpatialMean(nn.Module):
-    """The mean over height and width: [..., C, H, W] to [..., C] (Finn et al. 2017, code for Omniglot)."""
+class Conv4(Model):
+    """Four convolution blocks and a head."""
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x.mean(dim=(-2, -1))
+    name = "conv4"
+    title = "Conv-4"
+    kinds = frozenset({"classification"})
+    default_for = frozenset({"classification"})
+    uses = frozenset({"model.filters", "model.downsample", "model.features"})
+
+    @classmethod
+    def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        channels, height, width = input_shape
+        return conv4(
+            outputs,
+            input_shape=(channels, height, width),
+            filters=settings.model.filters,
+            downsample=settings.model.downsample,
+            features=settings.model.features,
+        )
 
 
 def conv4(
@@ -29,6 +46,10 @@ def conv4(
     pooling. Batch norm always uses the statistics of its batch and stores none: a running average would mix the
     statistics of different tasks.
     """
+    from torch import nn
+
+    from metatui.learning.layers import SpatialMean
+
     channels, height, width = input_shape
     stride = 2 if downsample == "stride" else 1
     layers: list[nn.Module] = []

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
-from metatui.runs.analysis.comparison.labels import TITLES
+from metatui.runs.analysis.comparison.labels import algorithm_title
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
@@ -70,7 +70,7 @@ def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, 
     ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # copied before best_of replaces them
     theta, iteration, _ = best_of(experiment, state)
     starts = []
-    names = (TITLES[settings.algorithm.name], "ordinary initialisation")
+    names = (algorithm_title(settings), "ordinary initialisation")
     for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
         work = trajectories(experiment, start, tasks=tasks, steps=steps)
         while True:

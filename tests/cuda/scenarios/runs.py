@@ -147,11 +147,11 @@ def test_missing_cuda_device_is_refused() -> None:
 def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     settings = short(compute__device="cuda:1", compute__cuda_graphs=graphs)
     training = Trainer(settings)
-    before = training.algorithm.flat.vector.clone()
+    before = training.learner.flat.vector.clone()
     simulator.reset()
     events = list(training.events())
     assert simulator.kernels.keys() == {"cuda:1"}
-    assert not torch.equal(training.algorithm.flat.vector, before)
+    assert not torch.equal(training.learner.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
     assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
     if graphs:
