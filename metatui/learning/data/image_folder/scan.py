@@ -81,8 +81,8 @@ class Listing:
         return digest.hexdigest()
 
 
-def list_folder(folder: str, class_lists: str = "") -> Listing:
-    """List the folder `folder`, the value of task.folder.
+def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
+    """List the folder `folder`, the value of task.folder, or of another `setting` in messages.
 
     The splits are those of the lists in the folder `class_lists`, the value of task.class_lists. If this is empty, they
     are the folders `train`, `val` and `test`, or those of lists in the folder, or undecided.
@@ -94,7 +94,7 @@ def list_folder(folder: str, class_lists: str = "") -> Listing:
         BadInput: if the folder does not exist, contains no class folders with images, or lacks a split, or if its class
             lists are wrong.
     """
-    name = f"task.folder is {quote(folder, 200)}"
+    name = f"{setting} {quote(folder, 200)}"
     try:
         root = paths.expanded(folder).resolve(strict=True)
         if not root.is_dir():

@@ -24,8 +24,16 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
     Raises:
         BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
     """
+    return load_listing(settings, list_folder(settings.task.folder, settings.task.class_lists), device)
+
+
+def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
+    """Return the tasks of a folder that has been listed.
+
+    Raises:
+        BadInput: as `load_folder`.
+    """
     task = settings.task
-    listing = list_folder(task.folder, task.class_lists)
     splits = split_classes(listing.classes, task.split_seed)
     # Report problems that the listing already shows before decoding, which may take minutes.
     check_ways(listing, splits, task.ways)
