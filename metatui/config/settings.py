@@ -79,6 +79,11 @@ class TaskSettings(Group):
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
         allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
         when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+    class_lists: str = setting(
+        "", "Class lists",
+        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
+        allowed="the absolute path of a folder, starting with / or ~", path=True,
+        when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     shots: int = setting(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import DATA, Component, Kind
@@ -20,6 +21,8 @@ class DataSet(Component):
     registry = DATA
     kind: ClassVar[Kind]
     """Whether tasks are regression, or N-way K-shot classification of images."""
+    loss_of: ClassVar[str] = ""
+    """What the loss is of, if not of the data as they are: `standardised targets`. Text with a loss names it."""
 
     @classmethod
     @abstractmethod
@@ -29,3 +32,34 @@ class DataSet(Component):
         Raises:
             BadInput: if the data are missing, damaged, or too few for the episodes.
         """
+
+
+def size_violations(
+    settings: Settings, *, classes: int, images: int, of_class: str, noun: str = "images"
+) -> Iterator[tuple[str, str]]:
+    """Yield violations by episodes that need more classes or images than a data set has.
+
+    Args:
+        classes: number of classes in the smallest split.
+        images: number of images of each class.
+        of_class: a class, in messages.
+        noun: images, in messages.
+    """
+    task = settings.task
+    if task.queries >= images:
+        yield "task.queries", f"less than {images}, the number of {noun} of {of_class}"
+        return
+    most = images - task.queries
+    training = "task.shots" if settings.training_shots == task.shots else "algorithm.train_shots"
+    for path, shots in {
+        "task.shots": task.shots,
+        "evaluation.shots": settings.evaluation.shots,
+        training: settings.training_shots,
+    }.items():
+        if shots > most:
+            yield (
+                path,
+                f"at most {most} with task.queries = {task.queries}, because {of_class} has only {images} {noun}",
+            )
+    if task.ways > classes:
+        yield "task.ways", f"at most {classes}, the number of classes in the smallest part of the split"

@@ -116,6 +116,8 @@ class Trainer:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
+        for text in getattr(self.experiment.source, "notes", ()):
+            yield Noted(self.iteration, text)
         try:
             yield from self._train()
         except Diverged as error:

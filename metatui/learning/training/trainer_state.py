@@ -85,12 +85,20 @@ def check_data(experiment: Experiment, state: TrainerState) -> None:
         BadInput: if the data set or the file of weights has changed.
     """
     check_weights(experiment.settings.model.weights, experiment.weights, str(state.values.get("weights", "")))
-    source, task = experiment.source, experiment.settings.task
+    source, settings = experiment.source, experiment.settings
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):
-        data = f"task.folder is {quote(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
+        name = settings.task.source
+        files = (
+            path
+            for path, field in FIELDS.items()
+            if field.kind == "path" and field.group in ("task", name) and field.is_relevant(settings)
+        )
+        path = next((path for path in files if settings.value(path)), "task.source")
+        content = "classes or images" if settings.is_classification else "rows"
         raise BadInput(
-            f"{data}, but its classes or images are no longer those of the run: restore them, or start a new run"
+            f"{path} is {quote(settings.value(path), 200)}, but its {content} are no longer those of the run: restore "
+            "them, or start a new run"
         )
 
 
