@@ -16,8 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metatui.cli.console.output import cell, table
-from metatui.learning.benchmark import ENGINES, Measurement, described
-from metatui.tui.screens.benchmark import plot, rows
+from metatui.learning.benchmark import ENGINES, Measurement, described, rows
+from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 

@@ -20,10 +20,11 @@ from metatui.learning.benchmark import (
     Ready,
     Report,
     Workload,
+    rows,
     with_captured,
 )
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.benchmark import plot, rows, screen, widgets
+from metatui.tui.screens.benchmark import plot, screen, widgets
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.utils.errors import MetatuiError

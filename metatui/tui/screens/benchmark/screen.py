@@ -15,8 +15,7 @@ from textual.message import Message
 from textual.screen import ModalScreen
 from textual.widgets import DataTable
 
-from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells
-from metatui.tui.screens.benchmark import rows
+from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells, rows
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths

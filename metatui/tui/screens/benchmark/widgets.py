@@ -11,9 +11,9 @@ from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
-from metatui.learning.benchmark import ENGINES, Cell, Measurement, described
+from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
 from metatui.tui import palette
-from metatui.tui.screens.benchmark import plot, rows
+from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.static_text import shown_in

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from metatui.learning.benchmark import Cell, Machine, Measurement, Workload
+from metatui.learning.benchmark.runner import Machine, Measurement
+from metatui.learning.benchmark.workloads import Cell, Workload
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
