@@ -39,6 +39,10 @@ class Session:
     settings: Settings = field(default_factory=Settings)
     commands: list[Command] = field(default_factory=list)
 
+    @property
+    def trainer(self) -> Session:
+        return self
+
     def submit(self, command: Command) -> None:
         self.commands.append(command)
 

@@ -131,7 +131,7 @@ def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
     )  # fmt: skip
     session = Session.start(settings, runs_dir=tmp_path)
     reached = []
-    predictions = session._trainer.experiment.engine.outputs
+    predictions = session.trainer.experiment.engine.outputs
 
     def counted(*given: object) -> object:
         reached.append(1)
@@ -139,7 +139,7 @@ def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
             session.interrupt("SIGTERM")
         return predictions(*given)  # type: ignore[arg-type]
 
-    session._trainer.experiment.engine.outputs = counted  # type: ignore[method-assign, assignment]
+    session.trainer.experiment.engine.outputs = counted  # type: ignore[method-assign, assignment]
     seen = list(session)
     assert [event.iteration for event in seen if isinstance(event, Progress)] == [1]
     assert [event.done for event in seen if isinstance(event, Evaluating)] == [0]

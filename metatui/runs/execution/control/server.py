@@ -325,7 +325,7 @@ class ControlServer:
 
     async def _show(self, viewer: Viewer) -> None:
         try:
-            await viewer.serve(self._session.submit)
+            await viewer.serve(self._session.trainer.submit)
         finally:
             self._viewers.remove(viewer)
             self._listening = bool(self._viewers)
