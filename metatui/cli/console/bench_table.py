@@ -43,8 +43,8 @@ def bench_report(measurements: Sequence[Measurement], screen: Console, *, ascii_
         yield Text(f"{task}: {described(task)}", style="bold")
         yield _table(lines, by_cell, look)
         yield from (Text(rows.failed(m), style="dim") for m in cells if m.error)
-        if lines := plot.plot(cells, screen.width - 1, glyphs):
-            yield from map(_text, [plot.legend(cells, glyphs), *lines, []])
+        if drawn := plot.plot(cells, screen.width - 1, glyphs):
+            yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
     machine = rows.describe_machine(measurements[0].machine)
     for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.floor_warning(measurements))):
         text = symbols.ascii(note) if look is Symbols.ASCII else note

@@ -139,7 +139,9 @@ def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation,
     except BadInput as error:
         raise BadInput(f"{origin}: {error}") from None
     except ValidationError as error:
-        problem = error.errors()[0]
+        problems = error.errors()
+        # An unknown key may be the reason why another one is missing.
+        problem = next((each for each in problems if each["type"] == "extra_forbidden"), problems[0])
         key = str(problem["loc"][0])
     if key not in fields:
         near = difflib.get_close_matches(key, fields, n=1)

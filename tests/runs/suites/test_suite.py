@@ -157,6 +157,7 @@ COMPARE = '[[compare]]\nname = "a"\n'
         ("suite = 3\n" + COMPARE, "suite is 3, but must be a table of strings"),
         ("[suite]\ntitel = 'x'\n" + COMPARE, "'suite.titel' is not a known key: did you mean suite.title?"),
         ("[suite]\ntitle = 4\n" + COMPARE, "suite.title is 4, but must be text"),
+        ("[suite]\n[[compares]]\n", "'compares' is not a known key: did you mean compare?"),
         ("[runs]\n" + COMPARE, "'runs' is not a known key: the keys are suite, compare"),
         ("[[compare]]\n", "compare 1: name is missing, but must be 1 to 64 letters, digits, '-' or '_'"),
         ("[[compare]]\nname = '../x'", "compare 1: name is '../x', but must be 1 to 64 letters"),
