@@ -21,13 +21,13 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     """Create the side: meta-steps as in training, including metrics, on fixed tasks."""
     try:
         experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
-        algorithm, knobs = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
+        algorithm, options = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
         if algorithm.graphs:
-            if not algorithm.graphs.path(experiment.fixed, knobs).is_file():
+            if not algorithm.graphs.path(experiment.fixed, options).is_file():
                 compile_apart(experiment.settings)
-            algorithm.graphs.use(experiment.fixed, knobs)
+            algorithm.graphs.use(experiment.fixed, options)
         if algorithm.captures:
-            algorithm.captures.capture(experiment.fixed, knobs)
+            algorithm.captures.capture(experiment.fixed, options)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
@@ -35,7 +35,7 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
 
     def step() -> None:
         try:
-            algorithm.meta_step(tasks, knobs, knobs.outer_lr)
+            algorithm.meta_step(tasks, options, options.outer_lr)
         except Diverged:  # can happen after very many meta-steps on the same few tasks
             algorithm.load({name: t.clone() for name, t in start.items()})
         synchronize(work.device)

@@ -202,11 +202,11 @@ class Session:
                 self._notes.append(Warned(self.trainer.iteration, problem))
             with closing(self._events()) as events:
                 for event in events:
-                    self.control.tell(event)
+                    self.control.send(event)
                     yield event
         except Exception as error:
             failure = self._record_failure(error)
-            self.control.tell(Failed(self.outcome.iteration, str(failure)))
+            self.control.send(Failed(self.outcome.iteration, str(failure)))
             if failure is error:
                 raise
             raise failure from error

@@ -19,7 +19,7 @@ from metatui.cli.main import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
-from metatui.learning.data.packing import tell, told_of_packing
+from metatui.learning.data.packing import packing_listener, report_packing
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -211,11 +211,11 @@ def test_packing_ends_immediately_on_a_signal() -> None:
     seen: list[int] = []
 
     def pack() -> None:
-        with ending_softly() as ending, told_of_packing(lambda done, total: seen.append(done)):
+        with ending_softly() as ending, packing_listener(lambda done, total: seen.append(done)):
             ending.defer()
-            tell(0, 9)
+            report_packing(0, 9)
             signal.raise_signal(signal.SIGTERM)
-            tell(1, 9)
+            report_packing(1, 9)
 
     with pytest.raises(EndedEarly):
         pack()
