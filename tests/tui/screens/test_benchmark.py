@@ -208,7 +208,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         screen, measurer = await opened(pilot)
         assert "which start when it ends" in state(screen)
         screen.start()
-        assert not any(worker.group == "benchmark" for worker in app.workers)
+        assert not any(worker.group == "analysis" for worker in app.workers)
         screen._training = lambda: False
         screen.start()
         await measurer.measure(pilot, 1)
