@@ -55,4 +55,5 @@ def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 
     model = MODELS[settings.model_name]
     assert issubclass(model, Model)
     with seeded(settings.training.seed):
-        return model.build(settings, input_shape, settings.task.ways if settings.is_classification else targets)
+        ways = max(settings.task.ways, settings.ways_in_training[1])
+        return model.build(settings, input_shape, ways if settings.is_classification else targets)
