@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metatui.config.registry import ALGORITHMS, REGISTRIES
+from metatui.config.registry import ALGORITHMS, MODELS, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, quote
 
@@ -29,9 +29,9 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
             "compute.engine",
-            "another engine: only meta-steps of small networks are compiled, with a regression task, no "
-            f"task.shots_range, algorithm.name = {names}, algorithm.inner_batch = 0, and plain SGD on all parameters "
-            "in the inner loop",
+            "another engine: only meta-steps of small networks are compiled, with a regression task, a perceptron, "
+            f"algorithm.name = {names}, no task.shots_range, algorithm.inner_batch = 0, and plain SGD on all "
+            "parameters in the inner loop",
         )
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
@@ -58,6 +58,7 @@ def compiles(settings: Settings) -> bool:
     algorithm, component = settings.algorithm, ALGORITHMS[settings.algorithm.name]
     return (
         not settings.is_classification
+        and MODELS[settings.model_name].compiles
         and component.compiles
         and algorithm.inner_optimizer == "sgd"
         and not (algorithm.inner_weight_decay or algorithm.inner_clip)

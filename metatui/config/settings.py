@@ -22,7 +22,16 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Names, Registry, option_groups, used
+from metatui.config.registry import (
+    ALGORITHMS,
+    DATA,
+    MODELS,
+    Component,
+    Names,
+    Registry,
+    components_with_options,
+    used,
+)
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
@@ -42,7 +51,7 @@ def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
     """Return arguments of `setting` for the name of a component, or one of `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
-        "allowed": f", or {registry.one} of a plugin, which is installed or loaded with --plugin FILE.py",
+        "allowed": registry.or_plugin,
     }
 
 
@@ -51,7 +60,7 @@ def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in others and name not in registry:
-            raise ValueError(f"must be one of {', '.join((*others, *registry.names()))}")
+            raise ValueError(registry.requirement(name, *others))
         return name
 
     return AfterValidator(check)
@@ -123,6 +132,15 @@ class ModelSettings(Group):
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
         unit="channels", when=used(MODELS, "model.filters"), ge=1, le=1024)
+    kernel: int = setting(
+        3, "Kernel", "Height and width of the convolution kernels.",
+        unit="pixels", when=used(MODELS, "model.kernel"), ge=1, le=15)
+    norm: Literal["batch", "group", "layer", "none"] = setting(
+        "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
+        when=used(MODELS, "model.norm"))
+    groups: int = setting(
+        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
         "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
@@ -131,6 +149,13 @@ class ModelSettings(Group):
         "flatten", "Features",
         "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
         when=used(MODELS, "model.features"))
+    head: Literal["linear", "cosine"] = setting(
+        "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
+        when=used(MODELS, "model.head"))
+    weights: str = setting(
+        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
+        allowed="empty, or the absolute path of a safetensors file, starting with / or ~", path=True,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):
@@ -157,7 +182,7 @@ class AlgorithmSettings(Group):
         unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
     inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
         "sgd", "Inner optimiser",
-        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper (not with second-order algorithms).",
+        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
         when=used(ALGORITHMS, "algorithm.inner_optimizer"))
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
@@ -321,7 +346,7 @@ class Settings(Group):
     def group(self, name: str) -> Group:
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
         group: Group | None = getattr(self, name, None)
-        return option_groups()[name]() if group is None else group
+        return components_with_options()[name].Options() if group is None else group
 
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
@@ -388,14 +413,14 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
     if not groups:
         return {}, []
     try:
-        options = _options_model(tuple(option_groups().items())).model_validate(groups)
+        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
     except ValidationError as error:
         return {}, error.errors()
     return {name: group for name, group in options if group != type(group)()}, []
 
 
 @cache
-def _options_model(groups: tuple[tuple[str, type[Group]], ...]) -> type[Group]:
-    """Create the model of the options of all components."""
-    fields: dict[str, Any] = {name: (group, group()) for name, group in groups}
+def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
+    """Create the model of the options of `components`, with one field for each."""
+    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)

@@ -125,8 +125,21 @@ class Algorithm(Component):
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
-        """Describe the algorithm with the numbers of `settings`."""
-        raise NotImplementedError
+        """Describe the algorithm with the numbers of `settings`; by default, with its docstring."""
+        from metatui.learning.explanations import Explanation
+
+        idea = " ".join((cls.__doc__ or "").split())
+        return Explanation(
+            title=cls.title,
+            idea=idea,
+            rule=(),
+            symbols="",
+            code=(),
+            costs=(),
+            gradients=0,
+            hessian_products=0,
+            paper=(),
+        )
 
     @property
     def inner_steps(self) -> int:

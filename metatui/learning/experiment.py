@@ -25,6 +25,7 @@ from metatui.learning.hardware.memory import keep_freed_memory
 from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
+from metatui.learning.weights import LoadedWeights, load_weights
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000
@@ -47,6 +48,8 @@ class Experiment:
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
     """Sentences to show to the user before the training starts."""
+    weights: str = ""
+    """SHA-256 of the file of pretrained weights that the model started from; empty without one."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
     _algorithm: Algorithm | None = field(default=None, repr=False)
@@ -137,7 +140,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     use(torch_device)
     source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
-    model = _model(settings, source).to(device=torch_device, dtype=dtype)
+    model, weights = _model(settings, source)
+    model = model.to(device=torch_device, dtype=dtype)
     algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
@@ -178,13 +182,16 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         engine=engine,
         engine_reason=reason,
         measured=measured,
-        notices=(*([problem] if problem else []), *source.notices),
+        notices=(*([problem] if problem else []), *source.notices, *([weights.report] if weights else [])),
+        weights=weights.digest if weights else "",
     )
 
 
-def _model(settings: Settings, source: TaskSource) -> nn.Module:
-    """Create the model, with the changes that the algorithm and `algorithm.freeze` make."""
-    model = algorithm_class(settings.algorithm.name).prepare_model(make_model(settings, source.input_shape), settings)
+def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:
+    """Create the model with its pretrained weights and the changes that the algorithm and `algorithm.freeze` make."""
+    model = make_model(settings, source.input_shape, getattr(source, "targets", 1))
+    weights = load_weights(model, settings.model.weights) if settings.model.weights else None
+    model = algorithm_class(settings.algorithm.name).prepare_model(model, settings)
     patterns = [pattern.strip() for pattern in settings.algorithm.freeze.split(",") if pattern.strip()]
     for name, p in model.named_parameters():
         if any(fnmatchcase(name, pattern) for pattern in patterns):
@@ -193,7 +200,7 @@ def _model(settings: Settings, source: TaskSource) -> nn.Module:
         frozen = quote(settings.algorithm.freeze)
         sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
         raise SettingsError([Problem("algorithm.freeze", sentence)])
-    return model
+    return model, weights
 
 
 def _check_device(settings: Settings, device: Device) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 
 FINN = (
@@ -135,7 +136,9 @@ def query(settings: Settings) -> str:
 
 
 def loss(settings: Settings) -> str:
-    return "mean cross-entropy" if settings.is_classification else "mean squared error"
+    loss_of = DATA[settings.task.source].loss_of
+    name = "mean cross-entropy" if settings.is_classification else "mean squared error"
+    return f"{name} of {loss_of}" if loss_of else name
 
 
 def outer_lr(settings: Settings) -> str:

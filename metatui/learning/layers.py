@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+Norm = Literal["batch", "group", "layer", "none"]
+Head = Literal["linear", "cosine"]
 
 NORM_FLOOR = 1e-12
 """Added to squared norms, because the square root has no derivative at 0."""
@@ -39,6 +44,55 @@ class CosineLinear(nn.Module):
 
 def _normalised(x: Tensor) -> Tensor:
     return x * (x.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
+
+
+class ResidualBlock(nn.Module):
+    """Three 3x3 convolutions with norms, and a shortcut past them: [B, inputs, H, W] to [B, width, H, W].
+
+    A block of ResNet-12 (Lee et al. 2019, code), without its pooling.
+    """
+
+    def __init__(self, inputs: int, width: int, norm: Norm = "batch", groups: int = 8) -> None:
+        super().__init__()
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1, bias=bias)
+        self.bn1 = norm_layer(norm, width, groups)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.bn2 = norm_layer(norm, width, groups)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.bn3 = norm_layer(norm, width, groups)
+        self.relu = nn.LeakyReLU(0.1)
+        self.downsample = nn.Sequential(nn.Conv2d(inputs, width, 1, bias=bias), norm_layer(norm, width, groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.relu(self.bn1(self.conv1(x)))
+        h = self.relu(self.bn2(self.conv2(h)))
+        h = self.bn3(self.conv3(h))
+        y: Tensor = self.relu(h + self.downsample(x))
+        return y
+
+
+def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
+    """Create the norm of [B, channels, H, W], which keeps no statistics.
+
+    Args:
+        groups: groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one image,
+            has one group.
+    """
+    match norm:
+        case "batch":
+            return nn.BatchNorm2d(channels, track_running_stats=False)
+        case "group":
+            return nn.GroupNorm(groups, channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
+        case "none":
+            return nn.Identity()
+
+
+def head_layer(head: Head, features: int, outputs: int) -> nn.Module:
+    """Create the last layer, from [B, features] to [B, outputs]."""
+    return CosineLinear(features, outputs) if head == "cosine" else nn.Linear(features, outputs)
 
 
 HEADS = (nn.Linear, CosineLinear)

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
 from metatui.cli.console.output import console, emit
-from metatui.cli.options import changed, complete_presets, json_option, set_option
-from metatui.config.registry import ALGORITHMS
+from metatui.cli.options import changed, complete_algorithms, complete_presets, json_option, set_option
 from metatui.learning.explanations import Explanation, explanation
 
 
 @click.command()
-@click.argument("algorithm", type=click.Choice(ALGORITHMS.names()))
+@click.argument("algorithm", shell_complete=complete_algorithms)
 @click.option(
     "--preset",
     metavar="PRESET|FILE",
@@ -35,11 +35,14 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
         console().print("\n".join(_lines(result)))
 
 
-def _lines(explanation: Explanation) -> list[str]:
-    return [
-        explanation.title, "", explanation.idea,
-        "", "Update rule", *(f"  {line}" for line in explanation.rule), explanation.symbols,
-        "", "Pseudo-code", *(f"  {line}" for line in explanation.code),
-        "", "Cost of a meta-step", *(f"- {sentence}" for sentence in explanation.costs),
-        "", "Paper", *(f"- {paper}" for paper in explanation.paper),
-    ]  # fmt: skip
+def _lines(explanation: Explanation) -> Iterator[str]:
+    yield from (explanation.title, "", explanation.idea)
+    sections = {
+        "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
+        "Pseudo-code": [f"  {line}" for line in explanation.code],
+        "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Paper": [f"- {paper}" for paper in explanation.paper],
+    }
+    for title, lines in sections.items():
+        if lines:
+            yield from ("", title, *lines)

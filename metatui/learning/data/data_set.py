@@ -21,6 +21,8 @@ class DataSet(Component):
     registry = DATA
     kind: ClassVar[Kind]
     """Whether tasks are regression, or N-way K-shot classification of images."""
+    loss_of: ClassVar[str] = ""
+    """What the loss is of, if not of the data as they are: `standardised targets`. Text with a loss names it."""
 
     @classmethod
     @abstractmethod

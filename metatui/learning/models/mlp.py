@@ -19,6 +19,7 @@ class Mlp(Model):
 
     name = "mlp"
     title = "Multilayer perceptron"
+    compiles = True
     default_for = frozenset({"regression"})
     uses = frozenset({"model.hidden"})
 

@@ -116,6 +116,8 @@ class Trainer:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
+        for text in getattr(self.experiment.source, "notes", ()):
+            yield Noted(self.iteration, text)
         try:
             yield from self._train()
         except Diverged as error:
@@ -341,6 +343,7 @@ class Trainer:
             "upgrade_outcome": self._switch.outcome if self._switch else None,
             "first_meta_batch": self._first_meta_batch,
             "data": self.experiment.source.fingerprint,
+            **({"weights": self.experiment.weights} if self.experiment.weights else {}),
             "settings": self.settings.model_dump(mode="json"),
         }
         copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}

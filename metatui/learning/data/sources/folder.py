@@ -13,9 +13,6 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
     from metatui.learning.data.image_folder.source import FolderSource
 
-SMALLEST_POOLED = 16
-"""Smallest image size that can be halved four times by max-pooling."""
-
 
 class Folder(DataSet):
     """The user's own images, in one folder for each class."""
@@ -33,12 +30,5 @@ class Folder(DataSet):
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        task = settings.task
-        if not task.folder:
+        if not settings.task.folder:
             yield "task.folder", "the path of a folder of images with task.source = 'folder'"
-        if task.image_size < SMALLEST_POOLED and settings.model.downsample == "max_pool":
-            yield (
-                "task.image_size",
-                f"at least {SMALLEST_POOLED} with model.downsample = 'max_pool', because the model halves an image "
-                "four times",
-            )

@@ -14,7 +14,8 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Settings that must be equal; otherwise, accuracies and losses refer to different data."""
+"""Settings that must be equal, and the options of the data set; otherwise, accuracies and losses refer to different
+data."""
 
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
@@ -62,9 +63,10 @@ def agree(
     Raises:
         BadInput: if the runs use different data, or a value is not allowed.
     """
-    for path, values in _differing(settings, labels, DATA):
-        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     first = settings[0]
+    options = [path for path, field in FIELDS.items() if field.group == first.task.source]
+    for path, values in _differing(settings, labels, (*DATA, *options)):
+        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
         "evaluation.inner_steps": first.evaluation.inner_steps if steps is None else steps,
