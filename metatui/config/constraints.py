@@ -29,14 +29,28 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
             "compute.engine",
-            "another engine: only meta-steps of small networks are compiled, with a regression task, "
-            f"a perceptron, algorithm.name = {names}, algorithm.inner_batch = 0, and plain SGD on all parameters in "
-            "the inner loop",
+            "another engine: only meta-steps of small networks are compiled, with a regression task, a perceptron, "
+            f"algorithm.name = {names}, no task.shots_range, algorithm.inner_batch = 0, and plain SGD on all "
+            "parameters in the inner loop",
         )
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
+    yield from _range_violations(settings)
     for registry in REGISTRIES:
         yield from registry[str(settings.effective(registry.setting))].violations(settings)
+
+
+def _range_violations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield violations by the ranges of ways and shots in training."""
+    task = settings.task
+    low, high = settings.ways_in_training
+    if task.ways_range and not 2 <= low <= high <= 100:
+        yield "task.ways_range", "empty, or a range from 2 to 100 such as 3-7, with the smaller number first"
+    low, high = settings.shots_in_training
+    if task.shots_range and not 1 <= low <= high <= 1000:
+        yield "task.shots_range", "empty, or a range from 1 to 1,000 such as 1-5, with the smaller number first"
+    if task.shots_range and settings.training_shots != task.shots:
+        yield "task.shots_range", f"empty with algorithm.train_shots = {settings.training_shots}"
 
 
 def compiles(settings: Settings) -> bool:
@@ -50,5 +64,6 @@ def compiles(settings: Settings) -> bool:
         and not (algorithm.inner_weight_decay or algorithm.inner_clip)
         and algorithm.adapt == "all"
         and not algorithm.freeze
+        and not settings.task.shots_range
         and not (algorithm.inner_batch and "algorithm.inner_batch" in component.uses)
     )

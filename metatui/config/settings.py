@@ -66,6 +66,9 @@ def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+_RANGE = r"^([0-9]{1,4}-[0-9]{1,4})?$"
+
+
 # One setting in a few lines reads better than one argument per line.
 # fmt: off
 class TaskSettings(Group):
@@ -86,8 +89,16 @@ class TaskSettings(Group):
         when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
+    ways_range: str = setting(
+        "", "Ways in training",
+        "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
+        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
         10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+    shots_range: str = setting(
+        "", "Shots in training",
+        "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
+        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
         10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
@@ -366,9 +377,25 @@ class Settings(Group):
 
     @property
     def training_shots(self) -> int:
-        """Shots in training episodes."""
+        """Shots in training episodes without task.shots_range."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
+
+    @property
+    def ways_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of ways in training episodes."""
+        return _limits(self.task.ways_range, self.task.ways)
+
+    @property
+    def shots_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of shots in training episodes."""
+        return _limits(self.task.shots_range, self.training_shots)
+
+
+def _limits(text: str, fixed: int) -> tuple[int, int]:
+    """Return the ends of a range; `fixed` twice if it is empty."""
+    low, _, high = text.partition("-")
+    return (int(low), int(high)) if text else (fixed, fixed)
 
 
 RESERVED = frozenset({*Settings.model_fields, *dir(Settings), "preset", "changes", "format"})

@@ -175,7 +175,8 @@ class Learner:
             Diverged: if a query loss is not finite.
         """
         if self.experiment.settings.is_classification:
-            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, self.experiment.settings.task.ways)
+            ways = episodes.query_y.shape[1] // self.experiment.settings.task.queries
+            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, ways)
         outputs = self.engine.predictions(self.algorithm, stack, episodes, episodes.query_x)
         loss = self.experiment.loss.each(outputs, episodes.query_y)
         check_finite(loss)

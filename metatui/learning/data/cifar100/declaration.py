@@ -28,7 +28,7 @@ class Cifar100(DataSet):
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        classes = min(map(len, SPLITS[cls.name].values()))
+        classes = {split: len(names) for split, names in SPLITS[cls.name].items()}
         yield from size_violations(
             settings, classes=classes, images=sum(IMAGES.values()), of_class="a class of CIFAR-100"
         )

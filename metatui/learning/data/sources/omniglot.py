@@ -31,7 +31,8 @@ class Omniglot(DataSet):
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        classes = (4 if settings.task.rotations else 1) * min(CHARACTERS[settings.task.split].values())
+        turns = 4 if settings.task.rotations else 1
+        classes = {part: turns * count for part, count in CHARACTERS[settings.task.split].items()}
         yield from size_violations(
             settings, classes=classes, images=DRAWINGS, of_class="an Omniglot character", noun="drawings"
         )

@@ -77,6 +77,7 @@ def agree(
         "task.queries": first.task.queries,
         "task.rotations": first.task.rotations,
         # No training episodes are drawn, so their constraints must not reject the evaluation.
+        "task.shots_range": "",
         "algorithm.train_shots": 0,
         "algorithm.inner_batch": 0,
     }
