@@ -376,6 +376,12 @@ class Settings(Group):
         return self.evaluation.shots or self.task.shots
 
     @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
+        return self.evaluation.inner_steps if own else 1
+
+    @property
     def training_shots(self) -> int:
         """Shots in training episodes without task.shots_range."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses

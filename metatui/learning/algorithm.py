@@ -143,13 +143,13 @@ class Algorithm(Component):
 
     @property
     def inner_steps(self) -> int:
-        """Inner steps in training."""
-        return self.settings.algorithm.inner_steps
+        """Inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
+        return self.settings.algorithm.inner_steps if "algorithm.inner_steps" in self.uses else 1
 
     @property
     def evaluation_steps(self) -> int:
         """Inner steps on held-out tasks."""
-        return self.settings.evaluation.inner_steps
+        return self.settings.evaluation_steps
 
     @property
     def second_order(self) -> bool:

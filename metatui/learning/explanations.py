@@ -57,23 +57,41 @@ def gradient_based(
     costs: tuple[str, ...],
     hessian_products: int,
     paper: tuple[str, ...],
+    inner_rule: str = "θ'_i = θ − α ∇L_i(D_i; θ)",
+    symbols: str = "",
+    before: tuple[str, ...] = (),
+    start: str = "θ' ← θ",
+    adapted: str = "θ'",
+    inner_loss: str = "",
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam."""
+    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam.
+
+    Args:
+        symbols: meaning of further symbols.
+        before: lines of pseudo-code before the inner loop of a task.
+        start: the first line of the inner loop.
+        adapted: name of the parameters that inner steps change.
+        inner_loss: support loss in the pseudo-code; by default, that of the whole model with `adapted`.
+    """
     algorithm = settings.algorithm
     tasks = algorithm.meta_batch
     return Explanation(
         title=title,
         idea=idea,
-        rule=("θ'_i = θ − α ∇L_i(D_i; θ)", outer_rule),
+        rule=(inner_rule, outer_rule),
         symbols=(
             f"α: inner learning rate, {algorithm.inner_lr:g}. β: outer learning rate, {outer_lr(settings)} (Adam). "
             f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
+            + "".join(f" {text}" for text in (symbols, _selection(settings)) if text)
         ),
         code=(
             *outer_loop(settings),
             f"    for each of {count(tasks, 'sampled task')}:",
             f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
-            *inner_steps(settings, algorithm.inner_steps, indent=8),
+            *(f"        {line}" for line in before),
+            *inner_steps(
+                settings, algorithm.inner_steps, indent=8, start=start, adapted=adapted, inner_loss=inner_loss
+            ),
             f"    {outer_gradient}",
             *adam_step(settings),
         ),
@@ -92,16 +110,40 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
     return initialisation(settings), f"repeat {times(settings.training.iterations)}:"
 
 
-def inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all if it is 0."""
+def _selection(settings: Settings) -> str:
+    """Name the parameters that inner steps change, if the setting `algorithm.adapt` selects some of them."""
+    selection = settings.algorithm.adapt
+    if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
+        return ""
+    names = {"head": "the last layer", "body": "the layers before the last"}
+    return f"Inner steps change {names.get(selection, f'the parameters {selection}')} only."
+
+
+def inner_steps(
+    settings: Settings,
+    steps: int,
+    *,
+    indent: int,
+    batch: int = 0,
+    start: str = "θ' ← θ",
+    adapted: str = "θ'",
+    inner_loss: str = "",
+) -> tuple[str, ...]:
+    """Return the lines of the inner loop.
+
+    Args:
+        batch: examples of D that each step takes; 0 for all of them.
+        start, adapted, inner_loss: see `gradient_based`.
+    """
     algorithm = settings.algorithm
     data = "B" if batch else "D"
+    gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
     if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":
-        update = f"θ' ← Adam(θ', ∇L({data}; θ')), step size {algorithm.inner_lr:g}, without momentum"
+        update = f"{adapted} ← Adam({adapted}, {gradient}), step size {algorithm.inner_lr:g}, without momentum"
     else:
-        update = f"θ' ← θ' − {algorithm.inner_lr:g} ∇L({data}; θ')"
+        update = f"{adapted} ← {adapted} − {algorithm.inner_lr:g} {gradient}"
     choose_batch = (f"    B ← the next {count(batch, 'example')} of D, in cycles",) if batch else ()
-    lines = ("θ' ← θ", f"repeat {times(steps)}:", *choose_batch, f"    {update}")
+    lines = (start, f"repeat {times(steps)}:", *choose_batch, f"    {update}")
     return tuple(" " * indent + line for line in lines)
 
 

@@ -83,7 +83,7 @@ class Task:
         """Return the input of the model's last layer, [..., B, D]."""
         network = self._embedding()
         if network is self._network:
-            return self._body(params, x)
+            return self._body(params, x, differentiable=True)
         if network.body is None:
             raise BadInput(
                 "the algorithm needs the features before the model's last layer, but the model is not an nn.Sequential "
@@ -171,6 +171,10 @@ class Task:
         outputs = algorithm.predict(self, params, self.query_x)
         return self._loss(outputs, self.query_y), outputs
 
+    def loss_before_step(self, step: int) -> Tensor | None:
+        """Return the support loss before inner step `step`, counted from 1; None if no gradient was computed then."""
+        return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
+
     def support_loss_before(self, params: Params) -> Tensor:
         """Return the support loss, detached, of `params` before the first inner step."""
         if not self.support_losses:
@@ -181,16 +185,21 @@ class Task:
     def _forward(self, params: Params, x: Tensor, head: Forward) -> Tensor:
         return head(params, self._body(params, x))
 
-    def _body(self, params: Params, x: Tensor) -> Tensor:
-        """Return the input of the head for x; x itself if there is no body."""
+    def _body(self, params: Params, x: Tensor, *, differentiable: bool = False) -> Tensor:
+        """Return the input of the head for x; x itself if there is no body.
+
+        Args:
+            differentiable: whether the meta-gradient must include the derivative of the result in any case.
+        """
         if self._network.body is None:
             return x
         if x is not self.support_x and x is not self.query_x:
             return self._network.body(params, x)
         kind = "query" if x is self.query_x else "support"
-        if kind not in self._features:
-            # With constant inner gradients, the body has no influence on them.
-            with torch.set_grad_enabled(self._order == "second" or (self._order == "first" and kind == "query")):
+        # With constant inner gradients, the body has no influence on them.
+        differentiable = self._order == "second" or (self._order == "first" and (differentiable or kind == "query"))
+        if kind not in self._features or (differentiable and not self._features[kind].requires_grad):
+            with torch.set_grad_enabled(differentiable):
                 self._features[kind] = self._network.body(params, x)
         return self._features[kind]
 
