@@ -171,7 +171,7 @@ class GradientBased(Algorithm):
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         # θ'_0 = θ; θ'_k+1 = θ'_k - α ∇L(θ'_k), for the adapted parameters.
-        update = self.inner.start(stacked=task.is_stack)
+        update = self.inner.start(stacked=task.is_stack, constant=not self.second_order)
         params = self.start(task, meta)
         yield params
         for _ in range(steps):

@@ -128,7 +128,6 @@ def test_invalid_values_are_named(groups: dict[str, Any], field: str, words: str
 @pytest.mark.parametrize(
     ("groups", "field"),
     [
-        ({"algorithm": {"name": "maml", "inner_optimizer": "adam"}}, "algorithm.inner_optimizer"),
         ({"algorithm": {"name": "reptile", "inner_batch": 11}}, "algorithm.inner_batch"),
         ({"algorithm": {"outer_schedule": "linear", "outer_lr_final": 0.1}}, "algorithm.outer_lr_final"),
         ({"task": {"source": "folder"}}, "task.folder"),
