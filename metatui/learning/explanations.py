@@ -38,6 +38,17 @@ class Explanation:
     paper: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Description of learned inner learning rates α."""
+
+    meaning: str
+    start: str
+    """The line of pseudo-code that sets their initial values."""
+    factor: str
+    """The factor of the gradient in an inner step."""
+
+
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or another one with the same settings."""
     from metatui.learning.algorithm import algorithm_class
@@ -58,25 +69,37 @@ def gradient_based(
     costs: tuple[str, ...],
     hessian_products: int,
     paper: tuple[str, ...],
+    inner_rule: str = "θ'_i = θ − α ∇L_i(D_i; θ)",
+    learned: str = "θ",
+    rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam."""
+    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam.
+
+    Args:
+        learned: symbols of the meta-parameters.
+        rates: the inner learning rates, if they are learned.
+    """
     algorithm = settings.algorithm
     tasks = algorithm.meta_batch
+    meaning = f"inner learning rate, {algorithm.inner_lr:g}" if rates is None else rates.meaning
+    start, repeat = outer_loop(settings)
     return Explanation(
         title=title,
         idea=idea,
-        rule=("θ'_i = θ − α ∇L_i(D_i; θ)", outer_rule),
+        rule=(inner_rule, outer_rule),
         symbols=(
-            f"α: inner learning rate, {algorithm.inner_lr:g}. β: outer learning rate, {outer_lr(settings)} (Adam). "
+            f"α: {meaning}. β: outer learning rate, {outer_lr(settings)} (Adam). "
             f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
         ),
         code=(
-            *outer_loop(settings),
+            start,
+            *([] if rates is None else [rates.start]),
+            repeat,
             f"    for each of {count(tasks, 'sampled task')}:",
             f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
-            *inner_steps(settings, algorithm.inner_steps, indent=8),
+            *inner_steps(settings, algorithm.inner_steps, indent=8, rate=None if rates is None else rates.factor),
             f"    {outer_gradient}",
-            *adam_step(settings),
+            *adam_step(settings, learned),
         ),
         costs=(inner_cost(settings, "support"), f"{count(tasks, 'gradient')} of query losses, one per task.", *costs),
         gradients=inner_gradients(settings) + tasks,
@@ -93,23 +116,44 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
     return initialisation(settings), f"repeat {times(settings.training.iterations)}:"
 
 
-def inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all if it is 0."""
+def inner_steps(
+    settings: Settings, steps: int, *, indent: int, batch: int = 0, rate: str | None = None
+) -> tuple[str, ...]:
+    """Return the lines of the inner loop.
+
+    Args:
+        batch: number of examples of D that each step takes in turn; 0 for all.
+        rate: the factor of the gradient; the inner learning rate by default.
+    """
     algorithm = settings.algorithm
-    data = "B" if batch else "D"
-    if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":
-        update = f"θ' ← Adam(θ', ∇L({data}; θ')), step size {algorithm.inner_lr:g}, without momentum"
-    else:
-        update = f"θ' ← θ' − {algorithm.inner_lr:g} ∇L({data}; θ')"
-    choose_batch = (f"    B ← the next {count(batch, 'example')} of D, in cycles",) if batch else ()
-    lines = ("θ' ← θ", f"repeat {times(steps)}:", *choose_batch, f"    {update}")
-    return tuple(" " * indent + line for line in lines)
+    rate = f"{algorithm.inner_lr:g}" if rate is None else rate
+    start, lines = ["θ' ← θ"], []
+    if batch:
+        lines.append(f"B ← the next {count(batch, 'example')} of D, in cycles")
+    gradient = f"∇L({'B' if batch else 'D'}; θ')"
+    if algorithm.inner_clip:
+        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if it is longer"]
+        gradient = "g"
+    if algorithm.inner_weight_decay:
+        lines.append(f"g ← {gradient} + {algorithm.inner_weight_decay:g} θ'")
+        gradient = "g"
+    match algorithm.inner_optimizer:
+        case "sgd":
+            lines.append(f"θ' ← θ' − {rate} {gradient}")
+        case "momentum":
+            start.append("v ← 0")
+            lines += [f"v ← {algorithm.inner_momentum:g} v + {gradient}", f"θ' ← θ' − {rate} v"]
+        case "adam":
+            lines.append(f"θ' ← Adam(θ', {gradient}), step size {rate.removesuffix(' ∘')}, without momentum")
+    return tuple(
+        " " * indent + line for line in (*start, f"repeat {times(steps)}:", *(f"    {line}" for line in lines))
+    )
 
 
-def adam_step(settings: Settings) -> tuple[str, ...]:
+def adam_step(settings: Settings, learned: str = "θ") -> tuple[str, ...]:
     clip = settings.algorithm.grad_clip
     clipping = (f"    g ← g, scaled down to a norm of {clip:g} if it is longer",) if clip else ()
-    return *clipping, f"    θ ← Adam(θ, g), step size {outer_lr(settings)}"
+    return *clipping, f"    {learned} ← Adam({learned}, g), step size {outer_lr(settings)}"
 
 
 def inner_gradients(settings: Settings) -> int:
