@@ -12,6 +12,7 @@ explanations at start-up.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -63,6 +64,8 @@ class Algorithm(Component):
     captured: ClassVar[bool] = False
     """Whether a meta-step is the meta-gradient and Adam, with nothing else that changes between meta-steps, so that it
     can be captured as a CUDA graph."""
+    progress: float = 1.0
+    """Share of the training that is done, from 0 to 1."""
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         """Create the algorithm.
@@ -119,6 +122,12 @@ class Algorithm(Component):
         """Compute the gradient of the query loss after adaptation with respect to `meta`."""
         return task.differentiate(self, meta)
 
+    def at(self, progress: float) -> Self:
+        """Return a copy for the meta-steps after a share `progress` of the training."""
+        changed = copy(self)
+        changed.progress = progress
+        return changed
+
     def with_inner_lr(self, lr: Tensor) -> Self:
         """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
         return self
@@ -127,6 +136,11 @@ class Algorithm(Component):
     def explain(cls, settings: Settings) -> Explanation:
         """Describe the algorithm with the numbers of `settings`."""
         raise NotImplementedError
+
+    @property
+    def annealed(self) -> bool:
+        """Whether meta-steps depend on `progress`. Such meta-steps are not captured as CUDA graphs."""
+        return False
 
     @property
     def inner_steps(self) -> int:
@@ -204,7 +218,6 @@ class GradientBased(Algorithm):
         return inner_loop(self.settings.algorithm)
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        from copy import copy
         from dataclasses import replace
 
         changed = copy(self)
