@@ -187,10 +187,11 @@ class AlgorithmSettings(Group):
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
-        0.0, "Inner weight decay", "Multiple of the parameters that is added to their gradient in the inner loop.",
+        0.0, "Inner weight decay",
+        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
-        0.0, "Inner clipping", "Maximum norm of the gradient of an inner step; 0 disables clipping.",
+        0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
         0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",

@@ -104,10 +104,22 @@ def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, 
     assert expected in "\n".join(explanation(settings).code)
 
 
-def test_maml_always_uses_sgd() -> None:
-    adam = change(Settings(), {"algorithm.name": "reptile", "algorithm.inner_optimizer": "adam"})
-    assert "θ' ← Adam(θ'" in "\n".join(explanation(adam).code)
-    assert "θ' ← Adam(θ'" not in "\n".join(explanation(adam, "maml").code), "the inner steps of MAML use SGD"
+@pytest.mark.parametrize("name", ["maml", "reptile", "scratch"])
+def test_inner_optimiser_is_described(name: str) -> None:
+    def inner_loop(**values: Scalar) -> list[str]:
+        settings = change(Settings(), {f"algorithm.{key}": value for key, value in values.items()})
+        lines = [line.strip() for line in explanation(settings, name).code]
+        return lines[lines.index("θ' ← θ") + 1 :][:6]
+
+    assert inner_loop()[1] == "θ' ← θ' − 0.01 ∇L(D; θ')"
+    adam = inner_loop(inner_optimizer="adam", inner_clip=10)
+    assert adam[1:4] == [
+        "g ← ∇L(D; θ')", "g ← g, scaled down to a norm of 10 if it is longer",
+        "θ' ← Adam(θ', g), step size 0.01, without momentum",
+    ]  # fmt: skip
+    momentum = inner_loop(inner_optimizer="momentum", inner_momentum=0.8, inner_weight_decay=0.1)
+    assert momentum[0] == "v ← 0"
+    assert momentum[2:5] == ["g ← ∇L(D; θ') + 0.1 θ'", "v ← 0.8 v + g", "θ' ← θ' − 0.01 v"]
 
 
 def test_torch_is_not_imported() -> None:

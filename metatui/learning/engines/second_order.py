@@ -41,7 +41,7 @@ class GradientResult:
 
 def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Compute the query gradient at the adapted parameters (FOMAML, Finn et al. 2017, section 5.2)."""
-    fast, update, losses = start, inner.start(stacked=task.stacked), []
+    fast, update, losses = start, inner.start(stacked=task.stacked, constant=True), []
     for _ in range(inner.steps):
         fast = leaves(fast)
         loss = task.support_once(fast)

@@ -133,8 +133,8 @@ class Task:
 
     def dot(self, a: Params, b: Params) -> Tensor:
         """Return the inner product of parameters: a scalar, or [T] for a stack."""
-        products = [(a[name] * b[name]).flatten(int(self.is_stack)).sum(-1) for name in a]
-        return torch.stack(products).sum(0)
+        leading = a[next(iter(a))].shape[: int(self.is_stack)]
+        return torch.stack([(a[name] * b[name]).reshape(*leading, -1).sum(-1) for name in a]).sum(0)
 
     def scaled(self, factor: Tensor, params: Params) -> Params:
         """Multiply parameters by a number for each task, as `dot` returns."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metatui.config.fields import FIELDS, change
+from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.runs.analysis.comparison.labels import algorithm_title
@@ -71,10 +71,14 @@ def _with_protocol(
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
-    for path, value in (("evaluation.inner_steps", steps), ("algorithm.inner_lr", inner_lr)):
-        if value is not None and not FIELDS[path].is_relevant(settings):
-            sentence = f"{path} is {value:g}, but {algorithm_title(settings)}, the algorithm of this run, ignores it"
-            raise SettingsError([Problem(path, sentence)])
+    if steps is not None and not FIELDS["evaluation.inner_steps"].is_relevant(settings):
+        sentence = (
+            f"evaluation.inner_steps is {steps}, but {algorithm_title(settings)}, the algorithm of this run, ignores it"
+        )
+        raise SettingsError([Problem("evaluation.inner_steps", sentence)])
+    if inner_lr is not None and (reason := fixed_because("algorithm.inner_lr", settings)):
+        sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot change in an evaluation of this run: {reason}"
+        raise SettingsError([Problem("algorithm.inner_lr", sentence)])
     protocol: dict[str, Any] = {
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
