@@ -55,7 +55,7 @@ def values(field: SettingField) -> st.SearchStrategy[Any]:
                 "algorithm.adapt": ["all", "head", "body", "0.*, 2.weight", "*.bias"],
                 "algorithm.freeze": ["", "0.*", "*.weight,*.bias"],
             }
-            return st.sampled_from(texts[field.path])
+            return st.sampled_from(texts.get(field.path, [str(field.default)]))
         case "path":
             return st.sampled_from(["", "/nowhere/images"])
 
