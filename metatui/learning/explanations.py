@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metatui.config.registry import DATA
-from metatui.config.registry import ALGORITHMS
+from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
 
 FINN = (
