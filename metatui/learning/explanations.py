@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metatui.config.registry import DATA
+from metatui.config.registry import ALGORITHMS, DATA
 from metatui.config.settings import Settings
 
 FINN = (
@@ -41,12 +41,10 @@ class Explanation:
 
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or another one with the same settings."""
-    from metatui.learning.algorithm import algorithm_class
-
     name = algorithm or settings.algorithm.name
     # Skip validation, because another algorithm may refuse a setting that it does not use.
     group = settings.algorithm.model_copy(update={"name": name})
-    return algorithm_class(name).explain(settings.model_copy(update={"algorithm": group}))
+    return ALGORITHMS[name].explain(settings.model_copy(update={"algorithm": group}))
 
 
 def gradient_based(

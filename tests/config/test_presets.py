@@ -58,7 +58,7 @@ def values(field: SettingField) -> st.SearchStrategy[Any]:
                 "task.shots_range": ["", "1-20"],
                 "mixed.folders": ["", "/a:~/b"],
             }
-            return st.sampled_from(texts.get(field.path, [field.default]))
+            return st.sampled_from(texts.get(field.path, [str(field.default)]))
         case "path":
             return st.sampled_from(["", "/nowhere/images"])
 
