@@ -76,7 +76,7 @@ class TaskSettings(Group):
 
     source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
-        "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.",
+        "Where tasks come from: generated ones, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",

@@ -33,6 +33,11 @@ class DataSet(Component):
             BadInput: if the data are missing, damaged, or too few for the episodes.
         """
 
+    @classmethod
+    def missing(cls) -> str:
+        """Return the command that provides the data, if they are not on this machine yet; otherwise an empty string."""
+        return ""
+
 
 def size_violations(
     settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.data.cifar100.classes import IMAGES, SPLITS
 from metatui.learning.data.data_set import DataSet, size_violations
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     import torch
@@ -25,6 +26,10 @@ class Cifar100(DataSet):
         from metatui.learning.data.cifar100.source import Cifar100Source
 
         return Cifar100Source(cls.name, device=device)
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if paths.cifar100_cache().exists() else "metatui data cifar100"
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.data.data_set import DataSet, size_violations
 from metatui.learning.data.omniglot.splits import CHARACTERS, DRAWINGS
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,10 @@ class Omniglot(DataSet):
         from metatui.learning.data.omniglot.source import load_omniglot
 
         return load_omniglot(settings.task.split, rotations=settings.task.rotations, device=device)
+
+    @classmethod
+    def missing(cls) -> str:
+        return "" if paths.omniglot_cache().exists() else "metatui data omniglot"
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
