@@ -166,6 +166,14 @@ class Task:
         gradients = gradients_of(total.sum(), start)
         return GradientResult(loss.detach(), gradients, outputs.detach(), self.support_loss_before(first))
 
+    def query_gradient(self, algorithm: Algorithm, params: Params) -> GradientResult:
+        """Compute the gradient of the query loss with respect to the model's learned parameters at `params`."""
+        wrt = leaves({name: params[name] for name in algorithm.parameters})
+        loss, outputs = self.query(algorithm, params | wrt)
+        return GradientResult(
+            loss.detach(), gradients_of(loss.sum(), wrt), outputs.detach(), self.support_loss_before(params)
+        )
+
     def query(self, algorithm: Algorithm, params: Params) -> tuple[Tensor, Tensor]:
         """Return the query loss, a scalar or [T], and the predictions."""
         outputs = algorithm.predict(self, params, self.query_x)
