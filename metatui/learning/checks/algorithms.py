@@ -52,9 +52,9 @@ def check_algorithms(device: str = "cpu") -> Iterator[Check]:
         if kind.timed != "meta_gradient":
             continue
         for title, values in WORKS.items():
-            settings = change(Settings(), {**SMALL, **values, "algorithm.name": name, "compute.device": device})
+            settings = change(Settings(), {**SMALL, **values, "compute.device": device})
             if not list(kind.violations(settings)):
-                yield from _compare(f"{title}: meta-gradient", set_up(settings))
+                yield from _compare(f"{title}: meta-gradient", set_up(change(settings, {"algorithm.name": name})))
 
 
 def _compare(title: str, experiment: Experiment) -> Iterator[Check]:
