@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from metatui.config.constraints import violations
 from metatui.config.declarations import Scalar, SettingField
 from metatui.config.plugins import exclude_conflicts
-from metatui.config.registry import all_components, fields_of, loaded_components
+from metatui.config.registry import ALGORITHMS, all_components, fields_of, loaded_components
 from metatui.config.settings import Settings, common_fields
 from metatui.utils.errors import Problem, SettingsError, quote
 
@@ -98,6 +98,13 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     return parse(groups)
 
 
+def fixed_because(path: str, settings: Settings) -> str | None:
+    """Return why a live setting cannot change during a run with `settings`; None if it can."""
+    if not FIELDS[path].is_relevant(settings):
+        return "it has no effect with these settings"
+    return ALGORITHMS[settings.algorithm.name].fixed(settings).get(path)
+
+
 def find_field(path: str) -> SettingField:
     """Return the field of a setting.
 
@@ -135,13 +142,15 @@ def _unknown(path: str) -> Problem:
 def _problems(error: ValidationError) -> list[Problem]:
     problems: dict[str, Problem] = {}
     items = error.errors()
-    missing = {item["input"] for item in items if item["type"] == "value_error"}  # components of unknown plugins
+    missing = [item["input"] for item in items if item["type"] == "value_error"]  # names of components
     for item in items:
         path = ".".join(str(part) for part in item["loc"][:2])
         if path in missing:
             continue
         if item["type"] == "extra_forbidden":
             problems[path] = _unknown(path)
+        elif item["type"] == "value_error":
+            problems[path] = Problem(path, f"{path} is {quote(item['input'])}, but {item['ctx']['error']}")
         elif path in FIELDS:
             value = item["input"] if len(item["loc"]) <= 2 else f"an item {quote(item['input'])}"
             problems[path] = FIELDS[path].problem(value)

@@ -82,6 +82,9 @@ class Registry(Generic[AnyComponent]):
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        """The kind with its article."""
+        self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
+        """The end of a list of the names."""
         self.setting = setting
         self._package = package
         self._group = group
@@ -106,13 +109,24 @@ class Registry(Generic[AnyComponent]):
         if name not in self._classes:
             load_plugin_files()
         if name not in self._classes:
-            raise BadInput(f"{self.kind} is {quote(name)}, but must be one of {', '.join(self.names())}")
+            raise BadInput(f"{self.kind} is {quote(name)}, but {self.requirement(name)}")
         return self._classes[name]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all components: built-in ones, then those of plugins."""
         load_plugin_files()
-        return tuple(dict.fromkeys((*self._built_in(), *self._installed(), *self._classes)))
+        names = dict.fromkeys((*self._built_in(), *self._installed(), *self._classes))
+        return tuple(name for name in names if name not in self._broken)
+
+    def requirement(self, name: str, *others: str) -> str:
+        """Return why `name` is not a component that can be used: the end of a sentence after "but".
+
+        Args:
+            others: further names that are allowed.
+        """
+        if name in self._broken:
+            return self._broken[name]
+        return f"must be one of {', '.join((*others, *self.names()))}{self.or_plugin}"
 
     def components(self) -> Iterator[type[AnyComponent]]:
         """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""
@@ -338,6 +352,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
+    """Return the entry points of all installed distributions, which take milliseconds to read."""
     return entry_points()
 
 

@@ -51,7 +51,7 @@ def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
     """Return arguments of `setting` for the name of a component, or one of `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
-        "allowed": f", or {registry.one} of a plugin, which is installed or loaded with --plugin FILE.py",
+        "allowed": registry.or_plugin,
     }
 
 
@@ -60,10 +60,13 @@ def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in others and name not in registry:
-            raise ValueError(f"must be one of {', '.join((*others, *registry.names()))}")
+            raise ValueError(registry.requirement(name, *others))
         return name
 
     return AfterValidator(check)
+
+
+_RANGE = r"^([0-9]{1,4}-[0-9]{1,4})?$"
 
 
 # One setting in a few lines reads better than one argument per line.
@@ -73,7 +76,7 @@ class TaskSettings(Group):
 
     source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
-        "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.",
+        "Where tasks come from: generated ones, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
@@ -86,8 +89,16 @@ class TaskSettings(Group):
         when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
+    ways_range: str = setting(
+        "", "Ways in training",
+        "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
+        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
         10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+    shots_range: str = setting(
+        "", "Shots in training",
+        "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
+        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
         10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
@@ -176,10 +187,11 @@ class AlgorithmSettings(Group):
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
-        0.0, "Inner weight decay", "Multiple of the parameters that is added to their gradient in the inner loop.",
+        0.0, "Inner weight decay",
+        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
-        0.0, "Inner clipping", "Maximum norm of the gradient of an inner step; 0 disables clipping.",
+        0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
         0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
@@ -365,10 +377,32 @@ class Settings(Group):
         return self.evaluation.shots or self.task.shots
 
     @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
+        return self.evaluation.inner_steps if own else 1
+
+    @property
     def training_shots(self) -> int:
-        """Shots in training episodes."""
+        """Shots in training episodes without task.shots_range."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
+
+    @property
+    def ways_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of ways in training episodes."""
+        return _limits(self.task.ways_range, self.task.ways)
+
+    @property
+    def shots_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of shots in training episodes."""
+        return _limits(self.task.shots_range, self.training_shots)
+
+
+def _limits(text: str, fixed: int) -> tuple[int, int]:
+    """Return the ends of a range; `fixed` twice if it is empty."""
+    low, _, high = text.partition("-")
+    return (int(low), int(high)) if text else (fixed, fixed)
 
 
 RESERVED = frozenset({*Settings.model_fields, *dir(Settings), "preset", "changes", "format"})

@@ -170,15 +170,20 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_installed_plugin(installed: Path) -> None:
-    assert set(ALGORITHMS.names()) >= {"maml", "ridge", "broken"}
+    assert set(ALGORITHMS.names()) >= {"maml", "ridge"}
     assert ALGORITHMS["ridge"].title == "Ridge regression"
     assert FIELDS["ridge.strength"].default == 1.0
     assert change(Settings(), {"algorithm.name": "ridge", "ridge.strength": 3.0}).value("ridge.strength") == 3.0
 
 
 def test_broken_installed_plugin_does_not_prevent_other_work(installed: Path) -> None:
-    assert "ridge.strength" in FIELDS
+    assert "ridge" in FIELDS["algorithm.name"].choices
+    assert "broken" not in FIELDS["algorithm.name"].choices
     assert parse({"algorithm": {"name": "maml"}}) == Settings()
+    with pytest.raises(
+        SettingsError, match=r"algorithm\.name is 'broken', but the plugin 'ridge_plugin:Missing' cannot"
+    ):
+        parse({"algorithm": {"name": "broken"}})
     for _ in range(2):
         with pytest.raises(BadInput, match="'ridge_plugin:Missing' cannot be loaded: AttributeError"):
             ALGORITHMS["broken"]

@@ -14,7 +14,7 @@ from metatui.cli.console.comparison import show
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import is_interactive
 from metatui.cli.options import complete_runs, json_option, runs_dir_option
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
 
@@ -150,5 +150,5 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
         def show(description: str, done: int, total: int, of: str) -> None:
             bar.update(task, description=description, completed=done, total=total, of=of)
 
-        with told_of_packing(lambda done, total: show("packing", done, total, "images")):
+        with packing_listener(lambda done, total: show("packing", done, total, "images")):
             yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")

@@ -1,4 +1,4 @@
-"""`metatui data`: download and pack data sets."""
+"""`metatui data`: list, download and pack data sets."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import below, console, emit
+from metatui.cli.console.output import below, cell, console, emit, table
 from metatui.cli.console.progress import images_shown, packing_shown
 from metatui.cli.options import changes, json_option, set_option
 from metatui.config.fields import FIELDS, change
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -25,7 +26,31 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @click.group()
 def data() -> None:
-    """Download and pack data sets."""
+    """List, download and pack data sets."""
+
+
+@data.command("list")
+@json_option
+def list_data(as_json: bool) -> None:
+    """List the data sets that task.source can select, including those of plugins."""
+    found = [
+        {
+            "name": each.name,
+            "title": each.title,
+            "kind": each.kind,
+            "description": (each.__doc__ or "").strip().partition("\n")[0],
+            "missing": each.missing() or None,
+        }
+        for each in DATA.components()
+    ]
+    if as_json:
+        emit({"data_sets": found})
+        return
+    rows = table("data set", "kind", "description", "data")
+    for each in found:
+        data = f"run {each['missing']}" if each["missing"] else "ready"
+        rows.add_row(*map(cell, (each["name"], each["kind"], each["description"], data)))
+    console().print(rows)
 
 
 def _published(*, contents: str) -> Callable[[F], F]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
@@ -34,11 +35,14 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
         console().print("\n".join(_lines(result)))
 
 
-def _lines(explanation: Explanation) -> list[str]:
-    return [
-        explanation.title, "", explanation.idea,
-        "", "Update rule", *(f"  {line}" for line in explanation.rule), explanation.symbols,
-        "", "Pseudo-code", *(f"  {line}" for line in explanation.code),
-        "", "Cost of a meta-step", *(f"- {sentence}" for sentence in explanation.costs),
-        "", "Paper", *(f"- {paper}" for paper in explanation.paper),
-    ]  # fmt: skip
+def _lines(explanation: Explanation) -> Iterator[str]:
+    yield from (explanation.title, "", explanation.idea)
+    sections = {
+        "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
+        "Pseudo-code": [f"  {line}" for line in explanation.code],
+        "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Paper": [f"- {paper}" for paper in explanation.paper],
+    }
+    for title, lines in sections.items():
+        if lines:
+            yield from ("", title, *lines)

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from metatui import events
 from metatui.cli.console.output import console, spelled
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.runs.formatting import FINISHED, event_message, headline, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
@@ -167,7 +167,7 @@ OnProgress = Callable[[int, int], None]
 @contextmanager
 def images_shown() -> Iterator[None]:
     """Show the progress of packing image folders in the block, if any."""
-    with packing_shown("images") as progress, told_of_packing(progress):
+    with packing_shown("images") as progress, packing_listener(progress):
         yield
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 from metatui.config.registry import DATA, Component, Kind
@@ -33,14 +33,19 @@ class DataSet(Component):
             BadInput: if the data are missing, damaged, or too few for the episodes.
         """
 
+    @classmethod
+    def missing(cls) -> str:
+        """Return the command that provides the data, if they are not on this machine yet; otherwise an empty string."""
+        return ""
+
 
 def size_violations(
-    settings: Settings, *, classes: int, images: int, of_class: str, noun: str = "images"
+    settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
 ) -> Iterator[tuple[str, str]]:
     """Yield violations by episodes that need more classes or images than a data set has.
 
     Args:
-        classes: number of classes in the smallest split.
+        classes: number of classes in each split.
         images: number of images of each class.
         of_class: a class, in messages.
         noun: images, in messages.
@@ -50,16 +55,24 @@ def size_violations(
         yield "task.queries", f"less than {images}, the number of {noun} of {of_class}"
         return
     most = images - task.queries
-    training = "task.shots" if settings.training_shots == task.shots else "algorithm.train_shots"
-    for path, shots in {
-        "task.shots": task.shots,
-        "evaluation.shots": settings.evaluation.shots,
-        training: settings.training_shots,
-    }.items():
+    for path, shots in {"task.shots": task.shots, **shots_of_splits(settings)}.items():
         if shots > most:
             yield (
                 path,
                 f"at most {most} with task.queries = {task.queries}, because {of_class} has only {images} {noun}",
             )
-    if task.ways > classes:
-        yield "task.ways", f"at most {classes}, the number of classes in the smallest part of the split"
+    fewest = min(classes.values())
+    if task.ways > fewest:
+        yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+    if settings.ways_in_training[1] > max(task.ways, classes["train"]):
+        yield "task.ways_range", f"at most {classes['train']}, the number of classes for training"
+
+
+def shots_of_splits(settings: Settings) -> dict[str, int]:
+    """Return the largest number of shots in training and in held-out tasks, by the path of the setting of each."""
+    if settings.task.shots_range:
+        training = "task.shots_range"
+    else:
+        training = "task.shots" if settings.training_shots == settings.task.shots else "algorithm.train_shots"
+    held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
+    return {training: settings.shots_in_training[1], held_out: settings.evaluation_shots}

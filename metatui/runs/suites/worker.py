@@ -16,7 +16,7 @@ from typing import Any
 from metatui import events
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.learning.hardware.devices import physical_cores
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -41,7 +41,7 @@ def main() -> None:
     try:
         with ending_softly() as ending:
             ending.defer()
-            with told_of_packing(lambda done, total: send("packed", done=done, total=total)):
+            with packing_listener(lambda done, total: send("packed", done=done, total=total)):
                 session = _session(request)
             send("created", run=str(session.run.path))
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()

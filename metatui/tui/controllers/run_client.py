@@ -27,7 +27,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.sessions import Attached, FollowedRun
 from metatui.tui.model.history import Step
@@ -118,7 +118,7 @@ class Receiver:
     def _follow(self) -> None:
         from metatui.tui.model.smoothing import Smoother
 
-        with told_of_packing(self._see_packed):
+        with packing_listener(self._see_packed):
             run = self._open_run()
         with self._lock:
             self.run = run

@@ -68,7 +68,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
-        return [[], [Segment(theme.printable(title), theme.title)], *rows]
+        return [[], [Segment(theme.printable(title), theme.title)], *rows] if any(rows) else []
 
     rows = paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True))
     rows += [[], *paragraph(explained.idea, width, theme, theme.text)]

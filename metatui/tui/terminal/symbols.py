@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Symbols(StrEnum):
@@ -19,8 +18,9 @@ class Symbols(StrEnum):
     ASCII = "ascii"
 
 
-@dataclass(frozen=True)
-class Glyphs:
+class Glyphs(NamedTuple):
+    """The characters of a set, by what they draw."""
+
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,7 @@ from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, E
 from tests.runs.analysis.comparisons import GLYPHS, train
 from tests.tui.drawing import episode, scatter, wave
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
 from tests.tui.screens.fake_helper import FakeHelper
 
 RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
@@ -199,15 +199,6 @@ def test_real_runs(runs_dir: Path) -> None:
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 
 
-def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    async def run(pilot: Pilot[Any]) -> None:
-        await opened(pilot, *both(images=images))
-        await pilot.press(*keys)
-        await pilot.pause()
-
-    return run
-
-
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize(
     ("size", "images"),
@@ -215,13 +206,15 @@ def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     ids=["80x24-sinusoid", "120x40-images", "200x60-sinusoid", "200x60-images"],
 )
 def test_two_runs(snap_compare: Callable[..., bool], size: tuple[int, int], images: bool) -> None:
-    assert snap_compare(ScreenApp(ExplorerScreen(RUNS)), terminal_size=size, run_before=shows(images))
+    filled = press_after_reply(progress=both(images=images))
+    assert snap_compare(ScreenApp(ExplorerScreen(RUNS)), terminal_size=size, run_before=filled)
 
 
 @pytest.mark.usefixtures("fake_helper")
 def test_ascii(snap_compare: Callable[..., bool]) -> None:
     app = ScreenApp(ExplorerScreen(RUNS), ascii=True)
-    assert snap_compare(app, terminal_size=(120, 40), run_before=shows(False, "d", "up"))
+    filled = press_after_reply("d", "up", progress=both(images=False))
+    assert snap_compare(app, terminal_size=(120, 40), run_before=filled)
 
 
 @pytest.mark.usefixtures("fake_helper")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.data.cifar100.classes import IMAGES, SPLITS
 from metatui.learning.data.data_set import DataSet, size_violations
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     import torch
@@ -27,8 +28,12 @@ class Cifar100(DataSet):
         return Cifar100Source(cls.name, device=device)
 
     @classmethod
+    def missing(cls) -> str:
+        return "" if paths.cifar100_cache().exists() else "metatui data cifar100"
+
+    @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        classes = min(map(len, SPLITS[cls.name].values()))
+        classes = {split: len(names) for split, names in SPLITS[cls.name].items()}
         yield from size_violations(
             settings, classes=classes, images=sum(IMAGES.values()), of_class="a class of CIFAR-100"
         )

@@ -10,6 +10,7 @@ import torch
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
+from metatui.learning.data.data_set import shots_of_splits
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
@@ -36,7 +37,7 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
     task = settings.task
     splits = split_classes(listing.classes, task.split_seed)
     # Report problems that the listing already shows before decoding, which may take minutes.
-    check_ways(listing, splits, task.ways)
+    check_ways(settings, listing, splits)
     check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
@@ -150,11 +151,17 @@ def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
-def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
-    """Raise SettingsError if a split has fewer than `ways` classes."""
+def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
+    """Raise SettingsError if a split has fewer classes than the tasks have ways."""
     sizes = {split: len(splits[split]) for split in SPLITS}
-    fewest = min(sizes.values())
+    ways, fewest = settings.task.ways, min(sizes.values())
     if fewest >= ways:
+        if sizes["train"] < settings.ways_in_training[1]:
+            sentence = (
+                f"task.ways_range is {quote(settings.task.ways_range)}, but must be at most {sizes['train']}, the "
+                f"number of training classes of {quote(str(listing.root), 200)}"
+            )
+            raise SettingsError([Problem("task.ways_range", sentence)])
         return
     remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
     if listing.classes[0].split is None:
@@ -179,9 +186,8 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     Args:
         counts: usable images of each class.
     """
-    training = "algorithm.train_shots" if settings.training_shots != settings.task.shots else "task.shots"
-    held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
-    shots = {training: settings.training_shots, held_out: settings.evaluation_shots}
+    shots = shots_of_splits(settings)
+    training, held_out = next(iter(shots)), next(reversed(shots))
     classes: dict[str, list[int]] = {training: [], held_out: []}
     for split in SPLITS:
         classes[training if split == "train" else held_out] += splits[split]
@@ -206,8 +212,9 @@ def too_few(
         return ""
     examples = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
     return (
-        f"{field} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
+        f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
         f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}"
     )
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.data.data_set import DataSet, size_violations
 from metatui.learning.data.omniglot.splits import CHARACTERS, DRAWINGS
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     import torch
@@ -30,8 +31,13 @@ class Omniglot(DataSet):
         return load_omniglot(settings.task.split, rotations=settings.task.rotations, device=device)
 
     @classmethod
+    def missing(cls) -> str:
+        return "" if paths.omniglot_cache().exists() else "metatui data omniglot"
+
+    @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        classes = (4 if settings.task.rotations else 1) * min(CHARACTERS[settings.task.split].values())
+        turns = 4 if settings.task.rotations else 1
+        classes = {part: turns * count for part, count in CHARACTERS[settings.task.split].items()}
         yield from size_violations(
             settings, classes=classes, images=DRAWINGS, of_class="an Omniglot character", noun="drawings"
         )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from metatui.config.settings import Settings
 from metatui.learning.data.episodes import SPLITS, Episodes, Kind, Split
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
-from metatui.learning.data.sources.table import TableOptions
 from metatui.learning.data.table.reader import TableData, read_table
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    from metatui.learning.data.sources.table import TableOptions
 
 MOST_NAMED = 3
 """Largest number of tasks or targets that a sentence names."""
@@ -38,8 +41,7 @@ def load_table(settings: Settings) -> TableSource:
     Raises:
         BadInput: if the file is missing or is no valid table, or has too few tasks or rows for the episodes.
     """
-    options = settings.group("table")
-    assert isinstance(options, TableOptions)
+    options = cast("TableOptions", settings.group("table"))
     table = read_table(options)
     splits = split_tasks(table, options, settings.task.split_seed)
     return TableSource(
