@@ -119,7 +119,7 @@ class TableSource:
         order = torch.cat(
             [
                 shuffled(part, queries + shots, among)
-                for part, among in zip(key.split(chunk), counts.split(chunk), strict=True)
+                for part, among in zip(torch.split(key, chunk), torch.split(counts, chunk), strict=True)
             ]
         )
         rows = self._first[chosen].unsqueeze(1) + order

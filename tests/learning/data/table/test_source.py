@@ -121,8 +121,8 @@ def test_constant_columns_are_only_shifted(tmp_path: Path) -> None:
     episodes = source.episodes("test", [0], seed=0, shots=2, queries=2)
     assert (episodes.support_x[..., 0] == 0).all()
     assert (episodes.query_y == 0).all()
-    assert source.targets_in_units(episodes.query_y).unique().tolist() == [0.3]
-    assert (source.x_scale[0], source.y_scale[0]) == (1, 1)
+    assert set(source.targets_in_units(episodes.query_y).flatten().tolist()) == {0.3}
+    assert (source.x_scale[0].item(), source.y_scale[0].item()) == (1, 1)
 
 
 def test_tasks_with_too_few_rows_are_left_out(tmp_path: Path) -> None:
