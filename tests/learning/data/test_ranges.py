@@ -77,7 +77,7 @@ def run(settings: Settings, runs_dir: Path) -> Session:
     return session
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "fomaml", "reptile"])
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "pretrained", "scratch"])
 def test_train_evaluate_and_compare(tmp_path: Path, algorithm: str) -> None:
     runs = [run(glyphs(algorithm={"name": algorithm}, training={"seed": seed}), tmp_path).run for seed in (0, 1)]
     comparison = compare(*runs, tasks=3)
