@@ -125,7 +125,7 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
     ),
     "too large a range of shots": (
         good, {"task.shots_range": "1-7"},
-        "the upper end of task.shots_range is 7 and task.queries is 2, but their sum must be at most 8, the largest number",
+        "the upper end of task.shots_range is 7 and task.queries is 2, but their sum must be at most 8, the largest",
     ),
     "shares of splits": (
         good, {"table.val_fraction": "0.5", "table.test_fraction": "0.5"},

@@ -26,9 +26,8 @@ def source_of(
     chosen = TableOptions(file=str(path), task_column=column, **options)  # type: ignore[arg-type]
     table = read_table(chosen)
     splits = split_tasks(table, chosen, seed)
-    return TableSource(
-        table, splits, shots=dict.fromkeys(SPLITS, ("task.shots", shots)), queries=queries, test_tasks=test_tasks
-    )
+    largest = dict.fromkeys(SPLITS, ("task.shots", shots))
+    return TableSource(table, splits, shots=largest, queries=queries, test_tasks=test_tasks)
 
 
 @pytest.fixture(scope="module")
