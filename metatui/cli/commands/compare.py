@@ -1,4 +1,4 @@
-"""`metatui compare`: compare runs on identical held-out tasks."""
+"""`metatui compare` and `metatui report`: compare runs on identical held-out tasks, and write reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import is_interactive
-from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -97,7 +97,7 @@ def compare(
     folders = find_runs(RunStore(runs_dir), runs)
 
     from metatui.runs.analysis.comparison import compare as compare_runs
-    from metatui.runs.analysis.exports import as_json as report
+    from metatui.runs.analysis.exports import as_json as as_values
     from metatui.runs.analysis.exports import check, export, written
 
     for path in exports:
@@ -110,9 +110,56 @@ def compare(
     for path in exports:
         console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
     if as_json:
-        emit(report(comparison))
+        emit(as_values(comparison))
     else:
         show(comparison)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
+@click.option(
+    "--to", "path", type=click.Path(path_type=Path), default=Path("report.html"), metavar="FILE", show_default=True,
+    help="A .html file, or a .md file with its figures in files next to it.",
+)  # fmt: skip
+@comparison_tasks_option
+@comparison_steps_option
+@target_option
+@comparison_device_option
+@runs_dir_option
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def report(
+    runs: tuple[str, ...],
+    path: Path,
+    tasks: int | None,
+    steps: int | None,
+    target: float | None,
+    device: str | None,
+    runs_dir: Path | None,
+    force: bool,
+) -> None:
+    """Write a report of one run, or of several runs and their comparison, as a self-contained page.
+
+    Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
+    evaluated on the same held-out tasks.
+    """
+    if not runs:
+        raise click.UsageError(
+            "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
+        )
+    folders = find_runs(RunStore(runs_dir), runs)
+
+    from metatui.runs.analysis.comparison import compare as compare_runs
+    from metatui.runs.analysis.exports import written
+    from metatui.runs.analysis.report import REPORTS, write
+
+    if path.suffix.lower() not in REPORTS:
+        raise BadInput(f"--to is {quote(str(path), 200)}, but must end in {' or '.join(REPORTS)}")
+    check_new_file(path, "--to", force=force)
+    with progress_bar() as on_progress:
+        comparison = compare_runs(
+            *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
+        )
+    console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)
 
 
 def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
