@@ -38,9 +38,11 @@ def _target(context: click.Context, parameter: click.Parameter, text: str | None
 
 
 target_option = click.option(
-    "--target", metavar="X", callback=_target,
+    "--target",
+    metavar="X",
+    callback=_target,
     help="Show when the validations of each run first reach this accuracy (0.95 or 95%) or loss.",
-)  # fmt: skip
+)
 comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the first run's settings."
 )
@@ -69,9 +71,13 @@ comparison_device_option = click.option(
 @runs_dir_option
 @json_option
 @click.option(
-    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--export",
+    "exports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
-)  # fmt: skip
+)
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,
@@ -104,9 +110,15 @@ def compare(
         check(path)
     with progress_bar() as on_progress:
         comparison = compare_runs(
-            *folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device,
+            *folders,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            target=target,
+            device=device,
             on_progress=on_progress,
-        )  # fmt: skip
+        )
     for path in exports:
         console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
     if as_json:
@@ -118,9 +130,14 @@ def compare(
 @click.command()
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
-    "--to", "path", type=click.Path(path_type=Path), default=Path("report.html"), metavar="FILE", show_default=True,
+    "--to",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    metavar="FILE",
+    show_default=True,
     help="A .html file, or a .md file with its figures in files next to it.",
-)  # fmt: skip
+)
 @comparison_tasks_option
 @comparison_steps_option
 @target_option
@@ -189,8 +206,11 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[of]}")
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[of]}"),
+    )
     with Progress(*columns, console=screen, transient=True, refresh_per_second=4) as bar:
         task = bar.add_task("reading", total=None, of="tasks")
 

@@ -27,9 +27,12 @@ def data() -> None:
 
 @data.command()
 @click.option(
-    "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
+    "--from",
+    "folder",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
     help="Folder with images_background and images_evaluation (zips or folders); default: download them.",
-)  # fmt: skip
+)
 @click.option("--force", is_flag=True, help="Pack again even if the packed file is valid.")
 @json_option
 def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
