@@ -66,7 +66,8 @@ class CAVIA(GradientBased):
                 "so there is no layer to modulate: use another model or algorithm"
             )
         at = stages[min(STAGE, len(stages)) - 1] if stages else 0
-        channels = convolutions[at][-1].out_channels if stages else int(children[0][1].out_features)
+        first = children[0][1]
+        channels = first.out_features if isinstance(first, nn.Linear) else convolutions[at][-1].out_channels
         if isinstance(children[at + 1][1], nn.BatchNorm2d | nn.GroupNorm):
             at += 1  # the context modulates normalised features, which a norm after it would undo
         with seeded(settings.training.seed):

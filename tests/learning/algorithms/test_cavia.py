@@ -40,7 +40,7 @@ def plain_cavia(experiment: Experiment, meta: Params, episodes: Episodes) -> tup
     def predict(context: Tensor, x: Tensor) -> Tensor:
         for name, layer in experiment.model.named_children():
             if name == "film":
-                scale, shift = (theta["film.weight"] @ context + theta["film.bias"]).split(x.shape[1])
+                scale, shift = torch.split(theta["film.weight"] @ context + theta["film.bias"], x.shape[1])
                 channel = (1, -1, *[1] * (x.dim() - 2))
                 x = x * scale.view(channel) + shift.view(channel)
             else:

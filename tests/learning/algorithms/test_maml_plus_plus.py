@@ -166,7 +166,10 @@ def test_weights_are_annealed_to_the_last_step() -> None:
 
 def test_only_constant_meta_steps_are_captured() -> None:
     cuda = torch.device("cuda")
-    for options, expected in (({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True)):
+    cases: list[tuple[dict[str, Scalar], bool]] = [
+        ({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True),
+    ]  # fmt: skip
+    for options, expected in cases:
         experiment = experiment_of(SINUSOID, options)
         assert captures(experiment.algorithm, experiment.engine, cuda) is expected
 
@@ -238,7 +241,11 @@ def test_settings_that_shape_meta_parameters_are_fixed(options: dict[str, Scalar
 
 
 def test_other_inner_optimisers_use_the_learned_rates() -> None:
-    adam = {"algorithm__inner_optimizer": "adam", "algorithm__inner_weight_decay": 0.1, "algorithm__inner_clip": 1.0}
+    adam: dict[str, Scalar] = {
+        "algorithm__inner_optimizer": "adam",
+        "algorithm__inner_weight_decay": 0.1,
+        "algorithm__inner_clip": 1.0,
+    }
     experiment = experiment_of(SINUSOID, SECOND_ORDER_MULTI_STEP, **adam)
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
     algorithm, weights = experiment.algorithm.at(0.2), experiment.algorithm.at(0.2).query_weights
