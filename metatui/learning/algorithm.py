@@ -11,7 +11,7 @@ explanations at start-up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from fnmatch import fnmatchcase
 from functools import cached_property
@@ -49,6 +49,12 @@ INNER_STEPS = frozenset(
     }
 )  # fmt: skip
 """Settings of every algorithm that adapts by gradient steps."""
+
+RATE = "inner_lr/"
+"""Prefix of the meta-parameter that is the inner learning rate of a parameter."""
+
+RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
+"""The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
 
 
 class Algorithm(Component):
@@ -131,6 +137,11 @@ class Algorithm(Component):
     def with_inner_lr(self, lr: Tensor) -> Self:
         """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
         return self
+
+    @classmethod
+    def fixed(cls, settings: Settings) -> Mapping[str, str]:
+        """Return the live settings that cannot change during a run with `settings`, and the reason for each."""
+        return {}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:

@@ -68,7 +68,7 @@ def trajectories(
         The number of finished adaptations, out of 2 * `tasks`.
     """
     settings = experiment.settings
-    start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
+    start = flatten_stack({name: theta[name].unsqueeze(0) for name in experiment.algorithm.parameters})
     chunk = CHUNK[experiment.source.kind]
     chunks = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metatui.config.fields import change
+from metatui.config.fields import change, fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
 from metatui.runs.execution.replay_log import pin_compute
@@ -70,6 +70,9 @@ def _with_protocol(
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
+    if inner_lr is not None and (reason := fixed_because("algorithm.inner_lr", settings)):
+        sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot change in an evaluation of this run: {reason}"
+        raise SettingsError([Problem("algorithm.inner_lr", sentence)])
     protocol: dict[str, Any] = {
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,
