@@ -30,8 +30,11 @@ STEPS: dict[str, Scalar] = {
 @pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
 @pytest.mark.parametrize(
     ("algorithm", "second_order"),
-    [("maml", "unrolled"), ("maml", "recomputed"), ("fomaml", "auto"), ("reptile", "auto")],
-)
+    [
+        ("maml", "unrolled"), ("maml", "recomputed"), ("fomaml", "auto"), ("reptile", "auto"),
+        ("meta_sgd", "unrolled"), ("maml_plus_plus", "unrolled"),
+    ],
+)  # fmt: skip
 def test_gradient_counts_are_right(
     monkeypatch: pytest.MonkeyPatch, algorithm: str, second_order: str, base: Settings
 ) -> None:
