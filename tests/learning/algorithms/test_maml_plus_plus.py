@@ -166,10 +166,7 @@ def test_weights_are_annealed_to_the_last_step() -> None:
 
 def test_only_constant_meta_steps_are_captured() -> None:
     cuda = torch.device("cuda")
-    cases: list[tuple[dict[str, Scalar], bool]] = [
-        ({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True),
-    ]  # fmt: skip
-    for options, expected in cases:
+    for options, expected in (({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True)):
         experiment = experiment_of(SINUSOID, options)
         assert captures(experiment.algorithm, experiment.engine, cuda) is expected
 
@@ -240,13 +237,18 @@ def test_settings_that_shape_meta_parameters_are_fixed(options: dict[str, Scalar
             experiment.change_setting(path, 2)
 
 
-def test_other_inner_optimisers_use_the_learned_rates() -> None:
-    adam: dict[str, Scalar] = {
-        "algorithm__inner_optimizer": "adam",
-        "algorithm__inner_weight_decay": 0.1,
-        "algorithm__inner_clip": 1.0,
-    }
-    experiment = experiment_of(SINUSOID, SECOND_ORDER_MULTI_STEP, **adam)
+@pytest.mark.parametrize(
+    ("base", "settings"),
+    [
+        (SINUSOID, {"inner_optimizer": "adam", "inner_weight_decay": 0.1, "inner_clip": 1.0}),
+        (SINUSOID, {"inner_optimizer": "momentum"}),
+        (GLYPHS, {"adapt": "head"}),
+    ],
+    ids=["adam", "momentum", "head"],
+)
+def test_other_inner_loops_with_learned_rates(base: Settings, settings: dict[str, Scalar]) -> None:
+    inner_loop = {f"algorithm__{name}": value for name, value in settings.items()}
+    experiment = experiment_of(base, SECOND_ORDER_MULTI_STEP, **inner_loop)
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
     algorithm, weights = experiment.algorithm.at(0.2), experiment.algorithm.at(0.2).query_weights
     results = {
