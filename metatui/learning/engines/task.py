@@ -110,7 +110,11 @@ class Task:
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
-        if not second:
+        if second:
+            # Parameters that start at constants do not depend on the meta-parameters.
+            wrt = {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in wrt.items()}
+            params = params | wrt
+        else:
             wrt = leaves(wrt)
             params = {name: p.detach() for name, p in params.items()} | wrt
         loss = self.loss(params)

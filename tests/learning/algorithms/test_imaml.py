@@ -38,7 +38,7 @@ def exact(experiment: Experiment, meta: Params, episodes: Episodes) -> tuple[Ten
     theta = torch.cat([p.flatten() for p in meta.values()])
 
     def loss(vector: Tensor, x: Tensor, y: Tensor) -> Tensor:
-        parts = zip(meta.items(), vector.split(sizes), strict=True)
+        parts = zip(meta.items(), torch.split(vector, sizes), strict=True)
         return loss_fn(functional_call(experiment.model, {name: v.view_as(p) for (name, p), v in parts}, (x,)), y)
 
     losses, gradients = [], []
