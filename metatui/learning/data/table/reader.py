@@ -105,7 +105,7 @@ def read_table(options: TableOptions) -> TableData:
     path = Path(options.file)
     name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
-    if not data.strip():
+    if not data or data.isspace():
         raise BadInput(f"{name} is empty, but must be a CSV file with a line of column names, or a Parquet file")
     if data.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
         rows = _read_parquet(data, name, options)
@@ -262,9 +262,8 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
     """Describe what is wrong with a row, whose numbers are at `places`."""
     if len(row) != len(header):
-        return (
-            f"has {len(row):,} {'value' if len(row) == 1 else 'values'}, but the header names {len(header):,} columns"
-        )
+        values = "1 value" if len(row) == 1 else f"{len(row):,} values"
+        return f"has {values}, but the header names {len(header):,} columns"
     place = next(place for place in places if not _is_number(row[place]))
     value = quote(row[place]) if row[place].strip() else "empty"
     hint = ", with a decimal point" if "," in row[place] else ""
