@@ -18,7 +18,7 @@ from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from metatui.config.declarations import Group
 from metatui.utils.errors import BadInput, class_and_message, quote
@@ -132,7 +132,7 @@ class Registry:
 @cache
 def _entry_points() -> EntryPoints:
     """Return the entry points of all installed distributions, which take milliseconds to read."""
-    return entry_points()
+    return cast(EntryPoints, entry_points())  # in Python 3.11, SelectableGroups, which also has `select`
 
 
 ALGORITHMS = Registry("algorithm", "metatui.learning.algorithms", group="metatui.algorithms")
