@@ -166,7 +166,10 @@ def test_weights_are_annealed_to_the_last_step() -> None:
 
 def test_only_constant_meta_steps_are_captured() -> None:
     cuda = torch.device("cuda")
-    for options, expected in (({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True)):
+    cases: list[tuple[dict[str, Scalar], bool]] = [
+        ({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True),
+    ]  # fmt: skip
+    for options, expected in cases:
         experiment = experiment_of(SINUSOID, options)
         assert captures(experiment.algorithm, experiment.engine, cuda) is expected
 
