@@ -41,8 +41,12 @@ COMMANDS = {
 }
 
 
+MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
+"""Modules of commands whose module has another name."""
+
+
 class LazyGroup(click.Group):
-    """A group that imports the module of a command, which has the same name, only when the command is used."""
+    """A group that imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -50,12 +54,22 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"metatui.cli.commands.{cmd_name}"), cmd_name)
+        module = import_module(f"metatui.cli.commands.{MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
+
+
+def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
+    """Select plugin files before the command is looked up, also when the shell completes its arguments."""
+    if files:
+        from metatui.config.plugins import select_plugin_files
+
+        select_plugin_files(files)
+    return files
 
 
 @click.group(
@@ -64,6 +78,15 @@ class LazyGroup(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(metatui.__version__, message="metatui %(version)s")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE.py",
+    callback=_select_plugins,
+    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
+)
 @click.option("--preset", metavar="PRESET|FILE", help="Load these settings.")
 @set_option
 @click.option("--start", is_flag=True, help="Start training immediately.")
@@ -73,6 +96,7 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(
     context: click.Context,
+    plugins: tuple[str, ...],
     preset: str | None,
     assignments: tuple[str, ...],
     start: bool,
@@ -96,6 +120,10 @@ def cli(
         raise click.UsageError(
             f"options before '{context.invoked_subcommand}' belong to the app: give options of the command after it"
         )
+    if plugins and context.invoked_subcommand != "attach":  # the app loads them in its child process
+        from metatui.config.plugins import load_plugins
+
+        load_plugins()
     return 0
 
 

@@ -52,7 +52,7 @@ def setting(
 
     Args:
         when: conditions under which the setting has an effect.
-        live: whether the setting can change during a run.
+        live: whether the setting, which must be a number, can change during a run.
         main: whether the form shows the setting outside the collapsed groups.
         allowed: description of the allowed values, for settings of type str and `Ints`.
         path: whether the value is a path on disk.
@@ -158,6 +158,8 @@ def _field(path: str, info: FieldInfo, when: When) -> SettingField:
         kind, allowed = "ints", allowed or "whole numbers, comma-separated"
     else:
         raise BadInput(f"the setting {path} must be a bool, int, float, str, Ints or Literal of strings")
+    if details["live"] and kind not in ("int", "float"):
+        raise BadInput(f"the setting {path} is live, but only numbers can change during a run")
     return SettingField(
         path=path,
         kind=kind,

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from metatui.config.constraints import violations
 from metatui.config.declarations import Scalar, SettingField
-from metatui.config.registry import all_components, fields_of, loaded_components
-from metatui.config.settings import RESERVED, Settings, common_fields
+from metatui.config.plugins import exclude_conflicts
+from metatui.config.registry import ALGORITHMS, all_components, fields_of, loaded_components
+from metatui.config.settings import Settings, common_fields
 from metatui.utils.errors import Problem, SettingsError, quote
 
 
@@ -57,7 +58,7 @@ class _Fields(Mapping[str, SettingField]):
 
     def _current(self) -> dict[str, SettingField]:
         if loaded_components() != self._components:
-            _exclude_conflicts()
+            exclude_conflicts()
             options = [field for component in all_components() for field in fields_of(component)]
             self._fields = {field.path: field for field in (*common_fields(), *options)}
             self._components = loaded_components()
@@ -65,27 +66,6 @@ class _Fields(Mapping[str, SettingField]):
 
 
 FIELDS: Mapping[str, SettingField] = _Fields()
-
-
-def _exclude_conflicts() -> None:
-    """Exclude plugins whose declarations conflict with other settings.
-
-    Raises:
-        BadInput: if a plugin file is excluded.
-    """
-    paths = {field.path for field in common_fields()}
-    groups = dict.fromkeys(RESERVED, "a group of settings")
-    for component in sorted(all_components(), key=lambda each: not each.registry.is_built_in(each)):
-        registry, name = component.registry, component.name
-        here = f"the {registry.kind} {quote(name)} of a plugin cannot be used"
-        unknown = sorted(component.uses - paths)
-        if unknown:
-            registry.exclude(component, f"{here}: `uses` contains {quote(unknown[0])}, which is not a setting")
-        elif component.Options.model_fields:
-            if name in groups:
-                registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")
-            else:
-                groups[name] = f"the group of another {registry.kind}'s options"
 
 
 def parse(groups: Mapping[str, Any]) -> Settings:
@@ -116,6 +96,13 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
         group, name = path.split(".")
         groups.setdefault(group, {})[name] = value
     return parse(groups)
+
+
+def fixed_because(path: str, settings: Settings) -> str | None:
+    """Return why a live setting cannot change during a run with `settings`; None if it can."""
+    if not FIELDS[path].is_relevant(settings):
+        return "it has no effect with these settings"
+    return ALGORITHMS[settings.algorithm.name].fixed(settings).get(path)
 
 
 def find_field(path: str) -> SettingField:
@@ -155,13 +142,15 @@ def _unknown(path: str) -> Problem:
 def _problems(error: ValidationError) -> list[Problem]:
     problems: dict[str, Problem] = {}
     items = error.errors()
-    missing = {item["input"] for item in items if item["type"] == "value_error"}  # components of unknown plugins
+    missing = [item["input"] for item in items if item["type"] == "value_error"]  # names of components
     for item in items:
         path = ".".join(str(part) for part in item["loc"][:2])
         if path in missing:
             continue
         if item["type"] == "extra_forbidden":
             problems[path] = _unknown(path)
+        elif item["type"] == "value_error":
+            problems[path] = Problem(path, f"{path} is {quote(item['input'])}, but {item['ctx']['error']}")
         elif path in FIELDS:
             value = item["input"] if len(item["loc"]) <= 2 else f"an item {quote(item['input'])}"
             problems[path] = FIELDS[path].problem(value)

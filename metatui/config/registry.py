@@ -14,7 +14,7 @@ import os
 import pkgutil
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -82,6 +82,9 @@ class Registry(Generic[AnyComponent]):
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        """The kind with its article."""
+        self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
+        """The end of a list of the names."""
         self.setting = setting
         self._package = package
         self._group = group
@@ -106,13 +109,24 @@ class Registry(Generic[AnyComponent]):
         if name not in self._classes:
             load_plugin_files()
         if name not in self._classes:
-            raise BadInput(f"{self.kind} is {quote(name)}, but must be one of {', '.join(self.names())}")
+            raise BadInput(f"{self.kind} is {quote(name)}, but {self.requirement(name)}")
         return self._classes[name]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all components: built-in ones, then those of plugins."""
         load_plugin_files()
-        return tuple(dict.fromkeys((*self._built_in(), *self._installed(), *self._classes)))
+        names = dict.fromkeys((*self._built_in(), *self._installed(), *self._classes))
+        return tuple(name for name in names if name not in self._broken)
+
+    def requirement(self, name: str, *others: str) -> str:
+        """Return why `name` is not a component that can be used: the end of a sentence after "but".
+
+        Args:
+            others: further names that are allowed.
+        """
+        if name in self._broken:
+            return self._broken[name]
+        return f"must be one of {', '.join((*others, *self.names()))}{self.or_plugin}"
 
     def components(self) -> Iterator[type[AnyComponent]]:
         """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""
@@ -127,8 +141,13 @@ class Registry(Generic[AnyComponent]):
         """Return the components whose modules have been loaded."""
         return tuple(self._classes.values())
 
+    def plugins(self) -> dict[str, str]:
+        """Return the file of each plugin, or the reason why an installed plugin cannot be used, by name."""
+        plugins = (component for component in self.components() if not self.is_built_in(component))
+        return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
+
     def add(self, component: type[AnyComponent]) -> None:
-        """Add the component of a plugin.
+        """Add the component of a plugin that is not installed.
 
         Raises:
             BadInput: if its name is already used.
@@ -136,7 +155,7 @@ class Registry(Generic[AnyComponent]):
         name = component.name
         if name in self._built_in():
             raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
-        if self._classes.setdefault(name, component) is not component:
+        if name in self._installed() or self._classes.setdefault(name, component) is not component:
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
@@ -162,7 +181,7 @@ class Registry(Generic[AnyComponent]):
     def _load_installed(self, name: str) -> None:
         if name not in self._broken:
             try:
-                add_components([_installed_component(self._installed()[name])])
+                self._classes[name] = _installed_component(self._installed()[name])
             except BadInput as error:
                 self._broken[name] = str(error)
                 log.warning("%s", error)
@@ -220,32 +239,18 @@ def loaded_components() -> tuple[type[Component], ...]:
     return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
 
-def option_groups() -> dict[str, type[Group]]:
-    """Return the options of all components that have any, by the name of their group."""
-    return _option_groups(all_components())
-
-
-def use_plugin_files(files: Sequence[str]) -> None:
-    """Load plugin files, in this process and in its children.
-
-    Raises:
-        BadInput: if a file cannot be loaded.
-    """
-    for file in files:
-        if os.pathsep in file:
-            raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
-    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*_plugin_files(), *paths)))
-    load_plugin_files()
+def components_with_options() -> Mapping[str, type[Component]]:
+    """Return the components that have options, by name."""
+    return _with_options(all_components())
 
 
 def load_plugin_files() -> None:
-    """Load the plugin files that the user has named, once.
+    """Load each plugin file once.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
     """
-    for path in _plugin_files():
+    for path in plugin_files():
         if path not in _loaded_files:
             _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
             try:
@@ -255,7 +260,8 @@ def load_plugin_files() -> None:
                 raise
 
 
-def _plugin_files() -> list[str]:
+def plugin_files() -> list[str]:
+    """Return the paths of the plugin files that the user has named."""
     variable = os.environ.get(PLUGINS_VARIABLE)
     return variable.split(os.pathsep) if variable else []
 
@@ -294,7 +300,7 @@ def _defined_in(module: ModuleType) -> list[type[Any]]:
 
 
 def add_components(components: Sequence[type[Component]]) -> None:
-    """Check the components of a plugin and add them to their registries.
+    """Check the components of a plugin that is not installed, and add them to their registries.
 
     Raises:
         BadInput: if a declaration is invalid, or a name is already used.
@@ -340,16 +346,17 @@ def all_components() -> tuple[type[Component], ...]:
 
 
 @cache
-def _option_groups(components: tuple[type[Component], ...]) -> dict[str, type[Group]]:
-    return {component.name: component.Options for component in components if component.Options.model_fields}
+def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[Component]]:
+    return {component.name: component for component in components if component.Options.model_fields}
 
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
+    """Return the entry points of all installed distributions, which take milliseconds to read."""
     return entry_points()
 
 
-def _installed_component(point: EntryPoint) -> type[Component]:
+def _installed_component(point: EntryPoint) -> type[Any]:
     """Load the component of an installed plugin.
 
     Raises:
@@ -364,4 +371,5 @@ def _installed_component(point: EntryPoint) -> type[Component]:
         raise BadInput(f"{origin} is not an algorithm, model or data set")
     if getattr(component, "name", None) != point.name:
         raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    _check(component)
     return component

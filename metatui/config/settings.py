@@ -22,7 +22,16 @@ from pydantic import (
 )
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
-from metatui.config.registry import ALGORITHMS, DATA, MODELS, Names, Registry, option_groups, used
+from metatui.config.registry import (
+    ALGORITHMS,
+    DATA,
+    MODELS,
+    Component,
+    Names,
+    Registry,
+    components_with_options,
+    used,
+)
 
 PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 """Comma-separated patterns of parameter names, as in `fnmatch`."""
@@ -42,7 +51,7 @@ def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
     """Return arguments of `setting` for the name of a component, or one of `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
-        "allowed": f", or {registry.one} of a plugin, which is installed or loaded with --plugin FILE.py",
+        "allowed": registry.or_plugin,
     }
 
 
@@ -51,10 +60,13 @@ def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
 
     def check(name: str) -> str:
         if name not in others and name not in registry:
-            raise ValueError(f"must be one of {', '.join((*others, *registry.names()))}")
+            raise ValueError(registry.requirement(name, *others))
         return name
 
     return AfterValidator(check)
+
+
+_RANGE = r"^([0-9]{1,4}-[0-9]{1,4})?$"
 
 
 # One setting in a few lines reads better than one argument per line.
@@ -64,18 +76,31 @@ class TaskSettings(Group):
 
     source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
-        "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.",
+        "Where tasks come from: generated ones, a published data set, or your own images or table.",
         main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
         allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
         when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+    class_lists: str = setting(
+        "", "Class lists",
+        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
+        allowed="the absolute path of a folder, starting with / or ~", path=True,
+        when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
+    ways_range: str = setting(
+        "", "Ways in training",
+        "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
+        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
-        10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
+    shots_range: str = setting(
+        "", "Shots in training",
+        "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
+        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
-        10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
@@ -90,7 +115,7 @@ class TaskSettings(Group):
         "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
         when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
-        0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
+        0, "Split seed", "Seed of the random split of the classes of a folder, or of the tasks of a table.",
         when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
@@ -157,15 +182,16 @@ class AlgorithmSettings(Group):
         unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
     inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
         "sgd", "Inner optimiser",
-        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper (not with second-order algorithms).",
+        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
         when=used(ALGORITHMS, "algorithm.inner_optimizer"))
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
-        0.0, "Inner weight decay", "Multiple of the parameters that is added to their gradient in the inner loop.",
+        0.0, "Inner weight decay",
+        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
-        0.0, "Inner clipping", "Maximum norm of the gradient of an inner step; 0 disables clipping.",
+        0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
         0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
@@ -321,7 +347,7 @@ class Settings(Group):
     def group(self, name: str) -> Group:
         """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
         group: Group | None = getattr(self, name, None)
-        return option_groups()[name]() if group is None else group
+        return components_with_options()[name].Options() if group is None else group
 
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
@@ -351,10 +377,32 @@ class Settings(Group):
         return self.evaluation.shots or self.task.shots
 
     @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
+        return self.evaluation.inner_steps if own else 1
+
+    @property
     def training_shots(self) -> int:
-        """Shots in training episodes."""
+        """Shots in training episodes without task.shots_range."""
         own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
         return (self.algorithm.train_shots if own else 0) or self.task.shots
+
+    @property
+    def ways_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of ways in training episodes."""
+        return _limits(self.task.ways_range, self.task.ways)
+
+    @property
+    def shots_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of shots in training episodes."""
+        return _limits(self.task.shots_range, self.training_shots)
+
+
+def _limits(text: str, fixed: int) -> tuple[int, int]:
+    """Return the ends of a range; `fixed` twice if it is empty."""
+    low, _, high = text.partition("-")
+    return (int(low), int(high)) if text else (fixed, fixed)
 
 
 RESERVED = frozenset({*Settings.model_fields, *dir(Settings), "preset", "changes", "format"})
@@ -372,14 +420,14 @@ def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
     if not groups:
         return {}, []
     try:
-        options = _options_model(tuple(option_groups().items())).model_validate(groups)
+        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
     except ValidationError as error:
         return {}, error.errors()
     return {name: group for name, group in options if group != type(group)()}, []
 
 
 @cache
-def _options_model(groups: tuple[tuple[str, type[Group]], ...]) -> type[Group]:
-    """Create the model of the options of all components."""
-    fields: dict[str, Any] = {name: (group, group()) for name, group in groups}
+def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
+    """Create the model of the options of `components`, with one field for each."""
+    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
     return create_model("Options", __base__=Group, **fields)

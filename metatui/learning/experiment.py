@@ -10,11 +10,11 @@ import torch
 from torch import nn
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change
+from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, algorithm_class
-from metatui.learning.data.episodes import Episodes, Split, TaskSource
+from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.native.build import library
@@ -81,22 +81,34 @@ class Experiment:
             The old and the new value.
 
         Raises:
-            BadInput: if the setting does not exist, cannot change during a run, or does not allow this value.
+            BadInput: if the setting does not exist, cannot change during this run, or does not allow this value.
         """
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
             raise BadInput(f"{path} cannot change during a run; these settings can: {live}")
+        if reason := fixed_because(path, self.settings):
+            raise BadInput(f"{path} cannot change during this run: {reason}")
         old = self.settings.value(path)
         self.settings = change(self.settings, {path: value})
         return old, self.settings.value(path)
 
-    def episodes(self, split: Split, tasks: Sequence[int], *, seed: int, shots: int) -> Episodes:
-        """Sample the episodes of `tasks`, on the device and in the precision of the experiment."""
-        return _draw(self.settings, self.source, split, tasks, seed=seed, shots=shots).to(self.torch_device, self.dtype)
+    def episodes(
+        self, split: Split, tasks: Sequence[int], *, seed: int, shots: int, ways: int | None = None
+    ) -> Episodes:
+        """Sample the episodes of `tasks`, on the device and in the precision of the experiment.
+
+        Args:
+            ways: number of classes; by default `task.ways`.
+        """
+        drawn = _draw(self.settings, self.source, split, tasks, seed=seed, shots=shots, ways=ways)
+        return drawn.to(self.torch_device, self.dtype)
 
     def training_episodes(self, tasks: range) -> Episodes:
-        """Return the training episodes numbered `tasks`."""
+        """Return the training episodes numbered `tasks`, a meta-batch."""
         seed, shots = self.settings.training.seed, self.settings.training_shots
+        if self.settings.task.ways_range or self.settings.task.shots_range:
+            ways, shots = training_size(self.settings, tasks.start)
+            return self.episodes("train", tasks, seed=seed, shots=shots, ways=ways)
         if self.settings.is_classification:
             return self.episodes("train", tasks, seed=seed, shots=shots)
         # Prefetching does not change the numbers, because a task depends only on the seed and its number.
@@ -179,7 +191,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
 
 def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:
     """Create the model with its pretrained weights and the changes that the algorithm and `algorithm.freeze` make."""
-    model = make_model(settings, source.input_shape)
+    model = make_model(settings, source.input_shape, getattr(source, "targets", 1))
     weights = load_weights(model, settings.model.weights) if settings.model.weights else None
     model = algorithm_class(settings.algorithm.name).prepare_model(model, settings)
     patterns = [pattern.strip() for pattern in settings.algorithm.freeze.split(",") if pattern.strip()]
@@ -220,7 +232,14 @@ def _dtype(settings: Settings) -> torch.dtype:
 
 
 def _draw(
-    settings: Settings, source: TaskSource, split: Split, tasks: Sequence[int], *, seed: int, shots: int
+    settings: Settings,
+    source: TaskSource,
+    split: Split,
+    tasks: Sequence[int],
+    *,
+    seed: int,
+    shots: int,
+    ways: int | None = None,
 ) -> Episodes:
     task = settings.task
-    return source.episodes(split, tasks, seed=seed, ways=task.ways, shots=shots, queries=task.queries)
+    return source.episodes(split, tasks, seed=seed, ways=ways or task.ways, shots=shots, queries=task.queries)

@@ -69,7 +69,8 @@ def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 
 
     model = MODELS[settings.model_name]
     assert issubclass(model, Model)
-    outputs = settings.task.ways if settings.is_classification else targets
+    ways = max(settings.task.ways, settings.ways_in_training[1])
+    outputs = ways if settings.is_classification else targets
     with seeded(settings.training.seed):
         try:
             network = model.build(settings, input_shape, outputs)

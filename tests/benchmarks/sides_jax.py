@@ -62,7 +62,7 @@ def jax_side(*, unrolled: bool) -> Make:
 
 def _meta_step(jax: Any, work: Work, unrolled: bool) -> Callable[[Any, Any], Any]:
     jnp = jax.numpy
-    knobs = work.algorithm
+    options = work.algorithm
     forward = _forward(jax, work.model)
 
     def loss(params: Arrays, x: Any, y: Any) -> Any:
@@ -72,11 +72,11 @@ def _meta_step(jax: Any, work: Work, unrolled: bool) -> Callable[[Any, Any], Any
         return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(predicted), y[:, None], axis=1))
 
     def task_loss(params: Arrays, support_x: Any, support_y: Any, query_x: Any, query_y: Any) -> Any:
-        for _ in range(knobs.inner_steps):
+        for _ in range(options.inner_steps):
             gradients = jax.grad(loss)(params, support_x, support_y)
             if work.first_order:
                 gradients = jax.lax.stop_gradient(gradients)
-            params = jax.tree.map(lambda p, g: p - knobs.inner_lr * g, params, gradients)
+            params = jax.tree.map(lambda p, g: p - options.inner_lr * g, params, gradients)
         return loss(params, query_x, query_y)
 
     def meta_loss(params: Arrays, given: Any) -> Any:
@@ -90,7 +90,7 @@ def _meta_step(jax: Any, work: Work, unrolled: bool) -> Callable[[Any, Any], Any
         steps = steps + 1
         first = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, first, g)
         second = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, second, g)
-        rate, scale = knobs.outer_lr / (1 - BETA1**steps), 1 / (1 - BETA2**steps)
+        rate, scale = options.outer_lr / (1 - BETA1**steps), 1 / (1 - BETA2**steps)
         moved = jax.tree.map(lambda p, m, v: p - rate * m / (jnp.sqrt(v * scale) + EPSILON), params, first, second)
         return (moved, first, second, steps), seen
 

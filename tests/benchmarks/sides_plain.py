@@ -12,14 +12,14 @@ from tests.benchmarks.works import Work
 
 def plain_side(work: Work) -> Side:
     """Create the side for Reptile (Nichol et al. 2018, Algorithm 2), with full support sets in every inner step."""
-    model, tasks, loss_fn, knobs = deepcopy(work.model), work.tasks, work.loss, work.algorithm
+    model, tasks, loss_fn, options = deepcopy(work.model), work.tasks, work.loss, work.algorithm
 
     def step() -> None:
         change = [torch.zeros_like(p) for p in model.parameters()]
         for support_x, support_y, _, _ in tasks:
             learner = deepcopy(model)
-            optimizer = torch.optim.SGD(learner.parameters(), lr=knobs.inner_lr)
-            for _ in range(knobs.inner_steps):
+            optimizer = torch.optim.SGD(learner.parameters(), lr=options.inner_lr)
+            for _ in range(options.inner_steps):
                 optimizer.zero_grad()
                 loss_fn(learner(support_x), support_y).backward()  # type: ignore[no-untyped-call]
                 optimizer.step()
@@ -28,7 +28,7 @@ def plain_side(work: Work) -> Side:
                     total += after - before
         with torch.no_grad():
             for p, total in zip(model.parameters(), change, strict=True):
-                p.add_(total, alpha=knobs.outer_lr / len(tasks))
+                p.add_(total, alpha=options.outer_lr / len(tasks))
         synchronize(work.device)
 
     return Side("plain PyTorch", step, parameters_of(model))

@@ -29,9 +29,10 @@ from metatui.learning.benchmark import (
     Ready,
     Report,
     cells,
+    rows,
     with_captured,
 )
-from metatui.tui.screens.benchmark import plot, rows
+from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.utils import paths
 from metatui.utils.errors import BadInput

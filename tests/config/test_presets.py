@@ -54,8 +54,11 @@ def values(field: SettingField) -> st.SearchStrategy[Any]:
                 "compute.device": ["auto", "cpu", "mps", "cuda", "cuda:7"],
                 "algorithm.adapt": ["all", "head", "body", "0.*, 2.weight", "*.bias"],
                 "algorithm.freeze": ["", "0.*", "*.weight,*.bias"],
+                "task.ways_range": ["", "2-9"],
+                "task.shots_range": ["", "1-20"],
+                "mixed.folders": ["", "/a:~/b"],
             }
-            return st.sampled_from(texts[field.path])
+            return st.sampled_from(texts.get(field.path, [str(field.default)]))
         case "path":
             return st.sampled_from(["", "/nowhere/images"])
 

@@ -143,7 +143,7 @@ class FakeSessions:
             raise self.error
         if self.packing:
             for done, total in self.packing:
-                packing.tell(done, total)
+                packing.report_packing(done, total)
             self.packed.set()
             self.may_train.wait()
         self.session = FakeSession(settings, RunFolder(self.root / "maml-sinusoid-20260102-030405"))

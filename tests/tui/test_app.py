@@ -131,6 +131,29 @@ async def test_resize(make: Make) -> None:
         assert app.is_running
 
 
+@pytest.mark.parametrize(("before", "after"), [((80, 24), (120, 40)), ((120, 40), (80, 24))])
+async def test_screen_below_a_dialog_follows_a_resize(
+    make: Make, before: tuple[int, int], after: tuple[int, int]
+) -> None:
+    app = make()
+    async with app.run_test(size=before) as pilot:
+        await pilot.press("f1")
+        await pilot.resize_terminal(*after)
+        await pilot.pause()
+        below = lines(app)
+        await pilot.press("escape")
+        await pilot.pause()
+        assert len(app.screen_stack) == 1
+        assert below == lines(app)
+        assert any("Journal" in line for line in below)
+        assert (len(below), len(below[0])) == after[::-1]
+
+
+def lines(app: MetatuiApp) -> list[str]:
+    """Return the text of the lowest screen."""
+    return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
+
+
 async def test_help_explains_the_focused_field(make: Make) -> None:
     app = make()
     async with app.run_test(size=SIZE) as pilot:
@@ -160,6 +183,7 @@ async def test_palette_has_possible_actions(make: Make) -> None:
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert app.screen.query_one(CommandList).option_count
+        assert "Training: Start" in "".join(strip.text for strip in app.screen._compositor.render_strips())
         await pilot.press("enter")
         await pilot.pause()
         assert app.run_controller.client.phase.active

@@ -25,9 +25,9 @@ from metatui.learning.benchmark import (
     Ready,
     Report,
     cells,
+    rows,
 )
 from metatui.runs.execution.signals import ending_softly
-from metatui.tui.screens.benchmark import rows
 from metatui.utils.errors import BadInput, MetatuiError
 from metatui.utils.text import sanitize
 

@@ -17,6 +17,8 @@ import metatui
 from metatui.cli.console.output import cell, console, emit, table
 from metatui.cli.options import json_option, runs_dir_option
 from metatui.config import presets
+from metatui.config.plugins import exclude_conflicts
+from metatui.config.registry import REGISTRIES
 from metatui.utils import paths
 
 if TYPE_CHECKING:
@@ -37,11 +39,33 @@ LIBRARIES = (
 )
 
 
+LABELS = {
+    "metatui": "metatui",
+    "python": "Python",
+    "system": "System",
+    "cuda": "CUDA",
+    "device": "Device",
+    "title": "Name",
+    "memory_bytes": "Memory",
+    "torch_cuda": "CUDA version of torch",
+    "architectures": "GPU architectures of torch",
+    "driver_cuda": "CUDA version of the driver",
+    "gpus": "GPUs",
+    "omniglot": "Omniglot is packed",
+    "omniglot_path": "Omniglot file",
+    "omniglot_bytes": "Omniglot size",
+    "is_terminal": "Is a terminal",
+    "tmux": "tmux",
+    "ssh": "SSH",
+}
+"""Labels of keys that are not words; the other keys are capitalised."""
+
+
 @click.command()
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show versions, devices, CUDA, compilers, data sets, the terminal's capabilities and file locations."""
+    """Show versions, devices, CUDA, compilers, data sets, plugins, the terminal's capabilities and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
@@ -49,6 +73,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         "cuda": _cuda(),
         "compilers": _compilers(),
         "data": _data(),
+        "plugins": _plugins(),
         "terminal": _terminal(screen),
         "files": _files(runs_dir),
     }
@@ -56,10 +81,12 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         emit(report)
         return
     for name, items in report.items():
-        rows = table(name, "")
+        if not items:
+            continue
+        rows = table(_label(name), "")
         for item in items if isinstance(items, list) else [items]:
             for key, value in item.items():
-                rows.add_row(cell(key), cell(_text(value)))
+                rows.add_row(cell(_label(key)), cell(_text(key, value)))
         screen.print(rows)
 
 
@@ -115,6 +142,12 @@ def _data() -> dict[str, Any]:
     return {"omniglot": exists, "omniglot_path": str(packed), "omniglot_bytes": size}
 
 
+def _plugins() -> dict[str, str]:
+    """Return the file of each plugin, or why it cannot be used."""
+    exclude_conflicts()
+    return {f"{each.kind} {name}": origin for each in REGISTRIES for name, origin in each.plugins().items()}
+
+
 def _terminal(screen: Console) -> dict[str, Any]:
     encoding = (getattr(sys.stdout, "encoding", None) or "ascii").lower()
     try:
@@ -151,7 +184,17 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
     }
 
 
-def _text(value: object) -> object:
+def _label(key: str) -> str:
+    return LABELS.get(key) or (key if key in LIBRARIES else key[0].upper() + key[1:])
+
+
+def _text(key: str, value: object) -> object:
     if isinstance(value, list):
         return ", ".join(value) or "-"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "-" if value is None else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key.endswith("_bytes") and isinstance(value, int):
+        from metatui.runs.analysis.comparison.formatting import memory
+
+        return memory(value)
+    return "-" if value is None else value

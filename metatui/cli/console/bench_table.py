@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import os
 import textwrap
-from collections.abc import Iterator, Sequence
-from itertools import groupby
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
@@ -16,8 +15,8 @@ from rich.table import Table
 from rich.text import Text
 
 from metatui.cli.console.output import cell, table
-from metatui.learning.benchmark import ENGINES, Measurement, described
-from metatui.tui.screens.benchmark import plot, rows
+from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
+from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal import symbols
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
@@ -38,35 +37,31 @@ def bench_report(measurements: Sequence[Measurement], screen: Console, *, ascii_
     """Yield the parts of the report."""
     look = Symbols.ASCII if ascii_only else symbols.detect(os.environ, screen.encoding)
     glyphs = GLYPHS[look]
-    for task, group in groupby(measurements, key=lambda m: m.cell.work.task):
-        cells = list(group)
+    by_cell = {m.cell: m for m in measurements}
+    for task, lines in rows.by_task(by_cell):
+        cells = [by_cell[cell] for _, cell in lines]
         yield Text(f"{task}: {described(task)}", style="bold")
-        yield _table(cells, look)
+        yield _table(lines, by_cell, look)
         yield from (Text(rows.failed(m), style="dim") for m in cells if m.error)
-        if lines := plot.plot(cells, screen.width - 1, glyphs):
-            yield from map(_text, [plot.legend(cells, glyphs), *lines, []])
+        if drawn := plot.plot(cells, screen.width - 1, glyphs):
+            yield from map(_text, [plot.legend(cells, glyphs), *drawn, []])
     machine = rows.describe_machine(measurements[0].machine)
     for note in filter(None, (machine, *rows.NOTES, rows.graph_note(measurements), rows.floor_warning(measurements))):
         text = symbols.ascii(note) if look is Symbols.ASCII else note
         yield Text(textwrap.fill(text, min(screen.width, 120)), style="dim")
 
 
-def _table(measurements: Sequence[Measurement], look: Symbols) -> Table:
+def _table(lines: Sequence[tuple[str, Cell]], measurements: Mapping[Cell, Measurement], look: Symbols) -> Table:
     made = table(*rows.HEADINGS, numbers=rows.NUMBERS)
     made.columns[0].no_wrap = True
     made.add_column("speed", ratio=1)
     made.expand, made.padding = True, (0, 1, 0, 0)
     if look is Symbols.ASCII:
         made.box = ASCII_HEAD
-    fastest, last = rows.fastest(measurements), None
-    for m in measurements:
-        work, engine = m.cell.work, m.cell.engine
-        share = (m.tasks_per_s or 0) / fastest.get(work, math.inf)
-        name = "" if work == last else rows.name(work)
-        made.add_row(
-            *map(cell, (name, rows.engine(m.cell), *rows.figures(m))), _Bar(share, STYLES[engine], GLYPHS[look])
-        )
-        last = work
+    ratios = rows.speed_ratios(measurements.values())
+    for name, line in lines:
+        texts = (name, rows.engine(line), *rows.figures(measurements[line]))
+        made.add_row(*map(cell, texts), _Bar(ratios.get(line, 0.0), STYLES[line.engine], GLYPHS[look]))
     return made
 
 

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from metatui import events
 from metatui.cli.console.output import console, spelled
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.runs.formatting import FINISHED, event_message, headline, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
@@ -42,10 +42,15 @@ def display(run: RunFolder) -> Iterator[Display]:
         yield PlainDisplay(screen, run)
         return
     bar = Progress(
-        TextColumn("{task.description:10}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[metrics]}"),
-        console=screen, refresh_per_second=4,
-    )  # fmt: skip
+        TextColumn("{task.description:10}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        console=screen,
+        refresh_per_second=4,
+    )
     with bar:
         yield LiveDisplay(bar, run)
 
@@ -90,9 +95,13 @@ class LiveDisplay:
         if isinstance(event, events.Progress):
             count = f"{event.iteration:,}/{self._iterations:,}"
             self._bar.update(
-                self._task, description="training", completed=event.iteration, total=self._iterations, count=count,
+                self._task,
+                description="training",
+                completed=event.iteration,
+                total=self._iterations,
+                count=count,
                 metrics=_metrics(event),
-            )  # fmt: skip
+            )
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
@@ -167,7 +176,7 @@ OnProgress = Callable[[int, int], None]
 @contextmanager
 def images_shown() -> Iterator[None]:
     """Show the progress of packing image folders in the block, if any."""
-    with packing_shown("images") as progress, told_of_packing(progress):
+    with packing_shown("images") as progress, packing_listener(progress):
         yield
 
 

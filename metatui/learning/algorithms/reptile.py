@@ -84,7 +84,8 @@ class Reptile(GradientBased):
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        examples = settings.training_shots * (settings.task.ways if settings.is_classification else 1)
+        ways = settings.ways_in_training[0] if settings.is_classification else 1
+        examples = settings.shots_in_training[0] * ways
         if settings.algorithm.inner_batch > examples:
             yield "algorithm.inner_batch", f"at most {examples}, the number of support examples in a training episode"
 

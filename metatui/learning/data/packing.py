@@ -17,7 +17,7 @@ _listeners: ContextVar[tuple[OnPacked, ...]] = ContextVar("packing listeners", d
 
 
 @contextmanager
-def told_of_packing(listener: OnPacked) -> Iterator[None]:
+def packing_listener(listener: OnPacked) -> Iterator[None]:
     """Call `listener` on all packing progress in this context, after the listeners that are already registered."""
     token = _listeners.set((*_listeners.get(), listener))
     try:
@@ -26,7 +26,7 @@ def told_of_packing(listener: OnPacked) -> Iterator[None]:
         _listeners.reset(token)
 
 
-def tell(done: int, total: int) -> None:
+def report_packing(done: int, total: int) -> None:
     """Report progress to all listeners."""
     for listener in _listeners.get():
         listener(done, total)

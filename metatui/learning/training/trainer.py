@@ -89,7 +89,7 @@ class Trainer:
         self.best = BestModel()
         self._steps = MetaSteps(self.experiment, self.learner)
         self._switch = CompileSwitch(self.learner, self.learner.graphs) if self.learner.graphs else None
-        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()  # `put` is safe in signal handlers
+        self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()  # `put` is safe in signal handlers
         self._planned = deque(changes)
         self._save = save
         self._saved_at = time.monotonic()
@@ -107,15 +107,22 @@ class Trainer:
         """Number of meta-steps made so far."""
         return self._steps.iteration
 
+    @property
+    def is_stopped(self) -> bool:
+        """Whether a stop was read from the queue of commands."""
+        return self._stop is not None
+
     def submit(self, command: Command) -> None:
         """Queue a command."""
-        self._commands.put(command)
+        self.commands.put(command)
 
     def events(self) -> Iterator[Event]:
         """Train and yield events. Blocks while paused. The last event is `Finished` or `Failed`."""
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
+        for text in getattr(self.experiment.source, "notes", ()):
+            yield Noted(self.iteration, text)
         try:
             yield from self._train()
         except Diverged as error:
@@ -219,10 +226,10 @@ class Trainer:
     def _process_commands(self) -> Iterator[Event]:
         """Process all queued commands; while paused, wait for more."""
         paused = False
-        if not self._commands.empty():
+        if not self.commands.empty():
             yield from self._steps.flush()
-        while (paused or not self._commands.empty()) and not self._stop:
-            match self._commands.get():
+        while (paused or not self.commands.empty()) and not self._stop:
+            match self.commands.get():
                 case Pause() if not paused:
                     paused = True
                     yield from self._checkpoint("last")
@@ -251,12 +258,12 @@ class Trainer:
     def _stop_requested(self) -> bool:
         """Return whether a stop is in the queue; the other commands stay there in order."""
         waiting = []
-        while not self._commands.empty():
-            waiting.append(self._commands.get())
+        while not self.commands.empty():
+            waiting.append(self.commands.get())
         for command in waiting:
             if isinstance(command, Stop):
                 self._stop = command
-            self._commands.put(command)
+            self.commands.put(command)
         return self._stop is not None
 
     # Validation and test
@@ -291,7 +298,7 @@ class Trainer:
             iteration=iteration,
             split=split,
             tasks=tasks,
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
@@ -314,7 +321,7 @@ class Trainer:
             theta,
             split=split,
             tasks=range(min(VIEWS, self.settings.evaluation.tasks)),
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
 

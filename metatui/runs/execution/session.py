@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING
 
 from metatui.config.declarations import Scalar
@@ -68,18 +68,15 @@ class Session:
         """Events to yield after the first one."""
         self._undone: list[PlannedChange] = []
         """Planned changes that a resumed run does not repeat."""
-        self._commands: SimpleQueue[Command] = SimpleQueue()
-        """Stop and Resume commands, for a run that waits for the disk."""
-        self._stopped = False
         # Only queue the checkpoint: it is written with the trainer's next event, Checkpointed, where the run can wait
         # for the disk.
-        self._trainer = Trainer(
+        self.trainer = Trainer(
             settings, state=state, save=lambda kind, state: self._writer.save(kind, state), changes=changes
         )
         self._writer = RunWriter(
             run,
             lock,
-            iteration=self._trainer.iteration,
+            iteration=self.trainer.iteration,
             preset=preset,
             origin=origin,
             tensorboard=settings.logging.tensorboard,
@@ -94,7 +91,7 @@ class Session:
     @property
     def settings(self) -> Settings:
         """Current settings, including live changes."""
-        return self._trainer.settings
+        return self.trainer.settings
 
     @classmethod
     def start(
@@ -178,10 +175,7 @@ class Session:
 
     def submit(self, command: Command) -> None:
         """Submit a command, which the trainer executes after the current meta-step."""
-        self._trainer.submit(command)
-        if isinstance(command, Stop | Resume):
-            self._stopped |= isinstance(command, Stop)
-            self._commands.put(command)
+        self.trainer.submit(command)
 
     def interrupt(self, cause: str | None = None) -> None:
         """Finish the meta-step, save, and end as `interrupted`, recording `cause`. Safe in signal handlers."""
@@ -205,14 +199,14 @@ class Session:
         """
         try:
             if problem := self.control.open():
-                self._notes.append(Warned(self._trainer.iteration, problem))
+                self._notes.append(Warned(self.trainer.iteration, problem))
             with closing(self._events()) as events:
                 for event in events:
-                    self.control.tell(event)
+                    self.control.send(event)
                     yield event
         except Exception as error:
             failure = self._record_failure(error)
-            self.control.tell(Failed(self.outcome.iteration, str(failure)))
+            self.control.send(Failed(self.outcome.iteration, str(failure)))
             if failure is error:
                 raise
             raise failure from error
@@ -243,11 +237,11 @@ class Session:
         )
 
     def _events(self) -> Generator[Event, None, None]:
-        for event in self._trainer.events():
+        for event in self.trainer.events():
             yield from self._recorded(event)
             # Notes follow Started, which begins a new section of the journal.
             while self._undone:
-                self._writer.note("undone", self._trainer.iteration, **undone(self._undone.pop(0)))
+                self._writer.note("undone", self.trainer.iteration, **undone(self._undone.pop(0)))
             while self._notes:
                 yield from self._recorded(self._notes.pop(0))
 
@@ -264,30 +258,39 @@ class Session:
         text = f"{refused}: training waits, with unsaved data in memory, and continues when the data can be written"
         self._writer.note("warned", at, text=text)
         yield from self._seen(Warned(at, text), Paused(at))
-        while refused.passing:
-            command = self._next_command()
-            try:
-                self._writer.try_again()
-                if not noted:
-                    noted = True
-                    text = f"Everything was written after {time.monotonic() - since:.0f} s, and nothing was lost"
-                    self._writer.note("noted", at, text=text)
-                    self._writer.catch_up()
-            except WriteRefused as again:
-                if self._stopped:
-                    raise UnsavedStateError(self._describe_loss(again)) from again
-                if isinstance(command, Resume) or str(again) != str(refused):
-                    yield from self._seen(Warned(at, f"{again}: training still waits"))
-                refused = again
-            else:
-                yield from self._seen(Resumed(at))
-                return
+        stopped = self.trainer.is_stopped
+        received: list[Command] = []
+        try:
+            while refused.passing:
+                command = self._next_command(0 if stopped else TRY_EVERY)
+                received += [command] if command else []
+                stopped |= isinstance(command, Stop)
+                try:
+                    self._writer.try_again()
+                    if not noted:
+                        noted = True
+                        text = f"Everything was written after {time.monotonic() - since:.0f} s, and nothing was lost"
+                        self._writer.note("noted", at, text=text)
+                        self._writer.catch_up()
+                except WriteRefused as again:
+                    if stopped:
+                        raise UnsavedStateError(self._describe_loss(again)) from again
+                    if isinstance(command, Resume) or str(again) != str(refused):
+                        yield from self._seen(Warned(at, f"{again}: training still waits"))
+                    refused = again
+                else:
+                    yield from self._seen(Resumed(at))
+                    return
+        finally:  # the trainer executes the commands after the wait
+            while command := self._next_command(0):
+                received.append(command)
+            for command in received:
+                self.submit(command)
         raise refused
 
-    def _next_command(self) -> Command | None:
-        """Wait at most `TRY_EVERY` seconds for Stop or Resume; do not wait after a stop."""
+    def _next_command(self, timeout: float) -> Command | None:
         with suppress(Empty):
-            return self._commands.get(timeout=0 if self._stopped else TRY_EVERY)
+            return self.trainer.commands.get(timeout=timeout)
         return None
 
     def _seen(self, *events: Event) -> Iterator[Event]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.utils import slurm
 from metatui.utils.end_signals import SIGNALS, USUAL
 from metatui.utils.errors import MetatuiError
@@ -102,7 +102,7 @@ def ending_softly(interrupt: Callable[[str], object] | None = None) -> Iterator[
     try:
         for number in ours:
             signal.signal(number, ending.handle)
-        with told_of_packing(ending.see_packed):
+        with packing_listener(ending.see_packed):
             yield ending
     except KeyboardInterrupt:
         if ending.signal is None or ending._interrupt is not None:

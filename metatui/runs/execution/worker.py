@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from metatui.config.fields import parse
 from metatui.config.schedule import read_changes
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.runs.execution.signals import ending_softly
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils import paths
@@ -50,7 +50,7 @@ def _open_session(channel: Channel) -> Session | None:
     if (request := channel.receive()) is None:
         return None
     try:
-        with told_of_packing(lambda done, total: _answer(channel, packed=[done, total])):
+        with packing_listener(lambda done, total: _answer(channel, packed=[done, total])):
             session = _session(request)
     except KeyboardInterrupt:  # sent by the requester or by another process
         _answer(channel, error="interrupted before training began", exit_code=MetatuiError.exit_code, problems=[])
@@ -58,9 +58,11 @@ def _open_session(channel: Channel) -> Session | None:
     except MetatuiError as error:
         problems = error.problems if isinstance(error, SettingsError) else ()
         _answer(
-            channel, error=str(error), exit_code=error.exit_code,
+            channel,
+            error=str(error),
+            exit_code=error.exit_code,
             problems=[(problem.field, problem.sentence) for problem in problems],
-        )  # fmt: skip
+        )
         return None
     except Exception as error:
         traceback.print_exc()

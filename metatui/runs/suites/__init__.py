@@ -17,7 +17,7 @@ from metatui.runs.suites.scheduler import (
     SuiteEvent,
     SuiteRunner,
 )
-from metatui.runs.suites.status import RunStanding, SuiteMonitor, SuiteStanding
+from metatui.runs.suites.status import RunStatus, SuiteMonitor, SuiteStatus
 
 __all__ = [
     "MOST_RUNS",
@@ -26,15 +26,15 @@ __all__ = [
     "RunEnded",
     "RunPacked",
     "RunProgress",
-    "RunStanding",
     "RunStarted",
+    "RunStatus",
     "RunWarned",
     "Suite",
     "SuiteEvent",
     "SuiteManifest",
     "SuiteMonitor",
     "SuiteRunner",
-    "SuiteStanding",
+    "SuiteStatus",
     "bundled",
     "load",
     "problems",

@@ -13,14 +13,11 @@ from metatui.config import presets
 from metatui.config.declarations import Scalar
 from metatui.config.presets import NAME, Preset
 from metatui.config.toml import names_file, read_tables, toml_files
-from metatui.runs.suites.grid import SourceLocation, check_keys, comparison, comparisons, planned, text
+from metatui.runs.suites.grid import comparison, comparisons, planned
 from metatui.runs.suites.models import Suite
+from metatui.runs.suites.tables import About, SourceLocation, SuiteFile, read_table
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
-from metatui.utils.text import sanitize
-
-ABOUT = ("title", "source", "measured", "notes")
-"""Keys of the `[suite]` table."""
 
 OF_PRESETS = "presets"
 """Name of the suite that compares presets given by name."""
@@ -131,28 +128,18 @@ def _of_presets(single: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suit
     return Suite(
         name=OF_PRESETS,
         title=f"Presets {', '.join(preset.name for preset in single)}",
-        source="", measured="", notes="",
+        source="",
+        measured="",
+        notes="",
         comparisons=(comparison(OF_PRESETS, runs, SourceLocation("presets")),),
         path=None,
-    )  # fmt: skip
+    )
 
 
 def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar]) -> Suite:
     origin = SourceLocation(quote(str(path), 200))
     if not NAME.fullmatch(path.stem):
         raise BadInput(f"{origin}: the file name must be 1 to 64 letters, digits, '-' or '_', followed by .toml")
-    check_keys(tables, ("suite", "compare"), origin, "")
-    about = tables.get("suite", {})
-    if not isinstance(about, dict):
-        raise origin.bad("suite", about, "a table of strings")
-    check_keys(about, ABOUT, origin, "suite.")
-    texts = {key: sanitize(text(value, origin, f"suite.{key}"), limit=2000) for key, value in about.items()}
-    return Suite(
-        name=path.stem,
-        title=texts.get("title", ""),
-        source=texts.get("source", ""),
-        measured=texts.get("measured", ""),
-        notes=texts.get("notes", ""),
-        comparisons=comparisons(tables.get("compare"), path, origin, changes),
-        path=path,
-    )
+    file = read_table(SuiteFile, tables, origin)
+    about = read_table(About, file.suite, origin, "suite.").printable()
+    return Suite(path.stem, **about, comparisons=comparisons(file.compare, path, origin, changes), path=path)

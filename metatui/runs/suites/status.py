@@ -15,7 +15,7 @@ from metatui.runs.suites.models import PlannedComparison, PlannedRun, Suite
 
 
 @dataclass(frozen=True)
-class RunStanding:
+class RunStatus:
     """Status of one run of a suite."""
 
     planned: PlannedRun
@@ -46,10 +46,10 @@ class RunStanding:
 
 
 @dataclass(frozen=True)
-class SuiteStanding:
+class SuiteStatus:
     """Status of a suite."""
 
-    runs: tuple[RunStanding, ...]
+    runs: tuple[RunStatus, ...]
     """Runs in the order of the suite."""
     running: bool
     """Whether a live process trains the suite."""
@@ -75,27 +75,27 @@ class SuiteMonitor:
         self.manifest = manifest
         self._finished: dict[RunFolder, RunSummary] = {}
 
-    def read(self) -> SuiteStanding:
+    def read(self) -> SuiteStatus:
         """Return the current status; raise BadInput if the manifest is invalid."""
         # Read first, so that a suite that ends in the meantime is read once more with its final results.
         running = self.manifest.is_held()
         failures = self.manifest.failures()
-        runs = (self._standing(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())
-        return SuiteStanding(tuple(runs), running)
+        runs = (self._status(run, folder, failures.get(run.name)) for run, folder in self.manifest.folders())
+        return SuiteStatus(tuple(runs), running)
 
-    def _standing(self, planned: PlannedRun, folder: RunFolder | None, failure: str | None) -> RunStanding:
+    def _status(self, planned: PlannedRun, folder: RunFolder | None, failure: str | None) -> RunStatus:
         if folder is None:
-            return RunStanding(planned, None, "failed" if failure else "waiting", None, None, failure)
+            return RunStatus(planned, None, "failed" if failure else "waiting", None, None, failure)
         summary = self._finished.get(folder) or summarise(folder)
         if summary.status == "finished":
             self._finished[folder] = summary
         problem = summary.problem or (failure if summary.status == "failed" else None)
-        return RunStanding(planned, folder, summary.status, summary.progress, summary.test, problem)
+        return RunStatus(planned, folder, summary.status, summary.progress, summary.test, problem)
 
 
-def comparable(comparison: PlannedComparison, standing: SuiteStanding) -> list[RunFolder]:
+def comparable(comparison: PlannedComparison, status: SuiteStatus) -> list[RunFolder]:
     """Return the finished runs of `comparison`, in the same order."""
-    done = {run.planned.identity: run.folder for run in standing.runs if run.folder and run.finished}
+    done = {run.planned.identity: run.folder for run in status.runs if run.folder and run.finished}
     return [folder for run in comparison.runs if (folder := done.get(run.identity))]
 
 
@@ -104,17 +104,17 @@ def comparison_of(suite: Suite, run: PlannedRun) -> PlannedComparison:
     return next(each for each in suite.comparisons if each.name == run.comparison)
 
 
-def words(standing: SuiteStanding) -> str:
+def words(status: SuiteStatus) -> str:
     """Summarise the status: `3 of 20 runs finished, 1 training`."""
-    total = len(standing.runs)
+    total = len(status.runs)
     runs = "run" if total == 1 else "runs"
-    text = f"{standing.finished} of {total} {runs} finished"
-    training = _count(standing.runs, "running", "paused")
-    failed = _count(standing.runs, "failed")
-    if standing.running:
-        text += f", {training} training" if training else ", starting the next" if not standing.whole else ""
+    text = f"{status.finished} of {total} {runs} finished"
+    training = _count(status.runs, "running", "paused")
+    failed = _count(status.runs, "failed")
+    if status.running:
+        text += f", {training} training" if training else ", starting the next" if not status.whole else ""
     return text + (f", {failed} failed" if failed else "")
 
 
-def _count(runs: Sequence[RunStanding], *statuses: str) -> int:
+def _count(runs: Sequence[RunStatus], *statuses: str) -> int:
     return sum(run.status in statuses for run in runs)

@@ -16,7 +16,7 @@ from typing import Any
 from metatui import events
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.learning.hardware.devices import physical_cores
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -41,7 +41,7 @@ def main() -> None:
     try:
         with ending_softly() as ending:
             ending.defer()
-            with told_of_packing(lambda done, total: send("packed", done=done, total=total)):
+            with packing_listener(lambda done, total: send("packed", done=done, total=total)):
                 session = _session(request)
             send("created", run=str(session.run.path))
             Thread(target=_interrupt_at_end, args=(channel, session), daemon=True).start()
@@ -83,9 +83,13 @@ def _train(session: Session, send: Callable[..., None]) -> None:
                     if (now := time.monotonic()) - last >= EVERY_SECONDS:
                         last = now
                         send(
-                            "progress", iteration=event.iteration, meta_loss=event.meta_loss,
-                            accuracy=event.accuracy, tasks_seen=event.tasks_seen, seconds=event.seconds,
-                        )  # fmt: skip
+                            "progress",
+                            iteration=event.iteration,
+                            meta_loss=event.meta_loss,
+                            accuracy=event.accuracy,
+                            tasks_seen=event.tasks_seen,
+                            seconds=event.seconds,
+                        )
                 case events.Warned():
                     send("warned", text=event.text)
                 case events.Finished(warning=str(text)):

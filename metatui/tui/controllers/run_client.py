@@ -27,7 +27,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.data.packing import told_of_packing
+from metatui.learning.data.packing import packing_listener
 from metatui.tui.actions import Phase
 from metatui.tui.controllers.sessions import Attached, FollowedRun
 from metatui.tui.model.history import Step
@@ -108,9 +108,8 @@ class Receiver:
             self._put(Failed(0, str(error)))
         except Exception as error:
             log.exception("the thread that follows a run failed")
-            name = type(error).__name__
-            self._put(Failed(0, f"metatui cannot follow the run because of an internal error ({name}): "
-                                f"see {paths.log_file()}"))  # fmt: skip
+            why = f"an internal error ({type(error).__name__}): see {paths.log_file()}"
+            self._put(Failed(0, f"metatui cannot follow the run because of {why}"))
         finally:
             self.opened.set()
             self.over.set()
@@ -118,7 +117,7 @@ class Receiver:
     def _follow(self) -> None:
         from metatui.tui.model.smoothing import Smoother
 
-        with told_of_packing(self._see_packed):
+        with packing_listener(self._see_packed):
             run = self._open_run()
         with self._lock:
             self.run = run

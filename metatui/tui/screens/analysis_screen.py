@@ -1,33 +1,48 @@
-"""Base class of screens whose content is computed in a helper process."""
+"""Base class of screens whose content is computed in another process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+import logging
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from textual import on
 from textual.message import Message
 from textual.screen import ModalScreen, ScreenResultType
 
 from metatui.tui.helper import Helper, Reply, Returned, WorkerError, Yielded
+from metatui.utils import paths
+from metatui.utils.errors import MetatuiError
+
+log = logging.getLogger(__name__)
+
+
+class ReplySource(Protocol):
+    """A computation in another process, such as that of a `Helper`."""
+
+    def replies(self) -> Iterator[Reply]:
+        """Yield replies until the computation ends or is stopped, in a thread; MetatuiError is a failure."""
+        ...
+
+    def stop(self) -> None: ...
 
 
 class AnalysisScreen(ModalScreen[ScreenResultType]):
-    """Runs an analysis in a helper process, so that keys respond and cancelling takes effect immediately.
+    """Runs an analysis in another process, so that keys respond and cancelling takes effect immediately.
 
-    A subclass calls `start_analysis` and implements `show_progress`, `show_result` and `show_failure`. Only the newest
-    request is reported. The helper stays alive between requests, with torch loaded, and ends with the screen.
+    A subclass calls `start_analysis` or `listen_to`, and implements `show_progress`, `show_result` and `show_failure`.
     """
 
     @dataclass
     class Replied(Message, bubble=False):
-        """The helper process sent a reply."""
+        """The other process sent a reply."""
 
-        helper: Helper
+        source: ReplySource
         reply: Reply
 
+    _source: ReplySource | None = None
     _helper: Helper | None = None
     _request = 0
     """Number of the request in progress; 0 without a request."""
@@ -37,39 +52,52 @@ class AnalysisScreen(ModalScreen[ScreenResultType]):
         return self._request != 0
 
     def start_analysis(self, analysis: Callable[[], Generator[Any, None, Any]]) -> None:
-        """Run `analysis` instead of the one in progress.
+        """Run `analysis` in a helper process instead of the one in progress; only the newest is reported.
+
+        The helper process stays alive between requests, with torch loaded, and ends with the screen.
 
         Args:
             analysis: Picklable, such as a `functools.partial` of a function; yields progress and returns the result.
         """
         if self._helper is None:
             self._helper = Helper()
-            self.run_worker(partial(self._listen, self._helper), thread=True, exit_on_error=False, group="analysis")
+            self.listen_to(self._helper)
         self._request = self._helper.ask(analysis)
 
+    def listen_to(self, source: ReplySource) -> None:
+        """Show the replies to request 1 of `source`, and stop it with the screen."""
+        self._source, self._request = source, 1
+        self.run_worker(partial(self._forward, source), thread=True, exit_on_error=False, group="analysis")
+
     def stop_analysis(self) -> None:
-        """Kill the helper process; the next request starts another one."""
-        self._request = 0
-        if self._helper is not None:
-            self._helper.stop()
-            self._helper = None
+        """Kill the other process; the next request starts another one."""
+        source, self._source, self._helper, self._request = self._source, None, None, 0
+        if source is not None:
+            source.stop()
 
     def on_unmount(self) -> None:
         self.stop_analysis()
 
-    def _listen(self, helper: Helper) -> None:
+    def _forward(self, source: ReplySource) -> None:
         """Forward replies to the screen. This runs in a thread."""
-        for reply in helper.replies():
-            self.post_message(self.Replied(helper, reply))
+        try:
+            for reply in source.replies():
+                self.post_message(self.Replied(source, reply))
+        except MetatuiError as error:
+            self.post_message(self.Replied(source, WorkerError(1, str(error))))
+        except Exception as error:
+            log.exception("an analysis failed")
+            sentence = f"an internal error in metatui ({type(error).__name__}): see {paths.log_file()}"
+            self.post_message(self.Replied(source, WorkerError(1, sentence)))
 
     @on(Replied)
     def _dispatch_reply(self, event: Replied) -> None:
         reply = event.reply
-        if event.helper is not self._helper:
+        if event.source is not self._source:
             return
         current = reply.request == self._request
         if isinstance(reply, WorkerError) and reply.dead:
-            self._helper = None
+            self._source = self._helper = None
         if not current:
             return
         match reply:

@@ -41,7 +41,7 @@ class ExplainScreen(ModalScreen[None]):
         super().__init__()
         self._settings = settings
         self.algorithm: str = settings.algorithm.name
-        self._names = ALGORITHMS.names()
+        self._names = tuple(algorithm.name for algorithm in ALGORITHMS.components())
 
     def compose(self) -> ComposeResult:
         with Vertical():
@@ -68,7 +68,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
-        return [[], [Segment(theme.printable(title), theme.title)], *rows]
+        return [[], [Segment(theme.printable(title), theme.title)], *rows] if any(rows) else []
 
     rows = paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True))
     rows += [[], *paragraph(explained.idea, width, theme, theme.text)]

@@ -208,7 +208,7 @@ def test_other_live_settings_do_not_change_evaluation(
 
     settings, state = saved_state(live[0])
     before = timeless(evaluate_state(settings, state)[0])
-    others = [path for path, knob in FIELDS.items() if knob.live and path not in ADAPTATION]
+    others = [path for path, field in FIELDS.items() if field.live and path not in ADAPTATION]
     assert others
     for path in others:
         other = change(settings, {path: type(settings.value(path))(3)})  # type: ignore[arg-type]

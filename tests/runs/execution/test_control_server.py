@@ -39,6 +39,10 @@ class Session:
     settings: Settings = field(default_factory=Settings)
     commands: list[Command] = field(default_factory=list)
 
+    @property
+    def trainer(self) -> Session:
+        return self
+
     def submit(self, command: Command) -> None:
         self.commands.append(command)
 
@@ -91,12 +95,12 @@ def test_hello_describes_the_run(session: Session, server: ControlServer, peer: 
 
     session.outcome.see(replace(STEP, iteration=12))
     session.outcome.see(events.Paused(12))
-    server.tell(events.Paused(12))
+    server.send(events.Paused(12))
     assert peer.read() == {"paused": {"iteration": 12}}
     second = Peer(session.run)
     hello = second.read()["hello"]
     assert (hello["phase"], hello["iteration"]) == ("paused", 12)
-    server.tell(events.Evaluating(12, "val", 0, 5))
+    server.send(events.Evaluating(12, "val", 0, 5))
     assert peer.read()["evaluating"]["tasks"] == 5
     third = Peer(session.run)
     assert third.read()["hello"]["phase"] == "evaluating"
@@ -180,8 +184,8 @@ def test_flood_of_bad_lines_does_not_stall_others(session: Session, peer: Peer) 
 def test_progress_is_batched_and_other_events_are_not(server: ControlServer, peer: Peer) -> None:
     peer.read()
     for number in range(1, 101):
-        server.tell(replace(STEP, iteration=number))
-    server.tell(events.Noted(100, "a note"))
+        server.send(replace(STEP, iteration=number))
+    server.send(events.Noted(100, "a note"))
     seen: list[int] = []
     while "progress" in (message := peer.read()):
         seen += [step["iteration"] for step in message["progress"]]
@@ -196,9 +200,9 @@ def test_stalled_viewer_loses_only_progress_and_images(server: ControlServer, se
     curve = Curve((0.5,), (0.1,))
     for number in range(1, 1001):
         evaluation = Evaluation("val", 5, 1, 1, 5, None, number, (0,), curve, curve, 0.1)
-        server.tell(Evaluated(evaluation, views, best=False))
-        server.tell(replace(STEP, iteration=number))
-        server.tell(events.Tweaked(number, "algorithm.inner_lr", 0.1, 0.2))
+        server.send(Evaluated(evaluation, views, best=False))
+        server.send(replace(STEP, iteration=number))
+        server.send(events.Tweaked(number, "algorithm.inner_lr", 0.1, 0.2))
         while "tweaked" not in other.read():  # this viewer keeps up, so only the queue of the first one grows
             pass
     other.close()
@@ -227,13 +231,13 @@ def test_queue_is_bounded(server: ControlServer, peer: Peer, monkeypatch: pytest
     peer.read()
     monkeypatch.setattr(server, "_spread", lambda: None)
     for number in range(3 * MOST_NEWS):
-        server.tell(replace(STEP, iteration=number + 1))
+        server.send(replace(STEP, iteration=number + 1))
     assert len(server._news) <= MOST_NEWS
 
 
 def test_nothing_is_queued_without_viewers(server: ControlServer) -> None:
-    server.tell(STEP)
-    server.tell(events.Paused(1))
+    server.send(STEP)
+    server.send(events.Paused(1))
     assert not server._news
 
 
@@ -251,7 +255,7 @@ def test_viewers_come_and_go(session: Session, server: ControlServer, peer: Peer
     for number in range(1, 30):
         other = Peer(session.run)
         other.read()
-        server.tell(events.Paused(number))
+        server.send(events.Paused(number))
         other.close()
         assert peer.read() == {"paused": {"iteration": number}}
 
@@ -262,7 +266,7 @@ def test_command_before_disconnecting_is_executed(session: Session, server: Cont
         other = Peer(session.run)
         other.say(b'{"checkpoint": {}}')
         other.close()
-        server.tell(events.Paused(number))
+        server.send(events.Paused(number))
         assert peer.read() == {"paused": {"iteration": number}}
     for _ in range(100):  # until all commands are read
         peer.say(b"?")
@@ -272,8 +276,8 @@ def test_command_before_disconnecting_is_executed(session: Session, server: Cont
 
 def test_event_that_cannot_be_encoded_is_skipped(server: ControlServer, peer: Peer) -> None:
     peer.read()
-    server.tell(events.Warned(1, "\udc80"))
-    server.tell(events.Paused(2))
+    server.send(events.Warned(1, "\udc80"))
+    server.send(events.Paused(2))
     assert peer.read() == {"paused": {"iteration": 2}}
 
 
@@ -282,13 +286,13 @@ def test_oversized_images_are_left_out(server: ControlServer, peer: Peer, monkey
     peer.read()
     view = events.RegressionView(0, "t", (1.0,), (1.0,), tuple(map(float, range(1000))), (), (), ())
     curve = Curve((0.5,), (0.1,))
-    server.tell(Evaluated(Evaluation("val", 5, 1, 1, None, None, 3, (0,), curve, None, 0.1), (view,), best=True))
+    server.send(Evaluated(Evaluation("val", 5, 1, 1, None, None, 3, (0,), curve, None, 0.1), (view,), best=True))
     assert peer.read()["evaluated"]["views"] == []
 
 
 def test_close_sends_the_end_and_removes_the_socket(session: Session, server: ControlServer, peer: Peer) -> None:
     peer.read()
-    server.tell(events.Finished(30, "iterations", 1.0, None))
+    server.send(events.Finished(30, "iterations", 1.0, None))
     server.close()
     assert peer.read()["finished"]["iteration"] == 30
     assert peer.read() == {}
@@ -333,7 +337,7 @@ def test_unusable_socket_path_is_reported(session: Session) -> None:
     assert problem
     assert problem.startswith("No other process can show or stop this run: ")
     assert "control.sock' cannot be created" in problem
-    server.tell(events.Paused(1))
+    server.send(events.Paused(1))
     server.close()
     assert (socket_path(session.run) / "obstacle").is_dir()
 
@@ -345,7 +349,7 @@ def test_failure_to_start_a_thread_is_reported(session: Session, monkeypatch: py
     monkeypatch.setattr("threading.Thread.start", refused)
     server = ControlServer(cast(Any, session))
     assert server.open() == "No other process can show or stop this run: can't start new thread"
-    server.tell(events.Paused(1))
+    server.send(events.Paused(1))
     server.close()
     assert not os.path.lexists(socket_path(session.run))
 
@@ -354,7 +358,7 @@ def test_adopted_viewer_misses_nothing(session: Session) -> None:
     ours, theirs = socket.socketpair()
     server = ControlServer(cast(Any, session))
     server.adopt(theirs)
-    server.tell(events.Noted(0, "first"))
+    server.send(events.Noted(0, "first"))
     assert server.open() is None
     lines = ours.makefile("rb")
     assert "hello" in json.loads(lines.readline())

@@ -19,7 +19,7 @@ from metatui.cli.main import main
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Evaluating, Progress
-from metatui.learning.data.packing import tell, told_of_packing
+from metatui.learning.data.packing import packing_listener, report_packing
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.runs.execution.session import Session
 from metatui.runs.execution.signals import EndedEarly, ending_softly
@@ -131,7 +131,7 @@ def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
     )  # fmt: skip
     session = Session.start(settings, runs_dir=tmp_path)
     reached = []
-    predictions = session._trainer.experiment.engine.outputs
+    predictions = session.trainer.experiment.engine.outputs
 
     def counted(*given: object) -> object:
         reached.append(1)
@@ -139,7 +139,7 @@ def test_stop_in_evaluation_waits_for_one_inner_step(tmp_path: Path) -> None:
             session.interrupt("SIGTERM")
         return predictions(*given)  # type: ignore[arg-type]
 
-    session._trainer.experiment.engine.outputs = counted  # type: ignore[method-assign, assignment]
+    session.trainer.experiment.engine.outputs = counted  # type: ignore[method-assign, assignment]
     seen = list(session)
     assert [event.iteration for event in seen if isinstance(event, Progress)] == [1]
     assert [event.done for event in seen if isinstance(event, Evaluating)] == [0]
@@ -211,11 +211,11 @@ def test_packing_ends_immediately_on_a_signal() -> None:
     seen: list[int] = []
 
     def pack() -> None:
-        with ending_softly() as ending, told_of_packing(lambda done, total: seen.append(done)):
+        with ending_softly() as ending, packing_listener(lambda done, total: seen.append(done)):
             ending.defer()
-            tell(0, 9)
+            report_packing(0, 9)
             signal.raise_signal(signal.SIGTERM)
-            tell(1, 9)
+            report_packing(1, 9)
 
     with pytest.raises(EndedEarly):
         pack()

@@ -15,7 +15,7 @@ from metatui.runs.suites import (
     Suite,
     SuiteManifest,
     SuiteMonitor,
-    SuiteStanding,
+    SuiteStatus,
     background,
     problems,
     read,
@@ -49,13 +49,13 @@ def written(folder: Path, text: str) -> Suite:
     return read(path)
 
 
-def until(monitor: SuiteMonitor, reached: Callable[[SuiteStanding], bool]) -> SuiteStanding:
+def until(monitor: SuiteMonitor, reached: Callable[[SuiteStatus], bool]) -> SuiteStatus:
     """Poll until `reached` accepts the status, and return the status."""
     end = time.monotonic() + TIMEOUT
-    while not reached(standing := monitor.read()):
-        assert time.monotonic() < end, standing
+    while not reached(status := monitor.read()):
+        assert time.monotonic() < end, status
         time.sleep(0.05)
-    return standing
+    return status
 
 
 def test_suite_in_the_background(tmp_path: Path, store: RunStore) -> None:
@@ -123,7 +123,7 @@ def test_start_with_invalid_file_is_refused(tmp_path: Path, store: RunStore) -> 
 def test_own_suites_and_problems_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert (user(), problems()) == ([], [])
     suite = written(user_dir(), TINY)
-    (user_dir() / "bad.toml").write_text("[suite]\nname = 3\n")
+    (user_dir() / "bad.toml").write_text("compare = [{}]\n[suite]\nname = 3\n")
     assert [each.path for each in user()] == [suite.path]
     (problem,) = problems()
     assert "suite.name" in problem

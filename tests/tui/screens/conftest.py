@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from textual.app import App
+from textual.pilot import Pilot
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -45,6 +47,27 @@ def text_of(screen: Screen[Any], selector: str | type[Widget]) -> str:
     """Return the text of a widget as one line."""
     widget = screen.query_one(selector)
     return " ".join(" ".join(widget.render_line(y).text for y in range(widget.size.height)).split())
+
+
+async def until_written(pilot: Pilot[Any]) -> None:
+    """Wait until a dialog has written its file."""
+    for worker in [worker for worker in pilot.app.workers if worker.group == "save"]:
+        await worker.wait()
+    await pilot.pause()
+
+
+def press_after_reply(
+    *keys: str, progress: Sequence[Any] = (), result: Any = True
+) -> Callable[[Pilot[Any]], Awaitable[None]]:
+    """Return a function for `run_before`: the helper replies, then `keys` are pressed."""
+
+    async def run(pilot: Pilot[Any]) -> None:
+        await pilot.pause()
+        await FakeHelper.made[-1].reply(pilot, *progress, done=result)
+        await pilot.press(*keys)
+        await pilot.pause()
+
+    return run
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ from metatui.learning.benchmark import (
     Ready,
     Report,
     Workload,
+    rows,
     with_captured,
 )
 from metatui.tui.app import MetatuiApp
-from metatui.tui.screens.benchmark import plot, rows, screen, widgets
+from metatui.tui.screens.benchmark import plot, screen, widgets
 from metatui.tui.screens.benchmark.screen import BenchmarkScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.utils.errors import MetatuiError
@@ -207,7 +208,7 @@ async def test_measuring_waits_for_the_run_to_end(make: Callable[[], MetatuiApp]
         screen, measurer = await opened(pilot)
         assert "which start when it ends" in state(screen)
         screen.start()
-        assert not any(worker.group == "benchmark" for worker in app.workers)
+        assert not any(worker.group == "analysis" for worker in app.workers)
         screen._training = lambda: False
         screen.start()
         await measurer.measure(pilot, 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from metatui.tui.widgets.charts.chart_theme import theme_of
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of, until_written
 from tests.tui.screens.fake_helper import FakeHelper
 
 NAMES = ("MAML", "FOMAML", "Reptile")
@@ -209,6 +209,7 @@ async def test_export(tmp_path: Path) -> None:
         app.screen.query_one("#save-path", Input).value = name if name.startswith("~") else str(tmp_path / name)
         await pilot.press("enter")
         await pilot.pause()
+        await until_written(pilot)
         return str(app.screen.query_one("#save-error").render()) if isinstance(app.screen, ExportScreen) else ""
 
     app = ScreenApp(CompareScreen(RUNS))
@@ -287,15 +288,6 @@ async def test_real_runs(runs_dir: Path) -> None:
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 
 
-def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    async def run(pilot: Pilot[Any]) -> None:
-        await opened(pilot, compared(images))
-        await pilot.press(*keys)
-        await pilot.pause()
-
-    return run
-
-
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize(
     ("size", "images"),
@@ -303,17 +295,23 @@ def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     ids=["80x24-sinusoid", "120x40-images", "200x60-sinusoid", "200x60-images"],
 )
 def test_result(snap_compare: Callable[..., bool], size: tuple[int, int], images: bool) -> None:
-    assert snap_compare(ScreenApp(CompareScreen(RUNS)), terminal_size=size, run_before=shows(images))
+    filled = press_after_reply(result=compared(images))
+    assert snap_compare(ScreenApp(CompareScreen(RUNS)), terminal_size=size, run_before=filled)
 
 
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize("key", ["1", "2", "4"])
 def test_single_sections(snap_compare: Callable[..., bool], key: str) -> None:
-    assert snap_compare(ScreenApp(CompareScreen(RUNS)), terminal_size=(80, 24), run_before=shows(False, key))
+    assert snap_compare(
+        ScreenApp(CompareScreen(RUNS)),
+        terminal_size=(80, 24),
+        run_before=press_after_reply(key, result=compared(False)),
+    )
 
 
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize(("size", "key"), [((80, 24), "2"), ((120, 40), "3")], ids=["80x24-2", "120x40-3"])
 def test_ascii(snap_compare: Callable[..., bool], size: tuple[int, int], key: str) -> None:
     app = ScreenApp(CompareScreen(RUNS), ascii=True)
-    assert snap_compare(app, terminal_size=size, run_before=shows(key == "2", key))
+    filled = press_after_reply(key, result=compared(key == "2"))
+    assert snap_compare(app, terminal_size=size, run_before=filled)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen
 from tests.runs.analysis.comparisons import GLYPHS, train
-from tests.tui.drawing import episode, wave
+from tests.tui.drawing import episode, scatter, wave
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
 from tests.tui.screens.fake_helper import FakeHelper
 
 RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
@@ -199,15 +199,6 @@ def test_real_runs(runs_dir: Path) -> None:
     assert {file: file.read_bytes() for run in runs for file in run.path.rglob("*") if file.is_file()} == before
 
 
-def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    async def run(pilot: Pilot[Any]) -> None:
-        await opened(pilot, *both(images=images))
-        await pilot.press(*keys)
-        await pilot.pause()
-
-    return run
-
-
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize(
     ("size", "images"),
@@ -215,10 +206,26 @@ def shows(images: bool, *keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
     ids=["80x24-sinusoid", "120x40-images", "200x60-sinusoid", "200x60-images"],
 )
 def test_two_runs(snap_compare: Callable[..., bool], size: tuple[int, int], images: bool) -> None:
-    assert snap_compare(ScreenApp(ExplorerScreen(RUNS)), terminal_size=size, run_before=shows(images))
+    filled = press_after_reply(progress=both(images=images))
+    assert snap_compare(ScreenApp(ExplorerScreen(RUNS)), terminal_size=size, run_before=filled)
 
 
 @pytest.mark.usefixtures("fake_helper")
 def test_ascii(snap_compare: Callable[..., bool]) -> None:
     app = ScreenApp(ExplorerScreen(RUNS), ascii=True)
-    assert snap_compare(app, terminal_size=(120, 40), run_before=shows(False, "d", "up"))
+    filled = press_after_reply("d", "up", progress=both(images=False))
+    assert snap_compare(app, terminal_size=(120, 40), run_before=filled)
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_tasks_of_a_table_cannot_be_drawn() -> None:
+    view = scatter(0, 0.8, steps=STEPS)
+    async with ScreenApp(ExplorerScreen(RUNS[:1])).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot, Explored(0, "MAML", 0.01, 0.01, None, view))
+        assert "standardised MSE" in text_of(screen, "#explorer-curve")
+        await pilot.press("d")
+        await pilot.pause()
+        assert len(helper.asked) == 1
+        assert "only be drawn for sinusoid runs" in text_of(screen, "#explorer-problem")
+        await pilot.press("full_stop")
+        assert helper.asked[-1].keywords["task"] == 1

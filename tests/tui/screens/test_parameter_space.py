@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.parameter_space import ParameterScreen, charts, sentences
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
 from tests.tui.screens.fake_helper import FakeHelper
 
 RUN = RunFolder(Path("/runs/maml-sinusoid-20260101-000000"))
@@ -121,21 +121,17 @@ def test_rising_loss() -> None:
     assert "-" not in sentence.replace("meta-learned", "")
 
 
-def shows(*keys: str) -> Callable[[Pilot[Any]], Awaitable[None]]:
-    async def run(pilot: Pilot[Any]) -> None:
-        await opened(pilot, space())
-        await pilot.press(*keys)
-        await pilot.pause()
-
-    return run
-
-
 @pytest.mark.usefixtures("fake_helper")
 @pytest.mark.parametrize("size", [(80, 24), (120, 40), (200, 60)])
 def test_charts(snap_compare: Callable[..., bool], size: tuple[int, int]) -> None:
-    assert snap_compare(ScreenApp(ParameterScreen(RUN)), terminal_size=size, run_before=shows())
+    filled = press_after_reply(result=space())
+    assert snap_compare(ScreenApp(ParameterScreen(RUN)), terminal_size=size, run_before=filled)
 
 
 @pytest.mark.usefixtures("fake_helper")
 def test_ascii(snap_compare: Callable[..., bool]) -> None:
-    assert snap_compare(ScreenApp(ParameterScreen(RUN), ascii=True), terminal_size=(80, 24), run_before=shows("n"))
+    assert snap_compare(
+        ScreenApp(ParameterScreen(RUN), ascii=True),
+        terminal_size=(80, 24),
+        run_before=press_after_reply("n", result=space()),
+    )

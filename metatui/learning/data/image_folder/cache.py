@@ -125,14 +125,14 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
         return ""
 
     reasons: dict[int, str] = {}
-    packing.tell(0, len(files))
+    packing.report_packing(0, len(files))
     # Threads, because Pillow decodes without holding Python's lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):
             chunk = range(start, min(start + _CHUNK, len(files)))
             reasons |= {number: why for number, why in zip(chunk, pool.map(decode, chunk), strict=True) if why}
-            packing.tell(chunk.stop, len(files))
+            packing.report_packing(chunk.stop, len(files))
     return reasons
 
 

@@ -20,7 +20,7 @@ class Folder(DataSet):
     name = "folder"
     title = "Your own images"
     kind = "classification"
-    uses = frozenset({"task.folder", "task.image_size", "task.image_mode", "task.split_seed"})
+    uses = frozenset({"task.folder", "task.class_lists", "task.image_size", "task.image_mode", "task.split_seed"})
 
     @classmethod
     def load(cls, settings: Settings, device: torch.device) -> FolderSource:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from metatui.learning.data.data_set import DataSet
+from metatui.learning.data.data_set import DataSet, size_violations
 from metatui.learning.data.omniglot.splits import CHARACTERS, DRAWINGS
+from metatui.utils import paths
 
 if TYPE_CHECKING:
     import torch
@@ -30,23 +31,13 @@ class Omniglot(DataSet):
         return load_omniglot(settings.task.split, rotations=settings.task.rotations, device=device)
 
     @classmethod
+    def missing(cls) -> str:
+        return "" if paths.omniglot_cache().exists() else "metatui data omniglot"
+
+    @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        task = settings.task
-        if task.queries >= DRAWINGS:
-            yield "task.queries", f"less than {DRAWINGS}, the number of drawings of an Omniglot character"
-            return
-        most = DRAWINGS - task.queries
-        for path, shots in {
-            "task.shots": task.shots,
-            "evaluation.shots": settings.evaluation.shots,
-            "algorithm.train_shots": settings.algorithm.train_shots if settings.algorithm.name == "reptile" else 0,
-        }.items():
-            if shots > most:
-                yield (
-                    path,
-                    f"at most {most} with task.queries = {task.queries}, because an Omniglot character has only "
-                    f"{DRAWINGS} drawings",
-                )
-        fewest = (4 if task.rotations else 1) * min(CHARACTERS[task.split].values())
-        if task.ways > fewest:
-            yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+        turns = 4 if settings.task.rotations else 1
+        classes = {part: turns * count for part, count in CHARACTERS[settings.task.split].items()}
+        yield from size_violations(
+            settings, classes=classes, images=DRAWINGS, of_class="an Omniglot character", noun="drawings"
+        )

@@ -85,7 +85,7 @@ def _answer(child: ChildProcess) -> str:
         OSError: if the process died.
     """
     while (answer := child.receive()) and "packed" in answer:
-        packing.tell(*answer["packed"])
+        packing.report_packing(*answer["packed"])
     if answer is None:
         raise ConnectionResetError
     if "dir" in answer:

@@ -166,7 +166,7 @@ class Viewer:
 
 
 class ControlServer:
-    """Server of a run's socket. The training thread, which holds the run's lock, calls `open`, `tell` and `close`."""
+    """Server of a run's socket. The training thread, which holds the run's lock, calls `open`, `send` and `close`."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -210,7 +210,7 @@ class ControlServer:
                 self._runner.get_loop().close()
         return problem and f"No other process can show or stop this run: {problem}"
 
-    def tell(self, event: Event) -> None:
+    def send(self, event: Event) -> None:
         """Queue `event` for the viewers without blocking."""
         if isinstance(event, Progress):
             routine = True
@@ -325,7 +325,7 @@ class ControlServer:
 
     async def _show(self, viewer: Viewer) -> None:
         try:
-            await viewer.serve(self._session.submit)
+            await viewer.serve(self._session.trainer.submit)
         finally:
             self._viewers.remove(viewer)
             self._listening = bool(self._viewers)

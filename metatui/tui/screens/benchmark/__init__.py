@@ -1,1 +1,1 @@
-"""Benchmark screen. `rows` and `plot` need neither torch nor textual and also serve the command line."""
+"""Benchmark screen. `plot` needs neither torch nor textual and also serves the command line."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from metatui.learning.benchmark import ENGINES, Cell, Measurement
-from metatui.tui.screens.benchmark.rows import name
+from metatui.learning.benchmark.rows import name
 from metatui.tui.terminal.symbols import Glyphs
 
 MUTED, FLOOR = "muted", "floor"

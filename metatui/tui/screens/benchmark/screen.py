@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -11,18 +10,13 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Vertical
-from textual.message import Message
-from textual.screen import ModalScreen
 from textual.widgets import DataTable
 
-from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells
-from metatui.tui.screens.benchmark import rows
+from metatui.learning.benchmark import Benchmark, Measurement, Measuring, Ready, Report, cells, rows
+from metatui.tui.helper import Reply, Returned, Yielded
+from metatui.tui.screens.analysis_screen import AnalysisScreen
 from metatui.tui.screens.benchmark.widgets import BenchmarkChart, BenchmarkTable
 from metatui.tui.widgets.static_text import StaticText
-from metatui.utils import paths
-from metatui.utils.errors import MetatuiError
-
-log = logging.getLogger(__name__)
 
 NICENESS = 10
 """Niceness of the benchmark, so that the app and other programs take precedence."""
@@ -33,7 +27,22 @@ POLL_SECONDS = 0.5
 WAITING = "A run is in progress and would distort the measurements, which start when it ends."
 
 
-class BenchmarkScreen(ModalScreen[None]):
+@dataclass(frozen=True)
+class MeasuringProcess:
+    """Adapts a benchmark, which measures in a child process of its own, to `AnalysisScreen`."""
+
+    benchmark: Benchmark
+
+    def replies(self) -> Iterator[Reply]:
+        for report in self.benchmark:
+            yield Yielded(1, report)
+        yield Returned(1, None)
+
+    def stop(self) -> None:
+        self.benchmark.stop()
+
+
+class BenchmarkScreen(AnalysisScreen[None]):
     """Measures every engine once no run is in progress; closing the screen stops the benchmark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
@@ -46,18 +55,6 @@ class BenchmarkScreen(ModalScreen[None]):
     BenchmarkScreen.-low .benchmark-high { display: none; }
     """
 
-    @dataclass
-    class Reported(Message):
-        """A measurement started or ended."""
-
-        report: Report
-
-    @dataclass
-    class Ended(Message):
-        """The benchmark ended."""
-
-        error: str
-
     def __init__(self, training: Callable[[], bool]) -> None:
         """
         Args:
@@ -67,7 +64,6 @@ class BenchmarkScreen(ModalScreen[None]):
         self.VERTICAL_BREAKPOINTS = [(0, "-low"), (36, "-high")]
         self._training = training
         self._benchmark = Benchmark(cells(), niceness=NICENESS)
-        self._started = False
         self._state = ""
 
     def compose(self) -> ComposeResult:
@@ -89,38 +85,18 @@ class BenchmarkScreen(ModalScreen[None]):
         self._poll = self.set_interval(POLL_SECONDS, self.start)
         self.start()
 
-    def on_unmount(self) -> None:
-        self._benchmark.stop()
-
     def start(self) -> None:
         """Start the benchmark, unless a run is in progress."""
-        if self._started:
-            return
         if self._training():
             self._show_state(WAITING)
             return
-        self._started = True
         self._poll.stop()
         self.query_one("#benchmark", Vertical).border_subtitle = "escape stops it"
         self._show_state("Measuring the speed of arithmetic and memory.")
-        self.run_worker(self._measure, thread=True, exit_on_error=False, group="benchmark")
+        self.listen_to(MeasuringProcess(self._benchmark))
 
-    def _measure(self) -> None:
-        """Forward events to the screen. This runs in a thread."""
-        error = ""
-        try:
-            for report in self._benchmark:
-                self.post_message(self.Reported(report))
-        except MetatuiError as problem:
-            error = str(problem)
-        except Exception as problem:
-            log.exception("the benchmark failed")
-            error = f"an internal error in metatui ({type(problem).__name__}): see {paths.log_file()}"
-        self.post_message(self.Ended(error))
-
-    @on(Reported)
-    def _reported(self, event: Reported) -> None:
-        match event.report:
+    def show_progress(self, progress: Report) -> None:
+        match progress:
             case Ready(machine):
                 self.query_one("#benchmark-machine", StaticText).update(rows.describe_machine(machine))
                 self.table.show(self._benchmark.cells)
@@ -129,21 +105,23 @@ class BenchmarkScreen(ModalScreen[None]):
                 number, count = self._benchmark.cells.index(cell) + 1, len(self._benchmark.cells)
                 self._show_state(f"Measuring {number} of {count}: {rows.full_name(cell)}.")
             case Measurement():
-                self.table.add(event.report)
+                self.table.add(progress)
         self._show_selected()
 
-    @on(Ended)
-    def _ended(self, event: Ended) -> None:
-        self.table.finish()
-        self.query_one("#benchmark", Vertical).border_subtitle = "escape closes"
-        if event.error:
-            self._show_state(f"Not measured: {event.error}.")
-            return
+    def show_result(self, result: None) -> None:
         measurements = self.table.measurements.values()
         failed = sum(1 for measurement in measurements if measurement.error)
         done = len(measurements) - failed
         counts = f"{done} measured, {failed} failed." if failed else f"All {done} measured."
-        self._show_state(f"{counts} {rows.floor_warning(measurements)}".strip())
+        self._end(f"{counts} {rows.floor_warning(measurements)}".strip())
+
+    def show_failure(self, reason: str) -> None:
+        self._end(f"Not measured: {reason}.")
+
+    def _end(self, state: str) -> None:
+        self.table.finish()
+        self.query_one("#benchmark", Vertical).border_subtitle = "escape closes"
+        self._show_state(state)
 
     @on(DataTable.RowHighlighted)
     def _show_selected(self) -> None:

@@ -11,9 +11,9 @@ from rich.text import Text
 from textual.coordinate import Coordinate
 from textual.widgets import DataTable, Static
 
-from metatui.learning.benchmark import ENGINES, Cell, Measurement, described
+from metatui.learning.benchmark import ENGINES, Cell, Measurement, described, rows
 from metatui.tui import palette
-from metatui.tui.screens.benchmark import plot, rows
+from metatui.tui.screens.benchmark import plot
 from metatui.tui.terminal.symbols import GLYPHS
 from metatui.tui.widgets.charts.chart_theme import symbols_of
 from metatui.tui.widgets.static_text import shown_in
@@ -39,7 +39,7 @@ class BenchmarkTable(DataTable[Text]):
 
     def __init__(self, cells: Sequence[Cell]) -> None:
         super().__init__(cursor_type="row", zebra_stripes=False)
-        self._cells, self._lines = cells, _lines(cells)
+        self._set_cells(cells)
         self.measurements: dict[Cell, Measurement] = {}
         self._measuring: Cell | None = None
         self._width = 0
@@ -50,9 +50,18 @@ class BenchmarkTable(DataTable[Text]):
     def show(self, cells: Sequence[Cell]) -> None:
         """Replace the cells; call it before the first measurement."""
         if cells != self._cells:
-            self._cells, self._lines = cells, _lines(cells)
+            self._set_cells(cells)
             if self.columns:
                 self._rebuild()
+
+    def _set_cells(self, cells: Sequence[Cell]) -> None:
+        self._cells = cells
+        self._lines: list[str | Cell] = []
+        """Rows: the name of each task, followed by its cells."""
+        self._names: dict[Cell, str] = {}
+        for task, lines in rows.by_task(cells):
+            self._lines += [task, *(cell for _, cell in lines)]
+            self._names |= {cell: name for name, cell in lines}
 
     @property
     def selected_task(self) -> str:
@@ -118,14 +127,10 @@ class BenchmarkTable(DataTable[Text]):
         """Return the cells of a row, for the columns that are shown."""
         if isinstance(line, str):
             return [Text(line, style="bold"), *(Text() for _ in self.ordered_columns[1:])]
-        texts = {str(i): text for i, text in enumerate(self._names(line) + self._numbers(line))}
+        names = [Text(self._names[line]), Text(rows.engine(line))]
+        texts = {str(i): text for i, text in enumerate(names + self._numbers(line))}
         texts["bar"] = self._bar(line)
         return [texts[str(column.key.value)] for column in self.ordered_columns]
-
-    def _names(self, cell: Cell) -> list[Text]:
-        before = self._lines[self._lines.index(cell) - 1]
-        repeated = isinstance(before, Cell) and before.work == cell.work
-        return [Text("" if repeated else rows.name(cell.work)), Text(rows.engine(cell))]
 
     def _numbers(self, cell: Cell) -> list[Text]:
         measurement = self.measurements.get(cell)
@@ -139,22 +144,9 @@ class BenchmarkTable(DataTable[Text]):
         return [Text(number, justify="right") for number in numbers]
 
     def _bar(self, cell: Cell) -> Text:
-        measurement = self.measurements.get(cell)
-        best = rows.fastest(self.measurements.values()).get(cell.work)
-        if measurement is None or best is None or measurement.tasks_per_s is None:
-            return Text()
-        length = math.ceil(measurement.tasks_per_s / best * self.ordered_columns[-1].width)
+        ratio = rows.speed_ratios(self.measurements.values()).get(cell, 0.0)
+        length = math.ceil(ratio * self.ordered_columns[-1].width)
         return Text(GLYPHS[symbols_of(self)].done * length, style=engine_style(ENGINES.index(cell.engine), self.app))
-
-
-def _lines(cells: Sequence[Cell]) -> list[str | Cell]:
-    """Return the rows: the name of each task, followed by its cells."""
-    lines: list[str | Cell] = []
-    for cell in cells:
-        if cell.work.task not in lines:
-            lines.append(cell.work.task)
-        lines.append(cell)
-    return lines
 
 
 class BenchmarkChart(Static):

@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.fields import FormField
@@ -39,9 +39,9 @@ class LiveScreen(Dialog[Changes]):
                 "Changes apply from the next meta-step and are recorded in the journal.", classes="dialog-hint"
             )
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
-                for path, knob in FIELDS.items():
-                    if knob.live and knob.is_relevant(self._settings):
-                        yield FormField(knob, self._texts[path])
+                for path, field in FIELDS.items():
+                    if field.live and not fixed_because(path, self._settings):
+                        yield FormField(field, self._texts[path])
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Apply (enter)", id="apply", variant="primary", compact=True)
                 yield Button("Cancel (esc)", id="cancel", compact=True)

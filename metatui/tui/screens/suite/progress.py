@@ -9,7 +9,7 @@ from typing import Final
 from rich.segment import Segment
 
 from metatui.runs.analysis.comparison.formatting import result
-from metatui.runs.suites import RunStanding, Suite, SuiteStanding
+from metatui.runs.suites import RunStatus, Suite, SuiteStatus
 from metatui.runs.suites.status import words
 from metatui.tui.terminal.symbols import Glyphs
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
@@ -58,19 +58,19 @@ class SuiteProgress(RowsWidget):
     def __init__(self) -> None:
         super().__init__()
         self._suite = ""
-        self._standing: SuiteStanding | None = None
+        self._status: SuiteStatus | None = None
 
-    def show(self, name: str, standing: SuiteStanding | None) -> None:
-        self._suite, self._standing = name, standing
+    def show(self, name: str, status: SuiteStatus | None) -> None:
+        self._suite, self._status = name, status
         self.redraw()
 
     def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        if self._standing is None:
+        if self._status is None:
             return [[Segment(theme.printable(f"{self._suite}: reading its runs…"), theme.muted)]] if self._suite else []
-        state = theme.printable(words(self._standing))
+        state = theme.printable(words(self._status))
         name = fitted(theme.printable(self._suite), max(8, width // 3), theme.glyphs.ellipsis)
         room = min(LONGEST_BAR, width - len(name) - len(state) - 4)
-        drawn = bar(self._standing.share, room, theme.glyphs) if room >= 4 else ""
+        drawn = bar(self._status.share, room, theme.glyphs) if room >= 4 else ""
         done = drawn.rstrip(theme.glyphs.todo)
         row = [
             Segment(f"{name}  ", theme.title),
@@ -81,14 +81,14 @@ class SuiteProgress(RowsWidget):
         return [row]
 
 
-def suite_row(suite: Suite, own: bool, standing: SuiteStanding | None) -> tuple[str, ...]:
+def suite_row(suite: Suite, own: bool, status: SuiteStatus | None) -> tuple[str, ...]:
     total = len(suite.runs)
-    done = f"{standing.finished} of {total}" if standing else f"? of {total}"
-    running = ", running" if standing and standing.running else ""
+    done = f"{status.finished} of {total}" if status else f"? of {total}"
+    running = ", running" if status and status.running else ""
     return suite.name, done + running, f"{'Yours: ' if own else ''}{suite.title}"
 
 
-def run_rows(runs: Sequence[RunStanding], glyphs: Glyphs) -> list[tuple[str, ...]]:
+def run_rows(runs: Sequence[RunStatus], glyphs: Glyphs) -> list[tuple[str, ...]]:
     """Return a row for each run; the first row of each comparison has its name."""
     rows: list[tuple[str, ...]] = []
     before = ""
@@ -100,7 +100,7 @@ def run_rows(runs: Sequence[RunStanding], glyphs: Glyphs) -> list[tuple[str, ...
     return rows
 
 
-def _state(run: RunStanding) -> str:
+def _state(run: RunStatus) -> str:
     """Describe the state of a run, with its test if finished, otherwise with its last meta-step."""
     match run.status:
         case "finished":
@@ -118,7 +118,7 @@ def _state(run: RunStanding) -> str:
             return run.status
 
 
-def _last_value(run: RunStanding) -> str:
+def _last_value(run: RunStatus) -> str:
     progress = run.progress
     if progress is None:
         return ""
@@ -127,7 +127,7 @@ def _last_value(run: RunStanding) -> str:
     return f", meta-loss {progress.meta_loss:.4g}" if math.isfinite(progress.meta_loss) else ", meta-loss not finite"
 
 
-def _meta_steps(run: RunStanding) -> str:
+def _meta_steps(run: RunStatus) -> str:
     total = f"{run.planned.iterations:,}"
     return f"{run.iteration:>{len(total)},} of {total}" if run.planned.iterations else "no training"
 
@@ -147,6 +147,6 @@ def describe_suite(suite: Suite) -> list[str]:
     return paragraphs + [f"{part.name}: {warning}." for part in suite.comparisons for warning in part.warnings]
 
 
-def failures(standing: SuiteStanding) -> list[str]:
+def failures(status: SuiteStatus) -> list[str]:
     """Return a sentence for each failed run."""
-    return [f"{run.planned.name} failed: {run.problem}." for run in standing.runs if run.status == "failed"]
+    return [f"{run.planned.name} failed: {run.problem}." for run in status.runs if run.status == "failed"]

@@ -19,7 +19,7 @@ from metatui.runs.suites import (
     Suite,
     SuiteManifest,
     SuiteMonitor,
-    SuiteStanding,
+    SuiteStatus,
     background,
     bundled,
     problems,
@@ -77,7 +77,7 @@ class ListedSuite:
     own: bool
     """True for a user suite, False for a bundled one."""
     monitor: SuiteMonitor
-    standing: SuiteStanding | None = None
+    status: SuiteStatus | None = None
     """Status of the suite; None until its runs have been read."""
 
 
@@ -162,32 +162,32 @@ class SuiteScreen(ModalScreen[None]):
     async def _refresh(self, listed: ListedSuite) -> None:
         """Read and show the progress of a suite, and compare its runs if it has just ended."""
         async with self._reading:
-            before = listed.standing
+            before = listed.status
             try:
-                listed.standing = await asyncio.to_thread(listed.monitor.read)
+                listed.status = await asyncio.to_thread(listed.monitor.read)
             except MetatuiError as error:
                 self._show_state(f"{error}.")
                 return
         if not self.is_attached:
             return
-        ended = before is not None and before.running and not listed.standing.running
+        ended = before is not None and before.running and not listed.status.running
         if ended and listed is self.selected:
-            self._ended(listed.standing)
+            self._ended(listed.status)
         self._show()
 
-    def _ended(self, standing: SuiteStanding) -> None:
-        if standing.whole:
+    def _ended(self, status: SuiteStatus) -> None:
+        if status.whole:
             self._show_state("All runs are finished.")
             if self.app.screen is self:
                 self.action_compare()
         else:
-            self._show_state("\n".join(["Stopped and saved: F5 resumes.", *failures(standing)]))
+            self._show_state("\n".join(["Stopped and saved: F5 resumes.", *failures(status)]))
 
     def _show(self) -> None:
         # Room for all suites and a heading, up to a quarter of the screen.
         self._list.styles.height = min(len(self._suites) + 1, max(3, self.app.size.height // 4))
         self._list.show(
-            [(key, suite_row(listed.suite, listed.own, listed.standing)) for key, listed in self._suites.items()],
+            [(key, suite_row(listed.suite, listed.own, listed.status)) for key, listed in self._suites.items()],
             columns=len(SUITE_HEADINGS),
         )
         self._show_selected()
@@ -198,20 +198,20 @@ class SuiteScreen(ModalScreen[None]):
             return
         problems = [f"Cannot be used: {problem}." for problem in self._problems]
         self.query_one(Description).show([*problems, *describe_suite(selected.suite)])
-        self.query_one(SuiteProgress).show(selected.suite.name, selected.standing)
-        standing = selected.standing
-        rows = run_rows(standing.runs, GLYPHS[symbols_of(self)]) if standing else []
-        names = [run.planned.name for run in standing.runs] if standing else []
+        self.query_one(SuiteProgress).show(selected.suite.name, selected.status)
+        status = selected.status
+        rows = run_rows(status.runs, GLYPHS[symbols_of(self)]) if status else []
+        names = [run.planned.name for run in status.runs] if status else []
         narrow = self.app.size.width < NARROW
         self._runs.show([*zip(names, rows, strict=True)], columns=len(RUN_HEADINGS) - narrow)
-        self._show_keys(standing)
+        self._show_keys(status)
 
-    def _show_keys(self, standing: SuiteStanding | None) -> None:
+    def _show_keys(self, status: SuiteStatus | None) -> None:
         first: tuple[Key, ...] = ()
-        if standing and standing.running:
+        if status and status.running:
             first = (STOP,)
-        elif standing and not standing.whole:
-            first = (RESUME if any(run.folder for run in standing.runs) else START,)
+        elif status and not status.whole:
+            first = (RESUME if any(run.folder for run in status.runs) else START,)
         self.query_one(KeyLine).keys = (*first, *KEYS)
 
     def _show_state(self, text: str) -> None:
@@ -235,15 +235,15 @@ class SuiteScreen(ModalScreen[None]):
     async def action_start(self) -> None:
         """Ask for confirmation, and train the missing runs of the selected suite."""
         selected = self.selected
-        if selected is None or selected.standing is None or selected.standing.running:
+        if selected is None or selected.status is None or selected.status.running:
             return
-        if selected.standing.whole:
+        if selected.status.whole:
             self._show_state("All runs of this suite are finished: c compares them.")
             return
         if self._training():
             self._show_state(BUSY)
             return
-        missing = len(selected.standing.runs) - selected.standing.finished
+        missing = len(selected.status.runs) - selected.status.finished
         runs = "run" if missing == 1 else "runs"
         question = (
             f"Train {missing} {runs} of {selected.suite.name}, one after the other? They train in the background: "
@@ -277,10 +277,10 @@ class SuiteScreen(ModalScreen[None]):
         from metatui.tui.screens.compare.screen import CompareScreen
 
         selected, run = self.selected, self._selected_run
-        if selected is None or selected.standing is None or run is None:
+        if selected is None or selected.status is None or run is None:
             return
         comparison = comparison_of(selected.suite, run)
-        folders = comparable(comparison, selected.standing)
+        folders = comparable(comparison, selected.status)
         if len(folders) < 2:
             finished = "1 run is" if folders else "no run is"
             self._show_state(f"Comparing {comparison.name} needs two finished runs, but {finished} finished.")
@@ -298,8 +298,8 @@ class SuiteScreen(ModalScreen[None]):
 
     @property
     def _selected_run(self) -> PlannedRun | None:
-        standing = self.selected.standing if self.selected else None
-        runs = standing.runs if standing else ()
+        status = self.selected.status if self.selected else None
+        runs = status.runs if status else ()
         return next((run.planned for run in runs if run.planned.name == self._runs.selected_key), None)
 
     @work(exclusive=True, group="suite-order")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
-from metatui.learning.benchmark import Cell, Machine, Measurement, Workload
+from metatui.learning.benchmark.runner import Machine, Measurement
+from metatui.learning.benchmark.workloads import Cell, Workload
 
 NAMES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile"}
 
@@ -62,13 +64,24 @@ def figure(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 999.5 else f"{value:#.3g}".rstrip(".")
 
 
-def fastest(measurements: Iterable[Measurement]) -> dict[Workload, float]:
-    """Return, for each workload, the tasks per second of its fastest engine."""
-    best: dict[Workload, float] = {}
-    for each in measurements:
-        if each.tasks_per_s is not None:
-            best[each.cell.work] = max(best.get(each.cell.work, 0.0), each.tasks_per_s)
-    return best
+def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
+    """Group the cells of the table by task; each cell has the text of the first column, empty if it repeats."""
+    groups = []
+    for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
+        workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
+        groups.append(
+            (task, [("" if i else name(cell.work), cell) for same in workloads for i, cell in enumerate(same)])
+        )
+    return groups
+
+
+def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
+    """Return the speed of each measured cell relative to the fastest engine of its workload, above 0 up to 1."""
+    speeds = {each.cell: each.tasks_per_s for each in measurements if each.tasks_per_s is not None}
+    fastest: dict[Workload, float] = {}
+    for cell, speed in speeds.items():
+        fastest[cell.work] = max(fastest.get(cell.work, 0.0), speed)
+    return {cell: speed / fastest[cell.work] for cell, speed in speeds.items()}
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
