@@ -98,6 +98,15 @@ def test_group_norm_derivatives(size: tuple[int, int], groups: int, memory_forma
     )
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_predictions_for_single_examples_can_be_vectorised(name: str) -> None:
+    model = MODELS[name]().double()
+    engine, params, x = make_engine("loop", model, CROSS_ENTROPY), meta_parameters(model), pictures(2, 3)[0]
+    with torch.no_grad():
+        together = torch.vmap(lambda examples: engine.forward(params, examples))(x)
+        torch.testing.assert_close(together, torch.stack([engine.forward(params, examples) for examples in x]))
+
+
 def test_second_order_matters() -> None:
     """Without this, a missing second derivative could hide behind the tolerance."""
     model = MODELS["resnet12"]().double()

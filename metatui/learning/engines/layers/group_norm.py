@@ -73,7 +73,8 @@ class GroupNorm(nn.Module):
         self.weight, self.bias, self.eps, self.groups = like.weight, like.bias, like.eps, like.num_groups
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.dim() != 4 or x.device.type != "cpu" or self.weight is None:
+        # Without gradients, the pass may be inside torch.vmap, which does not accept `_Normalise`.
+        if not torch.is_grad_enabled() or x.dim() != 4 or x.device.type != "cpu" or self.weight is None:
             return nn.functional.group_norm(x, self.groups, self.weight, self.bias, self.eps)
         # The kernels read the values in the order of memory, so the tensor must have no gaps.
         x = x.contiguous(memory_format=torch.channels_last)
