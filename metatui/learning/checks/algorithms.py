@@ -52,10 +52,10 @@ def check_algorithms(device: str = "cpu") -> Iterator[Check]:
         if kind.timed != "meta_gradient":
             continue
         for title, values in WORKS.items():
-            settings = change(Settings(), {**SMALL, **values, "algorithm.name": name, "compute.device": device})
+            settings = change(Settings(), {**SMALL, **values, "compute.device": device})
             if list(kind.violations(settings)):
                 continue
-            experiment = set_up(settings)
+            experiment = set_up(change(settings, {"algorithm.name": name}))
             if experiment.algorithm.annealed:
                 yield from _compare(f"{title}: meta-gradient at the start", experiment, 0.0)
             yield from _compare(f"{title}: meta-gradient", experiment, 1.0)

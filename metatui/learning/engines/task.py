@@ -110,7 +110,11 @@ class Task:
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
-        if not second:
+        if second:
+            # Parameters that start at constants do not depend on the meta-parameters.
+            wrt = {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in wrt.items()}
+            params = params | wrt
+        else:
             wrt = leaves(wrt)
             params = {name: p.detach() for name, p in params.items()} | wrt
         loss = self.loss(params)
@@ -165,6 +169,14 @@ class Task:
         assert total is not None
         gradients = gradients_of(total.sum(), start)
         return GradientResult(loss.detach(), gradients, outputs.detach(), self.support_loss_before(first))
+
+    def query_gradient(self, algorithm: Algorithm, params: Params) -> GradientResult:
+        """Compute the gradient of the query loss with respect to the model's learned parameters at `params`."""
+        wrt = leaves({name: params[name] for name in algorithm.parameters})
+        loss, outputs = self.query(algorithm, params | wrt)
+        return GradientResult(
+            loss.detach(), gradients_of(loss.sum(), wrt), outputs.detach(), self.support_loss_before(params)
+        )
 
     def query(self, algorithm: Algorithm, params: Params) -> tuple[Tensor, Tensor]:
         """Return the query loss, a scalar or [T], and the predictions."""

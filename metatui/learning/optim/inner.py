@@ -144,4 +144,4 @@ def root(x: Tensor) -> Tensor:
     if not x.requires_grad:
         return x.sqrt()
     is_zero = x == 0
-    return torch.where(is_zero, 0, torch.where(is_zero, 1, x).sqrt())
+    return x.masked_fill(is_zero, 1).sqrt().masked_fill(is_zero, 0)
