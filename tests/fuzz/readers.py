@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from metatui.utils.errors import MetatuiError
-from tests.fuzz.samples import CACHE, DATA, IMAGES, OTHER, REGRESSION, RUNS
+from tests.fuzz.samples import CACHE, CIFAR, DATA, IMAGES, OTHER, REGRESSION, RUNS
 from tests.fuzz.values import TEXTS
 from tests.omniglot_files import SMALL
 
@@ -176,6 +176,23 @@ def pictures(home: Path, chance: Random) -> None:
     packed = load(listing, size=16, rgb=True)
     [printable(str(each)) for each in (*listing.left_out, *packed.unusable.values())]
     assert len(packed.pixels) == len(packed.digests) == len(listing.files)
+
+
+def class_lists(home: Path, chance: Random) -> None:
+    from metatui.learning.data.image_folder.scan import list_folder
+
+    root = home / "listed"
+    listing = list_folder(str(root), chance.choice(("", str(root / "lists"))))
+    assert all(each.split and each.files for each in listing.classes)
+    [printable(str(each)) for each in listing.left_out]
+
+
+def cifar100(home: Path, chance: Random) -> None:
+    from metatui.learning.data.cifar100.classes import IMAGES
+    from metatui.learning.data.cifar100.files import read
+
+    IMAGES.update(CIFAR)
+    assert read(home / "cifar").shape == (100, 2, 3, 32, 32)
 
 
 def engines(home: Path, chance: Random) -> None:
