@@ -41,8 +41,12 @@ COMMANDS = {
 }
 
 
+MODULES = {"report": "compare", "explain": "reference", "settings": "reference"}
+"""Modules of commands whose module has another name."""
+
+
 class LazyGroup(click.Group):
-    """A group that imports the module of a command, which has the same name, only when the command is used."""
+    """A group that imports the module of a command only when the command is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -50,7 +54,8 @@ class LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = getattr(import_module(f"metatui.cli.commands.{cmd_name}"), cmd_name)
+        module = import_module(f"metatui.cli.commands.{MODULES.get(cmd_name, cmd_name)}")
+        command: click.Command = getattr(module, cmd_name)
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:

@@ -20,11 +20,8 @@ def violations(settings: Settings) -> list[Problem]:
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that does not fit the others, and its requirement."""
     algorithm, engine = settings.algorithm, settings.compute.engine
-    if engine == "higher" and algorithm.inner_optimizer == "adam":
-        yield (
-            "compute.engine",
-            "another engine with algorithm.inner_optimizer = 'adam', because higher computes Adam differently",
-        )
+    if engine == "higher" and not has_plain_steps(settings):
+        yield "compute.engine", "another engine: higher only computes plain SGD in the inner loop"
     if engine == "compiled" and not compiles(settings):
         names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
@@ -60,10 +57,15 @@ def compiles(settings: Settings) -> bool:
         not settings.is_classification
         and MODELS[settings.model_name].compiles
         and component.compiles
-        and algorithm.inner_optimizer == "sgd"
-        and not (algorithm.inner_weight_decay or algorithm.inner_clip)
+        and has_plain_steps(settings)
         and algorithm.adapt == "all"
         and not algorithm.freeze
         and not settings.task.shots_range
         and not (algorithm.inner_batch and "algorithm.inner_batch" in component.uses)
     )
+
+
+def has_plain_steps(settings: Settings) -> bool:
+    """Return whether inner steps are plain SGD, without momentum, weight decay and clipping."""
+    algorithm = settings.algorithm
+    return algorithm.inner_optimizer == "sgd" and not (algorithm.inner_weight_decay or algorithm.inner_clip)

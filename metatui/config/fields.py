@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from metatui.config.constraints import violations
 from metatui.config.declarations import Scalar, SettingField
 from metatui.config.plugins import exclude_conflicts
-from metatui.config.registry import all_components, fields_of, loaded_components
+from metatui.config.registry import ALGORITHMS, all_components, fields_of, loaded_components
 from metatui.config.settings import Settings, common_fields
 from metatui.utils.errors import Problem, SettingsError, quote
 
@@ -96,6 +96,13 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
         group, name = path.split(".")
         groups.setdefault(group, {})[name] = value
     return parse(groups)
+
+
+def fixed_because(path: str, settings: Settings) -> str | None:
+    """Return why a live setting cannot change during a run with `settings`; None if it can."""
+    if not FIELDS[path].is_relevant(settings):
+        return "it has no effect with these settings"
+    return ALGORITHMS[settings.algorithm.name].fixed(settings).get(path)
 
 
 def find_field(path: str) -> SettingField:

@@ -94,13 +94,13 @@ class TaskSettings(Group):
         "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
         allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
-        10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
         "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
         allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
-        10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
@@ -115,7 +115,7 @@ class TaskSettings(Group):
         "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
         when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
-        0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
+        0, "Split seed", "Seed of the random split of the classes of a folder, or of the tasks of a table.",
         when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
@@ -187,10 +187,11 @@ class AlgorithmSettings(Group):
     inner_momentum: float = setting(
         0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
     inner_weight_decay: float = setting(
-        0.0, "Inner weight decay", "Multiple of the parameters that is added to their gradient in the inner loop.",
+        0.0, "Inner weight decay",
+        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
         when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
     inner_clip: float = setting(
-        0.0, "Inner clipping", "Maximum norm of the gradient of an inner step; 0 disables clipping.",
+        0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
         0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
@@ -374,6 +375,12 @@ class Settings(Group):
     def evaluation_shots(self) -> int:
         """Shots on held-out tasks."""
         return self.evaluation.shots or self.task.shots
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
+        return self.evaluation.inner_steps if own else 1
 
     @property
     def training_shots(self) -> int:

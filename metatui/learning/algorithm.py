@@ -11,7 +11,8 @@ explanations at start-up.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
@@ -49,6 +50,12 @@ INNER_STEPS = frozenset(
 )  # fmt: skip
 """Settings of every algorithm that adapts by gradient steps."""
 
+RATE = "inner_lr/"
+"""Prefix of the meta-parameter that is the inner learning rate of a parameter."""
+
+RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
+"""The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
+
 
 class Algorithm(Component):
     """An algorithm with the settings of a run, for one model. It has no state."""
@@ -63,6 +70,8 @@ class Algorithm(Component):
     captured: ClassVar[bool] = False
     """Whether a meta-step is the meta-gradient and Adam, with nothing else that changes between meta-steps, so that it
     can be captured as a CUDA graph."""
+    progress: float = 1.0
+    """Share of the training that is done, from 0 to 1."""
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         """Create the algorithm.
@@ -119,9 +128,20 @@ class Algorithm(Component):
         """Compute the gradient of the query loss after adaptation with respect to `meta`."""
         return task.differentiate(self, meta)
 
+    def at(self, progress: float) -> Self:
+        """Return a copy for the meta-steps after a share `progress` of the training."""
+        changed = copy(self)
+        changed.progress = progress
+        return changed
+
     def with_inner_lr(self, lr: Tensor) -> Self:
         """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
         return self
+
+    @classmethod
+    def fixed(cls, settings: Settings) -> Mapping[str, str]:
+        """Return the live settings that cannot change during a run with `settings`, and the reason for each."""
+        return {}
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:
@@ -142,14 +162,19 @@ class Algorithm(Component):
         )
 
     @property
+    def annealed(self) -> bool:
+        """Whether meta-steps depend on `progress`. Such meta-steps are not captured as CUDA graphs."""
+        return False
+
+    @property
     def inner_steps(self) -> int:
-        """Inner steps in training."""
-        return self.settings.algorithm.inner_steps
+        """Inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
+        return self.settings.algorithm.inner_steps if "algorithm.inner_steps" in self.uses else 1
 
     @property
     def evaluation_steps(self) -> int:
         """Inner steps on held-out tasks."""
-        return self.settings.evaluation.inner_steps
+        return self.settings.evaluation_steps
 
     @property
     def second_order(self) -> bool:
@@ -184,7 +209,7 @@ class GradientBased(Algorithm):
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         # θ'_0 = θ; θ'_k+1 = θ'_k - α ∇L(θ'_k), for the adapted parameters.
-        update = self.inner.start(stacked=task.is_stack)
+        update = self.inner.start(stacked=task.is_stack, constant=not self.second_order)
         params = self.start(task, meta)
         yield params
         for _ in range(steps):
@@ -217,7 +242,6 @@ class GradientBased(Algorithm):
         return inner_loop(self.settings.algorithm)
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        from copy import copy
         from dataclasses import replace
 
         changed = copy(self)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change
+from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, algorithm_class
@@ -81,11 +81,13 @@ class Experiment:
             The old and the new value.
 
         Raises:
-            BadInput: if the setting does not exist, cannot change during a run, or does not allow this value.
+            BadInput: if the setting does not exist, cannot change during this run, or does not allow this value.
         """
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
             raise BadInput(f"{path} cannot change during a run; these settings can: {live}")
+        if reason := fixed_because(path, self.settings):
+            raise BadInput(f"{path} cannot change during this run: {reason}")
         old = self.settings.value(path)
         self.settings = change(self.settings, {path: value})
         return old, self.settings.value(path)

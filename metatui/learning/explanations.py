@@ -39,6 +39,17 @@ class Explanation:
     paper: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Rates:
+    """Description of learned inner learning rates α."""
+
+    meaning: str
+    start: str
+    """The line of pseudo-code that sets their initial values."""
+    factor: str
+    """The factor of the gradient in an inner step."""
+
+
 def explanation(settings: Settings, algorithm: str | None = None) -> Explanation:
     """Explain the algorithm of `settings`, or another one with the same settings."""
     name = algorithm or settings.algorithm.name
@@ -57,25 +68,57 @@ def gradient_based(
     costs: tuple[str, ...],
     hessian_products: int,
     paper: tuple[str, ...],
+    inner_rule: str = "θ'_i = θ − α ∇L_i(D_i; θ)",
+    symbols: str = "",
+    before: tuple[str, ...] = (),
+    start: str = "θ' ← θ",
+    adapted: str = "θ'",
+    inner_loss: str = "",
+    learned: str = "θ",
+    rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam."""
+    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam.
+
+    Args:
+        symbols: meaning of further symbols.
+        before: lines of pseudo-code before the inner loop of a task.
+        start: the first line of the inner loop.
+        adapted: name of the parameters that inner steps change.
+        inner_loss: support loss in the pseudo-code; by default, that of the whole model with `adapted`.
+        learned: symbols of the meta-parameters.
+        rates: the inner learning rates, if they are learned.
+    """
     algorithm = settings.algorithm
     tasks = algorithm.meta_batch
+    meaning = f"inner learning rate, {algorithm.inner_lr:g}" if rates is None else rates.meaning
+    initial, repeat = outer_loop(settings)
     return Explanation(
         title=title,
         idea=idea,
-        rule=("θ'_i = θ − α ∇L_i(D_i; θ)", outer_rule),
+        rule=(inner_rule, outer_rule),
         symbols=(
-            f"α: inner learning rate, {algorithm.inner_lr:g}. β: outer learning rate, {outer_lr(settings)} (Adam). "
+            f"α: {meaning}. β: outer learning rate, {outer_lr(settings)} (Adam). "
             f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
+            + "".join(f" {text}" for text in (symbols, _selection(settings)) if text)
         ),
         code=(
-            *outer_loop(settings),
+            initial,
+            *([] if rates is None else [rates.start]),
+            repeat,
             f"    for each of {count(tasks, 'sampled task')}:",
             f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
-            *inner_steps(settings, algorithm.inner_steps, indent=8),
+            *(f"        {line}" for line in before),
+            *inner_steps(
+                settings,
+                algorithm.inner_steps,
+                indent=8,
+                rate=None if rates is None else rates.factor,
+                start=start,
+                adapted=adapted,
+                inner_loss=inner_loss,
+            ),
             f"    {outer_gradient}",
-            *adam_step(settings),
+            *adam_step(settings, learned),
         ),
         costs=(inner_cost(settings, "support"), f"{count(tasks, 'gradient')} of query losses, one per task.", *costs),
         gradients=inner_gradients(settings) + tasks,
@@ -92,23 +135,65 @@ def outer_loop(settings: Settings) -> tuple[str, ...]:
     return initialisation(settings), f"repeat {times(settings.training.iterations)}:"
 
 
-def inner_steps(settings: Settings, steps: int, *, indent: int, batch: int = 0) -> tuple[str, ...]:
-    """Return the lines of the inner loop; each step takes the next `batch` examples of D, or all if it is 0."""
+def _selection(settings: Settings) -> str:
+    """Name the parameters that inner steps change, if the setting `algorithm.adapt` selects some of them."""
+    selection = settings.algorithm.adapt
+    if selection == "all" or "algorithm.adapt" not in ALGORITHMS[settings.algorithm.name].uses:
+        return ""
+    names = {"head": "the last layer", "body": "the layers before the last"}
+    return f"Inner steps change {names.get(selection, f'the parameters {selection}')} only."
+
+
+def inner_steps(
+    settings: Settings,
+    steps: int,
+    *,
+    indent: int,
+    batch: int = 0,
+    rate: str | None = None,
+    start: str = "θ' ← θ",
+    adapted: str = "θ'",
+    inner_loss: str = "",
+) -> tuple[str, ...]:
+    """Return the lines of the inner loop.
+
+    Args:
+        batch: number of examples of D that each step takes in turn; 0 for all.
+        rate: the factor of the gradient; the inner learning rate by default.
+        start, adapted, inner_loss: see `gradient_based`.
+    """
     algorithm = settings.algorithm
+    rate = f"{algorithm.inner_lr:g}" if rate is None else rate
+    first, lines = [start], []
+    if batch:
+        lines.append(f"B ← the next {count(batch, 'example')} of D, in cycles")
     data = "B" if batch else "D"
-    if algorithm.inner_optimizer == "adam" and algorithm.name != "maml":
-        update = f"θ' ← Adam(θ', ∇L({data}; θ')), step size {algorithm.inner_lr:g}, without momentum"
-    else:
-        update = f"θ' ← θ' − {algorithm.inner_lr:g} ∇L({data}; θ')"
-    choose_batch = (f"    B ← the next {count(batch, 'example')} of D, in cycles",) if batch else ()
-    lines = ("θ' ← θ", f"repeat {times(steps)}:", *choose_batch, f"    {update}")
-    return tuple(" " * indent + line for line in lines)
+    gradient = f"∇{inner_loss or f'L({data}; {adapted})'}"
+    if algorithm.inner_clip:
+        lines += [f"g ← {gradient}", f"g ← g, scaled down to a norm of {algorithm.inner_clip:g} if it is longer"]
+        gradient = "g"
+    if algorithm.inner_weight_decay:
+        lines.append(f"g ← {gradient} + {algorithm.inner_weight_decay:g} {adapted}")
+        gradient = "g"
+    match algorithm.inner_optimizer:
+        case "sgd":
+            lines.append(f"{adapted} ← {adapted} − {rate} {gradient}")
+        case "momentum":
+            first.append("v ← 0")
+            lines += [f"v ← {algorithm.inner_momentum:g} v + {gradient}", f"{adapted} ← {adapted} − {rate} v"]
+        case "adam":
+            lines.append(
+                f"{adapted} ← Adam({adapted}, {gradient}), step size {rate.removesuffix(' ∘')}, without momentum"
+            )
+    return tuple(
+        " " * indent + line for line in (*first, f"repeat {times(steps)}:", *(f"    {line}" for line in lines))
+    )
 
 
-def adam_step(settings: Settings) -> tuple[str, ...]:
+def adam_step(settings: Settings, learned: str = "θ") -> tuple[str, ...]:
     clip = settings.algorithm.grad_clip
     clipping = (f"    g ← g, scaled down to a norm of {clip:g} if it is longer",) if clip else ()
-    return *clipping, f"    θ ← Adam(θ, g), step size {outer_lr(settings)}"
+    return *clipping, f"    {learned} ← Adam({learned}, g), step size {outer_lr(settings)}"
 
 
 def inner_gradients(settings: Settings) -> int:

@@ -42,6 +42,31 @@ class CosineLinear(nn.Module):
         return f"inputs={inputs}, outputs={outputs}"
 
 
+class FiLM(nn.Module):
+    """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
+
+    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context is
+    zero at first, and is not learned. With a context of zero, a new layer changes nothing.
+    """
+
+    def __init__(self, context: int, channels: int) -> None:
+        """Create the layer. Parameters are `context` [context], `weight` [2 channels, context] and `bias`."""
+        super().__init__()
+        linear = nn.Linear(context, 2 * channels)
+        self.context = nn.Parameter(torch.zeros(context), requires_grad=False)
+        self.weight = nn.Parameter(linear.weight.detach())
+        self.bias = nn.Parameter(torch.cat([torch.ones(channels), torch.zeros(channels)]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        channel = (1, -1, *[1] * (x.dim() - 2))
+        scale, shift = F.linear(self.context, self.weight, self.bias).chunk(2, dim=-1)
+        return x * scale.view(channel) + shift.view(channel)
+
+    def extra_repr(self) -> str:
+        channels, context = self.weight.shape
+        return f"context={context}, channels={channels // 2}"
+
+
 def _normalised(x: Tensor) -> Tensor:
     return x * (x.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
 

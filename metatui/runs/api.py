@@ -112,11 +112,20 @@ def train(
     if outcome.sentence is not None:
         raise MetatuiError(outcome.sentence)
     return Result(
-        run=run, status=outcome.status, iterations=outcome.iteration, meta_loss=outcome.meta_loss,
-        accuracy=outcome.accuracy, seconds=outcome.seconds, tasks_per_second=outcome.tasks_per_second,
-        device=outcome.device, engine=outcome.engine, test=outcome.test, best=outcome.best,
-        validation=outcome.validation, warning=outcome.warning,
-    )  # fmt: skip
+        run=run,
+        status=outcome.status,
+        iterations=outcome.iteration,
+        meta_loss=outcome.meta_loss,
+        accuracy=outcome.accuracy,
+        seconds=outcome.seconds,
+        tasks_per_second=outcome.tasks_per_second,
+        device=outcome.device,
+        engine=outcome.engine,
+        test=outcome.test,
+        best=outcome.best,
+        validation=outcome.validation,
+        warning=outcome.warning,
+    )
 
 
 def evaluate(
@@ -149,6 +158,12 @@ def evaluate(
     """
     folder = run if isinstance(run, RunFolder) else RunStore(runs_dir).find(run)
     return evaluate_run(
-        folder, split=split, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm,
+        folder,
+        split=split,
+        tasks=tasks,
+        steps=steps,
+        shots=shots,
+        inner_lr=inner_lr,
+        batch_norm=batch_norm,
         device=device,
-    )  # fmt: skip
+    )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual import on
 from textual.app import App, ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.dom import DOMNode
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
 from textual.reactive import Reactive
@@ -57,6 +56,11 @@ class MainScreen(Screen[None]):
     AUTO_FOCUS = ""
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
+
+    def update_node_styles(self, animate: bool = True) -> None:
+        # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
+        # focus. No rule depends on these, and it takes as long as drawing the screen.
+        pass
 
 
 class MetatuiApp(App[None], inherit_bindings=False):
@@ -224,12 +228,6 @@ class MetatuiApp(App[None], inherit_bindings=False):
     def get_line_filters(self) -> Sequence[LineFilter]:
         filters = super().get_line_filters()
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
-
-    def update_styles(self, node: DOMNode, animate: bool = True) -> None:
-        # Textual also restyles every widget of a screen that opens, or becomes visible again, or whose terminal gains
-        # or loses the focus. No rule depends on these, and it takes as long as drawing the screen.
-        if not isinstance(node, Screen):
-            super().update_styles(node, animate)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Disable the keys of other tabs, so that other widgets can use them."""

@@ -46,10 +46,8 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
     if as_json:
         emit({"ok": ok, "checks": [asdict(r) for r in checks], "modules": [asdict(r) for r in awkward]})
     else:
-        rows = table(
-            "check", "algorithm", "engine", "reference", "relative error", "tolerance", "",
-            numbers=("relative error", "tolerance"),
-        )  # fmt: skip
+        names = ("check", "algorithm", "engine", "reference", "relative error", "tolerance", "")
+        rows = table(*names, numbers=("relative error", "tolerance"))
         for result in checks:
             error, tolerance = f"{result.relative_error:.1e}", f"{result.tolerance:.0e}"
             texts = (result.name, result.algorithm, result.engine, result.reference, error, tolerance)

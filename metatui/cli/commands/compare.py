@@ -1,4 +1,4 @@
-"""`metatui compare`: compare runs on identical held-out tasks."""
+"""`metatui compare` and `metatui report`: compare runs on identical held-out tasks, and write reports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from metatui.cli.console.comparison import show
 from metatui.cli.console.output import console, emit
 from metatui.cli.console.progress import is_interactive
-from metatui.cli.options import complete_runs, json_option, runs_dir_option
+from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -38,9 +38,11 @@ def _target(context: click.Context, parameter: click.Parameter, text: str | None
 
 
 target_option = click.option(
-    "--target", metavar="X", callback=_target,
+    "--target",
+    metavar="X",
+    callback=_target,
     help="Show when the validations of each run first reach this accuracy (0.95 or 95%) or loss.",
-)  # fmt: skip
+)
 comparison_tasks_option = click.option(
     "--tasks", type=int, metavar="N", help="Number of held-out tasks; default: the first run's settings."
 )
@@ -69,9 +71,13 @@ comparison_device_option = click.option(
 @runs_dir_option
 @json_option
 @click.option(
-    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--export",
+    "exports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file; may be repeated.",
-)  # fmt: skip
+)
 def compare(
     runs: tuple[str, ...],
     tasks: int | None,
@@ -97,22 +103,80 @@ def compare(
     folders = find_runs(RunStore(runs_dir), runs)
 
     from metatui.runs.analysis.comparison import compare as compare_runs
-    from metatui.runs.analysis.exports import as_json as report
+    from metatui.runs.analysis.exports import as_json as as_values
     from metatui.runs.analysis.exports import check, export, written
 
     for path in exports:
         check(path)
     with progress_bar() as on_progress:
         comparison = compare_runs(
-            *folders, split=split, tasks=tasks, steps=steps, shots=shots, target=target, device=device,
+            *folders,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            target=target,
+            device=device,
             on_progress=on_progress,
-        )  # fmt: skip
+        )
     for path in exports:
         console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
     if as_json:
-        emit(report(comparison))
+        emit(as_values(comparison))
     else:
         show(comparison)
+
+
+@click.command()
+@click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
+@click.option(
+    "--to",
+    "path",
+    type=click.Path(path_type=Path),
+    default=Path("report.html"),
+    metavar="FILE",
+    show_default=True,
+    help="A .html file, or a .md file with its figures in files next to it.",
+)
+@comparison_tasks_option
+@comparison_steps_option
+@target_option
+@comparison_device_option
+@runs_dir_option
+@click.option("--force", is_flag=True, help="Replace an existing file.")
+def report(
+    runs: tuple[str, ...],
+    path: Path,
+    tasks: int | None,
+    steps: int | None,
+    target: float | None,
+    device: str | None,
+    runs_dir: Path | None,
+    force: bool,
+) -> None:
+    """Write a report of one run, or of several runs and their comparison, as a self-contained page.
+
+    Each RUN is the name of a run, the start of its name, its folder, or latest for the newest run. All runs are
+    evaluated on the same held-out tasks.
+    """
+    if not runs:
+        raise click.UsageError(
+            "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
+        )
+    folders = find_runs(RunStore(runs_dir), runs)
+
+    from metatui.runs.analysis.comparison import compare as compare_runs
+    from metatui.runs.analysis.exports import written
+    from metatui.runs.analysis.report import REPORTS, write
+
+    if path.suffix.lower() not in REPORTS:
+        raise BadInput(f"--to is {quote(str(path), 200)}, but must end in {' or '.join(REPORTS)}")
+    check_new_file(path, "--to", force=force)
+    with progress_bar() as on_progress:
+        comparison = compare_runs(
+            *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
+        )
+    console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)
 
 
 def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
@@ -142,8 +206,11 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=30), MofNCompleteColumn(), TextColumn("{task.fields[of]}")
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[of]}"),
+    )
     with Progress(*columns, console=screen, transient=True, refresh_per_second=4) as bar:
         task = bar.add_task("reading", total=None, of="tasks")
 

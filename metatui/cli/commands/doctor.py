@@ -39,6 +39,28 @@ LIBRARIES = (
 )
 
 
+LABELS = {
+    "metatui": "metatui",
+    "python": "Python",
+    "system": "System",
+    "cuda": "CUDA",
+    "device": "Device",
+    "title": "Name",
+    "memory_bytes": "Memory",
+    "torch_cuda": "CUDA version of torch",
+    "architectures": "GPU architectures of torch",
+    "driver_cuda": "CUDA version of the driver",
+    "gpus": "GPUs",
+    "omniglot": "Omniglot is packed",
+    "omniglot_path": "Omniglot file",
+    "omniglot_bytes": "Omniglot size",
+    "is_terminal": "Is a terminal",
+    "tmux": "tmux",
+    "ssh": "SSH",
+}
+"""Labels of keys that are not words; the other keys are capitalised."""
+
+
 @click.command()
 @runs_dir_option
 @json_option
@@ -61,10 +83,10 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
     for name, items in report.items():
         if not items:
             continue
-        rows = table(name, "")
+        rows = table(_label(name), "")
         for item in items if isinstance(items, list) else [items]:
             for key, value in item.items():
-                rows.add_row(cell(key), cell(_text(value)))
+                rows.add_row(cell(_label(key)), cell(_text(key, value)))
         screen.print(rows)
 
 
@@ -162,7 +184,17 @@ def _files(runs_dir: Path | None) -> dict[str, str]:
     }
 
 
-def _text(value: object) -> object:
+def _label(key: str) -> str:
+    return LABELS.get(key) or (key if key in LIBRARIES else key[0].upper() + key[1:])
+
+
+def _text(key: str, value: object) -> object:
     if isinstance(value, list):
         return ", ".join(value) or "-"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else "-" if value is None else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if key.endswith("_bytes") and isinstance(value, int):
+        from metatui.runs.analysis.comparison.formatting import memory
+
+        return memory(value)
+    return "-" if value is None else value

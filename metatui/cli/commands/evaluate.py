@@ -61,9 +61,15 @@ def evaluate(
 
     with images_shown():
         evaluation = evaluate_run(
-            folder, split=split, tasks=tasks, steps=steps, shots=shots, inner_lr=inner_lr, batch_norm=batch_norm,
+            folder,
+            split=split,
+            tasks=tasks,
+            steps=steps,
+            shots=shots,
+            inner_lr=inner_lr,
+            batch_norm=batch_norm,
             device=device,
-        )  # fmt: skip
+        )
     if as_json:
         report = evaluation_json(folder.id, evaluation)
         assert report is not None

@@ -38,17 +38,22 @@ def _complete(context: click.Context, parameter: click.Parameter, incomplete: st
 @click.argument("suites", nargs=-1, metavar="[SUITE|PRESET|FILE]...", shell_complete=_complete)
 @set_option
 @click.option(
-    "--devices", metavar="DEVICE,DEVICE...",
+    "--devices",
+    metavar="DEVICE,DEVICE...",
     help="Devices that each train one run at a time, such as cuda:0,cuda:1; default: one run at a time, on the device "
     "in its settings.",
-)  # fmt: skip
+)
 @runs_dir_option
 @click.option("--list", "only_list", is_flag=True, help="List the runs and their status without training.")
 @json_option
 @click.option(
-    "--export", "exports", multiple=True, type=click.Path(path_type=Path), metavar="FILE",
+    "--export",
+    "exports",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
     help="Also write a .csv, .html, .json, .md, .pdf, .png or .svg file, one for each comparison; may be repeated.",
-)  # fmt: skip
+)
 @click.pass_context
 def suite(
     context: click.Context,
@@ -177,9 +182,14 @@ def _compare(suite: Suite, store: RunStore, device: str | None) -> Comparisons:
         if finished:
             with progress_bar() as on_progress:
                 comparisons[part.name] = compare(
-                    *finished, tasks=part.tasks, steps=part.steps, shots=part.shots, target=part.target, device=device,
+                    *finished,
+                    tasks=part.tasks,
+                    steps=part.steps,
+                    shots=part.shots,
+                    target=part.target,
+                    device=device,
                     on_progress=on_progress,
-                )  # fmt: skip
+                )
     return comparisons
 
 

@@ -42,10 +42,15 @@ def display(run: RunFolder) -> Iterator[Display]:
         yield PlainDisplay(screen, run)
         return
     bar = Progress(
-        TextColumn("{task.description:10}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(), TimeRemainingColumn(), TextColumn("{task.fields[metrics]}"),
-        console=screen, refresh_per_second=4,
-    )  # fmt: skip
+        TextColumn("{task.description:10}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        console=screen,
+        refresh_per_second=4,
+    )
     with bar:
         yield LiveDisplay(bar, run)
 
@@ -90,9 +95,13 @@ class LiveDisplay:
         if isinstance(event, events.Progress):
             count = f"{event.iteration:,}/{self._iterations:,}"
             self._bar.update(
-                self._task, description="training", completed=event.iteration, total=self._iterations, count=count,
+                self._task,
+                description="training",
+                completed=event.iteration,
+                total=self._iterations,
+                count=count,
                 metrics=_metrics(event),
-            )  # fmt: skip
+            )
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"

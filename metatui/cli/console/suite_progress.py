@@ -31,10 +31,14 @@ def display(suite: Suite, finished: int) -> Iterator[Display]:
         yield PlainDisplay(screen, suite, finished)
         return
     bar = Progress(
-        TextColumn("{task.description}"), BarColumn(bar_width=30), TextColumn("{task.fields[count]}"),
-        TimeElapsedColumn(), TextColumn("{task.fields[metrics]}"),
-        console=screen, refresh_per_second=4,
-    )  # fmt: skip
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[count]}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        console=screen,
+        refresh_per_second=4,
+    )
     with bar:
         yield LiveDisplay(bar, suite, finished)
 

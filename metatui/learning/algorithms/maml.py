@@ -9,10 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from metatui.config.constraints import has_plain_steps
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import FINN, Explanation, count, gradient_based, inner_gradients
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from metatui.config.settings import Settings
     from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
@@ -27,6 +30,12 @@ class MAML(GradientBased):
     }  # fmt: skip
     compiles = True
     captured = True
+
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        is_plain = has_plain_steps(settings) and (cls.adapts or settings.algorithm.adapt) == "all"
+        if settings.compute.second_order == "recomputed" and "compute.second_order" in cls.uses and not is_plain:
+            yield "compute.second_order", "auto or unrolled: only plain SGD on all parameters can be recomputed"
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.

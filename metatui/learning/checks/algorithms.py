@@ -52,13 +52,17 @@ def check_algorithms(device: str = "cpu") -> Iterator[Check]:
         if kind.timed != "meta_gradient":
             continue
         for title, values in WORKS.items():
-            settings = change(Settings(), {**SMALL, **values, "algorithm.name": name, "compute.device": device})
-            if not list(kind.violations(settings)):
-                yield from _compare(f"{title}: meta-gradient", set_up(settings))
+            settings = change(Settings(), {**SMALL, **values, "compute.device": device})
+            if list(kind.violations(settings)):
+                continue
+            experiment = set_up(change(settings, {"algorithm.name": name}))
+            if experiment.algorithm.annealed:
+                yield from _compare(f"{title}: meta-gradient at the start", experiment, 0.0)
+            yield from _compare(f"{title}: meta-gradient", experiment, 1.0)
 
 
-def _compare(title: str, experiment: Experiment) -> Iterator[Check]:
-    algorithm, meta = experiment.algorithm, _randomised(experiment.theta())
+def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Check]:
+    algorithm, meta = experiment.algorithm.at(progress), _randomised(experiment.theta())
     episodes = experiment.training_episodes(TASKS)
     engines = {
         name: engine

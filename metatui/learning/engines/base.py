@@ -62,7 +62,7 @@ class Adaptation:
     params: Params
     """A stack: each task's parameters after this inner step."""
     support_loss: Tensor | None
-    """[T], loss on this step's examples before the step; None at step 0."""
+    """[T], loss on this step's examples before the step; None at step 0, and if the step computes no gradient."""
 
 
 class Engine(ABC):
@@ -178,7 +178,8 @@ class Engine(ABC):
         paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
         for step in range(steps + 1):
             stack = stacked(self.map_tasks(lambda t: detached(next(paths[t])), len(tasks)))
-            yield Adaptation(stack, torch.stack([task.support_losses[step - 1] for task in tasks]) if step else None)
+            losses = [loss for task in tasks if (loss := task.loss_before_step(step)) is not None]
+            yield Adaptation(stack, torch.stack(losses) if losses else None)
 
     def adapted(
         self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None

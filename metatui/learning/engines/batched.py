@@ -93,7 +93,7 @@ class BatchedEngine(Engine):
     ) -> Iterator[Adaptation]:
         task = self.stack(algorithm, episodes, "none", order)
         for step, params in enumerate(algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
-            yield Adaptation(detached(params), task.support_losses[step - 1] if step else None)
+            yield Adaptation(detached(params), task.loss_before_step(step))
 
     def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
         """Return all tasks of `episodes` as a stack."""

@@ -90,10 +90,8 @@ class HigherEngine(Engine):
         return path
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
-        if inner.optimizer != "sgd":
-            raise BadInput(
-                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another engine"
-            )
+        if not inner.is_sgd:
+            raise BadInput("compute.engine is 'higher', but must be another engine: higher only computes steps of SGD")
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
 

@@ -7,7 +7,7 @@ gradient of the sum of their losses with respect to the stack is the stack of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.autograd import grad
@@ -38,10 +38,14 @@ class GradientResult:
     outputs: Tensor
     support_loss: Tensor
 
+    def with_gradients(self, gradients: Params) -> GradientResult:
+        """Return a copy with other gradients."""
+        return replace(self, gradients=gradients)
+
 
 def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Compute the query gradient at the adapted parameters (FOMAML, Finn et al. 2017, section 5.2)."""
-    fast, update, losses = start, inner.start(stacked=task.stacked), []
+    fast, update, losses = start, inner.start(stacked=task.stacked, constant=True), []
     for _ in range(inner.steps):
         fast = leaves(fast)
         loss = task.support_once(fast)

@@ -13,10 +13,10 @@ import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.layers import CosineLinear, ResidualBlock, SpatialMean
+from metatui.learning.layers import CosineLinear, FiLM, ResidualBlock, SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear, FiLM)
 CONTAINERS = (nn.Sequential, ResidualBlock)
 """Modules whose children are the layers. The forward pass of a residual block is a function of its layers' outputs."""
 LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
@@ -102,6 +102,8 @@ def _is_known(layer: nn.Module) -> bool:
     expected = {"weight", "bias"} if type(layer) in WEIGHTED else set()
     if type(layer) is CosineLinear:
         expected = {"weight", "scale"}
+    if type(layer) is FiLM:
+        expected = {"context", "weight", "bias"}
     if type(layer) not in LAYERS or set(layer._parameters) != expected:
         return False
     if isinstance(layer, nn.BatchNorm2d):

@@ -83,7 +83,7 @@ class Task:
         """Return the input of the model's last layer, [..., B, D]."""
         network = self._embedding()
         if network is self._network:
-            return self._body(params, x)
+            return self._body(params, x, differentiable=True)
         if network.body is None:
             raise BadInput(
                 "the algorithm needs the features before the model's last layer, but the model is not an nn.Sequential "
@@ -110,7 +110,11 @@ class Task:
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
-        if not second:
+        if second:
+            # Parameters that start at constants do not depend on the meta-parameters.
+            wrt = {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in wrt.items()}
+            params = params | wrt
+        else:
             wrt = leaves(wrt)
             params = {name: p.detach() for name, p in params.items()} | wrt
         loss = self.loss(params)
@@ -133,8 +137,8 @@ class Task:
 
     def dot(self, a: Params, b: Params) -> Tensor:
         """Return the inner product of parameters: a scalar, or [T] for a stack."""
-        products = [(a[name] * b[name]).flatten(int(self.is_stack)).sum(-1) for name in a]
-        return torch.stack(products).sum(0)
+        leading = a[next(iter(a))].shape[: int(self.is_stack)]
+        return torch.stack([(a[name] * b[name]).reshape(*leading, -1).sum(-1) for name in a]).sum(0)
 
     def scaled(self, factor: Tensor, params: Params) -> Params:
         """Multiply parameters by a number for each task, as `dot` returns."""
@@ -166,10 +170,22 @@ class Task:
         gradients = gradients_of(total.sum(), start)
         return GradientResult(loss.detach(), gradients, outputs.detach(), self.support_loss_before(first))
 
+    def query_gradient(self, algorithm: Algorithm, params: Params) -> GradientResult:
+        """Compute the gradient of the query loss with respect to the model's learned parameters at `params`."""
+        wrt = leaves({name: params[name] for name in algorithm.parameters})
+        loss, outputs = self.query(algorithm, params | wrt)
+        return GradientResult(
+            loss.detach(), gradients_of(loss.sum(), wrt), outputs.detach(), self.support_loss_before(params)
+        )
+
     def query(self, algorithm: Algorithm, params: Params) -> tuple[Tensor, Tensor]:
         """Return the query loss, a scalar or [T], and the predictions."""
         outputs = algorithm.predict(self, params, self.query_x)
         return self._loss(outputs, self.query_y), outputs
+
+    def loss_before_step(self, step: int) -> Tensor | None:
+        """Return the support loss before inner step `step`, counted from 1; None if no gradient was computed then."""
+        return self.support_losses[step - 1] if 0 < step <= len(self.support_losses) else None
 
     def support_loss_before(self, params: Params) -> Tensor:
         """Return the support loss, detached, of `params` before the first inner step."""
@@ -181,16 +197,21 @@ class Task:
     def _forward(self, params: Params, x: Tensor, head: Forward) -> Tensor:
         return head(params, self._body(params, x))
 
-    def _body(self, params: Params, x: Tensor) -> Tensor:
-        """Return the input of the head for x; x itself if there is no body."""
+    def _body(self, params: Params, x: Tensor, *, differentiable: bool = False) -> Tensor:
+        """Return the input of the head for x; x itself if there is no body.
+
+        Args:
+            differentiable: whether the meta-gradient must include the derivative of the result in any case.
+        """
         if self._network.body is None:
             return x
         if x is not self.support_x and x is not self.query_x:
             return self._network.body(params, x)
         kind = "query" if x is self.query_x else "support"
-        if kind not in self._features:
-            # With constant inner gradients, the body has no influence on them.
-            with torch.set_grad_enabled(self._order == "second" or (self._order == "first" and kind == "query")):
+        # With constant inner gradients, the body has no influence on them.
+        differentiable = self._order == "second" or (self._order == "first" and (differentiable or kind == "query"))
+        if kind not in self._features or (differentiable and not self._features[kind].requires_grad):
+            with torch.set_grad_enabled(differentiable):
                 self._features[kind] = self._network.body(params, x)
         return self._features[kind]
 

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metatui.config.fields import fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
 from metatui.learning.data.episodes import Episodes, Split
@@ -229,6 +230,6 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         loss=Curve(*mean_ci95(loss)),
         accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
-        inner_lr=settings.algorithm.inner_lr,
+        inner_lr=None if fixed_because("algorithm.inner_lr", settings) else settings.algorithm.inner_lr,
         diverged=count,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -107,7 +107,8 @@ def _example_views(
     episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
     inputs, targets = episodes.query_x.shape[-1], episodes.query_y.shape[-1]
     x_names, y_names = [f"input {n + 1}" for n in range(inputs)], [f"target {n + 1}" for n in range(targets)]
-    x_units = y_units = lambda values: values.cpu().double()
+    x_units: Callable[[Tensor], Tensor] = _on_cpu
+    y_units: Callable[[Tensor], Tensor] = _on_cpu
     loss_name = "MSE"
     if isinstance(source, TableSource):
         x_names, y_names = list(source.table.inputs), list(source.table.targets)
@@ -126,9 +127,8 @@ def _example_views(
 
     drawn, losses = [], []
     for stack, outputs in predictions(experiment, theta, episodes, steps):
-        if is_curve:
-            outputs_on_grid = experiment.engine.predictions(experiment.algorithm, stack, episodes, grid)
-        drawn.append(y_units(outputs_on_grid if is_curve else outputs))
+        on_grid = experiment.engine.predictions(experiment.algorithm, stack, episodes, grid) if is_curve else None
+        drawn.append(y_units(outputs if on_grid is None else on_grid))
         losses.append(experiment.loss.each(outputs, episodes.query_y))
     views: list[TaskView] = []
     for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True)):
@@ -199,6 +199,10 @@ def _image_views(
                 loss=(*view.loss, float(losses[t])),
             )
     return tuple(views)
+
+
+def _on_cpu(values: Tensor) -> Tensor:
+    return values.cpu().double()
 
 
 def _floats(values: Tensor) -> tuple[float, ...]:

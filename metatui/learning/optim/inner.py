@@ -32,22 +32,24 @@ class InnerLoop:
     momentum: float = 0.9
     """Decay of the running sum of gradients, for `momentum`."""
     weight_decay: float = 0.0
-    """Factor of the parameters that is added to their gradient."""
+    """Multiple of the parameters that is added to their gradient, after clipping."""
     clip: float = 0.0
-    """Largest norm of a task's gradient; 0 disables clipping."""
+    """Largest norm of the gradient of a task's loss; 0 disables clipping."""
 
     @property
     def is_sgd(self) -> bool:
         """Whether each step is θ - α ∇L and nothing else."""
         return self.optimizer == "sgd" and not self.weight_decay and not self.clip
 
-    def start(self, *, stacked: bool = False) -> Update:
+    def start(self, *, stacked: bool = False, constant: bool = False) -> Update:
         """Create an update rule with no state, so that no adaptation depends on an earlier one.
 
         Args:
             stacked: whether parameters have a leading task axis.
+            constant: whether steps are constants in derivatives. The gradients are then constants already; this also
+                applies to the decay of weights.
         """
-        return Update(self, stacked=stacked)
+        return Update(self, stacked=stacked, constant=constant)
 
 
 def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
@@ -62,8 +64,10 @@ def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerL
     )
 
 
-def sgd_step(params: Params, gradients: Params, lr: float | Tensor) -> Params:
-    """Return θ - α g."""
+def sgd_step(params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
+    """Return θ - α g. α may be different for each parameter, and for each of its elements."""
+    if isinstance(lr, dict):
+        return {name: p - lr[name] * gradients[name] for name, p in params.items()}
     if isinstance(lr, Tensor):
         return {name: p - lr * gradients[name] for name, p in params.items()}
     updated = torch._foreach_sub(list(params.values()), [gradients[name] for name in params], alpha=lr)
@@ -73,27 +77,35 @@ def sgd_step(params: Params, gradients: Params, lr: float | Tensor) -> Params:
 class Update:
     """The update rule of one adaptation, with the state of its optimiser."""
 
-    def __init__(self, inner: InnerLoop, *, stacked: bool) -> None:
+    def __init__(self, inner: InnerLoop, *, stacked: bool, constant: bool) -> None:
         self._inner = inner
         self._stacked = stacked
+        self._constant = constant
         self._steps = 0
         self._moment: Params = {}
 
-    def __call__(self, params: Params, gradients: Params) -> Params:
-        """Return the parameters after one step."""
+    def __call__(self, params: Params, gradients: Params, rates: Params | None = None) -> Params:
+        """Return the parameters after one step.
+
+        Args:
+            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to it.
+        """
         inner = self._inner
+        lr = inner.lr if rates is None else rates
         self._steps += 1
-        if inner.weight_decay:
-            gradients = {name: gradients[name] + inner.weight_decay * p for name, p in params.items()}
+        # Clipping comes first, as clip_grad_norm_ before a step of torch.optim.
         if inner.clip:
             gradients = clipped(gradients, inner.clip, stacked=self._stacked)
+        if inner.weight_decay:
+            decay = {name: p.detach() if self._constant else p for name, p in params.items()}
+            gradients = {name: gradients[name] + inner.weight_decay * p for name, p in decay.items()}
         match inner.optimizer:
             case "sgd":
-                return sgd_step(params, gradients, inner.lr)
+                return sgd_step(params, gradients, lr)
             case "momentum":
-                return sgd_step(params, self._running_sum(gradients), inner.lr)
+                return sgd_step(params, self._running_sum(gradients), lr)
             case "adam":
-                return self._adam(params, gradients)
+                return self._adam(params, gradients, lr)
 
     def _running_sum(self, gradients: Params) -> Params:
         """Update the velocity v ← μ v + g, as torch.optim.SGD does."""
@@ -103,7 +115,7 @@ class Update:
             self._moment = {name: self._inner.momentum * v + gradients[name] for name, v in self._moment.items()}
         return self._moment
 
-    def _adam(self, params: Params, gradients: Params) -> Params:
+    def _adam(self, params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
         """Make a step of Adam with β1 = 0, which has no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
         correction = 1 - ADAM_BETA2**self._steps
         updated = {}
@@ -113,15 +125,18 @@ class Update:
             if self._steps > 1:
                 v = v + ADAM_BETA2 * self._moment[name]
             self._moment[name] = v
-            updated[name] = p - self._inner.lr * g / (root(v / correction) + ADAM_EPSILON)
+            rate = lr[name] if isinstance(lr, dict) else lr
+            updated[name] = p - rate * g / (root(v / correction) + ADAM_EPSILON)
         return updated
 
 
 def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
     """Scale the gradients down to a norm of `limit`, for each task separately, where they are longer."""
-    squares = [g.square().flatten(1 if stacked else 0).sum(-1) for g in gradients.values()]
+    squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
     factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
-    return {name: g * (factor.view(-1, *[1] * (g.dim() - 1)) if stacked else factor) for name, g in gradients.items()}
+    return {
+        name: g * factor.view(-1, *[1] * (g.dim() - 1)) if stacked else g * factor[0] for name, g in gradients.items()
+    }
 
 
 def root(x: Tensor) -> Tensor:
@@ -129,4 +144,4 @@ def root(x: Tensor) -> Tensor:
     if not x.requires_grad:
         return x.sqrt()
     is_zero = x == 0
-    return torch.where(is_zero, 0, torch.where(is_zero, 1, x).sqrt())
+    return x.masked_fill(is_zero, 1).sqrt().masked_fill(is_zero, 0)

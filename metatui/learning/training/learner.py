@@ -60,6 +60,8 @@ class Learner:
         self.engine = experiment.engine
         self.flat = FlatParams(experiment.theta())
         self.theta = self.flat.views
+        self.progress = 0.0
+        """Share of the training that is done, from 0 to 1; set before each meta-step."""
         self.graphs = self._make_graphs()
         """Compiled meta-steps, if the settings ask for them."""
         self.captures = self._make_captures()
@@ -72,8 +74,9 @@ class Learner:
 
     @property
     def algorithm(self) -> Algorithm:
-        """The algorithm with the current settings, which may change between meta-steps."""
-        return self.experiment.algorithm
+        """The algorithm with the current settings and progress, which change between meta-steps."""
+        algorithm = self.experiment.algorithm
+        return algorithm.at(self.progress) if algorithm.annealed else algorithm
 
     def meta_step(self, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         """Make one outer update on the training tasks numbered `tasks`.

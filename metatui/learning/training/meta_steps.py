@@ -133,6 +133,7 @@ class MetaSteps:
         settings = self._experiment.settings
         outer_lr = scheduled_lr(settings.algorithm, self.iteration, settings.training.iterations)
         tasks = self.next_tasks()
+        self._learner.progress = min(self.iteration / settings.training.iterations, 1.0)
         step = self._learner.meta_step(tasks, outer_lr)
         self.iteration += 1
         self.tasks_seen = tasks.stop

@@ -298,7 +298,7 @@ class Trainer:
             iteration=iteration,
             split=split,
             tasks=tasks,
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
@@ -321,7 +321,7 @@ class Trainer:
             theta,
             split=split,
             tasks=range(min(VIEWS, self.settings.evaluation.tasks)),
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
 

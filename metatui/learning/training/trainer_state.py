@@ -126,7 +126,7 @@ def evaluate_state(
     held_out = held_out_split(split)
     experiment = set_up_again(settings, state)
     theta, iteration, checkpoint = best_of(experiment, state)
-    steps = settings.evaluation.inner_steps if steps is None else steps
+    steps = experiment.algorithm.evaluation_steps if steps is None else steps
     shots = settings.evaluation_shots if shots is None else shots
     tasks = settings.evaluation.test_tasks if tasks is None else tasks
     run = evaluate(experiment, theta, iteration=iteration, split=held_out, tasks=tasks, steps=steps, shots=shots)

@@ -247,10 +247,15 @@ def _draw_marks(ax: Axes, marks: Sequence[Mark]) -> None:
         left = mark.x < (low + high) / 2
         ax.axvline(mark.x, color=_colour(mark.series), ls=(0, (3, 3)), lw=1)
         ax.annotate(
-            mark.label, (mark.x, 1 - 0.07 * (number % MARK_ROWS)), xycoords=("data", "axes fraction"),
-            xytext=(3 if left else -3, -2), textcoords="offset points", va="top", ha="left" if left else "right",
+            mark.label,
+            (mark.x, 1 - 0.07 * (number % MARK_ROWS)),
+            xycoords=("data", "axes fraction"),
+            xytext=(3 if left else -3, -2),
+            textcoords="offset points",
+            va="top",
+            ha="left" if left else "right",
             size="small",
-        )  # fmt: skip
+        )
 
 
 def _bars(bars: Sequence[tuple[str, float, float, str]], x_label: str) -> Callable[[Axes], None]:
@@ -292,9 +297,14 @@ def _legend(figure: Figure, comparison: Comparison, title: str | None = None) ->
     ]
     columns = max(1, int(figure.get_figwidth() * 12) // (max(map(len, names)) + 6))
     figure.legend(
-        handles, names, loc="outside upper left", ncols=columns, title=title, alignment="left",
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=columns,
+        title=title,
+        alignment="left",
         title_fontproperties={"weight": "bold"},
-    )  # fmt: skip
+    )
 
 
 def _colour(number: int) -> str:

@@ -58,9 +58,11 @@ def _open_session(channel: Channel) -> Session | None:
     except MetatuiError as error:
         problems = error.problems if isinstance(error, SettingsError) else ()
         _answer(
-            channel, error=str(error), exit_code=error.exit_code,
+            channel,
+            error=str(error),
+            exit_code=error.exit_code,
             problems=[(problem.field, problem.sentence) for problem in problems],
-        )  # fmt: skip
+        )
         return None
     except Exception as error:
         traceback.print_exc()

@@ -107,8 +107,9 @@ def _json(value: float | None) -> str:
     return f"{value:.9g}"  # distinguishes any two float32 values in half the bytes of repr
 
 
-_MISSING = tuple((field.name, field.type == "int", None if "None" in str(field.type) else math.nan)
-                 for field in fields(Progress))  # fmt: skip
+_MISSING = tuple(
+    (field.name, field.type == "int", None if "None" in str(field.type) else math.nan) for field in fields(Progress)
+)
 """Name of each field, whether it is an integer, and its value if the number is missing."""
 
 

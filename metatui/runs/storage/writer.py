@@ -129,9 +129,13 @@ class RunWriter:
             case events.Finished():
                 self._write_finished(event)
             case (
-                events.Tweaked() | events.Paused() | events.Resumed() | events.Warned() | events.Noted()
+                events.Tweaked()
+                | events.Paused()
+                | events.Resumed()
+                | events.Warned()
+                | events.Noted()
                 | events.Failed()
-            ):  # fmt: skip
+            ):
                 self.note(type(event).__name__.lower(), **vars(event))
             case _:
                 pass  # the journal omits events of only momentary interest

@@ -133,7 +133,7 @@ def _of_presets(single: Sequence[Preset], changes: Mapping[str, Scalar]) -> Suit
         notes="",
         comparisons=(comparison(OF_PRESETS, runs, SourceLocation("presets")),),
         path=None,
-    )  # fmt: skip
+    )
 
 
 def _suite(tables: Mapping[str, Any], path: Path, changes: Mapping[str, Scalar]) -> Suite:

@@ -76,9 +76,13 @@ class SuiteRunner:
     """Trains the runs of a suite and yields their events. It can be iterated over only once."""
 
     def __init__(
-        self, manifest: SuiteManifest, waiting: Sequence[tuple[PlannedRun, RunFolder | None]], *, runs_dir: Path,
+        self,
+        manifest: SuiteManifest,
+        waiting: Sequence[tuple[PlannedRun, RunFolder | None]],
+        *,
+        runs_dir: Path,
         devices: Sequence[str | None] = (None,),
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Initialise the runner.
 
         Args:

@@ -83,9 +83,13 @@ def _train(session: Session, send: Callable[..., None]) -> None:
                     if (now := time.monotonic()) - last >= EVERY_SECONDS:
                         last = now
                         send(
-                            "progress", iteration=event.iteration, meta_loss=event.meta_loss,
-                            accuracy=event.accuracy, tasks_seen=event.tasks_seen, seconds=event.seconds,
-                        )  # fmt: skip
+                            "progress",
+                            iteration=event.iteration,
+                            meta_loss=event.meta_loss,
+                            accuracy=event.accuracy,
+                            tasks_seen=event.tasks_seen,
+                            seconds=event.seconds,
+                        )
                 case events.Warned():
                     send("warned", text=event.text)
                 case events.Finished(warning=str(text)):

@@ -88,8 +88,9 @@ class BackgroundController:
         if live:
             await self.attach(live[0].run)
         else:
-            self._app.notify("No other run is training. F5 starts one with the settings in the form.",
-                             severity="warning")  # fmt: skip
+            self._app.notify(
+                "No other run is training. F5 starts one with the settings in the form.", severity="warning"
+            )
 
     async def attach(self, run: RunFolder) -> None:
         """Follow a live run instead of the current one, which continues.

@@ -108,9 +108,8 @@ class Receiver:
             self._put(Failed(0, str(error)))
         except Exception as error:
             log.exception("the thread that follows a run failed")
-            name = type(error).__name__
-            self._put(Failed(0, f"metatui cannot follow the run because of an internal error ({name}): "
-                                f"see {paths.log_file()}"))  # fmt: skip
+            why = f"an internal error ({type(error).__name__}): see {paths.log_file()}"
+            self._put(Failed(0, f"metatui cannot follow the run because of {why}"))
         finally:
             self.opened.set()
             self.over.set()

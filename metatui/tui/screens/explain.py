@@ -41,7 +41,7 @@ class ExplainScreen(ModalScreen[None]):
         super().__init__()
         self._settings = settings
         self.algorithm: str = settings.algorithm.name
-        self._names = ALGORITHMS.names()
+        self._names = tuple(algorithm.name for algorithm in ALGORITHMS.components())
 
     def compose(self) -> ComposeResult:
         with Vertical():

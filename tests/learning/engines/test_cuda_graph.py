@@ -46,13 +46,20 @@ def steps(events: list[Event]) -> list[Progress]:
     return [event for event in events if isinstance(event, Progress)]
 
 
-@pytest.mark.parametrize("name", ["maml", "fomaml"])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("maml", {}), ("fomaml", {}), ("meta_sgd", {}),
+        ("maml", {"algorithm__inner_optimizer": "adam", "algorithm__inner_clip": 0.5}),
+        ("fomaml", {"algorithm__inner_optimizer": "momentum", "algorithm__inner_weight_decay": 0.1}),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
-def test_captured_meta_steps_match_eager_ones(name: str, source: str, tiny: Make) -> None:
+def test_captured_meta_steps_match_eager_ones(name: str, rule: dict[str, Any], source: str, tiny: Make) -> None:
     settings = tiny(
         task__source=source, task__shots=1, task__queries=2, task__ways=2, model__filters=2, algorithm__name=name,
         algorithm__inner_steps=2, algorithm__meta_batch=2, algorithm__grad_clip=0.5, compute__precision="float64",
-        compute__engine="batched",
+        compute__engine="batched", **rule,
     )  # fmt: skip
     eager, graphed = Learner(set_up(settings)), captured(settings).learner
     assert graphed.captures is not None

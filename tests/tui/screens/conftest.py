@@ -49,6 +49,13 @@ def text_of(screen: Screen[Any], selector: str | type[Widget]) -> str:
     return " ".join(" ".join(widget.render_line(y).text for y in range(widget.size.height)).split())
 
 
+async def until_written(pilot: Pilot[Any]) -> None:
+    """Wait until a dialog has written its file."""
+    for worker in [worker for worker in pilot.app.workers if worker.group == "save"]:
+        await worker.wait()
+    await pilot.pause()
+
+
 def press_after_reply(
     *keys: str, progress: Sequence[Any] = (), result: Any = True
 ) -> Callable[[Pilot[Any]], Awaitable[None]]:

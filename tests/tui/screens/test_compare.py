@@ -31,7 +31,7 @@ from metatui.tui.widgets.charts.chart_theme import theme_of
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID, result, train
 from tests.tui.drawing import wobble
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of, until_written
 from tests.tui.screens.fake_helper import FakeHelper
 
 NAMES = ("MAML", "FOMAML", "Reptile")
@@ -209,6 +209,7 @@ async def test_export(tmp_path: Path) -> None:
         app.screen.query_one("#save-path", Input).value = name if name.startswith("~") else str(tmp_path / name)
         await pilot.press("enter")
         await pilot.pause()
+        await until_written(pilot)
         return str(app.screen.query_one("#save-error").render()) if isinstance(app.screen, ExportScreen) else ""
 
     app = ScreenApp(CompareScreen(RUNS))

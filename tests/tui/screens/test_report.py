@@ -16,7 +16,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.compare.save_dialog import ReportScreen
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, text_of
+from tests.tui.screens.conftest import ScreenApp, text_of, until_written
 from tests.tui.screens.fake_helper import FakeHelper
 from tests.tui.screens.test_compare import compared
 
@@ -54,6 +54,7 @@ async def test_the_selected_run_is_reported(make: Callable[[], MetatuiApp], runs
         await helper.reply(pilot, Comparing("MAML", 1, 1, 100, 600))
         assert text_of(screen, "#save-state") == "Adapting MAML (1 of 1): 100 of 600 tasks"
         await helper.reply(pilot, done=compared())
+        await until_written(pilot)
         assert path.read_text().startswith("<!DOCTYPE html>")
         assert app.screen is not screen
         assert f"The report is in {path}." in [n.message for n in app._notifications]
@@ -69,6 +70,7 @@ async def test_markdown_with_figures(tmp_path: Path) -> None:
         (helper,) = FakeHelper.made
         assert {run.id for run in helper.asked[0].args[0]} == set(NAMES)
         await helper.reply(pilot, done=compared())
+        await until_written(pilot)
         assert "](both-adaptation.svg)" in (tmp_path / "both.md").read_text()
         assert (tmp_path / "both-adaptation.svg").exists()
         assert app.result == tmp_path / "both.md"

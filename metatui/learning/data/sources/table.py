@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from metatui.config.declarations import Group, setting
 from metatui.learning.data.data_set import DataSet
@@ -62,9 +62,10 @@ class Table(DataSet):
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
-        if not settings.value("table.file"):
+        options = cast(TableOptions, settings.group(cls.name))
+        if not options.file:
             yield "table.file", "the path of a CSV or Parquet file with task.source = 'table'"
-        if not settings.value("table.inputs") and not settings.value("table.targets"):
+        if not options.inputs and not options.targets:
             yield "table.targets", "names of columns, unless table.inputs names columns"
-        if settings.value("table.val_fraction") + settings.value("table.test_fraction") > 0.9:
+        if options.val_fraction + options.test_fraction > 0.9:
             yield "table.val_fraction", "at most 0.9 together with table.test_fraction, to leave tasks for training"

@@ -41,7 +41,7 @@ _BATCH = 65_536
 
 @dataclass(frozen=True)
 class TableData:
-    """The rows of a table, grouped by task in the order in which the tasks first appear."""
+    """The rows of a table by task. Tasks are sorted by name, and the rows of a task are in the order of the file."""
 
     path: Path
     inputs: tuple[str, ...]
@@ -116,8 +116,9 @@ def read_table(options: TableOptions) -> TableData:
 
 def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
     """Group the rows by task."""
-    numbers: dict[str, int] = {}
-    task_of = np.array([numbers.setdefault(task, len(numbers)) for task in rows.texts[rows.columns.task]], np.int64)
+    texts = rows.texts[rows.columns.task]
+    numbers = {task: number for number, task in enumerate(sorted(set(texts)))}
+    task_of = np.array([numbers[task] for task in texts], np.int64)
     if "" in numbers:
         row = int(np.argmax(task_of == numbers[""]))
         raise BadInput(f"{name}, {rows.place(row)}: column {quote(rows.columns.task)} is empty, but must name the task")
@@ -150,7 +151,7 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
                 f"{quote(split)} for the same task: all rows of a task must be in one split"
             )
     of_name: dict[str, Split] = {split: split for split in SPLITS}
-    return tuple(of_name[split] for _, split in first.values())
+    return tuple(of_name[first[task][1]] for task in sorted(first))
 
 
 def _check_numbers(rows: _Rows, name: str) -> None:

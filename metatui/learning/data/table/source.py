@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from metatui.config.settings import Settings
+from metatui.learning.data.data_set import shots_of_splits
 from metatui.learning.data.episodes import SPLITS, Episodes, Kind, Split
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
@@ -44,12 +45,10 @@ def load_table(settings: Settings) -> TableSource:
     options = cast("TableOptions", settings.group("table"))
     table = read_table(options)
     splits = split_tasks(table, options, settings.task.split_seed)
+    largest = list(shots_of_splits(settings).items())  # one item if all splits use the same setting
+    shots = {split: largest[0 if split == "train" else -1] for split in SPLITS}
     return TableSource(
-        table,
-        splits,
-        shots={split: settings.training_shots if split == "train" else settings.evaluation_shots for split in SPLITS},
-        queries=settings.task.queries,
-        test_tasks=settings.evaluation.test_tasks,
+        table, splits, shots=shots, queries=settings.task.queries, test_tasks=settings.evaluation.test_tasks
     )
 
 
@@ -65,12 +64,13 @@ class TableSource:
     former_fingerprints: tuple[str, ...] = ()
 
     def __init__(
-        self, table: TableData, splits: Splits, *, shots: Mapping[Split, int], queries: int, test_tasks: int
+        self, table: TableData, splits: Splits, *, shots: Mapping[Split, tuple[str, int]], queries: int, test_tasks: int
     ) -> None:
         """Standardise the table.
 
         Args:
-            shots: largest number of shots in each split. Tasks with fewer rows than shots and queries are left out.
+            shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
+                than shots and queries are left out.
             test_tasks: number of held-out tasks that will be evaluated, for a notice.
 
         Raises:
@@ -82,14 +82,14 @@ class TableSource:
         self.fingerprint = _fingerprint(table, splits)
         self._count = torch.from_numpy(table.counts)
         self._first = self._count.cumsum(0) - self._count
-        needed = {split: shots[split] + queries for split in SPLITS}
+        needed = {split: shots[split][1] + queries for split in SPLITS}
         self._tasks = {
             split: torch.tensor([n for n in splits[split] if table.counts[n] >= needed[split]], dtype=torch.int64)
             for split in SPLITS
         }
         for split in SPLITS:
             if not len(self._tasks[split]):
-                raise SettingsError([_no_tasks(table, split, splits[split], shots[split], queries)])
+                raise SettingsError([_no_tasks(table, split, splits[split], *shots[split], queries)])
         training = np.isin(np.repeat(np.arange(len(table.tasks)), table.counts), splits["train"])
         self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
@@ -119,7 +119,7 @@ class TableSource:
         order = torch.cat(
             [
                 shuffled(part, queries + shots, among)
-                for part, among in zip(key.split(chunk), counts.split(chunk), strict=True)
+                for part, among in zip(torch.split(key, chunk), torch.split(counts, chunk), strict=True)
             ]
         )
         rows = self._first[chosen].unsqueeze(1) + order
@@ -265,12 +265,12 @@ def _fingerprint(table: TableData, splits: Splits) -> str:
     return f"table {digest.hexdigest()}"
 
 
-def _no_tasks(table: TableData, split: Split, tasks: Sequence[int], shots: int, queries: int) -> Problem:
+def _no_tasks(table: TableData, split: Split, tasks: Sequence[int], field: str, shots: int, queries: int) -> Problem:
     name = {"train": "training", "val": "validation", "test": "test"}[split]
     most = max(table.counts[n] for n in tasks)
-    field = "task.shots"
+    setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
     return Problem(
         field,
-        f"{field} is {shots} and task.queries is {queries}, but their sum must be at most {most}, the largest number "
+        f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most {most}, the largest number "
         f"of rows of a {name} task in {table.name}",
     )

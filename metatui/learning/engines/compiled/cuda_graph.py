@@ -138,7 +138,7 @@ class _Capture:
 
 def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool:
     """Return whether a run captures its meta-steps as CUDA graphs."""
-    suits = algorithm.captured and engine.capturable
+    suits = algorithm.captured and not algorithm.annealed and engine.capturable
     return suits and algorithm.settings.compute.cuda_graphs and device.type == "cuda"
 
 

@@ -67,9 +67,10 @@ def agree(
     options = [path for path, field in FIELDS.items() if field.group == first.task.source]
     for path, values in _differing(settings, labels, (*DATA, *options)):
         raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
+    own_steps = (each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each))
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
-        "evaluation.inner_steps": first.evaluation.inner_steps if steps is None else steps,
+        "evaluation.inner_steps": next(own_steps, 1) if steps is None else steps,
         "evaluation.shots": 0,
         "task.shots": first.evaluation_shots if shots is None else shots,
         "evaluation.seed": first.evaluation.seed,

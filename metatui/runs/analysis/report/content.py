@@ -23,9 +23,15 @@ MOST_EVENTS = 200
 """Maximum number of journal entries of one run in a report."""
 
 STARTED = {
-    "preset": "settings from", "metatui": "metatui", "python": "Python", "torch": "torch", "host": "host",
-    "device": "device", "device_name": "device name", "engine": "engine",
-}  # fmt: skip
+    "preset": "settings from",
+    "metatui": "metatui",
+    "python": "Python",
+    "torch": "torch",
+    "host": "host",
+    "device": "device",
+    "device_name": "device name",
+    "engine": "engine",
+}
 """Headings by detail of a start in the journal."""
 
 
@@ -63,12 +69,16 @@ def report(comparison: Comparison) -> Report:
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
         Section(
-            "Result", (figures.result(comparison),), (tables.results(comparison),), comparison.conclusions,
+            "Result",
+            (figures.result(comparison),),
+            (tables.results(comparison),),
+            comparison.conclusions,
             note_on_seeds(comparison),
         ),
         Section("Adaptation", (figures.adaptation(comparison),), (tables.adaptation(comparison),)),
         Section(
-            "Training", _present(*training, figures.validation(comparison)),
+            "Training",
+            _present(*training, figures.validation(comparison)),
             _present(tables.validations(comparison), tables.to_target(comparison)),
         ),
         Section("Costs", _present(figures.step_time(comparison)), (tables.costs(comparison),)),
@@ -77,7 +87,7 @@ def report(comparison: Comparison) -> Report:
         Section("Settings", (), tuple(_settings(comparison))),
         Section("Environment", (), (_environment(comparison),)),
         Section("Journal", (), _present(_journal(comparison))),
-    )  # fmt: skip
+    )
     return Report(f"{algorithms} on {comparison.protocol.source}", *_head(comparison), _not_empty(sections))
 
 

@@ -94,8 +94,10 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         autoescape=lambda name: name is not None and ".html" in name,
-        finalize=finalize, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        finalize=finalize,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters["md"] = escape_markdown
     return environment
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
-from textual import on
+from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
@@ -29,9 +30,10 @@ from metatui.utils.errors import BadInput, MetatuiError, quote
 class SaveDialog(Dialog[Path | None]):
     """Asks for a file name. The result is the written path, or None if cancelled.
 
-    Problems are shown below the name. Subclasses implement `save`, which calls `dismiss` or `show_error` at the end.
+    Problems are shown below the name. Subclasses implement `save`, which calls `write_file` at the end.
     """
 
+    _writing = False
     BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 
     def __init__(self, title: str, hint: str, path: str) -> None:
@@ -60,6 +62,8 @@ class SaveDialog(Dialog[Path | None]):
     @on(Button.Pressed, "#write")
     @on(Input.Submitted)
     def _write(self) -> None:
+        if self._writing:
+            return
         try:
             path = paths.expanded(self.query_one("#save-path", Input).value.strip()).absolute()
             self.check(path)
@@ -74,8 +78,22 @@ class SaveDialog(Dialog[Path | None]):
         check(path)
 
     def save(self, path: Path) -> None:
-        """Write `path`. Raises MetatuiError."""
+        """Write `path`, with `write_file`."""
         raise NotImplementedError
+
+    @work(group="save")
+    async def write_file(self, write: Callable[[Path], object], path: Path) -> None:
+        """Write `path` in a thread, because drawing figures takes seconds, and close the dialog."""
+        self._writing = True
+        self.show_state("Writing the file…")
+        try:
+            await asyncio.to_thread(write, path)
+        except MetatuiError as error:
+            self.show_error(f"Not written: {error}.")
+        else:
+            self.dismiss(path)
+        finally:
+            self._writing = False
 
     def show_error(self, error: str) -> None:
         self.show_state("")
@@ -95,8 +113,7 @@ class ExportScreen(SaveDialog):
         self._export = write
 
     def save(self, path: Path) -> None:
-        self._export(path)
-        self.dismiss(path)
+        self.write_file(self._export, path)
 
 
 class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
@@ -137,12 +154,7 @@ class ReportScreen(SaveDialog, AnalysisScreen[Path | None]):
         )
 
     def show_result(self, result: Comparison) -> None:
-        try:
-            write(result, self._file)
-        except MetatuiError as error:
-            self.show_error(f"Not written: {error}.")
-        else:
-            self.dismiss(self._file)
+        self.write_file(partial(write, result), self._file)
 
     def show_failure(self, reason: str) -> None:
         self.show_error(f"Not measured: {reason}.")

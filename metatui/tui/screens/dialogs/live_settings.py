@@ -12,7 +12,7 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.widgets import Button
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.widgets.form.fields import FormField
@@ -40,7 +40,7 @@ class LiveScreen(Dialog[Changes]):
             )
             with VerticalScroll(can_focus=False, classes="dialog-fields"):
                 for path, field in FIELDS.items():
-                    if field.live and field.is_relevant(self._settings):
+                    if field.live and not fixed_because(path, self._settings):
                         yield FormField(field, self._texts[path])
             with Horizontal(classes="dialog-buttons"):
                 yield Button("Apply (enter)", id="apply", variant="primary", compact=True)

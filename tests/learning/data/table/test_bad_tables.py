@@ -119,6 +119,14 @@ BAD: dict[str, tuple[Callable[[Path], object], Sets, str]] = {
         good, {"task.shots": "7", "task.queries": "2"},
         "task.shots is 7 and task.queries is 2, but their sum must be at most 8, the largest number of rows of a train",
     ),
+    "too many evaluation shots": (
+        good, {"evaluation.shots": "7"},
+        "evaluation.shots is 7 and task.queries is 2, but their sum must be at most 8, the largest number of rows of a",
+    ),
+    "too large a range of shots": (
+        good, {"task.shots_range": "1-7"},
+        "the upper end of task.shots_range is 7 and task.queries is 2, but their sum must be at most 8, the largest",
+    ),
     "shares of splits": (
         good, {"table.val_fraction": "0.5", "table.test_fraction": "0.5"},
         "table.val_fraction is 0.5, but must be at most 0.9 together with table.test_fraction",

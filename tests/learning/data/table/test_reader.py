@@ -15,7 +15,7 @@ from metatui.utils.errors import BadInput
 
 
 def options(path: Path, **changes: str) -> TableOptions:
-    return TableOptions(**{"file": str(path), "targets": "y", **changes})
+    return TableOptions.model_validate({"file": str(path), "targets": "y", **changes})
 
 
 ROWS = {

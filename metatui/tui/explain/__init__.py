@@ -1,1 +1,0 @@
-"""Explanations of the algorithms with the current settings."""
