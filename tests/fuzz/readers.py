@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from metatui.utils.errors import MetatuiError
-from tests.fuzz.samples import CACHE, DATA, IMAGES, OTHER, REGRESSION, RUNS
+from tests.fuzz.samples import CACHE, CIFAR, DATA, IMAGES, OTHER, REGRESSION, RUNS
 from tests.fuzz.values import TEXTS
 from tests.omniglot_files import SMALL
 
@@ -190,6 +190,23 @@ def table(home: Path, chance: Random) -> None:
         printable(source.describe(split, 0, seed=0))
         episodes = source.episodes(split, range(4), seed=0, shots=3, queries=3)
         assert episodes.support_x.shape[:2] == episodes.query_y.shape[:2] == (4, 3)
+
+
+def class_lists(home: Path, chance: Random) -> None:
+    from metatui.learning.data.image_folder.scan import list_folder
+
+    root = home / "listed"
+    listing = list_folder(str(root), chance.choice(("", str(root / "lists"))))
+    assert all(each.split and each.files for each in listing.classes)
+    [printable(str(each)) for each in listing.left_out]
+
+
+def cifar100(home: Path, chance: Random) -> None:
+    from metatui.learning.data.cifar100.classes import IMAGES
+    from metatui.learning.data.cifar100.files import read
+
+    IMAGES.update(CIFAR)
+    assert read(home / "cifar").shape == (100, 2, 3, 32, 32)
 
 
 def engines(home: Path, chance: Random) -> None:

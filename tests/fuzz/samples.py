@@ -10,6 +10,7 @@ from pathlib import Path
 
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
+from tests.cifar_files import write_folder
 from tests.folder_files import names, write_classes
 from tests.learning.data.table.tables import regressions
 from tests.omniglot_files import SMALL, archive, published
@@ -17,6 +18,8 @@ from tests.omniglot_files import SMALL, archive, published
 CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/metatui")
 RUNS = DATA / "runs"
 REGRESSION, OTHER, IMAGES = "maml-sinusoid-1", "maml-sinusoid-2", "maml-glyphs-1"
+CIFAR = {"train": 1, "test": 1}
+"""Images of each class in the sample files of CIFAR-100."""
 SUITE = """[suite]
 title = "Two seeds"
 
@@ -66,6 +69,8 @@ def make(home: Path) -> None:
     (home / "tables").mkdir()
     regressions(home / "tables/plants.csv", tasks=9, inputs=2)
     cache.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
+    _write_lists(write_classes(home / "listed/data", names(6), 2).parent)
+    write_folder(home / "cifar", CIFAR)
     measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
     (home / CACHE / "engines.json").write_text(json.dumps(measured))
     compiled = home / CACHE / "compiled"
@@ -74,6 +79,18 @@ def make(home: Path) -> None:
         package.writestr("package/archive_format", "pt2")
         package.writestr("package/data/aotinductor/model/model.so", b"\x7fELF" + bytes(500))
     os.chmod(compiled / f"{0:032x}.pt2", 0o600)
+
+
+def _write_lists(root: Path) -> None:
+    """Write a list of images in `root` and a list of classes in its folder `lists`, for each split."""
+    (root / "lists").mkdir()
+    for number, split in enumerate(("train", "val", "test")):
+        labels = names(6)[2 * number : 2 * number + 2]
+        rows = [
+            f"{label}/{path.name},{label}\n" for label in labels for path in sorted((root / "data" / label).iterdir())
+        ]
+        (root / f"{split}.csv").write_text("".join(("filename,label\n", *rows)))
+        (root / "lists" / f"{split}.txt").write_text("".join(f"{label}\n" for label in labels))
 
 
 def _settings(source: str, seed: int) -> Settings:
