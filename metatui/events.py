@@ -63,7 +63,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class RegressionView:
-    """One held-out regression task before and after adaptation."""
+    """One held-out regression task with a known function, before and after adaptation."""
 
     task: int
     title: str
@@ -76,6 +76,45 @@ class RegressionView:
     """Predictions on `grid`, one row for each inner step from 0."""
     loss: tuple[float, ...]
     """Query loss after each inner step, from step 0."""
+
+
+@dataclass(frozen=True)
+class CurveView:
+    """One held-out regression task with one input and one target, known only at its examples, in original units."""
+
+    task: int
+    title: str
+    x_label: str
+    y_label: str
+    support_x: tuple[float, ...]
+    support_y: tuple[float, ...]
+    query_x: tuple[float, ...]
+    query_y: tuple[float, ...]
+    grid: tuple[float, ...]
+    predictions: tuple[tuple[float, ...], ...]
+    """Predictions on `grid`, one row for each inner step from 0."""
+    loss: tuple[float, ...]
+    """Query loss after each inner step, from step 0."""
+    loss_name: str
+    """Name of the loss for display, which says whether it is on standardised targets."""
+
+
+@dataclass(frozen=True)
+class ScatterView:
+    """Query examples of one held-out regression task with several inputs or targets, in original units."""
+
+    task: int
+    title: str
+    targets: tuple[str, ...]
+    """Names of the targets, of which only the first few are in the view."""
+    truth: tuple[tuple[float, ...], ...]
+    """True values, one row for each target in the view."""
+    predictions: tuple[tuple[tuple[float, ...], ...], ...]
+    """Predicted values like `truth`, for each inner step from 0."""
+    loss: tuple[float, ...]
+    """Query loss after each inner step, from step 0."""
+    loss_name: str
+    """Name of the loss for display, which says whether it is on standardised targets."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +138,7 @@ class ImageView:
     loss: tuple[float, ...]
 
 
-TaskView = RegressionView | ImageView
+TaskView = RegressionView | CurveView | ScatterView | ImageView
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import hypothesis
 import pytest
+
+from metatui.config import fields, registry
 
 if TYPE_CHECKING:
     from metatui.learning.engines.autotune import Measured
@@ -52,6 +55,26 @@ def usual_engines(monkeypatch: pytest.MonkeyPatch) -> None:
 def own_summaries(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Use a separate cache of run summaries for each test."""
     monkeypatch.setattr("metatui.utils.paths.summaries_file", lambda: tmp_path / "cache" / "summaries.sqlite3")
+
+
+@pytest.fixture
+def registries(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a test add plugins; they are removed after the test."""
+
+    def forget() -> None:
+        registry.Registry._installed.cache_clear()
+        registry._entry_points.cache_clear()
+
+    for each in registry.REGISTRIES:
+        monkeypatch.setattr(each, "_classes", dict(each._classes))
+        monkeypatch.setattr(each, "_broken", {})
+    monkeypatch.setattr(fields.FIELDS, "_components", None)
+    monkeypatch.setattr(fields.FIELDS, "_fields", {})
+    monkeypatch.setattr(registry, "_loaded_files", set())
+    monkeypatch.setenv(registry.PLUGINS_VARIABLE, "")
+    forget()
+    yield
+    forget()
 
 
 def _remember(measured: Measured, engine: str, ms: float) -> None:

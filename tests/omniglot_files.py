@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from metatui.learning.data.omniglot.manifest import DRAWINGS, IMAGE_SIDE, Layout, characters
+from metatui.learning.data.omniglot.manifest import IMAGE_SIDE, Layout, characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 
 SMALL: Layout = {"images_background": {"Greek": 2, "Latin": 1}, "images_evaluation": {"Angelic": 2}}
 

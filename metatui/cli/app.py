@@ -29,6 +29,9 @@ def open_app(arguments: Callable[[], dict[str, Any]], *, ascii_only: bool, theme
 
     def run(crash_info: CrashInfo) -> int:
         _prepare_process()
+        from metatui.config.plugins import load_plugins
+
+        load_plugins()
         further = arguments()
         from metatui.tui.launch import run_app
 

@@ -63,12 +63,30 @@ class LazyGroup(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
+def _select_plugins(context: click.Context, parameter: click.Parameter, files: tuple[str, ...]) -> tuple[str, ...]:
+    """Select plugin files before the command is looked up, also when the shell completes its arguments."""
+    if files:
+        from metatui.config.plugins import select_plugin_files
+
+        select_plugin_files(files)
+    return files
+
+
 @click.group(
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(metatui.__version__, message="metatui %(version)s")
+@click.option(
+    "--plugin",
+    "plugins",
+    multiple=True,
+    type=click.Path(),
+    metavar="FILE.py",
+    callback=_select_plugins,
+    help="Load an algorithm, a model or a data set from a Python file, for any command; may be repeated.",
+)
 @click.option("--preset", metavar="PRESET|FILE", help="Load these settings.")
 @set_option
 @click.option("--start", is_flag=True, help="Start training immediately.")
@@ -78,6 +96,7 @@ class LazyGroup(click.Group):
 @click.pass_context
 def cli(
     context: click.Context,
+    plugins: tuple[str, ...],
     preset: str | None,
     assignments: tuple[str, ...],
     start: bool,
@@ -101,6 +120,10 @@ def cli(
         raise click.UsageError(
             f"options before '{context.invoked_subcommand}' belong to the app: give options of the command after it"
         )
+    if plugins and context.invoked_subcommand != "attach":  # the app loads them in its child process
+        from metatui.config.plugins import load_plugins
+
+        load_plugins()
     return 0
 
 

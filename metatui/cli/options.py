@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from metatui.utils.errors import BadInput, quote
+
 # Importing pydantic takes longer than everything else that --version and --help need.
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
     from metatui.config.declarations import Scalar
-from metatui.config.settings import Settings
+    from metatui.config.settings import Settings
 
 
 def _settings(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -22,6 +24,14 @@ def _settings(context: click.Context, parameter: click.Parameter, incomplete: st
     from metatui.config.fields import FIELDS
 
     return [CompletionItem(f"{path}=", help=f.help) for path, f in FIELDS.items() if path.startswith(incomplete)]
+
+
+def complete_algorithms(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
+    from metatui.config.registry import ALGORITHMS
+
+    return [CompletionItem(name) for name in ALGORITHMS.names() if name.startswith(incomplete)]
 
 
 def complete_presets(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -84,7 +94,6 @@ def check_new_file(path: Path, option: str, *, force: bool) -> None:
     Raises:
         BadInput: if the folder does not exist, or the file exists and `force` is False.
     """
-    from metatui.utils.errors import BadInput, quote
     from metatui.utils.files import reason
 
     given = f"{option} is {quote(str(path), 200)}"

@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
+from metatui.config.registry import ALGORITHMS, MODELS, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, quote
-
-OMNIGLOT_CHARACTERS: Mapping[str, Mapping[str, int]] = {
-    "chapter": {"train": 1200, "val": 200, "test": 223},
-    "finn": {"train": 1100, "val": 100, "test": 423},
-    "lake": {"train": 832, "val": 132, "test": 659},
-}
-"""Number of characters in each part of each Omniglot split, without rotations."""
-
-OMNIGLOT_DRAWINGS = 20
-"""Drawings of each Omniglot character."""
-
-SMALLEST_POOLED = 16
-"""Smallest image size that can be halved four times by max-pooling."""
 
 
 def violations(settings: Settings) -> list[Problem]:
@@ -31,66 +19,53 @@ def violations(settings: Settings) -> list[Problem]:
 
 def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
     """Yield the path of each setting that does not fit the others, and its requirement."""
-    algorithm, task, engine = settings.algorithm, settings.task, settings.compute.engine
-    if algorithm.name == "maml" and algorithm.inner_optimizer == "adam":
-        yield "algorithm.inner_optimizer", "sgd with algorithm.name = 'maml'"
-    if engine == "higher" and algorithm.inner_optimizer == "adam":
-        yield (
-            "compute.engine",
-            "another engine with algorithm.inner_optimizer = 'adam', because higher computes Adam differently",
-        )
+    algorithm, engine = settings.algorithm, settings.compute.engine
+    if engine == "higher" and not has_plain_steps(settings):
+        yield "compute.engine", "another engine: higher only computes plain SGD in the inner loop"
     if engine == "compiled" and not compiles(settings):
+        names = " or ".join(f"'{component.name}'" for component in ALGORITHMS.components() if component.compiles)
         yield (
             "compute.engine",
-            "another engine: only meta-steps of small networks are compiled, with task.source = 'sinusoid', "
-            "algorithm.name = 'maml', 'fomaml' or 'reptile', algorithm.inner_optimizer = 'sgd' and "
-            "algorithm.inner_batch = 0",
+            "another engine: only meta-steps of small networks are compiled, with a regression task, a perceptron, "
+            f"algorithm.name = {names}, no task.shots_range, algorithm.inner_batch = 0, and plain SGD on all "
+            "parameters in the inner loop",
         )
-    support = settings.training_shots * (task.ways if settings.is_classification else 1)
-    if algorithm.name == "reptile" and algorithm.inner_batch > support:
-        yield "algorithm.inner_batch", f"at most {support}, the number of support examples in a training episode"
     if algorithm.outer_schedule != "constant" and algorithm.outer_lr_final > algorithm.outer_lr:
         yield "algorithm.outer_lr_final", f"at most algorithm.outer_lr ({algorithm.outer_lr:g})"
-    if task.source == "omniglot":
-        yield from _omniglot_violations(settings)
-    if task.source == "folder" and not task.folder:
-        yield "task.folder", "the path of a folder of images with task.source = 'folder'"
-    if task.source == "folder" and task.image_size < SMALLEST_POOLED and settings.model.downsample == "max_pool":
-        yield (
-            "task.image_size",
-            f"at least {SMALLEST_POOLED} with model.downsample = 'max_pool', because the model halves an image four "
-            "times",
-        )
+    yield from _range_violations(settings)
+    for registry in REGISTRIES:
+        yield from registry[str(settings.effective(registry.setting))].violations(settings)
 
 
-def _omniglot_violations(settings: Settings) -> Iterator[tuple[str, str]]:
+def _range_violations(settings: Settings) -> Iterator[tuple[str, str]]:
+    """Yield violations by the ranges of ways and shots in training."""
     task = settings.task
-    if task.queries >= OMNIGLOT_DRAWINGS:
-        yield "task.queries", f"less than {OMNIGLOT_DRAWINGS}, the number of drawings of an Omniglot character"
-        return
-    most = OMNIGLOT_DRAWINGS - task.queries
-    for path, shots in {
-        "task.shots": task.shots,
-        "evaluation.shots": settings.evaluation.shots,
-        "algorithm.train_shots": settings.algorithm.train_shots if settings.algorithm.name == "reptile" else 0,
-    }.items():
-        if shots > most:
-            yield (
-                path,
-                f"at most {most} with task.queries = {task.queries}, because an Omniglot character has only "
-                f"{OMNIGLOT_DRAWINGS} drawings",
-            )
-    fewest = (4 if task.rotations else 1) * min(OMNIGLOT_CHARACTERS[task.split].values())
-    if task.ways > fewest:
-        yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+    low, high = settings.ways_in_training
+    if task.ways_range and not 2 <= low <= high <= 100:
+        yield "task.ways_range", "empty, or a range from 2 to 100 such as 3-7, with the smaller number first"
+    low, high = settings.shots_in_training
+    if task.shots_range and not 1 <= low <= high <= 1000:
+        yield "task.shots_range", "empty, or a range from 1 to 1,000 such as 1-5, with the smaller number first"
+    if task.shots_range and settings.training_shots != task.shots:
+        yield "task.shots_range", f"empty with algorithm.train_shots = {settings.training_shots}"
 
 
 def compiles(settings: Settings) -> bool:
     """Return whether whole meta-steps can be compiled with these settings."""
-    algorithm = settings.algorithm
+    algorithm, component = settings.algorithm, ALGORITHMS[settings.algorithm.name]
     return (
         not settings.is_classification
-        and algorithm.name in ("maml", "fomaml", "reptile")
-        and algorithm.inner_optimizer == "sgd"
-        and not (algorithm.name == "reptile" and algorithm.inner_batch)
+        and MODELS[settings.model_name].compiles
+        and component.compiles
+        and has_plain_steps(settings)
+        and algorithm.adapt == "all"
+        and not algorithm.freeze
+        and not settings.task.shots_range
+        and not (algorithm.inner_batch and "algorithm.inner_batch" in component.uses)
     )
+
+
+def has_plain_steps(settings: Settings) -> bool:
+    """Return whether inner steps are plain SGD, without momentum, weight decay and clipping."""
+    algorithm = settings.algorithm
+    return algorithm.inner_optimizer == "sgd" and not (algorithm.inner_weight_decay or algorithm.inner_clip)

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Set
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.fields import FieldInfo
+
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
+from metatui.utils.paths import expanded
+
+if TYPE_CHECKING:
+    from metatui.config.settings import Settings
 
 Scalar = bool | int | float | str | tuple[int, ...]
 """Value of a setting."""
 
 When = Mapping[str, Set[str]]
 """Conditions under which a setting applies: for the path of each setting it depends on, the values that enable it."""
+
+
+Ints = Annotated[tuple[int, ...], Field(strict=False)]
+"""Type of a setting with several whole numbers."""
+
+FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
 
 
 class Group(BaseModel):
@@ -31,19 +45,146 @@ def setting(
     main: bool = False,
     allowed: str = "",
     path: bool = False,
+    choices: Callable[[], tuple[str, ...]] | None = None,
     **limits: Any,
 ) -> Any:
-    """Declare one setting.
+    """Declare one setting of type bool, int, float, str, `Ints`, or a Literal of strings.
 
     Args:
         when: conditions under which the setting has an effect.
-        live: whether the setting can change during a run.
+        live: whether the setting, which must be a number, can change during a run.
         main: whether the form shows the setting outside the collapsed groups.
-        allowed: description of the allowed values, for settings of type text.
+        allowed: description of the allowed values, for settings of type str and `Ints`.
         path: whether the value is a path on disk.
+        choices: the allowed strings, if they depend on plugins.
         limits: limits of pydantic, such as `ge` and `le`.
     """
     extra: dict[str, Any] = {
         "label": label, "unit": unit, "when": when or {}, "live": live, "main": main, "allowed": allowed, "path": path,
+        "choices": choices,
     }  # fmt: skip
     return Field(default, description=help, json_schema_extra=extra, **limits)
+
+
+@dataclass(frozen=True)
+class SettingField:
+    """Description of one setting. See `setting`."""
+
+    path: str
+    kind: FieldKind
+    """The type of the value, which determines how its text is parsed."""
+    default: Scalar
+    label: str
+    help: str
+    unit: str
+    choices: tuple[str, ...]
+    allowed: str
+    """The allowed values, continuing a sentence after "must be"."""
+    when: When
+    live: bool
+    main: bool
+
+    @property
+    def group(self) -> str:
+        return self.path.split(".")[0]
+
+    def read(self, text: str) -> Scalar:
+        """Parse a value as the user types it.
+
+        Raises:
+            SettingsError: if the text is not a value of this type.
+        """
+        word = text.strip()
+        try:
+            match self.kind:
+                case "int":
+                    return int(word)
+                case "float":
+                    return float(word)
+                case "bool":
+                    return {"true": True, "false": False}[word.lower()]
+                case "ints":
+                    return tuple(int(part) for part in word.strip("[]()").split(","))
+                case "path":
+                    # Absolute, because a stored setting must not depend on the current folder.
+                    return str(expanded(word).absolute()) if word else ""
+                case _:
+                    return word
+        except (ValueError, KeyError, OSError, BadInput):
+            raise SettingsError([self.problem(text)]) from None
+
+    def problem(self, value: object) -> Problem:
+        """Describe a value that is not allowed."""
+        return Problem(self.path, f"{self.path} is {quote(value)}, but must be {self.allowed}")
+
+    def is_relevant(self, settings: Settings) -> bool:
+        """Return whether this setting has any effect in `settings`."""
+        return all(settings.effective(path) in values for path, values in self.when.items())
+
+
+def group_fields(name: str, group: type[Group], when: When | None = None) -> Iterator[SettingField]:
+    """Yield the fields of the settings in `group`.
+
+    Args:
+        name: name of the group.
+        when: conditions for all settings of the group.
+
+    Raises:
+        BadInput: if a setting is not declared with `setting`, or has a type that it does not support.
+    """
+    for key, info in group.model_fields.items():
+        yield _field(f"{name}.{key}", info, when or {})
+
+
+def _field(path: str, info: FieldInfo, when: When) -> SettingField:
+    extra = info.json_schema_extra
+    if not isinstance(extra, dict) or "label" not in extra:
+        raise BadInput(f"the setting {path} is not declared with metatui.config.declarations.setting")
+    details: dict[str, Any] = extra
+    choices: tuple[str, ...] = ()
+    kind: FieldKind
+    allowed = details["allowed"]
+    if details["choices"] or get_origin(info.annotation) is Literal:
+        choices = details["choices"]() if details["choices"] else get_args(info.annotation)
+        kind, allowed = "choice", f"one of {', '.join(choices)}{allowed}"
+    elif info.annotation is bool:
+        kind, allowed = "bool", "true or false"
+    elif info.annotation is str:
+        kind, allowed = "path" if details["path"] else "text", allowed or "text"
+    elif info.annotation is int or info.annotation is float:
+        kind, noun = ("int", "a whole number") if info.annotation is int else ("float", "a number")
+        allowed = noun + _range(info)
+    elif get_origin(info.annotation) is tuple:
+        kind, allowed = "ints", allowed or "whole numbers, comma-separated"
+    else:
+        raise BadInput(f"the setting {path} must be a bool, int, float, str, Ints or Literal of strings")
+    if details["live"] and kind not in ("int", "float"):
+        raise BadInput(f"the setting {path} is live, but only numbers can change during a run")
+    return SettingField(
+        path=path,
+        kind=kind,
+        default=info.default,
+        help=info.description or "",
+        choices=choices,
+        allowed=allowed,
+        when={**when, **details["when"]},
+        **{key: details[key] for key in ("label", "unit", "live", "main")},
+    )
+
+
+def _range(info: FieldInfo) -> str:
+    """Describe the limits of a number."""
+    limits = {
+        key: f"{getattr(item, key):,.10g}"
+        for item in info.metadata
+        for key in ("ge", "gt", "le", "lt")
+        if getattr(item, key, None) is not None
+    }
+    match limits:
+        case {"ge": low, "le": high}:
+            return f" from {low} to {high}"
+        case {"gt": low, "le": high}:
+            return f" above {low} up to {high}"
+    words = {"ge": "of at least", "gt": "above", "le": "of at most", "lt": "below"}
+    bounds = [f"{words[key]} {limit}" for key, limit in limits.items()]
+    return f" {' and '.join(bounds)}" if bounds else ""

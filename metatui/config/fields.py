@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal, cast, get_args, get_origin
+from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from typing import Any
 
 from pydantic import ValidationError
-from pydantic.fields import FieldInfo
 
 from metatui.config.constraints import violations
-from metatui.config.declarations import Group, Scalar, When
-from metatui.config.settings import Settings
-from metatui.utils.errors import BadInput, Problem, SettingsError, quote
-from metatui.utils.paths import expanded
-
-FieldKind = Literal["int", "float", "bool", "choice", "text", "path", "ints"]
+from metatui.config.declarations import Scalar, SettingField
+from metatui.config.plugins import exclude_conflicts
+from metatui.config.registry import ALGORITHMS, all_components, fields_of, loaded_components
+from metatui.config.settings import Settings, common_fields
+from metatui.utils.errors import Problem, SettingsError, quote
 
 
 def text_of(value: Scalar) -> str:
@@ -33,97 +30,42 @@ def text_of(value: Scalar) -> str:
             return str(value)
 
 
-@dataclass(frozen=True)
-class SettingField:
-    """Description of one setting. See `metatui.config.settings.setting`."""
+class _Fields(Mapping[str, SettingField]):
+    """All settings by path, including those of plugins that are loaded later.
 
-    path: str
-    kind: FieldKind
-    """The type of the value, which determines how its text is parsed."""
-    default: Scalar
-    label: str
-    help: str
-    unit: str
-    choices: tuple[str, ...]
-    allowed: str
-    """The allowed values, continuing a sentence after "must be"."""
-    when: When
-    live: bool
-    main: bool
+    The common settings come first, in the order of `Settings`, followed by the options of algorithms, models and data
+    sets.
+    """
 
-    @property
-    def group(self) -> str:
-        return self.path.split(".")[0]
+    def __init__(self) -> None:
+        self._fields: dict[str, SettingField] = {}
+        self._components: tuple[object, ...] | None = None
 
-    def read(self, text: str) -> Scalar:
-        """Parse a value as the user types it.
+    def __getitem__(self, path: str) -> SettingField:
+        return self._current()[path]
 
-        Raises:
-            SettingsError: if the text is not a value of this type.
-        """
-        word = text.strip()
-        try:
-            match self.kind:
-                case "int":
-                    return int(word)
-                case "float":
-                    return float(word)
-                case "bool":
-                    return {"true": True, "false": False}[word.lower()]
-                case "ints":
-                    return tuple(int(part) for part in word.strip("[]()").split(","))
-                case "path":
-                    # Absolute, because a stored setting must not depend on the current folder.
-                    return str(expanded(word).absolute()) if word else ""
-                case _:
-                    return word
-        except (ValueError, KeyError, OSError, BadInput):
-            raise SettingsError([self.problem(text)]) from None
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._current())
 
-    def problem(self, value: object) -> Problem:
-        """Describe a value that is not allowed."""
-        return Problem(self.path, f"{self.path} is {quote(value)}, but must be {self.allowed}")
+    def __len__(self) -> int:
+        return len(self._current())
 
-    def is_relevant(self, settings: Settings) -> bool:
-        """Return whether this setting has any effect in `settings`."""
-        return all(settings.value(path) in choices for path, choices in self.when.items())
+    def items(self) -> ItemsView[str, SettingField]:  # without a lookup for each item
+        return self._current().items()
+
+    def values(self) -> ValuesView[SettingField]:
+        return self._current().values()
+
+    def _current(self) -> dict[str, SettingField]:
+        if loaded_components() != self._components:
+            exclude_conflicts()
+            options = [field for component in all_components() for field in fields_of(component)]
+            self._fields = {field.path: field for field in (*common_fields(), *options)}
+            self._components = loaded_components()
+        return self._fields
 
 
-def _field(group: str, name: str, info: FieldInfo) -> SettingField:
-    extra = cast(dict[str, Any], info.json_schema_extra)
-    choices: tuple[str, ...] = ()
-    kind: FieldKind
-    if get_origin(info.annotation) is Literal:
-        choices = get_args(info.annotation)
-        kind, allowed = "choice", "one of " + ", ".join(choices)
-    elif info.annotation is bool:
-        kind, allowed = "bool", "true or false"
-    elif info.annotation is str:
-        kind, allowed = "path" if extra["path"] else "text", str(extra["allowed"])
-    elif info.annotation is int or info.annotation is float:
-        kind, noun = ("int", "a whole number") if info.annotation is int else ("float", "a number")
-        limits = {key: getattr(item, key) for item in info.metadata for key in ("ge", "gt", "le") if hasattr(item, key)}
-        ends = f"above {limits['gt']:,} up to" if "gt" in limits else f"from {limits['ge']:,} to"
-        allowed = f"{noun} {ends} {limits['le']:,.10g}"
-    else:
-        kind, allowed = "ints", "one to eight whole numbers from 1 to 4,096, comma-separated"
-    return SettingField(
-        path=f"{group}.{name}",
-        kind=kind,
-        default=info.default,
-        help=info.description or "",
-        choices=choices,
-        allowed=allowed,
-        **{key: extra[key] for key in ("label", "unit", "when", "live", "main")},
-    )
-
-
-FIELDS: Mapping[str, SettingField] = {
-    f"{group}.{name}": _field(group, name, info)
-    for group, settings in Settings.model_fields.items()
-    for name, info in cast(type[Group], settings.annotation).model_fields.items()
-}
-"""All settings by path, in the order of `Settings`."""
+FIELDS: Mapping[str, SettingField] = _Fields()
 
 
 def parse(groups: Mapping[str, Any]) -> Settings:
@@ -148,12 +90,19 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     Raises:
         SettingsError: if a setting is unknown, or if its value is not allowed.
     """
-    groups: dict[str, dict[str, Any]] = {name: dict(getattr(settings, name)) for name in Settings.model_fields}
+    groups: dict[str, dict[str, Any]] = {name: dict(group) for name, group in settings}
     for path, value in changes.items():
         find_field(path)
         group, name = path.split(".")
-        groups[group][name] = value
+        groups.setdefault(group, {})[name] = value
     return parse(groups)
+
+
+def fixed_because(path: str, settings: Settings) -> str | None:
+    """Return why a live setting cannot change during a run with `settings`; None if it can."""
+    if not FIELDS[path].is_relevant(settings):
+        return "it has no effect with these settings"
+    return ALGORITHMS[settings.algorithm.name].fixed(settings).get(path)
 
 
 def find_field(path: str) -> SettingField:
@@ -185,16 +134,23 @@ def _unknown(path: str) -> Problem:
     near = difflib.get_close_matches(path, FIELDS, n=1, cutoff=0.6)
     if not near:
         near = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
-    hint = f"did you mean {near[0]}?" if near else "the groups are " + ", ".join(Settings.model_fields)
+    groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"
+    hint = f"did you mean {near[0]}?" if near else groups
     return Problem(path, f"{quote(path)} is not a setting: {hint}")
 
 
 def _problems(error: ValidationError) -> list[Problem]:
     problems: dict[str, Problem] = {}
-    for item in error.errors():
+    items = error.errors()
+    missing = [item["input"] for item in items if item["type"] == "value_error"]  # names of components
+    for item in items:
         path = ".".join(str(part) for part in item["loc"][:2])
+        if path in missing:
+            continue
         if item["type"] == "extra_forbidden":
             problems[path] = _unknown(path)
+        elif item["type"] == "value_error":
+            problems[path] = Problem(path, f"{path} is {quote(item['input'])}, but {item['ctx']['error']}")
         elif path in FIELDS:
             value = item["input"] if len(item["loc"]) <= 2 else f"an item {quote(item['input'])}"
             problems[path] = FIELDS[path].problem(value)

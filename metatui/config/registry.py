@@ -9,33 +9,44 @@ Built-in components do not import torch at module level, because the app reads t
 
 from __future__ import annotations
 
+import logging
 import os
 import pkgutil
-from collections.abc import Callable, Iterator, Set
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from functools import cache
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
-from metatui.config.declarations import Group
+from metatui.config.declarations import Group, SettingField, When, group_fields
 from metatui.utils.errors import BadInput, class_and_message, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
+    from metatui.learning.algorithm import Algorithm
+    from metatui.learning.data.data_set import DataSet
+    from metatui.learning.model import Model
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
 """Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
 
+NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+"""Names of components."""
+
 Kind = Literal["regression", "classification"]
+
+log = logging.getLogger(__name__)
 
 
 class Component:
     """Declaration of an algorithm, a model or a data set."""
 
-    registry: ClassVar[Registry]
+    registry: ClassVar[Registry[Any]]
     """Set by the base class of each kind of component."""
     name: ClassVar[str]
     """Name in settings and on the command line. That of a built-in component is the name of its module."""
@@ -45,6 +56,8 @@ class Component:
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
     """Paths of the common settings that this component reads, out of those that not every component reads."""
+    default_for: ClassVar[frozenset[Kind]] = frozenset()
+    """Kinds of tasks for which the value `auto` of the setting selects this component."""
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -52,26 +65,37 @@ class Component:
         yield from ()
 
 
-class Registry:
+AnyComponent = TypeVar("AnyComponent", bound=Component)
+
+
+class Registry(Generic[AnyComponent]):
     """The components of one kind by name."""
 
-    def __init__(self, kind: str, package: str, *, group: str) -> None:
+    def __init__(self, kind: str, package: str, *, group: str, setting: str) -> None:
         """Create an empty registry.
 
         Args:
             kind: the word for one component in messages, such as "algorithm".
+            setting: the path of the setting that selects a component.
             package: the package with the modules of built-in components.
             group: the entry-point group of installed plugins.
         """
         self.kind = kind
+        self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
+        """The kind with its article."""
+        self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
+        """The end of a list of the names."""
+        self.setting = setting
         self._package = package
         self._group = group
-        self._classes: dict[str, type[Component]] = {}
+        self._classes: dict[str, type[AnyComponent]] = {}
+        self._broken: dict[str, str] = {}
+        """Why installed plugins cannot be used, by name."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
 
-    def __getitem__(self, name: str) -> type[Component]:
+    def __getitem__(self, name: str) -> type[AnyComponent]:
         """Return the component called `name`, loading its module if necessary.
 
         Raises:
@@ -79,45 +103,90 @@ class Registry:
         """
         if name not in self._classes:
             if name in self._built_in():
-                self._add_all(import_module(f"{self._package}.{name}"))
+                self._classes[name] = self._load_built_in(name)
             elif name in self._installed():
-                self.add(_load(self._installed()[name]))
+                self._load_installed(name)
         if name not in self._classes:
-            raise BadInput(f"{self.kind} is {quote(name)}, but must be one of {', '.join(self.names())}")
+            load_plugin_files()
+        if name not in self._classes:
+            raise BadInput(f"{self.kind} is {quote(name)}, but {self.requirement(name)}")
         return self._classes[name]
 
     def names(self) -> tuple[str, ...]:
         """Return the names of all components: built-in ones, then those of plugins."""
         load_plugin_files()
-        return tuple(dict.fromkeys((*self._built_in(), *self._installed(), *self._classes)))
+        names = dict.fromkeys((*self._built_in(), *self._installed(), *self._classes))
+        return tuple(name for name in names if name not in self._broken)
 
-    def components(self) -> Iterator[type[Component]]:
-        """Yield all components in the order of `names`."""
-        return map(self.__getitem__, self.names())
+    def requirement(self, name: str, *others: str) -> str:
+        """Return why `name` is not a component that can be used: the end of a sentence after "but".
 
-    def add(self, component: type[Component]) -> None:
-        """Add the component of a plugin.
+        Args:
+            others: further names that are allowed.
+        """
+        if name in self._broken:
+            return self._broken[name]
+        return f"must be one of {', '.join((*others, *self.names()))}{self.or_plugin}"
+
+    def components(self) -> Iterator[type[AnyComponent]]:
+        """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""
+        for name in self.names():
+            try:
+                yield self[name]
+            except BadInput:
+                if name not in self._broken:
+                    raise
+
+    def loaded(self) -> tuple[type[AnyComponent], ...]:
+        """Return the components whose modules have been loaded."""
+        return tuple(self._classes.values())
+
+    def plugins(self) -> dict[str, str]:
+        """Return the file of each plugin, or the reason why an installed plugin cannot be used, by name."""
+        plugins = (component for component in self.components() if not self.is_built_in(component))
+        return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
+
+    def add(self, component: type[AnyComponent]) -> None:
+        """Add the component of a plugin that is not installed.
 
         Raises:
             BadInput: if its name is already used.
         """
-        known = self._classes.setdefault(component.name, component)
-        if known is not component:
-            raise BadInput(f"two plugins define the {self.kind} {quote(component.name)}: load only one of them")
+        name = component.name
+        if name in self._built_in():
+            raise BadInput(f"a plugin defines the {self.kind} {quote(name)}, which is a built-in one: rename it")
+        if name in self._installed() or self._classes.setdefault(name, component) is not component:
+            raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
-    def _add_all(self, module: ModuleType) -> list[type[Component]]:
-        """Add the components that `module` defines, and return them."""
-        found = [
-            value
-            for value in vars(module).values()
-            if isinstance(value, type)
-            and issubclass(value, Component)
-            and value.__module__ == module.__name__
-            and "name" in vars(value)
-        ]
-        for component in found:
-            component.registry.add(component)
-        return found
+    def exclude(self, component: type[AnyComponent], reason: str) -> None:
+        """Remove the component of a plugin that cannot be used.
+
+        Raises:
+            BadInput: if the plugin is a file. An installed plugin does not prevent other work.
+        """
+        del self._classes[component.name]
+        if component.name not in self._installed():
+            raise BadInput(reason)
+        self._broken[component.name] = reason
+        log.warning("%s", reason)
+
+    def is_built_in(self, component: type[AnyComponent]) -> bool:
+        return component.name in self._built_in()
+
+    def _load_built_in(self, name: str) -> type[AnyComponent]:
+        module = import_module(f"{self._package}.{name}")
+        component: type[AnyComponent] = next(each for each in _defined_in(module) if each.registry is self)
+        return component
+
+    def _load_installed(self, name: str) -> None:
+        if name not in self._broken:
+            try:
+                self._classes[name] = _installed_component(self._installed()[name])
+            except BadInput as error:
+                self._broken[name] = str(error)
+                log.warning("%s", error)
+        if name in self._broken:
+            raise BadInput(self._broken[name])
 
     @cache  # noqa: B019 - registries live as long as the process
     def _built_in(self) -> tuple[str, ...]:
@@ -126,21 +195,25 @@ class Registry:
 
     @cache  # noqa: B019
     def _installed(self) -> dict[str, EntryPoint]:
-        return {point.name: point for point in entry_points(group=self._group)}
+        return {point.name: point for point in _entry_points().select(group=self._group)}
 
 
-ALGORITHMS = Registry("algorithm", "metatui.learning.algorithms", group="metatui.algorithms")
-MODELS = Registry("model", "metatui.learning.models", group="metatui.models")
-DATA = Registry("data set", "metatui.learning.data.sources", group="metatui.data")
-REGISTRIES = (ALGORITHMS, MODELS, DATA)
+ALGORITHMS: Registry[Algorithm] = Registry(
+    "algorithm", "metatui.learning.algorithms", group="metatui.algorithms", setting="algorithm.name"
+)
+MODELS: Registry[Model] = Registry("model", "metatui.learning.models", group="metatui.models", setting="model.name")
+DATA: Registry[DataSet] = Registry(
+    "data set", "metatui.learning.data.sources", group="metatui.data", setting="task.source"
+)
+REGISTRIES: tuple[Registry[Any], ...] = (ALGORITHMS, MODELS, DATA)
 
 
 class Names(Set[str]):
     """The components of a registry for which a condition holds, evaluated when it is needed."""
 
-    def __init__(self, registry: Registry, condition: Callable[[type[Component]], bool]) -> None:
-        self._registry = registry
-        self._condition = condition
+    def __init__(self, registry: Registry[AnyComponent], condition: Callable[[type[AnyComponent]], bool]) -> None:
+        self._registry: Registry[Any] = registry
+        self._condition: Callable[[type[Any]], bool] = condition
 
     def __contains__(self, name: object) -> bool:
         return name in self._registry and self._condition(self._registry[str(name)])
@@ -152,42 +225,151 @@ class Names(Set[str]):
         return sum(1 for _ in self)
 
 
-def use_plugin_files(files: list[str]) -> None:
-    """Load plugin files, in this process and in its children.
+def used(registry: Registry[Any], path: str) -> dict[str, Set[str]]:
+    """Create the condition that the selected component of `registry` reads the common setting `path`."""
+    return {registry.setting: Names(registry, lambda component: path in component.uses)}
 
-    Raises:
-        BadInput: if a file cannot be loaded.
-    """
-    paths = [str(Path(file).expanduser().absolute()) for file in files]
-    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(paths)
-    load_plugin_files.cache_clear()
+
+_loaded_files: set[str] = set()
+
+
+def loaded_components() -> tuple[type[Component], ...]:
+    """Return all components that have been loaded, by which a change of the registries is noticed."""
     load_plugin_files()
+    return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
 
-@cache
+def components_with_options() -> Mapping[str, type[Component]]:
+    """Return the components that have options, by name."""
+    return _with_options(all_components())
+
+
 def load_plugin_files() -> None:
-    """Load the plugin files that the user has named.
+    """Load each plugin file once.
 
     Raises:
         BadInput: if a file cannot be loaded, or defines no component.
     """
-    for path in filter(None, os.environ.get(PLUGINS_VARIABLE, "").split(os.pathsep)):
-        module_name = f"metatui_plugin_{Path(path).stem}"
-        spec = spec_from_file_location(module_name, path)
-        if spec is None or spec.loader is None:
-            raise BadInput(f"--plugin is {quote(path)}, but must be a Python file")
-        module = module_from_spec(spec)
-        try:
-            spec.loader.exec_module(module)
-        except Exception as error:
-            raise BadInput(f"--plugin {quote(path)} cannot be loaded: {class_and_message(error)}") from error
-        if not ALGORITHMS._add_all(module):
-            raise BadInput(f"--plugin {quote(path)} defines no algorithm, model or data set")
+    for path in plugin_files():
+        if path not in _loaded_files:
+            _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
+            try:
+                _load_file(Path(path))
+            except BaseException:
+                _loaded_files.remove(path)
+                raise
 
 
-def _load(point: EntryPoint) -> type[Component]:
+def plugin_files() -> list[str]:
+    """Return the paths of the plugin files that the user has named."""
+    variable = os.environ.get(PLUGINS_VARIABLE)
+    return variable.split(os.pathsep) if variable else []
+
+
+def _load_file(path: Path) -> None:
+    origin = f"--plugin {quote(str(path), 200)}"
+    if not path.is_file():
+        raise BadInput(f"{origin} is not a file")
+    module_name = f"metatui_plugin_{len(_loaded_files)}_{path.stem}"
+    spec = spec_from_file_location(module_name, path)
+    if spec is None or spec.loader is None:
+        raise BadInput(f"{origin} is not a Python file: its name must end in .py")
+    module = module_from_spec(spec)
+    sys.modules[module_name] = module  # pydantic and dataclasses look up annotations there
     try:
-        component: type[Component] = point.load()
+        spec.loader.exec_module(module)
+        components = _defined_in(module)
+        if not components:
+            raise BadInput("it defines no algorithm, model or data set")
+        add_components(components)
+    except BadInput as error:
+        raise BadInput(f"{origin} cannot be used: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
+
+
+def _defined_in(module: ModuleType) -> list[type[Any]]:
+    return [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, Component)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]
+
+
+def add_components(components: Sequence[type[Component]]) -> None:
+    """Check the components of a plugin that is not installed, and add them to their registries.
+
+    Raises:
+        BadInput: if a declaration is invalid, or a name is already used.
+    """
+    for component in components:
+        _check(component)
+    for component in components:
+        component.registry.add(component)
+
+
+def _check(component: type[Component]) -> None:
+    """Check the declaration of a plugin.
+
+    Raises:
+        BadInput: if it is invalid.
+    """
+    here = f"class {component.__name__}"
+    if getattr(component, "registry", None) not in REGISTRIES:
+        raise BadInput(f"{here} must be a subclass of Algorithm, Model or DataSet")
+    name = getattr(component, "name", None)
+    if not isinstance(name, str) or not NAME.fullmatch(name):
+        raise BadInput(f"{here}: name is {quote(name)}, but must be 1 to 32 of a-z, 0-9 and '_', beginning with a-z")
+    if not isinstance(getattr(component, "title", None), str):
+        raise BadInput(f"{here} must have a title, which is its name as written in the literature")
+    if not isinstance(component.Options, type) or not issubclass(component.Options, Group):
+        raise BadInput(f"{here}: Options must be a subclass of Group")
+    list(fields_of(component))
+
+
+def fields_of(component: type[Component]) -> Iterator[SettingField]:
+    """Yield the fields of the options of a component.
+
+    Raises:
+        BadInput: if an option is not declared correctly.
+    """
+    selected: When = {component.registry.setting: frozenset({component.name})}
+    return group_fields(component.name, component.Options, selected)
+
+
+def all_components() -> tuple[type[Component], ...]:
+    """Return the components of all registries."""
+    return tuple(component for registry in REGISTRIES for component in registry.components())
+
+
+@cache
+def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[Component]]:
+    return {component.name: component for component in components if component.Options.model_fields}
+
+
+@cache
+def _entry_points() -> Any:  # the type depends on the version of Python
+    """Return the entry points of all installed distributions, which take milliseconds to read."""
+    return entry_points()
+
+
+def _installed_component(point: EntryPoint) -> type[Any]:
+    """Load the component of an installed plugin.
+
+    Raises:
+        BadInput: if it cannot be loaded, or is not a component of this name.
+    """
+    origin = f"the plugin {quote(point.value)}"
+    try:
+        component = point.load()
     except Exception as error:
-        raise BadInput(f"the plugin {quote(point.value)} cannot be loaded: {class_and_message(error)}") from error
+        raise BadInput(f"{origin} cannot be loaded: {class_and_message(error)}") from error
+    if not isinstance(component, type) or not issubclass(component, Component):
+        raise BadInput(f"{origin} is not an algorithm, model or data set")
+    if getattr(component, "name", None) != point.name:
+        raise BadInput(f"{origin} is installed as {quote(point.name)}, but its name is {quote(component.name)}")
+    _check(component)
     return component

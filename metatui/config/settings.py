@@ -7,15 +7,34 @@ from a paper that sums losses converts the paper's learning rates, and says so.
 
 from __future__ import annotations
 
-from collections.abc import Set
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping, Set
+from functools import cache
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
-from metatui.config.declarations import Group, Scalar, When, setting
+from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields, setting
+from metatui.config.registry import (
+    ALGORITHMS,
+    DATA,
+    MODELS,
+    Component,
+    Names,
+    Registry,
+    components_with_options,
+    used,
+)
 
-IMAGES = frozenset({"glyphs", "omniglot", "folder"})
-"""Sources of N-way K-shot image classification tasks."""
+PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
+"""Comma-separated patterns of parameter names, as in `fnmatch`."""
 
 
 def _when(**conditions: str) -> dict[str, Set[str]]:
@@ -23,12 +42,31 @@ def _when(**conditions: str) -> dict[str, Set[str]]:
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
-_SINUSOID = _when(task__source="sinusoid")
-_IMAGES: When = {"task.source": IMAGES}
-_OMNIGLOT = _when(task__source="omniglot")
-_FOLDER = _when(task__source="folder")
-_TRAINED = _when(algorithm__name="maml fomaml reptile pretrained")
-_REPTILE = _when(algorithm__name="reptile")
+_IMAGES: When = {"task.source": Names(DATA, lambda data: data.kind == "classification")}
+_MOMENTUM = used(ALGORITHMS, "algorithm.inner_momentum") | _when(algorithm__inner_optimizer="momentum")
+_SCHEDULE = used(ALGORITHMS, "algorithm.outer_lr_final") | _when(algorithm__outer_schedule="cosine linear")
+
+
+def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
+    """Return arguments of `setting` for the name of a component, or one of `others`."""
+    return {
+        "choices": lambda: (*others, *registry.names()),
+        "allowed": registry.or_plugin,
+    }
+
+
+def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
+    """Create the validator of the name of a component."""
+
+    def check(name: str) -> str:
+        if name not in others and name not in registry:
+            raise ValueError(registry.requirement(name, *others))
+        return name
+
+    return AfterValidator(check)
+
+
+_RANGE = r"^([0-9]{1,4}-[0-9]{1,4})?$"
 
 
 # One setting in a few lines reads better than one argument per line.
@@ -36,87 +74,146 @@ _REPTILE = _when(algorithm__name="reptile")
 class TaskSettings(Group):
     """Source and size of the episodes."""
 
-    source: Literal["sinusoid", "glyphs", "omniglot", "folder"] = setting(
+    source: Annotated[str, _name_in(DATA)] = setting(
         "sinusoid", "Task",
-        "Where tasks come from: sine waves, generated glyphs, Omniglot characters, or your own images.", main=True)
+        "Where tasks come from: generated ones, a published data set, or your own images or table.",
+        main=True, **_choices(DATA))
     folder: str = setting(
         "", "Folder", "Contains one folder of images (PNG, JPEG) per class, or train, val and test folders of these.",
-        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True, when=_FOLDER,
-        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+        allowed="the absolute path of a folder, starting with / or ~", path=True, main=True,
+        when=used(DATA, "task.folder"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+    class_lists: str = setting(
+        "", "Class lists",
+        "Contains train, val and test lists of classes or images (CSV, text); if empty, lists in task.folder are used.",
+        allowed="the absolute path of a folder, starting with / or ~", path=True,
+        when=used(DATA, "task.class_lists"), pattern=r"^([/~][^\x00]*)?$", max_length=4096)
     ways: int = setting(
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
+    ways_range: str = setting(
+        "", "Ways in training",
+        "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
+        allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
-        10, "Shots (K)", "Support examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
+    shots_range: str = setting(
+        "", "Shots in training",
+        "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
+        allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
-        10, "Queries (Q)", "Query examples: points of a sine wave, or images per class.", main=True, ge=1, le=1000)
+        10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     split: Literal["chapter", "finn", "lake"] = setting(
         "chapter", "Class split",
         "How Omniglot's characters are divided into training, validation and test; lake keeps alphabets whole.",
-        when=_OMNIGLOT)
+        when=used(DATA, "task.split"))
     rotations: bool = setting(
-        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.", when=_OMNIGLOT)
+        True, "Rotations", "Treat each character rotated by 90, 180 and 270 degrees as another class.",
+        when=used(DATA, "task.rotations"))
     image_size: int = setting(
         32, "Image size", "Height and width to which the images of a folder are resized.",
-        unit="pixels", when=_FOLDER, ge=8, le=512)
+        unit="pixels", when=used(DATA, "task.image_size"), ge=8, le=512)
     image_mode: Literal["rgb", "grey"] = setting(
-        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.", when=_FOLDER)
+        "rgb", "Image mode", "Whether images of a folder are used in colour or in grey.",
+        when=used(DATA, "task.image_mode"))
     split_seed: int = setting(
-        0, "Split seed", "Seed of the random class split of a folder that has no train, val and test folders.",
-        when=_FOLDER, ge=0, le=2**31 - 1)
+        0, "Split seed", "Seed of the random split of the classes of a folder, or of the tasks of a table.",
+        when=used(DATA, "task.split_seed"), ge=0, le=2**31 - 1)
 
 
 class ModelSettings(Group):
     """Architecture of the model that is adapted."""
 
+    name: Annotated[str, _name_in(MODELS, "auto")] = setting(
+        "auto", "Model", "Architecture; auto selects the usual one for the kind of task.",
+        **_choices(MODELS, "auto"))
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
         (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
-        unit="units", when=_SINUSOID, min_length=1, max_length=8)
+        allowed="one to eight whole numbers from 1 to 4,096, comma-separated",
+        unit="units", when=used(MODELS, "model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
         64, "Filters", "Channels of each of the four convolution blocks.",
-        unit="channels", when=_IMAGES, ge=1, le=1024)
+        unit="channels", when=used(MODELS, "model.filters"), ge=1, le=1024)
+    kernel: int = setting(
+        3, "Kernel", "Height and width of the convolution kernels.",
+        unit="pixels", when=used(MODELS, "model.kernel"), ge=1, le=15)
+    norm: Literal["batch", "group", "layer", "none"] = setting(
+        "batch", "Norm", "Normalisation after each convolution; layer norm is over channels and pixels of one image.",
+        when=used(MODELS, "model.norm"))
+    groups: int = setting(
+        8, "Norm groups", "Groups of channels that group norm normalises separately.",
+        unit="groups", when=used(MODELS, "model.groups") | _when(model__norm="group"), ge=1, le=1024)
     downsample: Literal["max_pool", "stride"] = setting(
         "max_pool", "Downsampling",
-        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).", when=_IMAGES)
+        "How each block halves the image: 2x2 max-pooling, or convolution with stride 2 (Finn).",
+        when=used(MODELS, "model.downsample"))
     features: Literal["flatten", "mean"] = setting(
         "flatten", "Features",
-        "Input of the linear head: all features of the last block, or their spatial mean (Finn).", when=_IMAGES)
+        "Input of the linear head: all features of the last block, or their spatial mean (Finn).",
+        when=used(MODELS, "model.features"))
+    head: Literal["linear", "cosine"] = setting(
+        "linear", "Head", "Last layer: linear, or cosine similarities times a learned scale.",
+        when=used(MODELS, "model.head"))
+    weights: str = setting(
+        "", "Pretrained weights", "File of weights (safetensors) that training starts from; empty for random weights.",
+        allowed="empty, or the absolute path of a safetensors file, starting with / or ~", path=True,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
 
 
 class AlgorithmSettings(Group):
     """Inner and outer loop of the meta-learning algorithm."""
 
-    name: Literal["maml", "fomaml", "reptile", "scratch", "pretrained"] = setting(
+    name: Annotated[str, _name_in(ALGORITHMS)] = setting(
         "maml", "Algorithm",
-        "MAML (second order), FOMAML, Reptile, or a baseline: scratch (no training) or pretrained.", main=True)
+        "Meta-learning algorithm, or a baseline that does not meta-learn.",
+        main=True, **_choices(ALGORITHMS))
+    adapt: str = setting(
+        "all", "Adapted parameters",
+        "Parameters that the inner loop changes: all, the head (last layer), the body (the others), or name patterns.",
+        allowed="all, head, body, or patterns of parameter names such as 'net.0.*', comma-separated",
+        when=used(ALGORITHMS, "algorithm.adapt"), min_length=1, max_length=1000, pattern=f"^{PATTERNS}$")
+    freeze: str = setting(
+        "", "Frozen parameters", "Name patterns of parameters that keep their initial values, comma-separated.",
+        allowed="empty, or patterns of parameter names such as 'net.0.*', comma-separated",
+        when=used(ALGORITHMS, "algorithm.freeze"), max_length=1000, pattern=f"^({PATTERNS})?$")
     inner_lr: float = setting(
         0.01, "Inner learning rate", "Step size of adaptation (α), for the mean loss over the support set.",
-        main=True, live=True, gt=0, le=100)
+        main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_lr"), gt=0, le=100)
     inner_steps: int = setting(
         1, "Inner steps", "Gradient steps of adaptation in training.",
-        unit="steps", main=True, live=True, when=_when(algorithm__name="maml fomaml reptile"), ge=1, le=1000)
-    inner_optimizer: Literal["sgd", "adam"] = setting(
-        "sgd", "Inner optimiser", "SGD, or Adam with beta1 = 0 as in the Reptile paper (not with MAML).",
-        when=_when(algorithm__name="fomaml reptile scratch pretrained"))
+        unit="steps", main=True, live=True, when=used(ALGORITHMS, "algorithm.inner_steps"), ge=1, le=1000)
+    inner_optimizer: Literal["sgd", "momentum", "adam"] = setting(
+        "sgd", "Inner optimiser",
+        "SGD, SGD with momentum, or Adam with beta1 = 0 as in the Reptile paper.",
+        when=used(ALGORITHMS, "algorithm.inner_optimizer"))
+    inner_momentum: float = setting(
+        0.9, "Inner momentum", "Momentum of the inner optimiser.", when=_MOMENTUM, ge=0, le=1)
+    inner_weight_decay: float = setting(
+        0.0, "Inner weight decay",
+        "Multiple of the parameters that is added to their gradient in the inner loop, after clipping.",
+        when=used(ALGORITHMS, "algorithm.inner_weight_decay"), ge=0, le=100)
+    inner_clip: float = setting(
+        0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
+        when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
         0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
-        unit="examples", when=_REPTILE, ge=0, le=20000)
+        unit="examples", when=used(ALGORITHMS, "algorithm.inner_batch"), ge=0, le=20000)
     train_shots: int = setting(
         0, "Training shots", "Shots in Reptile's training episodes; 0 uses task.shots.",
-        when=_REPTILE, ge=0, le=1000)
+        when=used(ALGORITHMS, "algorithm.train_shots"), ge=0, le=1000)
     outer_lr: float = setting(
         0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
-        main=True, live=True, when=_TRAINED, gt=0, le=100)
+        main=True, live=True, when=used(ALGORITHMS, "algorithm.outer_lr"), gt=0, le=100)
     outer_schedule: Literal["constant", "cosine", "linear"] = setting(
         "constant", "Outer schedule", "How the outer learning rate changes to its final value over the iterations.",
-        when=_TRAINED)
+        when=used(ALGORITHMS, "algorithm.outer_schedule"))
     outer_lr_final: float = setting(
         0.0, "Final outer rate", "Outer learning rate at the end of a cosine or linear schedule.",
-        when=_TRAINED | _when(algorithm__outer_schedule="cosine linear"), ge=0, le=100)
+        when=_SCHEDULE, ge=0, le=100)
     grad_clip: float = setting(
         0.0, "Gradient clipping", "Maximum norm of the meta-gradient; 0 disables clipping.",
-        when=_when(algorithm__name="maml fomaml pretrained"), ge=0, le=1e6)
+        when=used(ALGORITHMS, "algorithm.grad_clip"), ge=0, le=1e6)
     meta_batch: int = setting(
-        4, "Meta-batch", "Tasks per meta-step.", unit="tasks", main=True, live=True, when=_TRAINED, ge=1, le=10000)
+        4, "Meta-batch", "Tasks per meta-step.",
+        unit="tasks", main=True, live=True, when=used(ALGORITHMS, "algorithm.meta_batch"), ge=1, le=10000)
 
 
 class TrainingSettings(Group):
@@ -124,12 +221,12 @@ class TrainingSettings(Group):
 
     iterations: int = setting(
         5000, "Iterations", "Number of meta-steps to train.",
-        unit="meta-steps", main=True, live=True, when=_TRAINED, ge=1, le=100_000_000)
+        unit="meta-steps", main=True, live=True, when=used(ALGORITHMS, "training.iterations"), ge=1, le=100_000_000)
     seed: int = setting(
         0, "Seed", "Seed of the initialisation and of the training tasks.", main=True, ge=0, le=2**31 - 1)
     early_stop: int = setting(
         0, "Early stop", "Stop after this many validations without a new best; 0 disables early stopping.",
-        unit="validations", when=_TRAINED, ge=0, le=100_000)
+        unit="validations", when=used(ALGORITHMS, "training.early_stop"), ge=0, le=100_000)
 
 
 class EvaluationSettings(Group):
@@ -137,14 +234,14 @@ class EvaluationSettings(Group):
 
     every: int = setting(
         500, "Validate every", "Meta-steps between validations; 0 validates only at the end.",
-        unit="meta-steps", when=_TRAINED, ge=0, le=100_000_000)
+        unit="meta-steps", when=used(ALGORITHMS, "evaluation.every"), ge=0, le=100_000_000)
     tasks: int = setting(
         100, "Validation tasks", "Held-out tasks in each validation.", unit="tasks", ge=2, le=100_000)
     test_tasks: int = setting(
         600, "Test tasks", "Held-out tasks in the final test.", unit="tasks", ge=2, le=100_000)
     inner_steps: int = setting(
         10, "Evaluation steps", "Inner steps on held-out tasks; the result is the metric after the last step.",
-        unit="steps", ge=1, le=1000)
+        unit="steps", when=used(ALGORITHMS, "evaluation.inner_steps"), ge=1, le=1000)
     shots: int = setting(
         0, "Evaluation shots", "Shots on held-out tasks; 0 uses task.shots.", ge=0, le=1000)
     batch_norm: Literal["transductive", "per_example"] = setting(
@@ -175,10 +272,10 @@ class ComputeSettings(Group):
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
         "MAML's gradient through all inner steps at once (unrolled), or step by step in less memory (recomputed).",
-        when=_when(algorithm__name="maml"))
+        when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step of MAML or FOMAML as one CUDA graph.",
-        when=_when(algorithm__name="maml fomaml"))
+        when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
         False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")
     tasks_at_once: int = setting(
@@ -211,11 +308,16 @@ class LoggingSettings(Group):
 class Settings(Group):
     """All settings of one experiment.
 
+    The options of an algorithm, a model or a data set form a further group that has the component's name, and are
+    only present if one of them differs from its default.
+
     Example:
         >>> settings = metatui.Settings(training={"iterations": 100, "seed": 1})
         >>> settings.training.iterations, settings.algorithm.inner_lr
         (100, 0.01)
     """
+
+    model_config = ConfigDict(extra="allow")
 
     task: TaskSettings = TaskSettings()
     model: ModelSettings = ModelSettings()
@@ -226,15 +328,48 @@ class Settings(Group):
     checkpoint: CheckpointSettings = CheckpointSettings()
     logging: LoggingSettings = LoggingSettings()
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _validate_options(cls, data: Any, handler: ModelWrapValidatorHandler[Settings]) -> Settings:
+        """Convert the groups of options from dicts, and drop those that are equal to their defaults."""
+        if not isinstance(data, Mapping):
+            return handler(data)
+        groups = {name: group for name, group in data.items() if name in cls.model_fields}
+        options, errors = _options({name: group for name, group in data.items() if name not in cls.model_fields})
+        try:
+            settings = handler({**groups, **options})
+        except ValidationError as error:
+            errors = [*error.errors(), *errors]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, cast(Any, errors))
+        return settings
+
+    def group(self, name: str) -> Group:
+        """Return the settings of a group, such as `algorithm`, or the options of the component called `name`."""
+        group: Group | None = getattr(self, name, None)
+        return components_with_options()[name].Options() if group is None else group
+
     def value(self, path: str) -> Scalar:
         """Return the value of a setting by its path, such as `algorithm.inner_lr`."""
         group, name = path.split(".")
-        value: Scalar = getattr(getattr(self, group), name)
+        value: Scalar = getattr(self.group(group), name)
         return value
+
+    def effective(self, path: str) -> Scalar:
+        """Return the value of a setting, with the model that `auto` selects in place of `auto`."""
+        return self.model_name if path == "model.name" else self.value(path)
+
+    @property
+    def model_name(self) -> str:
+        """The name of the model."""
+        if self.model.name != "auto":
+            return self.model.name
+        kind = "classification" if self.is_classification else "regression"
+        return next(model.name for model in MODELS.components() if kind in model.default_for)
 
     @property
     def is_classification(self) -> bool:
-        return self.task.source in IMAGES
+        return DATA[self.task.source].kind == "classification"
 
     @property
     def evaluation_shots(self) -> int:
@@ -242,7 +377,57 @@ class Settings(Group):
         return self.evaluation.shots or self.task.shots
 
     @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks; 1 if the algorithm adapts in a single step without gradients."""
+        own = "evaluation.inner_steps" in ALGORITHMS[self.algorithm.name].uses
+        return self.evaluation.inner_steps if own else 1
+
+    @property
     def training_shots(self) -> int:
-        """Shots in training episodes."""
-        reptile = self.algorithm.name == "reptile"
-        return (self.algorithm.train_shots if reptile else 0) or self.task.shots
+        """Shots in training episodes without task.shots_range."""
+        own = "algorithm.train_shots" in ALGORITHMS[self.algorithm.name].uses
+        return (self.algorithm.train_shots if own else 0) or self.task.shots
+
+    @property
+    def ways_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of ways in training episodes."""
+        return _limits(self.task.ways_range, self.task.ways)
+
+    @property
+    def shots_in_training(self) -> tuple[int, int]:
+        """Smallest and largest number of shots in training episodes."""
+        return _limits(self.task.shots_range, self.training_shots)
+
+
+def _limits(text: str, fixed: int) -> tuple[int, int]:
+    """Return the ends of a range; `fixed` twice if it is empty."""
+    low, _, high = text.partition("-")
+    return (int(low), int(high)) if text else (fixed, fixed)
+
+
+RESERVED = frozenset({*Settings.model_fields, *dir(Settings), "preset", "changes", "format"})
+"""Names that a group of options cannot have."""
+
+
+def common_fields() -> Iterator[SettingField]:
+    """Yield the fields of the settings that do not belong to one component."""
+    for name, info in Settings.model_fields.items():
+        yield from group_fields(name, cast(type[Group], info.annotation))
+
+
+def _options(groups: Mapping[str, Any]) -> tuple[dict[str, Group], list[Any]]:
+    """Validate the options of components; return the groups that differ from their defaults, and the errors."""
+    if not groups:
+        return {}, []
+    try:
+        options = _options_model(tuple(components_with_options().values())).model_validate(groups)
+    except ValidationError as error:
+        return {}, error.errors()
+    return {name: group for name, group in options if group != type(group)()}, []
+
+
+@cache
+def _options_model(components: tuple[type[Component], ...]) -> type[Group]:
+    """Create the model of the options of `components`, with one field for each."""
+    fields: dict[str, Any] = {component.name: (component.Options, component.Options()) for component in components}
+    return create_model("Options", __base__=Group, **fields)

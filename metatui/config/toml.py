@@ -10,11 +10,13 @@ import codecs
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from metatui.config.fields import FIELDS, parse
 from metatui.config.format_version import FORMAT, check_format
+from metatui.config.registry import REGISTRIES
 from metatui.config.schedule import Planned, as_tables
 from metatui.config.settings import Settings
 from metatui.utils.errors import BadInput, SettingsError, quote
@@ -87,8 +89,9 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
     Args:
         about: the `[preset]` table.
         changes: planned changes, for `[[changes]]`.
-        whole: write every setting, so that the file does not depend on defaults; otherwise write, for human readers,
-            the main settings and those that differ from their default, each with its help as a comment.
+        whole: write every setting except options of components that are not selected, so that the file does not
+            depend on defaults; otherwise write, for human readers, the main settings and those that differ from their
+            default, each with its help as a comment.
     """
     import tomlkit  # imported late, because it takes 60 ms and reading does not need it
 
@@ -97,11 +100,13 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
         document["format"] = FORMAT
     if about:
         document["preset"] = tomlkit.item(dict(about))
-    for group in Settings.model_fields:
+    selected = {settings.effective(registry.setting) for registry in REGISTRIES}
+    for group, fields in groupby(FIELDS.values(), key=lambda field: field.group):
+        complete = whole and (group in dict(settings) or group in selected)
         table = tomlkit.table()
-        for field in (field for field in FIELDS.values() if field.group == group):
+        for field in fields:
             value = settings.value(field.path)
-            if not (whole or value != field.default or (field.main and field.is_relevant(settings))):
+            if not (complete or value != field.default or (field.main and field.is_relevant(settings))):
                 continue
             item = tomlkit.item(list(value) if isinstance(value, tuple) else value)
             if not whole:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
 
 import torch
 from torch import nn
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, change
+from metatui.config.fields import FIELDS, change, fixed_because
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
-from metatui.learning.data.episodes import Episodes, Split, TaskSource
-from metatui.learning.data.registry import make_source
+from metatui.learning.algorithm import Algorithm, algorithm_class
+from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
 from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.native.build import library
@@ -20,10 +22,11 @@ from metatui.learning.engines.registry import make_engine
 from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
-from metatui.learning.models import make_model
+from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.utils.errors import BadInput, Problem, SettingsError
+from metatui.learning.weights import LoadedWeights, load_weights
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000
 """Regression points sampled together, because sampling takes too many small operations to repeat them for every small
@@ -45,8 +48,18 @@ class Experiment:
     """Measured times of the engines on this machine."""
     notices: tuple[str, ...]
     """Sentences to show to the user before the training starts."""
+    weights: str = ""
+    """SHA-256 of the file of pretrained weights that the model started from; empty without one."""
     _prefetched: dict[range, Episodes] = field(default_factory=dict, repr=False)
     """Meta-batches of regression tasks that were sampled in advance, by their task numbers."""
+    _algorithm: Algorithm | None = field(default=None, repr=False)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm with the current settings."""
+        if self._algorithm is None or self._algorithm.settings is not self.settings:
+            self._algorithm = algorithm_class(self.settings.algorithm.name)(self.settings, self.model)
+        return self._algorithm
 
     @property
     def torch_device(self) -> torch.device:
@@ -57,8 +70,9 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters, which share the memory of the model."""
-        return {name: p.detach() for name, p in meta_parameters(self.model).items()}
+        """Return the initial meta-parameters. Those of the model share its memory."""
+        params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
+        return self.algorithm.meta_parameters(params, self.source)
 
     def change_setting(self, path: str, value: Scalar) -> tuple[Scalar, Scalar]:
         """Change a setting during the run.
@@ -67,22 +81,34 @@ class Experiment:
             The old and the new value.
 
         Raises:
-            BadInput: if the setting does not exist, cannot change during a run, or does not allow this value.
+            BadInput: if the setting does not exist, cannot change during this run, or does not allow this value.
         """
         if path not in FIELDS or not FIELDS[path].live:
             live = ", ".join(name for name, field in FIELDS.items() if field.live)
             raise BadInput(f"{path} cannot change during a run; these settings can: {live}")
+        if reason := fixed_because(path, self.settings):
+            raise BadInput(f"{path} cannot change during this run: {reason}")
         old = self.settings.value(path)
         self.settings = change(self.settings, {path: value})
         return old, self.settings.value(path)
 
-    def episodes(self, split: Split, tasks: Sequence[int], *, seed: int, shots: int) -> Episodes:
-        """Sample the episodes of `tasks`, on the device and in the precision of the experiment."""
-        return _draw(self.settings, self.source, split, tasks, seed=seed, shots=shots).to(self.torch_device, self.dtype)
+    def episodes(
+        self, split: Split, tasks: Sequence[int], *, seed: int, shots: int, ways: int | None = None
+    ) -> Episodes:
+        """Sample the episodes of `tasks`, on the device and in the precision of the experiment.
+
+        Args:
+            ways: number of classes; by default `task.ways`.
+        """
+        drawn = _draw(self.settings, self.source, split, tasks, seed=seed, shots=shots, ways=ways)
+        return drawn.to(self.torch_device, self.dtype)
 
     def training_episodes(self, tasks: range) -> Episodes:
-        """Return the training episodes numbered `tasks`."""
+        """Return the training episodes numbered `tasks`, a meta-batch."""
         seed, shots = self.settings.training.seed, self.settings.training_shots
+        if self.settings.task.ways_range or self.settings.task.shots_range:
+            ways, shots = training_size(self.settings, tasks.start)
+            return self.episodes("train", tasks, seed=seed, shots=shots, ways=ways)
         if self.settings.is_classification:
             return self.episodes("train", tasks, seed=seed, shots=shots)
         # Prefetching does not change the numbers, because a task depends only on the seed and its number.
@@ -114,9 +140,11 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     _check_device(settings, device)
     torch_device = torch.device(device.name)
     use(torch_device)
-    source = make_source(settings, torch_device)
+    source = DATA[settings.task.source].load(settings, torch_device)
     dtype = _dtype(settings)
-    model = make_model(settings, source.input_shape).to(device=torch_device, dtype=dtype)
+    model, weights = _model(settings, source)
+    model = model.to(device=torch_device, dtype=dtype)
+    algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     loss = CROSS_ENTROPY if settings.is_classification else MEAN_SQUARED_ERROR
     threads, workers = _thread_counts(settings, device, first_meta_batch)
     if device.name == "cpu" and settings.is_classification:
@@ -133,7 +161,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
             seed, shots = settings.training.seed, settings.training_shots
             return _draw(settings, source, "train", range(tasks), seed=seed, shots=shots).to(torch_device, dtype)
 
-        name, reason = choose(settings, device, model, loss, measured, workers, sample)
+        meta = algorithm.meta_parameters(meta_parameters(model), source)
+        name, reason = choose(algorithm, meta, device, model, loss, measured, workers, sample)
     # Threads that each compute their own tasks wait for each other once per meta-step. Threads that share an operation
     # wait for each other in every operation, and stall when another process needs a core.
     torch.set_num_threads(1 if (workers > 1 and name in ("loop", "native")) or name == "compiled" else threads)
@@ -142,17 +171,38 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     if name == "native" and library(dtype) is None:
         reason = f"{reason}; without a C compiler it is slow"
     problem = cuda_problem() if settings.compute.device == "auto" and device.name != "cuda:0" else None
+    engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
+    if why := engine.unsupported(algorithm):
+        sentence = f"compute.engine is '{name}', but must be another engine with these algorithm settings: {why}"
+        raise SettingsError([Problem("compute.engine", sentence)])
     return Experiment(
         settings=change(settings, {"compute.device": device.name, "compute.engine": name, "compute.threads": threads}),
         device=device,
         source=source,
         model=model,
         loss=loss,
-        engine=make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order),
+        engine=engine,
         engine_reason=reason,
         measured=measured,
-        notices=(*([problem] if problem else []), *source.notices),
+        notices=(*([problem] if problem else []), *source.notices, *([weights.report] if weights else [])),
+        weights=weights.digest if weights else "",
     )
+
+
+def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:
+    """Create the model with its pretrained weights and the changes that the algorithm and `algorithm.freeze` make."""
+    model = make_model(settings, source.input_shape, getattr(source, "targets", 1))
+    weights = load_weights(model, settings.model.weights) if settings.model.weights else None
+    model = algorithm_class(settings.algorithm.name).prepare_model(model, settings)
+    patterns = [pattern.strip() for pattern in settings.algorithm.freeze.split(",") if pattern.strip()]
+    for name, p in model.named_parameters():
+        if any(fnmatchcase(name, pattern) for pattern in patterns):
+            p.requires_grad_(False)
+    if not meta_parameters(model):
+        frozen = quote(settings.algorithm.freeze)
+        sentence = f"algorithm.freeze is {frozen}, but must leave at least one parameter of the model to learn"
+        raise SettingsError([Problem("algorithm.freeze", sentence)])
+    return model, weights
 
 
 def _check_device(settings: Settings, device: Device) -> None:
@@ -182,7 +232,14 @@ def _dtype(settings: Settings) -> torch.dtype:
 
 
 def _draw(
-    settings: Settings, source: TaskSource, split: Split, tasks: Sequence[int], *, seed: int, shots: int
+    settings: Settings,
+    source: TaskSource,
+    split: Split,
+    tasks: Sequence[int],
+    *,
+    seed: int,
+    shots: int,
+    ways: int | None = None,
 ) -> Episodes:
     task = settings.task
-    return source.episodes(split, tasks, seed=seed, ways=task.ways, shots=shots, queries=task.queries)
+    return source.episodes(split, tasks, seed=seed, ways=ways or task.ways, shots=shots, queries=task.queries)

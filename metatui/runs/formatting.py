@@ -8,6 +8,7 @@ from typing import Any
 
 from metatui import events
 from metatui.config.fields import FIELDS, text_of
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, Event
 from metatui.runs.storage.journal import Entry
@@ -87,7 +88,10 @@ def protocol_of(settings: Settings) -> str:
     shots = f"{settings.evaluation_shots}-shot"
     kind = f"{settings.task.ways}-way {shots}" if settings.is_classification else shots
     batch_norm = f", {evaluation.batch_norm.replace('_', ' ')}" if settings.is_classification else ""
-    return f"{kind}, {evaluation.inner_steps} inner steps, {evaluation.test_tasks} test tasks{batch_norm}"
+    steps = f", {evaluation.inner_steps} inner steps" if FIELDS["evaluation.inner_steps"].is_relevant(settings) else ""
+    loss_of = DATA[settings.task.source].loss_of
+    loss = f", loss of {loss_of}" if loss_of else ""
+    return f"{kind}{steps}, {evaluation.test_tasks} test tasks{batch_norm}{loss}"
 
 
 def training_metrics(meta_loss: float | None, accuracy: float | None, tasks_seen: int, seconds: float) -> str:

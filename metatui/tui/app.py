@@ -57,6 +57,11 @@ class MainScreen(Screen[None]):
     # Widgets that gain or lose focus redraw themselves; Textual would redraw the whole screen.
     focused: Reactive[Widget | None] = Reactive(None, repaint=False)
 
+    def update_node_styles(self, animate: bool = True) -> None:
+        # Textual would restyle all widgets at the start, when a dialog closes, and when the terminal gains or loses the
+        # focus. No rule depends on these, and it takes as long as drawing the screen.
+        pass
+
 
 class MetatuiApp(App[None], inherit_bindings=False):
     """Shows the tabs, and passes each action to the tab or controller that implements it."""

@@ -10,8 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metatui.learning.hardware import nvml
-
 MIB = 2**20
 
 
@@ -68,6 +66,8 @@ class Sampler:
 
     def _gpu(self, device: str, pid: int) -> Load | None:
         import pynvml
+
+        from metatui.learning.hardware import nvml
 
         try:
             handle = self._gpus.get((device, pid))

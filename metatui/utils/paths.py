@@ -46,6 +46,11 @@ def omniglot_cache() -> Path:
     return user_data_path(APP) / "data" / "omniglot.safetensors"
 
 
+def cifar100_cache() -> Path:
+    """Return the file of CIFAR-100's images."""
+    return user_data_path(APP) / "data" / "cifar100.safetensors"
+
+
 def packed_folders_dir() -> Path:
     """Return the folder of decoded images of the user's own folders; safe to delete."""
     return user_cache_path(APP) / "folders"

@@ -23,8 +23,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("start", "history", "running", "speed"), action="append")
     parser.add_argument("--starts", type=int, default=10, help="number of starts of each kind")
-    parser.add_argument("--seconds", type=float, default=15.0, help="seconds of training to count bytes in")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of keys, and of runs with and without the app")
+    parser.add_argument("--seconds", type=float, default=10.0, help="seconds of training to count bytes in")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of keys, and of runs with and without the app")
     parser.add_argument("--set", action="append", default=[], metavar="GROUP.KEY=VALUE", help="setting of all runs")
     chosen = parser.parse_args()
     options = [word for each in chosen.set for word in ("--set", each)]

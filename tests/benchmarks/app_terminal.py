@@ -38,12 +38,14 @@ class Chunk(NamedTuple):
 class Watched:
     """App on a pseudo-terminal.
 
-    A thread only records the bytes and their times. Interpreting them is slow and done after the measurement.
+    A thread only records the bytes and their times. Interpreting them is slow and done when nothing is measured.
     """
 
     def __init__(self, *arguments: str, home: Path, size: tuple[int, int] = SIZE) -> None:
         self.size = size
         self.chunks: list[Chunk] = []
+        self._emulator = Emulator(*size)
+        self._interpreted = 0
         self._news = threading.Condition()
         self._over = False
         self._terminal, line = pty.openpty()
@@ -125,8 +127,12 @@ class Watched:
     @property
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process that draws; the run trains in another process."""
-        fields = Path(f"/proc/{self.app}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self.app)
+
+    @property
+    def start_cpu_seconds(self) -> float:
+        """Return the CPU time of the process that draws and of the one that has started it."""
+        return self.cpu_seconds + _cpu_seconds(self.process.pid)
 
     def screens(self) -> Iterator[tuple[float, str]]:
         """Yield all states of the screen with their times, from the start."""
@@ -143,12 +149,39 @@ class Watched:
             emulator.feed(chunk.data)
         return "\n".join(emulator.rows)
 
+    def interpret(self) -> Iterator[tuple[float, str]]:
+        """Yield the states of the screen since the last call, with their times."""
+        while self._interpreted < len(self.chunks):
+            chunk = self.chunks[self._interpreted]
+            self._interpreted += 1
+            self._emulator.feed(chunk.data)
+            yield chunk.at, "\n".join(self._emulator.rows)
+
+    def answer(self, key: str, answered: Callable[[str], bool], patience: float) -> float:
+        """Press a key, and return the seconds until the screen is as expected, at most `patience`."""
+        for _ in self.interpret():
+            pass
+        began = self.press(key)
+        while time.monotonic() < began + patience:
+            for at, text in self.interpret():
+                if at >= began and answered(text):
+                    return at - began
+            with self._news:
+                if self._interpreted == len(self.chunks):
+                    self._news.wait(0.1)
+        return patience
+
     def first(self, holds: Callable[[str], bool]) -> float:
         """Return the seconds from the start of the process until `holds` is true for the screen."""
         for at, text in self.screens():
             if holds(text):
                 return at - self.began
         raise AssertionError(f"the expected screen did not appear\n{self.text}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def surroundings(home: Path) -> dict[str, str]:

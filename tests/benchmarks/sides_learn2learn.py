@@ -7,7 +7,7 @@ from copy import deepcopy
 
 import torch
 
-from metatui.learning.data.omniglot.download import torchvision_datasets
+from metatui.learning.data.downloads import torchvision_datasets
 from tests.benchmarks.side import Side, Unavailable, parameters_of, synchronize
 from tests.benchmarks.works import Work
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 
 from metatui.config.fields import FIELDS, change
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.measurement import set_up_fixed
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training.compile_worker import compile_apart
+from metatui.learning.training.learner import Learner
 from metatui.utils.errors import MetatuiError
 from tests.benchmarks.side import Make, Side, Unavailable, synchronize
 from tests.benchmarks.works import Work
@@ -21,27 +21,27 @@ def metatui_side(work: Work, engine: str = "auto") -> Side:
     """Create the side: meta-steps as in training, including metrics, on fixed tasks."""
     try:
         experiment = set_up_fixed(change(work.settings, {"compute.engine": engine}))
-        algorithm, options = ALGORITHMS[work.algorithm.name](experiment), experiment.settings.algorithm
-        if algorithm.graphs:
-            if not algorithm.graphs.path(experiment.fixed, options).is_file():
+        learner, settings = Learner(experiment), experiment.settings.algorithm
+        if learner.graphs:
+            if not learner.graphs.path(experiment.fixed, settings).is_file():
                 compile_apart(experiment.settings)
-            algorithm.graphs.use(experiment.fixed, options)
-        if algorithm.captures:
-            algorithm.captures.capture(experiment.fixed, options)
+            learner.graphs.use(experiment.fixed, settings)
+        if learner.captures:
+            learner.captures.capture(experiment.fixed, learner.algorithm)
     except MetatuiError as error:
         raise Unavailable(str(error)) from error
     tasks = range(len(work.episodes))
-    start = {name: t.clone() for name, t in algorithm.tensors().items()}
+    start = {name: t.clone() for name, t in learner.tensors().items()}
 
     def step() -> None:
         try:
-            algorithm.meta_step(tasks, options, options.outer_lr)
+            learner.meta_step(tasks, settings.outer_lr)
         except Diverged:  # can happen after very many meta-steps on the same few tasks
-            algorithm.load({name: t.clone() for name, t in start.items()})
+            learner.load({name: t.clone() for name, t in start.items()})
         synchronize(work.device)
 
     name = "metatui" if engine == "auto" else f"metatui, {engine}"
-    return Side(name, step, lambda: algorithm.theta, torch.get_num_threads(), experiment.settings.compute.engine)
+    return Side(name, step, lambda: learner.theta, torch.get_num_threads(), experiment.settings.compute.engine)
 
 
 def by_engine(engine: str) -> Make:

@@ -13,7 +13,8 @@ import torch
 from metatui.config.declarations import Scalar
 from metatui.config.presets import load
 from metatui.learning.data.omniglot.cache import save
-from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.manifest import characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.utils import paths
 from tests.benchmarks import __main__ as side_by_side
 from tests.benchmarks import finn_table, floor, memory, product, timing

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
+from metatui.config.registry import DATA
 from metatui.config.settings import AlgorithmSettings, Settings
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.data.registry import make_source
-from metatui.learning.models import make_model
+from metatui.learning.model import make_model
 from metatui.learning.optim.losses import LossFn
 from metatui.utils import paths
 
@@ -123,7 +123,7 @@ def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 
 def made(name: str, values: dict[str, Scalar], *, device: str = "cpu") -> Work:
     """Create the row of the experiment with these settings."""
     settings = change(Settings(), {**values, "compute.device": device})
-    source = make_source(settings, torch.device(device))
+    source = DATA[settings.task.source].load(settings, torch.device(device))
     task = settings.task
     drawn = source.episodes(
         "train", range(settings.algorithm.meta_batch), seed=0, ways=task.ways, shots=task.shots, queries=task.queries

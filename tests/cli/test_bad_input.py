@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from metatui.cli import main
 from metatui.config import presets
-from metatui.config.fields import FIELDS, SettingField, change
+from metatui.config.declarations import SettingField
+from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths

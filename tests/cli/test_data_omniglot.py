@@ -16,8 +16,9 @@ from metatui.cli.main import main
 from metatui.learning.data.omniglot import cache as omniglot_cache
 from metatui.learning.data.omniglot import download as omniglot_download
 from metatui.learning.data.omniglot.cache import load, pack
-from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, characters
+from metatui.learning.data.omniglot.manifest import OMNIGLOT, characters
 from metatui.learning.data.omniglot.source import OmniglotSource
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.utils import paths
 from tests.learning.data.baselines import nearest_neighbour_accuracy
 

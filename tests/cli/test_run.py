@@ -20,6 +20,7 @@ from metatui.cli import main
 from metatui.cli.console import progress
 from metatui.learning.checks import awkward
 from metatui.learning.checks import check as checks
+from metatui.learning.checks.comparison import Check
 from metatui.runs.execution import session
 from metatui.runs.storage import writer
 from metatui.runs.storage.checkpoints import save_checkpoint
@@ -223,8 +224,8 @@ def test_preset_from_a_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_check_reports_errors(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    good = checks.Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
-    bad = checks.Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
+    good = Check("second order", "maml", "batched", "higher", 1e-12, 1e-8, True)
+    bad = Check("second order", "maml", "loop", "higher", 0.5, 1e-8, False)
     agrees = awkward.AwkwardCheck("LSTM", "maml", "loop", "agrees", 1e-12, "")
     wrong = awkward.AwkwardCheck("LSTM", "maml", "auto", "wrong", 0.25, "")
     monkeypatch.setattr(checks, "run_checks", lambda device: iter([good]))

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from metatui.cli.main import main
 from metatui.config import presets
 from metatui.config.constraints import violations
-from metatui.config.fields import FIELDS, SettingField, change
+from metatui.config.declarations import SettingField
+from metatui.config.fields import FIELDS, change
 from metatui.config.schedule import MOST, PlannedChange, PlannedValidation
-from metatui.config.settings import Settings
+from metatui.config.settings import Settings, common_fields
 from metatui.config.toml import LARGEST, parse_tables, settings_toml
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, SettingsError
@@ -31,9 +32,8 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def values(field: SettingField) -> st.SearchStrategy[Any]:
     group, name = field.path.split(".")
-    annotation: Any = Settings.model_fields[group].annotation
     limits: dict[str, Any] = {}
-    for item in annotation.model_fields[name].metadata:
+    for item in type(Settings().group(group)).model_fields[name].metadata:
         for key in ("ge", "gt", "le"):
             if getattr(item, key, None) is not None:
                 limits[key] = getattr(item, key)
@@ -50,7 +50,15 @@ def values(field: SettingField) -> st.SearchStrategy[Any]:
         case "ints":
             return st.lists(st.integers(1, 4096), min_size=1, max_size=8).map(tuple)
         case "text":
-            return st.sampled_from(["auto", "cpu", "mps", "cuda", "cuda:7"])
+            texts = {
+                "compute.device": ["auto", "cpu", "mps", "cuda", "cuda:7"],
+                "algorithm.adapt": ["all", "head", "body", "0.*, 2.weight", "*.bias"],
+                "algorithm.freeze": ["", "0.*", "*.weight,*.bias"],
+                "task.ways_range": ["", "2-9"],
+                "task.shots_range": ["", "1-20"],
+                "mixed.folders": ["", "/a:~/b"],
+            }
+            return st.sampled_from(texts.get(field.path, [str(field.default)]))
         case "path":
             return st.sampled_from(["", "/nowhere/images"])
 
@@ -79,7 +87,9 @@ def test_any_settings_read_back_equal(settings: Settings, whole: bool, title: st
 def test_run_files_are_complete_and_presets_short() -> None:
     whole = tomllib.loads(settings_toml(Settings(), {}, whole=True))
     assert whole.pop("format") == 1
-    assert {f"{group}.{name}" for group, table in whole.items() for name in table} == set(FIELDS)
+    assert {f"{group}.{name}" for group, table in whole.items() for name in table} == {
+        field.path for field in common_fields()
+    }
     text = settings_toml(Settings(), {}, whole=False)
     assert "ways" not in text  # not relevant for sinusoids
     assert f"inner_lr = 0.01 # {FIELDS['algorithm.inner_lr'].help}" in text

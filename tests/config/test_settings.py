@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.config.constraints import OMNIGLOT_CHARACTERS
-from metatui.config.fields import FIELDS, assignment, change, find_field, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of
 from metatui.config.settings import Settings
+from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import Problem, SettingsError, quote
 
 T = TypeVar("T")
@@ -108,7 +108,7 @@ def test_any_assignment_is_accepted_or_refused(text: str) -> None:
         ({"training": {"seed": True}}, "training.seed", "is True, but must be a whole number"),
         ({"algorithm": {"inner_lr": math.nan}}, "algorithm.inner_lr", "is nan, but must be a number above 0"),
         ({"algorithm": {"inner_lr": math.inf}}, "algorithm.inner_lr", "is inf, but must be a number above 0"),
-        ({"algorithm": {"name": "MAML"}}, "algorithm.name", "is 'MAML', but must be one of maml, fomaml"),
+        ({"algorithm": {"name": "MAML"}}, "algorithm.name", "is 'MAML', but must be one of "),
         ({"compute": {"device": "gpu"}}, "compute.device", "is 'gpu', but must be auto, cpu, cuda"),
         ({"model": {"hidden": [40, 0]}}, "model.hidden", "from 1 to 4,096"),
         ({"model": {"hidden": []}}, "model.hidden", "one to eight whole numbers"),
@@ -128,7 +128,6 @@ def test_invalid_values_are_named(groups: dict[str, Any], field: str, words: str
 @pytest.mark.parametrize(
     ("groups", "field"),
     [
-        ({"algorithm": {"name": "maml", "inner_optimizer": "adam"}}, "algorithm.inner_optimizer"),
         ({"algorithm": {"name": "reptile", "inner_batch": 11}}, "algorithm.inner_batch"),
         ({"algorithm": {"outer_schedule": "linear", "outer_lr_final": 0.1}}, "algorithm.outer_lr_final"),
         ({"task": {"source": "folder"}}, "task.folder"),
@@ -168,7 +167,7 @@ def test_all_problems_are_reported_together() -> None:
 
 
 def test_omniglot_splits_contain_all_characters() -> None:
-    assert all(sum(parts.values()) == 1623 for parts in OMNIGLOT_CHARACTERS.values())
+    assert all(sum(parts.values()) == 1623 for parts in CHARACTERS.values())
 
 
 def test_change_keeps_other_settings() -> None:
@@ -194,3 +193,10 @@ def test_quoted_values_are_printable() -> None:
 @pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])
 def test_numbers_survive_formatting(value: float) -> None:
     assert FIELDS["algorithm.inner_lr"].read(text_of(value)) == value
+
+
+def test_live_settings_without_effect_are_fixed() -> None:
+    scratch = parse({"algorithm": {"name": "scratch"}})
+    assert fixed_because("algorithm.outer_lr", scratch) == "it has no effect with these settings"
+    assert fixed_because("algorithm.inner_lr", scratch) is None
+    assert fixed_because("algorithm.outer_lr", Settings()) is None

@@ -11,6 +11,7 @@ from pathlib import Path
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from tests.folder_files import names, write_classes
+from tests.learning.data.table.tables import regressions
 from tests.omniglot_files import SMALL, archive, published
 
 CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/metatui")
@@ -62,6 +63,8 @@ def make(home: Path) -> None:
     archive(published(), home / "omniglot")
     omniglot_cache.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
+    (home / "tables").mkdir()
+    regressions(home / "tables/plants.csv", tasks=9, inputs=2)
     cache.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
     measured = {f"{number:024x}": {"batched": 1.5, "loop": 2.5} for number in range(3)}
     (home / CACHE / "engines.json").write_text(json.dumps(measured))

@@ -13,9 +13,8 @@ import torch
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.algorithms.base import Algorithm
 from metatui.learning.experiment import set_up
+from metatui.learning.training.learner import Learner
 
 Values = Mapping[str, Scalar]
 
@@ -125,9 +124,9 @@ class Lab:
             smallest = {**smallest, "task.ways": 3}
         return change(Settings(), {**work, **smallest, "compute.device": self.device, **(more or {})})
 
-    def algorithm(self, settings: Settings) -> Algorithm:
+    def learner(self, settings: Settings) -> Learner:
         """Set up the algorithm of `settings`."""
-        return ALGORITHMS[settings.algorithm.name](set_up(settings))
+        return Learner(set_up(settings))
 
 
 Step = Callable[[Lab], Iterator[Finding]]

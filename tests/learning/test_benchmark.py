@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
-from metatui.learning.algorithms.base import METRIC_QUERIES_PER_CLASS
 from metatui.learning.benchmark import (
     ALGORITHMS,
     ENGINES,
@@ -40,6 +39,7 @@ from metatui.learning.benchmark.measurement import Timing, measure
 from metatui.learning.benchmark.workloads import OF_CONVOLUTIONS
 from metatui.learning.data.episodes import Episodes, Split
 from metatui.learning.data.glyphs import GlyphSource
+from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS
 from metatui.utils import child_process, paths
 from metatui.utils.errors import BadInput, MetatuiError, SettingsError
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import pytest
@@ -11,11 +12,12 @@ import torch
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.learning import algorithms
 from metatui.learning.engines import second_order as engine_module
 from metatui.learning.experiment import set_up
-from metatui.learning.explanations import ALGORITHMS, explanation
+from metatui.learning.explanations import explanation
+from metatui.learning.training.learner import Learner
 from tests.runs.analysis.comparisons import GLYPHS, SINUSOID
 
 STEPS: dict[str, Scalar] = {
@@ -26,17 +28,27 @@ STEPS: dict[str, Scalar] = {
 }
 
 
-def test_every_algorithm_has_an_explanation() -> None:
-    assert set(ALGORITHMS) == set(algorithms.ALGORITHMS)
+def cases(names: Iterable[str]) -> list[Any]:
+    """Return each algorithm with each kind of task that it fits."""
+    return [
+        pytest.param(name, base, id=f"{name}-{kind}")
+        for name in names
+        for kind, base in (("sinusoid", SINUSOID), ("images", GLYPHS))
+        if not list(ALGORITHMS[name].violations(base))
+    ]
 
 
-@pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
-@pytest.mark.parametrize(
-    ("algorithm", "second_order"),
-    [("maml", "unrolled"), ("maml", "recomputed"), ("fomaml", "auto"), ("reptile", "auto")],
-)
+COUNTED = [
+    pytest.param(*case.values, method, id=f"{case.id}-{method}")
+    for case in cases(name for name in ALGORITHMS.names() if ALGORITHMS[name].timed)
+    for method in ("unrolled", "recomputed")
+    if method == "unrolled" or "compute.second_order" in ALGORITHMS[case.values[0]].uses
+]
+
+
+@pytest.mark.parametrize(("algorithm", "base", "second_order"), COUNTED)
 def test_gradient_counts_are_right(
-    monkeypatch: pytest.MonkeyPatch, algorithm: str, second_order: str, base: Settings
+    monkeypatch: pytest.MonkeyPatch, algorithm: str, base: Settings, second_order: str
 ) -> None:
     calls = {"grad": 0, "product": 0}
     grad, product = torch.autograd.grad, engine_module._hessian_vector_product
@@ -56,23 +68,24 @@ def test_gradient_counts_are_right(
     monkeypatch.setattr(engine_module, "_hessian_vector_product", counted_product)
     settings = change(base, {**STEPS, "algorithm.name": algorithm, "compute.second_order": second_order})
     experiment = set_up(settings)
-    algorithms.ALGORITHMS[algorithm](experiment).meta_step(range(4), settings.algorithm, 0.001)
+    Learner(experiment).meta_step(range(4), 0.001)
     explained = explanation(settings)
     assert calls["grad"] == explained.gradients
-    if second_order == "unrolled":  # the backward pass through the graph of all steps contains the products
-        assert (calls["product"], explained.hessian_products) == (0, 12)
-    else:
-        assert calls["product"] == explained.hessian_products
+    kind = experiment.algorithm
+    differentiates_steps = kind.timed == "meta_gradient" and kind.second_order and "algorithm.inner_steps" in kind.uses
+    assert explained.hessian_products == (12 if differentiates_steps else 0)
+    # A backward pass through the graph of all steps contains the products.
+    assert calls["product"] == (12 if second_order == "recomputed" else 0)
 
 
-@pytest.mark.parametrize("algorithm", list(ALGORITHMS))
-@pytest.mark.parametrize("base", [SINUSOID, GLYPHS], ids=["sinusoid", "images"])
+@pytest.mark.parametrize(("algorithm", "base"), cases(ALGORITHMS.names()))
 def test_code_contains_the_settings(algorithm: str, base: Settings) -> None:
     settings = change(base, {"algorithm.inner_lr": 0.0123, "algorithm.outer_lr": 0.0456, "training.seed": 77})
     code = "\n".join(explanation(settings, algorithm).code)
     assert "from seed 77" in code
-    assert ("0.0123" in code) == (algorithm != "pretrained")
-    assert ("0.0456" in code) == (algorithm != "scratch")
+    uses = ALGORITHMS[algorithm].uses - ({"algorithm.inner_lr"} if algorithm == "pretrained" else set())
+    assert ("0.0123" in code) == ("algorithm.inner_lr" in uses)
+    assert ("0.0456" in code) == ("algorithm.outer_lr" in uses)
     assert ("image" in code or "example" in code) == settings.is_classification or algorithm == "pretrained"
 
 
@@ -91,10 +104,22 @@ def test_code_reflects_optional_settings(path: str, value: Any, algorithm: str, 
     assert expected in "\n".join(explanation(settings).code)
 
 
-def test_maml_always_uses_sgd() -> None:
-    adam = change(Settings(), {"algorithm.name": "reptile", "algorithm.inner_optimizer": "adam"})
-    assert "θ' ← Adam(θ'" in "\n".join(explanation(adam).code)
-    assert "θ' ← Adam(θ'" not in "\n".join(explanation(adam, "maml").code), "the inner steps of MAML use SGD"
+@pytest.mark.parametrize("name", ["maml", "reptile", "scratch"])
+def test_inner_optimiser_is_described(name: str) -> None:
+    def inner_loop(**values: Scalar) -> list[str]:
+        settings = change(Settings(), {f"algorithm.{key}": value for key, value in values.items()})
+        lines = [line.strip() for line in explanation(settings, name).code]
+        return lines[lines.index("θ' ← θ") + 1 :][:6]
+
+    assert inner_loop()[1] == "θ' ← θ' − 0.01 ∇L(D; θ')"
+    adam = inner_loop(inner_optimizer="adam", inner_clip=10)
+    assert adam[1:4] == [
+        "g ← ∇L(D; θ')", "g ← g, scaled down to a norm of 10 if it is longer",
+        "θ' ← Adam(θ', g), step size 0.01, without momentum",
+    ]  # fmt: skip
+    momentum = inner_loop(inner_optimizer="momentum", inner_momentum=0.8, inner_weight_decay=0.1)
+    assert momentum[0] == "v ← 0"
+    assert momentum[2:5] == ["g ← ∇L(D; θ') + 0.1 θ'", "v ← 0.8 v + g", "θ' ← θ' − 0.01 v"]
 
 
 def test_torch_is_not_imported() -> None:

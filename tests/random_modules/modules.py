@@ -12,7 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 
-from metatui.learning.models import conv4, mlp
+from metatui.learning.models.conv4 import conv4
+from metatui.learning.models.mlp import mlp
 from tests.random_modules import layers as own
 
 Shape = tuple[int, ...]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from textual.app import App, ComposeResult
 from textual.widget import Widget
 
-from metatui.events import ImageView, RegressionView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.tui import palette
 from metatui.tui.model.history import History
 from metatui.tui.terminal.symbols import Symbols
@@ -87,6 +87,38 @@ def wave(task: int, skill: float, steps: int = 10) -> RegressionView:
     )  # fmt: skip
 
 
+def curve(task: int, skill: float) -> CurveView:
+    """Return a task of a table with one input; each step multiplies the error by `skill`."""
+    known = wave(task, skill)
+    hours = tuple(100 + x for x in known.grid)
+
+    def grams(values: tuple[float, ...]) -> tuple[float, ...]:
+        return tuple(500 + 20 * value for value in values)
+
+    return CurveView(
+        task=task, title=f"plant {task}", x_label="hours", y_label="yield (g)",
+        support_x=hours[3::25], support_y=grams(known.truth[3::25]), query_x=hours[::11],
+        query_y=grams(tuple(y + 0.2 * wobble(i) for i, y in enumerate(known.truth[::11]))), grid=hours,
+        predictions=tuple(map(grams, known.predictions)), loss=known.loss, loss_name="standardised MSE",
+    )  # fmt: skip
+
+
+def scatter(task: int, skill: float, targets: int = 2, steps: int = 10) -> ScatterView:
+    """Return a task of a table with several targets; each step multiplies the error by `skill`."""
+    truth = tuple(tuple(10.0**n * (5 + 3 * wobble(40 * task + 7 * i + n)) for i in range(20)) for n in range(targets))
+    predictions = tuple(
+        tuple(
+            tuple(y + (10.0**n * (5 + 2 * wobble(i + task)) - y) * skill**step for i, y in enumerate(row))
+            for n, row in enumerate(truth)
+        )
+        for step in range(steps + 1)
+    )
+    return ScatterView(
+        task=task, title=f"plant {task}", targets=tuple(["yield (g)", "height (cm)", "leaves"][:targets]), truth=truth,
+        predictions=predictions, loss=tuple(skill**step for step in range(steps + 1)), loss_name="standardised MSE",
+    )  # fmt: skip
+
+
 def character(kind: int, jitter: int, size: int = 28) -> bytes:
     """Return a drawing of a few strokes, different for each kind."""
     ink = bytearray(size * size)
@@ -118,14 +150,28 @@ def episode(task: int, ways: int = 5, steps: int = 5) -> ImageView:
     )  # fmt: skip
 
 
-def wave_runs(count: int) -> list[RunViews]:
-    names = (("MAML", 0.6), ("FOMAML", 0.7), ("Reptile", 0.8))[:count]
+NAMES = (("MAML", 0.6), ("FOMAML", 0.7), ("Reptile", 0.8))
+
+
+def regression_runs(count: int, view: Callable[[int, float], TaskView]) -> list[RunViews]:
     return [
         RunViews(
-            name.lower(), name, palette.run_colour(index, dark=True), tuple(wave(task, skill) for task in range(8))
+            name.lower(), name, palette.run_colour(index, dark=True), tuple(view(task, skill) for task in range(8))
         )
-        for index, (name, skill) in enumerate(names)
+        for index, (name, skill) in enumerate(NAMES[:count])
     ]
+
+
+def wave_runs(count: int) -> list[RunViews]:
+    return regression_runs(count, wave)
+
+
+def curve_runs(count: int) -> list[RunViews]:
+    return regression_runs(count, curve)
+
+
+def scatter_runs(count: int) -> list[RunViews]:
+    return regression_runs(count, scatter)
 
 
 def image_runs(count: int, ways: int = 5) -> list[RunViews]:

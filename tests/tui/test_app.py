@@ -183,6 +183,7 @@ async def test_palette_has_possible_actions(make: Make) -> None:
         await app.workers.wait_for_complete()
         await pilot.pause()
         assert app.screen.query_one(CommandList).option_count
+        assert "Training: Start" in "".join(strip.text for strip in app.screen._compositor.render_strips())
         await pilot.press("enter")
         await pilot.pause()
         assert app.run_controller.client.phase.active

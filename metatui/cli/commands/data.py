@@ -1,90 +1,146 @@
-"""`metatui data`: download and pack data sets."""
+"""`metatui data`: list, download and pack data sets."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from metatui.cli.console.output import below, console, emit
+from metatui.cli.console.output import below, cell, console, emit, table
 from metatui.cli.console.progress import images_shown, packing_shown
 from metatui.cli.options import changes, json_option, set_option
 from metatui.config.fields import FIELDS, change
+from metatui.config.registry import DATA
 from metatui.config.settings import Settings
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 
 if TYPE_CHECKING:
-    from metatui.learning.data.omniglot.cache import Omniglot
+    from torch import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @click.group()
 def data() -> None:
-    """Download and pack data sets."""
+    """List, download and pack data sets."""
+
+
+@data.command("list")
+@json_option
+def list_data(as_json: bool) -> None:
+    """List the data sets that task.source can select, including those of plugins."""
+    found = [
+        {
+            "name": each.name,
+            "title": each.title,
+            "kind": each.kind,
+            "description": (each.__doc__ or "").strip().partition("\n")[0],
+            "missing": each.missing() or None,
+        }
+        for each in DATA.components()
+    ]
+    if as_json:
+        emit({"data_sets": found})
+        return
+    rows = table("data set", "kind", "description", "data")
+    for each in found:
+        data = f"run {each['missing']}" if each["missing"] else "ready"
+        rows.add_row(*map(cell, (each["name"], each["kind"], each["description"], data)))
+    console().print(rows)
+
+
+def _published(*, contents: str) -> Callable[[F], F]:
+    """Return the options of a command that packs a published data set."""
+
+    def decorate(command: F) -> F:
+        for option in (
+            json_option,
+            click.option("--force", is_flag=True, help="Pack again even if the packed file is valid."),
+            click.option(
+                "--from", "folder", type=click.Path(path_type=Path), metavar="PATH",
+                help=f"Folder with {contents}; default: download them.",
+            ),
+        ):  # fmt: skip
+            command = option(command)
+        return command
+
+    return decorate
 
 
 @data.command()
-@click.option(
-    "--from",
-    "folder",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Folder with images_background and images_evaluation (zips or folders); default: download them.",
-)
-@click.option("--force", is_flag=True, help="Pack again even if the packed file is valid.")
-@json_option
+@_published(contents="images_background and images_evaluation (zips or folders)")
 def omniglot(folder: Path | None, force: bool, as_json: bool) -> None:
     """Download and pack Omniglot, with its 1,623 handwritten characters."""
     from metatui.learning.data.omniglot.cache import load, pack
     from metatui.learning.data.omniglot.download import download
     from metatui.learning.data.omniglot.manifest import OMNIGLOT
 
-    start = time.perf_counter()
-    path = paths.omniglot_cache()
-    packed = None if force else _load_packed(path)
-    new = packed is None
-    if packed is None:
-        source = folder or download()
+    def build(source: Path) -> None:
         with packing_shown("drawings") as progress:
             pack(source, to=path, progress=progress)
+
+    def read() -> tuple[Tensor, str]:
         packed = load(path)
-    seconds = time.perf_counter() - start
+        return packed.pixels, packed.sha256
+
+    path = paths.omniglot_cache()
+    pixels, report = _packed(path, folder, force, download, build, read)
     alphabets = sum(map(len, OMNIGLOT.values()))
-    characters, drawings = packed.pixels.shape[:2]
+    characters, drawings = pixels.shape[:2]
+    report |= {"alphabets": alphabets, "characters": characters, "drawings": characters * drawings}
+    summary = f"{characters:,} characters of {alphabets} alphabets, {characters * drawings:,} drawings"
+    _report_packed(report, summary, as_json)
+
+
+@data.command()
+@_published(contents="cifar-100-python (archive or folder)")
+def cifar100(folder: Path | None, force: bool, as_json: bool) -> None:
+    """Download and pack CIFAR-100, for FC100 and CIFAR-FS."""
+    from metatui.learning.data.cifar100.cache import download, load, pack
+
+    pixels, report = _packed(paths.cifar100_cache(), folder, force, download, pack, load)
+    classes, images = pixels.shape[:2]
+    report |= {"classes": classes, "images": classes * images}
+    _report_packed(report, f"{classes:,} classes, {classes * images:,} images", as_json)
+
+
+def _packed(
+    path: Path,
+    folder: Path | None,
+    force: bool,
+    download: Callable[[], Path],
+    build: Callable[[Path], None],
+    read: Callable[[], tuple[Tensor, str]],
+) -> tuple[Tensor, dict[str, object]]:
+    """Return the images of a published data set and the report of the command, packing them if necessary."""
+    start = time.perf_counter()
+    packed = None
+    if path.exists() and not force:
+        try:
+            packed = read()
+        except BadInput as error:
+            console(stderr=True).print(str(error), soft_wrap=True)
+    new = packed is None
+    if packed is None:
+        build(folder or download())
+        packed = read()
+    pixels, sha256 = packed
+    seconds = time.perf_counter() - start
+    return pixels, {"file": str(path), "packed_now": new, "sha256": sha256, "seconds": seconds}
+
+
+def _report_packed(report: dict[str, object], summary: str, as_json: bool) -> None:
     if as_json:
-        emit(
-            {
-                "file": str(path),
-                "packed_now": new,
-                "alphabets": alphabets,
-                "characters": characters,
-                "drawings": characters * drawings,
-                "sha256": packed.sha256,
-                "seconds": seconds,
-            }
-        )
+        emit(report)
         return
-    for line in (
-        f"Packed in {seconds:.1f} s: {path}" if new else f"Already packed (--force packs again): {path}",
-        f"{characters:,} characters of {alphabets} alphabets, {characters * drawings:,} drawings",
-        f"SHA-256 of the pixels {packed.sha256}",
-    ):
+    seconds, path = report["seconds"], report["file"]
+    how = f"Packed in {seconds:.1f} s" if report["packed_now"] else "Already packed (--force packs again)"
+    for line in (f"{how}: {path}", summary, f"SHA-256 of the pixels {report['sha256']}"):
         console().print(line, soft_wrap=True)
-
-
-def _load_packed(path: Path) -> Omniglot | None:
-    """Return the packed data set; None if there is no valid file."""
-    from metatui.learning.data.omniglot.cache import load
-
-    if not path.exists():
-        return None
-    try:
-        return load(path)
-    except BadInput as error:
-        console(stderr=True).print(str(error), soft_wrap=True)
-        return None
 
 
 @data.command()
@@ -95,7 +151,8 @@ def _load_packed(path: Path) -> Omniglot | None:
 def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) -> None:
     """Pack the images of PATH, which has a folder of PNG or JPEG images for each class, and summarise them.
 
-    Classes may be in the folders train, val and test of PATH; otherwise they are split at random into 64, 16 and 20 %.
+    Classes may be in the folders train, val and test of PATH, or named in its files train.csv, val.csv and test.csv (or
+    .txt); otherwise they are split at random into 64, 16 and 20 %.
     Use --set to give task.image_size, task.image_mode and task.split_seed the values that the run will have.
     """
     folder_task = {"task.source": "folder", "task.folder": FIELDS["task.folder"].read(path)}
@@ -106,7 +163,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
     from metatui.learning.data.image_folder.source import FolderSource, split_classes
 
     start = time.perf_counter()
-    listing = list_folder(task.folder)
+    listing = list_folder(task.folder, task.class_lists)
     with images_shown():
         packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb", force=force)
     splits = split_classes(listing.classes, task.split_seed)
@@ -125,6 +182,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
                     split: [{"name": listing.classes[n].name, "images": source.counts[n]} for n in numbers]
                     for split, numbers in splits.items()
                 },
+                "class_lists": str(listing.lists) if listing.lists else None,
                 "left_out": [{"path": each.path, "why": each.why} for each in source.left_out],
                 "repeated": list(source.repeated),
                 "sha256": packed.sha256,
@@ -141,6 +199,7 @@ def folder(path: str, assignments: tuple[str, ...], force: bool, as_json: bool) 
         f"{min(counts):,} to {max(counts):,} per class (shots + queries at most {min(counts):,})",
         f"Classes: {sizes['train']:,} for training, {sizes['val']:,} for validation, {sizes['test']:,} for test: "
         + (f"at most {ways:,} ways" if ways > 1 else "too few for 2 ways"),
+        *([f"Class lists: {listing.lists}"] if listing.lists else []),
         *source.repeated,
         f"Left out: {len(source.left_out):,}",
     ):

@@ -17,6 +17,8 @@ import metatui
 from metatui.cli.console.output import cell, console, emit, table
 from metatui.cli.options import json_option, runs_dir_option
 from metatui.config import presets
+from metatui.config.plugins import exclude_conflicts
+from metatui.config.registry import REGISTRIES
 from metatui.utils import paths
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ LABELS = {
 @runs_dir_option
 @json_option
 def doctor(runs_dir: Path | None, as_json: bool) -> None:
-    """Show versions, devices, CUDA, compilers, data sets, the terminal's capabilities and file locations."""
+    """Show versions, devices, CUDA, compilers, data sets, plugins, the terminal's capabilities and file locations."""
     screen = console()
     report: dict[str, Any] = {
         "versions": _versions(),
@@ -71,6 +73,7 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         "cuda": _cuda(),
         "compilers": _compilers(),
         "data": _data(),
+        "plugins": _plugins(),
         "terminal": _terminal(screen),
         "files": _files(runs_dir),
     }
@@ -78,6 +81,8 @@ def doctor(runs_dir: Path | None, as_json: bool) -> None:
         emit(report)
         return
     for name, items in report.items():
+        if not items:
+            continue
         rows = table(_label(name), "")
         for item in items if isinstance(items, list) else [items]:
             for key, value in item.items():
@@ -135,6 +140,12 @@ def _data() -> dict[str, Any]:
     exists = packed.is_file()
     size = packed.stat().st_size if exists else None
     return {"omniglot": exists, "omniglot_path": str(packed), "omniglot_bytes": size}
+
+
+def _plugins() -> dict[str, str]:
+    """Return the file of each plugin, or why it cannot be used."""
+    exclude_conflicts()
+    return {f"{each.kind} {name}": origin for each in REGISTRIES for name, origin in each.plugins().items()}
 
 
 def _terminal(screen: Console) -> dict[str, Any]:

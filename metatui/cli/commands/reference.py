@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import click
 
 from metatui.cli.console.output import cell, console, emit, table
-from metatui.cli.options import changed, complete_presets, json_option, set_option
-from metatui.config.fields import FIELDS, SettingField, text_of
-from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
+from metatui.cli.options import changed, complete_algorithms, complete_presets, json_option, set_option
+from metatui.config.declarations import SettingField
+from metatui.config.fields import FIELDS, text_of
+from metatui.learning.explanations import Explanation, explanation
 
 
 @click.command()
-@click.argument("algorithm", type=click.Choice(list(ALGORITHMS)))
+@click.argument("algorithm", shell_complete=complete_algorithms)
 @click.option(
     "--preset",
     metavar="PRESET|FILE",
@@ -35,14 +37,17 @@ def explain(algorithm: str, preset: str | None, assignments: tuple[str, ...], as
         console().print("\n".join(_lines(result)))
 
 
-def _lines(explanation: Explanation) -> list[str]:
-    return [
-        explanation.title, "", explanation.idea,
-        "", "Update rule", *(f"  {line}" for line in explanation.rule), explanation.symbols,
-        "", "Pseudo-code", *(f"  {line}" for line in explanation.code),
-        "", "Cost of a meta-step", *(f"- {sentence}" for sentence in explanation.costs),
-        "", "Paper", *(f"- {paper}" for paper in explanation.paper),
-    ]  # fmt: skip
+def _lines(explanation: Explanation) -> Iterator[str]:
+    yield from (explanation.title, "", explanation.idea)
+    sections = {
+        "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
+        "Pseudo-code": [f"  {line}" for line in explanation.code],
+        "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Paper": [f"- {paper}" for paper in explanation.paper],
+    }
+    for title, lines in sections.items():
+        if lines:
+            yield from ("", title, *lines)
 
 
 @click.command()

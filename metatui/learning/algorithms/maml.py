@@ -7,45 +7,74 @@ The outer update uses Adam, as in section 5.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
-from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
-from metatui.learning.engines.compiled.cuda_graph import CapturedStep, captures
-from metatui.learning.experiment import Experiment
-from metatui.learning.optim.inner import Params, inner_loop
-from metatui.learning.optim.outer import OuterAdam
+from metatui.config.constraints import has_plain_steps
+from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
+from metatui.learning.explanations import FINN, Explanation, count, gradient_based, inner_gradients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from metatui.config.settings import Settings
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 
-class MAML(Algorithm):
+class MAML(GradientBased):
     """Minimises the query loss *after* adaptation, differentiating through the inner steps (second order)."""
 
-    first_order: ClassVar[bool] = False
+    name = "maml"
+    title = "MAML"
+    uses = META_GRADIENT | INNER_STEPS | {
+        "algorithm.inner_steps", "algorithm.adapt", "compute.second_order", "compute.cuda_graphs",
+    }  # fmt: skip
+    compiles = True
+    captured = True
 
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        self.outer = OuterAdam(self.flat)
-        self.graphs = self.make_graphs(self.outer)
-        if captures(experiment.settings, self.engine, experiment.torch_device):
-            self.captures = CapturedStep(self.engine, self.flat, self.outer, first_order=self.first_order)
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        is_plain = has_plain_steps(settings) and (cls.adapts or settings.algorithm.adapt) == "all"
+        if settings.compute.second_order == "recomputed" and "compute.second_order" in cls.uses and not is_plain:
+            yield "compute.second_order", "auto or unrolled: only plain SGD on all parameters can be recomputed"
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         # Line 3: sample a batch of tasks; lines 5 and 8: their support points D and query points D'.
-        episodes = self.sample(tasks)
-        if step := self.graph_step(episodes, algorithm, outer_lr):
+        episodes = learner.sample(tasks)
+        if step := learner.graph_step(episodes, outer_lr):
             return step  # the lines below, as one graph
-        # Lines 4-7: θ'_i = θ - α ∇_θ L_i(f_θ) on D_i, repeated for several inner steps.
+        # Lines 4-7: θ'_i = θ - α ∇_θ L_i(f_θ) on D_i, repeated for several inner steps (`adapt`).
         # Line 10: the gradient ∇_θ Σ_i L_i(f_θ'_i) on D'_i, as a mean over tasks instead of a sum.
-        result = self.meta_gradient(episodes, inner_loop(algorithm), first_order=self.first_order)
-        check_finite(result.loss)
+        result = learner.meta_gradient(episodes)
         # Line 10: θ ← θ - β ∇_θ Σ_i L_i(f_θ'_i), with Adam.
-        norm = self.outer.step(result.gradients, lr=outer_lr, clip=algorithm.grad_clip)
-        return self.step_metrics(
+        norm = learner.descend(result.gradients, outer_lr)
+        return learner.step_metrics(
             episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
         )
 
-    def tensors(self) -> Params:
-        return self.outer.tensors()
-
-    def load(self, tensors: Params) -> None:
-        self.outer.load(tensors)
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        memory = {
+            "unrolled": "Memory grows with the number of inner steps, because the graph of all of them is kept.",
+            "recomputed": "Memory holds the graph of one inner step and the parameters after each; in exchange, the "
+            "gradient of each inner step is computed twice.",
+            "auto": "Memory holds the graph of all inner steps if it is small; otherwise the graph of one inner step "
+            "and the parameters after each.",
+        }
+        return gradient_based(
+            settings,
+            title="MAML: model-agnostic meta-learning",
+            idea=(
+                "Learn an initialisation θ from which a few gradient steps adapt the model well to a new task. MAML "
+                "minimises the query loss after adaptation, and the gradient of that loss goes back through the inner "
+                "steps to θ. So θ moves to where the inner steps help most."
+            ),
+            outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; θ'_i)",
+            outer_gradient="g ← d/dθ of the mean over tasks of L(D'; θ'), through the inner steps",
+            costs=(
+                f"{count(inner_gradients(settings), 'Hessian-vector product')}, one for each inner step of each task. "
+                "They are the second order; each is a backward pass through the gradient of a support loss.",
+                memory[settings.compute.second_order],
+            ),
+            hessian_products=inner_gradients(settings),
+            paper=(f"{FINN} Algorithms 2 and 3.",),
+        )

@@ -8,66 +8,91 @@ at its initialisation. A meta-step uses as many examples as the episodes of a me
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor, nn
-from torch.func import functional_call
+from typing import TYPE_CHECKING
 
-from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, check_finite
-from metatui.learning.data import random
-from metatui.learning.experiment import Experiment
-from metatui.learning.hardware.devices import moved
-from metatui.learning.optim.flat_params import FlatParams
-from metatui.learning.optim.inner import Params, inner_loop
-from metatui.learning.optim.outer import OuterAdam
+from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
+from metatui.learning.explanations import Explanation, adam_step, count, loss, outer_loop, outer_lr
+
+if TYPE_CHECKING:
+    from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
+    from metatui.learning.optim.inner import Params
+    from metatui.learning.training.learner import Learner, MetaStep
+
+POOLED = "pooled/"
+"""Prefix of the meta-parameters of a last layer with an output for every training class."""
 
 
-class Pretrained(Algorithm):
+class Pretrained(GradientBased):
     """One network for all tasks, trained without any adaptation."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        head = self._wide_head() if experiment.source.pooled_classes else {}
-        trained = FlatParams({**self.theta, **head})
-        self._trained = trained.views
-        """Parameters of the network that is trained: θ, with a head for all training classes."""
-        self._head = {name: self._trained[name] for name in head}
-        # θ shares the tensors of the features, so training this network also trains θ.
-        self.theta = {name: p if name in head else self._trained[name] for name, p in self.theta.items()}
-        self.outer = OuterAdam(trained)
+    name = "pretrained"
+    title = "pretrained"
+    uses = META_GRADIENT | INNER_STEPS | {"algorithm.inner_steps", "algorithm.adapt"}
+    timed = None
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
+    def meta_parameters(self, params: Params, source: TaskSource) -> Params:
+        if not source.pooled_classes:
+            return params
+        from torch import nn
+
+        from metatui.learning.data.random import seeded
+
+        weight = next(name for name in self.head if name.endswith("weight"))
+        with seeded(self.settings.training.seed):
+            wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])
+        layer = weight.removesuffix("weight")
+        return params | {f"{POOLED}{layer}{name}": p.detach() for name, p in wide.named_parameters()}
+
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep:
         # Only for the metrics: the query loss after adaptation, as for the other algorithms.
-        episodes = self.sample(tasks)
-        adapted, support_loss = self.adapt(episodes, inner_loop(algorithm))
-        loss, outputs, queried = self.query_metrics(adapted, episodes)
-        check_finite(loss)
+        episodes = learner.sample(tasks)
+        adapted, support_loss = learner.adapt(episodes)
+        query_loss, outputs, queried = learner.query_metrics(adapted, episodes)
         # Ordinary training with Adam on a mini-batch from all tasks together.
         size = len(tasks) * (episodes.support_x.shape[1] + episodes.query_x.shape[1])
-        x, y = self.experiment.source.pooled_batch(tasks.start, seed=self.experiment.settings.training.seed, size=size)
-        norm = self.outer.step(self._gradients(x, y), lr=outer_lr, clip=algorithm.grad_clip)
-        return self.step_metrics(queried, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
+        x, y = learner.pooled_batch(tasks.start, size)
+        pooled = {name.removeprefix(POOLED): name for name in learner.theta if name.startswith(POOLED)}
+        names = {name: pooled.get(name, name) for name in self.parameters}
+        gradients = learner.gradient({name: learner.theta[meta] for name, meta in names.items()}, x, y)
+        norm = learner.descend({names[name]: g for name, g in gradients.items()}, outer_lr)
+        return learner.step_metrics(
+            queried, loss=query_loss, outputs=outputs, support_loss=support_loss, grad_norm=norm
+        )
 
-    def _gradients(self, x: Tensor, y: Tensor) -> Params:
-        device, dtype = self.experiment.torch_device, self.experiment.dtype
-        params = {name: p.detach().requires_grad_() for name, p in self._trained.items()}
-        outputs = functional_call(self.experiment.model, params, (moved(x, device, dtype),))
-        y = moved(y, device, dtype if y.is_floating_point() else None)
-        gradients = torch.autograd.grad(self.experiment.loss.one(outputs, y), list(params.values()))
-        return dict(zip(params, gradients, strict=True))
-
-    def _wide_head(self) -> Params:
-        """Initialise a last linear layer with an output for every training class."""
-        *_, (name, last) = [(n, m) for n, m in self.experiment.model.named_modules() if isinstance(m, nn.Linear)]
-        with random.seeded(self.experiment.settings.training.seed):
-            wide = nn.Linear(last.in_features, self.experiment.source.pooled_classes)
-        wide.to(self.experiment.torch_device, self.experiment.dtype)
-        return {f"{name}.{key}": p.detach() for key, p in wide.named_parameters()}
-
-    def tensors(self) -> Params:
-        return {**self.outer.tensors(), **{f"head/{name}": p for name, p in self._head.items()}}
-
-    def load(self, tensors: Params) -> None:
-        for name, p in self._head.items():
-            p.copy_(tensors[f"head/{name}"])
-        self.outer.load(tensors)
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        algorithm, images = settings.algorithm, settings.is_classification
+        per_class = settings.training_shots + settings.task.queries
+        size = algorithm.meta_batch * per_class * (settings.task.ways if images else 1)
+        goal = "tell all training classes apart" if images else "predict the points of all training tasks together"
+        head = " It keeps its features; the head for the task's classes is new." if images else ""
+        return Explanation(
+            title="Pretrained: ordinary training on all tasks together, a baseline",
+            idea=(
+                f"One network learns to {goal}, without any adaptation during training. It is then adapted to each "
+                f"held-out task by the same inner loop as the other algorithms.{head}"
+            ),
+            rule=("θ ← θ − β ∇L(B; θ)",),
+            symbols=(
+                f"β: outer learning rate, {outer_lr(settings)} (Adam). B: examples of all training tasks together. "
+                f"L: {loss(settings)}."
+            ),
+            code=(
+                *outer_loop(settings),
+                f"    B ← {count(size, 'example')}: as many as {count(algorithm.meta_batch, 'episode')} would hold",
+                "    g ← ∇L(B; θ)",
+                *adam_step(settings),
+            ),
+            costs=(
+                f"1 gradient of the loss of {count(size, 'example')}.",
+                "The model is also adapted to the tasks of the meta-batch, but only for the curves: this trains "
+                "nothing.",
+            ),
+            gradients=1,
+            hessian_products=0,
+            paper=(
+                "Sinusoids: Finn, Abbeel and Levine 2017, section 5.1.",
+                "Images: Wei-Yu Chen and others: A Closer Look at Few-shot Classification. ICLR 2019. The baseline.",
+            ),
+        )

@@ -9,43 +9,59 @@ a fresh optimiser, whereas the authors' code carries Adam's second moments from 
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from metatui.learning.algorithm import INNER_STEPS, OUTER_LOOP, GradientBased
+from metatui.learning.explanations import (
+    NICHOL,
+    Explanation,
+    count,
+    inner_cost,
+    inner_gradients,
+    inner_steps,
+    loss,
+    outer_loop,
+    outer_lr,
+    support,
+)
 
-from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep, PendingStep, check_finite
-from metatui.learning.data.random import choose, keys
-from metatui.learning.experiment import Experiment
-from metatui.learning.hardware.devices import moved
-from metatui.learning.optim.inner import inner_loop
-from metatui.learning.optim.outer import norm_of
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from metatui.config.settings import Settings
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 
-class Reptile(Algorithm):
+class Reptile(GradientBased):
     """Moves the initialisation towards the adapted weights of each task."""
 
-    def __init__(self, experiment: Experiment) -> None:
-        super().__init__(experiment)
-        self.graphs = self.make_graphs()
+    name = "reptile"
+    title = "Reptile"
+    uses = OUTER_LOOP | INNER_STEPS | {
+        "algorithm.inner_steps", "algorithm.inner_batch", "algorithm.train_shots", "algorithm.adapt",
+        "algorithm.freeze",
+    }  # fmt: skip
+    compiles = True
+    timed = "adaptation"
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         # Sample tasks τ_1, ..., τ_n.
-        episodes = self.sample(tasks)
-        if step := self.graph_step(episodes, algorithm, outer_lr):
+        episodes = learner.sample(tasks)
+        if step := learner.graph_step(episodes, outer_lr):
             return step  # the lines below, as one graph
         # W_i = SGD(L_τi, θ, k): k inner steps from θ on the support set. The query set is only used for the metrics.
-        order = self._mini_batches(tasks, algorithm, examples=episodes.support_x.shape[1])
-        adapted, support_loss = self.adapt(episodes, inner_loop(algorithm), order)
-        loss, outputs, queried = self.query_metrics(adapted, episodes)
-        check_finite(loss)
+        order = self.mini_batches(tasks, examples=episodes.support_x.shape[1])
+        adapted, support_loss = learner.adapt(episodes, order)
+        query_loss, outputs, queried = learner.query_metrics(adapted, episodes)
         # θ ← θ + ε (1/n) Σ_i (W_i - θ)
-        change = self.flat.flatten({name: stack.mean(0) for name, stack in adapted.items()}) - self.flat.vector
-        norm = norm_of(change)
-        self.flat.vector.add_(change, alpha=outer_lr)
-        return self.step_metrics(queried, loss=loss, outputs=outputs, support_loss=support_loss, grad_norm=norm)
+        norm = learner.move_towards({name: stack.mean(0) for name, stack in adapted.items()}, outer_lr)
+        return learner.step_metrics(
+            queried, loss=query_loss, outputs=outputs, support_loss=support_loss, grad_norm=norm
+        )
 
-    def _mini_batches(self, tasks: range, algorithm: AlgorithmSettings, examples: int) -> Tensor | None:
+    def mini_batches(self, tasks: range, examples: int) -> Tensor | None:
         """Choose the examples of each inner step. Mini-batches cycle through the support set.
 
         The set is reshuffled for each cycle. A task's mini-batches depend only on the seed and the number of the task.
@@ -53,10 +69,57 @@ class Reptile(Algorithm):
         Returns:
             int64 [T, steps, inner_batch]; None if every step uses all examples.
         """
+        import torch
+
+        from metatui.learning.data.random import choose, keys
+
+        algorithm = self.settings.algorithm
         if not algorithm.inner_batch or algorithm.inner_batch == examples:
             return None
         needed = algorithm.inner_steps * algorithm.inner_batch
-        key = keys(self.experiment.settings.training.seed, "reptile/order", torch.tensor(tasks))
+        key = keys(self.settings.training.seed, "reptile/order", torch.tensor(tasks))
         cycles = [choose(key, examples, examples, offset=c * examples) for c in range(math.ceil(needed / examples))]
-        order = moved(torch.cat(cycles, dim=1)[:, :needed], self.experiment.torch_device)
+        order = torch.cat(cycles, dim=1)[:, :needed]
         return order.view(len(tasks), algorithm.inner_steps, algorithm.inner_batch)
+
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        ways = settings.ways_in_training[0] if settings.is_classification else 1
+        examples = settings.shots_in_training[0] * ways
+        if settings.algorithm.inner_batch > examples:
+            yield "algorithm.inner_batch", f"at most {examples}, the number of support examples in a training episode"
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        algorithm = settings.algorithm
+        steps, batch = algorithm.inner_steps, algorithm.inner_batch
+        return Explanation(
+            title="Reptile",
+            idea=(
+                "Train on a task for a few steps, then move the initialisation part of the way to the result. Over "
+                "many tasks, θ comes close to the solutions of all of them. With several inner steps, θ also moves to "
+                "where the gradients of one task agree with each other, although Reptile uses neither second "
+                "derivatives nor a query set."
+            ),
+            rule=("W_i = k steps from θ on L_i(D_i)", "θ ← θ + ε mean_i (W_i − θ)"),
+            symbols=(
+                f"k: inner steps, {steps}, at learning rate {algorithm.inner_lr:g}. ε: meta-step size (outer learning "
+                f"rate), {outer_lr(settings)}. D_i: training examples of task i. L: {loss(settings)}."
+            ),
+            code=(
+                *outer_loop(settings),
+                f"    for each of {count(algorithm.meta_batch, 'sampled task')}:",
+                f"        D ← {support(settings, settings.training_shots)}",
+                *inner_steps(settings, steps, indent=8, batch=batch),
+                f"    θ ← θ + ε (mean over tasks of θ' − θ), ε = {outer_lr(settings)}",
+            ),
+            costs=(
+                inner_cost(settings, "training"),
+                "No second derivatives and no gradient of a query loss; the query loss is computed only for the "
+                "curves.",
+                "Memory does not grow with the number of inner steps.",
+            ),
+            gradients=inner_gradients(settings),
+            hessian_products=0,
+            paper=(f"{NICHOL} Algorithm 2, the batched version.",),
+        )

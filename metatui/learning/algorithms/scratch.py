@@ -6,14 +6,49 @@ improvement of an algorithm over Scratch is what it learned from the training ta
 
 from __future__ import annotations
 
-from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms.base import Algorithm, MetaStep
+from typing import TYPE_CHECKING
+
+from metatui.learning.algorithm import INNER_STEPS, GradientBased
+from metatui.learning.explanations import Explanation, count, initialisation, inner_steps, loss, support
+
+if TYPE_CHECKING:
+    from metatui.config.settings import Settings
 
 
-class Scratch(Algorithm):
+class Scratch(GradientBased):
     """Keeps the random initialisation."""
 
+    name = "scratch"
+    title = "scratch"
+    uses = INNER_STEPS | {"algorithm.adapt"}
     trains = False
+    timed = None
 
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep:
-        raise NotImplementedError("scratch has no outer loop")
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        steps = settings.evaluation.inner_steps
+        return Explanation(
+            title="Scratch: no meta-learning, a baseline",
+            idea=(
+                "The random initialisation, adapted to each held-out task by the same inner loop as the other "
+                "algorithms. The improvement of an algorithm over Scratch is what it learned from the training tasks."
+            ),
+            rule=("θ'_i = θ − α ∇L_i(D_i; θ)",),
+            symbols=(
+                f"α: inner learning rate, {settings.algorithm.inner_lr:g}. D_i: support set of held-out task i. "
+                f"L: {loss(settings)}."
+            ),
+            code=(
+                initialisation(settings),
+                "for each held-out task:",
+                f"    D ← {support(settings, settings.evaluation_shots)}",
+                *inner_steps(settings, steps, indent=4),
+            ),
+            costs=(
+                "No meta-step: there is no outer loop.",
+                f"An evaluation takes {count(steps, 'gradient')} per task, as for every other algorithm.",
+            ),
+            gradients=0,
+            hessian_products=0,
+            paper=("The 'random initialisation' baseline of Finn, Abbeel and Levine 2017, section 5.",),
+        )

@@ -20,12 +20,11 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from metatui.config.fields import change
-from metatui.learning.algorithms import ALGORITHMS
-from metatui.learning.algorithms.base import METRIC_QUERIES_PER_CLASS
 from metatui.learning.benchmark.measurement import FixedTaskExperiment, set_up_fixed
 from metatui.learning.benchmark.workloads import Workload
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.optim.inner import Params
+from metatui.learning.training.learner import METRIC_QUERIES_PER_CLASS, Learner
 
 
 class PlainEngine(LoopEngine):
@@ -50,9 +49,9 @@ def count(workload: Workload) -> Counts:
     # One thread, because the counter covers only its own; one task, because all tasks cost the same.
     experiment = set_up_fixed(change(settings, {"algorithm.meta_batch": 1, "compute.threads": 1}))
     experiment.engine = PlainEngine(experiment.model, experiment.loss, second_order="unrolled")
-    algorithm = ALGORITHMS[workload.algorithm](experiment)
+    learner = Learner(experiment)
     with FlopCounterMode(display=False) as counter:
-        algorithm.meta_step(range(1), experiment.settings.algorithm, experiment.settings.algorithm.outer_lr)
+        learner.meta_step(range(1), experiment.settings.algorithm.outer_lr)
     return Counts(tasks * counter.get_total_flops(), _bytes(experiment, tasks))
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass, fields
 import torch
 
 from metatui.config.settings import Settings
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.runner import Machine
 from metatui.learning.benchmark.timing import copy_rate, matmul_rate, median_seconds
 from metatui.learning.benchmark.workloads import Workload
@@ -18,6 +17,7 @@ from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.hardware.devices import cpu, physical_cores
 from metatui.learning.hardware.peak_memory import PeakMemory
 from metatui.learning.training.compile_worker import compile_apart
+from metatui.learning.training.learner import Learner
 
 
 @dataclass(kw_only=True)
@@ -54,18 +54,16 @@ def measure(settings: Settings, seconds: float) -> Timing:
         MetatuiError: if the meta-step cannot be computed here.
     """
     experiment = set_up_fixed(settings)
-    algorithm, options = ALGORITHMS[settings.algorithm.name](experiment), settings.algorithm
-    if algorithm.graphs:
-        if not algorithm.graphs.path(experiment.fixed, options).is_file():
+    learner, options = Learner(experiment), settings.algorithm
+    if learner.graphs:
+        if not learner.graphs.path(experiment.fixed, options).is_file():
             compile_apart(experiment.settings)  # as training does; a compiler leaves much behind in its process
-        algorithm.graphs.use(experiment.fixed, options)
+        learner.graphs.use(experiment.fixed, options)
     tasks = range(options.meta_batch)
     peak = PeakMemory(str(experiment.torch_device), over_current=True)
-    if algorithm.captures:
-        algorithm.captures.capture(experiment.fixed, options)
-    took = median_seconds(
-        lambda: algorithm.meta_step(tasks, options, options.outer_lr), experiment.torch_device, spend=seconds
-    )
+    if learner.captures:
+        learner.captures.capture(experiment.fixed, learner.algorithm)
+    took = median_seconds(lambda: learner.meta_step(tasks, options.outer_lr), experiment.torch_device, spend=seconds)
     return Timing(1000 * took, peak.bytes())
 
 

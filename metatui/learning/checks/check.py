@@ -13,39 +13,27 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.checks.algorithms import check_algorithms
+from metatui.learning.checks.comparison import (
+    AGREEMENT,
+    DIFFERENCES,
+    STEP,
+    Check,
+    comparison,
+    directional_error,
+    relative_error,
+)
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.data.random import keys, normal, uniform
 from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.engines.base import Engine, meta_parameters
 from metatui.learning.engines.registry import ENGINES, make_engine
 from metatui.learning.hardware.devices import resolve
-from metatui.learning.models import conv4, mlp
+from metatui.learning.models.conv4 import conv4
+from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.inner import ADAM_BETA2, InnerLoop, Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
 from metatui.utils.errors import BadInput
-
-AGREEMENT = 1e-8
-"""Largest relative error between engines, and between an engine and `higher`."""
-
-DIFFERENCES = 1e-6
-"""Largest relative error against central finite differences, whose own error is about 1e-8 for STEP."""
-
-STEP = 1e-6
-DIRECTIONS = 5
-"""Number of random directions in which derivatives are compared."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """The result of one comparison. Second order compared with first order must have an error above the tolerance."""
-
-    name: str
-    algorithm: str
-    engine: str
-    reference: str
-    relative_error: float
-    tolerance: float
-    ok: bool
 
 
 @dataclass(frozen=True)
@@ -75,6 +63,7 @@ def run_checks(device: str = "cpu") -> Iterator[Check]:
         raise BadInput("the device is mps, which does not support float64: use cpu or cuda")
     for case in cases(where):
         yield from compare(case)
+    yield from check_algorithms(where.type if where.index is None else str(where))
     if where.type != "cpu":
         for case in full_size_cases(where):
             yield from compare_full_size(case)
@@ -164,11 +153,11 @@ def _meta_gradients(case: Case, engines: dict[str, Engine], algorithm: str) -> I
     }
     meta_loss = _first_order_loss(case, theta) if first_order else _meta_loss(case)
     for name in engines:
-        error = _directional_error(meta_loss, theta, gradients[name])
-        yield _check(f"{case.name}: meta-gradient", algorithm, name, "finite differences", error, DIFFERENCES)
+        error = directional_error(meta_loss, theta, gradients[name])
+        yield comparison(f"{case.name}: meta-gradient", algorithm, name, "finite differences", error, DIFFERENCES)
     for name in ("loop", "batched"):
-        error = _relative_error(gradients[name], gradients["higher"])
-        yield _check(f"{case.name}: meta-gradient", algorithm, name, "higher", error, AGREEMENT)
+        error = relative_error(gradients[name], gradients["higher"])
+        yield comparison(f"{case.name}: meta-gradient", algorithm, name, "higher", error, AGREEMENT)
 
 
 def _second_order(case: Case, engines: dict[str, Engine]) -> Check:
@@ -177,7 +166,7 @@ def _second_order(case: Case, engines: dict[str, Engine]) -> Check:
         engines["loop"].meta_gradient(theta, case.episodes, case.inner, first_order=order).gradients
         for order in (False, True)
     )
-    error, least = _relative_error(second, first), 1e-3
+    error, least = relative_error(second, first), 1e-3
     name = f"{case.name}: second order differs from first order"
     return Check(name, "maml", "loop", "fomaml", error, least, error > least)
 
@@ -187,11 +176,11 @@ def _reptile(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
     changes = {name: _reptile_change(case, engine, theta, case.inner) for name, engine in engines.items()}
     expected = _reptile_by_differences(case, theta)
     for name, change in changes.items():
-        error = _relative_error(change, expected)
-        yield _check(f"{case.name}: change of one step", "reptile", name, "finite differences", error, DIFFERENCES)
+        error = relative_error(change, expected)
+        yield comparison(f"{case.name}: change of one step", "reptile", name, "finite differences", error, DIFFERENCES)
     for name in ("loop", "batched"):
-        error = _relative_error(changes[name], changes["higher"])
-        yield _check(f"{case.name}: change of one step", "reptile", name, "higher", error, AGREEMENT)
+        error = relative_error(changes[name], changes["higher"])
+        yield comparison(f"{case.name}: change of one step", "reptile", name, "higher", error, AGREEMENT)
 
 
 def _reptile_change(case: Case, engine: Engine, theta: Params, inner: InnerLoop) -> Params:
@@ -242,8 +231,8 @@ def _reptile_adam(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
         for name, p in theta.items():
             expected[name] += (fast[name] - p).detach() / len(case.episodes)
     for name in ("loop", "batched"):
-        error = _relative_error(_reptile_change(case, engines[name], theta, inner), expected)
-        yield _check(f"{case.name}: change with inner Adam", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
+        error = relative_error(_reptile_change(case, engines[name], theta, inner), expected)
+        yield comparison(f"{case.name}: change with inner Adam", "reptile", name, "torch.optim.Adam", error, AGREEMENT)
 
 
 def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
@@ -254,8 +243,8 @@ def _adaptation(case: Case, engines: dict[str, Engine]) -> Iterator[Check]:
     expected = {name: p.detach() for name, p in fast.items()}
     for name, engine in engines.items():
         *_, last = engine.adapt(theta, case.episodes.support_x, case.episodes.support_y, case.inner)
-        error = _relative_error({key: p[0] for key, p in last.params.items()}, expected)
-        yield _check(f"{case.name}: adapted parameters", "scratch", name, "torch.optim.SGD", error, AGREEMENT)
+        error = relative_error({key: p[0] for key, p in last.params.items()}, expected)
+        yield comparison(f"{case.name}: adapted parameters", "scratch", name, "torch.optim.SGD", error, AGREEMENT)
 
 
 def _descend(case: Case, fast: Params, optimizer: torch.optim.Optimizer, t: int, steps: int) -> None:
@@ -274,8 +263,8 @@ def _pretrained(case: Case) -> Check:
         return case.loss.one(functional_call(case.model, params, (x,)), y)
 
     gradients = torch.autograd.grad(loss(theta), list(theta.values()))
-    error = _directional_error(loss, theta, dict(zip(theta, gradients, strict=True)))
-    return _check(f"{case.name}: gradient", "pretrained", "autograd", "finite differences", error, DIFFERENCES)
+    error = directional_error(loss, theta, dict(zip(theta, gradients, strict=True)))
+    return comparison(f"{case.name}: gradient", "pretrained", "autograd", "finite differences", error, DIFFERENCES)
 
 
 def _meta_loss(case: Case) -> Callable[[Params], Tensor]:
@@ -302,33 +291,3 @@ def _first_order_loss(case: Case, theta: Params) -> Callable[[Params], Tensor]:
         return case.loss.each(engine.outputs(stack, case.episodes.query_x), case.episodes.query_y).mean()
 
     return loss
-
-
-def _directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:
-    """Compute the largest relative error of derivatives in random directions against finite differences."""
-    errors = []
-    total = sum(p.numel() for p in theta.values())
-    scale = _norm(gradients) / total**0.5
-    for d in range(DIRECTIONS):
-        raw = normal(keys(d, "check/direction", torch.zeros(1, dtype=torch.int64)), total)[0]
-        unit = (raw / raw.norm()).to(next(iter(theta.values())))
-        parts = torch.split(unit, [p.numel() for p in theta.values()])
-        direction = {n: part.view_as(p) for (n, p), part in zip(theta.items(), parts, strict=True)}
-        up, down = (loss({n: (p + sign * STEP * direction[n]).detach() for n, p in theta.items()}) for sign in (1, -1))
-        slope = (up - down) / (2 * STEP)
-        expected = sum((gradients[n] * direction[n]).sum() for n in theta)
-        errors.append((slope - expected).abs() / scale)
-    return float(torch.stack(errors).max())  # unlike Python's max, NaN if an error is NaN
-
-
-def _norm(tensors: Params) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(torch.cat([t.detach().flatten() for t in tensors.values()]))
-    return norm
-
-
-def _relative_error(actual: Params, expected: Params) -> float:
-    return float(_norm({name: actual[name] - expected[name] for name in expected}) / _norm(expected))
-
-
-def _check(name: str, algorithm: str, engine: str, reference: str, error: float, tolerance: float) -> Check:
-    return Check(name, algorithm, engine, reference, error, tolerance, error <= tolerance)

@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
+from metatui.config.settings import Settings
+from metatui.learning.data import random
 from metatui.learning.hardware.devices import moved
 
 Split = Literal["train", "val", "test"]
@@ -119,3 +121,17 @@ class TaskSource(Protocol):
     def pooled_classes(self) -> int:
         """Number of classes that `pooled_batch` draws from; 0 for regression."""
         ...
+
+
+def training_size(settings: Settings, first_task: int) -> tuple[int, int]:
+    """Draw the ways and shots of the training meta-batch that begins with the task numbered `first_task`.
+
+    All tasks of a meta-batch have the same size, so their tensors can be stacked.
+    """
+    key = random.keys(settings.training.seed, "episodes/size", torch.tensor(first_task))
+    ranges = settings.ways_in_training, settings.shots_in_training
+    ways, shots = (
+        low + int(chance * (high - low + 1))
+        for (low, high), chance in zip(ranges, random.uniform(key, 2).tolist(), strict=True)
+    )
+    return ways, shots

@@ -6,16 +6,19 @@ Classes and images are chosen on the CPU by counter-based random numbers, so the
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metatui.learning.data import random
-from metatui.learning.data.episodes import Episodes, Split
+from metatui.learning.data.episodes import SPLITS, Episodes, Split
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
+
+Splits = Mapping[Split, Sequence[int]]
+"""Ascending numbers of the classes in each split. The splits are disjoint."""
 
 SIDE = 28
 """Height and width in pixels of glyphs and Omniglot images."""
@@ -46,6 +49,29 @@ def distinct(key: Tensor, count: int, among: int) -> Tensor:
     return chosen.gather(-1, random.choose(key, count, count, offset=count))
 
 
+def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
+    """Return the first `count` elements of a random permutation of range(among) for each key.
+
+    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
+
+    Args:
+        keys: int64 [C].
+        among: int64 [C], at least `count`.
+
+    Returns:
+        int64 [C, count].
+    """
+    step = torch.arange(count)
+    places = step + (random.uniform(keys, count) * (among.unsqueeze(1) - step)).to(torch.int64)
+    order = torch.arange(int(among.max())).repeat(len(keys), 1)
+    for i in range(count):
+        place = places[:, i : i + 1]
+        drawn = order.gather(1, place)
+        order.scatter_(1, place, order[:, i : i + 1].clone())
+        order[:, i : i + 1] = drawn
+    return order[:, :count]
+
+
 class ImageSource(ABC):
     """A TaskSource of N-way K-shot image tasks; subclasses provide the classes and their images.
 
@@ -59,7 +85,8 @@ class ImageSource(ABC):
     notices: tuple[str, ...] = ()
     turns: int = 1
     """Number of consecutive classes that are rotations of one character; the first is upright."""
-    name: ClassVar[str]
+    name: str
+    """Name of the streams of random numbers."""
 
     def __init__(self, device: torch.device | str) -> None:
         self.device = torch.device(device)
@@ -130,3 +157,61 @@ class ImageSource(ABC):
         classes = (random.uniform(key, size) * self.pooled_classes).to(torch.int64)
         images = self.draw("train", classes, random.bits(key, size, offset=size), 1)
         return images.reshape(size, *self.input_shape), moved(classes, self.device)
+
+
+class PackedSource(ImageSource):
+    """Tasks of images that are all in the memory of the device, as uint8."""
+
+    def __init__(
+        self,
+        images: Tensor,
+        rows: Sequence[Sequence[int]],
+        names: Sequence[str],
+        splits: Splits,
+        *,
+        device: torch.device | str,
+    ) -> None:
+        """Create the source.
+
+        Args:
+            images: uint8 [images, channels, height, width], white as 255.
+            rows: the images of each class.
+            names: the name of each class.
+            splits: the classes of each split.
+        """
+        super().__init__(device)
+        self.input_shape = tuple(images.shape[1:])
+        self.counts = [len(each) for each in rows]
+        """Number of images in each class."""
+        self._images = images.to(self.device)
+        self._names = names
+        self._splits = splits
+        self._numbers = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
+        self._rows = torch.tensor([row for each in rows for row in each], dtype=torch.int64)
+        self._count = torch.tensor(self.counts, dtype=torch.int64)
+        self._first = self._count.cumsum(0) - self._count
+
+    def class_count(self, split: Split) -> int:
+        return len(self._splits[split])
+
+    def class_name(self, split: Split, number: int) -> str:
+        return self._names[self._splits[split][number]]
+
+    def check_drawings(self, split: Split, shots: int, queries: int) -> None:
+        fewest = min((self.counts[number] for number in self._splits[split]), default=0)
+        if shots + queries > fewest:
+            raise BadInput(
+                f"task.shots is {shots} and task.queries is {queries}, but their sum must be at most {fewest}, the "
+                f"smallest number of images of a class in the {split} split"
+            )
+
+    @property
+    def pooled_classes(self) -> int:
+        return self.class_count("train")
+
+    def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
+        numbers = self._numbers[split][classes]
+        rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
+        images = self._images.index_select(0, moved(rows.flatten(), self.device))
+        # Multiplied, because devices round a division by 255 differently.
+        return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)

@@ -1,12 +1,14 @@
-"""Decoded images in a safetensors file: the format of the Omniglot and folder caches.
+"""Decoded images in a safetensors file: the format of the caches of Omniglot, CIFAR-100 and folders.
 
 The file holds one tensor, `images` (uint8), and text metadata in its header.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import os
 import struct
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from metatui.utils.errors import quote
+from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason, replacing
 from metatui.utils.text import sanitize
 
@@ -68,3 +70,37 @@ def read_pixels(path: Path, shape: Sequence[int], expected: Mapping[str, str]) -
         raise ValueError(f"it cannot be read ({reason(error)})") from None
     except SafetensorError as error:
         raise ValueError(f"it is damaged ({sanitize(str(error))})") from None
+
+
+def write_data_set(path: Path, pixels: NDArray[np.uint8], metadata: Mapping[str, str]) -> None:
+    """Write the images of a published data set with their checksum.
+
+    Raises:
+        WriteRefused: if the file cannot be written.
+    """
+    write_pixels(path, pixels, {**metadata, "sha256": hashlib.sha256(pixels.data).hexdigest()})
+
+
+def read_data_set(
+    path: Path, shape: Sequence[int], metadata: Mapping[str, str], *, title: str, command: str
+) -> tuple[Tensor, str]:
+    """Return the images that `write_data_set` wrote, and the SHA-256 of their pixels.
+
+    Args:
+        title: name of the data set in messages.
+        command: command that creates the file.
+
+    Raises:
+        BadInput: if the file is missing, damaged or of another format.
+    """
+    name = quote(str(path), 200)
+    if not os.path.exists(path):  # Path.exists raises if a folder may not be searched
+        raise BadInput(f"{title} is not on this machine yet ({name} does not exist): run `{command}`")
+    try:
+        pixels, stored = read_pixels(path, shape, metadata)
+        sha256 = hashlib.sha256(pixels.numpy().data).hexdigest()
+        if sha256 != stored.get("sha256"):
+            raise ValueError("its checksum is wrong")
+    except ValueError as error:
+        raise BadInput(f"{name} cannot be used because {error}: run `{command}` to create it again") from None
+    return pixels, sha256

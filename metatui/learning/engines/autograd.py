@@ -43,7 +43,7 @@ class AutogradEngine(Engine):
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:
         model, start = self._start(theta)
         x, y = episodes.support_x[t].clone(), episodes.support_y[t].clone()  # the module may change them
-        fast, update, losses = start, inner.start(), []
+        fast, update, losses = start, inner.start(constant=first_order), []
         for _ in range(inner.steps):
             loss, _ = self._loss(model, fast, x, y, f"the support set of task {t}")
             losses.append(loss.detach())

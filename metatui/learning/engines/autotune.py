@@ -21,15 +21,16 @@ from torch import nn
 
 from metatui.config.constraints import compiles
 from metatui.config.settings import Settings
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.base import Engine, meta_parameters
+from metatui.learning.engines.base import Engine
 from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
 from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import EngineName, make_engine, usual_engine
 from metatui.learning.hardware.devices import Device, synchronize
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.optim.flat_params import FlatParams
-from metatui.learning.optim.inner import inner_loop
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import Loss
 from metatui.learning.optim.outer import OuterAdam
 from metatui.utils import paths
@@ -77,6 +78,7 @@ def measured_for(settings: Settings, device: Device, model: nn.Module, threads: 
         torch.__version__, platform.node(), device.title, threads, repr(model), settings.compute.precision,
         settings.compute.second_order, task.ways if settings.is_classification else 1, settings.training_shots,
         task.queries, algorithm.name, algorithm.inner_steps, algorithm.inner_optimizer, algorithm.meta_batch,
+        algorithm.adapt, algorithm.freeze, getattr(settings, algorithm.name, None),
     )  # fmt: skip
     if device.name != "cpu":
         compute = settings.compute
@@ -85,7 +87,8 @@ def measured_for(settings: Settings, device: Device, model: nn.Module, threads: 
 
 
 def choose(
-    settings: Settings,
+    algorithm: Algorithm,
+    meta: Params,
     device: Device,
     model: nn.Module,
     loss: Loss,
@@ -93,9 +96,10 @@ def choose(
     workers: int,
     sample: Callable[[int], Episodes],
 ) -> tuple[EngineName, str]:
-    """Choose the engine for `settings`. Engines that raise are skipped.
+    """Choose the engine for `algorithm`. Engines that raise are skipped.
 
     Args:
+        meta: the meta-parameters.
         measured: cached measurements; new ones are added.
         workers: number of threads that share the tasks in the loop engine.
         sample: draws the given number of tasks to measure on.
@@ -106,8 +110,9 @@ def choose(
     Raises:
         Exception: the error that the default engine raised, if every engine fails.
     """
+    settings = algorithm.settings
     usual = usual_engine(model, torch.device(device.name))
-    if settings.algorithm.name not in ("maml", "fomaml", "reptile"):
+    if algorithm.timed is None:
         return usual, "the default engine for this model and device"
     others: list[EngineName] = ["loop" if usual == "batched" else "batched"]
     if device.name != "cpu" and settings.is_classification:
@@ -120,7 +125,7 @@ def choose(
             continue
         try:
             engine = make_engine(name, model, loss, workers=workers, second_order=settings.compute.second_order)
-            ms = _milliseconds(engine, settings, sample, limit=min(measured.ms.values(), default=None))
+            ms = _milliseconds(engine, algorithm, meta, sample, limit=min(measured.ms.values(), default=None))
         except MetatuiError:  # the tasks cannot be drawn for any engine
             raise
         except Exception as error:  # the libraries of a device raise exceptions of any class
@@ -167,7 +172,7 @@ def _against(measured: Measured, chosen: str) -> str:
 
 
 def _milliseconds(
-    engine: Engine, settings: Settings, sample: Callable[[int], Episodes], *, limit: float | None
+    engine: Engine, algorithm: Algorithm, meta: Params, sample: Callable[[int], Episodes], *, limit: float | None
 ) -> float:
     """Measure a meta-gradient (for Reptile an adaptation), or a captured meta-step if runs capture them.
 
@@ -175,6 +180,7 @@ def _milliseconds(
     proportional to the number of tasks, only two tasks are measured for images. On a GPU, all tasks that fit into
     memory are measured.
     """
+    settings = algorithm.settings
     tasks, on_cpu = settings.algorithm.meta_batch, _device(engine).type == "cpu"
     if on_cpu:
         some = min(tasks, 2) if settings.is_classification else tasks
@@ -182,7 +188,7 @@ def _milliseconds(
         some = min(tasks, settings.compute.tasks_at_once or tasks)
     while True:
         try:
-            return _timed(engine, settings, sample(some), limit=limit) * tasks / some
+            return _timed(engine, algorithm, meta, sample(some), limit=limit) * tasks / some
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if on_cpu or some == 1 or not is_out_of_memory(error):
                 raise
@@ -190,18 +196,16 @@ def _milliseconds(
         some //= 2
 
 
-def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: float | None) -> float:
+def _timed(engine: Engine, algorithm: Algorithm, meta: Params, episodes: Episodes, *, limit: float | None) -> float:
     """Measure the milliseconds that these tasks take together."""
-    algorithm, device = settings.algorithm, _device(engine)
-    theta, inner, first_order = meta_parameters(engine.model), inner_loop(algorithm), algorithm.name == "fomaml"
-    limit = math.inf if limit is None else limit * len(episodes) / algorithm.meta_batch
+    settings, device = algorithm.settings.algorithm, _device(engine)
+    limit = math.inf if limit is None else limit * len(episodes) / settings.meta_batch
 
     def eager() -> None:
-        if algorithm.name == "reptile":
-            for _ in engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
-                pass
+        if algorithm.timed == "adaptation":
+            engine.adapted(algorithm, meta, episodes)
         else:
-            engine.meta_gradient(theta, episodes, inner, first_order=first_order)
+            engine.meta_gradient_of(algorithm, meta, episodes)
 
     def once(call: Callable[[], object]) -> float:
         began = time.perf_counter()
@@ -219,13 +223,13 @@ def _timed(engine: Engine, settings: Settings, episodes: Episodes, *, limit: flo
         return shortest(eager)
     eager()  # the first call loads and sets up libraries
     synchronize(device)
-    if not captures(settings, engine, device) or once(eager) > CAPTURE_GAIN * limit:
+    if not captures(algorithm, engine, device) or once(eager) > CAPTURE_GAIN * limit:
         return shortest(eager)
-    flat = FlatParams({name: p.detach().clone() for name, p in theta.items()})
-    captured = CapturedStep(engine, flat, OuterAdam(flat), first_order=first_order)
+    flat = FlatParams({name: p.detach().clone() for name, p in meta.items()})
+    captured = CapturedStep(engine, flat, OuterAdam(flat))
     try:
         captured.capture(episodes, algorithm)
-        return shortest(lambda: captured(episodes, algorithm, algorithm.outer_lr))
+        return shortest(lambda: captured(episodes, settings, settings.outer_lr))
     except CaptureFailed:  # as in training, which then continues without a graph
         return shortest(eager)
     finally:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.second_order import GradientResult, Objective, first_order, recomputed, unrolled
-from metatui.learning.engines.sequential import is_chain, is_perceptron
+from metatui.learning.engines.sequential import divided, is_chain, is_perceptron
+from metatui.learning.engines.task import Forward, Network, Order, Task
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
@@ -60,7 +62,7 @@ class Adaptation:
     params: Params
     """A stack: each task's parameters after this inner step."""
     support_loss: Tensor | None
-    """[T], loss on this step's examples before the step; None at step 0."""
+    """[T], loss on this step's examples before the step; None at step 0, and if the step computes no gradient."""
 
 
 class Engine(ABC):
@@ -78,6 +80,7 @@ class Engine(ABC):
         self.model = model
         self.loss = loss
         self.second_order = second_order
+        self._networks: dict[frozenset[str], Network] = {}
         self.is_chain = is_chain(model)
         self.is_perceptron = self.is_chain and is_perceptron(model)
 
@@ -93,22 +96,8 @@ class Engine(ABC):
         self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool, at_once: int
     ) -> MetaGradient:
         """Compute `meta_gradient` with at most `at_once` tasks in memory together (0: all of them)."""
-        parts = [
-            (len(tasks), self.meta_gradient(theta, part, inner, first_order=first_order))
-            for tasks, part in microbatches(episodes, at_once)
-        ]
-        if len(parts) == 1:
-            return parts[0][1]
-        weights = [count / len(episodes) for count, _ in parts]
-        results = [result for _, result in parts]
-        return MetaGradient(
-            loss=torch.cat([result.loss for result in results]),
-            gradients={
-                name: torch.stack([w * r.gradients[name] for w, r in zip(weights, results, strict=True)]).sum(0)
-                for name in theta
-            },
-            outputs=torch.cat([result.outputs for result in results]),
-            support_loss=torch.cat([result.support_loss for result in results]),
+        return _in_parts(
+            lambda part: self.meta_gradient(theta, part, inner, first_order=first_order), episodes, at_once
         )
 
     def differentiate(
@@ -127,15 +116,144 @@ class Engine(ABC):
         """Return whether to use Hessian-vector products for second-order gradients instead of a stored graph.
 
         The products evaluate each inner step twice, which is correct only for plain chains: their forward pass has
-        neither state nor randomness. With `auto`, the graph of the inner steps is stored if it needs no more memory
-        than the graph of the query set, which is always stored.
+        neither state nor randomness. They are derived for plain SGD. With `auto`, the graph of the inner steps is
+        stored if it needs no more memory than the graph of the query set, which is always stored.
         """
-        if not self.is_chain:
+        if not self.is_chain or not inner.is_sgd:
             return False
         if self.second_order != "auto":
             return self.second_order == "recomputed"
         graph = GRAPH_OF_GRADIENT * inner.steps * episodes.support_x.shape[1]
         return inner.steps > 1 and graph > episodes.query_x.shape[1] and not self.is_perceptron
+
+    # Any algorithm
+
+    def unsupported(self, algorithm: Algorithm) -> str | None:
+        """Return why this engine cannot compute `algorithm`; None if it can."""
+        return None
+
+    def meta_gradient_of(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, *, at_once: int = 0
+    ) -> MetaGradient:
+        """Compute the meta-gradient of `algorithm` at `meta`, with at most `at_once` tasks in memory (0: all)."""
+
+        def compute(part: Episodes) -> MetaGradient:
+            if (inner := algorithm.plain) is None:
+                return self.general_meta_gradient(algorithm, meta, part)
+            theta = {name: meta[name] for name in algorithm.parameters}
+            return self.meta_gradient(theta, part, inner, first_order=not algorithm.second_order)
+
+        return _in_parts(compute, episodes, at_once)
+
+    def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
+        """Compute the meta-gradient with the algorithm's own adaptation, one task after another."""
+        order: Order = "second" if algorithm.second_order else "first"
+
+        def one(t: int) -> GradientResult:
+            return algorithm.meta_gradient(self.task(algorithm, episodes, t, order), self.arranged(meta))
+
+        tasks = self.map_tasks(one, len(episodes))
+        return MetaGradient.of_tasks(tasks, {name: mean([task.gradients[name] for task in tasks]) for name in meta})
+
+    def adaptation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None = None
+    ) -> Iterator[Adaptation]:
+        """Adapt to the support sets with `algorithm`, without a graph, yielding steps 0 to `steps`.
+
+        Args:
+            order: int64 [T, steps, b], see `adapt`.
+        """
+        if (inner := algorithm.plain) is not None:
+            theta = {name: meta[name] for name in algorithm.parameters}
+            inner = replace(inner, steps=steps)
+            yield from self.adapt(theta, episodes.support_x, episodes.support_y, inner, order)
+        else:
+            yield from self.general_adaptation(algorithm, meta, episodes, steps, order)
+
+    def general_adaptation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
+    ) -> Iterator[Adaptation]:
+        """Adapt with the algorithm's own adaptation, one task after another."""
+        tasks = [self.task(algorithm, episodes, t, "none", order) for t in range(len(episodes))]
+        paths = [algorithm.adapt(task, self.arranged(meta), steps) for task in tasks]
+        for step in range(steps + 1):
+            stack = stacked(self.map_tasks(lambda t: detached(next(paths[t])), len(tasks)))
+            losses = [loss for task in tasks if (loss := task.loss_before_step(step)) is not None]
+            yield Adaptation(stack, torch.stack(losses) if losses else None)
+
+    def adapted(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, order: Tensor | None = None
+    ) -> tuple[Params, Tensor]:
+        """Return the stack of parameters after the inner steps of training, and the support losses [T] before them."""
+        steps = algorithm.inner_steps
+        if (inner := algorithm.plain) is not None:
+            theta = {name: meta[name] for name in algorithm.parameters}
+            return self.adapt_final(theta, episodes.support_x, episodes.support_y, inner, order)
+        first: Tensor | None = None
+        for step in self.general_adaptation(algorithm, meta, episodes, steps, order):
+            first = step.support_loss if first is None else first
+        assert first is not None
+        return step.params, first
+
+    def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
+        """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without a graph."""
+        if type(algorithm).predict is Algorithm.predict:
+            return self.outputs(stack, x)
+
+        @torch.no_grad()
+        def one(t: int) -> Tensor:
+            return algorithm.predict(self.task(algorithm, episodes, t, "none"), task_of(stack, t), x[t])
+
+        return torch.stack(self.map_tasks(one, len(x)))
+
+    def task(
+        self, algorithm: Algorithm, episodes: Episodes, t: int, order: Order, mini_batches: Tensor | None = None
+    ) -> Task:
+        """Return task t of `episodes` for `algorithm`."""
+        return Task(
+            self.network(algorithm.changing),
+            lambda: self.network(frozenset(algorithm.head)),
+            self.loss.one,
+            Episodes(*(tensor[t] for tensor in episodes.tensors())),
+            order=order,
+            stacked=False,
+            mini_batches=None if mini_batches is None else mini_batches[t],
+        )
+
+    def network(self, changing: frozenset[str]) -> Network:
+        """Divide the model before the first layer with a parameter in `changing`."""
+        if changing not in self._networks:
+            self._networks[changing] = self.make_network(changing)
+        return self._networks[changing]
+
+    def make_network(self, changing: frozenset[str]) -> Network:
+        """Create the result of `network`."""
+        body, head = divided(self.model, changing)
+        return Network(
+            None if body is None else self.forward_of(body, twice=False),
+            self.forward_of(head, twice=True),
+            self.forward_of(head, twice=False),
+        )
+
+    def forward_of(self, part: nn.Module, *, twice: bool) -> Forward:
+        """Return the forward pass of a part of the model as a function of parameters.
+
+        Args:
+            twice: whether the function must be differentiable twice.
+        """
+        names = [name for name, _ in part.named_parameters()]
+
+        def forward(params: Params, x: Tensor) -> Tensor:
+            predicted: Tensor = functional_call(part, {n: params[n] for n in names if n in params}, (x,))
+            return predicted
+
+        return forward
+
+    def arranged(self, meta: Params) -> Params:
+        """Return meta-parameters in the memory format that is fastest for this engine."""
+        return meta
+
+    # Gradient steps on all parameters
 
     @abstractmethod
     def adapt(
@@ -178,12 +296,43 @@ class Engine(ABC):
         return predicted
 
 
+def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, at_once: int) -> MetaGradient:
+    """Compute a meta-gradient with at most `at_once` tasks in memory (0: all of them)."""
+    parts = [(len(tasks), compute(part)) for tasks, part in microbatches(episodes, at_once)]
+    if len(parts) == 1:
+        return parts[0][1]
+    weights = [count / len(episodes) for count, _ in parts]
+    results = [result for _, result in parts]
+    return MetaGradient(
+        loss=torch.cat([result.loss for result in results]),
+        gradients={
+            name: torch.stack([w * r.gradients[name] for w, r in zip(weights, results, strict=True)]).sum(0)
+            for name in results[0].gradients
+        },
+        outputs=torch.cat([result.outputs for result in results]),
+        support_loss=torch.cat([result.support_loss for result in results]),
+    )
+
+
 def microbatches(episodes: Episodes, at_once: int) -> Iterator[tuple[range, Episodes]]:
     """Split episodes into parts of at most `at_once` tasks (0: one part), each with the indices of its tasks."""
     tasks = len(episodes)
     for start in range(0, tasks, at_once or tasks):
         rows = range(start, min(start + (at_once or tasks), tasks))
         yield rows, episodes.chunk(rows.start, rows.stop)
+
+
+def mean(tensors: list[Tensor]) -> Tensor:
+    """Average in the order of the tasks, so that the result does not depend on which thread finishes first."""
+    total = tensors[0].clone()
+    for tensor in tensors[1:]:
+        total += tensor
+    return total.div_(len(tensors))
+
+
+def detached(params: Params) -> Params:
+    """Return the same tensors without a graph."""
+    return {name: p.detach() for name, p in params.items()}
 
 
 def task_of(stack: Params, task: int) -> Params:

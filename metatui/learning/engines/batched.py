@@ -14,11 +14,22 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, SecondOrder, repeated, step_batch
+from metatui.learning.engines.base import (
+    Adaptation,
+    Engine,
+    MetaGradient,
+    SecondOrder,
+    detached,
+    repeated,
+    step_batch,
+)
 from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import with_unfolded_convolutions
 from metatui.learning.engines.second_order import Objective, gradients_of, leaves
+from metatui.learning.engines.sequential import is_chain, is_perceptron
+from metatui.learning.engines.task import Forward, Order, Task
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
@@ -57,7 +68,9 @@ class BatchedEngine(Engine):
             return self.loss.each(predicted, episodes.query_y), predicted
 
         start = repeated(theta, len(episodes))
-        result = self.differentiate(Objective(support, support, query), start, episodes, inner, first_order)
+        result = self.differentiate(
+            Objective(support, support, query, stacked=True), start, episodes, inner, first_order
+        )
         return MetaGradient(
             loss=result.loss,
             gradients={name: g.mean(0) for name, g in result.gradients.items()},
@@ -65,10 +78,44 @@ class BatchedEngine(Engine):
             support_loss=result.support_loss,
         )
 
+    def general_meta_gradient(self, algorithm: Algorithm, meta: Params, episodes: Episodes) -> MetaGradient:
+        task = self.stack(algorithm, episodes, "second" if algorithm.second_order else "first")
+        result = algorithm.meta_gradient(task, repeated(meta, len(episodes)))
+        return MetaGradient(
+            loss=result.loss,
+            gradients={name: g.mean(0) for name, g in result.gradients.items()},
+            outputs=result.outputs,
+            support_loss=result.support_loss,
+        )
+
+    def general_adaptation(
+        self, algorithm: Algorithm, meta: Params, episodes: Episodes, steps: int, order: Tensor | None
+    ) -> Iterator[Adaptation]:
+        task = self.stack(algorithm, episodes, "none", order)
+        for step, params in enumerate(algorithm.adapt(task, repeated(meta, len(episodes)), steps)):
+            yield Adaptation(detached(params), task.loss_before_step(step))
+
+    def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
+        """Return all tasks of `episodes` as a stack."""
+        return Task(
+            self.network(algorithm.changing),
+            lambda: self.network(frozenset(algorithm.head)),
+            self.loss.each,
+            episodes,
+            order=order,
+            stacked=True,
+            mini_batches=mini_batches,
+        )
+
+    def forward_of(self, part: nn.Module, *, twice: bool) -> Forward:
+        forward = stacked_forward(part, perceptron=is_chain(part) and is_perceptron(part))
+        names = [name for name, _ in part.named_parameters()]
+        return lambda params, x: forward({name: params[name] for name in names if name in params}, x)
+
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        stack, update = repeated(theta, len(x)), inner.start()
+        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
         yield Adaptation(stack, None)
         for step in range(inner.steps):
             fast, (step_x, step_y) = leaves(stack), step_batch(x, y, order, step)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import grad
 
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Adaptation, Engine, MetaGradient, repeated, stacked, step_batch
 from metatui.learning.optim.inner import InnerLoop, Params
@@ -30,6 +31,12 @@ class HigherEngine(Engine):
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         # higher reads the meta-parameters from a module, so they are written into a private copy.
         super().__init__(deepcopy(model), loss)
+
+    def unsupported(self, algorithm: Algorithm) -> str | None:
+        inner = algorithm.plain
+        return (
+            None if inner is not None and inner.is_sgd else "it only computes gradient steps of SGD on all parameters"
+        )
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         self._write(theta)
@@ -83,10 +90,8 @@ class HigherEngine(Engine):
         return path
 
     def _inner_loop(self, inner: InnerLoop, *, track: bool) -> Any:
-        if inner.optimizer != "sgd":
-            raise BadInput(
-                f"compute.engine is 'higher', but algorithm.inner_optimizer '{inner.optimizer}' needs another engine"
-            )
+        if not inner.is_sgd:
+            raise BadInput("compute.engine is 'higher', but must be another engine: higher only computes steps of SGD")
         optimizer = torch.optim.SGD(self.model.parameters(), lr=inner.lr)
         return higher.innerloop_ctx(self.model, optimizer, copy_initial_weights=False, track_higher_grads=track)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from functools import partial
@@ -18,6 +18,7 @@ from metatui.learning.engines.base import (
     MetaGradient,
     R,
     SecondOrder,
+    mean,
     repeated,
     stacked,
     step_batch,
@@ -25,6 +26,7 @@ from metatui.learning.engines.base import (
 )
 from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling, write_out_second_derivatives
 from metatui.learning.engines.second_order import GradientResult, Objective, gradients_of, leaves
+from metatui.learning.engines.task import Forward, Network
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
@@ -51,6 +53,11 @@ class FunctionalModule:
             for key, p in module._parameters.items():
                 if p is not None:
                     self._slots[names[id(p)]].append((module._parameters, key))  # type: ignore[arg-type]
+
+    @property
+    def names(self) -> Iterable[str]:
+        """Names of the parameters."""
+        return self._slots
 
     def clone(self) -> FunctionalModule:
         """Return the same function on another copy, for another thread."""
@@ -90,9 +97,12 @@ class LoopEngine(Engine):
             native: whether to use metatui's own C functions where they are faster, on a CPU.
         """
         super().__init__(model, loss, second_order)
-        self._twice = FunctionalModule(model, partial(write_out_second_derivatives, winograd=native))
-        self._once = FunctionalModule(model, partial(fuse_pooling, native_code=native))
+        self._rewrite_once = partial(fuse_pooling, native_code=native)
+        self._rewrite_twice = partial(write_out_second_derivatives, winograd=native)
+        self._twice = FunctionalModule(model, self._rewrite_twice)
+        self._once = FunctionalModule(model, self._rewrite_once)
         self._thread = threading.local()
+        self._copying = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
         if workers > 1:
             # Threads cannot share a module, because a call writes parameters into it. Copy here rather than in the
@@ -117,6 +127,24 @@ class LoopEngine(Engine):
         """Return the predictions made with one task's parameters. They can be differentiated once."""
         return getattr(self._thread, "once", self._once)(params, channels_last(x))
 
+    def network(self, changing: frozenset[str]) -> Network:
+        networks: dict[frozenset[str], Network] = self._thread.__dict__.setdefault("networks", {})
+        if changing not in networks:
+            with self._copying:  # each thread has its own copies
+                networks[changing] = self.make_network(changing)
+        return networks[changing]
+
+    def forward_of(self, part: nn.Module, *, twice: bool) -> Forward:
+        module = FunctionalModule(part, self._rewrite_twice if twice else self._rewrite_once)
+
+        def forward(params: Params, x: Tensor) -> Tensor:
+            return module({name: params[name] for name in module.names if name in params}, channels_last(x))
+
+        return forward
+
+    def arranged(self, meta: Params) -> Params:
+        return {name: channels_last(p) for name, p in meta.items()}
+
     def map_tasks(self, one: Callable[[int], R], tasks: int) -> list[R]:
         return super().map_tasks(one, tasks) if self._pool is None else list(self._pool.map(one, range(tasks)))
 
@@ -136,12 +164,12 @@ class LoopEngine(Engine):
             return self.differentiate(Objective(support, support_once, query), start, episodes, inner, first_order)
 
         tasks = self.map_tasks(one, len(episodes))
-        return MetaGradient.of_tasks(tasks, {name: _mean([task.gradients[name] for task in tasks]) for name in theta})
+        return MetaGradient.of_tasks(tasks, {name: mean([task.gradients[name] for task in tasks]) for name in theta})
 
     def adapt(
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> Iterator[Adaptation]:
-        stack, update = repeated(theta, len(x)), inner.start()
+        stack, update = repeated(theta, len(x)), inner.start(stacked=True)
         yield Adaptation(stack, None)
         for step in range(inner.steps):
             gradients, losses = self._support_gradients(stack, *step_batch(x, y, order, step))
@@ -179,11 +207,3 @@ class LoopEngine(Engine):
 
         gradients, losses = zip(*self.map_tasks(one, len(x)), strict=True)
         return stacked(list(gradients)), torch.stack(losses)
-
-
-def _mean(tensors: list[Tensor]) -> Tensor:
-    """Average in the order of the tasks, so that the result does not depend on which thread finishes first."""
-    total = tensors[0].clone()
-    for tensor in tensors[1:]:
-        total += tensor
-    return total.div_(len(tensors))

@@ -7,7 +7,7 @@ gradient of the sum of their losses with respect to the stack is the stack of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 from torch.autograd import grad
@@ -25,6 +25,8 @@ class Objective:
     """Computes the same loss as `support`, but its result may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
     """Maps parameters to the query loss (a scalar or [T]) and the predictions, which can be differentiated once."""
+    stacked: bool = False
+    """Whether parameters have a leading task axis."""
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,14 @@ class GradientResult:
     outputs: Tensor
     support_loss: Tensor
 
+    def with_gradients(self, gradients: Params) -> GradientResult:
+        """Return a copy with other gradients."""
+        return replace(self, gradients=gradients)
+
 
 def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Compute the query gradient at the adapted parameters (FOMAML, Finn et al. 2017, section 5.2)."""
-    fast, update, losses = start, inner.start(), []
+    fast, update, losses = start, inner.start(stacked=task.stacked, constant=True), []
     for _ in range(inner.steps):
         fast = leaves(fast)
         loss = task.support_once(fast)
@@ -51,7 +57,7 @@ def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientRes
 def unrolled(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:
     """Differentiate through the graph of all inner steps (Finn et al. 2017, equation 1)."""
     fast = start = leaves(start)
-    update, losses = inner.start(), []
+    update, losses = inner.start(stacked=task.stacked), []
     for _ in range(inner.steps):
         loss = task.support(fast)
         losses.append(loss.detach())
@@ -66,7 +72,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResu
     stored θ_k. Only one step's graph exists at a time: memory for activations does not grow with the number of steps,
     but each step's gradient is computed twice.
     """
-    fast, update, losses, trajectory = start, inner.start(), [], []
+    fast, update, losses, trajectory = start, inner.start(stacked=task.stacked), [], []
     for _ in range(inner.steps):
         fast = leaves(fast)
         trajectory.append(fast)

@@ -6,24 +6,26 @@ layers that they replace. In a plain chain this makes no difference.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from itertools import pairwise
 
 import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.models.conv4 import SpatialMean
+from metatui.learning.layers import CosineLinear, FiLM, ResidualBlock, SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
-WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear, FiLM)
+CONTAINERS = (nn.Sequential, ResidualBlock)
+"""Modules whose children are the layers. The forward pass of a residual block is a function of its layers' outputs."""
 LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
 
 def is_chain(model: nn.Module) -> bool:
-    """Return whether `model` is an unmodified `nn.Sequential` of known layers, nested or not.
+    """Return whether `model` is an unmodified `nn.Sequential` of known layers and residual blocks, nested or not.
 
     Each layer occurs once and is exactly of a type in `LAYERS`, with its own parameters and no others, all of one
     dtype. There are no hooks, no overridden methods, no shared parameters, no running averages being updated, and no
@@ -32,7 +34,7 @@ def is_chain(model: nn.Module) -> bool:
     if type(model) is not nn.Sequential:
         return False
     modules = list(_flattened(model))
-    layers = [module for module in modules if type(module) is not nn.Sequential]
+    layers = [module for module in modules if type(module) not in CONTAINERS]
     parameters = [p for module in modules for p in module._parameters.values() if p is not None]
     return (
         not _has_any_global_hook()  # type: ignore[no-untyped-call]
@@ -66,6 +68,21 @@ def is_perceptron(model: nn.Module) -> bool:
     )
 
 
+def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None, nn.Module]:
+    """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
+
+    Returns:
+        The layers before, or None if there are none or `model` cannot be divided, and the other layers.
+    """
+    if type(model) is nn.Sequential and not has_hooks(model):
+        for at, (layer, _) in enumerate(model.named_children()):
+            if at and any(name.startswith(f"{layer}.") for name in names):
+                return model[:at], model[at:]
+            if any(name.startswith(f"{layer}.") for name in names):
+                break
+    return None, model
+
+
 def has_hooks(model: nn.Module) -> bool:
     """Return whether the model has hooks, its own or global ones."""
     everywhere: bool = _has_any_global_hook()  # type: ignore[no-untyped-call]
@@ -73,15 +90,20 @@ def has_hooks(model: nn.Module) -> bool:
 
 
 def _flattened(module: nn.Module) -> Iterator[nn.Module]:
-    """Yield `module` and, if it is an `nn.Sequential`, everything inside it, including repetitions."""
+    """Yield `module` and, if it is a container, everything inside it, including repetitions."""
     yield module
-    if type(module) is nn.Sequential:
-        for child in module:
-            yield from _flattened(child)
+    if type(module) in CONTAINERS:
+        for child in module._modules.values():
+            if child is not None:
+                yield from _flattened(child)
 
 
 def _is_known(layer: nn.Module) -> bool:
     expected = {"weight", "bias"} if type(layer) in WEIGHTED else set()
+    if type(layer) is CosineLinear:
+        expected = {"weight", "scale"}
+    if type(layer) is FiLM:
+        expected = {"context", "weight", "bias"}
     if type(layer) not in LAYERS or set(layer._parameters) != expected:
         return False
     if isinstance(layer, nn.BatchNorm2d):

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from metatui.config.fields import fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluation
 from metatui.learning.data.episodes import Episodes, Split
@@ -21,8 +22,8 @@ from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.models import make_model
-from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
+from metatui.learning.model import make_model
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 CHUNK = {"regression": 200, "classification": 10}
@@ -77,15 +78,14 @@ def measure(
     Yields:
         The number of finished tasks, after each inner step.
     """
-    settings, began = experiment.settings, time.monotonic()
-    inner = inner_loop(settings.algorithm, steps)
+    began = time.monotonic()
     losses: list[Tensor] = []
     accuracies: list[Tensor] = []
     chunk, done = _chunk(experiment, shots), 0
     while done < tasks:
         numbers = range(done, min(done + chunk, tasks))
         try:
-            loss, hits = yield from _measure_chunk(experiment, theta, split, numbers, inner, shots)
+            loss, hits = yield from _measure_chunk(experiment, theta, split, numbers, steps, shots)
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error) or chunk == 1:
                 raise
@@ -108,12 +108,12 @@ def measure(
 
 
 def _measure_chunk(
-    experiment: Experiment, theta: Params, split: Split, tasks: range, inner: InnerLoop, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: range, steps: int, shots: int
 ) -> Generator[int, None, tuple[Tensor, Tensor | None]]:
     """Return loss and accuracy at each inner step, [T, steps + 1]; the accuracy is None for regression."""
     episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
     outputs = []
-    for _, predicted in predictions(experiment, theta, episodes, inner):
+    for _, predicted in predictions(experiment, theta, episodes, steps):
         outputs.append(predicted)
         yield tasks.start
     losses = torch.stack([experiment.loss.each(o, episodes.query_y) for o in outputs], dim=1)
@@ -123,19 +123,20 @@ def _measure_chunk(
 
 
 def predictions(
-    experiment: Experiment, theta: Params, episodes: Episodes, inner: InnerLoop
+    experiment: Experiment, theta: Params, episodes: Episodes, steps: int
 ) -> Iterator[tuple[Params, Tensor]]:
     """Adapt to the support sets and predict the query sets.
 
     Yields:
-        The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `inner.steps`.
+        The stack of parameters and the predictions [T, B, ...] at inner steps 0 to `steps`.
     """
     per_example = experiment.settings.is_classification and experiment.settings.evaluation.batch_norm == "per_example"
-    for step in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+    engine, algorithm = experiment.engine, experiment.algorithm
+    for step in engine.adaptation(algorithm, theta, episodes, steps):
         if per_example:
             yield step.params, _outputs_per_example(experiment, step.params, episodes)
         else:
-            yield step.params, experiment.engine.outputs(step.params, episodes.query_x)
+            yield step.params, engine.predictions(algorithm, step.params, episodes, episodes.query_x)
 
 
 def _outputs_per_example(experiment: Experiment, stack: Params, episodes: Episodes) -> Tensor:
@@ -229,6 +230,6 @@ def summary(measured: Measured, settings: Settings, *, iteration: int) -> Evalua
         loss=Curve(*mean_ci95(loss)),
         accuracy=Curve(*mean_ci95(accuracies)) if accuracies is not None else None,
         seconds=measured.seconds,
-        inner_lr=settings.algorithm.inner_lr,
+        inner_lr=None if fixed_because("algorithm.inner_lr", settings) else settings.algorithm.inner_lr,
         diverged=count,
     )

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from metatui.config.fields import change
 from metatui.events import TaskView
+from metatui.learning.algorithm import RATE
 from metatui.learning.data.episodes import Split, TaskSource
 from metatui.learning.data.image_source import ImageSource
 from metatui.learning.data.sinusoid import SinusoidSource
@@ -41,13 +42,16 @@ def explore(
     Args:
         task: number of the held-out task.
         drawn: a custom task that replaces `task`, which still determines the points or images that are sampled.
-        inner_lr: inner learning rate, which may differ from the one used in training.
+        inner_lr: inner learning rate, which may differ from the one used in training. Learned rates, of which the
+            setting is the initial value, are scaled in proportion.
 
     Raises:
         BadInput: if a value is out of range, or `drawn` does not fit the data of the experiment.
     """
     if not 0 <= task <= MAX_TASK:
         raise BadInput(f"task is {task}, but must be from 0 to {MAX_TASK}")
+    factor = inner_lr / experiment.settings.algorithm.inner_lr
+    theta = {name: factor * p if name.startswith(RATE) else p for name, p in theta.items()}
     settings = change(experiment.settings, {"algorithm.inner_lr": inner_lr, "evaluation.inner_steps": steps})
     source = experiment.source if drawn is None else custom_source(experiment.source, drawn, settings.task.ways)
     (view,) = task_views(

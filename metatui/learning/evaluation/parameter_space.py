@@ -17,7 +17,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.evaluation.evaluate import CHUNK, predictions
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
 from metatui.learning.experiment import Experiment
-from metatui.learning.optim.inner import Params, inner_loop
+from metatui.learning.optim.inner import Params
 
 COMPONENTS = 2
 
@@ -64,32 +64,37 @@ def trajectories(
 ) -> Generator[int, None, AdaptationTrajectories]:
     """Adapt `theta` to the first `tasks` test tasks twice: first to find the plane, then to record the trajectories.
 
+    The origin of the plane is the start of the first task. It is the same for all tasks, unless the algorithm computes
+    the start from the support set.
+
     Yields:
         The number of finished adaptations, out of 2 * `tasks`.
     """
     settings = experiment.settings
-    inner = inner_loop(settings.algorithm, steps)
-    start = flatten_stack({name: p.unsqueeze(0) for name, p in theta.items()})
     chunk = CHUNK[experiment.source.kind]
     chunks = [range(first, min(first + chunk, tasks)) for first in range(0, tasks, chunk)]
 
     def episodes_of(numbers: range) -> Episodes:
         return experiment.episodes("test", numbers, seed=settings.evaluation.seed, shots=settings.evaluation_shots)
 
-    ends = []
+    ends: list[Tensor] = []
     for numbers in chunks:
         episodes = episodes_of(numbers)
-        for step in experiment.engine.adapt(theta, episodes.support_x, episodes.support_y, inner):
+        path = experiment.engine.adaptation(experiment.algorithm, theta, episodes, steps)
+        starts = flatten_stack(next(path).params)
+        if not ends:
+            origin = starts[:1]
+        for step in path:
             last = step.params
-        ends.append((flatten_stack(last) - start).cpu().double())
+        ends.append((flatten_stack(last) - starts).cpu().double())
         yield numbers.stop
     displacements = torch.cat(ends)
     plane = principal_plane(displacements)
     paths, losses = [], []
     for numbers in chunks:
         episodes, points, step_losses = episodes_of(numbers), [], []
-        for params, outputs in predictions(experiment, theta, episodes, inner):
-            points.append((flatten_stack(params) - start).cpu().double() @ plane.axes.T)
+        for params, outputs in predictions(experiment, theta, episodes, steps):
+            points.append((flatten_stack(params) - origin).cpu().double() @ plane.axes.T)
             step_losses.append(experiment.loss.each(outputs, episodes.query_y).cpu().double())
         paths.append(torch.stack(points, dim=1))
         losses.append(torch.stack(step_losses, dim=1))
@@ -101,5 +106,5 @@ def trajectories(
         moved=tuple(displacements.norm(dim=1).tolist()),
         before=tuple(loss[:, 0].tolist()),
         after=tuple(loss[:, -1].tolist()),
-        parameters=start.shape[1],
+        parameters=origin.shape[1],
     )

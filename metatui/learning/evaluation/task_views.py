@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from metatui.events import ImageView, RegressionView, TaskView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.sinusoid import SinusoidSource, X
+from metatui.learning.data.table.source import TableSource
 from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.optim.inner import InnerLoop, Params, inner_loop
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
 GRID = 101
-"""Points per curve in a regression view."""
+"""Points per curve."""
+
+MOST_POINTS = 100
+"""Largest number of predicted values in a view for each inner step."""
+
+MOST_TARGETS = 4
+"""Largest number of targets in a view."""
 
 LARGEST_PICTURE = 64
 """Largest side of an image in a view, in pixels. A terminal shows fewer, and views are written to disk."""
@@ -35,12 +42,12 @@ def task_views(
 
     If the tasks do not fit into memory together, they are computed in parts.
     """
-    settings = experiment.settings
-    inner = inner_loop(settings.algorithm, steps)
     try:
         if isinstance(experiment.source, SinusoidSource):
-            return _wave_views(experiment, experiment.source, theta, split, tasks, inner, shots)
-        return _image_views(experiment, theta, split, tasks, inner, shots)
+            return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
+        if experiment.source.kind == "regression":
+            return _example_views(experiment, theta, split, tasks, steps, shots)
+        return _image_views(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
@@ -64,7 +71,7 @@ def _wave_views(
     theta: Params,
     split: Split,
     tasks: Sequence[int],
-    inner: InnerLoop,
+    steps: int,
     shots: int,
 ) -> tuple[TaskView, ...]:
     seed = experiment.settings.evaluation.seed
@@ -74,8 +81,8 @@ def _wave_views(
     truth = amplitude * torch.sin(grid - phase)
     points = moved(grid, experiment.torch_device, experiment.dtype).view(1, GRID, 1).expand(len(tasks), GRID, 1)
     curves, losses = [], []
-    for stack, outputs in predictions(experiment, theta, episodes, inner):
-        curves.append(experiment.engine.outputs(stack, points).squeeze(-1))
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
+        curves.append(experiment.engine.predictions(experiment.algorithm, stack, episodes, points).squeeze(-1))
         losses.append(experiment.loss.each(outputs, episodes.query_y))
     return tuple(
         RegressionView(
@@ -92,8 +99,74 @@ def _wave_views(
     )
 
 
+def _example_views(
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
+    """View regression tasks that are known only at their examples: as a curve, or as predicted against true values."""
+    source = experiment.source
+    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+    inputs, targets = episodes.query_x.shape[-1], episodes.query_y.shape[-1]
+    x_names, y_names = [f"input {n + 1}" for n in range(inputs)], [f"target {n + 1}" for n in range(targets)]
+    x_units: Callable[[Tensor], Tensor] = _on_cpu
+    y_units: Callable[[Tensor], Tensor] = _on_cpu
+    loss_name = "MSE"
+    if isinstance(source, TableSource):
+        x_names, y_names = list(source.table.inputs), list(source.table.targets)
+        x_units, y_units = source.inputs_in_units, source.targets_in_units
+        loss_name = "standardised MSE"
+    is_curve = inputs == targets == 1
+    known = torch.cat([episodes.support_x, episodes.query_x], 1)
+    low, high = known.amin(1, keepdim=True), known.amax(1, keepdim=True)
+    grid = low + (high - low) * torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device).view(1, GRID, 1)
+    shown = min(targets, MOST_TARGETS)
+    points = min(episodes.query_y.shape[1], MOST_POINTS // shown)
+
+    def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
+        """Return the first points of each target in the view: [Q, targets] to rows of targets."""
+        return tuple(_floats(column) for column in values[:points, :shown].T)
+
+    drawn, losses = [], []
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
+        on_grid = experiment.engine.predictions(experiment.algorithm, stack, episodes, grid) if is_curve else None
+        drawn.append(y_units(outputs if on_grid is None else on_grid))
+        losses.append(experiment.loss.each(outputs, episodes.query_y))
+    views: list[TaskView] = []
+    for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True)):
+        loss = tuple(float(step[t]) for step in losses)
+        if is_curve:
+            views.append(
+                CurveView(
+                    task=task,
+                    title=title,
+                    x_label=x_names[0],
+                    y_label=y_names[0],
+                    support_x=_floats(x_units(episodes.support_x[t])),
+                    support_y=_floats(y_units(episodes.support_y[t])),
+                    query_x=_floats(x_units(episodes.query_x[t, :points])),
+                    query_y=_floats(y_units(episodes.query_y[t, :points])),
+                    grid=_floats(x_units(grid[t])),
+                    predictions=tuple(_floats(step[t]) for step in drawn),
+                    loss=loss,
+                    loss_name=loss_name,
+                )
+            )
+        else:
+            views.append(
+                ScatterView(
+                    task=task,
+                    title=title,
+                    targets=tuple(y_names),
+                    truth=rows(y_units(episodes.query_y[t])),
+                    predictions=tuple(rows(step[t]) for step in drawn),
+                    loss=loss,
+                    loss_name=loss_name,
+                )
+            )
+    return tuple(views)
+
+
 def _image_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], inner: InnerLoop, shots: int
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
 ) -> tuple[TaskView, ...]:
     settings = experiment.settings
     episodes = experiment.episodes(split, tasks, seed=settings.evaluation.seed, shots=shots)
@@ -116,7 +189,7 @@ def _image_views(
         )
         for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
     ]
-    for _, outputs in predictions(experiment, theta, episodes, inner):
+    for _, outputs in predictions(experiment, theta, episodes, steps):
         hits, losses = accuracy(outputs, episodes.query_y), experiment.loss.each(outputs, episodes.query_y)
         for t, view in enumerate(views):
             views[t] = replace(
@@ -126,6 +199,10 @@ def _image_views(
                 loss=(*view.loss, float(losses[t])),
             )
     return tuple(views)
+
+
+def _on_cpu(values: Tensor) -> Tensor:
+    return values.cpu().double()
 
 
 def _floats(values: Tensor) -> tuple[float, ...]:

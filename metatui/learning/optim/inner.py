@@ -1,4 +1,4 @@
-"""Update rules of the inner loop: SGD, and Adam without momentum.
+"""Update rules of the inner loop: SGD, with or without momentum, and Adam without momentum.
 
 The rules are elementwise pure functions of tensors. They work for the parameters of one task and for stacks of
 them, and are differentiable.
@@ -28,56 +28,120 @@ class InnerLoop:
     lr: float | Tensor
     """A number, or a scalar tensor that a captured graph reads at every replay."""
     steps: int
-    optimizer: Literal["sgd", "adam"] = "sgd"
+    optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
+    momentum: float = 0.9
+    """Decay of the running sum of gradients, for `momentum`."""
+    weight_decay: float = 0.0
+    """Multiple of the parameters that is added to their gradient, after clipping."""
+    clip: float = 0.0
+    """Largest norm of the gradient of a task's loss; 0 disables clipping."""
 
-    def start(self) -> Update:
-        """Create an update rule with no state, so that no adaptation depends on an earlier one."""
-        return Adam(self.lr) if self.optimizer == "adam" else SGD(self.lr)
+    @property
+    def is_sgd(self) -> bool:
+        """Whether each step is θ - α ∇L and nothing else."""
+        return self.optimizer == "sgd" and not self.weight_decay and not self.clip
+
+    def start(self, *, stacked: bool = False, constant: bool = False) -> Update:
+        """Create an update rule with no state, so that no adaptation depends on an earlier one.
+
+        Args:
+            stacked: whether parameters have a leading task axis.
+            constant: whether steps are constants in derivatives. The gradients are then constants already; this also
+                applies to the decay of weights.
+        """
+        return Update(self, stacked=stacked, constant=constant)
 
 
 def inner_loop(algorithm: AlgorithmSettings, steps: int | None = None) -> InnerLoop:
     """Return the inner loop that `algorithm` describes; `steps` overrides its number of steps."""
-    return InnerLoop(algorithm.inner_lr, algorithm.inner_steps if steps is None else steps, algorithm.inner_optimizer)
+    return InnerLoop(
+        algorithm.inner_lr,
+        algorithm.inner_steps if steps is None else steps,
+        algorithm.inner_optimizer,
+        algorithm.inner_momentum,
+        algorithm.inner_weight_decay,
+        algorithm.inner_clip,
+    )
 
 
-def sgd_step(params: Params, gradients: Params, lr: float | Tensor) -> Params:
-    """Return θ - α g."""
+def sgd_step(params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
+    """Return θ - α g. α may be different for each parameter, and for each of its elements."""
+    if isinstance(lr, dict):
+        return {name: p - lr[name] * gradients[name] for name, p in params.items()}
     if isinstance(lr, Tensor):
         return {name: p - lr * gradients[name] for name, p in params.items()}
     updated = torch._foreach_sub(list(params.values()), [gradients[name] for name in params], alpha=lr)
     return dict(zip(params, updated, strict=True))
 
 
-class SGD:
-    """Stochastic gradient descent, θ' = θ - α g."""
+class Update:
+    """The update rule of one adaptation, with the state of its optimiser."""
 
-    def __init__(self, lr: float | Tensor) -> None:
-        self.lr = lr
+    def __init__(self, inner: InnerLoop, *, stacked: bool, constant: bool) -> None:
+        self._inner = inner
+        self._stacked = stacked
+        self._constant = constant
+        self._steps = 0
+        self._moment: Params = {}
 
-    def __call__(self, params: Params, gradients: Params) -> Params:
-        return sgd_step(params, gradients, self.lr)
+    def __call__(self, params: Params, gradients: Params, rates: Params | None = None) -> Params:
+        """Return the parameters after one step.
 
+        Args:
+            rates: a learning rate for each parameter in place of `InnerLoop.lr`, of a shape that broadcasts to it.
+        """
+        inner = self._inner
+        lr = inner.lr if rates is None else rates
+        self._steps += 1
+        # Clipping comes first, as clip_grad_norm_ before a step of torch.optim.
+        if inner.clip:
+            gradients = clipped(gradients, inner.clip, stacked=self._stacked)
+        if inner.weight_decay:
+            decay = {name: p.detach() if self._constant else p for name, p in params.items()}
+            gradients = {name: gradients[name] + inner.weight_decay * p for name, p in decay.items()}
+        match inner.optimizer:
+            case "sgd":
+                return sgd_step(params, gradients, lr)
+            case "momentum":
+                return sgd_step(params, self._running_sum(gradients), lr)
+            case "adam":
+                return self._adam(params, gradients, lr)
 
-class Adam:
-    """Adam with β1 = 0, which has no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
+    def _running_sum(self, gradients: Params) -> Params:
+        """Update the velocity v ← μ v + g, as torch.optim.SGD does."""
+        if self._steps == 1:
+            self._moment = gradients
+        else:
+            self._moment = {name: self._inner.momentum * v + gradients[name] for name, v in self._moment.items()}
+        return self._moment
 
-    def __init__(self, lr: float | Tensor) -> None:
-        self.lr = lr
-        self.steps = 0
-        self.second_moment: Params = {}
-
-    def __call__(self, params: Params, gradients: Params) -> Params:
-        self.steps += 1
-        correction = 1 - ADAM_BETA2**self.steps
+    def _adam(self, params: Params, gradients: Params, lr: float | Tensor | Params) -> Params:
+        """Make a step of Adam with β1 = 0, which has no momentum (Nichol, Achiam and Schulman 2018, section 6)."""
+        correction = 1 - ADAM_BETA2**self._steps
         updated = {}
         for name, p in params.items():
             g = gradients[name]
             v = (1 - ADAM_BETA2) * g.square()
-            if self.steps > 1:
-                v = v + ADAM_BETA2 * self.second_moment[name]
-            self.second_moment[name] = v
-            updated[name] = p - self.lr * g / ((v / correction).sqrt() + ADAM_EPSILON)
+            if self._steps > 1:
+                v = v + ADAM_BETA2 * self._moment[name]
+            self._moment[name] = v
+            rate = lr[name] if isinstance(lr, dict) else lr
+            updated[name] = p - rate * g / (root(v / correction) + ADAM_EPSILON)
         return updated
 
 
-Update = SGD | Adam
+def clipped(gradients: Params, limit: float, *, stacked: bool) -> Params:
+    """Scale the gradients down to a norm of `limit`, for each task separately, where they are longer."""
+    squares = [g.square().reshape(len(g) if stacked else 1, -1).sum(1) for g in gradients.values()]
+    factor = limit / root(torch.stack(squares).sum(0)).clamp(min=limit)
+    return {
+        name: g * factor.view(-1, *[1] * (g.dim() - 1)) if stacked else g * factor[0] for name, g in gradients.items()
+    }
+
+
+def root(x: Tensor) -> Tensor:
+    """Return the square root of x >= 0, with the derivative 0 instead of infinity at 0."""
+    if not x.requires_grad:
+        return x.sqrt()
+    is_zero = x == 0
+    return x.masked_fill(is_zero, 1).sqrt().masked_fill(is_zero, 0)

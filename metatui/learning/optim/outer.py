@@ -59,7 +59,7 @@ class OuterAdam:
         }
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
-        """Update the meta-parameters with `gradients`.
+        """Update the meta-parameters with `gradients`. Those without a gradient stay as they are.
 
         Args:
             clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
@@ -70,8 +70,13 @@ class OuterAdam:
         Raises:
             Diverged: if the gradient is not finite. In that case, nothing is updated.
         """
-        gradient = self.flat.flatten(gradients)
-        norm = norm_of(gradient)
+        norm = norm_of(torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients]))
+        gradient = self.flat.flatten(
+            {
+                name: gradients.get(name, self.flat.views[name].new_zeros(shape))
+                for name, shape in self.flat.shapes.items()
+            }
+        )
         if clip and norm > clip:
             gradient *= clip / norm
         self._state["step"].fill_(self._steps)

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import Enum, auto
 
 from metatui.config.settings import Settings
-from metatui.learning.algorithms import Algorithm
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
 from metatui.learning.training.compile_worker import UNEXPECTED_END, start
+from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import ChildProcess
 
 POLL_INTERVAL = 0.1
@@ -34,8 +34,8 @@ class _Phase(Enum):
 class CompileSwitch:
     """Switches each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after the first."""
 
-    def __init__(self, algorithm: Algorithm, graphs: GraphedStep) -> None:
-        self._algorithm = algorithm
+    def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
+        self._learner = learner
         self._graphs = graphs
         self._phase = _Phase.NEW
         self._compiler: ChildProcess | None = None
@@ -88,14 +88,14 @@ class CompileSwitch:
         self.close()
         # A kind that was compiled earlier in this process waits like a new one, since a resumed run would not have it.
         self._graphs.forget()
-        if not self._graphs.path(self._algorithm.sample(tasks), settings.algorithm).is_file():
+        if not self._graphs.path(self._learner.sample(tasks), settings.algorithm).is_file():
             self._compiler = start(settings)
 
     def _switch(self, settings: Settings, tasks: range, stop_requested: Callable[[], bool]) -> Iterator[str]:
         try:
             if not self._wait_for_compiler(stop_requested):
                 return
-            episodes = self._algorithm.sample(tasks)
+            episodes = self._learner.sample(tasks)
             self._graphs.use(episodes, settings.algorithm)
         except CompileFailed as error:
             was_compiled = self.outcome == "compiled"
@@ -107,7 +107,7 @@ class CompileSwitch:
             return
         self._phase, self.outcome = _Phase.DONE, "compiled"
         ms = 1000 * self._graphs.seconds(episodes, settings.algorithm)
-        self._algorithm.experiment.measured.add("compiled", ms)
+        self._learner.experiment.measured.add("compiled", ms)
         yield f"Meta-steps are compiled from here on and agree with the batched engine; measured {ms:.3g} ms"
 
     def _wait_for_compiler(self, stop_requested: Callable[[], bool]) -> bool:

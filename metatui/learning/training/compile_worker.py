@@ -14,9 +14,9 @@ from contextlib import suppress
 
 from metatui.config.fields import parse
 from metatui.config.settings import Settings
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled.aot_package import CompileFailed
 from metatui.learning.experiment import set_up
+from metatui.learning.training.learner import Learner
 from metatui.utils.child_process import Channel, ChildProcess
 from metatui.utils.end_signals import SIGNALS
 
@@ -57,11 +57,11 @@ def main() -> None:
         return
     threading.Thread(target=_end_with_parent, args=(channel,), daemon=True).start()
     settings = parse(request)
-    algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
-    assert algorithm.graphs is not None
+    learner = Learner(set_up(settings))
+    assert learner.graphs is not None
     error = None
     try:
-        algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
+        learner.graphs.compile(learner.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
     except CompileFailed as failure:
         error = str(failure)
     channel.send({"error": error})

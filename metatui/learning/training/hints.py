@@ -8,26 +8,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.events import Evaluation
 
 
 def divergence_hint(settings: Settings, iteration: int, quantity: str) -> str:
     """Explain why the meta-step after `iteration` failed: `quantity` is not finite."""
-    algorithm = settings.algorithm
     return (
-        f"The {quantity} of meta-step {iteration + 1} is not finite: lower algorithm.inner_lr "
-        f"(now {algorithm.inner_lr:g}) or algorithm.outer_lr (now {algorithm.outer_lr:g}); "
+        f"The {quantity} of meta-step {iteration + 1} is not finite: lower {_rates_to_lower(settings, None)}; "
         f"the state after meta-step {iteration} is kept"
     )
 
 
 def out_of_memory_hint(settings: Settings, iteration: int) -> str:
     """Explain that the meta-step after `iteration` does not fit into memory, even for one task at a time."""
-    algorithm, task = settings.algorithm, settings.task
+    sizes = _relevant(settings, "algorithm.meta_batch", "algorithm.inner_steps", "task.queries")
+    *others, last = [f"{path} (now {value:g})" for path, value in sizes.items()]
     return (
-        f"{settings.compute.device} is out of memory: lower algorithm.meta_batch (now {algorithm.meta_batch}), "
-        f"algorithm.inner_steps (now {algorithm.inner_steps}) or task.queries (now {task.queries}); "
+        f"{settings.compute.device} is out of memory: lower {', '.join(others)} or {last}; "
         f"the state after meta-step {iteration} is kept"
     )
 
@@ -53,10 +52,15 @@ def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any]
 
 def _rates_to_lower(settings: Settings, best: Mapping[str, Any] | None) -> str:
     """Name the learning rates that are higher than at the best validation; name both if neither is higher."""
-    now = {path: settings.value(path) for path in ("algorithm.inner_lr", "algorithm.outer_lr")}
+    now = _relevant(settings, "algorithm.inner_lr", "algorithm.outer_lr")
     raised = [
         f"{path} (now {rate:g}, {before:g} at the best validation)"
         for path, rate in now.items()
         if rate > (before := (best or {}).get(path, rate))
     ]
     return " or ".join(raised or [f"{path} (now {rate:g})" for path, rate in now.items()])
+
+
+def _relevant(settings: Settings, *paths: str) -> dict[str, Any]:
+    """Return the values of those settings that the algorithm uses."""
+    return {path: settings.value(path) for path in paths if FIELDS[path].is_relevant(settings)}

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from metatui.events import Event, Noted, Progress, Tweaked
-from metatui.learning.algorithms import Algorithm, MetaStep, PendingStep
 from metatui.learning.engines.compiled.cuda_graph import CaptureFailed
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import is_out_of_memory
 from metatui.learning.optim.outer import Diverged, scheduled_lr
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 MAX_PENDING_STEPS = 10
 """Meta-steps that are queued on a device before the trainer waits for their metrics."""
@@ -34,9 +34,9 @@ class StepInfo:
 class MetaSteps:
     """Makes meta-steps with the current settings, one at a time, and reports their metrics."""
 
-    def __init__(self, experiment: Experiment, algorithm: Algorithm) -> None:
+    def __init__(self, experiment: Experiment, learner: Learner) -> None:
         self._experiment = experiment
-        self._algorithm = algorithm
+        self._learner = learner
         self.iteration = 0
         """Number of meta-steps made so far."""
         self.tasks_seen = 0
@@ -68,15 +68,15 @@ class MetaSteps:
                 settings = self._experiment.settings
                 meta_batch = settings.algorithm.meta_batch
                 at_once = min(settings.compute.tasks_at_once or meta_batch, meta_batch)
-                if not is_out_of_memory(error) or (at_once == 1 and self._algorithm.captures is None):
+                if not is_out_of_memory(error) or (at_once == 1 and self._learner.captures is None):
                     raise
             # Outside the except block: the exception keeps tensors alive.
             yield from self.flush()
-            self._algorithm.free_memory()
+            self._learner.free_memory()
             self._tried_to_capture = None
             device, engine = settings.compute.device, settings.compute.engine
             if at_once == 1:  # a graph needs more memory than an eager meta-step
-                self._algorithm.captures = None
+                self._learner.captures = None
                 text = f"{device} ran out of memory even with one task: {engine} continues without CUDA graphs"
                 yield Noted(self.iteration, text)
             else:
@@ -95,7 +95,7 @@ class MetaSteps:
             began = time.monotonic()
             metrics = [step for _, step in pending if isinstance(step, MetaStep)]
             try:
-                metrics = metrics or self._algorithm.read([s for _, s in pending if isinstance(s, PendingStep)])
+                metrics = metrics or self._learner.read([s for _, s in pending if isinstance(s, PendingStep)])
             except Diverged:
                 first = pending[0][0]
                 self.iteration, self.tasks_seen = first.iteration - 1, first.tasks_seen - first.tasks
@@ -118,11 +118,11 @@ class MetaSteps:
         """Capture the next kind of meta-step as a CUDA graph, if the device supports it."""
         settings = self._experiment.settings
         kind = settings.algorithm.inner_steps, settings.algorithm.meta_batch, settings.compute.tasks_at_once
-        if self._algorithm.captures is None or self._tried_to_capture == kind:
+        if self._learner.captures is None or self._tried_to_capture == kind:
             return
         yield from self.flush()
         try:
-            if self._algorithm.capture(self.next_tasks(), settings.algorithm):
+            if self._learner.capture(self.next_tasks()):
                 yield Noted(self.iteration, "Each meta-step is one CUDA graph from here on")
         except CaptureFailed as error:
             yield Noted(self.iteration, f"Training continues on the {settings.compute.engine} engine: {error}")
@@ -133,7 +133,8 @@ class MetaSteps:
         settings = self._experiment.settings
         outer_lr = scheduled_lr(settings.algorithm, self.iteration, settings.training.iterations)
         tasks = self.next_tasks()
-        step = self._algorithm.meta_step(tasks, settings.algorithm, outer_lr)
+        self._learner.progress = min(self.iteration / settings.training.iterations, 1.0)
+        step = self._learner.meta_step(tasks, outer_lr)
         self.iteration += 1
         self.tasks_seen = tasks.stop
         self.seconds += time.monotonic() - began

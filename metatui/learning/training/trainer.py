@@ -35,7 +35,6 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.data.episodes import Split
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
@@ -47,6 +46,7 @@ from metatui.learning.training import best_model
 from metatui.learning.training.best_model import BestModel
 from metatui.learning.training.compile_switch import CompileSwitch
 from metatui.learning.training.hints import divergence_hint, out_of_memory_hint, result_warning, validation_warning
+from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MetaSteps
 from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, write_theta
 from metatui.utils.errors import BadInput
@@ -85,10 +85,10 @@ class Trainer:
         if state is not None:
             self._first_meta_batch = state.values.get("first_meta_batch", self._first_meta_batch)
         self.experiment = set_up(settings, first_meta_batch=self._first_meta_batch)
-        self.algorithm = ALGORITHMS[settings.algorithm.name](self.experiment)
+        self.learner = Learner(self.experiment)
         self.best = BestModel()
-        self._steps = MetaSteps(self.experiment, self.algorithm)
-        self._switch = CompileSwitch(self.algorithm, self.algorithm.graphs) if self.algorithm.graphs else None
+        self._steps = MetaSteps(self.experiment, self.learner)
+        self._switch = CompileSwitch(self.learner, self.learner.graphs) if self.learner.graphs else None
         self.commands: queue.SimpleQueue[Command] = queue.SimpleQueue()  # `put` is safe in signal handlers
         self._planned = deque(changes)
         self._save = save
@@ -121,6 +121,8 @@ class Trainer:
         yield self._started()
         for text in self.experiment.notices:
             yield Warned(self.iteration, text)
+        for text in getattr(self.experiment.source, "notes", ()):
+            yield Noted(self.iteration, text)
         try:
             yield from self._train()
         except Diverged as error:
@@ -142,14 +144,14 @@ class Trainer:
             device_name=self.experiment.device.title,
             engine=self.settings.compute.engine,
             engine_reason=self.experiment.engine_reason,
-            parameters=sum(p.numel() for p in self.algorithm.theta.values()),
+            parameters=sum(p.numel() for p in self.learner.theta.values()),
             iteration=self.iteration,
         )
 
     def _train(self) -> Iterator[Event]:
         if self._validation_is_due():  # a stop interrupted it before the checkpoint
             yield from self._validate()
-        while self.algorithm.trains:
+        while self.experiment.algorithm.trains:
             yield from self._run_schedule()
             if self._is_over():
                 break
@@ -194,7 +196,7 @@ class Trainer:
         yield from self._checkpoint("last")
         test, views, warning = None, (), None
         if not self._stop:
-            checkpoint, theta, iteration = "last", self.algorithm.theta, self.iteration
+            checkpoint, theta, iteration = "last", self.learner.theta, self.iteration
             if self.best.theta:
                 checkpoint, theta, iteration = "best", self.best.theta, self.best.iteration
             experiment = replace(self.experiment, settings=as_validated(self.settings, self.best.settings))
@@ -272,7 +274,7 @@ class Trainer:
         return due and self.best.validated_at != self.iteration
 
     def _validate(self, *, regular: bool = True) -> Iterator[Event]:
-        theta = self.algorithm.theta
+        theta = self.learner.theta
         result = yield from self._evaluate(
             "val", self.settings.evaluation.tasks, theta, self.iteration, self.experiment
         )
@@ -296,7 +298,7 @@ class Trainer:
             iteration=iteration,
             split=split,
             tasks=tasks,
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
         yield Evaluating(self.iteration, split, 0, tasks)
@@ -319,7 +321,7 @@ class Trainer:
             theta,
             split=split,
             tasks=range(min(VIEWS, self.settings.evaluation.tasks)),
-            steps=self.settings.evaluation.inner_steps,
+            steps=self.experiment.algorithm.evaluation_steps,
             shots=self.settings.evaluation_shots,
         )
 
@@ -333,9 +335,9 @@ class Trainer:
 
     def state(self) -> TrainerState:
         """Return a copy of everything that is needed to continue from here."""
-        tensors = {f"theta/{name}": p for name, p in self.algorithm.theta.items()}
+        tensors = {f"theta/{name}": p for name, p in self.learner.theta.items()}
         tensors |= {f"best/{name}": p for name, p in self.best.theta.items()}
-        tensors |= {f"algorithm/{name}": p for name, p in self.algorithm.tensors().items()}
+        tensors |= {f"algorithm/{name}": p for name, p in self.learner.tensors().items()}
         values: dict[str, Any] = {
             "iteration": self.iteration,
             "tasks_seen": self._steps.tasks_seen,
@@ -346,6 +348,7 @@ class Trainer:
             "upgrade_outcome": self._switch.outcome if self._switch else None,
             "first_meta_batch": self._first_meta_batch,
             "data": self.experiment.source.fingerprint,
+            **({"weights": self.experiment.weights} if self.experiment.weights else {}),
             "settings": self.settings.model_dump(mode="json"),
         }
         copies = {name: t.detach().to("cpu", copy=True).contiguous() for name, t in tensors.items()}
@@ -354,14 +357,14 @@ class Trainer:
     def _restore(self, state: TrainerState) -> None:
         """Continue from a checkpoint. Raises BadInput if it does not fit the settings."""
         check_data(self.experiment, state)
-        write_theta(self.algorithm.theta, part(state.tensors, "theta"))
+        write_theta(self.learner.theta, part(state.tensors, "theta"))
         best = part(state.tensors, "best")
         if best:
-            best_theta = {name: p.clone() for name, p in self.algorithm.theta.items()}
+            best_theta = {name: p.clone() for name, p in self.learner.theta.items()}
             write_theta(best_theta, best)
             best = best_theta
         try:
-            self.algorithm.load(part(state.tensors, "algorithm"))
+            self.learner.load(part(state.tensors, "algorithm"))
         except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
             raise BadInput("the algorithm's state in the checkpoint does not fit the settings") from None
         values = state.values

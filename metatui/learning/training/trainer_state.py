@@ -15,6 +15,7 @@ from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.torch_state import isolated
+from metatui.learning.weights import check_weights
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)
@@ -29,13 +30,21 @@ class TrainerState:
     """Meta-parameters `theta/...`, those of the best validation `best/...`, and further state of the algorithm
     `algorithm/...`."""
     values: dict[str, Any]
-    """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`,
-    `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch` as `upgrade_...`."""
+    """JSON values: `iteration`, `tasks_seen`, `seconds`, `settings`, the fingerprint of the `data`, the SHA-256 of the
+    pretrained `weights` if there are any, `first_meta_batch`, the fields of `BestModel`, and those of `CompileSwitch`
+    as `upgrade_...`."""
 
 
 def live_values(settings: Settings) -> dict[str, Any]:
-    """Return the values of the live settings by path; all of them are numbers."""
-    return {path: settings.value(path) for path, field in FIELDS.items() if field.live}
+    """Return the values of the live settings by path; all of them are numbers.
+
+    Options of other components are left out, because their plugins may be missing when the checkpoint is read.
+    """
+    return {
+        path: settings.value(path)
+        for path, field in FIELDS.items()
+        if field.live and (field.group in Settings.model_fields or field.is_relevant(settings))
+    }
 
 
 def as_validated(settings: Settings, validated: Mapping[str, Any] | None) -> Settings:
@@ -68,19 +77,28 @@ def write_theta(theta: Params, saved: Params) -> None:
 
 
 def check_data(experiment: Experiment, state: TrainerState) -> None:
-    """Check that the data set is the one that `state` was trained on.
+    """Check that the data set and the pretrained weights are those that `state` was trained on.
 
     With other data, the held-out tasks would change and might contain classes that the model was trained on.
 
     Raises:
-        BadInput: if the data set has changed.
+        BadInput: if the data set or the file of weights has changed.
     """
-    source, task = experiment.source, experiment.settings.task
+    check_weights(experiment.settings.model.weights, experiment.weights, str(state.values.get("weights", "")))
+    source, settings = experiment.source, experiment.settings
     saved = state.values.get("data", source.fingerprint)
     if saved not in (source.fingerprint, *source.former_fingerprints):
-        data = f"task.folder is {quote(task.folder, 200)}" if task.folder else f"task.source is '{task.source}'"
+        name = settings.task.source
+        files = (
+            path
+            for path, field in FIELDS.items()
+            if field.kind == "path" and field.group in ("task", name) and field.is_relevant(settings)
+        )
+        path = next((path for path in files if settings.value(path)), "task.source")
+        content = "classes or images" if settings.is_classification else "rows"
         raise BadInput(
-            f"{data}, but its classes or images are no longer those of the run: restore them, or start a new run"
+            f"{path} is {quote(settings.value(path), 200)}, but its {content} are no longer those of the run: restore "
+            "them, or start a new run"
         )
 
 
@@ -108,7 +126,7 @@ def evaluate_state(
     held_out = held_out_split(split)
     experiment = set_up_again(settings, state)
     theta, iteration, checkpoint = best_of(experiment, state)
-    steps = settings.evaluation.inner_steps if steps is None else steps
+    steps = experiment.algorithm.evaluation_steps if steps is None else steps
     shots = settings.evaluation_shots if shots is None else shots
     tasks = settings.evaluation.test_tasks if tasks is None else tasks
     run = evaluate(experiment, theta, iteration=iteration, split=held_out, tasks=tasks, steps=steps, shots=shots)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metatui.config.fields import change
+from metatui.config.fields import FIELDS, change, fixed_because
 from metatui.config.settings import Settings
 from metatui.events import Evaluation, TaskView
+from metatui.runs.analysis.comparison.labels import algorithm_title
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
@@ -52,7 +53,7 @@ def views(run: RunFolder, tasks: Sequence[int], *, split: str = "test") -> tuple
 
     settings, state = saved_state(run)
     settings = pin_compute(settings, run.journal(), but={})
-    steps, shots = settings.evaluation.inner_steps, settings.evaluation_shots
+    steps, shots = settings.evaluation_steps, settings.evaluation_shots
     return views_of_state(settings, state, split=split, tasks=tasks, steps=steps, shots=shots)
 
 
@@ -70,6 +71,14 @@ def _with_protocol(
     if batch_norm is not None and not settings.is_classification:
         sentence = f"evaluation.batch_norm is {quote(batch_norm)}, but the model of this run has no batch norm"
         raise SettingsError([Problem("evaluation.batch_norm", sentence)])
+    if steps is not None and not FIELDS["evaluation.inner_steps"].is_relevant(settings):
+        sentence = (
+            f"evaluation.inner_steps is {steps}, but {algorithm_title(settings)}, the algorithm of this run, ignores it"
+        )
+        raise SettingsError([Problem("evaluation.inner_steps", sentence)])
+    if inner_lr is not None and (reason := fixed_because("algorithm.inner_lr", settings)):
+        sentence = f"algorithm.inner_lr is {inner_lr:g}, but cannot change in an evaluation of this run: {reason}"
+        raise SettingsError([Problem("algorithm.inner_lr", sentence)])
     protocol: dict[str, Any] = {
         "evaluation.test_tasks": tasks,
         "evaluation.inner_steps": steps,

@@ -6,11 +6,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories
-from metatui.runs.analysis.comparison.labels import TITLES
+from metatui.runs.analysis.comparison.labels import algorithm_title
 from metatui.runs.execution.replay_log import pin_compute
 from metatui.runs.execution.session import saved_state
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.utils.errors import BadInput
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -53,7 +55,8 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgre
     """Adapt both initialisations to the first `tasks` test tasks with the run's own inner loop, yielding progress.
 
     Raises:
-        BadInput: if the run has no intact checkpoint, or the device or the data is not available.
+        BadInput: if the algorithm has no inner steps, the run has no intact checkpoint, or the device or the data is
+            not available.
     """
     from metatui.learning.torch_state import isolated
 
@@ -65,12 +68,14 @@ def _walking(run: RunFolder, tasks: int) -> Generator[ProjectionProgress, None, 
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     settings, state = saved_state(run)
+    if not FIELDS["evaluation.inner_steps"].is_relevant(settings):
+        raise BadInput(f"{algorithm_title(settings)} does not adapt by inner steps, so there are no paths to show")
     experiment = set_up_again(pin_compute(settings, run.journal(), but={}), state)
-    steps = settings.evaluation.inner_steps
+    steps = settings.evaluation_steps
     ordinary = {name: p.clone() for name, p in experiment.theta().items()}  # copied before best_of replaces them
     theta, iteration, _ = best_of(experiment, state)
     starts = []
-    names = (TITLES[settings.algorithm.name], "ordinary initialisation")
+    names = (algorithm_title(settings), "ordinary initialisation")
     for number, (label, start) in enumerate(zip(names, (theta, ordinary), strict=True)):
         work = trajectories(experiment, start, tasks=tasks, steps=steps)
         while True:

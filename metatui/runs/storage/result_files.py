@@ -10,7 +10,7 @@ from typing import Annotated, TypeVar
 from pydantic import BaseModel, ConfigDict, FailFast, ValidationError, field_validator
 
 from metatui.config.format_version import FORMAT, check_format
-from metatui.events import Evaluation, RegressionView, TaskView
+from metatui.events import CurveView, Evaluation, RegressionView, ScatterView, TaskView
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, write_atomically
 
@@ -86,9 +86,20 @@ class AdaptationRecord(_Record):
 
 def _is_consistent(view: TaskView) -> bool:
     """Return whether the parts of `view` have consistent lengths."""
-    if isinstance(view, RegressionView):
-        rows = (view.truth, *view.predictions)
-        return len(view.support_x) == len(view.support_y) and all(len(row) == len(view.grid) for row in rows)
+    if isinstance(view, RegressionView | CurveView):
+        rows = (view.truth, *view.predictions) if isinstance(view, RegressionView) else view.predictions
+        queries = (view.query_x, view.query_y) if isinstance(view, CurveView) else ((), ())
+        return (
+            len(view.support_x) == len(view.support_y)
+            and len(queries[0]) == len(queries[1])
+            and all(len(row) == len(view.grid) for row in rows)
+        )
+    if isinstance(view, ScatterView):
+        points = len(view.truth[0]) if view.truth else 0
+        return 0 < len(view.truth) <= len(view.targets) and all(
+            len(step) == len(view.truth) and all(len(row) == points for row in step)
+            for step in (view.truth, *view.predictions)
+        )
     images = (*view.support, *view.query)
     return (
         0 < view.height <= LARGEST_SIDE

@@ -139,6 +139,8 @@ class SummaryCache:
                 fresh[run.path.name] = signature, summary
         gone = self._known.keys() - {run.path.name for run in runs}
         self._known = {name: kept for name, kept in self._known.items() if name not in gone} | fresh
+        # A run that cannot be read now, because a plugin is missing, may be readable the next time.
+        fresh = {name: kept for name, kept in fresh.items() if not kept[1].problem}
         if fresh or gone:
             self._store(fresh, gone)
         return summaries

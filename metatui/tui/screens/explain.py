@@ -11,14 +11,14 @@ from textual.binding import BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.learning.explanations import ALGORITHMS, Explanation, explanation
+from metatui.learning.explanations import Explanation, explanation
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row
 from metatui.tui.widgets.key_line import Key, KeyLine, TabStrip
 from metatui.tui.widgets.scroll_view import ScrollView, paragraph
 
-NAMES: Final = tuple(ALGORITHMS)
 KEYS: Final = (Key("n b", "Other algorithm", "other(1)"), Key("Esc", "Close", "dismiss"))
 LONGEST_LINE: Final = 100
 
@@ -41,10 +41,11 @@ class ExplainScreen(ModalScreen[None]):
         super().__init__()
         self._settings = settings
         self.algorithm: str = settings.algorithm.name
+        self._names = tuple(algorithm.name for algorithm in ALGORITHMS.components())
 
     def compose(self) -> ComposeResult:
         with Vertical():
-            yield TabStrip(NAMES, action="algorithm")
+            yield TabStrip(self._names, action="algorithm")
             yield ScrollView()
         yield KeyLine(KEYS)
 
@@ -53,7 +54,7 @@ class ExplainScreen(ModalScreen[None]):
         self.action_algorithm(self.algorithm)
 
     def action_other(self, by: int) -> None:
-        self.action_algorithm(NAMES[(NAMES.index(self.algorithm) + by) % len(NAMES)])
+        self.action_algorithm(self._names[(self._names.index(self.algorithm) + by) % len(self._names)])
 
     def action_algorithm(self, name: str) -> None:
         """Explain the named algorithm."""
@@ -67,7 +68,7 @@ def page(explained: Explanation, width: int, theme: ChartTheme) -> list[Row]:
     width = min(width, LONGEST_LINE)
 
     def section(title: str, rows: list[Row]) -> list[Row]:
-        return [[], [Segment(theme.printable(title), theme.title)], *rows]
+        return [[], [Segment(theme.printable(title), theme.title)], *rows] if any(rows) else []
 
     rows = paragraph(explained.title, width, theme, theme.colour("hue-blue", bold=True))
     rows += [[], *paragraph(explained.idea, width, theme, theme.text)]

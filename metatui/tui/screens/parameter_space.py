@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal
 
+from metatui.config.fields import FIELDS
 from metatui.learning.evaluation.trajectories import AdaptationTrajectories, mean
 from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProgress, Start, walking
 from metatui.runs.storage.run_folder import RunFolder
@@ -150,8 +151,8 @@ def sentences(space: ParameterSpace) -> list[str]:
         f"{learned.label}: {_distance_and_loss(learned.cloud)}",
         f"Ordinary: {_distance_and_loss(ordinary.cloud)}",
     ]
-    if space.settings.algorithm.name == "scratch":
-        lines.append("Scratch learns nothing before it adapts, so both initialisations are the same.")
+    if not FIELDS["training.iterations"].is_relevant(space.settings):
+        lines.append(f"{learned.label} learns nothing before it adapts, so both initialisations are the same.")
     elif sentence := _loss_per_distance(learned.cloud, ordinary.cloud):
         lines.append(sentence)
     shares = " and ".join(f"{100 * sum(start.cloud.explained):.0f} %" for start in (learned, ordinary))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import subprocess
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 
 class Symbols(StrEnum):
@@ -19,8 +18,9 @@ class Symbols(StrEnum):
     ASCII = "ascii"
 
 
-@dataclass(frozen=True)
-class Glyphs:
+class Glyphs(NamedTuple):
+    """The characters of a set, by what they draw."""
+
     levels: str
     """Bars of a sparkline, lowest first."""
     marker: str
@@ -29,6 +29,8 @@ class Glyphs:
     """One character per line of a chart, if the lines have no colours."""
     points: str
     """Character of single points."""
+    rings: str
+    """Character of single points that are less important."""
     ramp: str
     """Shades of grey from blank to full, for images."""
     sample: str
@@ -63,21 +65,21 @@ class Glyphs:
 
 
 _UNICODE: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="━", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="braille", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="━", bullet="•",
     up="↗", down="↘", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="✓", wrong="✗", done="━", todo="─",
     vertical="│", dashed="┊", thumb="┃", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="round",
     heavy_border="heavy",
 )  # fmt: skip
 
 _BLOCK: Final = Glyphs(
-    levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", ramp=" ░▒▓█", sample="█", bullet="•",
+    levels="▁▂▃▄▅▆▇█", marker="hd", lines="●+×◆○▲", points="●", rings="○", ramp=" ░▒▓█", sample="█", bullet="•",
     up="↑", down="↓", flat="→", arrow="→", ellipsis="…", dot="·", speck="·", right="√", wrong="×", done="█", todo="░",
     vertical="│", dashed="│", thumb="█", horizontal="─", corner="└", tick_left="┤", tick_below="┬", border="solid",
     heavy_border="double",
 )  # fmt: skip
 
 _ASCII: Final = Glyphs(
-    levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", ramp=" .:-=+*#%@", sample="*", bullet="*",
+    levels="_.-:=+*#", marker="*", lines="*+xo%&", points="@", rings="o", ramp=" .:-=+*#%@", sample="*", bullet="*",
     up="^", down="v", flat="-", arrow="->", ellipsis="...", dot="|", speck=".", right="y", wrong="n", done="#",
     todo="-", vertical="|", dashed=":", thumb="#", horizontal="-", corner="+", tick_left="+", tick_below="+",
     border="ascii", heavy_border="ascii",

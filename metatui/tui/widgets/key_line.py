@@ -58,7 +58,10 @@ class KeyLine(Widget):
 
 
 class TabStrip(Widget):
-    """Names, one of them selected. A click on another name runs an action of the screen with that name."""
+    """Names, one of them selected. A click on another name runs an action of the screen with that name.
+
+    If the names do not fit, the first ones are left out, as far as necessary to show the selected one.
+    """
 
     DEFAULT_CSS = """
     TabStrip {
@@ -74,14 +77,18 @@ class TabStrip(Widget):
         self._names, self._action, self._numbered = tuple(names), action, numbered
 
     def render(self) -> Content:
-        parts = []
-        for number, name in enumerate(self._names, 1):
-            label = f" {number} {name.capitalize()} " if self._numbered else f" {name} "
-            if name == self.selected:
-                parts.append(Content.styled(label, "bold reverse"))
-            else:
-                parts.append(Content.from_markup(f"[@click=screen.{self._action}('{name}')]{label}[/]"))
-        return Content("").join(parts)
+        labels = [self._label(number, name) for number, name in enumerate(self._names, 1)]
+        last = self._names.index(self.selected) + 1 if self.selected in self._names else 0
+        first = 0
+        while sum(map(len, labels[first:last])) > self.size.width and first + 1 < last:
+            first += 1
+        return Content("").join(labels[first:])
+
+    def _label(self, number: int, name: str) -> Content:
+        label = f" {number} {name.capitalize()} " if self._numbered else f" {name} "
+        if name == self.selected:
+            return Content.styled(label, "bold reverse")
+        return Content.from_markup(f"[@click=screen.{self._action}('{name}')]{label}[/]")
 
 
 def _link(text: str, action: str, style: str) -> Content:

@@ -12,6 +12,8 @@ LONGEST = 4096
 class Entry(Input):
     """A text input one row high. Its cursor does not blink, because that would write to an idle terminal."""
 
+    DEFAULT_CSS = "Entry, Entry:focus { border: none; height: 1; padding: 0; }"
+
     def __init__(
         self,
         value: str = "",
@@ -20,7 +22,8 @@ class Entry(Input):
         id: str | None = None,  # noqa: A002 - Textual's name
         classes: str | None = None,
     ) -> None:
-        super().__init__(value, placeholder=placeholder, max_length=LONGEST, compact=True, id=id, classes=classes)
+        # Not `compact`, and no validation: both would restyle the input when it is created.
+        super().__init__(value, placeholder=placeholder, max_length=LONGEST, validate_on=(), id=id, classes=classes)
         self.cursor_blink = False
 
     def on_paste(self, event: Paste) -> None:

@@ -10,8 +10,8 @@ from metatui.config.fields import change
 from metatui.config.schedule import PlannedChange
 from metatui.config.settings import Settings
 from metatui.events import Finished
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
 from metatui.learning.experiment import set_up
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from tests.cuda.device import simulator
 from tests.cuda.training import SMALL_IMAGES, losses, notes, short, train, train_steps
 
@@ -69,15 +69,17 @@ def test_captured_runs_match_eager_ones(
 @pytest.mark.parametrize("name", ["maml", "fomaml"])
 def test_rates_and_clip_are_read_at_each_replay(name: str) -> None:
     settings = small(WAVES, algorithm__name=name, algorithm__inner_steps=2, algorithm__grad_clip=0.5)
-    eager, captured = (ALGORITHMS[name](set_up(settings)) for _ in range(2))
+    eager, captured = (Learner(set_up(settings)) for _ in range(2))
     eager.captures = None
     assert captured.captures is not None
-    captured.captures.capture(captured.sample(range(2)), settings.algorithm)
+    captured.captures.capture(captured.sample(range(2)), captured.algorithm)
     torch.testing.assert_close(captured.flat.vector.cpu(), eager.flat.vector.cpu(), rtol=0, atol=0)
     for step, (inner_lr, outer_lr, clip) in enumerate([(0.01, 0.01, 0.5), (0.2, 0.003, 1e-3), (0.05, 0.02, 0.0)]):
-        now = change(settings, {"algorithm.inner_lr": inner_lr, "algorithm.grad_clip": clip}).algorithm
+        now = {"algorithm.inner_lr": inner_lr, "algorithm.grad_clip": clip}
+        for learner in (eager, captured):
+            learner.experiment.settings = change(learner.experiment.settings, now)
         tasks = range(2 * step, 2 * step + 2)
-        expected, given = (algorithm.meta_step(tasks, now, outer_lr) for algorithm in (eager, captured))
+        expected, given = (learner.meta_step(tasks, outer_lr) for learner in (eager, captured))
         assert isinstance(expected, MetaStep)
         assert isinstance(given, PendingStep)
         (got,) = captured.read([given])

@@ -15,7 +15,8 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.events import Progress, Stop
 from metatui.learning.data.omniglot import source
-from metatui.learning.data.omniglot.manifest import DRAWINGS, characters
+from metatui.learning.data.omniglot.manifest import characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.learning.engines import autotune
 from metatui.learning.experiment import set_up
 from metatui.learning.training import trainer
@@ -146,11 +147,11 @@ def test_missing_cuda_device_is_refused() -> None:
 def test_second_device_leaves_first_untouched(graphs: bool) -> None:
     settings = short(compute__device="cuda:1", compute__cuda_graphs=graphs)
     training = Trainer(settings)
-    before = training.algorithm.flat.vector.clone()
+    before = training.learner.flat.vector.clone()
     simulator.reset()
     events = list(training.events())
     assert simulator.kernels.keys() == {"cuda:1"}
-    assert not torch.equal(training.algorithm.flat.vector, before)
+    assert not torch.equal(training.learner.flat.vector, before)
     assert losses(events) == pytest.approx(train_steps(change(settings, {"compute.device": "cuda:0"})), rel=1e-6)
     assert notes(events) == (["Each meta-step is one CUDA graph from here on"] if graphs else [])
     if graphs:

@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from metatui.config.settings import AlgorithmSettings
-from metatui.learning.algorithms import MetaStep, PendingStep
-from metatui.learning.algorithms.base import Algorithm
+from metatui.config.fields import change
+from metatui.config.registry import DATA
 from metatui.learning.benchmark.workloads import CAPTURED_ENGINES
-from metatui.learning.checks.check import Check, cases, compare_full_size, run_checks
-from metatui.learning.data.registry import make_source
+from metatui.learning.checks.check import cases, compare_full_size, run_checks
+from metatui.learning.checks.comparison import Check
 from metatui.learning.hardware.cuda import cuda_status
 from metatui.learning.hardware.devices import available
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, class_and_message
 from tests.gpu.lab import IMAGES, WAVES, Finding, Lab, Values, difference, found, judged, skipped
@@ -52,7 +52,7 @@ def episodes(lab: Lab) -> Iterator[Finding]:
     for name in SOURCES:
         settings = lab.settings({"task.source": name, "task.shots": 1, "task.queries": 3})
         try:
-            here, there = (make_source(settings, torch.device(d)) for d in ("cpu", lab.torch_device))
+            here, there = (DATA[name].load(settings, torch.device(d)) for d in ("cpu", lab.torch_device))
         except BadInput as error:
             yield skipped(name, str(error))
             continue
@@ -112,7 +112,7 @@ def captures(lab: Lab) -> Iterator[Finding]:
 def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
     """Take the same meta-steps both ways. Returns the relative differences of parameters and losses."""
     settings = lab.settings(values)
-    eager, graphed = lab.algorithm(settings), lab.algorithm(settings)
+    eager, graphed = lab.learner(settings), lab.learner(settings)
     eager.captures = None
     many = settings.algorithm.meta_batch
     tasks, figures = 0, 0.0
@@ -123,10 +123,12 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
         (0.02, 0.002, 0.5, many + 1),
         (0.05, 0.001, 0.01, many),
     ):
-        current = settings.algorithm.model_copy(update={"inner_lr": inner_lr, "grad_clip": clip, "meta_batch": batch})
+        now = {"algorithm.inner_lr": inner_lr, "algorithm.grad_clip": clip, "algorithm.meta_batch": batch}
+        for learner in (eager, graphed):
+            learner.experiment.settings = change(learner.experiment.settings, now)
         numbers = range(tasks, tasks + batch)
-        graphed.capture(numbers, current)
-        a, b = _step(eager, numbers, current, outer_lr), _step(graphed, numbers, current, outer_lr)
+        graphed.capture(numbers)
+        a, b = _step(eager, numbers, outer_lr), _step(graphed, numbers, outer_lr)
         figures = max(figures, abs(a.meta_loss - b.meta_loss), abs(a.support_loss - b.support_loss))
         tasks += batch
     if graphed.captures is None:
@@ -134,10 +136,10 @@ def _captured_against_eager(lab: Lab, values: Values) -> dict[str, float]:
     return {"parameters": difference(graphed.flat.vector, eager.flat.vector), "losses": figures}
 
 
-def _step(algorithm: Algorithm, tasks: range, current: AlgorithmSettings, outer_lr: float) -> MetaStep:
-    step = algorithm.meta_step(tasks, current, outer_lr)
+def _step(learner: Learner, tasks: range, outer_lr: float) -> MetaStep:
+    step = learner.meta_step(tasks, outer_lr)
     if isinstance(step, PendingStep):
-        (step,) = algorithm.read([step])
-    elif algorithm.captures is not None:
+        (step,) = learner.read([step])
+    elif learner.captures is not None:
         raise AssertionError("a meta-step that was captured is taken eagerly")
     return step

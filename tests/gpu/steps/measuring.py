@@ -10,12 +10,12 @@ import torch
 
 from metatui.config.declarations import Scalar
 from metatui.events import Failed, Progress, Stop
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.benchmark.measurement import measure, set_up_fixed
 from metatui.learning.benchmark.timing import copy_rate, matmul_rate
 from metatui.learning.benchmark.workloads import CAPTURED_ALGORITHMS, CAPTURED_ENGINES, OF_CONVOLUTIONS
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.experiment import set_up
+from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.runs.execution.session import Session
 from metatui.utils.errors import class_and_message
@@ -100,14 +100,14 @@ def kernels(lab: Lab) -> Iterator[Finding]:
 
     for title in ("images, maml", "waves, maml"):
         experiment = set_up_fixed(lab.settings(WORKS[title], {"compute.engine": "batched"}))
-        algorithm, current = ALGORITHMS[experiment.settings.algorithm.name](experiment), experiment.settings.algorithm
-        algorithm.captures = None
+        learner, current = Learner(experiment), experiment.settings.algorithm
+        learner.captures = None
         tasks = range(current.meta_batch)
         for _ in range(3):
-            algorithm.meta_step(tasks, current, 1e-6)
+            learner.meta_step(tasks, 1e-6)
         torch.cuda.synchronize(lab.torch_device)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            algorithm.meta_step(tasks, current, 1e-6)
+            learner.meta_step(tasks, 1e-6)
             torch.cuda.synchronize(lab.torch_device)
         busy = [row for row in profiled.key_averages() if row.device_time_total > 0]
         rows = sorted(busy, key=lambda row: -row.device_time_total)

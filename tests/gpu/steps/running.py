@@ -65,7 +65,7 @@ def train(settings: Settings, state: TrainerState | None = None) -> Trained:
                 raise AssertionError(event.sentence)
             case Finished(test=test) if test:
                 losses += test.loss.mean
-    return Trained(losses, trainer.algorithm.flat.vector.cpu(), notes, trainer.state())
+    return Trained(losses, trainer.learner.flat.vector.cpu(), notes, trainer.state())
 
 
 def _apart(a: Trained, b: Trained) -> float:

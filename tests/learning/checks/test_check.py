@@ -8,6 +8,7 @@ from itertools import product
 import pytest
 import torch
 
+from metatui.config.registry import ALGORITHMS
 from metatui.learning.checks import check
 from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
@@ -24,7 +25,7 @@ def test_all_checks_pass() -> None:
     for algorithm, engine in product(("maml", "fomaml", "reptile"), ("loop", "batched")):
         assert (algorithm, engine, "finite differences") in covered
         assert (algorithm, engine, "higher") in covered
-    assert {c.algorithm for c in checks} == {"maml", "fomaml", "reptile", "scratch", "pretrained"}
+    assert {c.algorithm for c in checks} == set(ALGORITHMS.names())
 
 
 def test_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

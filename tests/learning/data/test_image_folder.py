@@ -19,7 +19,8 @@ from metatui.config.settings import Settings
 from metatui.events import Evaluated, Finished, ImageView, Progress, Warned
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.image_folder.source import FolderSource, load_folder, shuffled
+from metatui.learning.data.image_folder.source import FolderSource, load_folder
+from metatui.learning.data.image_source import shuffled
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer_state import TrainerState, check_data
 from metatui.runs.analysis.evaluate import evaluate, views

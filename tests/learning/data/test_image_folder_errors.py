@@ -209,9 +209,9 @@ BAD: list[tuple[Build, str]] = [
     (one_class, "1 for training, 0 for validation and 0 for test: provide at least 16 class folders"),
     (
         small_test_part,
-        "8 for training, 4 for validation and 2 for test: use at most 2 ways, or add class folders",
+        "8 for training, 4 for validation and 2 for test: use at most 2 ways, or add classes",
     ),
-    (empty_val_part, "2 for training, 1 for validation and 3 for test: add class folders to the smaller splits"),
+    (empty_val_part, "2 for training, 1 for validation and 3 for test: add classes to the smaller splits"),
     (no_test_part, "which has the folder val but no test"),
     (val_by_another_name, "whose folder valid must be called val"),
     (shared_classes, "whose class 'class00' is in train and in test"),

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from metatui.config.constraints import OMNIGLOT_CHARACTERS
 from metatui.learning.data.episodes import SPLITS, Split
-from metatui.learning.data.omniglot.manifest import DRAWINGS, LAKE_VALIDATION, characters, split_characters
+from metatui.learning.data.omniglot.manifest import LAKE_VALIDATION, characters, split_characters
 from metatui.learning.data.omniglot.source import OmniglotSource
+from metatui.learning.data.omniglot.splits import CHARACTERS, DRAWINGS
 from metatui.utils.errors import BadInput
 
 NAMES = ("chapter", "finn", "lake")
@@ -52,7 +52,7 @@ def sources() -> dict[tuple[str, bool], OmniglotSource]:
 @pytest.mark.parametrize("name", NAMES)
 def test_splits_partition_the_characters(name: str) -> None:
     parts = split_characters(name)
-    assert {split: len(numbers) for split, numbers in parts.items()} == OMNIGLOT_CHARACTERS[name]
+    assert {split: len(numbers) for split, numbers in parts.items()} == CHARACTERS[name]
     assert sorted(torch.cat([parts[split] for split in SPLITS]).tolist()) == list(range(1623))
 
 

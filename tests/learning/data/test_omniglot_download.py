@@ -15,9 +15,10 @@ from typing import IO
 
 import pytest
 
+from metatui.learning.data.downloads import torchvision_datasets
 from metatui.learning.data.omniglot import download as omniglot_download
 from metatui.learning.data.omniglot.cache import load, pack
-from metatui.learning.data.omniglot.download import download, torchvision_datasets
+from metatui.learning.data.omniglot.download import download
 from metatui.utils.errors import MetatuiError
 from tests.omniglot_files import SMALL, archive, published
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from metatui.config.settings import Settings
+from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines import autotune
 from metatui.learning.engines.autotune import _milliseconds
@@ -15,7 +16,7 @@ from metatui.learning.engines.base import Engine
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device, cpu
-from metatui.learning.models import mlp
+from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.losses import MEAN_SQUARED_ERROR
 from metatui.utils.errors import BadInput
 
@@ -65,14 +66,18 @@ def on_cuda(monkeypatch: pytest.MonkeyPatch, timed: Callable[[int], float]) -> t
 
     monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cuda"))
     monkeypatch.setattr(autotune, "free_unused_memory", lambda device: None)
-    monkeypatch.setattr(autotune, "_timed", lambda engine, settings, episodes, limit: timed(len(episodes)))
+    monkeypatch.setattr(autotune, "_timed", lambda engine, algorithm, meta, episodes, limit: timed(len(episodes)))
     return engine, asked, sample
+
+
+def algorithm_of(settings: Settings) -> Algorithm:
+    return algorithm_class(settings.algorithm.name)(settings, mlp((4,)))
 
 
 def test_gpu_is_measured_on_all_tasks(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, asked, sample = on_cuda(monkeypatch, lambda tasks: 5.0)
     settings = tiny(task__source="glyphs", task__shots=1, algorithm__meta_batch=32)
-    assert _milliseconds(engine, settings, sample, limit=None) == 5.0
+    assert _milliseconds(engine, algorithm_of(settings), {}, sample, limit=None) == 5.0
     assert asked == [32]
 
 
@@ -83,26 +88,27 @@ def test_gpu_is_measured_on_tasks_that_fit(tiny: Make, monkeypatch: pytest.Monke
         return 5.0
 
     engine, asked, sample = on_cuda(monkeypatch, timed)
-    assert _milliseconds(engine, tiny(algorithm__meta_batch=32), sample, limit=None) == 20.0
+    assert _milliseconds(engine, algorithm_of(tiny(algorithm__meta_batch=32)), {}, sample, limit=None) == 20.0
     assert asked == [32, 16, 8]
     settings = tiny(algorithm__meta_batch=32, compute__tasks_at_once=4)
-    assert _milliseconds(engine, settings, sample, limit=None) == 40.0
+    assert _milliseconds(engine, algorithm_of(settings), {}, sample, limit=None) == 40.0
     assert asked[3:] == [4]
 
 
 def test_gpu_is_warmed_up_before_timing(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     engine, clock = make_engine("batched", mlp((4,)), MEAN_SQUARED_ERROR), [0.0]
 
-    def meta_gradient(*_: object, **__: object) -> None:
+    def meta_gradient_of(*_: object, **__: object) -> None:
         clock.append(clock[-1] + (2.0 if len(clock) == 1 else 0.25))
 
     monkeypatch.setattr(autotune, "_device", lambda engine: torch.device("cuda"))
     monkeypatch.setattr(autotune, "synchronize", lambda device: None)
     monkeypatch.setattr(autotune, "SECONDS", 0.0)
     monkeypatch.setattr("metatui.learning.engines.autotune.time.perf_counter", lambda: clock[-1])
-    monkeypatch.setattr(engine, "meta_gradient", meta_gradient)
+    monkeypatch.setattr(engine, "meta_gradient_of", meta_gradient_of)
     episodes = Episodes(*(torch.zeros(3, 2, 1) for _ in range(4)))
-    assert autotune._timed(engine, tiny(compute__cuda_graphs=False), episodes, limit=None) == pytest.approx(250)
+    algorithm = algorithm_of(tiny(compute__cuda_graphs=False))
+    assert autotune._timed(engine, algorithm, {}, episodes, limit=None) == pytest.approx(250)
 
 
 def test_gpu_measurements_depend_on_capture(tiny: Make) -> None:

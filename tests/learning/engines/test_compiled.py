@@ -17,12 +17,12 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change, parse
 from metatui.config.settings import Settings
 from metatui.events import Change, Checkpointed, Event, Noted, Progress, Stop
-from metatui.learning.algorithms import ALGORITHMS
 from metatui.learning.engines.compiled import compiled_step
 from metatui.learning.engines.compiled.aot_package import Run
 from metatui.learning.experiment import set_up
 from metatui.learning.optim.outer import Diverged
 from metatui.learning.training import compile_switch, compile_worker
+from metatui.learning.training.learner import Learner
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
 from metatui.utils.errors import SettingsError
@@ -66,9 +66,9 @@ def traced(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Functions:
         return lambda inputs: functions[path](*inputs)
 
     def start(settings: Settings) -> Compiler:
-        algorithm = ALGORITHMS[settings.algorithm.name](set_up(settings))
-        assert algorithm.graphs is not None
-        algorithm.graphs.compile(algorithm.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
+        learner = Learner(set_up(settings))
+        assert learner.graphs is not None
+        learner.graphs.compile(learner.sample(range(settings.algorithm.meta_batch)), settings.algorithm)
         return Compiler()
 
     monkeypatch.setattr(compiled_step, "REPEATED", 2)
@@ -108,14 +108,16 @@ def test_compiled_meta_step_matches_batched(name: str, tiny: Make, traced: Funct
     settings = tiny(
         algorithm__name=name, algorithm__inner_steps=3, algorithm__grad_clip=0.7, compute__precision="float64"
     )  # fmt: skip
-    batched = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "batched"})))
-    graphed = ALGORITHMS[name](set_up(change(settings, {"compute.engine": "compiled"})))
+    batched = Learner(set_up(change(settings, {"compute.engine": "batched"})))
+    graphed = Learner(set_up(change(settings, {"compute.engine": "compiled"})))
     assert graphed.graphs is not None
     graphed.graphs.compile(graphed.sample(range(3)), settings.algorithm)
     graphed.graphs.use(graphed.sample(range(3)), settings.algorithm)
     for number, inner_lr in enumerate((0.01, 0.2, 0.05)):
-        current, tasks = change(settings, {"algorithm.inner_lr": inner_lr}).algorithm, range(3 * number, 3 * number + 3)
-        expected, got = batched.meta_step(tasks, current, 0.01), graphed.meta_step(tasks, current, 0.01)
+        tasks = range(3 * number, 3 * number + 3)
+        for learner in (batched, graphed):
+            learner.experiment.change_setting("algorithm.inner_lr", inner_lr)
+        expected, got = batched.meta_step(tasks, 0.01), graphed.meta_step(tasks, 0.01)
         assert asdict(got) == pytest.approx(asdict(expected), rel=1e-9)
         torch.testing.assert_close(graphed.flat.vector, batched.flat.vector, rtol=1e-8, atol=1e-10)
         for key, kept in batched.tensors().items():
@@ -124,15 +126,15 @@ def test_compiled_meta_step_matches_batched(name: str, tiny: Make, traced: Funct
 
 def test_diverging_meta_step_changes_nothing(tiny: Make, traced: Functions) -> None:
     settings = compiled(tiny)
-    algorithm = ALGORITHMS["maml"](set_up(settings))
-    assert algorithm.graphs is not None
-    algorithm.graphs.compile(algorithm.sample(range(3)), settings.algorithm)
-    algorithm.graphs.use(algorithm.sample(range(3)), settings.algorithm)
-    algorithm.flat.vector[0] = torch.inf
-    before = {name: t.clone() for name, t in {**algorithm.theta, **algorithm.tensors()}.items()}
+    learner = Learner(set_up(settings))
+    assert learner.graphs is not None
+    learner.graphs.compile(learner.sample(range(3)), settings.algorithm)
+    learner.graphs.use(learner.sample(range(3)), settings.algorithm)
+    learner.flat.vector[0] = torch.inf
+    before = {name: t.clone() for name, t in {**learner.theta, **learner.tensors()}.items()}
     with pytest.raises(Diverged):
-        algorithm.meta_step(range(3), settings.algorithm, 0.01)
-    after = {**algorithm.theta, **algorithm.tensors()}
+        learner.meta_step(range(3), 0.01)
+    after = {**learner.theta, **learner.tensors()}
     assert all(torch.equal(after[name], t) for name, t in before.items())
 
 

@@ -11,13 +11,12 @@ import torch
 
 from metatui.config.settings import Settings
 from metatui.events import Change, Event, Failed, Finished, Noted, Progress, Tweaked
-from metatui.learning.algorithms import ALGORITHMS, MetaStep, PendingStep
-from metatui.learning.algorithms.maml import MAML
 from metatui.learning.engines.base import MetaGradient
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.compiled import cuda_graph as graphs
 from metatui.learning.engines.compiled.cuda_graph import KEPT, CapturedStep, CaptureFailed, captures, capturing
 from metatui.learning.experiment import set_up
+from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 from metatui.learning.training.meta_steps import MAX_PENDING_STEPS
 from metatui.learning.training.trainer import Trainer
 
@@ -38,11 +37,8 @@ def repeated(function: Callable[[], None]) -> Callable[[], None]:
 def captured(settings: Settings, record: Callable[[Callable[[], None]], Callable[[], None]] = repeated) -> Trainer:
     """Return a trainer whose meta-steps are captured as on CUDA."""
     trainer = Trainer(settings)
-    algorithm = trainer.algorithm
-    assert isinstance(algorithm, MAML)
-    algorithm.captures = CapturedStep(
-        algorithm.engine, algorithm.flat, algorithm.outer, first_order=algorithm.first_order, record=record
-    )
+    learner = trainer.learner
+    learner.captures = CapturedStep(learner.engine, learner.flat, learner.outer, record=record)
     return trainer
 
 
@@ -50,20 +46,27 @@ def steps(events: list[Event]) -> list[Progress]:
     return [event for event in events if isinstance(event, Progress)]
 
 
-@pytest.mark.parametrize("name", ["maml", "fomaml"])
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [
+        ("maml", {}), ("fomaml", {}), ("meta_sgd", {}),
+        ("maml", {"algorithm__inner_optimizer": "adam", "algorithm__inner_clip": 0.5}),
+        ("fomaml", {"algorithm__inner_optimizer": "momentum", "algorithm__inner_weight_decay": 0.1}),
+    ],
+)  # fmt: skip
 @pytest.mark.parametrize("source", ["sinusoid", "glyphs"])
-def test_captured_meta_steps_match_eager_ones(name: str, source: str, tiny: Make) -> None:
+def test_captured_meta_steps_match_eager_ones(name: str, rule: dict[str, Any], source: str, tiny: Make) -> None:
     settings = tiny(
         task__source=source, task__shots=1, task__queries=2, task__ways=2, model__filters=2, algorithm__name=name,
         algorithm__inner_steps=2, algorithm__meta_batch=2, algorithm__grad_clip=0.5, compute__precision="float64",
-        compute__engine="batched",
+        compute__engine="batched", **rule,
     )  # fmt: skip
-    eager, graphed = ALGORITHMS[name](set_up(settings)), captured(settings).algorithm
+    eager, graphed = Learner(set_up(settings)), captured(settings).learner
     assert graphed.captures is not None
-    graphed.captures.capture(graphed.sample(range(2)), settings.algorithm)
+    graphed.captures.capture(graphed.sample(range(2)), graphed.algorithm)
     for start in (0, 2):
         tasks = range(start, start + 2)
-        expected, step = (a.meta_step(tasks, settings.algorithm, 0.01) for a in (eager, graphed))
+        expected, step = (learner.meta_step(tasks, 0.01) for learner in (eager, graphed))
         assert isinstance(step, PendingStep)
         assert isinstance(expected, MetaStep)
         (got,) = graphed.read([step])
@@ -83,13 +86,13 @@ def test_captured_run_matches_eager_run(tiny: Make) -> None:
 
 def test_metrics_are_read_in_groups(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer, read = captured(tiny(training__iterations=35, evaluation__every=0)), []
-    real = trainer.algorithm.read
+    real = trainer.learner.read
 
     def counted(waiting: list[PendingStep]) -> list[MetaStep]:
         read.append(len(waiting))
         return real(waiting)
 
-    monkeypatch.setattr(trainer.algorithm, "read", counted)
+    monkeypatch.setattr(trainer.learner, "read", counted)
     list(trainer.events())
     assert read == [MAX_PENDING_STEPS, MAX_PENDING_STEPS, MAX_PENDING_STEPS, 5]
 
@@ -210,11 +213,11 @@ def test_capture_is_given_up_when_one_task_does_not_fit(tiny: Make) -> None:
 
 
 def test_out_of_memory_frees_all_captures(tiny: Make) -> None:
-    algorithm = captured(settings := tiny()).algorithm
-    assert algorithm.capture(range(3), settings.algorithm)
-    algorithm.free_memory()
-    assert algorithm.captures is not None
-    assert not algorithm.captures.has(algorithm.sample(range(3)), settings.algorithm)
+    learner = captured(settings := tiny()).learner
+    assert learner.capture(range(3))
+    learner.free_memory()
+    assert learner.captures is not None
+    assert not learner.captures.has(learner.sample(range(3)), settings.algorithm)
 
 
 def test_empty_graph_is_refused(tiny: Make) -> None:
@@ -231,12 +234,10 @@ def test_empty_graph_is_refused(tiny: Make) -> None:
 
 
 def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
-    trainer = captured(settings := tiny())
-    algorithm = trainer.algorithm
-    assert isinstance(algorithm, MAML)
+    learner = captured(tiny()).learner
 
     def elsewhere(function: Callable[[], None]) -> Callable[[], None]:
-        state = (algorithm.flat.vector, *algorithm.outer.moments)
+        state = (learner.flat.vector, *learner.outer.moments)
 
         def replay() -> None:
             before = [t.clone() for t in state]
@@ -246,20 +247,20 @@ def test_graph_that_changes_nothing_is_refused(tiny: Make) -> None:
 
         return replay
 
-    step = CapturedStep(algorithm.engine, algorithm.flat, algorithm.outer, first_order=False, record=elsewhere)
+    step = CapturedStep(learner.engine, learner.flat, learner.outer, record=elsewhere)
     with pytest.raises(CaptureFailed, match="does not change the parameters"):
-        step.capture(algorithm.sample(range(3)), settings.algorithm)
+        step.capture(learner.sample(range(3)), learner.algorithm)
 
 
 def test_least_recently_used_captures_are_dropped(tiny: Make) -> None:
-    algorithm = captured(settings := tiny()).algorithm
+    learner = captured(settings := tiny()).learner
     sizes = range(1, KEPT + 1)
-    assert all(algorithm.capture(range(size), settings.algorithm) for size in sizes)
-    algorithm.meta_step(range(1), settings.algorithm, 0.01)
-    assert algorithm.capture(range(KEPT + 1), settings.algorithm)
-    assert algorithm.captures is not None
+    assert all(learner.capture(range(size)) for size in sizes)
+    learner.meta_step(range(1), 0.01)
+    assert learner.capture(range(KEPT + 1))
+    assert learner.captures is not None
     kept = [
-        size for size in range(1, KEPT + 2) if algorithm.captures.has(algorithm.sample(range(size)), settings.algorithm)
+        size for size in range(1, KEPT + 2) if learner.captures.has(learner.sample(range(size)), settings.algorithm)
     ]
     assert kept == [1, *range(3, KEPT + 2)]
 
@@ -268,8 +269,8 @@ def test_captures_by_algorithm_engine_and_device(tiny: Make) -> None:
     cuda, cpu = torch.device("cuda:1"), torch.device("cpu")
 
     def asked(device: torch.device, **changes: str | bool) -> bool:
-        settings = tiny(**changes)
-        return captures(settings, set_up(settings).engine, device)
+        experiment = set_up(tiny(**changes))
+        return captures(experiment.algorithm, experiment.engine, device)
 
     assert asked(cuda)
     assert asked(cuda, compute__engine="loop", algorithm__name="fomaml")

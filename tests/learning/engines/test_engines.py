@@ -21,7 +21,8 @@ from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
 from metatui.learning.engines.layers.rewrite import channels_last, fuse_pooling
 from metatui.learning.engines.loop import LoopEngine
 from metatui.learning.engines.registry import ENGINES, EngineName, make_engine
-from metatui.learning.models import conv4, mlp
+from metatui.learning.models.conv4 import conv4
+from metatui.learning.models.mlp import mlp
 from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, LossFn
 from metatui.utils.errors import BadInput

@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from metatui.learning.engines.layers.convolution import GroupedConvolutions
 from metatui.learning.engines.layers.im2col import UnfoldedConv2d, columns_by_slices
 from metatui.learning.engines.layers.rewrite import fuse_pooling
-from metatui.learning.models import conv4
+from metatui.learning.models.conv4 import conv4
 
 pairs = st.tuples(st.integers(1, 3), st.integers(1, 3))
 

@@ -29,7 +29,7 @@ from metatui.learning.engines.native import build as native
 from metatui.learning.engines.native import winograd
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.experiment import set_up
-from metatui.learning.models import conv4
+from metatui.learning.models.conv4 import conv4
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.optim.losses import CROSS_ENTROPY
 from metatui.utils import paths

@@ -19,7 +19,6 @@ from metatui.events import RegressionView
 from metatui.learning.evaluation.evaluate import DIVERGED, Measured, diverged, predictions, summary
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import set_up
-from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state
 from metatui.utils.errors import BadInput
@@ -95,7 +94,7 @@ GLYPHS = {
 def test_per_example_batch_norm_sees_one_query() -> None:
     experiment = set_up(parse({**GLYPHS, "evaluation": {"batch_norm": "per_example"}}))
     episodes = experiment.episodes("test", range(2), seed=0, shots=2)
-    for stack, got in predictions(experiment, experiment.theta(), episodes, InnerLoop(0.1, 2)):
+    for stack, got in predictions(experiment, experiment.theta(), episodes, 2):
         for t in range(2):
             params = {name: p[t] for name, p in stack.items()}
             for j, example in enumerate(episodes.query_x[t]):

@@ -288,8 +288,8 @@ def test_resume_in_another_precision(name: str, tiny: Make) -> None:
     list(when(Trainer(tiny(algorithm__name=name), save=saved.__setitem__), 7, Stop()))
     again = Trainer(tiny(algorithm__name=name, compute__precision="float64"), state=saved["last"])
     assert isinstance(list(again.events())[-1], Finished)
-    assert again.algorithm.theta
-    assert all(p.dtype == torch.float64 for p in again.algorithm.theta.values())
+    assert again.learner.theta
+    assert all(p.dtype == torch.float64 for p in again.learner.theta.values())
 
 
 @pytest.mark.parametrize("name", ["maml", "fomaml", "reptile"])
@@ -309,14 +309,14 @@ def test_divergence_keeps_last_good_state(name: str, tiny: Make) -> None:
 )
 def test_out_of_memory_names_setting_to_lower(error: Exception, tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(tiny())
-    real = trainer.algorithm.meta_step
+    real = trainer.learner.meta_step
 
     def fails(tasks: range, *rest: object) -> object:
         if tasks.start >= 9:
             raise error
         return real(tasks, *rest)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer.algorithm, "meta_step", fails)
+    monkeypatch.setattr(trainer.learner, "meta_step", fails)
     events = list(trainer.events())
     failed = events[-1]
     assert isinstance(failed, Failed)
@@ -328,14 +328,14 @@ def test_out_of_memory_names_setting_to_lower(error: Exception, tiny: Make, monk
 def test_large_meta_batch_is_split(tiny: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = tiny(compute__precision="float64", algorithm__meta_batch=8)
     trainer = Trainer(settings)
-    real = trainer.algorithm.engine.meta_gradient
+    real = trainer.learner.engine.meta_gradient
 
     def fits_three(theta: Params, episodes: Episodes, *rest: object, **more: object) -> object:
         if len(episodes) > 3:
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return real(theta, episodes, *rest, **more)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(trainer.algorithm.engine, "meta_gradient", fits_three)
+    monkeypatch.setattr(trainer.learner.engine, "meta_gradient", fits_three)
     events = list(trainer.events())
     assert [(e.path, e.new, e.iteration) for e in of(Tweaked, events)] == [
         ("compute.tasks_at_once", 4, 0), ("compute.tasks_at_once", 2, 0),
@@ -350,7 +350,7 @@ def test_other_errors_are_raised(tiny: Make, monkeypatch: pytest.MonkeyPatch) ->
     def fails(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(trainer.algorithm, "meta_step", fails)
+    monkeypatch.setattr(trainer.learner, "meta_step", fails)
     with pytest.raises(RuntimeError, match="a bug"):
         list(trainer.events())
 
@@ -368,11 +368,11 @@ def test_checkpoint_of_another_model_is_refused(tiny: Make) -> None:
 
 def test_infinite_gradient_leaves_theta_unchanged(tiny: Make) -> None:
     trainer = Trainer(tiny())
-    theta = {name: p.clone() for name, p in trainer.algorithm.theta.items()}
+    theta = {name: p.clone() for name, p in trainer.learner.theta.items()}
     gradients = {name: torch.full_like(p, math.inf) for name, p in theta.items()}
     with pytest.raises(Diverged):
-        trainer.algorithm.outer.step(gradients, lr=1.0, clip=0.0)  # type: ignore[attr-defined]
-    assert all(torch.equal(p, theta[name]) for name, p in trainer.algorithm.theta.items())
+        trainer.learner.outer.step(gradients, lr=1.0, clip=0.0)
+    assert all(torch.equal(p, theta[name]) for name, p in trainer.learner.theta.items())
 
 
 def validated(

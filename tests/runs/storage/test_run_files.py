@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metatui.config.settings import Settings
-from metatui.events import Curve, Evaluation, ImageView, Progress, RegressionView
+from metatui.events import Curve, CurveView, Evaluation, ImageView, Progress, RegressionView, ScatterView, TaskView
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.journal import JournalWriter, effective_entries, last_status, read_journal
 from metatui.runs.storage.jsonl import line, parse_lines
@@ -217,6 +217,10 @@ def test_lock_is_released_when_its_process_dies(tmp_path: Path) -> None:
     RunLock(path).release()
 
 
+CURVE = CurveView(2, "C", "h", "g", (0.5,), (1.0,), (0.25,), (2.0,), (0.0, 1.0), ((0.0, 2.0),), (1.0,), "MSE")
+SCATTER = ScatterView(3, "D", ("y", "z"), ((1.0,), (2.0,)), (((1.5,), (math.inf,)),), (1.0,), "MSE")
+
+
 def test_records_round_trip(tmp_path: Path) -> None:
     path = tmp_path / "evaluation.json"
     assert read_record(path, EvaluationRecord) is None
@@ -230,9 +234,27 @@ def test_records_round_trip(tmp_path: Path) -> None:
     assert math.isnan(test.loss.mean[0])
     regression = RegressionView(0, "A", (0.5,), (1.0,), (0.0, 1.0), (0.0, 1.0), ((0.0, 2.0),), (1.0,))
     image = ImageView(1, "B", 1, 2, (b"\x00\xff",), (0,), (b"\xfe\x01",), (0,), ((1,),), (0.5,), (0.75,))
-    drawn = AdaptationRecord(iteration=3, split="val", views=(regression, image))
+    drawn = AdaptationRecord(iteration=3, split="val", views=(regression, CURVE, SCATTER, image))
     write_record(tmp_path / "adaptation.json", drawn)
     assert read_record(tmp_path / "adaptation.json", AdaptationRecord) == drawn
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        replace(CURVE, query_x=(1.0, 2.0)),
+        replace(CURVE, predictions=((1.0,),)),
+        replace(SCATTER, truth=()),
+        replace(SCATTER, targets=("y",)),
+        replace(SCATTER, predictions=(((1.0,),),)),
+        replace(SCATTER, predictions=(((1.0, 2.0), (1.0, 2.0)),)),
+    ],
+)
+def test_inconsistent_views_are_refused(tmp_path: Path, view: TaskView) -> None:
+    path = tmp_path / "adaptation.json"
+    write_record(path, AdaptationRecord.model_construct(iteration=3, split="val", views=(view,)))
+    with pytest.raises(BadInput, match="a value for each of its points"):
+        read_record(path, AdaptationRecord)
 
 
 def test_curves_of_a_wrong_length_are_refused(tmp_path: Path) -> None:

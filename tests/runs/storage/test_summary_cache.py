@@ -77,7 +77,7 @@ def test_summaries_survive_unusual_values(tmp_path: Path, monkeypatch: pytest.Mo
     run = saved_run(tmp_path, Settings(), name="a")
     found = summarise(run)
     assert found.progress is not None
-    unusual = dataclasses.replace(found, progress=dataclasses.replace(found.progress, grad_norm=math.inf), problem="x")
+    unusual = dataclasses.replace(found, progress=dataclasses.replace(found.progress, grad_norm=math.inf), warning="x")
     monkeypatch.setattr(summary, "summarise", lambda run: unusual)
     SummaryCache(tmp_path).summaries([run])
     monkeypatch.setattr(summary, "summarise", None)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from textual.pilot import Pilot
 
 from metatui.config.fields import change
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
 from metatui.tui.screens.explain import ExplainScreen
@@ -17,6 +19,13 @@ from tests.tui.screens.conftest import ScreenApp, text_of
 OMNIGLOT = change(
     Settings(), {"task.source": "omniglot", "task.shots": 1, "task.queries": 15, "algorithm.inner_lr": 0.4}
 )
+
+
+@pytest.fixture(autouse=True)
+def five_algorithms(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Explain the same algorithms, also after others are added."""
+    five = [ALGORITHMS[name] for name in ("maml", "fomaml", "reptile", "scratch", "pretrained")]
+    monkeypatch.setattr("metatui.tui.screens.explain.ALGORITHMS", SimpleNamespace(components=lambda: five))
 
 
 async def opened(pilot: Pilot[Any]) -> ExplainScreen:
@@ -44,6 +53,15 @@ async def test_every_algorithm_is_explained_with_the_settings() -> None:
         assert page(screen).startswith("Pretrained")
         await pilot.press("escape")
         assert not isinstance(app.screen, ExplainScreen)
+
+
+async def test_selected_algorithm_is_visible_in_a_narrow_terminal() -> None:
+    app = ScreenApp(ExplainScreen(Settings()))
+    async with app.run_test(size=(40, 24)) as pilot:
+        screen = await opened(pilot)
+        assert text_of(screen, "TabStrip").split() == ["maml", "fomaml", "reptile", "scratch"]
+        await pilot.press("b")
+        assert text_of(screen, "TabStrip").split() == ["fomaml", "reptile", "scratch", "pretrained"]
 
 
 async def test_a_new_page_starts_at_its_top() -> None:

@@ -21,9 +21,9 @@ from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.screens.explorer.query import STEPS, ExplorerQuery, wave_of
 from metatui.tui.screens.explorer.screen import ExplorerHeader, ExplorerPanel, ExplorerScreen
 from tests.runs.analysis.comparisons import GLYPHS, train
-from tests.tui.drawing import episode, wave
+from tests.tui.drawing import episode, scatter, wave
 from tests.tui.fakes import saved_run
-from tests.tui.screens.conftest import ScreenApp, press_after_reply
+from tests.tui.screens.conftest import ScreenApp, press_after_reply, text_of
 from tests.tui.screens.fake_helper import FakeHelper
 
 RUNS = [RunFolder(Path("/runs/first")), RunFolder(Path("/runs/second"))]
@@ -215,3 +215,17 @@ def test_ascii(snap_compare: Callable[..., bool]) -> None:
     app = ScreenApp(ExplorerScreen(RUNS), ascii=True)
     filled = press_after_reply("d", "up", progress=both(images=False))
     assert snap_compare(app, terminal_size=(120, 40), run_before=filled)
+
+
+@pytest.mark.usefixtures("fake_helper")
+async def test_tasks_of_a_table_cannot_be_drawn() -> None:
+    view = scatter(0, 0.8, steps=STEPS)
+    async with ScreenApp(ExplorerScreen(RUNS[:1])).run_test(size=(120, 40)) as pilot:
+        screen, helper = await opened(pilot, Explored(0, "MAML", 0.01, 0.01, None, view))
+        assert "standardised MSE" in text_of(screen, "#explorer-curve")
+        await pilot.press("d")
+        await pilot.pause()
+        assert len(helper.asked) == 1
+        assert "only be drawn for sinusoid runs" in text_of(screen, "#explorer-problem")
+        await pilot.press("full_stop")
+        assert helper.asked[-1].keywords["task"] == 1

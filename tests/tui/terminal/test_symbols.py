@@ -70,7 +70,7 @@ def test_glyphs_are_one_cell_wide(symbol: Symbols) -> None:
 
 
 def test_ascii_glyphs_are_ascii() -> None:
-    assert all(str(value).isascii() for value in vars(GLYPHS[Symbols.ASCII]).values())
+    assert all(value.isascii() for value in GLYPHS[Symbols.ASCII])
 
 
 def test_colours_of_runs_are_distinct() -> None:

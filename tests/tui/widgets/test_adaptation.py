@@ -10,16 +10,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.style import Style
 
-from metatui.events import ImageView, RegressionView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.widgets.adaptation import AdaptationPanel, RunViews
 from metatui.tui.widgets.adaptation.images import draw_bitmap, layout
 from metatui.tui.widgets.adaptation.images import episode as draw_episode
-from metatui.tui.widgets.adaptation.views import captions
+from metatui.tui.widgets.adaptation.views import captions, scatter_chart
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import width_of
-from tests.tui.drawing import Stage, character, episode, image_runs, wave, wave_runs
+from tests.tui.drawing import (
+    Stage,
+    character,
+    curve_runs,
+    episode,
+    image_runs,
+    scatter,
+    scatter_runs,
+    wave,
+    wave_runs,
+)
 
 EMPTY = "Start a run, or mark up to three in the runs tab."
 SIZES = {"80x24": (80, 12), "120x40": (120, 22), "200x60": (200, 36)}
@@ -42,6 +52,10 @@ def lines(panel: AdaptationPanel) -> list[str]:
         (wave_runs, 1, Symbols.ASCII, "120x40"),
         (wave_runs, 3, Symbols.BRAILLE, "200x60"),
         (wave_runs, 3, Symbols.ASCII, "80x24"),
+        (curve_runs, 1, Symbols.BRAILLE, "80x24"),
+        (curve_runs, 3, Symbols.ASCII, "120x40"),
+        (scatter_runs, 1, Symbols.BRAILLE, "120x40"),
+        (scatter_runs, 3, Symbols.ASCII, "80x24"),
         (image_runs, 1, Symbols.ASCII, "80x24"),
         (image_runs, 1, Symbols.BRAILLE, "200x60"),
         (image_runs, 3, Symbols.BRAILLE, "80x24"),
@@ -181,6 +195,20 @@ def test_captions() -> None:
     assert captions(episode(0), 5)[1] == "Task 0 · accuracy 20.0 % → 80.0 % after 5 steps"
 
 
+def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
+    view = scatter(0, 0.5)
+    wild = replace(view, predictions=(view.predictions[0], ((1e9,) * 20, (-1e9,) * 20)))
+    for target in (0, 1):
+        data = scatter_chart(wild, target, 1, "hue-blue", [wild], 12)
+        assert data.y_limits is not None
+        assert {y for _, y in data.series[2].points} == {data.y_limits[1 - target]}
+        assert data.x_label == f"true {view.targets[target]}"
+
+
+def test_captions_of_tables_name_the_loss() -> None:
+    assert captions(scatter(0, 0.5), 1)[1] == "Task 0 · standardised MSE 1.00 → 0.500 after 1 step"
+
+
 @pytest.mark.parametrize("symbols", Symbols)
 def test_bitmap(symbols: Symbols) -> None:
     image = bytes(255 if x < 14 and y < 14 else 0 for y in range(28) for x in range(28))
@@ -230,7 +258,10 @@ async def test_hostile_views() -> None:
     wild = replace(wave(1, 0.5), predictions=((float("nan"),) * 101, (1e300,) * 101), loss=(float("inf"), float("nan")))
     blank = ImageView(2, "", 28, 28, (), (), (), (), (), (), ())
     ragged = replace(episode(3), support=(character(0, 0)[:5],) * 5, accuracy=(float("nan"),) * 6)
-    for view in (nothing, wild, blank, ragged):
+    no_curve = CurveView(4, "", "", "", (), (), (), (), (), (), (), "")
+    no_points = ScatterView(5, "", ("\x1b[31m",), ((),), (), (), "")
+    far = replace(scatter(6, 0.5), predictions=(((1e300,) * 20, (float("nan"),) * 20),) * 2)
+    for view in (nothing, wild, blank, ragged, no_curve, no_points, far):
         app = stage([RunViews("a", "A\x1b[31m", "hue-blue", (view,)), RunViews("b", "B", "no colour", (view,))])
         async with app.run_test(size=(100, 30)) as pilot:
             panel = app.query_one(AdaptationPanel)

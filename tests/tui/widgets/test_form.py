@@ -1,4 +1,4 @@
-"""Tests of the form model, without widgets."""
+"""The form of settings: its model without widgets, and the options of algorithms."""
 
 from __future__ import annotations
 
@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from textual.app import App, ComposeResult
 
+from metatui.config.declarations import Group, setting
 from metatui.config.fields import FIELDS, change, text_of
+from metatui.config.registry import ALGORITHMS, Component, add_components
 from metatui.config.settings import Settings
+from metatui.tui.terminal.symbols import Symbols
+from metatui.tui.widgets.form.fields import FieldGroup
+from metatui.tui.widgets.form.form import SettingsForm
 from metatui.tui.widgets.form.model import assess, texts_of
 
 
@@ -52,10 +58,10 @@ def test_conflicts_are_reported_at_the_field_to_change() -> None:
 
 
 def test_irrelevant_fields_are_hidden_and_never_invalid() -> None:
-    assessment = assess({**texts_of(Settings()), "task.ways": "nonsense", "algorithm.inner_optimizer": "adam"})
+    assessment = assess({**texts_of(Settings()), "task.ways": "nonsense", "algorithm.inner_batch": "99"})
     assert assessment.problems == {}
     assert assessment.settings is not None
-    assert assessment.settings.algorithm.inner_optimizer == "sgd"
+    assert assessment.settings.task.ways == Settings().task.ways
     assert "task.ways" not in assessment.visible
     assert "task.ways" in assess({**texts_of(Settings()), "task.source": "glyphs"}).visible
 
@@ -80,3 +86,53 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
     assessment = assess(texts)
     assert (assessment.settings is None) == bool(assessment.problems)
     assert set(assessment.problems) <= assessment.visible
+
+
+class Options(Group):
+    """Options of `Ridge`."""
+
+    strength: float = setting(1.0, "Strength", "Strength of the penalty.", ge=0, le=10)
+
+
+class Ridge(Component):
+    """An algorithm with options."""
+
+    registry = ALGORITHMS
+    name = "ridge"
+    title = "Ridge regression"
+    Options = Options
+
+
+class FormApp(App[None]):
+    """The form alone."""
+
+    def compose(self) -> ComposeResult:
+        yield SettingsForm(Settings(), Symbols.ASCII)
+
+
+def test_options_are_part_of_the_settings(registries: None) -> None:
+    add_components([Ridge])
+    texts = {**texts_of(Settings()), "algorithm.name": "ridge", "ridge.strength": "2"}
+    assessment = assess(texts)
+    assert assessment.settings == change(Settings(), {"algorithm.name": "ridge", "ridge.strength": 2.0})
+    assert "ridge.strength" in assessment.visible
+    assert texts_of(assessment.settings)["ridge.strength"] == "2"
+    assert assess({**texts, "ridge.strength": "11"}).problems == {"ridge.strength": "Must be a number from 0 to 10."}
+    other = assess({**texts, "algorithm.name": "maml", "ridge.strength": "11"})
+    assert (other.settings, other.problems) == (Settings(), {})
+    assert "ridge.strength" not in other.visible
+
+
+async def test_options_of_the_selected_algorithm_have_a_group(registries: None) -> None:
+    add_components([Ridge])
+    async with FormApp().run_test() as pilot:
+        form = pilot.app.query_one(SettingsForm)
+        group = next(group for group in form.query(FieldGroup) if group.settings[0].group == "ridge")
+        assert (group.display, group.title) == (False, "Ridge regression options")
+        form.load(change(Settings(), {"algorithm.name": "ridge"}))
+        assert group.display
+        field = await form.reveal("ridge.strength")
+        assert field.display
+        form.load(Settings())
+        assert not group.display
+        assert not field.display

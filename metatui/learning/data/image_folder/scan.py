@@ -1,7 +1,7 @@
 """Classes and splits of a folder of images, and the files of each class. No image is opened.
 
 Classes are the folders directly in the root, or in the root's `train`, `val` and `test`. Images are the files directly
-in a class folder.
+in a class folder. Class lists may define both instead.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.image_folder.class_lists import ClassLists, Entry, find_lists, read_lists
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import reason
@@ -37,7 +38,7 @@ class ImageFile:
 @dataclass(frozen=True)
 class ClassFolder:
     split: Split | None
-    """Split whose folder contains this class; None if the root has no split folders."""
+    """Split of this class by its folder or by class lists; None if the root has neither."""
     name: str
     files: tuple[ImageFile, ...]
 
@@ -64,6 +65,8 @@ class Listing:
     classes: tuple[ClassFolder, ...]
     """Sorted by split, then by name."""
     left_out: tuple[LeftOut, ...]
+    lists: Path | None = None
+    """Folder of the class lists; None without class lists."""
 
     @cached_property
     def files(self) -> tuple[ImageFile, ...]:
@@ -78,21 +81,28 @@ class Listing:
         return digest.hexdigest()
 
 
-def list_folder(folder: str) -> Listing:
-    """List the folder `folder`, the value of task.folder.
+def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
+    """List the folder `folder`, the value of task.folder, or of another `setting` in messages.
+
+    The splits are those of the lists in the folder `class_lists`, the value of task.class_lists. If this is empty, they
+    are the folders `train`, `val` and `test`, or those of lists in the folder, or undecided.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links to outside
     the folder, folders inside class folders, and files of other types.
 
     Raises:
-        BadInput: if the folder does not exist, contains no class folders with images, or lacks a split.
+        BadInput: if the folder does not exist, contains no class folders with images, or lacks a split, or if its class
+            lists are wrong.
     """
-    name = f"task.folder is {quote(folder, 200)}"
+    name = f"{setting} {quote(folder, 200)}"
     try:
         root = paths.expanded(folder).resolve(strict=True)
         if not root.is_dir():
             raise BadInput(f"{name}, which is not a folder")
-        return _Scanner(root, name).scan()
+        scanner = _Scanner(root, name)
+        if class_lists:
+            return scanner.scan_lists(paths.expanded(class_lists), f"task.class_lists is {quote(class_lists, 200)}")
+        return scanner.scan()
     except FileNotFoundError:
         raise BadInput(f"{name}, but there is no such folder") from None
     except OSError as error:
@@ -115,6 +125,8 @@ class _Scanner:
         """Number of class folders without images."""
         self._listed = {str(root): "the whole folder"}
         """Paths of the class folders by their resolved paths, to leave out links to the same folder."""
+        self._images_in: dict[str, dict[str, ImageFile]] = {}
+        """Images of the folders that class lists refer to, by folder and name."""
 
     def scan(self) -> Listing:
         folders = self._subfolders(self._root)
@@ -125,11 +137,84 @@ class _Scanner:
                     self._leave_out(path, "is next to train and test")
             classes = [c for split in splits for c in self._classes(self._subfolders(self._root / split), split)]
             _check_disjoint(classes, self._name)
+        elif lists := find_lists(self._root, self._name):
+            self._left_out.clear()
+            return self.scan_lists(lists, self._name)
         else:
             classes = self._classes(folders, None)
         if not classes:
             raise BadInput(f"{self._name}, {self._what_is_missing()}")
         return Listing(self._root, tuple(classes), tuple(self._left_out))
+
+    def scan_lists(self, folder: Path, name: str) -> Listing:
+        """List the classes of the lists in `folder`. Messages about the lists start with `name`."""
+        lists = read_lists(folder, name)
+        of_images = lists["train"][0].filename is not None
+        classes = tuple(self._listed_images(lists) if of_images else self._listed_classes(lists))
+        return Listing(self._root, classes, tuple(self._left_out), folder)
+
+    def _listed_classes(self, lists: ClassLists) -> Iterator[ClassFolder]:
+        """Yield the classes of lists of classes. Their folders are in the root, in `data` or in `images`."""
+        first = lists["train"][0].label
+        base = next((base for base in ("", "data", "images") if (self._root / base / first).is_dir()), "")
+        for split, entries in lists.items():
+            for entry in sorted(entries, key=lambda entry: entry.label):
+                folder = self._root / base / entry.label
+                self._check_inside(folder)
+                found = self._classes([str(folder)], split)
+                if not found:
+                    raise BadInput(f"{entry.place} the class {quote(entry.label)}, but {self._left_out[-1]}")
+                yield from found
+
+    def _listed_images(self, lists: ClassLists) -> Iterator[ClassFolder]:
+        """Yield the classes of lists of images.
+
+        The images are in the folder `images`, in `data` or in the root, in a folder of their class or in none.
+        """
+        layouts = [(base, labelled) for base in ("images", "data", "") for labelled in (False, True)]
+        first = lists["train"][0]
+        layout = next((layout for layout in layouts if self._listed_image(first, *layout)), layouts[0])
+        label_of: dict[str, str] = {}
+        for split, entries in lists.items():
+            files: dict[str, list[ImageFile]] = {}
+            for entry in entries:
+                image = self._listed_image(entry, *layout)
+                if image is None:
+                    raise BadInput(f"{entry.place} the image {quote(entry.filename)}, but there is no such image")
+                if image.path in label_of:
+                    other = label_of[image.path]
+                    labels = "" if other == entry.label else f", as {quote(entry.label)} after {quote(other)}"
+                    raise BadInput(f"{entry.place} the image {quote(entry.filename)} again{labels}")
+                label_of[image.path] = entry.label
+                files.setdefault(entry.label, []).append(image)
+            for label in sorted(files):
+                yield ClassFolder(split, label, tuple(sorted(files[label], key=lambda image: image.path)))
+
+    def _listed_image(self, entry: Entry, base: str, labelled: bool) -> ImageFile | None:
+        filename = entry.filename or ""
+        path = PurePosixPath(base, entry.label if labelled else "", filename)
+        if not filename or path.is_absolute() or ".." in path.parts:
+            raise BadInput(f"{entry.place} the image {quote(filename)}, which must be a path inside the folder")
+        if not _is_image(filename):
+            raise BadInput(f"{entry.place} the image {quote(filename)}, which does not end in .png, .jpg or .jpeg")
+        parent = str(path.parent)
+        if parent not in self._images_in:
+            self._images_in[parent] = dict(self._images_by_name(self._root / parent))
+        return self._images_in[parent].get(path.name)
+
+    def _images_by_name(self, folder: Path) -> Iterator[tuple[str, ImageFile]]:
+        """Yield the images directly in `folder`, if it exists."""
+        if not folder.is_dir():
+            return
+        self._check_inside(folder)
+        for entry in self._entries(folder):
+            if _is_image(entry.name) and entry.is_file():
+                yield entry.name, self._image_file(entry)
+
+    def _check_inside(self, folder: Path) -> None:
+        if not Path(os.path.realpath(folder)).is_relative_to(self._root):
+            where = quote(self._relative(str(folder)))
+            raise BadInput(f"{self._name}, whose folder {where} is a link to outside the folder")
 
     def _splits(self, names: set[str]) -> list[Split]:
         """Return the splits that the root has folders for; none if the classes are to be split at random."""
@@ -185,8 +270,11 @@ class _Scanner:
             elif not _is_image(entry.name):
                 self._leave_out(entry.path, "does not end in .png, .jpg or .jpeg")
             else:
-                stat = entry.stat()
-                yield ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
+                yield self._image_file(entry)
+
+    def _image_file(self, entry: os.DirEntry[str]) -> ImageFile:
+        stat = entry.stat()
+        return ImageFile(self._relative(entry.path), stat.st_size, stat.st_mtime_ns)
 
     def _entries(self, folder: str | Path) -> Iterator[os.DirEntry[str]]:
         """Yield the entries of `folder` in order of their names, except hidden entries and unusable links."""

@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
-from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.learning.data import random
+from metatui.learning.data.data_set import shots_of_splits
 from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.data.image_folder.cache import Packed, load
 from metatui.learning.data.image_folder.scan import ClassFolder, LeftOut, Listing, list_folder
-from metatui.learning.data.image_source import ImageSource
-from metatui.learning.hardware.devices import moved
+from metatui.learning.data.image_source import PackedSource, Splits
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 from metatui.utils.text import sanitize
-
-Splits = Mapping[Split, Sequence[int]]
-"""Ascending numbers of a listing's classes in each split. The splits are disjoint."""
 
 
 def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
@@ -29,11 +25,19 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
     Raises:
         BadInput: if the folder is missing, has too few classes or images for the episodes, or does not fit into memory.
     """
+    return load_listing(settings, list_folder(settings.task.folder, settings.task.class_lists), device)
+
+
+def load_listing(settings: Settings, listing: Listing, device: torch.device | str) -> FolderSource:
+    """Return the tasks of a folder that has been listed.
+
+    Raises:
+        BadInput: as `load_folder`.
+    """
     task = settings.task
-    listing = list_folder(task.folder)
     splits = split_classes(listing.classes, task.split_seed)
     # Report problems that the listing already shows before decoding, which may take minutes.
-    check_ways(listing, splits, task.ways)
+    check_ways(settings, listing, splits)
     check_images(settings, listing, splits, [len(folder.files) for folder in listing.classes])
     packed = load(listing, size=task.image_size, rgb=task.image_mode == "rgb")
     source = FolderSource(listing, packed, splits, device=device)
@@ -41,30 +45,22 @@ def load_folder(settings: Settings, device: torch.device | str) -> FolderSource:
     return source
 
 
-class FolderSource(ImageSource):
-    """Tasks made from the classes of a folder, with all images on the device as uint8."""
+class FolderSource(PackedSource):
+    """Tasks made from the classes of a folder."""
 
     name = "folder"
 
     def __init__(self, listing: Listing, packed: Packed, splits: Splits, *, device: torch.device | str) -> None:
-        super().__init__(device)
-        self._listing = listing
-        self._splits = splits
-        self._numbers = {split: torch.tensor(splits[split], dtype=torch.int64) for split in SPLITS}
-        self._images = packed.pixels.to(self.device)
-        self._digests = packed.digests
         files = iter(range(len(listing.files)))
         self._usable = [
             [file for file in islice(files, len(folder.files)) if file not in packed.unusable]
             for folder in listing.classes
         ]
         """Numbers of the usable files of each class."""
-        self._rows = torch.tensor([file for usable in self._usable for file in usable], dtype=torch.int64)
-        self.counts = [len(usable) for usable in self._usable]
-        """Number of usable images in each class of the listing."""
-        self._count = torch.tensor(self.counts, dtype=torch.int64)
-        self._first = self._count.cumsum(0) - self._count
-        self.input_shape = tuple(packed.pixels.shape[1:])
+        names = [sanitize(folder.name, limit=40) for folder in listing.classes]
+        super().__init__(packed.pixels, self._usable, names, splits, device=device)
+        self._listing = listing
+        self._digests = packed.digests
         self.fingerprint, former = self._fingerprints()
         self.former_fingerprints = (former,)
         self.left_out = (*listing.left_out, *packed.unusable.values())
@@ -72,26 +68,9 @@ class FolderSource(ImageSource):
         """Sentences about images that occur in several classes."""
         self.notices = tuple(filter(None, (_summary(listing, self.left_out), *self.repeated, packed.problem)))
 
-    def class_count(self, split: Split) -> int:
-        return len(self._splits[split])
-
-    def class_name(self, split: Split, number: int) -> str:
-        return sanitize(self._listing.classes[self._splits[split][number]].name, limit=40)
-
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         if sentence := too_few(self._listing, self._splits[split], self.counts, shots, queries):
             raise BadInput(sentence)
-
-    @property
-    def pooled_classes(self) -> int:
-        return self.class_count("train")
-
-    def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
-        numbers = self._numbers[split][classes]
-        rows = self._rows[self._first[numbers].unsqueeze(1) + shuffled(keys, count, self._count[numbers])]
-        images = self._images.index_select(0, moved(rows.flatten(), self.device))
-        # Multiplied, because devices round a division by 255 differently.
-        return images.reshape(*rows.shape, *self.input_shape).to(torch.float32).mul_(1 / 255)
 
     def _fingerprints(self) -> tuple[str, str]:
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
@@ -141,29 +120,6 @@ def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
-def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
-    """Return the first `count` elements of a random permutation of range(among) for each key.
-
-    A larger `count` keeps the first elements (the beginning of Durstenfeld 1964, "Algorithm 235: Random permutation").
-
-    Args:
-        keys: int64 [C].
-        among: int64 [C], at least `count`.
-
-    Returns:
-        int64 [C, count].
-    """
-    step = torch.arange(count)
-    places = step + (random.uniform(keys, count) * (among.unsqueeze(1) - step)).to(torch.int64)
-    order = torch.arange(int(among.max())).repeat(len(keys), 1)
-    for i in range(count):
-        place = places[:, i : i + 1]
-        drawn = order.gather(1, place)
-        order.scatter_(1, place, order[:, i : i + 1].clone())
-        order[:, i : i + 1] = drawn
-    return order[:, :count]
-
-
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
     """Say how many files are left out, with the first of them; empty if all are used."""
     if not left_out:
@@ -177,9 +133,9 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     """Return the classes of each split.
 
-    If the folder has split folders, they are the splits; without a val folder, a fifth of the training classes, chosen
-    by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for validation,
-    20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
+    If the folder has split folders or class lists, they are the splits; without val, a fifth of the training classes,
+    chosen by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for
+    validation, 20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:
@@ -195,11 +151,17 @@ def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     return {split: sorted(part) for split, part in zip(SPLITS, parts, strict=True)}
 
 
-def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
-    """Raise SettingsError if a split has fewer than `ways` classes."""
+def check_ways(settings: Settings, listing: Listing, splits: Splits) -> None:
+    """Raise SettingsError if a split has fewer classes than the tasks have ways."""
     sizes = {split: len(splits[split]) for split in SPLITS}
-    fewest = min(sizes.values())
+    ways, fewest = settings.task.ways, min(sizes.values())
     if fewest >= ways:
+        if sizes["train"] < settings.ways_in_training[1]:
+            sentence = (
+                f"task.ways_range is {quote(settings.task.ways_range)}, but must be at most {sizes['train']}, the "
+                f"number of training classes of {quote(str(listing.root), 200)}"
+            )
+            raise SettingsError([Problem("task.ways_range", sentence)])
         return
     remedy = f"use at most {fewest} ways, or " if fewest > 1 else ""
     if listing.classes[0].split is None:
@@ -209,7 +171,7 @@ def check_ways(listing: Listing, splits: Splits, ways: int) -> None:
             needed += 1
         remedy += f"provide at least {needed} class folders"
     else:
-        remedy += "add class folders to the smaller splits"
+        remedy += "add classes to the smaller splits"
     sentence = (
         f"task.ways is {ways}, but the {len(listing.classes)} classes of {quote(str(listing.root), 200)} are "
         f"divided into {sizes['train']} for training, {sizes['val']} for validation and {sizes['test']} for test: "
@@ -224,9 +186,8 @@ def check_images(settings: Settings, listing: Listing, splits: Splits, counts: S
     Args:
         counts: usable images of each class.
     """
-    training = "algorithm.train_shots" if settings.training_shots != settings.task.shots else "task.shots"
-    held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
-    shots = {training: settings.training_shots, held_out: settings.evaluation_shots}
+    shots = shots_of_splits(settings)
+    training, held_out = next(iter(shots)), next(reversed(shots))
     classes: dict[str, list[int]] = {training: [], held_out: []}
     for split in SPLITS:
         classes[training if split == "train" else held_out] += splits[split]
@@ -251,8 +212,9 @@ def too_few(
         return ""
     examples = ", ".join(f"{quote(listing.classes[n].name)} ({counts[n]})" for n in small[:5])
     more = f" and {len(small) - 5} more" if len(small) > 5 else ""
+    setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
     return (
-        f"{field} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
+        f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most the number of images of a "
         f"class, and there are too few usable images in {examples}{more} of {quote(str(listing.root), 200)}"
     )
 

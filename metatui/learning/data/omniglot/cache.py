@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,10 @@ from torch import Tensor
 
 from metatui.learning.data.image_source import SIDE
 from metatui.learning.data.omniglot.files import decoded, part_drawings
-from metatui.learning.data.omniglot.manifest import DRAWINGS, OMNIGLOT, Layout, characters
-from metatui.learning.data.pixel_cache import read_pixels, write_pixels
+from metatui.learning.data.omniglot.manifest import OMNIGLOT, Layout, characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
+from metatui.learning.data.pixel_cache import read_data_set, write_data_set
 from metatui.utils import paths
-from metatui.utils.errors import BadInput, quote
 
 _FORMAT = "metatui omniglot 1"
 
@@ -65,7 +63,7 @@ def pack(
 
 def save(path: Path, pixels: NDArray[np.uint8], layout: Layout = OMNIGLOT) -> None:
     """Write the cache of `pixels`, uint8 [characters, 20, 28, 28]."""
-    write_pixels(path, pixels, _metadata(layout) | {"sha256": hashlib.sha256(pixels.data).hexdigest()})
+    write_data_set(path, pixels, _metadata(layout))
 
 
 def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
@@ -74,20 +72,10 @@ def load(path: Path | None = None, *, layout: Layout = OMNIGLOT) -> Omniglot:
     Raises:
         BadInput: if it is missing, damaged or of another format.
     """
-    path = path or paths.omniglot_cache()
-    name = quote(str(path), 200)
-    if not os.path.exists(path):  # Path.exists raises if a folder may not be searched
-        raise BadInput(f"Omniglot is not on this machine yet ({name} does not exist): run `metatui data omniglot`")
-    try:
-        shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
-        pixels, metadata = read_pixels(path, shape, _metadata(layout))
-        sha256 = hashlib.sha256(pixels.numpy().data).hexdigest()
-        if sha256 != metadata.get("sha256"):
-            raise ValueError("its checksum is wrong")
-    except ValueError as error:
-        raise BadInput(
-            f"{name} cannot be used because {error}: run `metatui data omniglot` to create it again"
-        ) from None
+    shape = (len(characters(layout)), DRAWINGS, SIDE, SIDE)
+    pixels, sha256 = read_data_set(
+        path or paths.omniglot_cache(), shape, _metadata(layout), title="Omniglot", command="metatui data omniglot"
+    )
     return Omniglot(pixels, sha256)
 
 

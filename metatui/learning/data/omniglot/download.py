@@ -1,26 +1,17 @@
-"""Download of Omniglot through torchvision, which knows the addresses and checksums of its two zips."""
+"""Download of Omniglot."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
-import importlib
-import sys
 from pathlib import Path
-from types import ModuleType
 
-import torch
-
+from metatui.learning.data.downloads import downloading, torchvision_datasets
 from metatui.learning.data.omniglot.manifest import OMNIGLOT
 from metatui.utils import paths
-from metatui.utils.errors import MetatuiError, quote
-from metatui.utils.text import sanitize
 
-_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
+_INSTEAD = (
+    "download images_background.zip and images_evaluation.zip from github.com/brendenlake/omniglot yourself and run "
+    "`metatui data omniglot --from FOLDER`"
 )
-_libraries: list[torch.library.Library] = []  # an operator exists as long as the library that declares it
 
 
 def download(folder: Path | None = None) -> Path:
@@ -33,16 +24,9 @@ def download(folder: Path | None = None) -> Path:
         MetatuiError: if the download failed, or a checksum is wrong.
     """
     folder = folder or paths.downloads_dir()
-    try:
-        with contextlib.redirect_stdout(sys.stderr):  # standard output is for results
-            for part in OMNIGLOT:
-                fetch(part, folder / "omniglot-py")
-    except (OSError, RuntimeError, http.client.HTTPException, ImportError, ValueError) as error:
-        raise MetatuiError(
-            f"Omniglot could not be downloaded to {quote(str(folder), 200)} ({sanitize(str(error))}): try again, or "
-            "download images_background.zip and images_evaluation.zip from github.com/brendenlake/omniglot yourself "
-            "and run `metatui data omniglot --from FOLDER`"
-        ) from error
+    with downloading("Omniglot", folder, _INSTEAD):
+        for part in OMNIGLOT:
+            fetch(part, folder / "omniglot-py")
     return folder
 
 
@@ -52,27 +36,3 @@ def fetch(part: str, folder: Path) -> None:
     name = f"{part}.zip"
     url = f"{datasets.Omniglot.download_url_prefix}/{name}"
     datasets.utils.download_url(url, folder, name, datasets.Omniglot.zips_md5[part])
-
-
-def torchvision_datasets() -> ModuleType:
-    """Import `torchvision.datasets`, even if torchvision's compiled operators do not fit the installed torch.
-
-    The torchvision wheels on package indexes are built for CUDA. With a CPU build of torch their operators fail to load
-    and the import raises RuntimeError. The data sets need no operators, so declaring their names is enough.
-
-    Raises:
-        ImportError: if torchvision is not installed.
-    """
-    try:
-        return importlib.import_module("torchvision.datasets")
-    except RuntimeError as error:
-        if "torchvision::" not in str(error):
-            raise
-    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-        del sys.modules[name]
-    if not _libraries:
-        library = torch.library.Library("torchvision", "DEF")  # type: ignore[no-untyped-call]
-        for schema in _SCHEMAS:
-            library.define(schema)  # type: ignore[no-untyped-call]
-        _libraries.append(library)
-    return importlib.import_module("torchvision.datasets")

@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from metatui.learning.data.image_source import SIDE
-from metatui.learning.data.omniglot.manifest import DRAWINGS, IMAGE_SIDE, Alphabets, character_folder
+from metatui.learning.data.omniglot.manifest import IMAGE_SIDE, Alphabets, character_folder
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.utils.errors import BadInput, quote
 from metatui.utils.files import read_bounded, reason
 from metatui.utils.text import sanitize

@@ -12,13 +12,10 @@ from types import MappingProxyType
 import torch
 from torch import Tensor
 
-from metatui.config.constraints import OMNIGLOT_CHARACTERS, OMNIGLOT_DRAWINGS
 from metatui.learning.data import random
 from metatui.learning.data.episodes import SPLITS, Split
+from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import BadInput, quote
-
-DRAWINGS = OMNIGLOT_DRAWINGS
-"""Drawings of each character, one by each of twenty people."""
 
 IMAGE_SIDE = 105
 """Height and width of a published drawing in pixels."""
@@ -110,8 +107,8 @@ def split_characters(name: str) -> dict[Split, Tensor]:
             for c in everyone
         ]
         return {split: torch.tensor([i for i, p in enumerate(part) if p == split]) for split in SPLITS}
-    if name not in OMNIGLOT_CHARACTERS:
-        raise BadInput(f"task.split is {quote(name)}, but must be one of {', '.join(OMNIGLOT_CHARACTERS)}")
+    if name not in CHARACTERS:
+        raise BadInput(f"task.split is {quote(name)}, but must be one of {', '.join(CHARACTERS)}")
     order = random.choose(random.keys(0, f"omniglot/split/{name}", torch.tensor(0)), len(everyone), len(everyone))
-    parts = torch.split(order, list(OMNIGLOT_CHARACTERS[name].values()))
+    parts = torch.split(order, list(CHARACTERS[name].values()))
     return {split: numbers.sort().values for split, numbers in zip(SPLITS, parts, strict=True)}

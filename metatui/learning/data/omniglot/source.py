@@ -11,7 +11,8 @@ from metatui.learning.data import random
 from metatui.learning.data.episodes import Split
 from metatui.learning.data.image_source import SIDE, ImageSource
 from metatui.learning.data.omniglot.cache import load
-from metatui.learning.data.omniglot.manifest import DRAWINGS, Character, characters, split_characters
+from metatui.learning.data.omniglot.manifest import Character, characters, split_characters
+from metatui.learning.data.omniglot.splits import DRAWINGS
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
 

@@ -16,13 +16,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metatui.config.settings import AlgorithmSettings, Settings
+from metatui.config.settings import AlgorithmSettings
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.compiled.step_functions import adam_update, guarded
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
 from metatui.learning.optim.flat_params import FlatParams
-from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import OuterAdam
 from metatui.utils.errors import MetatuiError, class_and_message
@@ -136,18 +136,16 @@ class _Capture:
     """[4], see `CapturedStep.__call__`."""
 
 
-def captures(settings: Settings, engine: Engine, device: torch.device) -> bool:
+def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool:
     """Return whether a run captures its meta-steps as CUDA graphs."""
-    suits = settings.algorithm.name in ("maml", "fomaml") and engine.capturable
-    return suits and settings.compute.cuda_graphs and device.type == "cuda"
+    suits = algorithm.captured and not algorithm.annealed and engine.capturable
+    return suits and algorithm.settings.compute.cuda_graphs and device.type == "cuda"
 
 
 class CapturedStep:
-    """Meta-steps of MAML or FOMAML on one model, by one CUDA graph for each kind of meta-step."""
+    """Meta-steps that follow a meta-gradient by Adam, by one CUDA graph for each kind of meta-step."""
 
-    def __init__(
-        self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, first_order: bool, record: Record | None = None
-    ) -> None:
+    def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:
         """Create the meta-steps. None is captured yet.
 
         Args:
@@ -156,7 +154,6 @@ class CapturedStep:
         self._engine = engine
         self._flat = flat
         self._outer = outer
-        self._first_order = first_order
         vector = flat.vector
         self._graphs = CudaGraphs(vector.device)
         self._record = record or self._graphs.record
@@ -173,7 +170,7 @@ class CapturedStep:
         """
         return _kind(episodes, algorithm, at_once) in self._captures
 
-    def capture(self, episodes: Episodes, algorithm: AlgorithmSettings, *, at_once: int = 0) -> None:
+    def capture(self, episodes: Episodes, algorithm: Algorithm, *, at_once: int = 0) -> None:
         """Capture meta-steps of this kind. Parameters and optimiser are unchanged afterwards.
 
         Raises:
@@ -189,7 +186,9 @@ class CapturedStep:
             for tensor, kept in zip(state, before, strict=True):
                 tensor.copy_(kept)
 
-        self._set_rates(algorithm, algorithm.outer_lr)
+        settings = algorithm.settings.algorithm
+        self._set_rates(settings, settings.outer_lr)
+        algorithm = algorithm.with_inner_lr(self._rates[0])
         try:
             replay = self._record(lambda: self._meta_step(static, algorithm, metrics, at_once))
             restore()
@@ -201,7 +200,7 @@ class CapturedStep:
                 raise CaptureFailed("no CUDA graph could be captured (its replay does not change the parameters)")
         finally:
             restore()
-        self._captures[_kind(episodes, algorithm, at_once)] = _Capture(replay, static, metrics)
+        self._captures[_kind(episodes, settings, at_once)] = _Capture(replay, static, metrics)
         for oldest in list(self._captures)[:-KEPT]:
             del self._captures[oldest]
 
@@ -238,12 +237,9 @@ class CapturedStep:
         host = torch.tensor(rates, dtype=self._rates.dtype, pin_memory=self._rates.is_cuda)
         self._rates.copy_(host, non_blocking=True)
 
-    def _meta_step(self, episodes: Episodes, algorithm: AlgorithmSettings, metrics: Tensor, at_once: int) -> None:
+    def _meta_step(self, episodes: Episodes, algorithm: Algorithm, metrics: Tensor, at_once: int) -> None:
         """Take a meta-step (Finn et al. 2017, Algorithm 2) with all state and rates in tensors."""
-        inner = InnerLoop(self._rates[0], algorithm.inner_steps, algorithm.inner_optimizer)
-        result = self._engine.meta_gradient_in_parts(
-            self._flat.views, episodes, inner, first_order=self._first_order, at_once=at_once
-        )
+        result = self._engine.meta_gradient_of(algorithm, self._flat.views, episodes, at_once=at_once)
         gradient = self._flat.flatten(result.gradients)
         norm = torch.linalg.vector_norm(gradient)
         state = (self._flat.vector, *self._outer.moments)

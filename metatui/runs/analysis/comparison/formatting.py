@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from metatui.config.registry import DATA
 from metatui.events import Evaluation
 from metatui.runs.analysis.comparison.values import Comparison, Metric
 from metatui.utils.numbers import diverged, interval
@@ -65,6 +66,8 @@ def protocol_words(comparison: Comparison) -> str:
     parts.append(steps(protocol.steps))
     if protocol.batch_norm:
         parts.append(f"{protocol.batch_norm.replace('_', ' ')} batch norm")
+    if loss_of := DATA[protocol.source].loss_of:
+        parts.append(f"loss of {loss_of}")
     return ", ".join(parts)
 
 

@@ -6,13 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from metatui.config.fields import FIELDS, text_of
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.runs.execution.replay_log import FREE_ON_RESUME
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
-
-TITLES = {"maml": "MAML", "fomaml": "FOMAML", "reptile": "Reptile", "scratch": "scratch", "pretrained": "pretrained"}
-"""Algorithm names as spelled in the literature."""
 
 MOST_SETTINGS = 3
 """Maximum number of settings in a label, such as a grid of two settings and the seed."""
@@ -24,7 +22,7 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
     The label is the algorithm, followed by the settings that differ if several runs have the same algorithm. Runs that
     differ in too many settings or in no setting are labelled with their name, or with their path if names are equal.
     """
-    result = [TITLES[each.algorithm.name] for each in settings]
+    result = [algorithm_title(each) for each in settings]
     for title, count in Counter(result).items():
         if count > 1:
             alike = [i for i, label in enumerate(result) if label == title]
@@ -38,6 +36,11 @@ def labels(runs: Sequence[RunFolder], settings: Sequence[Settings]) -> list[str]
         counts = Counter(result)
         result = [unique(run) if counts[label] > 1 else label for run, label in zip(runs, result, strict=True)]
     return result
+
+
+def algorithm_title(settings: Settings) -> str:
+    """Return the name of the algorithm as written in the literature."""
+    return ALGORITHMS[settings.algorithm.name].title
 
 
 def _differing(settings: Sequence[Settings]) -> list[str]:

@@ -14,9 +14,10 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Settings that must be equal; otherwise, accuracies and losses refer to different data."""
+"""Settings that must be equal, and the options of the data set; otherwise, accuracies and losses refer to different
+data."""
 
-TIED = ("task.ways", "task.split", "task.split_seed")
+TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
 
 Runs that differ in them have no held-out tasks in common.
@@ -62,12 +63,14 @@ def agree(
     Raises:
         BadInput: if the runs use different data, or a value is not allowed.
     """
-    for path, values in _differing(settings, labels, DATA):
-        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
     first = settings[0]
+    options = [path for path, field in FIELDS.items() if field.group == first.task.source]
+    for path, values in _differing(settings, labels, (*DATA, *options)):
+        raise BadInput(f"runs on different data cannot be compared: {path} is {values}")
+    own_steps = (each.evaluation_steps for each in settings if FIELDS["evaluation.inner_steps"].is_relevant(each))
     shared: dict[str, Scalar] = {
         "evaluation.test_tasks": first.evaluation.test_tasks if tasks is None else tasks,
-        "evaluation.inner_steps": first.evaluation.inner_steps if steps is None else steps,
+        "evaluation.inner_steps": next(own_steps, 1) if steps is None else steps,
         "evaluation.shots": 0,
         "task.shots": first.evaluation_shots if shots is None else shots,
         "evaluation.seed": first.evaluation.seed,
@@ -75,6 +78,7 @@ def agree(
         "task.queries": first.task.queries,
         "task.rotations": first.task.rotations,
         # No training episodes are drawn, so their constraints must not reject the evaluation.
+        "task.shots_range": "",
         "algorithm.train_shots": 0,
         "algorithm.inner_batch": 0,
     }

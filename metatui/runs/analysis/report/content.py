@@ -10,7 +10,7 @@ from metatui.config.fields import FIELDS, text_of
 from metatui.runs.analysis import figures
 from metatui.runs.analysis.comparison import tables
 from metatui.runs.analysis.comparison.formatting import note_on_seeds, protocol_words
-from metatui.runs.analysis.comparison.labels import TITLES, listed
+from metatui.runs.analysis.comparison.labels import algorithm_title, listed
 from metatui.runs.analysis.comparison.tables import NONE, TextTable
 from metatui.runs.analysis.comparison.values import Comparison
 from metatui.runs.analysis.figures import Panel
@@ -64,7 +64,7 @@ class Report:
 
 def report(comparison: Comparison) -> Report:
     """Return the full report on a comparison, which may consist of a single run."""
-    algorithms = listed(list(dict.fromkeys(TITLES[run.settings.algorithm.name] for run in comparison.runs)))
+    algorithms = listed(list(dict.fromkeys(algorithm_title(run.settings) for run in comparison.runs)))
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (

@@ -8,6 +8,7 @@ from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import Horizontal, Vertical
+from textual.events import ScreenResume
 from textual.screen import ModalScreen, ScreenResultType
 from textual.widgets import Button, Input
 
@@ -16,6 +17,10 @@ from metatui.tui.widgets.static_text import StatusLine
 
 class Dialog(ModalScreen[ScreenResultType]):
     """A box over the current screen."""
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
+        event.refresh_styles = False
 
 
 class InputDialog(Dialog[ScreenResultType | None]):

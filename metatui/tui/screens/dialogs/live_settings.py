@@ -9,7 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, text_of
+from metatui.config.fields import FIELDS, fixed_because, text_of
 from metatui.config.settings import Settings
 from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.fields import FormField
@@ -33,7 +33,7 @@ class LiveScreen(InputDialog[Changes]):
         )
         with VerticalScroll(can_focus=False, classes="dialog-fields"):
             for path, field in FIELDS.items():
-                if field.live and field.is_relevant(self._settings):
+                if field.live and not fixed_because(path, self._settings):
                     yield FormField(field, self._texts[path])
 
     def on_mount(self) -> None:

@@ -12,7 +12,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 
-from metatui.events import ImageView, RegressionView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.explore import Explored, exploring
 from metatui.runs.storage.run_folder import RunFolder
@@ -174,6 +174,8 @@ class ExplorerScreen(AnalysisScreen[None]):
             dialog = AskScreen("Classes", question, check=lambda _: None)
             if answer := await self.app.push_screen_wait(dialog):
                 self._request_results(replace(self.query_state, drawn=ChosenClasses(answer)))
+        elif view is not None:
+            self.query_one(StatusLine).update("Waves can only be drawn for sinusoid runs, and classes for image runs.")
 
     def _request_results(self, query: ExplorerQuery) -> None:
         if query == self.query_state and self.is_busy:
@@ -259,9 +261,15 @@ def loss_curves(results: Sequence[Explored], step: int) -> ChartData:
         (*lines, *points),
         title="Loss on this task's query points",
         x_label="inner step",
-        y_label="loss",
+        y_label=loss_name(results),
         log_y=True,
         x_limits=(0, STEPS),
         legend=len(results) > 1,
         last_values=False,
     )
+
+
+def loss_name(results: Sequence[Explored]) -> str:
+    """Return the label of the loss axis."""
+    view = results[0].view if results else None
+    return view.loss_name if isinstance(view, CurveView | ScatterView) else "loss"

@@ -12,17 +12,18 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 
-from metatui.events import ImageView, RegressionView, TaskView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.tui import palette
 from metatui.tui.widgets.adaptation import images
 from metatui.tui.widgets.adaptation.views import (
     RunViews,
     captions,
+    curve_chart,
+    curve_limits,
     has_diverged,
     outcome,
-    regression_chart,
-    regression_curves,
-    regression_limits,
+    scatter_chart,
+    task_series,
     tasks_of,
 )
 from metatui.tui.widgets.charts.canvas import Canvas
@@ -43,7 +44,9 @@ from metatui.tui.widgets.charts.row_widget import (
 
 MOST_RUNS: Final = 3
 GAP: Final = 3
-"""Columns between cells."""
+"""Columns between cells, and between the charts of several targets."""
+CHART: Final = 28
+"""Smallest useful width of a regression chart."""
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,10 @@ class AdaptationPanel(RowsWidget, can_focus=True):
     def _smallest(self) -> tuple[int, int]:
         """Return the smallest useful width and height of a task, caption included."""
         view = self._runs[0].views[0]
-        if isinstance(view, RegressionView):
-            return 28, 12
+        if isinstance(view, RegressionView | CurveView):
+            return CHART, 12
+        if isinstance(view, ScatterView):
+            return (len(view.truth) if len(self._runs) == 1 else 1) * (CHART + GAP) - GAP, 12
         ways = len(images.classes_of(view))
         if len(self._runs) > 1:
             return ways * (2 * images.SMALLEST + 1) - 1, 20
@@ -217,7 +222,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             remarks = ("under each query: class predicted before → after", "support, then queries: before → after")
             return entries, [Segment(theme.printable(remark), theme.muted) for remark in remarks]
         entries = []
-        for index, series in enumerate(regression_curves(view, self.shown_step, self._runs[0].colour)):
+        for index, series in enumerate(task_series(view, self.shown_step, self._runs[0].colour)):
             if series.name.startswith("after"):
                 if len(self._runs) > 1:
                     continue
@@ -234,13 +239,25 @@ class AdaptationPanel(RowsWidget, can_focus=True):
             )
         caption = self._caption(view, width, height, theme)
         size = (width, height - len(caption))
-        if isinstance(view, RegressionView):
-            views = [each for other in self._runs if isinstance(each := other.of(task), RegressionView)]
-            data = regression_chart(view, self.shown_step, run.colour, regression_limits(views, size[1]))
-            drawing = paint(data, *size, theme, self._canvas)
+        others = [other.of(task) for other in self._runs]
+        if isinstance(view, RegressionView | CurveView):
+            limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)], size[1])
+            drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
+        elif isinstance(view, ScatterView):
+            scatters = [each for each in others if isinstance(each, ScatterView)]
+            drawing = self._scatters(view, run.colour, scatters, *size, theme)
         else:
             drawing = images.episode(view, self.shown_step, run.colour, size, theme, self._canvas)
         return block([*caption, *drawing], width, height)
+
+    def _scatters(
+        self, view: ScatterView, colour: str, views: Sequence[ScatterView], width: int, height: int, theme: ChartTheme
+    ) -> list[Row]:
+        """Draw the targets of a task side by side, as many as fit."""
+        count = _targets_that_fit(view, width)
+        each = (width - GAP * (count - 1)) // count
+        charts = [scatter_chart(view, n, self.shown_step, colour, views, height) for n in range(count)]
+        return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
 
     def _caption(self, view: TaskView, width: int, height: int, theme: ChartTheme) -> list[Row]:
         """Return the longest caption that fits, over two rows if necessary and possible.
@@ -249,12 +266,20 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         """
         diverged = has_diverged(view, self.shown_step)
         texts = [theme.printable(text) for text in captions(view, self.shown_step)]
-        if isinstance(view, ImageView) and (hidden := images.hidden_classes(view, (width, height - 1), theme)):
-            texts = [f"{text} ({hidden} classes hidden: widen)" for text in texts]
-        if cell_len(texts[0]) > width and height >= 10 and isinstance(view, RegressionView):
-            title = theme.printable(f"Task {view.task} · {view.title}")
+        hidden, shorter = "", []
+        if isinstance(view, ImageView) and (count := images.hidden_classes(view, (width, height - 1), theme)):
+            hidden = f" ({count} classes hidden: widen)"
+        elif isinstance(view, ScatterView) and (count := len(view.truth) - _targets_that_fit(view, width)):
+            hidden, shorter = f" ({count} target{'s' if count > 1 else ''} hidden: widen)", texts
+        texts = [*(text + hidden for text in texts), *shorter]
+        if cell_len(texts[0]) > width and height >= 10 and not isinstance(view, ImageView):
+            title = theme.printable(f"Task {view.task} · {view.title}{hidden}")
             below = theme.printable(outcome(view, self.shown_step))
             if max(cell_len(title), cell_len(below)) <= width:
                 return [[Segment(title, theme.title)], [Segment(below, theme.warning if diverged else theme.text)]]
         longest = next((text for text in texts if cell_len(text) <= width), texts[-1])
         return [[Segment(fitted(longest, width, theme.glyphs.ellipsis), theme.warning if diverged else theme.title)]]
+
+
+def _targets_that_fit(view: ScatterView, width: int) -> int:
+    return max(1, min(len(view.truth), (width + GAP) // (CHART + GAP)))

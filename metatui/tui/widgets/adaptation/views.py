@@ -1,4 +1,4 @@
-"""Views of the held-out tasks of runs: captions, and the chart of a regression task."""
+"""Views of the held-out tasks of runs: captions, and the charts of a regression task."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metatui.events import ImageView, RegressionView, TaskView
+from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
 from metatui.tui import palette
 from metatui.tui.formatting import number, percent
 from metatui.tui.widgets.charts import ChartData, Series
@@ -54,7 +54,8 @@ def outcome(view: TaskView, step: int) -> str:
     if isinstance(view, ImageView):
         name, values = "accuracy", [percent(value) for value in view.accuracy]
     else:
-        name, values = "MSE", [number(value) for value in view.loss]
+        name = "MSE" if isinstance(view, RegressionView) else view.loss_name
+        values = [number(value) for value in view.loss]
     if len(values) <= step:
         return ""
     if step == 0:
@@ -70,43 +71,110 @@ def captions(view: TaskView, step: int) -> list[str]:
     return [" · ".join(part for part in parts if part) for parts in variants]
 
 
-def regression_curves(view: RegressionView, step: int, colour: str) -> tuple[Series, ...]:
-    """Return the series of a task, in the order of the panel's legend."""
-    after = f"after {step} step{'' if step == 1 else 's'}"
+def task_series(view: RegressionView | CurveView | ScatterView, step: int, colour: str) -> tuple[Series, ...]:
+    """Return the series of a regression task, in the order of the panel's legend. A scatter shows its first target."""
+    if isinstance(view, ScatterView):
+        return _scatter_series(view, 0, step, colour)
+    truth = Series("truth", palette.TRUTH, _true_points(view), style="rings" if isinstance(view, CurveView) else "line")
     return (
-        Series("truth", palette.TRUTH, tuple(zip(view.grid, view.truth, strict=False))),
+        truth,
         Series("before", palette.BEFORE, _prediction(view, 0)),
-        Series(after, colour, _prediction(view, min(step, last_step(view)))),
+        Series(_after(step), colour, _prediction(view, min(step, last_step(view)))),
         Series("support", palette.SUPPORT, tuple(zip(view.support_x, view.support_y, strict=False)), style="points"),
     )
 
 
-def _prediction(view: RegressionView, step: int) -> tuple[tuple[float, float], ...]:
+def _after(step: int) -> str:
+    return f"after {step} step{'' if step == 1 else 's'}"
+
+
+def _true_points(view: RegressionView | CurveView) -> tuple[tuple[float, float], ...]:
+    """Return the true function on the grid, or the query examples."""
+    x, y = (view.query_x, view.query_y) if isinstance(view, CurveView) else (view.grid, view.truth)
+    return tuple(zip(x, y, strict=False))
+
+
+def _prediction(view: RegressionView | CurveView, step: int) -> tuple[tuple[float, float], ...]:
     return tuple(zip(view.grid, view.predictions[step], strict=False)) if view.predictions else ()
 
 
-def regression_limits(views: Sequence[RegressionView], height: int) -> tuple[float, float] | None:
+def curve_limits(views: Sequence[RegressionView | CurveView], height: int) -> tuple[float, float] | None:
     """Return the common y range of all charts of a task, independent of the inner step.
 
     It includes the truth, the support points, and predictions up to half the range of the truth beyond it.
     """
-    truth = [y for view in views for y in (*view.truth, *view.support_y) if math.isfinite(y)]
+    truth = [y for view in views for y in (*(y for _, y in _true_points(view)), *view.support_y) if math.isfinite(y)]
+    ends = [row for view in views for row in (view.predictions[:1] + view.predictions[-1:])]
+    least = 0.1 if all(isinstance(view, RegressionView) for view in views) else 0.0
+    return _limits(truth, [y for row in ends for y in row], height, least)
+
+
+def _limits(
+    truth: Sequence[float], predicted: Sequence[float], height: int, least: float
+) -> tuple[float, float] | None:
     if not truth:
         return None
     low, high = min(truth), max(truth)
-    room = max((high - low) / 2, 0.1)
-    ends = [row for view in views for row in (view.predictions[:1] + view.predictions[-1:])]
-    predicted = [max(low - room, min(high + room, y)) for row in ends for y in row if math.isfinite(y)]
-    axis = axis_for([*truth, *predicted], max(2, height // 3))
+    room = max((high - low) / 2, least)
+    within = [max(low - room, min(high + room, y)) for y in predicted if math.isfinite(y)]
+    axis = axis_for([*truth, *within], max(2, height // 3))
     return None if axis is None else (axis.low, axis.high)
 
 
-def regression_chart(view: RegressionView, step: int, colour: str, y_limits: tuple[float, float] | None) -> ChartData:
+def curve_chart(
+    view: RegressionView | CurveView, step: int, colour: str, y_limits: tuple[float, float] | None
+) -> ChartData:
     return ChartData(
-        regression_curves(view, step, colour),
+        task_series(view, step, colour),
+        x_label=view.x_label if isinstance(view, CurveView) else "",
+        y_label=view.y_label if isinstance(view, CurveView) else "",
         y_limits=y_limits,
         x_limits=(view.grid[0], view.grid[-1]) if view.grid else None,
         legend=False,
         last_values=False,
         empty="This task has no curve to draw.",
+    )
+
+
+def scatter_chart(
+    view: ScatterView, target: int, step: int, colour: str, views: Sequence[ScatterView], height: int
+) -> ChartData:
+    """Return a chart of predicted against true values of one target, with a diagonal where they are equal.
+
+    Args:
+        views: the same task in all runs, for a common range that does not depend on the inner step. Predictions outside
+            the range are drawn at its edge.
+    """
+    truth = [y for each in views for y in each.truth[target] if math.isfinite(y)]
+    ends = [row for each in views for row in (each.predictions[:1] + each.predictions[-1:])]
+    limits = _limits(truth, [y for row in ends for y in row[target]], height, 0.0)
+    name = view.targets[target]
+    return ChartData(
+        _scatter_series(view, target, step, colour, limits),
+        x_label=f"true {name}",
+        y_label=f"predicted {name}",
+        y_limits=limits,
+        x_limits=(min(truth), max(truth)) if truth else None,
+        legend=False,
+        last_values=False,
+        empty="This task has no values to draw.",
+    )
+
+
+def _scatter_series(
+    view: ScatterView, target: int, step: int, colour: str, limits: tuple[float, float] | None = None
+) -> tuple[Series, ...]:
+    truth = view.truth[target]
+    low, high = limits or (-math.inf, math.inf)
+
+    def points(at: int) -> tuple[tuple[float, float], ...]:
+        rows = view.predictions[at : at + 1]
+        return tuple((x, max(low, min(high, y))) for row in rows for x, y in zip(truth, row[target], strict=True))
+
+    finite = [y for y in truth if math.isfinite(y)] or [0.0]
+    ends = tuple((end, end) for end in (min(finite), max(finite)))
+    return (
+        Series("predicted = true", palette.TRUTH, ends),
+        Series("before", palette.BEFORE, points(0), style="rings"),
+        Series(_after(step), colour, points(min(step, last_step(view))), style="points"),
     )

@@ -27,7 +27,7 @@ def line_marker(index: int, theme: ChartTheme) -> str:
 def legend_entry(index: int, series: Series, theme: ChartTheme) -> Row:
     """Return a sample of the series and its name."""
     sample = line_marker(index, theme) if theme.distinct else theme.glyphs.sample
-    mark = theme.glyphs.points if series.style == "points" else sample
+    mark = {"points": theme.glyphs.points, "rings": theme.glyphs.rings}.get(series.style, sample)
     return [Segment(f"{mark} ", theme.colour(series.colour)), Segment(theme.printable(series.name), theme.text)]
 
 

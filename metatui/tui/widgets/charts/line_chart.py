@@ -290,9 +290,10 @@ class _Plot:
         match series.style:
             case "line":
                 return Signal(thinned(points, self.width), line_marker(position, self._theme), connected=True)
-            case "points":
+            case "points" | "rings":
                 points = [self._centred(*point) for point in points]
-                return Signal(points, self._theme.glyphs.points, connected=False)
+                character = self._theme.glyphs.points if series.style == "points" else self._theme.glyphs.rings
+                return Signal(points, character, connected=False)
             case "band":
                 return Signal((), self._theme.glyphs.marker, connected=False)
 

@@ -22,7 +22,7 @@ class Series:
     colour: str
     """A name in metatui.tui.palette, a run's colour, or any colour that rich can parse."""
     points: Sequence[tuple[float, float]]
-    style: Literal["line", "points", "band"] = "line"
+    style: Literal["line", "points", "rings", "band"] = "line"
 
 
 @dataclass(frozen=True)

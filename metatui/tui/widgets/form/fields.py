@@ -15,7 +15,8 @@ from textual.reactive import reactive
 from textual.widget import Widget
 from textual.widgets import Input, Switch
 
-from metatui.config.fields import SettingField
+from metatui.config.declarations import SettingField
+from metatui.config.registry import components_with_options
 from metatui.tui.widgets.form.controls import Choice, Toggle
 from metatui.tui.widgets.static_text import StatusLine
 from metatui.tui.widgets.text_input import Entry
@@ -154,7 +155,9 @@ class FieldGroup(Widget, can_focus=True):
 
     @property
     def title(self) -> str:
-        title = f"{self.settings[0].group.capitalize()} details"
+        name = self.settings[0].group
+        component = components_with_options().get(name)
+        title = f"{component.title} options" if component else f"{name.capitalize()} details"
         return f"{title}: {self.wrong} invalid" if self.wrong else title
 
     def render(self) -> RenderResult:

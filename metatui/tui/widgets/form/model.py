@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from metatui.config.declarations import Scalar
-from metatui.config.fields import FIELDS, SettingField, parse, text_of
+from metatui.config.declarations import Scalar, SettingField
+from metatui.config.fields import FIELDS, parse, text_of
 from metatui.config.settings import Settings
 from metatui.utils.errors import Problem, SettingsError
 

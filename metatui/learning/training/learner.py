@@ -1,27 +1,29 @@
-"""Base class of the algorithms: how a batch of tasks updates the meta-parameters θ."""
+"""The state of the outer loop, and the parts that a meta-step is made of."""
 
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import takewhile
-from typing import ClassVar
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
-from metatui.config.settings import AlgorithmSettings
+from metatui.learning.algorithm import Algorithm
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import MetaGradient, microbatches
 from metatui.learning.engines.compiled.compiled_step import GraphedStep
-from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed
+from metatui.learning.engines.compiled.cuda_graph import CapturedStep, CaptureFailed, captures
+from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
+from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory
 from metatui.learning.optim.flat_params import FlatParams
-from metatui.learning.optim.inner import InnerLoop, Params
+from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
-from metatui.learning.optim.outer import Diverged, OuterAdam
+from metatui.learning.optim.outer import Diverged, OuterAdam, norm_of
 
 METRIC_QUERIES_PER_CLASS = 2
 """Query images per class for the training metrics of algorithms that do not train on the query set."""
@@ -50,53 +52,101 @@ class MetaStep:
     grad_norm: float
 
 
-class Algorithm(ABC):
-    """Owns the meta-parameters `theta` and updates them in place."""
-
-    trains: ClassVar[bool] = True
-    """False for an algorithm without an outer loop."""
+class Learner:
+    """Owns the meta-parameters `theta`, and the state of the outer loop."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
         self.engine = experiment.engine
         self.flat = FlatParams(experiment.theta())
         self.theta = self.flat.views
-        self.graphs: GraphedStep | None = None
-        """Compiled meta-steps, if the settings ask for them and the algorithm supports them."""
-        self.captures: CapturedStep | None = None
+        self.progress = 0.0
+        """Share of the training that is done, from 0 to 1; set before each meta-step."""
+        self.graphs = self._make_graphs()
+        """Compiled meta-steps, if the settings ask for them."""
+        self.captures = self._make_captures()
         """Meta-steps captured as CUDA graphs, if the device supports them."""
 
-    @abstractmethod
-    def meta_step(self, tasks: range, algorithm: AlgorithmSettings, outer_lr: float) -> MetaStep | PendingStep:
+    @cached_property
+    def outer(self) -> OuterAdam:
+        """The outer optimiser, which not every algorithm uses."""
+        return OuterAdam(self.flat)
+
+    @property
+    def algorithm(self) -> Algorithm:
+        """The algorithm with the current settings and progress, which change between meta-steps."""
+        algorithm = self.experiment.algorithm
+        return algorithm.at(self.progress) if algorithm.annealed else algorithm
+
+    def meta_step(self, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         """Make one outer update on the training tasks numbered `tasks`.
 
-        Args:
-            algorithm: the current settings, which may change between meta-steps.
-
         Raises:
-            Diverged: if a loss or gradient is not finite. θ is unchanged.
+            Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
         """
+        return self.algorithm.meta_step(self, tasks, outer_lr)
+
+    def tensors(self) -> Params:
+        """Return the state besides the meta-parameters, for a checkpoint."""
+        return self.outer.tensors() if "outer" in vars(self) else {}
+
+    def load(self, tensors: Params) -> None:
+        """Restore the state that `tensors` returned."""
+        if tensors:
+            self.outer.load(tensors)
+
+    # Parts of a meta-step
 
     def sample(self, tasks: range) -> Episodes:
         """Return the training episodes numbered `tasks`."""
         return self.experiment.training_episodes(tasks)
 
-    def tensors(self) -> Params:
-        """Return the state besides θ, for a checkpoint."""
-        return {}
+    def meta_gradient(self, episodes: Episodes) -> MetaGradient:
+        """Compute the meta-gradient at θ, with at most `compute.tasks_at_once` tasks in memory.
 
-    def load(self, tensors: Params) -> None:
-        """Restore the state that `tensors` returned."""
-        assert not tensors
-
-    # Parts of a meta-step
-
-    def meta_gradient(self, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
-        """Compute the meta-gradient at θ, with at most `compute.tasks_at_once` tasks in memory."""
+        Raises:
+            Diverged: if a query loss is not finite.
+        """
         at_once = self.experiment.settings.compute.tasks_at_once
-        return self.engine.meta_gradient_in_parts(self.theta, episodes, inner, first_order=first_order, at_once=at_once)
+        result = self.engine.meta_gradient_of(self.algorithm, self.theta, episodes, at_once=at_once)
+        check_finite(result.loss)
+        return result
 
-    def adapt(self, episodes: Episodes, inner: InnerLoop, order: Tensor | None = None) -> tuple[Params, Tensor]:
+    def descend(self, gradients: Params, outer_lr: float) -> Tensor:
+        """Update the meta-parameters by Adam, after clipping. Returns the norm of the gradient before clipping.
+
+        Raises:
+            Diverged: if the gradient is not finite. In that case, nothing is updated.
+        """
+        return self.outer.step(gradients, lr=outer_lr, clip=self.experiment.settings.algorithm.grad_clip)
+
+    def move_towards(self, target: Params, share: float) -> Tensor:
+        """Move the meta-parameters by `share` of the way to `target`. Returns the distance to it.
+
+        Raises:
+            Diverged: if the distance is not finite. In that case, nothing is updated.
+        """
+        change = self.flat.flatten(target) - self.flat.vector
+        norm = norm_of(change)
+        self.flat.vector.add_(change, alpha=share)
+        return norm
+
+    def pooled_batch(self, batch: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return the ordinary training batch numbered `batch`: `size` examples from all training tasks together."""
+        experiment, device = self.experiment, self.experiment.torch_device
+        x, y = experiment.source.pooled_batch(batch, seed=experiment.settings.training.seed, size=size)
+        return (
+            moved(x, device, experiment.dtype),
+            moved(y, device, experiment.dtype if y.is_floating_point() else None),
+        )
+
+    def gradient(self, params: Params, x: Tensor, y: Tensor) -> Params:
+        """Return the gradient of the loss of an ordinary training batch with respect to `params`."""
+        fast = leaves(params)
+        outputs = functional_call(self.experiment.model, fast, (x,))
+        return gradients_of(self.experiment.loss.one(outputs, y), fast)
+
+    def adapt(self, episodes: Episodes, order: Tensor | None = None) -> tuple[Params, Tensor]:
         """Adapt to each task without a graph.
 
         Args:
@@ -105,10 +155,11 @@ class Algorithm(ABC):
         Returns:
             The stack of adapted parameters, and the support loss [T] before adaptation.
         """
+        order = None if order is None else moved(order, self.experiment.torch_device)
         results = []
         for rows, part in microbatches(episodes, self.experiment.settings.compute.tasks_at_once):
             part_order = None if order is None else order[rows.start : rows.stop]
-            results.append(self.engine.adapt_final(self.theta, part.support_x, part.support_y, inner, part_order))
+            results.append(self.engine.adapted(self.algorithm, self.theta, part, part_order))
         if len(results) == 1:
             return results[0]
         stacks = [stack for stack, _ in results]
@@ -122,11 +173,17 @@ class Algorithm(ABC):
 
         Returns:
             Query loss [T], predictions [T, B, ...], and the episodes with the query examples that were used.
+
+        Raises:
+            Diverged: if a query loss is not finite.
         """
         if self.experiment.settings.is_classification:
-            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, self.experiment.settings.task.ways)
-        outputs = self.engine.outputs(stack, episodes.query_x)
-        return self.experiment.loss.each(outputs, episodes.query_y), outputs, episodes
+            ways = episodes.query_y.shape[1] // self.experiment.settings.task.queries
+            episodes = episodes.with_queries(METRIC_QUERIES_PER_CLASS, ways)
+        outputs = self.engine.predictions(self.algorithm, stack, episodes, episodes.query_x)
+        loss = self.experiment.loss.each(outputs, episodes.query_y)
+        check_finite(loss)
+        return loss, outputs, episodes
 
     def step_metrics(
         self, episodes: Episodes, *, loss: Tensor, outputs: Tensor, support_loss: Tensor, grad_norm: Tensor
@@ -146,30 +203,34 @@ class Algorithm(ABC):
 
     # Whole meta-steps as one graph
 
-    def make_graphs(self, outer: OuterAdam | None = None) -> GraphedStep | None:
-        """Create the compiled meta-steps if `compute.engine` is `compiled`."""
+    def _make_graphs(self) -> GraphedStep | None:
         settings = self.experiment.settings
         if settings.compute.engine != "compiled":
             return None
+        outer = self.outer if self.algorithm.timed == "meta_gradient" else None
         return GraphedStep(settings.algorithm.name, self.engine, self.flat, outer, settings.compute.threads)
 
-    def graph_step(
-        self, episodes: Episodes, algorithm: AlgorithmSettings, outer_lr: float
-    ) -> MetaStep | PendingStep | None:
+    def _make_captures(self) -> CapturedStep | None:
+        if not captures(self.algorithm, self.engine, self.experiment.torch_device):
+            return None
+        return CapturedStep(self.engine, self.flat, self.outer)
+
+    def graph_step(self, episodes: Episodes, outer_lr: float) -> MetaStep | PendingStep | None:
         """Make a meta-step with a captured or compiled graph; return None if there is no graph for its kind.
 
         Raises:
             Diverged: if a loss or gradient is not finite. For a captured graph, `read` raises it later.
         """
-        at_once = self.experiment.settings.compute.tasks_at_once
-        if self.captures is not None and self.captures.has(episodes, algorithm, at_once=at_once):
-            return PendingStep(self.captures(episodes, algorithm, outer_lr, at_once=at_once))
-        if self.graphs is None or not self.graphs.has(episodes, algorithm):
+        settings = self.experiment.settings
+        at_once = settings.compute.tasks_at_once
+        if self.captures is not None and self.captures.has(episodes, settings.algorithm, at_once=at_once):
+            return PendingStep(self.captures(episodes, settings.algorithm, outer_lr, at_once=at_once))
+        if self.graphs is None or not self.graphs.has(episodes, settings.algorithm):
             return None
-        metrics = self.graphs(episodes, algorithm, outer_lr)
+        metrics = self.graphs(episodes, settings.algorithm, outer_lr)
         return MetaStep(metrics.meta_loss, None, metrics.support_loss, metrics.grad_norm)
 
-    def capture(self, tasks: range, algorithm: AlgorithmSettings) -> bool:
+    def capture(self, tasks: range) -> bool:
         """Capture the next kind of meta-step as a CUDA graph, if the device supports it and it is not captured yet.
 
         Returns:
@@ -181,11 +242,12 @@ class Algorithm(ABC):
         """
         if self.captures is None:
             return False
-        episodes, at_once = self.sample(tasks), self.experiment.settings.compute.tasks_at_once
-        if self.captures.has(episodes, algorithm, at_once=at_once):
+        settings, episodes = self.experiment.settings, self.sample(tasks)
+        at_once = settings.compute.tasks_at_once
+        if self.captures.has(episodes, settings.algorithm, at_once=at_once):
             return False
         try:
-            self.captures.capture(episodes, algorithm, at_once=at_once)
+            self.captures.capture(episodes, self.algorithm, at_once=at_once)
         except CaptureFailed:
             self.captures.release()
             self.captures = None

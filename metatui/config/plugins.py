@@ -1,0 +1,55 @@
+"""Selection of plugin files, and conflicts of plugins with settings and with each other."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from metatui.config.registry import PLUGINS_VARIABLE, all_components, load_plugin_files, plugin_files
+from metatui.config.settings import RESERVED, common_fields
+from metatui.utils.errors import BadInput, quote
+
+
+def select_plugin_files(files: Sequence[str]) -> None:
+    """Add to the plugin files that this process and its children load when they look up a component.
+
+    Raises:
+        BadInput: if a path contains the separator of paths.
+    """
+    for file in files:
+        if os.pathsep in file:
+            raise BadInput(f"--plugin is {quote(file, 200)}, but must be a path without '{os.pathsep}'")
+    paths = [str(Path(file).expanduser().absolute()) for file in files]
+    os.environ[PLUGINS_VARIABLE] = os.pathsep.join(dict.fromkeys((*plugin_files(), *paths)))
+
+
+def load_plugins() -> None:
+    """Load the selected plugin files and check them.
+
+    Raises:
+        BadInput: if a file cannot be used.
+    """
+    load_plugin_files()
+    exclude_conflicts()
+
+
+def exclude_conflicts() -> None:
+    """Exclude the plugins whose declarations conflict with other settings.
+
+    Raises:
+        BadInput: if a plugin file is excluded.
+    """
+    paths = {field.path for field in common_fields()}
+    groups = dict.fromkeys(RESERVED, "a name that metatui uses")
+    for component in sorted(all_components(), key=lambda each: not each.registry.is_built_in(each)):
+        registry, name = component.registry, component.name
+        here = f"the {registry.kind} {quote(name)} of a plugin cannot be used"
+        unknown = sorted(component.uses - paths)
+        if unknown:
+            registry.exclude(component, f"{here}: `uses` contains {quote(unknown[0])}, which is not a setting")
+        elif component.Options.model_fields:
+            if name in groups:
+                registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")
+            else:
+                groups[name] = f"the name of {registry.one} that has options"

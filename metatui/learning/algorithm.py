@@ -1,0 +1,264 @@
+"""The base classes of algorithms.
+
+An algorithm is a set of pure functions of one task, written like its paper: which meta-parameters there are, how they
+are adapted to a support set, and how a meta-step updates them. Engines run these functions for many tasks, one after
+another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading task axis, so the
+functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
+
+This module and those of the algorithms import torch inside functions only, because the app reads titles, options and
+explanations at start-up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
+from fnmatch import fnmatchcase
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from metatui.config.declarations import Group
+from metatui.config.registry import ALGORITHMS, Component
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
+    from metatui.learning.engines.second_order import GradientResult
+    from metatui.learning.engines.task import Task
+    from metatui.learning.explanations import Explanation
+    from metatui.learning.optim.inner import InnerLoop, Params
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
+
+OUTER_LOOP = frozenset(
+    {
+        "algorithm.outer_lr", "algorithm.outer_schedule", "algorithm.outer_lr_final", "algorithm.meta_batch",
+        "training.iterations", "training.early_stop", "evaluation.every",
+    }
+)  # fmt: skip
+"""Settings of every algorithm that trains."""
+
+META_GRADIENT = OUTER_LOOP | {"algorithm.grad_clip", "algorithm.freeze"}
+"""Settings of every algorithm that follows a meta-gradient."""
+
+INNER_STEPS = frozenset(
+    {
+        "algorithm.inner_lr", "algorithm.inner_optimizer", "algorithm.inner_momentum",
+        "algorithm.inner_weight_decay", "algorithm.inner_clip", "evaluation.inner_steps",
+    }
+)  # fmt: skip
+"""Settings of every algorithm that adapts by gradient steps."""
+
+RATE = "inner_lr/"
+"""Prefix of the meta-parameter that is the inner learning rate of a parameter."""
+
+RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned rates"}
+"""The entry of `Algorithm.fixed` for an algorithm that learns its inner learning rates."""
+
+
+class Algorithm(Component):
+    """An algorithm with the settings of a run, for one model. It has no state."""
+
+    registry = ALGORITHMS
+    trains: ClassVar[bool] = True
+    """False for an algorithm without an outer loop."""
+    compiles: ClassVar[bool] = False
+    """Whether `engines.compiled.step_functions` has the whole meta-step as one function."""
+    timed: ClassVar[Literal["meta_gradient", "adaptation"] | None] = "meta_gradient"
+    """The part of a meta-step that `compute.engine = "auto"` measures; None uses the default engine unmeasured."""
+    captured: ClassVar[bool] = False
+    """Whether a meta-step is the meta-gradient and Adam, with nothing else that changes between meta-steps, so that it
+    can be captured as a CUDA graph."""
+    progress: float = 1.0
+    """Share of the training that is done, from 0 to 1."""
+
+    def __init__(self, settings: Settings, model: nn.Module) -> None:
+        """Create the algorithm.
+
+        Args:
+            model: the model that is adapted, as returned by `prepare_model`.
+        """
+        from metatui.learning.layers import head_names
+
+        self.settings = settings
+        self.options: Group = settings.group(self.name) if self.Options.model_fields else self.Options()
+        self.parameters = tuple(name for name, p in model.named_parameters() if p.requires_grad)
+        """Names of the model's parameters that are learned."""
+        self.head = tuple(head_names(model))
+        """Names of the parameters of the last layer."""
+
+    @classmethod
+    def prepare_model(cls, model: nn.Module, settings: Settings) -> nn.Module:
+        """Return the model to adapt, for an algorithm that adds layers to `model`."""
+        return model
+
+    def meta_parameters(self, params: Params, source: TaskSource) -> Params:
+        """Return the initial meta-parameters: by default, the model's learned parameters `params`.
+
+        Additional meta-parameters have names with a slash, such as `inner_lr/0.weight`, which no model uses.
+        """
+        return params
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        """Adapt to the support set of `task`. Pure and differentiable.
+
+        Args:
+            meta: the meta-parameters.
+            steps: number of inner steps; it may exceed the number of steps in training.
+
+        Yields:
+            The model's parameters at inner steps 0 to `steps`.
+        """
+        raise NotImplementedError
+
+    def predict(self, task: Task, params: Params, x: Tensor) -> Tensor:
+        """Predict for the inputs x [..., B, ...] with parameters that `adapt` yielded."""
+        return task.outputs(params, x)
+
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
+        """Make one outer update of `learner` on the training tasks numbered `tasks`.
+
+        Raises:
+            Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
+        """
+        raise NotImplementedError
+
+    def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
+        """Compute the gradient of the query loss after adaptation with respect to `meta`."""
+        return task.differentiate(self, meta)
+
+    def at(self, progress: float) -> Self:
+        """Return a copy for the meta-steps after a share `progress` of the training."""
+        changed = copy(self)
+        changed.progress = progress
+        return changed
+
+    def with_inner_lr(self, lr: Tensor) -> Self:
+        """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
+        return self
+
+    @classmethod
+    def fixed(cls, settings: Settings) -> Mapping[str, str]:
+        """Return the live settings that cannot change during a run with `settings`, and the reason for each."""
+        return {}
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        """Describe the algorithm with the numbers of `settings`; by default, with its docstring."""
+        from metatui.learning.explanations import Explanation
+
+        idea = " ".join((cls.__doc__ or "").split())
+        return Explanation(
+            title=cls.title,
+            idea=idea,
+            rule=(),
+            symbols="",
+            code=(),
+            costs=(),
+            gradients=0,
+            hessian_products=0,
+            paper=(),
+        )
+
+    @property
+    def annealed(self) -> bool:
+        """Whether meta-steps depend on `progress`. Such meta-steps are not captured as CUDA graphs."""
+        return False
+
+    @property
+    def inner_steps(self) -> int:
+        """Inner steps in training; 1 if the algorithm adapts in a single step without gradients."""
+        return self.settings.algorithm.inner_steps if "algorithm.inner_steps" in self.uses else 1
+
+    @property
+    def evaluation_steps(self) -> int:
+        """Inner steps on held-out tasks."""
+        return self.settings.evaluation_steps
+
+    @property
+    def second_order(self) -> bool:
+        """Whether the meta-gradient includes the derivatives of inner gradients."""
+        return True
+
+    @property
+    def query_weights(self) -> Sequence[float] | None:
+        """Weights of the query losses after steps 0 to `inner_steps`; None for the last one alone."""
+        return None
+
+    @property
+    def changing(self) -> frozenset[str]:
+        """Names of the model's parameters that differ between inner steps. Layers before all of these are computed only
+        once for each task."""
+        return frozenset(self.parameters)
+
+    @property
+    def plain(self) -> InnerLoop | None:
+        """The inner loop, if adaptation is nothing but gradient steps on all parameters.
+
+        Engines have faster code for this case. None for every other adaptation.
+        """
+        return None
+
+
+class GradientBased(Algorithm):
+    """An algorithm that adapts parameters by gradient steps on the support loss."""
+
+    adapts: ClassVar[str | None] = None
+    """The adapted parameters, as in `algorithm.adapt`; None for those that this setting selects."""
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        # θ'_0 = θ; θ'_k+1 = θ'_k - α ∇L(θ'_k), for the adapted parameters.
+        update = self.inner.start(stacked=task.is_stack, constant=not self.second_order)
+        params = self.start(task, meta)
+        yield params
+        for _ in range(steps):
+            gradient = task.gradient(params, self.adapted)
+            params = params | update({name: params[name] for name in self.adapted}, gradient)
+            yield params
+
+    def start(self, task: Task, meta: Params) -> Params:
+        """Return the model's parameters before the first inner step."""
+        return {name: meta[name] for name in self.parameters}
+
+    @cached_property
+    def adapted(self) -> tuple[str, ...]:
+        """Names of the parameters that inner steps change."""
+        selection = self.adapts or self.settings.algorithm.adapt
+        if selection == "all":
+            return self.parameters
+        if selection == "head":
+            return tuple(name for name in self.parameters if name in self.head)
+        if selection == "body":
+            return tuple(name for name in self.parameters if name not in self.head)
+        patterns = [pattern.strip() for pattern in selection.split(",")]
+        return tuple(name for name in self.parameters if any(fnmatchcase(name, pattern) for pattern in patterns))
+
+    @cached_property
+    def inner(self) -> InnerLoop:
+        """The update rule of the inner loop."""
+        from metatui.learning.optim.inner import inner_loop
+
+        return inner_loop(self.settings.algorithm)
+
+    def with_inner_lr(self, lr: Tensor) -> Self:
+        from dataclasses import replace
+
+        changed = copy(self)
+        changed.inner = replace(self.inner, lr=lr)
+        return changed
+
+    @property
+    def changing(self) -> frozenset[str]:
+        return frozenset(self.adapted)
+
+    @property
+    def plain(self) -> InnerLoop | None:
+        overridden = type(self).adapt is not GradientBased.adapt or type(self).start is not GradientBased.start
+        special = overridden or type(self).predict is not Algorithm.predict or self.query_weights is not None
+        return None if special or self.adapted != self.parameters else self.inner
+
+
+def algorithm_class(name: str) -> type[Algorithm]:
+    """Return the algorithm called `name`. Raises BadInput if there is none."""
+    return ALGORITHMS[name]

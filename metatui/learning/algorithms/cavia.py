@@ -1,0 +1,133 @@
+"""CAVIA: fast context adaptation via meta-learning.
+
+Luisa Zintgraf, Kyriacos Shiarlis, Vitaly Kurin, Katja Hofmann and Shimon Whiteson, "Fast Context Adaptation via
+Meta-Learning", ICML 2019, section 3. The inner loop changes only context parameters φ, which start at zero for every
+task, and the outer loop learns the network θ. The context modulates one layer by FiLM: after the third stage of a
+convolutional network, as in the authors' code, and after the first layer of an MLP. The authors append φ to the input
+of an MLP, which only shifts its first layer; FiLM also scales it. Their FiLM layer is initialised at random, whereas
+this one changes nothing at first.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from metatui.config.declarations import Group, setting
+from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
+from metatui.learning.explanations import Explanation, count, gradient_based, inner_gradients
+from metatui.utils.errors import BadInput
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from metatui.config.settings import Settings
+    from metatui.learning.engines.task import Task
+    from metatui.learning.optim.inner import Params
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
+
+CONTEXT = "film.context"
+STAGE = 3
+"""The stage of a convolutional network that the context modulates."""
+
+
+class CAVIA(GradientBased):
+    """Adapts a context vector that modulates the network."""
+
+    name = "cavia"
+    title = "CAVIA"
+
+    class Options(Group):
+        """Options of CAVIA."""
+
+        context: int = setting(
+            100, "Context parameters", "Size of the context vector that the inner loop adapts.", ge=1, le=10_000
+        )
+
+    options: Options
+    uses = META_GRADIENT | INNER_STEPS | {"algorithm.inner_steps", "compute.cuda_graphs"}
+    captured = True
+
+    @classmethod
+    def prepare_model(cls, model: nn.Module, settings: Settings) -> nn.Module:
+        from collections import OrderedDict
+
+        from torch import nn
+
+        from metatui.learning.data.random import seeded
+        from metatui.learning.layers import FiLM
+
+        children = list(model.named_children())
+        convolutions = [[m for m in layer.modules() if isinstance(m, nn.Conv2d)] for _, layer in children]
+        stages = [at for at, found in enumerate(convolutions) if found]
+        if type(model) is not nn.Sequential or not (stages or isinstance(children[0][1], nn.Linear)):
+            raise BadInput(
+                f"algorithm.name is '{cls.name}', but this model is neither an MLP nor a convolutional nn.Sequential, "
+                "so there is no layer to modulate: use another model or algorithm"
+            )
+        at = stages[min(STAGE, len(stages)) - 1] if stages else 0
+        first = children[0][1]
+        channels = first.out_features if isinstance(first, nn.Linear) else convolutions[at][-1].out_channels
+        if isinstance(children[at + 1][1], nn.BatchNorm2d | nn.GroupNorm):
+            at += 1  # the context modulates normalised features, which a norm after it would undo
+        with seeded(settings.training.seed):
+            film = FiLM(cls.context_size(settings), channels)
+        return nn.Sequential(OrderedDict([*children[: at + 1], ("film", film), *children[at + 1 :]]))
+
+    @classmethod
+    def context_size(cls, settings: Settings) -> int:
+        options = settings.group(cls.name)
+        assert isinstance(options, cls.Options)
+        return options.context
+
+    @cached_property
+    def adapted(self) -> tuple[str, ...]:
+        return (CONTEXT,)
+
+    def start(self, task: Task, meta: Params) -> Params:
+        # Section 3.1: φ_0 = 0 for every task.
+        weight = meta["film.weight"]
+        return super().start(task, meta) | {CONTEXT: weight.new_zeros(*weight.shape[:-2], weight.shape[-1])}
+
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
+        episodes = learner.sample(tasks)
+        if step := learner.graph_step(episodes, outer_lr):
+            return step  # the lines below, as one graph
+        # Equation 3: φ_i = φ_0 - α ∇_φ L_i(f_φ0,θ) on D_i, repeated for several inner steps (`adapt`).
+        # Equation 4: the gradient ∇_θ mean_i L_i(f_φi,θ) on D'_i, through the inner steps.
+        result = learner.meta_gradient(episodes)
+        norm = learner.descend(result.gradients, outer_lr)
+        return learner.step_metrics(
+            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
+        )
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        size = cls.context_size(settings)
+        return gradient_based(
+            settings,
+            title="CAVIA: fast context adaptation via meta-learning",
+            idea=(
+                "Split the parameters in two: a small context vector φ that describes the task, and a network θ that "
+                "all tasks share. The inner loop changes only φ, which starts at zero and scales and shifts the "
+                "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So little can "
+                "overfit a task, and an adapted task is described by a few numbers."
+            ),
+            inner_rule="φ_i = 0 − α ∇_φ L_i(D_i; φ, θ)",
+            outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; φ_i, θ)",
+            symbols=f"φ: context of {count(size, 'number')}.",
+            start="φ ← 0",
+            adapted="φ",
+            inner_loss="L(D; φ, θ)",
+            outer_gradient="g ← d/dθ of the mean over tasks of L(D'; φ, θ), through the inner steps",
+            costs=(
+                f"{count(inner_gradients(settings), 'Hessian-vector product')} of the context, one for each inner step "
+                "of each task.",
+                "Layers before the context are computed once for each support and query set.",
+            ),
+            hessian_products=inner_gradients(settings),
+            paper=(
+                "Luisa Zintgraf, Kyriacos Shiarlis, Vitaly Kurin, Katja Hofmann and Shimon Whiteson: Fast Context "
+                "Adaptation via Meta-Learning. ICML 2019. Section 3.",
+            ),
+        )

@@ -1,0 +1,184 @@
+"""iMAML: MAML with implicit gradients.
+
+Aravind Rajeswaran, Chelsea Finn, Sham Kakade and Sergey Levine, "Meta-Learning with Implicit Gradients", NeurIPS 2019,
+Algorithms 1 and 2. The adapted parameters φ are close to the minimum of the support loss plus a proximal term (equation
+3), so their derivative with respect to θ follows from that condition alone (Lemma 1) and not from the inner steps.
+
+The proximal term is part of the gradient of every inner step, as in the paper. The authors' code applies it once, after
+the last step. The implicit gradient is exact at the minimum; with few inner steps it is an approximation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metatui.config.declarations import Group, setting
+from metatui.learning.algorithm import META_GRADIENT, GradientBased
+from metatui.learning.explanations import (
+    Explanation,
+    adam_step,
+    count,
+    inner_cost,
+    inner_gradients,
+    loss,
+    outer_loop,
+    outer_lr,
+    query,
+    support,
+    times,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from metatui.config.settings import Settings
+    from metatui.learning.engines.second_order import GradientResult
+    from metatui.learning.engines.task import Task
+    from metatui.learning.optim.inner import Params
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
+
+
+class IMAML(GradientBased):
+    """Minimises the query loss at the minimum of a regularised support loss."""
+
+    name = "imaml"
+    title = "iMAML"
+
+    class Options(Group):
+        """Options of iMAML."""
+
+        regularization: float = setting(
+            2.0, "Regularisation (λ)", "Strength of the proximal term, which keeps adapted parameters close to θ.",
+            gt=0, le=1e6)  # fmt: skip
+        cg_steps: int = setting(
+            5, "CG steps", "Steps of the conjugate gradient method for the implicit gradient.",
+            unit="steps", ge=1, le=1000)  # fmt: skip
+
+    options: Options
+    second_order = False  # inner gradients are constants: their derivatives enter through the Hessian at φ alone
+    uses = META_GRADIENT | {
+        "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
+    }  # fmt: skip
+
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
+        # Algorithm 1, line 3: sample a batch of tasks.
+        episodes = learner.sample(tasks)
+        # Lines 4-6: the implicit meta-gradient g_i of each task, and their mean.
+        result = learner.meta_gradient(episodes)
+        # Line 7: θ ← θ - η mean_i g_i, with Adam.
+        norm = learner.descend(result.gradients, outer_lr)
+        return learner.step_metrics(
+            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
+        )
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        # Algorithm 2, line 2: φ ≈ argmin L_S(φ) + λ/2 ||φ - θ||² (equation 3), by gradient descent from θ.
+        theta = {name: meta[name].detach() for name in self.parameters}
+        start = {name: theta[name] for name in self.adapted}
+        params = theta
+        yield params
+        for _ in range(steps):
+            gradient = task.gradient(params, self.adapted)
+            pull = {name: self.options.regularization * (params[name] - start[name]) for name in self.adapted}
+            params = params | {
+                name: params[name] - self.settings.algorithm.inner_lr * (gradient[name] + pull[name])
+                for name in self.adapted
+            }
+            yield params
+
+    def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
+        *_, phi = self.adapt(task, meta, self.inner_steps)
+        # Line 3: v = ∇L_Q(φ). Parameters that are not adapted get their part of it directly.
+        result = task.query_gradient(self, phi)
+        v = {name: result.gradients[name] for name in self.adapted}
+        # Line 4: solve (I + H/λ) g = v with the Hessian H of the support loss at φ (equation 6).
+        g = self.conjugate_gradients(task, phi, v)
+        # The condition for the minimum also depends on the parameters that are not adapted; they are treated as
+        # constants in it, as FOMAML does.
+        return result.with_gradients(result.gradients | g)
+
+    def conjugate_gradients(self, task: Task, phi: Params, v: Params) -> Params:
+        """Solve (I + H/λ) g = v for g, starting at g = v.
+
+        Hestenes and Stiefel 1952. Stops early for tasks whose residual is zero.
+        """
+
+        def product(p: Params) -> Params:
+            curved = task.hessian_vector_product(phi, p)
+            return {name: p[name] + curved[name] / self.options.regularization for name in p}
+
+        g = v
+        r = subtracted(v, product(g))
+        p, squared = r, task.dot(r, r)
+        for _ in range(self.options.cg_steps):
+            q = product(p)
+            step = quotient(squared, task.dot(p, q))
+            g = added(g, task.scaled(step, p))
+            r = subtracted(r, task.scaled(step, q))
+            before, squared = squared, task.dot(r, r)
+            p = added(r, task.scaled(quotient(squared, before), p))
+        return g
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        algorithm, options = settings.algorithm, settings.group(cls.name)
+        assert isinstance(options, cls.Options)
+        tasks, products = algorithm.meta_batch, algorithm.meta_batch * (options.cg_steps + 1)
+        strength = f"{options.regularization:g}"
+        return Explanation(
+            title="iMAML: MAML with implicit gradients",
+            idea=(
+                "Adapt to each task by minimising the support loss plus a penalty for the distance from θ. At this "
+                "minimum, the derivative of the adapted parameters with respect to θ depends only on the curvature "
+                "there, and not on how the minimum was reached. So the meta-gradient needs no graph of the inner steps."
+            ),
+            rule=(
+                "φ_i = argmin_φ L_i(D_i; φ) + λ/2 |φ − θ|²",
+                "θ ← θ − β mean_i (I + H_i/λ)⁻¹ ∇L_i(D'_i; φ_i)",
+            ),
+            symbols=(
+                f"λ: regularisation, {strength}. H_i: Hessian of L_i(D_i; φ_i). α: inner learning rate, "
+                f"{algorithm.inner_lr:g}. β: outer learning rate, {outer_lr(settings)} (Adam). D_i, D'_i: support and "
+                f"query set of task i. L: {loss(settings)}."
+            ),
+            code=(
+                *outer_loop(settings),
+                f"    for each of {count(tasks, 'sampled task')}:",
+                f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
+                "        φ ← θ",
+                f"        repeat {times(algorithm.inner_steps)}:",
+                f"            φ ← φ − {algorithm.inner_lr:g} (∇L(D; φ) + {strength} (φ − θ))",
+                "        v ← ∇L(D'; φ)",
+                f"        g_i ← solution of (I + H/{strength}) g_i = v, by {count(options.cg_steps, 'CG step')}",
+                "    g ← mean over tasks of g_i",
+                *adam_step(settings),
+            ),
+            costs=(
+                inner_cost(settings, "support"),
+                f"{count(tasks, 'gradient')} of query losses, one per task.",
+                f"{count(products, 'Hessian-vector product')} at φ, for the conjugate gradients.",
+                "Memory does not grow with the number of inner steps.",
+            ),
+            gradients=inner_gradients(settings) + tasks,
+            hessian_products=products,
+            paper=(
+                "Aravind Rajeswaran, Chelsea Finn, Sham Kakade and Sergey Levine: Meta-Learning with Implicit "
+                "Gradients. NeurIPS 2019. Algorithms 1 and 2.",
+            ),
+        )
+
+
+def added(a: Params, b: Params) -> Params:
+    return {name: a[name] + b[name] for name in a}
+
+
+def subtracted(a: Params, b: Params) -> Params:
+    return {name: a[name] - b[name] for name in a}
+
+
+def quotient(a: Tensor, b: Tensor) -> Tensor:
+    """Divide numbers that are zero together: 0 / 0 is 0."""
+    is_zero = (b == 0).to(b.dtype)
+    return a * (1 - is_zero) / (b + is_zero)

@@ -1,0 +1,206 @@
+"""MAML++: MAML with changes that make its training more stable, each of which can be switched off.
+
+Antreas Antoniou, Harrison Edwards and Amos Storkey, "How to train your MAML", ICLR 2019, section 4. Details that the
+paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourMAMLPytorch).
+
+- Multi-step loss (MSL): the query losses after all inner steps count, with weights that are annealed to the last step;
+  after 10 of 100 epochs in the authors' configurations for Omniglot, only the last one counts.
+- Derivative-order annealing (DA): meta-gradients are of first order in the first 50 epochs of the paper, and of second
+  order later. The authors' released configurations use second order throughout.
+- Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. The paper says for each layer;
+  the code has separate rates for weight and bias.
+- Per-step batch norm (BNWB): scale and shift of batch norm are learned for each inner step, and inner steps do not
+  adapt them. The paper also collects running statistics for each step (BNRS), but the code never reads them, since its
+  batch norm always uses the statistics of the batch; here there are none.
+- Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
+
+There are as many rates and norms as inner steps in training. Further steps on held-out tasks use those of the last one.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from metatui.config.declarations import Group, setting
+from metatui.learning.algorithm import RATE, RATE_IS_LEARNED
+from metatui.learning.algorithms.maml import MAML
+from metatui.learning.explanations import Explanation, Rates, count, gradient_based, inner_gradients
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from torch import nn
+
+    from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
+    from metatui.learning.engines.task import Task
+    from metatui.learning.optim.inner import Params
+
+NORM = "norm/"
+"""Prefix of the meta-parameter with a parameter of batch norm for inner steps 1 and later, [steps - 1, channels]; the
+model's own parameter is that of step 0."""
+
+LEAST_WEIGHT = 0.03
+"""Smallest weight of a query loss before the last one, as a multiple of the equal weight (in the authors' code)."""
+
+
+class MAMLPlusPlus(MAML):
+    """Minimises the query losses after all inner steps, with learned rates and a batch norm for each step."""
+
+    name = "maml_plus_plus"
+    title = "MAML++"
+    uses = MAML.uses - {"compute.second_order"}
+    compiles = False
+
+    # fmt: off
+    class Options(Group):
+        """Switches of the changes to MAML."""
+
+        multi_step: float = setting(
+            0.1, "Multi-step loss",
+            "Share of the training in which the query losses after all inner steps count; their weights are annealed "
+            "to the last step. 0 always uses the last step alone.", ge=0, le=1)
+        first_order: float = setting(
+            0.3, "First-order start",
+            "Share of the training with first-order meta-gradients, before those of second order; 0 uses second order "
+            "from the start.", ge=0, le=1)
+        learned_rates: bool = setting(
+            True, "Learned rates",
+            "Learn an inner learning rate for each inner step and parameter tensor, from algorithm.inner_lr on.")
+        per_step_norm: bool = setting(
+            True, "Per-step batch norm",
+            "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.")
+    # fmt: on
+
+    options: Options
+
+    def __init__(self, settings: Settings, model: nn.Module) -> None:
+        from torch.nn.modules.batchnorm import _BatchNorm
+
+        super().__init__(settings, model)
+        norms = [name for name, module in model.named_modules() if isinstance(module, _BatchNorm)]
+        own = {f"{name}.{kind}" for name in norms for kind in ("weight", "bias")} if self.options.per_step_norm else ()
+        self.norms = tuple(name for name in self.parameters if name in own)
+        """Names of the parameters of batch norm that have a value for each inner step."""
+
+    @classmethod
+    def fixed(cls, settings: Settings) -> Mapping[str, str]:
+        fixed = dict(RATE_IS_LEARNED) if settings.value("maml_plus_plus.learned_rates") else {}
+        if fixed or settings.value("maml_plus_plus.per_step_norm"):
+            fixed["algorithm.inner_steps"] = "every inner step has its own learned rates or batch norm"
+        return fixed
+
+    def meta_parameters(self, params: Params, source: TaskSource) -> Params:
+        steps, meta = self.inner_steps, dict(params)
+        if self.options.learned_rates:
+            rate = self.settings.algorithm.inner_lr
+            meta |= {RATE + name: params[name].new_full((steps,), rate) for name in self.adapted}
+        if steps > 1:
+            meta |= {NORM + name: params[name].expand(steps - 1, -1).clone() for name in self.norms}
+        return meta
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        update = self.inner.start(stacked=task.is_stack, constant=not self.second_order)
+        params = self.start(task, meta)
+        yield params
+        for step in range(steps):
+            learned = min(step, self.inner_steps - 1)
+            # The support set before the step and the query set after it are predicted with the norms of this step.
+            params = params | self.norms_at(learned, meta)
+            gradient = task.gradient(params, self.adapted)
+            adapted = {name: params[name] for name in self.adapted}
+            params = params | update(adapted, gradient, self.rates_at(learned, meta, adapted))
+            yield params
+
+    def norms_at(self, step: int, meta: Params) -> Params:
+        """Return scale and shift of batch norm at an inner step."""
+        return {name: meta[NORM + name][..., step - 1, :] if step else meta[name] for name in self.norms}
+
+    def rates_at(self, step: int, meta: Params, params: Params) -> Params | None:
+        """Return a learning rate for each of `params` at an inner step; None if rates are not learned."""
+        if not self.options.learned_rates:
+            return None
+        rates = {name: meta[RATE + name][..., step] for name in params}  # scalars, or [T] for a stack
+        return {name: rate.view(*rate.shape, *[1] * (params[name].dim() - rate.dim())) for name, rate in rates.items()}
+
+    @cached_property
+    def adapted(self) -> tuple[str, ...]:
+        return tuple(name for name in super().adapted if name not in self.norms)
+
+    @property
+    def changing(self) -> frozenset[str]:
+        return frozenset((*self.adapted, *self.norms))
+
+    @property
+    def annealed(self) -> bool:
+        return self.options.multi_step > 0 or self.options.first_order > 0
+
+    @property
+    def second_order(self) -> bool:
+        return self.progress >= self.options.first_order
+
+    @property
+    def query_weights(self) -> Sequence[float] | None:
+        if self.progress >= self.options.multi_step:
+            return None
+        # All steps have the same weight at first. All but the last decrease linearly to their smallest weight, and the
+        # last one has the rest.
+        steps = self.inner_steps
+        weight = max(1 - self.progress / self.options.multi_step, LEAST_WEIGHT) / steps
+        return [0.0, *[weight] * (steps - 1), 1 - weight * (steps - 1)]
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        options = settings.group(cls.name)
+        assert isinstance(options, cls.Options)
+        iterations, rate = settings.training.iterations, settings.algorithm.inner_lr
+        changes, costs = [], []
+        products = count(inner_gradients(settings), "Hessian-vector product")
+        if options.multi_step:
+            annealed = count(math.ceil(options.multi_step * iterations), "meta-step")
+            changes.append(
+                f"in the first {annealed}, the query losses after all inner steps count, with weights w_k that move "
+                "to the last step; afterwards, the loss after the last step alone"
+            )
+            costs.append(f"In the first {annealed}, a query loss after every inner step instead of the last one.")
+        if options.first_order:
+            first = count(math.ceil(options.first_order * iterations), "meta-step")
+            changes.append(f"the first {first} use first-order meta-gradients")
+            costs.append(f"No second derivatives in the first {first}; then {products}, one for each inner step.")
+        else:
+            costs.append(f"{products}, one for each inner step of each task.")
+        if options.learned_rates:
+            changes.append("each inner step k has its own learned rate α_k for each parameter tensor")
+        if options.per_step_norm:
+            changes.append("scale and shift of batch norm are learned for each inner step and not adapted")
+        costs.append("Memory grows with the number of inner steps, because the graph of all of them is kept.")
+        learned = "(θ, α)" if options.learned_rates else "θ"
+        losses = ("Σ_k w_k L_i(D'_i; θ'_i,k)", "Σ_k w_k L(D'; θ'_k)")
+        loss_of_task, loss = losses if options.multi_step else ("L_i(D'_i; θ'_i)", "L(D'; θ')")
+        return gradient_based(
+            settings,
+            title="MAML++: how to train your MAML",
+            idea=(
+                f"MAML with changes that make its training more stable: {'; '.join(changes)}."
+                if changes
+                else "MAML. All changes of MAML++ are switched off."
+            ),
+            inner_rule=f"θ'_i,k+1 = θ'_i,k − {'α_k' if options.learned_rates else 'α'} ∇L_i(D_i; θ'_i,k)",
+            outer_rule=f"{learned} ← {learned} − β d/d{learned} mean_i {loss_of_task}",
+            outer_gradient=f"g ← d/d{learned} of the mean over tasks of {loss}, through the inner steps",
+            learned=learned,
+            rates=Rates(
+                f"inner learning rates for each step k and parameter tensor, {rate:g} at the start",
+                f"α_k ← {rate:g} for each of {count(settings.algorithm.inner_steps, 'inner step')} k",
+                "α_k",
+            )
+            if options.learned_rates
+            else None,
+            costs=tuple(costs),
+            hessian_products=inner_gradients(settings),
+            paper=(
+                "Antreas Antoniou, Harrison Edwards and Amos Storkey: How to train your MAML. ICLR 2019. Section 4.",
+            ),
+        )

@@ -1,0 +1,102 @@
+"""Checks of every registered algorithm, plugins included, on small tasks and networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from metatui.config.declarations import Scalar
+from metatui.config.fields import change
+from metatui.config.registry import ALGORITHMS
+from metatui.config.settings import Settings
+from metatui.learning.algorithm import Algorithm, algorithm_class
+from metatui.learning.checks.comparison import (
+    AGREEMENT,
+    DIFFERENCES,
+    Check,
+    comparison,
+    directional_error,
+    relative_error,
+)
+from metatui.learning.data import random
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.base import Engine
+from metatui.learning.engines.registry import ENGINES, make_engine
+from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.optim.inner import Params
+
+TASKS = range(2)
+
+SMALL: dict[str, Scalar] = {
+    "algorithm.meta_batch": 2, "algorithm.inner_steps": 2, "algorithm.inner_lr": 0.05, "compute.precision": "float64",
+    "compute.engine": "loop", "compute.threads": 1, "evaluation.inner_steps": 2,
+}  # fmt: skip
+WORKS: dict[str, dict[str, Scalar]] = {
+    "waves": {"task.shots": 4, "task.queries": 5, "model.hidden": (8, 8)},
+    "images": {
+        "task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 2, "model.filters": 3,
+    },
+}  # fmt: skip
+
+
+def check_algorithms(device: str = "cpu") -> Iterator[Check]:
+    """Compare the meta-gradient of every algorithm that has one with finite differences, on every engine.
+
+    An algorithm with its own definition of the meta-gradient (a first-order or an implicit one) is not the derivative
+    of the loss after adaptation, so its engines are compared with each other.
+    """
+    for name in ALGORITHMS.names():
+        kind = algorithm_class(name)
+        if kind.timed != "meta_gradient":
+            continue
+        for title, values in WORKS.items():
+            settings = change(Settings(), {**SMALL, **values, "compute.device": device})
+            if list(kind.violations(settings)):
+                continue
+            experiment = set_up(change(settings, {"algorithm.name": name}))
+            if experiment.algorithm.annealed:
+                yield from _compare(f"{title}: meta-gradient at the start", experiment, 0.0)
+            yield from _compare(f"{title}: meta-gradient", experiment, 1.0)
+
+
+def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Check]:
+    algorithm, meta = experiment.algorithm.at(progress), _randomised(experiment.theta())
+    episodes = experiment.training_episodes(TASKS)
+    engines = {
+        name: engine
+        for name in ENGINES
+        if name != "native" or experiment.device.name == "cpu"
+        if (engine := make_engine(name, experiment.model, experiment.loss)).unsupported(algorithm) is None
+    }
+    gradients = {name: engine.meta_gradient_of(algorithm, meta, episodes).gradients for name, engine in engines.items()}
+    is_derivative = algorithm.second_order and type(algorithm).meta_gradient is Algorithm.meta_gradient
+    for name, engine in engines.items():
+        if is_derivative:
+            loss = partial(_meta_loss, engine, algorithm, episodes)
+            error = directional_error(loss, meta, gradients[name])
+            yield comparison(title, algorithm.name, name, "finite differences", error, DIFFERENCES)
+        elif name != "loop":
+            error = relative_error(gradients[name], gradients["loop"])
+            yield comparison(title, algorithm.name, name, "loop", error, AGREEMENT)
+
+
+def _meta_loss(engine: Engine, algorithm: Algorithm, episodes: Episodes, meta: Params) -> torch.Tensor:
+    """Compute the mean over tasks of the query losses that the algorithm minimises, without derivatives of them."""
+    weights = algorithm.query_weights or [*[0.0] * algorithm.inner_steps, 1.0]
+    total = torch.zeros((), dtype=torch.float64, device=episodes.query_x.device)
+    path = engine.adaptation(algorithm, meta, episodes, algorithm.inner_steps)
+    for weight, step in zip(weights, path, strict=True):
+        outputs = engine.predictions(algorithm, step.params, episodes, episodes.query_x)
+        total = total + weight * engine.loss.each(outputs, episodes.query_y).mean()
+    return total
+
+
+def _randomised(meta: Params) -> Params:
+    """Add noise to meta-parameters: scales of 1 and biases of 0 could hide a wrong derivative."""
+    noisy = {}
+    for number, (name, p) in enumerate(meta.items()):
+        noise = random.normal(random.keys(number, "check/meta", torch.zeros(1, dtype=torch.int64)), p.numel())
+        noisy[name] = p.detach() + 0.1 * p.detach().abs().mean() * noise.view_as(p).to(p)
+    return noisy

@@ -1,0 +1,78 @@
+"""Declaration of a data set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from metatui.config.registry import DATA, Component, Kind
+
+if TYPE_CHECKING:
+    import torch
+
+    from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
+
+
+class DataSet(Component):
+    """Declaration of a data set. The tasks themselves come from the `TaskSource` that `load` returns."""
+
+    registry = DATA
+    kind: ClassVar[Kind]
+    """Whether tasks are regression, or N-way K-shot classification of images."""
+    loss_of: ClassVar[str] = ""
+    """What the loss is of, if not of the data as they are: `standardised targets`. Text with a loss names it."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, settings: Settings, device: torch.device) -> TaskSource:
+        """Return the source of tasks that `settings` select, with its data on `device`.
+
+        Raises:
+            BadInput: if the data are missing, damaged, or too few for the episodes.
+        """
+
+    @classmethod
+    def missing(cls) -> str:
+        """Return the command that provides the data, if they are not on this machine yet; otherwise an empty string."""
+        return ""
+
+
+def size_violations(
+    settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
+) -> Iterator[tuple[str, str]]:
+    """Yield violations by episodes that need more classes or images than a data set has.
+
+    Args:
+        classes: number of classes in each split.
+        images: number of images of each class.
+        of_class: a class, in messages.
+        noun: images, in messages.
+    """
+    task = settings.task
+    if task.queries >= images:
+        yield "task.queries", f"less than {images}, the number of {noun} of {of_class}"
+        return
+    most = images - task.queries
+    for path, shots in {"task.shots": task.shots, **shots_of_splits(settings)}.items():
+        if shots > most:
+            yield (
+                path,
+                f"at most {most} with task.queries = {task.queries}, because {of_class} has only {images} {noun}",
+            )
+    fewest = min(classes.values())
+    if task.ways > fewest:
+        yield "task.ways", f"at most {fewest}, the number of classes in the smallest part of the split"
+    if settings.ways_in_training[1] > max(task.ways, classes["train"]):
+        yield "task.ways_range", f"at most {classes['train']}, the number of classes for training"
+
+
+def shots_of_splits(settings: Settings) -> dict[str, int]:
+    """Return the largest number of shots in training and in held-out tasks, by the path of the setting of each."""
+    if settings.task.shots_range:
+        training = "task.shots_range"
+    else:
+        training = "task.shots" if settings.training_shots == settings.task.shots else "algorithm.train_shots"
+    held_out = "evaluation.shots" if settings.evaluation.shots else "task.shots"
+    return {training: settings.shots_in_training[1], held_out: settings.evaluation_shots}

@@ -1,0 +1,15 @@
+"""Sizes of Omniglot and of its class splits. Imports no torch, because settings are checked at start-up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+CHARACTERS: Mapping[str, Mapping[str, int]] = {
+    "chapter": {"train": 1200, "val": 200, "test": 223},
+    "finn": {"train": 1100, "val": 100, "test": 423},
+    "lake": {"train": 832, "val": 132, "test": 659},
+}
+"""Number of characters in each part of each class split, without rotations."""
+
+DRAWINGS = 20
+"""Drawings of each character, one by each of twenty people."""

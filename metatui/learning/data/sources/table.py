@@ -1,0 +1,71 @@
+"""Declaration of regression tasks from a table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, cast
+
+from metatui.config.declarations import Group, setting
+from metatui.learning.data.data_set import DataSet
+
+if TYPE_CHECKING:
+    import torch
+
+    from metatui.config.settings import Settings
+    from metatui.learning.data.table.source import TableSource
+
+
+# One setting in a few lines reads better than one argument per line.
+# fmt: off
+class TableOptions(Group):
+    """File and columns of a table."""
+
+    file: str = setting(
+        "", "Table", "CSV or Parquet file whose rows are examples: a task column, input columns and target columns.",
+        allowed="the absolute path of a file, starting with / or ~", path=True, main=True,
+        pattern=r"^([/~][^\x00]*)?$", max_length=4096)
+    task_column: str = setting(
+        "task", "Task column", "Column that names the task of each row.", main=True,
+        allowed="the name of a column", min_length=1, max_length=1000)
+    inputs: str = setting(
+        "", "Inputs", "Input columns, comma-separated; empty uses all other numeric columns.", main=True,
+        allowed="names of columns, comma-separated", max_length=100_000)
+    targets: str = setting(
+        "", "Targets", "Target columns, comma-separated; empty uses all other numeric columns.", main=True,
+        allowed="names of columns, comma-separated", max_length=100_000)
+    split_column: str = setting(
+        "", "Split column", "Column with train, val or test for each task; empty splits the tasks at random.",
+        allowed="the name of a column", max_length=1000)
+    val_fraction: float = setting(
+        0.16, "Validation share", "Fraction of the tasks for validation, unless the split column says it.",
+        gt=0, le=0.9)
+    test_fraction: float = setting(
+        0.2, "Test share", "Fraction of the tasks for test, unless there is a split column.", gt=0, le=0.9)
+# fmt: on
+
+
+class Table(DataSet):
+    """Regression tasks from a CSV or Parquet file with a task column."""
+
+    name = "table"
+    title = "Your own table"
+    kind = "regression"
+    loss_of = "standardised targets"
+    Options = TableOptions
+    uses = frozenset({"task.split_seed"})
+
+    @classmethod
+    def load(cls, settings: Settings, device: torch.device) -> TableSource:
+        from metatui.learning.data.table.source import load_table
+
+        return load_table(settings)
+
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        options = cast(TableOptions, settings.group(cls.name))
+        if not options.file:
+            yield "table.file", "the path of a CSV or Parquet file with task.source = 'table'"
+        if not options.inputs and not options.targets:
+            yield "table.targets", "names of columns, unless table.inputs names columns"
+        if options.val_fraction + options.test_fraction > 0.9:
+            yield "table.val_fraction", "at most 0.9 together with table.test_fraction, to leave tasks for training"

@@ -1,0 +1,362 @@
+"""Reading of a table: a CSV or Parquet file with a task column, input columns and target columns.
+
+The first line of a CSV file has the names of the columns, separated by commas, semicolons or tabs. Columns are numeric
+if the first row has a number in them. A column without a name, such as the index that pandas writes, is never used.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import sys
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from operator import itemgetter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metatui.learning.data.episodes import SPLITS, Split
+from metatui.utils.errors import BadInput, Problem, SettingsError, class_and_message, quote
+from metatui.utils.files import read_bounded
+
+if TYPE_CHECKING:
+    from metatui.learning.data.sources.table import TableOptions
+
+LARGEST = 256 * 1024 * 1024
+"""Largest size in bytes of a file."""
+MOST_VALUES = 20_000_000
+"""Largest number of input and target values, which take eight bytes each."""
+MOST_COLUMNS = 10_000
+LARGEST_NUMBER = 1e30
+"""Largest magnitude of a value: sums of squares must not overflow."""
+
+_BATCH = 65_536
+"""Rows of a Parquet file that are decoded together."""
+
+
+@dataclass(frozen=True)
+class TableData:
+    """The rows of a table by task. Tasks are sorted by name, and the rows of a task are in the order of the file."""
+
+    path: Path
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    tasks: tuple[str, ...]
+    counts: NDArray[np.int64]
+    """Number of rows of each task."""
+    x: NDArray[np.float64]
+    """[rows, inputs]."""
+    y: NDArray[np.float64]
+    """[rows, targets]."""
+    splits: tuple[Split, ...] | None
+    """Split of each task; None if the table has no split column."""
+
+    @property
+    def name(self) -> str:
+        """The path, quoted for messages."""
+        return quote(str(self.path), 200)
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns that are used, by name."""
+
+    task: str
+    split: str
+    """Empty if there is no split column."""
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+
+    @property
+    def numeric(self) -> tuple[str, ...]:
+        return (*self.inputs, *self.targets)
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        return (self.task, self.split) if self.split else (self.task,)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """The used columns in the order of the file."""
+
+    columns: Columns
+    values: NDArray[np.float64]
+    """[rows, inputs + targets]."""
+    texts: Mapping[str, Sequence[str]]
+    """Task column and split column."""
+    place: Callable[[int], str]
+    """Position of a row for messages, such as `line 7`."""
+
+
+def read_table(options: TableOptions) -> TableData:
+    """Read the file that `options` name.
+
+    Raises:
+        BadInput: if the file cannot be read, is not a table, or contains a value that is not allowed. The message names
+            the file, and the line and the column of a value.
+    """
+    path = Path(options.file)
+    name = quote(str(path), 200)
+    data = read_bounded(path, LARGEST)
+    if not data or data.isspace():
+        raise BadInput(f"{name} is empty, but must be a CSV file with a line of column names, or a Parquet file")
+    if data.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
+        rows = _read_parquet(data, name, options)
+    else:
+        rows = _read_csv(data, name, options)
+    _check_numbers(rows, name)
+    return _grouped(path, name, rows)
+
+
+def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
+    """Group the rows by task."""
+    texts = rows.texts[rows.columns.task]
+    numbers = {task: number for number, task in enumerate(sorted(set(texts)))}
+    task_of = np.array([numbers[task] for task in texts], np.int64)
+    if "" in numbers:
+        row = int(np.argmax(task_of == numbers[""]))
+        raise BadInput(f"{name}, {rows.place(row)}: column {quote(rows.columns.task)} is empty, but must name the task")
+    values = rows.values[np.argsort(task_of, kind="stable")]
+    inputs = len(rows.columns.inputs)
+    return TableData(
+        path=path,
+        inputs=rows.columns.inputs,
+        targets=rows.columns.targets,
+        tasks=tuple(numbers),
+        counts=np.bincount(task_of),
+        x=values[:, :inputs],
+        y=values[:, inputs:],
+        splits=_splits(name, rows, task_of) if rows.columns.split else None,
+    )
+
+
+def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, ...]:
+    """Return the split of each task. Raises BadInput if it is not a split, or rows of a task differ."""
+    column = quote(rows.columns.split)
+    first: dict[int, tuple[int, str]] = {}
+    for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):
+        if text not in SPLITS:
+            raise BadInput(
+                f"{name}, {rows.place(row)}: column {column} is {quote(text)}, but must be one of {', '.join(SPLITS)}"
+            )
+        before, split = first.setdefault(task, (row, text))
+        if split != text:
+            raise BadInput(
+                f"{name}, {rows.place(row)}: column {column} is {quote(text)}, but {rows.place(before)} has "
+                f"{quote(split)} for the same task: all rows of a task must be in one split"
+            )
+    of_name: dict[str, Split] = {split: split for split in SPLITS}
+    return tuple(of_name[first[task][1]] for task in sorted(first))
+
+
+def _check_numbers(rows: _Rows, name: str) -> None:
+    """Raise BadInput if a value is not finite or too large."""
+    good = np.abs(rows.values) <= LARGEST_NUMBER
+    if good.all():
+        return
+    row, column = map(int, np.unravel_index(np.argmin(good), good.shape))
+    value = float(rows.values[row, column])
+    allowed = f"must be a number from {-LARGEST_NUMBER:g} to {LARGEST_NUMBER:g}"
+    missing = ": remove rows with missing values" if np.isnan(value) else ""
+    raise BadInput(
+        f"{name}, {rows.place(row)}: column {quote(rows.columns.numeric[column])} is {value:g}, but {allowed}{missing}"
+    )
+
+
+def _choose_columns(name: str, header: Sequence[str], options: TableOptions, numeric: Callable[[str], bool]) -> Columns:
+    """Return the columns that `options` select.
+
+    Args:
+        numeric: whether a column contains numbers.
+
+    Raises:
+        BadInput: if a name is missing from the file, occurs twice, or is used twice.
+    """
+    named = [column for column in header if column]
+    column, count = Counter(named).most_common(1)[0] if named else ("", 0)
+    if count > 1:
+        raise BadInput(f"{name} has {count} columns called {quote(column)}, but column names must differ")
+    used: dict[str, str] = {}
+
+    def use(field: str, column: str) -> str:
+        if column not in named:
+            columns = quote(", ".join(named), 200)[1:-1]
+            raise _problem(field, column, f"must be a column of {name}: {columns}")
+        if column in used:
+            raise _problem(field, column, f"must be another column, because it is used in {used[column]}")
+        used[column] = field
+        return column
+
+    task = use("table.task_column", options.task_column)
+    split = use("table.split_column", options.split_column) if options.split_column else ""
+    chosen = {
+        field: tuple(use(field, column) for column in split_names(text))
+        for field, text in (("table.inputs", options.inputs), ("table.targets", options.targets))
+    }
+    rest = tuple(column for column in named if column not in used and numeric(column))
+    for field, columns in chosen.items():
+        if not columns and not rest:
+            raise _problem(field, "", f"must name columns: {name} has no other numeric columns")
+    return Columns(task, split, chosen["table.inputs"] or rest, chosen["table.targets"] or rest)
+
+
+def split_names(text: str) -> list[str]:
+    """Split comma-separated column names; a name that contains a comma is in double quotes."""
+    return [name.strip() for row in csv.reader([text], skipinitialspace=True) for name in row if name.strip()]
+
+
+def _problem(field: str, value: str, requirement: str) -> SettingsError:
+    return SettingsError([Problem(field, f"{field} is {quote(value)}, but {requirement}")])
+
+
+# CSV
+
+
+def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4096]:
+        raise BadInput(f"{name} is not UTF-8 text, but must be a CSV file in UTF-8 or a Parquet file")
+    start = data[:65_536].split(b"\n", 1)[0]
+    delimiter = max(",;\t", key=lambda mark: start.count(mark.encode()))
+    reader = csv.reader(_lines(data, name), delimiter=delimiter, strict=True)
+    records = _records(reader, name)
+    header = [cell.strip() for cell in next(records, [])]
+    if len(header) > MOST_COLUMNS:
+        raise BadInput(f"{name} has {len(header):,} columns, but at most {MOST_COLUMNS:,} are allowed")
+    first = next(records, [])
+    if not first:
+        raise BadInput(_no_rows(name))
+    cells = dict(zip(header, first, strict=False))
+    columns = _choose_columns(name, header, options, lambda column: _is_number(cells.get(column, "")))
+    places = [header.index(column) for column in columns.numeric]
+    text_places = [header.index(column) for column in columns.text]
+    values, lines = array("d"), array("q")
+    texts: list[list[str]] = [[] for _ in text_places]
+    numbers = itemgetter(*places)
+    for row in itertools.chain([first], records):
+        try:
+            values.extend(map(float, numbers(row)))
+            for place, column_texts in zip(text_places, texts, strict=True):
+                column_texts.append(sys.intern(row[place].strip()))  # the rows of a task share one string
+        except (ValueError, IndexError):
+            raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}") from None
+        if len(row) != len(header):
+            raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}")
+        if len(values) > MOST_VALUES:
+            raise BadInput(_too_many(name))
+        lines.append(reader.line_num)
+    return _Rows(
+        columns=columns,
+        values=np.frombuffer(values, np.float64).reshape(-1, len(places)),
+        texts=dict(zip(columns.text, texts, strict=True)),
+        place=lambda row: f"line {lines[row]:,}",
+    )
+
+
+def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
+    """Describe what is wrong with a row, whose numbers are at `places`."""
+    if len(row) != len(header):
+        values = "1 value" if len(row) == 1 else f"{len(row):,} values"
+        return f"has {values}, but the header names {len(header):,} columns"
+    place = next(place for place in places if not _is_number(row[place]))
+    value = quote(row[place]) if row[place].strip() else "empty"
+    hint = ", with a decimal point" if "," in row[place] else ""
+    return f"column {quote(header[place])} is {value}, but must be a number{hint}"
+
+
+def _lines(data: bytes, name: str) -> Iterator[str]:
+    """Yield the lines of a CSV file, without a byte-order mark."""
+    for number, line in enumerate(io.BytesIO(data), 1):
+        try:
+            yield line.decode("utf-8-sig" if number == 1 else "utf-8")
+        except UnicodeDecodeError:
+            raise BadInput(f"{name}, line {number:,}: is not UTF-8 text: save the file as UTF-8") from None
+
+
+def _records(reader: Any, name: str) -> Iterator[list[str]]:
+    """Yield the records of a CSV file that are not blank."""
+    while True:
+        try:
+            row: list[str] = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            limit = f"a value must have at most {csv.field_size_limit():,} characters; is a quotation mark missing?"
+            cause = limit if "field limit" in str(error) else quote(str(error).split(" - ")[0], 120)[1:-1]
+            raise BadInput(f"{name}, line {reader.line_num:,}: is not valid CSV: {cause}") from None
+        if any(row):
+            yield row
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _no_rows(name: str) -> str:
+    return f"{name} has column names but no rows"
+
+
+def _too_many(name: str) -> str:
+    return f"{name} has more than {MOST_VALUES:,} input and target values, the largest number that is allowed"
+
+
+# Parquet
+
+
+def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
+    try:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+    except ImportError:
+        raise BadInput(f"{name} is a Parquet file, which needs pyarrow: pip install 'metatui[parquet]'") from None
+
+    try:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        schema = file.schema_arrow
+
+        def numeric(column: str) -> bool:
+            kind = schema.field(column).type
+            return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
+
+        columns = _choose_columns(name, schema.names, options, numeric)
+        for column in columns.numeric:
+            if not numeric(column):
+                raise BadInput(
+                    f"{name}: column {quote(column)} has the type {schema.field(column).type}, but must contain numbers"
+                )
+        if not file.metadata.num_rows:
+            raise BadInput(_no_rows(name))
+        if file.metadata.num_rows * len(columns.numeric) > MOST_VALUES:
+            raise BadInput(_too_many(name))
+        parts, texts = [], {column: list[str]() for column in columns.text}
+        for batch in file.iter_batches(_BATCH, columns=[*columns.numeric, *columns.text]):
+            parts.append(np.stack([_as_floats(batch.column(column)) for column in columns.numeric], axis=1))
+            for column in columns.text:
+                texts[column] += [
+                    "" if cell is None else str(cell).strip() for cell in batch.column(column).to_pylist()
+                ]
+    except BadInput:
+        raise
+    except Exception as error:  # decoders raise many kinds of errors
+        raise BadInput(
+            f"{name} is not a valid Parquet file: {quote(class_and_message(error, 120), 160)[1:-1]}"
+        ) from None
+    return _Rows(columns, np.concatenate(parts), texts, lambda row: f"row {row + 1:,}")
+
+
+def _as_floats(column: Any) -> NDArray[np.float64]:
+    """Convert an Arrow array to float64, with NaN for missing values."""
+    import pyarrow as pa
+
+    values: NDArray[np.float64] = column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False)
+    return values

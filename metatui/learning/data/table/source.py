@@ -1,0 +1,277 @@
+"""Regression tasks made from the rows of a table.
+
+Tasks, not rows, are split into training, validation and test. Inputs and targets are standardised by the mean and the
+standard deviation of the rows of all training tasks, so losses are in standardised units.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from metatui.config.settings import Settings
+from metatui.learning.data.data_set import shots_of_splits
+from metatui.learning.data.episodes import SPLITS, Episodes, Kind, Split
+from metatui.learning.data.image_source import shuffled
+from metatui.learning.data.random import choose, keys, task_numbers, uniform
+from metatui.learning.data.table.reader import TableData, read_table
+from metatui.utils.errors import BadInput, Problem, SettingsError, quote
+from metatui.utils.text import sanitize
+
+if TYPE_CHECKING:
+    from metatui.learning.data.sources.table import TableOptions
+
+MOST_NAMED = 3
+"""Largest number of tasks or targets that a sentence names."""
+
+_SHUFFLED = 2**22
+"""Largest number of row numbers that are shuffled together, 32 MB."""
+
+Splits = Mapping[Split, Sequence[int]]
+"""Numbers of the tasks of a table in each split. The splits are disjoint."""
+
+
+def load_table(settings: Settings) -> TableSource:
+    """Return the tasks of the table that the group `table` of `settings` selects.
+
+    Raises:
+        BadInput: if the file is missing or is no valid table, or has too few tasks or rows for the episodes.
+    """
+    options = cast("TableOptions", settings.group("table"))
+    table = read_table(options)
+    splits = split_tasks(table, options, settings.task.split_seed)
+    largest = list(shots_of_splits(settings).items())  # one item if all splits use the same setting
+    shots = {split: largest[0 if split == "train" else -1] for split in SPLITS}
+    return TableSource(
+        table, splits, shots=shots, queries=settings.task.queries, test_tasks=settings.evaluation.test_tasks
+    )
+
+
+class TableSource:
+    """Tasks of a table: each episode has rows of one task, and no row is in its support and its query set.
+
+    The task numbers of a split enumerate its tasks in random order, again and again, so that every task of the table
+    is used equally often; each time with other rows.
+    """
+
+    kind: Kind = "regression"
+    pooled_classes = 0
+    former_fingerprints: tuple[str, ...] = ()
+
+    def __init__(
+        self, table: TableData, splits: Splits, *, shots: Mapping[Split, tuple[str, int]], queries: int, test_tasks: int
+    ) -> None:
+        """Standardise the table.
+
+        Args:
+            shots: largest number of shots in each split, with the setting that it comes from. Tasks with fewer rows
+                than shots and queries are left out.
+            test_tasks: number of held-out tasks that will be evaluated, for a notice.
+
+        Raises:
+            SettingsError: if a split has no task with enough rows.
+        """
+        self.table = table
+        self.input_shape = (len(table.inputs),)
+        self.targets = len(table.targets)
+        self.fingerprint = _fingerprint(table, splits)
+        self._count = torch.from_numpy(table.counts)
+        self._first = self._count.cumsum(0) - self._count
+        needed = {split: shots[split][1] + queries for split in SPLITS}
+        self._tasks = {
+            split: torch.tensor([n for n in splits[split] if table.counts[n] >= needed[split]], dtype=torch.int64)
+            for split in SPLITS
+        }
+        for split in SPLITS:
+            if not len(self._tasks[split]):
+                raise SettingsError([_no_tasks(table, split, splits[split], *shots[split], queries)])
+        training = np.isin(np.repeat(np.arange(len(table.tasks)), table.counts), splits["train"])
+        self.x_mean, self.x_scale, self._x = _standardised(table.x, training)
+        self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
+        self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
+        self.notes = (self._units(),)
+        """Sentences for the journal that are no warnings."""
+        self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
+
+    def episodes(
+        self, split: Split, tasks: Sequence[int], *, seed: int, ways: int = 1, shots: int, queries: int
+    ) -> Episodes:
+        """Return episodes of `shots` support and `queries` query rows of the same task.
+
+        With a different number of shots, an episode keeps its query set, and the smaller support set is the beginning
+        of the larger one.
+        """
+        chosen = self._choose(split, tasks, seed=seed)
+        counts = self._count[chosen]
+        if (fewest := int(counts.min())) < shots + queries:
+            name = quote(self.table.tasks[int(chosen[counts.argmin()])])
+            raise BadInput(
+                f"shots are {shots} and task.queries is {queries}, but their sum must be at most {fewest}, the number "
+                f"of rows of task {name} in {self.table.name}"
+            )
+        key = keys(seed, f"table/{split}/rows", task_numbers(tasks))
+        chunk = max(1, _SHUFFLED // int(counts.max()))
+        order = torch.cat(
+            [
+                shuffled(part, queries + shots, among)
+                for part, among in zip(torch.split(key, chunk), torch.split(counts, chunk), strict=True)
+            ]
+        )
+        rows = self._first[chosen].unsqueeze(1) + order
+        query, support = rows[:, :queries], rows[:, queries:]
+        return Episodes(self._x[support], self._y[support], self._x[query], self._y[query])
+
+    def describe(self, split: Split, task: int, *, seed: int, ways: int = 1) -> str:
+        return sanitize(self.table.tasks[int(self._choose(split, [task], seed=seed))], limit=40)
+
+    def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
+        """Return x and y of `size` rows of the training tasks: float32 [size, inputs] and [size, targets]."""
+        numbers = torch.arange(batch * size, (batch + 1) * size)
+        u = uniform(keys(seed, "table/pooled", numbers), 1).squeeze(1)
+        rows = self._pool[(u * len(self._pool)).to(torch.int64)]
+        return self._x[rows], self._y[rows]
+
+    def task_count(self, split: Split) -> int:
+        """Return the number of tasks that episodes of `split` are drawn from."""
+        return len(self._tasks[split])
+
+    def inputs_in_units(self, x: Tensor) -> Tensor:
+        """Convert standardised inputs [..., inputs] to the units of the columns, float64 on the CPU."""
+        return x.cpu().double() * self.x_scale + self.x_mean
+
+    def targets_in_units(self, y: Tensor) -> Tensor:
+        """Convert standardised targets or predictions [..., targets] to the units of the columns."""
+        return y.cpu().double() * self.y_scale + self.y_mean
+
+    def _extents(self, split: Split) -> list[tuple[int, int]]:
+        """Return the number of rows and the first row of each task of `split`."""
+        return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
+
+    def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
+        """Return the table's task for each task number, int64 [T]. Every block of numbers is a permutation."""
+        numbers, count = task_numbers(tasks), self.task_count(split)
+        blocks, block_of = torch.unique(numbers // count, return_inverse=True)
+        orders = choose(keys(seed, f"table/{split}", blocks), count, count)
+        return self._tasks[split][orders[block_of, numbers % count]]
+
+    def _units(self) -> str:
+        """Say what losses refer to."""
+        scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
+        units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
+        more = ", …" if self.targets > MOST_NAMED else ""
+        return (
+            "Losses are mean squared errors of standardised targets, after division by the standard deviation of the "
+            f"training rows: {units}{more}"
+        )
+
+    def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
+        """Say how many tasks are left out; empty if all are used."""
+        small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
+        if not small:
+            return ""
+        examples = ", ".join(f"{quote(self.table.tasks[n])} ({self.table.counts[n]})" for n in small[:MOST_NAMED])
+        more = f" and {len(small) - MOST_NAMED:,} more" if len(small) > MOST_NAMED else ""
+        return (
+            f"{len(small):,} of {len(self.table.tasks):,} tasks of {self.table.name} are left out, because they have "
+            f"fewer rows than shots and queries ({max(needed.values())}): {examples}{more}"
+        )
+
+    def _repeated(self, test_tasks: int) -> str:
+        """Say that test tasks repeat, because their interval then does not cover other tasks; empty if they do not."""
+        count = self.task_count("test")
+        if test_tasks <= count:
+            return ""
+        tasks = "task" if count == 1 else "tasks"
+        return (
+            f"{self.table.name} has {count:,} test {tasks}, so {test_tasks:,} evaluated tasks use each of them several "
+            "times with other rows: the 95 % interval describes these tasks, not new ones"
+        )
+
+
+def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
+    """Return the tasks of each split: those that the split column names, or a random choice.
+
+    If the split column names no validation tasks, they are a random part of the training tasks. The choice does not
+    depend on numbers of rows, so that changing the shots never moves a test task into training.
+
+    Raises:
+        BadInput: if there are too few tasks for three splits.
+    """
+    everything = list(range(len(table.tasks)))
+    if table.splits is None:
+        if len(everything) < len(SPLITS):
+            raise BadInput(
+                f"{table.name} has {len(everything)} {'task' if len(everything) == 1 else 'tasks'} in column "
+                f"{quote(options.task_column)}, but must have at least {len(SPLITS)}, to train, validate and test on "
+                "different tasks"
+            )
+        test, rest = _take(everything, options.test_fraction, seed, "test", leave=2)
+        share = options.val_fraction / (1 - options.test_fraction)
+        val, train = _take(rest, share, seed, "val", leave=1)
+    else:
+        train, val, test = ([n for n in everything if table.splits[n] == split] for split in SPLITS)
+        if not val and len(train) > 1:
+            val, train = _take(train, options.val_fraction, seed, "val", leave=1)
+    parts: dict[Split, list[int]] = {"train": train, "val": val, "test": test}
+    for split, part in parts.items():
+        if not part:
+            column = quote(options.split_column)
+            raise BadInput(
+                f"{table.name} has no task for the split {split}: column {column} must name train, val and test tasks"
+            )
+    return parts
+
+
+def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
+    """Divide `tasks` at random into a share of at least one, and the others, at least `leave`. Both are sorted."""
+    count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
+    order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
+    taken = {tasks[place] for place in order[:count]}
+    return sorted(taken), [n for n in tasks if n not in taken]
+
+
+def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Standardise columns by their training rows. A column that is constant in training is only shifted.
+
+    Args:
+        values: float64 [rows, columns].
+        training: mask of the training rows.
+
+    Returns:
+        Mean and scale of each column in float64, and the standardised values in float32.
+    """
+    rows = values[training]
+    constant = rows.min(0) == rows.max(0)
+    mean = np.where(constant, rows[0], rows.mean(0))
+    scale = np.where(constant, 1.0, rows.std(0))
+    scale[scale == 0] = 1.0  # differences so small that their squares vanish
+    mean_, scale_ = torch.from_numpy(mean), torch.from_numpy(scale)
+    return mean_, scale_, ((torch.from_numpy(values) - mean_) / scale_).float()
+
+
+def _fingerprint(table: TableData, splits: Splits) -> str:
+    """Return a digest of what determines the tasks: columns, and names and rows of the tasks of each split."""
+    digest = hashlib.sha256(repr((table.inputs, table.targets)).encode())
+    first = np.cumsum(table.counts) - table.counts
+    for split in SPLITS:
+        for n in splits[split]:
+            rows = slice(first[n], first[n] + table.counts[n])
+            digest.update(repr((split, table.tasks[n], int(table.counts[n]))).encode())
+            digest.update(np.ascontiguousarray(table.x[rows]).tobytes() + np.ascontiguousarray(table.y[rows]).tobytes())
+    return f"table {digest.hexdigest()}"
+
+
+def _no_tasks(table: TableData, split: Split, tasks: Sequence[int], field: str, shots: int, queries: int) -> Problem:
+    name = {"train": "training", "val": "validation", "test": "test"}[split]
+    most = max(table.counts[n] for n in tasks)
+    setting = "the upper end of task.shots_range" if field == "task.shots_range" else field
+    return Problem(
+        field,
+        f"{setting} is {shots} and task.queries is {queries}, but their sum must be at most {most}, the largest number "
+        f"of rows of a {name} task in {table.name}",
+    )

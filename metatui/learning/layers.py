@@ -1,0 +1,136 @@
+"""Layers that torch does not have, and the layers of a model that form its head."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Norm = Literal["batch", "group", "layer", "none"]
+Head = Literal["linear", "cosine"]
+
+NORM_FLOOR = 1e-12
+"""Added to squared norms, because the square root has no derivative at 0."""
+
+
+class SpatialMean(nn.Module):
+    """The mean over height and width: [..., C, H, W] to [..., C] (Finn et al. 2017, code for Omniglot)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.mean(dim=(-2, -1))
+
+
+class CosineLinear(nn.Module):
+    """Cosine similarities between features and one weight vector per class, times a learned scale.
+
+    Maps [..., inputs] to [..., outputs] (Gidaris and Komodakis 2018, section 3.2, equation 6).
+    """
+
+    def __init__(self, inputs: int, outputs: int, scale: float = 10.0) -> None:
+        """Create the layer. Parameters are `weight` [outputs, inputs] and `scale` [1]."""
+        super().__init__()
+        self.weight = nn.Parameter(nn.Linear(inputs, outputs, bias=False).weight.detach())
+        self.scale = nn.Parameter(torch.full((1,), scale))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * F.linear(_normalised(x), _normalised(self.weight))
+
+    def extra_repr(self) -> str:
+        outputs, inputs = self.weight.shape
+        return f"inputs={inputs}, outputs={outputs}"
+
+
+class FiLM(nn.Module):
+    """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
+
+    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context is
+    zero at first, and is not learned. With a context of zero, a new layer changes nothing.
+    """
+
+    def __init__(self, context: int, channels: int) -> None:
+        """Create the layer. Parameters are `context` [context], `weight` [2 channels, context] and `bias`."""
+        super().__init__()
+        linear = nn.Linear(context, 2 * channels)
+        self.context = nn.Parameter(torch.zeros(context), requires_grad=False)
+        self.weight = nn.Parameter(linear.weight.detach())
+        self.bias = nn.Parameter(torch.cat([torch.ones(channels), torch.zeros(channels)]))
+
+    def forward(self, x: Tensor) -> Tensor:
+        channel = (1, -1, *[1] * (x.dim() - 2))
+        scale, shift = F.linear(self.context, self.weight, self.bias).chunk(2, dim=-1)
+        return x * scale.view(channel) + shift.view(channel)
+
+    def extra_repr(self) -> str:
+        channels, context = self.weight.shape
+        return f"context={context}, channels={channels // 2}"
+
+
+def _normalised(x: Tensor) -> Tensor:
+    return x * (x.square().sum(-1, keepdim=True) + NORM_FLOOR).rsqrt()
+
+
+class ResidualBlock(nn.Module):
+    """Three 3x3 convolutions with norms, and a shortcut past them: [B, inputs, H, W] to [B, width, H, W].
+
+    A block of ResNet-12 (Lee et al. 2019, code), without its pooling.
+    """
+
+    def __init__(self, inputs: int, width: int, norm: Norm = "batch", groups: int = 8) -> None:
+        super().__init__()
+        bias = norm == "none"
+        self.conv1 = nn.Conv2d(inputs, width, 3, padding=1, bias=bias)
+        self.bn1 = norm_layer(norm, width, groups)
+        self.conv2 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.bn2 = norm_layer(norm, width, groups)
+        self.conv3 = nn.Conv2d(width, width, 3, padding=1, bias=bias)
+        self.bn3 = norm_layer(norm, width, groups)
+        self.relu = nn.LeakyReLU(0.1)
+        self.downsample = nn.Sequential(nn.Conv2d(inputs, width, 1, bias=bias), norm_layer(norm, width, groups))
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.relu(self.bn1(self.conv1(x)))
+        h = self.relu(self.bn2(self.conv2(h)))
+        h = self.bn3(self.conv3(h))
+        y: Tensor = self.relu(h + self.downsample(x))
+        return y
+
+
+def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
+    """Create the norm of [B, channels, H, W], which keeps no statistics.
+
+    Args:
+        groups: groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one image,
+            has one group.
+    """
+    match norm:
+        case "batch":
+            return nn.BatchNorm2d(channels, track_running_stats=False)
+        case "group":
+            return nn.GroupNorm(groups, channels)
+        case "layer":
+            return nn.GroupNorm(1, channels)
+        case "none":
+            return nn.Identity()
+
+
+def head_layer(head: Head, features: int, outputs: int) -> nn.Module:
+    """Create the last layer, from [B, features] to [B, outputs]."""
+    return CosineLinear(features, outputs) if head == "cosine" else nn.Linear(features, outputs)
+
+
+HEADS = (nn.Linear, CosineLinear)
+"""Layers that can be the head of a model."""
+
+
+def head_names(model: nn.Module) -> list[str]:
+    """Return the names of the parameters of the last linear layer of `model`; empty if it has none.
+
+    The order is that in which the modules were assigned.
+    """
+    layers = [name for name, module in model.named_modules() if isinstance(module, HEADS)]
+    if not layers:
+        return []
+    prefix = f"{layers[-1]}." if layers[-1] else ""
+    return [prefix + name for name, _ in model.get_submodule(layers[-1]).named_parameters()]

@@ -1,0 +1,110 @@
+"""The residual network of twelve layers that few-shot classification uses.
+
+Oreshkin et al. 2018 (TADAM) introduced it with 64-128-256-512 channels, Lee et al. 2019 (MetaOptNet) with
+64-160-320-640. Layers have the names of MetaOptNet's code, which most published weights use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+
+from metatui.config.declarations import Group, setting
+from metatui.config.settings import Settings
+from metatui.learning.model import Model, group_violations, image_shape, image_size_violations
+from metatui.utils.errors import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from metatui.learning.layers import Head, Norm
+
+SMALLEST_IMAGE = 16
+"""Smallest height and width that can be halved four times."""
+
+
+# fmt: off
+class ResNet12Options(Group):
+    """Settings of ResNet-12."""
+
+    widths: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
+        (64, 128, 256, 512), "Widths",
+        "Channels of the four residual blocks: 64, 128, 256, 512 (TADAM) or 64, 160, 320, 640 (MetaOptNet).",
+        unit="channels", allowed="four whole numbers from 1 to 4,096, comma-separated", min_length=4, max_length=4)
+# fmt: on
+
+
+class ResNet12(Model):
+    """Four residual blocks of three convolutions, spatial mean and a head."""
+
+    name = "resnet12"
+    title = "ResNet-12"
+    Options = ResNet12Options
+    kinds = frozenset({"classification"})
+    uses = frozenset({"model.norm", "model.groups", "model.head"})
+
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        yield from super().violations(settings)
+        yield from group_violations(settings, _options(settings).widths)
+        reason = "with model.name = 'resnet12', because the model halves an image four times"
+        yield from image_size_violations(settings, SMALLEST_IMAGE, reason)
+
+    @classmethod
+    def build(cls, settings: Settings, input_shape: tuple[int, ...], outputs: int) -> nn.Module:
+        model = settings.model
+        return resnet12(
+            outputs,
+            input_shape=image_shape(settings, input_shape),
+            widths=_options(settings).widths,
+            norm=model.norm,
+            groups=model.groups,
+            head=model.head,
+        )
+
+
+def _options(settings: Settings) -> ResNet12Options:
+    options = settings.group(ResNet12.name)
+    assert isinstance(options, ResNet12Options)
+    return options
+
+
+def resnet12(
+    ways: int,
+    *,
+    input_shape: tuple[int, int, int] = (3, 84, 84),
+    widths: Sequence[int] = (64, 128, 256, 512),
+    norm: Norm = "batch",
+    groups: int = 8,
+    head: Head = "linear",
+) -> nn.Sequential:
+    """Create a network from images [B, C, H, W] to logits [B, ways].
+
+    Convolutions are initialised as in MetaOptNet (He et al. 2015, by the number of outputs).
+
+    Raises:
+        SettingsError: if the images are too small.
+    """
+    from torch import nn
+
+    from metatui.learning.layers import ResidualBlock, SpatialMean, head_layer
+
+    channels, height, width = input_shape
+    if min(height, width) < SMALLEST_IMAGE:
+        sentence = (
+            f"model.name is 'resnet12', but must be another model for images of {height}x{width} pixels, because "
+            "resnet12 halves an image four times"
+        )
+        raise SettingsError([Problem("model.name", sentence)])
+    network = nn.Sequential()
+    for i, (before, after) in enumerate(pairwise((channels, *widths)), 1):
+        network.add_module(f"layer{i}", nn.Sequential(ResidualBlock(before, after, norm, groups), nn.MaxPool2d(2)))
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")
+    network.add_module("mean", SpatialMean())
+    network.add_module("head", head_layer(head, widths[-1], ways))
+    return network

@@ -1,0 +1,63 @@
+"""Small experiments, and checks shared by the tests of algorithms with learned inner learning rates."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from metatui.config.declarations import Scalar
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.events import Progress, Stop
+from metatui.learning.optim.inner import Params
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import TrainerState
+
+SMALL: dict[str, Scalar] = {
+    "algorithm.meta_batch": 2, "algorithm.inner_lr": 0.05, "compute.precision": "float64", "compute.engine": "loop",
+    "compute.threads": 1,
+}  # fmt: skip
+SINUSOID = change(Settings(), {**SMALL, "task.shots": 5, "task.queries": 6, "model.hidden": (6, 6)})
+GLYPHS = change(
+    Settings(),
+    {**SMALL, "task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 2, "model.filters": 2},
+)
+
+
+def changed(settings: Settings, **changes: Scalar) -> Settings:
+    """Change settings by keywords such as `algorithm__inner_lr`."""
+    return change(settings, {name.replace("__", ".", 1): value for name, value in changes.items()})
+
+
+def noisy(meta: Params) -> Params:
+    """Add noise to meta-parameters: equal rates, and scales of 1, could hide a wrong derivative."""
+    generator = torch.Generator().manual_seed(0)
+    noise = {name: torch.randn(p.shape, generator=generator, dtype=p.dtype) for name, p in meta.items()}
+    return {name: p.detach() * (1 + 0.2 * noise[name]) + 0.02 * noise[name] for name, p in meta.items()}
+
+
+def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Params) -> float:
+    """Return the central difference of `loss` along `gradients`, divided by their squared norm: 1 if they are right."""
+    squared = sum(float(g.square().sum()) for g in gradients.values())
+    size = 1e-7 / math.sqrt(squared)
+    up, down = (
+        loss({name: p.detach() + sign * size * gradients[name] for name, p in meta.items()}) for sign in (1, -1)
+    )
+    return float(up - down) / (2 * size * squared)
+
+
+def resumed(settings: Settings, whole: Trainer, *, at: int) -> None:
+    """Check that a run stopped after meta-step `at` and resumed ends with the state of the finished run `whole`."""
+    saved: dict[str, TrainerState] = {}
+    trainer = Trainer(settings, save=saved.__setitem__)
+    for event in trainer.events():
+        if isinstance(event, Progress) and event.iteration == at:
+            trainer.submit(Stop())
+    again = Trainer(settings, state=saved["last"])
+    list(again.events())
+    expected, actual = whole.state().tensors, again.state().tensors
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(tensor, actual[key]) for key, tensor in expected.items())

@@ -1,0 +1,86 @@
+"""ANIL: agreement with a plain loop written from the paper, training, and adaptation."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from metatui.config.settings import Settings
+from metatui.learning.engines import task as task_module
+from metatui.learning.experiment import set_up
+from metatui.learning.optim.inner import Params
+from tests.learning.algorithms.references import (
+    IMAGES,
+    LEARNING,
+    WAVES,
+    Forward,
+    check_adaptation,
+    check_meta_gradient,
+    check_training,
+    settings_of,
+)
+
+BASES = pytest.mark.parametrize("base", [WAVES, IMAGES], ids=["sinusoid", "images"])
+
+
+def anil(forward: Forward, theta: Params, task: tuple[Tensor, ...], *, first_order: bool) -> Tensor:
+    """Compute the query loss after two inner steps of the head (Raghu et al. 2020, equation 2)."""
+    x, y, query_x, query_y = task
+    loss = F.mse_loss if y.is_floating_point() else F.cross_entropy
+    fast = dict(theta)
+    weight, bias = list(theta)[-2:]
+    for _ in range(2):
+        slopes = torch.autograd.grad(loss(forward(fast, x), y), [fast[weight], fast[bias]], create_graph=True)
+        for name, slope in zip((weight, bias), slopes, strict=True):
+            fast[name] = fast[name] - 0.05 * (slope.detach() if first_order else slope)
+    return loss(forward(fast, query_x), query_y)
+
+
+@BASES
+def test_engines_agree_with_the_paper(base: Settings) -> None:
+    check_meta_gradient(settings_of(base, "anil"), partial(anil, first_order=False))
+
+
+@BASES
+def test_first_order_anil_is_fomaml_of_the_head(base: Settings) -> None:
+    settings = settings_of(base, "fomaml", algorithm__adapt="head")
+    check_meta_gradient(settings, partial(anil, first_order=True), is_derivative=False)
+
+
+@pytest.mark.parametrize(("name", "adapt"), [("anil", "all"), ("fomaml", "head")])
+def test_body_sees_each_set_once(name: str, adapt: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = set_up(settings_of(IMAGES, name, algorithm__adapt=adapt, algorithm__inner_steps=4))
+    passes = []
+    original = task_module.Network
+
+    def counted(body: task_module.Forward, *heads: task_module.Forward) -> task_module.Network:
+        def forward(params: Params, x: Tensor) -> Tensor:
+            passes.append(torch.is_grad_enabled())
+            return body(params, x)
+
+        return original(forward, *heads)
+
+    monkeypatch.setattr("metatui.learning.engines.base.Network", counted)
+    episodes = experiment.training_episodes(range(1))
+    experiment.engine.meta_gradient_of(experiment.algorithm, experiment.theta(), episodes)
+    support_is_differentiated = name == "anil"
+    assert passes == [support_is_differentiated, True]
+
+
+@pytest.mark.parametrize("kind", LEARNING)
+def test_training(kind: str) -> None:
+    check_training(settings_of(LEARNING[kind], "anil"))
+
+
+@BASES
+def test_adaptation_changes_the_head_only(base: Settings) -> None:
+    check_adaptation(settings_of(base, "anil"))
+    experiment = set_up(settings_of(base, "anil"))
+    episodes, theta = experiment.training_episodes(range(2)), experiment.theta()
+    *_, last = experiment.engine.adaptation(experiment.algorithm, theta, episodes, 3)
+    changed = [name for name, p in theta.items() if not torch.equal(last.params[name], p.expand(2, *p.shape))]
+    assert changed == list(theta)[-2:]

@@ -1,0 +1,123 @@
+"""iMAML: agreement with the exact implicit gradient, training, and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.func import functional_call
+
+from metatui.config.settings import Settings
+from metatui.events import Finished, Progress
+from metatui.learning.data.episodes import Episodes
+from metatui.learning.engines.registry import EngineName, make_engine
+from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.optim.inner import Params
+from metatui.learning.training.trainer import Trainer
+from metatui.learning.training.trainer_state import evaluate_state
+from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed, noisy, resumed
+
+ENGINES: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
+STRENGTH = 8.0
+"""The regularisation λ of these tests: strong enough to make the regularised loss convex."""
+
+
+def imaml(base: Settings, **options: int) -> Settings:
+    settings = changed(base, algorithm__name="imaml", algorithm__inner_lr=0.05, algorithm__inner_steps=10)
+    return changed(settings, imaml__regularization=STRENGTH, **options)
+
+
+def exact(experiment: Experiment, meta: Params, episodes: Episodes) -> tuple[Tensor, Tensor]:
+    """Return the mean query loss, and the implicit gradient by a dense solve (Rajeswaran et al. 2019, equation 6)."""
+    algorithm = experiment.settings.algorithm
+    loss_fn = F.cross_entropy if experiment.settings.is_classification else F.mse_loss
+    sizes = [p.numel() for p in meta.values()]
+    theta = torch.cat([p.flatten() for p in meta.values()])
+
+    def loss(vector: Tensor, x: Tensor, y: Tensor) -> Tensor:
+        parts = zip(meta.items(), torch.split(vector, sizes), strict=True)
+        return loss_fn(functional_call(experiment.model, {name: v.view_as(p) for (name, p), v in parts}, (x,)), y)
+
+    losses, gradients = [], []
+    for x, y, query_x, query_y in zip(*episodes.tensors(), strict=True):
+        phi = theta.clone()
+        for _ in range(algorithm.inner_steps):
+            phi.requires_grad_()
+            objective = loss(phi, x, y) + STRENGTH / 2 * (phi - theta).square().sum()
+            (slope,) = torch.autograd.grad(objective, phi)
+            phi = (phi - algorithm.inner_lr * slope).detach()
+        phi.requires_grad_()
+        query_loss = loss(phi, query_x, query_y)
+        (v,) = torch.autograd.grad(query_loss, phi)
+        hessian = torch.autograd.functional.hessian(lambda p, x=x, y=y: loss(p, x, y), phi)  # type: ignore[no-untyped-call]
+        gradients.append(torch.linalg.solve(torch.eye(len(phi), dtype=phi.dtype) + hessian / STRENGTH, v))
+        losses.append(query_loss.detach())
+    return torch.stack(losses).mean(), torch.stack(gradients).mean(0)
+
+
+@pytest.mark.parametrize("base", [SINUSOID, changed(GLYPHS, model__filters=1)], ids=["sinusoid", "images"])
+def test_engines_match_the_exact_implicit_gradient(base: Settings) -> None:
+    experiment = set_up(imaml(base, imaml__cg_steps=60))
+    meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(1, 3))
+    loss, expected = exact(experiment, meta, episodes)
+    for name in ENGINES:
+        engine = make_engine(name, experiment.model, experiment.loss)
+        result = engine.meta_gradient_of(experiment.algorithm, meta, episodes)
+        torch.testing.assert_close(result.loss.mean(), loss, rtol=1e-9, atol=0)
+        actual = torch.cat([result.gradients[key].flatten() for key in meta])
+        assert (actual - expected).norm() <= 1e-8 * expected.norm(), name
+
+
+def test_few_cg_steps_approximate_it() -> None:
+    errors = []
+    for steps in (1, 5, 25):
+        experiment = set_up(imaml(SINUSOID, imaml__cg_steps=steps))
+        meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
+        _, expected = exact(experiment, meta, episodes)
+        result = experiment.engine.meta_gradient_of(experiment.algorithm, meta, episodes)
+        actual = torch.cat([result.gradients[key].flatten() for key in meta])
+        errors.append(float((actual - expected).norm() / expected.norm()))
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_strong_regularisation_gives_the_query_gradient() -> None:
+    experiment = set_up(changed(imaml(SINUSOID), imaml__regularization=1e6, algorithm__inner_lr=1e-7))
+    theta, episodes = experiment.theta(), experiment.training_episodes(range(2))
+    result = experiment.engine.meta_gradient_of(experiment.algorithm, theta, episodes)
+    leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
+    predicted = functional_call(experiment.model, leaves, (episodes.query_x.flatten(0, 1),))
+    slopes = torch.autograd.grad(F.mse_loss(predicted, episodes.query_y.flatten(0, 1)), list(leaves.values()))
+    for slope, name in zip(slopes, leaves, strict=True):
+        torch.testing.assert_close(result.gradients[name], slope, rtol=1e-4, atol=1e-6)
+
+
+def test_zero_curvature_is_defined() -> None:
+    # A dead hidden layer: the support loss does not depend on the first layer, and its Hessian is zero there.
+    experiment = set_up(imaml(SINUSOID))
+    meta = {name: torch.full_like(p, -1.0) if name == "0.bias" else p * 0 for name, p in experiment.theta().items()}
+    result = experiment.engine.meta_gradient_of(experiment.algorithm, meta, experiment.training_episodes(range(2)))
+    assert all(torch.isfinite(g).all() for g in result.gradients.values())
+
+
+def test_training_learns_and_resumes_exactly(tiny: Callable[..., Settings]) -> None:
+    settings = tiny(
+        algorithm__name="imaml", algorithm__inner_steps=3, training__iterations=30, evaluation__every=0,
+        algorithm__outer_lr=0.02,
+    )  # fmt: skip
+    trainer = Trainer(settings)
+    events = list(trainer.events())
+    losses = [event.meta_loss for event in events if isinstance(event, Progress)]
+    assert sum(losses[-10:]) < 0.9 * sum(losses[:10])
+    assert isinstance(events[-1], Finished)
+    resumed(settings, trainer, at=13)
+
+
+def test_more_steps_at_test_come_closer_to_the_minimum(tiny: Callable[..., Settings]) -> None:
+    trainer = Trainer(tiny(algorithm__name="imaml", training__iterations=5))
+    list(trainer.events())
+    few, many = (evaluate_state(trainer.settings, trainer.state(), steps=steps)[0] for steps in (2, 6))
+    assert many.loss.mean[:3] == few.loss.mean
+    assert len(many.loss.mean) == 7

@@ -1,0 +1,40 @@
+"""The list of data sets."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from metatui.cli.main import main
+from metatui.config.registry import DATA
+from metatui.utils import paths
+
+
+@pytest.fixture(autouse=True)
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Have CIFAR-100, but not Omniglot."""
+    (tmp_path / "cifar100.safetensors").touch()
+    monkeypatch.setattr(paths, "cifar100_cache", lambda: tmp_path / "cifar100.safetensors")
+    monkeypatch.setattr(paths, "omniglot_cache", lambda: tmp_path / "omniglot.safetensors")
+    return tmp_path
+
+
+def test_list(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "list", "--json"]) == 0
+    found = {each["name"]: each for each in json.loads(capsys.readouterr().out)["data_sets"]}
+    assert tuple(found) == DATA.names()
+    assert found["omniglot"] == {
+        "name": "omniglot",
+        "title": "Omniglot",
+        "kind": "classification",
+        "description": "Characters of 50 alphabets, each drawn by 20 people.",
+        "missing": "metatui data omniglot",
+    }
+    assert found["fc100"]["missing"] is None
+    assert all(each["description"].endswith(".") for each in found.values())
+    assert main(["data", "list"]) == 0
+    out = capsys.readouterr().out
+    assert all(name in out for name in found)
+    assert out.count("run metatui data") == 1

@@ -1,0 +1,33 @@
+"""Runs and presets of plugins that are not loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from metatui.config.settings import Settings
+from metatui.tui.app import MetatuiApp
+from metatui.tui.widgets.static_text import StaticText
+from metatui.utils import paths
+from tests.tui.fakes import saved_run
+
+
+async def test_runs_and_presets_of_missing_plugins(make: Callable[..., MetatuiApp], runs_dir: Path) -> None:
+    run = saved_run(runs_dir, Settings(), name="ridge-sinusoid-20260101-000000", steps=30)
+    text = run.settings_path.read_text()
+    run.settings_path.write_text(text.replace('"maml"', '"ridge"') + "\n[ridge]\nstrength = 2.0\n")
+    paths.user_presets_dir().mkdir(parents=True)
+    (paths.user_presets_dir() / "mine.toml").write_text('[algorithm]\nname = "ridge"\n')
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        for tab in ("2", "3", "2"):
+            await pilot.press(tab)
+            await app.workers.wait_for_complete()
+            await pilot.pause()
+        assert app.runs_tab.table.row_count == 1
+        details = str(app.runs_tab.query_one("#run-details", StaticText).render())
+        assert "algorithm.name is 'ridge'" in " ".join(details.split())
+        await pilot.press("enter")
+        await app.workers.wait_for_complete()
+        await pilot.pause()
+        assert any("--plugin FILE.py" in each.message for each in app._notifications)
