@@ -77,7 +77,7 @@ def trajectories(
     def episodes_of(numbers: range) -> Episodes:
         return experiment.episodes("test", numbers, seed=settings.evaluation.seed, shots=settings.evaluation_shots)
 
-    ends = []
+    ends: list[Tensor] = []
     for numbers in chunks:
         episodes = episodes_of(numbers)
         path = experiment.engine.adaptation(experiment.algorithm, theta, episodes, steps)
