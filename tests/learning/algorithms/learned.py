@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -41,7 +42,7 @@ def noisy(meta: Params) -> Params:
 def differences(loss: Callable[[Params], Tensor], meta: Params, gradients: Params) -> float:
     """Return the central difference of `loss` along `gradients`, divided by their squared norm: 1 if they are right."""
     squared = sum(float(g.square().sum()) for g in gradients.values())
-    size = 1e-7 / squared**0.5
+    size = 1e-7 / math.sqrt(squared)
     up, down = (
         loss({name: p.detach() + sign * size * gradients[name] for name, p in meta.items()}) for sign in (1, -1)
     )

@@ -69,7 +69,7 @@ def dead_relu() -> nn.Module:
     """Return a network in which one hidden unit is never active, so that its gradients are exactly zero."""
     model = mlp((4, 4))
     with torch.no_grad():
-        model[0].bias[1] = -100
+        model.get_parameter("0.bias")[1] = -100
     return model
 
 
@@ -96,7 +96,8 @@ def plain_steps(
     support: Callable[[Params], Tensor], start: Params, adapted: list[str], settings: Any, *, first_order: bool
 ) -> Iterator[Params]:
     """Yield the parameters after each inner step, as in the documentation of torch.optim, in plain autograd."""
-    fast, velocity, square = start, dict.fromkeys(adapted, 0.0), dict.fromkeys(adapted, 0.0)
+    zeros = {name: torch.zeros_like(start[name]) for name in adapted}
+    fast, velocity, square = start, dict(zeros), dict(zeros)
     yield fast
     for step in range(1, STEPS + 1):
         values = [fast[name] for name in adapted]
