@@ -29,7 +29,7 @@ def measure(rounds: int) -> list[Figure]:
             with Watched(home=home) as app:
                 app.quiet(0.5)
                 frames.append(app.first(is_full))
-                frame_cpu.append(app.cpu_seconds)
+                frame_cpu.append(app.start_cpu_seconds)
                 sizes.append(sum(len(chunk.data) for chunk in app.chunks))
     return [
         _figure("`metatui --version`", 0.25, versions, version_cpu),

@@ -127,8 +127,12 @@ class Watched:
     @property
     def cpu_seconds(self) -> float:
         """Return the CPU time of the process that draws; the run trains in another process."""
-        fields = Path(f"/proc/{self.app}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return _cpu_seconds(self.app)
+
+    @property
+    def start_cpu_seconds(self) -> float:
+        """Return the CPU time of the process that draws and of the one that has started it."""
+        return self.cpu_seconds + _cpu_seconds(self.process.pid)
 
     def screens(self) -> Iterator[tuple[float, str]]:
         """Yield all states of the screen with their times, from the start."""
@@ -173,6 +177,11 @@ class Watched:
             if holds(text):
                 return at - self.began
         raise AssertionError(f"the expected screen did not appear\n{self.text}")
+
+
+def _cpu_seconds(pid: int) -> float:
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def surroundings(home: Path) -> dict[str, str]:

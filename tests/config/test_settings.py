@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metatui.config.fields import FIELDS, assignment, change, find_field, parse, text_of
+from metatui.config.fields import FIELDS, assignment, change, find_field, fixed_because, parse, text_of
 from metatui.config.settings import Settings
 from metatui.learning.data.omniglot.splits import CHARACTERS
 from metatui.utils.errors import Problem, SettingsError, quote
@@ -193,3 +193,10 @@ def test_quoted_values_are_printable() -> None:
 @pytest.mark.parametrize("value", [0.012345678901234, 0.1 + 0.2, 1e-07, 5.0])
 def test_numbers_survive_formatting(value: float) -> None:
     assert FIELDS["algorithm.inner_lr"].read(text_of(value)) == value
+
+
+def test_live_settings_without_effect_are_fixed() -> None:
+    scratch = parse({"algorithm": {"name": "scratch"}})
+    assert fixed_because("algorithm.outer_lr", scratch) == "it has no effect with these settings"
+    assert fixed_because("algorithm.inner_lr", scratch) is None
+    assert fixed_because("algorithm.outer_lr", Settings()) is None

@@ -115,6 +115,16 @@ def of_lines(path: Path, chance: Random) -> None:
     path.write_text(text + chance.choice(("\n", "")), errors="surrogatepass")
 
 
+def of_cells(path: Path, chance: Random) -> None:
+    """Change, add or remove comma-separated cells."""
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    for _ in range(chance.choice((1, 1, 5))):
+        row = chance.choice(rows)
+        at = chance.randrange(len(row) or 1)
+        row[at : at + chance.choice((0, 1, 1, 1, 2))] = [chance.choice((*TEXTS, "1e999", "nan", "", '"', "7", "p00"))]
+    path.write_text("\n".join(map(",".join, rows)), errors="surrogatepass")
+
+
 def of_toml(path: Path, chance: Random) -> None:
     """Change a value, key or table, usually keeping the TOML syntax valid."""
     lines = path.read_text().splitlines()

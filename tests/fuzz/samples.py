@@ -12,6 +12,7 @@ from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from tests.cifar_files import write_folder
 from tests.folder_files import names, write_classes
+from tests.learning.data.table.tables import regressions
 from tests.omniglot_files import SMALL, archive, published
 
 CONFIG, DATA, CACHE = Path("config/metatui"), Path("data/metatui"), Path("cache/metatui")
@@ -65,6 +66,8 @@ def make(home: Path) -> None:
     archive(published(), home / "omniglot")
     omniglot_cache.pack(home / "omniglot", to=home / DATA / "data/omniglot.safetensors", layout=SMALL)
     write_classes(home / "pictures", names(6), 3)
+    (home / "tables").mkdir()
+    regressions(home / "tables/plants.csv", tasks=9, inputs=2)
     cache.load(scan.list_folder(str(home / "pictures")), size=16, rgb=True)
     _write_lists(write_classes(home / "listed/data", names(6), 2).parent)
     write_folder(home / "cifar", CIFAR)

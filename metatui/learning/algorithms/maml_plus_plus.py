@@ -3,9 +3,10 @@
 Antreas Antoniou, Harrison Edwards and Amos Storkey, "How to train your MAML", ICLR 2019, section 4. Details that the
 paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourMAMLPytorch).
 
-- Multi-step loss (MSL): the query losses after all inner steps count, with weights that are annealed to the last step.
-- Derivative-order annealing (DA): meta-gradients are of first order at first, and of second order later. The released
-  configurations of the authors use second order throughout.
+- Multi-step loss (MSL): the query losses after all inner steps count, with weights that are annealed to the last step;
+  after 10 of 100 epochs in the authors' configurations for Omniglot, only the last one counts.
+- Derivative-order annealing (DA): meta-gradients are of first order in the first 50 epochs of the paper, and of second
+  order later. The authors' released configurations use second order throughout.
 - Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. The paper says for each layer;
   the code has separate rates for weight and bias.
 - Per-step batch norm (BNWB): scale and shift of batch norm are learned for each inner step, and inner steps do not

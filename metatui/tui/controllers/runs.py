@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 from metatui.tui import palette
 from metatui.tui.actions import BY_ID
@@ -197,4 +198,5 @@ def _task_identity(settings: Settings) -> tuple[object, ...]:
     """Return the settings that determine the held-out tasks."""
     task = settings.task
     ways = (task.ways, task.split, task.rotations) if settings.is_classification else ()
-    return task.source, ways, settings.evaluation_shots, task.queries, settings.evaluation.seed
+    data = (task.source, task.folder, *(settings.value(path) for path in FIELDS if path.startswith(f"{task.source}.")))
+    return data, ways, settings.evaluation_shots, task.queries, settings.evaluation.seed

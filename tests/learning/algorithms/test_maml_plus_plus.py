@@ -240,13 +240,18 @@ def test_settings_that_shape_meta_parameters_are_fixed(options: dict[str, Scalar
             experiment.change_setting(path, 2)
 
 
-def test_other_inner_optimisers_use_the_learned_rates() -> None:
-    adam: dict[str, Scalar] = {
-        "algorithm__inner_optimizer": "adam",
-        "algorithm__inner_weight_decay": 0.1,
-        "algorithm__inner_clip": 1.0,
-    }
-    experiment = experiment_of(SINUSOID, SECOND_ORDER_MULTI_STEP, **adam)
+@pytest.mark.parametrize(
+    ("base", "settings"),
+    [
+        (SINUSOID, {"inner_optimizer": "adam", "inner_weight_decay": 0.1, "inner_clip": 1.0}),
+        (SINUSOID, {"inner_optimizer": "momentum"}),
+        (GLYPHS, {"adapt": "head"}),
+    ],
+    ids=["adam", "momentum", "head"],
+)
+def test_other_inner_loops_with_learned_rates(base: Settings, settings: dict[str, Scalar]) -> None:
+    inner_loop = {f"algorithm__{name}": value for name, value in settings.items()}
+    experiment = experiment_of(base, SECOND_ORDER_MULTI_STEP, **inner_loop)
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
     algorithm, weights = experiment.algorithm.at(0.2), experiment.algorithm.at(0.2).query_weights
     results = {

@@ -16,6 +16,8 @@ from metatui.events import Finished, Progress, Warned
 from metatui.learning.algorithms.meta_sgd import MetaSGD
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.registry import EngineName, make_engine
+from metatui.learning.evaluation.explorer import explore
+from metatui.learning.evaluation.parameter_space import trajectories
 from metatui.learning.experiment import Experiment, set_up
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
@@ -127,3 +129,28 @@ def test_inner_lr_is_only_the_initial_value(tiny: Callable[..., Settings]) -> No
 def test_higher_is_refused() -> None:
     with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', but must be another engine"):
         set_up(changed(SINUSOID, algorithm__name=MetaSGD.name, compute__engine="higher"))
+
+
+def test_explorer_scales_the_rates() -> None:
+    experiment = set_up(changed(SINUSOID, algorithm__name="meta_sgd"))
+    meta, own = noisy(experiment.theta()), experiment.settings.algorithm.inner_lr
+    doubled = {name: 2 * p if "/" in name else p for name, p in meta.items()}
+    views = [
+        explore(experiment, theta, task=0, drawn=None, steps=3, inner_lr=rate)
+        for theta, rate in ((meta, 2 * own), (doubled, own), (meta, own))
+    ]
+    assert views[0] == views[1] != views[2]
+
+
+@pytest.mark.parametrize("name", ["meta_sgd", "maml_plus_plus"])
+def test_parameter_space_shows_the_model_alone(name: str) -> None:
+    experiment = set_up(changed(GLYPHS, algorithm__name=name, algorithm__inner_steps=STEPS))
+    parts = trajectories(experiment, experiment.theta(), tasks=3, steps=3)
+    while True:
+        try:
+            next(parts)
+        except StopIteration as done:
+            result = done.value
+            break
+    assert result.parameters == sum(p.numel() for p in experiment.model.parameters())
+    assert all(path[0] == pytest.approx((0, 0), abs=1e-12) for path in result.paths)

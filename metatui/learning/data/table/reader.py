@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import sys
 from array import array
 from collections import Counter
@@ -104,7 +105,7 @@ def read_table(options: TableOptions) -> TableData:
     path = Path(options.file)
     name = quote(str(path), 200)
     data = read_bounded(path, LARGEST)
-    if not data.strip():
+    if not data or data.isspace():
         raise BadInput(f"{name} is empty, but must be a CSV file with a line of column names, or a Parquet file")
     if data.startswith(b"PAR1") or path.suffix.lower() in (".parquet", ".pq"):
         rows = _read_parquet(data, name, options)
@@ -142,8 +143,9 @@ def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, 
     first: dict[int, tuple[int, str]] = {}
     for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):
         if text not in SPLITS:
-            raise BadInput(f"{name}, {rows.place(row)}: column {column} is {quote(text)}, but must be one of train, "
-                           "val, test")  # fmt: skip
+            raise BadInput(
+                f"{name}, {rows.place(row)}: column {column} is {quote(text)}, but must be one of {', '.join(SPLITS)}"
+            )
         before, split = first.setdefault(task, (row, text))
         if split != text:
             raise BadInput(
@@ -236,35 +238,36 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
     text_places = [header.index(column) for column in columns.text]
     values, lines = array("d"), array("q")
     texts: list[list[str]] = [[] for _ in text_places]
-    numbers = itemgetter(*places) if len(places) > 1 else lambda row: (row[places[0]],)
-
-    def add(row: Sequence[str]) -> None:
-        if len(row) != len(header):
-            raise BadInput(f"{name}, line {reader.line_num:,}: has {len(row):,} values, but the header names "
-                           f"{len(header):,} columns")  # fmt: skip
+    numbers = itemgetter(*places)
+    for row in itertools.chain([first], records):
         try:
             values.extend(map(float, numbers(row)))
-        except ValueError:
-            column = next(place for place in places if not _is_number(row[place]))
-            found = quote(row[column]) if row[column].strip() else "empty"
-            hint = ", with a decimal point" if "," in row[column] else ""
-            raise BadInput(f"{name}, line {reader.line_num:,}: column {quote(header[column])} is {found}, but must be "
-                           f"a number{hint}") from None  # fmt: skip
-        for place, column_texts in zip(text_places, texts, strict=True):
-            column_texts.append(sys.intern(row[place].strip()))  # the rows of a task share one string
-        lines.append(reader.line_num)
+            for place, column_texts in zip(text_places, texts, strict=True):
+                column_texts.append(sys.intern(row[place].strip()))  # the rows of a task share one string
+        except (ValueError, IndexError):
+            raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}") from None
+        if len(row) != len(header):
+            raise BadInput(f"{name}, line {reader.line_num:,}: {_row_problem(row, header, places)}")
         if len(values) > MOST_VALUES:
             raise BadInput(_too_many(name))
-
-    add(first)
-    for row in records:
-        add(row)
+        lines.append(reader.line_num)
     return _Rows(
         columns=columns,
         values=np.frombuffer(values, np.float64).reshape(-1, len(places)),
         texts=dict(zip(columns.text, texts, strict=True)),
         place=lambda row: f"line {lines[row]:,}",
     )
+
+
+def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
+    """Describe what is wrong with a row, whose numbers are at `places`."""
+    if len(row) != len(header):
+        values = "1 value" if len(row) == 1 else f"{len(row):,} values"
+        return f"has {values}, but the header names {len(header):,} columns"
+    place = next(place for place in places if not _is_number(row[place]))
+    value = quote(row[place]) if row[place].strip() else "empty"
+    hint = ", with a decimal point" if "," in row[place] else ""
+    return f"column {quote(header[place])} is {value}, but must be a number{hint}"
 
 
 def _lines(data: bytes, name: str) -> Iterator[str]:
@@ -328,8 +331,9 @@ def _read_parquet(data: bytes, name: str, options: TableOptions) -> _Rows:
         columns = _choose_columns(name, schema.names, options, numeric)
         for column in columns.numeric:
             if not numeric(column):
-                raise BadInput(f"{name}: column {quote(column)} has the type {schema.field(column).type}, but must "
-                               "contain numbers")  # fmt: skip
+                raise BadInput(
+                    f"{name}: column {quote(column)} has the type {schema.field(column).type}, but must contain numbers"
+                )
         if not file.metadata.num_rows:
             raise BadInput(_no_rows(name))
         if file.metadata.num_rows * len(columns.numeric) > MOST_VALUES:

@@ -221,8 +221,9 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     for split, part in parts.items():
         if not part:
             column = quote(options.split_column)
-            raise BadInput(f"{table.name} has no task for the split {split}: column {column} must name train, val "
-                           "and test tasks")  # fmt: skip
+            raise BadInput(
+                f"{table.name} has no task for the split {split}: column {column} must name train, val and test tasks"
+            )
     return parts
 
 

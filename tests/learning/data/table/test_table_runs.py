@@ -19,6 +19,7 @@ from metatui.learning.evaluation.custom_tasks import Wave
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate, views
 from metatui.runs.analysis.explore import exploring
+from metatui.runs.analysis.parameter_space import walking
 from metatui.runs.execution.rerun import rerun_of
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.run_folder import RunFolder
@@ -203,6 +204,11 @@ def test_exploration(runs: list[RunFolder]) -> None:
     assert len(a.view.predictions) == 4
     with pytest.raises(BadInput, match="waves can only be drawn for sinusoid runs"):
         list(exploring(runs, task=5, drawn=Wave(1.0, 0.5), steps=3))
+
+
+def test_parameter_space(runs: list[RunFolder]) -> None:
+    *_, last = walking(runs[0], tasks=3)
+    assert last.done == last.of > 3
 
 
 def test_comparison(runs: list[RunFolder]) -> None:

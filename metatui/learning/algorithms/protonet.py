@@ -1,0 +1,164 @@
+"""ProtoNet: prototypical networks.
+
+Jake Snell, Kevin Swersky and Richard Zemel, "Prototypical Networks for Few-shot Learning", NeurIPS 2017, Algorithm 1,
+with the squared Euclidean distance of section 2.3. Adaptation takes no gradient steps: by section 2.4, the classifier
+is a linear layer that is computed from the prototypes. Step 0 is a head of zeros, which predicts all classes equally;
+step 1 is the head of the prototypes, and further steps change nothing.
+
+The model's own last layer is not used, so it is not a meta-parameter. Batch norm follows `evaluation.batch_norm`,
+transductive by default. The published results are not transductive: batch norm used averages from training.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from metatui.learning.algorithm import META_GRADIENT, Algorithm
+from metatui.learning.explanations import (
+    Explanation,
+    adam_step,
+    count,
+    loss,
+    outer_loop,
+    outer_lr,
+    query,
+    support,
+)
+from metatui.utils.errors import BadInput
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor, nn
+
+    from metatui.config.settings import Settings
+    from metatui.learning.data.episodes import TaskSource
+    from metatui.learning.engines.task import Task
+    from metatui.learning.optim.inner import Params
+    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
+
+
+class ProtoNet(Algorithm):
+    """Classifies by the distance of features to the mean features of each class."""
+
+    name = "protonet"
+    title = "ProtoNet"
+    uses = META_GRADIENT | {"compute.cuda_graphs"}
+    captured = True
+
+    def __init__(self, settings: Settings, model: nn.Module) -> None:
+        super().__init__(settings, model)
+        check_head(self)
+
+    def meta_parameters(self, params: Params, source: TaskSource) -> Params:
+        return {name: p for name, p in params.items() if name not in self.head}
+
+    def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
+        import torch
+
+        head = prototype_head(self, task, meta)
+        yield meta | {name: torch.zeros_like(p) for name, p in head.items()}
+        for _ in range(steps):
+            yield meta | head
+
+    @property
+    def changing(self) -> frozenset[str]:
+        return frozenset(self.head)
+
+    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
+        # Sample support and query examples of randomly chosen classes.
+        episodes = learner.sample(tasks)
+        if step := learner.graph_step(episodes, outer_lr):
+            return step  # the lines below, as one graph
+        # J ← the mean over query examples of d(f(x), c_y) + log Σ_k exp(-d(f(x), c_k)), and its gradient.
+        result = learner.meta_gradient(episodes)
+        norm = learner.descend(result.gradients, outer_lr)
+        return learner.step_metrics(
+            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
+        )
+
+    @classmethod
+    def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
+        yield from classification_only(settings, cls.title)
+
+    @classmethod
+    def explain(cls, settings: Settings) -> Explanation:
+        tasks = settings.algorithm.meta_batch
+        return Explanation(
+            title="ProtoNet: prototypical networks",
+            idea=(
+                "Learn features f in which the examples of a class lie around their mean, the prototype of the class. "
+                "A query example belongs to the class with the nearest prototype. Adaptation is the computation of the "
+                "prototypes, without any gradient. The logits −‖f(x) − c_n‖² differ from those of a linear layer with "
+                "weights 2 c_n and biases −‖c_n‖² only by a term that is the same for all classes. Batch norm follows "
+                "evaluation.batch_norm; the published results are not transductive, with averages from training."
+            ),
+            rule=(
+                "c_in = mean of f(x; θ) over the examples x of class n in D_i",
+                "p_i(n | x) = softmax over n of −‖f(x; θ) − c_in‖²",
+                "θ ← θ − β d/dθ mean_i L_i(D'_i; p_i)",
+            ),
+            symbols=(
+                f"f: the model without its last layer. β: outer learning rate, {outer_lr(settings)} (Adam). "
+                f"D_i, D'_i: support and query set of task i. L: {loss(settings)}."
+            ),
+            code=(
+                *outer_loop(settings),
+                f"    for each of {count(tasks, 'sampled task')}:",
+                f"        D ← {support(settings, settings.training_shots)}; D' ← {query(settings)}",
+                f"        for each class n of {settings.task.ways}:",
+                "            c_n ← mean of f(x; θ) over the examples x of class n in D",
+                "            w_n ← 2 c_n; b_n ← −‖c_n‖²",
+                "    g ← d/dθ of the mean over tasks of L(D'; w f(x; θ) + b)",
+                *adam_step(settings),
+            ),
+            costs=(
+                f"{count(tasks, 'gradient')} of query losses, one per task. Each goes through the features of the "
+                "query set and, by the prototypes, of the support set.",
+                "No inner steps, no second derivatives.",
+                "Memory holds the graph of one pass of each set through the network.",
+            ),
+            gradients=tasks,
+            hessian_products=0,
+            paper=(
+                "Jake Snell, Kevin Swersky and Richard Zemel: Prototypical Networks for Few-shot Learning. NeurIPS "
+                "2017. Algorithm 1; section 2.4 for the linear layer.",
+            ),
+        )
+
+
+def prototype_head(algorithm: Algorithm, task: Task, params: Params) -> Params:
+    """Compute the last layer whose logits are −‖f(x) − c_n‖² + ‖f(x)‖² for each class n (section 2.4).
+
+    Args:
+        params: parameters of the layers before the last one.
+    """
+    centres = prototypes(task.features(params, task.support_x), task.support_y, algorithm.settings.task.ways)
+    weight, bias = algorithm.head
+    return {weight: 2 * centres, bias: -centres.square().sum(-1)}
+
+
+def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:
+    """Return the mean features [..., ways, D] of each class (equation 1).
+
+    Args:
+        features: [..., B, D].
+        labels: int64 [..., B].
+    """
+    import torch
+
+    is_member = (labels.unsqueeze(-1) == torch.arange(ways, device=labels.device)).to(features)
+    return is_member.mT @ features / is_member.sum(-2).clamp(min=1).unsqueeze(-1)
+
+
+def check_head(algorithm: Algorithm) -> None:
+    """Raise BadInput if the model's last layer cannot be replaced by the linear layer of the prototypes."""
+    if [name.rpartition(".")[2] for name in algorithm.head] != ["weight", "bias"]:
+        raise BadInput(f"{algorithm.title} needs a model whose last layer is linear with a bias; this model has none")
+
+
+def classification_only(settings: Settings, title: str) -> Iterator[tuple[str, str]]:
+    """Yield a violation if the tasks are regression tasks."""
+    if not settings.is_classification:
+        source = settings.task.source
+        yield "algorithm.name", f"another algorithm with task.source = '{source}': {title} does not fit regression"
