@@ -42,7 +42,8 @@ class Pretrained(GradientBased):
         with seeded(self.settings.training.seed):
             wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])
         layer = weight.removesuffix("weight")
-        return params | {f"{POOLED}{layer}{name}": p.detach() for name, p in wide.named_parameters()}
+        learned = {f"{layer}{name}": p.detach() for name, p in wide.named_parameters() if f"{layer}{name}" in params}
+        return params | {f"{POOLED}{name}": p for name, p in learned.items()}
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep:
         # Only for the metrics: the query loss after adaptation, as for the other algorithms.
