@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import ItemsView, Iterator, Mapping, ValuesView
+from itertools import groupby
 from typing import Any
 
 from pydantic import ValidationError
@@ -33,8 +34,8 @@ def text_of(value: Scalar) -> str:
 class _Fields(Mapping[str, SettingField]):
     """All settings by path, including those of plugins that are loaded later.
 
-    The common settings come first, in the order of `Settings`, followed by the options of algorithms, models and data
-    sets.
+    They are in the order of `Settings`. The options of data sets follow the settings of the task, those of models and
+    algorithms the settings of the model and the algorithm.
     """
 
     def __init__(self) -> None:
@@ -59,10 +60,17 @@ class _Fields(Mapping[str, SettingField]):
     def _current(self) -> dict[str, SettingField]:
         if loaded_components() != self._components:
             exclude_conflicts()
-            options = [field for component in all_components() for field in fields_of(component)]
-            self._fields = {field.path: field for field in (*common_fields(), *options)}
+            self._fields = {field.path: field for field in _ordered_fields()}
             self._components = loaded_components()
         return self._fields
+
+
+def _ordered_fields() -> Iterator[SettingField]:
+    for group, fields in groupby(common_fields(), key=lambda field: field.group):
+        yield from fields
+        for component in all_components():
+            if component.registry.setting.startswith(f"{group}."):
+                yield from fields_of(component)
 
 
 FIELDS: Mapping[str, SettingField] = _Fields()

@@ -38,7 +38,7 @@ PATTERNS = r"[\w.*?\[\]!-]+(\s*,\s*[\w.*?\[\]!-]+)*"
 
 
 def _when(**conditions: str) -> dict[str, Set[str]]:
-    """Create conditions from keyword arguments: `_when(task__source="glyphs omniglot")`."""
+    """Create conditions from keyword arguments: `_when(model__norm="group layer")`."""
     return {path.replace("__", "."): frozenset(choices.split()) for path, choices in conditions.items()}
 
 
@@ -126,7 +126,7 @@ class ModelSettings(Group):
         "auto", "Model", "Architecture; auto selects the usual one for the kind of task.",
         **_choices(MODELS, "auto"))
     hidden: Annotated[tuple[Annotated[int, Field(ge=1, le=4096)], ...], Field(strict=False)] = setting(
-        (40, 40), "Hidden layers", "Widths of the MLP's hidden layers, comma-separated.",
+        (40, 40), "Hidden layers", "Widths of the hidden layers, comma-separated.",
         allowed="one to eight whole numbers from 1 to 4,096, comma-separated",
         unit="units", when=used(MODELS, "model.hidden"), min_length=1, max_length=8)
     filters: int = setting(
@@ -194,10 +194,10 @@ class AlgorithmSettings(Group):
         0.0, "Inner clipping", "Maximum norm of the gradient of a task's loss in an inner step; 0 disables clipping.",
         when=used(ALGORITHMS, "algorithm.inner_clip"), ge=0, le=1e6)
     inner_batch: int = setting(
-        0, "Inner batch", "Support examples per inner step of Reptile; 0 uses the whole support set.",
+        0, "Inner batch", "Support examples per inner step; 0 uses the whole support set.",
         unit="examples", when=used(ALGORITHMS, "algorithm.inner_batch"), ge=0, le=20000)
     train_shots: int = setting(
-        0, "Training shots", "Shots in Reptile's training episodes; 0 uses task.shots.",
+        0, "Training shots", "Shots in training episodes; 0 uses task.shots.",
         when=used(ALGORITHMS, "algorithm.train_shots"), ge=0, le=1000)
     outer_lr: float = setting(
         0.001, "Outer learning rate", "Step size of the outer loop: Adam's (β), or Reptile's meta-step size (ε).",
@@ -271,10 +271,10 @@ class ComputeSettings(Group):
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
-        "MAML's gradient through all inner steps at once (unrolled), or step by step in less memory (recomputed).",
+        "Gradient through all inner steps at once (unrolled), or step by step in less memory (recomputed).",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
-        True, "CUDA graphs", "On CUDA, run each meta-step of MAML or FOMAML as one CUDA graph.",
+        True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",
         when=used(ALGORITHMS, "compute.cuda_graphs"))
     tf32: bool = setting(
         False, "TF32", "On CUDA, multiply float32 matrices with a 10-bit mantissa: faster, less accurate.")

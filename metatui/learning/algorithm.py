@@ -119,10 +119,19 @@ class Algorithm(Component):
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         """Make one outer update of `learner` on the training tasks numbered `tasks`.
 
+        By default, follow the mean of the tasks' meta-gradients by Adam.
+
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
         """
-        raise NotImplementedError
+        episodes = learner.sample(tasks)
+        if step := learner.graph_step(episodes, outer_lr):
+            return step
+        result = learner.meta_gradient(episodes)
+        norm = learner.descend(result.gradients, outer_lr)
+        return learner.step_metrics(
+            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
+        )
 
     def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`."""

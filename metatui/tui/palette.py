@@ -34,11 +34,8 @@ HUES: Final[Mapping[str, Hue]] = {
 
 TRAIN: Final = "hue-blue"
 VALIDATION: Final = "hue-orange"
-TEST: Final = "hue-purple"
 BEFORE: Final = "hue-grey"
 """Predictions before adaptation."""
-AFTER: Final = "hue-blue"
-"""Predictions after adaptation, unless drawn in the colour of a run."""
 TRUTH: Final = "hue-plain"
 SUPPORT: Final = "hue-plain"
 """Support examples, which lie on the true function."""

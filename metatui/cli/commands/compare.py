@@ -29,12 +29,9 @@ LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
-    if text is None:
-        return None
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise BadInput(f"--target is {quote(text)}, but must be an accuracy, such as 0.95 or 95%, or a loss") from None
+    from metatui.runs.analysis.comparison.compare_runs import parse_target
+
+    return None if text is None else parse_target(text, "--target")
 
 
 target_option = click.option(

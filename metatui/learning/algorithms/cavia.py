@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
     from metatui.learning.engines.task import Task
     from metatui.learning.optim.inner import Params
-    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 CONTEXT = "film.context"
 STAGE = 3
@@ -88,18 +87,6 @@ class CAVIA(GradientBased):
         # Section 3.1: φ_0 = 0 for every task.
         weight = meta["film.weight"]
         return super().start(task, meta) | {CONTEXT: weight.new_zeros(*weight.shape[:-2], weight.shape[-1])}
-
-    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
-        episodes = learner.sample(tasks)
-        if step := learner.graph_step(episodes, outer_lr):
-            return step  # the lines below, as one graph
-        # Equation 3: φ_i = φ_0 - α ∇_φ L_i(f_φ0,θ) on D_i, repeated for several inner steps (`adapt`).
-        # Equation 4: the gradient ∇_θ mean_i L_i(f_φi,θ) on D'_i, through the inner steps.
-        result = learner.meta_gradient(episodes)
-        norm = learner.descend(result.gradients, outer_lr)
-        return learner.step_metrics(
-            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
-        )
 
     @classmethod
     def explain(cls, settings: Settings) -> Explanation:

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from metatui.learning.engines.second_order import GradientResult
     from metatui.learning.engines.task import Task
     from metatui.learning.optim.inner import Params
-    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 
 class IMAML(GradientBased):
@@ -61,17 +60,6 @@ class IMAML(GradientBased):
     uses = META_GRADIENT | {
         "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
     }  # fmt: skip
-
-    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
-        # Algorithm 1, line 3: sample a batch of tasks.
-        episodes = learner.sample(tasks)
-        # Lines 4-6: the implicit meta-gradient g_i of each task, and their mean.
-        result = learner.meta_gradient(episodes)
-        # Line 7: θ ← θ - η mean_i g_i, with Adam.
-        norm = learner.descend(result.gradients, outer_lr)
-        return learner.step_metrics(
-            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
-        )
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         # Algorithm 2, line 2: φ ≈ argmin L_S(φ) + λ/2 ||φ - θ||² (equation 3), by gradient descent from θ.

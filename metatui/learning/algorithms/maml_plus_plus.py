@@ -15,6 +15,7 @@ paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourM
 - Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
 
 There are as many rates and norms as inner steps in training. Further steps on held-out tasks use those of the last one.
+On regression tasks, the learned rates may grow until inner steps diverge, which `algorithm.inner_clip` prevents.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from metatui.learning.data.episodes import TaskSource
     from metatui.learning.engines.task import Task
     from metatui.learning.optim.inner import Params
-    from metatui.learning.training.learner import Learner, MetaStep, PendingStep
 
 
 NO_CLASS = -1e9
@@ -68,18 +67,6 @@ class ProtoNet(Algorithm):
     @property
     def changing(self) -> frozenset[str]:
         return frozenset(self.head)
-
-    def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
-        # Sample support and query examples of randomly chosen classes.
-        episodes = learner.sample(tasks)
-        if step := learner.graph_step(episodes, outer_lr):
-            return step  # the lines below, as one graph
-        # J ← the mean over query examples of d(f(x), c_y) + log Σ_k exp(-d(f(x), c_k)), and its gradient.
-        result = learner.meta_gradient(episodes)
-        norm = learner.descend(result.gradients, outer_lr)
-        return learner.step_metrics(
-            episodes, loss=result.loss, outputs=result.outputs, support_loss=result.support_loss, grad_norm=norm
-        )
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from metatui.events import CurveView, ImageView, RegressionView, ScatterView, TaskView
-from metatui.learning.data.episodes import Split
+from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.sinusoid import SinusoidSource, X
 from metatui.learning.data.table.source import TableSource
 from metatui.learning.evaluation.evaluate import predictions
@@ -23,7 +23,7 @@ GRID = 101
 """Points per curve."""
 
 MOST_POINTS = 100
-"""Largest number of predicted values in a view for each inner step."""
+"""Largest number of query points in a curve view, and of predicted values for each inner step in a scatter view."""
 
 MOST_TARGETS = 4
 """Largest number of targets in a view."""
@@ -45,9 +45,11 @@ def task_views(
     try:
         if isinstance(experiment.source, SinusoidSource):
             return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
+        draw = _image_views
         if experiment.source.kind == "regression":
-            return _example_views(experiment, theta, split, tasks, steps, shots)
-        return _image_views(experiment, theta, split, tasks, steps, shots)
+            is_curve = experiment.source.input_shape == (1,) and getattr(experiment.source, "targets", 1) == 1
+            draw = _curve_views if is_curve else _scatter_views
+        return draw(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
         if not is_out_of_memory(error) or len(tasks) == 1:
             raise
@@ -99,70 +101,84 @@ def _wave_views(
     )
 
 
-def _example_views(
-    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
-) -> tuple[TaskView, ...]:
-    """View regression tasks that are known only at their examples: as a curve, or as predicted against true values."""
-    source = experiment.source
-    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+@dataclass(frozen=True)
+class _Units:
+    """Names of inputs and targets, and conversions to their original units in float64 on the CPU."""
+
+    inputs: Sequence[str]
+    targets: Sequence[str]
+    x: Callable[[Tensor], Tensor]
+    y: Callable[[Tensor], Tensor]
+    loss_name: str
+
+
+def _units(source: TaskSource, episodes: Episodes) -> _Units:
+    if isinstance(source, TableSource):
+        names = source.table.inputs, source.table.targets
+        return _Units(*names, source.inputs_in_units, source.targets_in_units, "standardised MSE")
     inputs, targets = episodes.query_x.shape[-1], episodes.query_y.shape[-1]
     x_names, y_names = [f"input {n + 1}" for n in range(inputs)], [f"target {n + 1}" for n in range(targets)]
-    x_units: Callable[[Tensor], Tensor] = _on_cpu
-    y_units: Callable[[Tensor], Tensor] = _on_cpu
-    loss_name = "MSE"
-    if isinstance(source, TableSource):
-        x_names, y_names = list(source.table.inputs), list(source.table.targets)
-        x_units, y_units = source.inputs_in_units, source.targets_in_units
-        loss_name = "standardised MSE"
-    is_curve = inputs == targets == 1
+    return _Units(x_names, y_names, _on_cpu, _on_cpu, "MSE")
+
+
+def _curve_views(
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
+    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+    units = _units(experiment.source, episodes)
     known = torch.cat([episodes.support_x, episodes.query_x], 1)
     low, high = known.amin(1, keepdim=True), known.amax(1, keepdim=True)
     grid = low + (high - low) * torch.linspace(0, 1, GRID, dtype=low.dtype, device=low.device).view(1, GRID, 1)
-    shown = min(targets, MOST_TARGETS)
-    points = min(episodes.query_y.shape[1], MOST_POINTS // shown)
+    curves, losses = [], []
+    for stack, outputs in predictions(experiment, theta, episodes, steps):
+        curves.append(units.y(experiment.engine.predictions(experiment.algorithm, stack, episodes, grid)))
+        losses.append(experiment.loss.each(outputs, episodes.query_y))
+    return tuple(
+        CurveView(
+            task=task,
+            title=title,
+            x_label=units.inputs[0],
+            y_label=units.targets[0],
+            support_x=_floats(units.x(episodes.support_x[t])),
+            support_y=_floats(units.y(episodes.support_y[t])),
+            query_x=_floats(units.x(episodes.query_x[t, :MOST_POINTS])),
+            query_y=_floats(units.y(episodes.query_y[t, :MOST_POINTS])),
+            grid=_floats(units.x(grid[t])),
+            predictions=tuple(_floats(curve[t]) for curve in curves),
+            loss=tuple(float(loss[t]) for loss in losses),
+            loss_name=units.loss_name,
+        )
+        for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
+    )
+
+
+def _scatter_views(
+    experiment: Experiment, theta: Params, split: Split, tasks: Sequence[int], steps: int, shots: int
+) -> tuple[TaskView, ...]:
+    episodes = experiment.episodes(split, tasks, seed=experiment.settings.evaluation.seed, shots=shots)
+    units = _units(experiment.source, episodes)
+    shown = min(len(units.targets), MOST_TARGETS)
 
     def rows(values: Tensor) -> tuple[tuple[float, ...], ...]:
-        """Return the first points of each target in the view: [Q, targets] to rows of targets."""
-        return tuple(_floats(column) for column in values[:points, :shown].T)
+        """Return the first values of the targets that are shown: [Q, targets] to one row for each target."""
+        return tuple(_floats(column) for column in units.y(values)[: MOST_POINTS // shown, :shown].T)
 
-    drawn, losses = [], []
-    for stack, outputs in predictions(experiment, theta, episodes, steps):
-        on_grid = experiment.engine.predictions(experiment.algorithm, stack, episodes, grid) if is_curve else None
-        drawn.append(y_units(outputs if on_grid is None else on_grid))
+    predicted, losses = [], []
+    for _, outputs in predictions(experiment, theta, episodes, steps):
+        predicted.append([rows(values) for values in outputs])
         losses.append(experiment.loss.each(outputs, episodes.query_y))
-    views: list[TaskView] = []
-    for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True)):
-        loss = tuple(float(step[t]) for step in losses)
-        if is_curve:
-            views.append(
-                CurveView(
-                    task=task,
-                    title=title,
-                    x_label=x_names[0],
-                    y_label=y_names[0],
-                    support_x=_floats(x_units(episodes.support_x[t])),
-                    support_y=_floats(y_units(episodes.support_y[t])),
-                    query_x=_floats(x_units(episodes.query_x[t, :points])),
-                    query_y=_floats(y_units(episodes.query_y[t, :points])),
-                    grid=_floats(x_units(grid[t])),
-                    predictions=tuple(_floats(step[t]) for step in drawn),
-                    loss=loss,
-                    loss_name=loss_name,
-                )
-            )
-        else:
-            views.append(
-                ScatterView(
-                    task=task,
-                    title=title,
-                    targets=tuple(y_names),
-                    truth=rows(y_units(episodes.query_y[t])),
-                    predictions=tuple(rows(step[t]) for step in drawn),
-                    loss=loss,
-                    loss_name=loss_name,
-                )
-            )
-    return tuple(views)
+    return tuple(
+        ScatterView(
+            task=task,
+            title=title,
+            targets=tuple(units.targets),
+            truth=rows(episodes.query_y[t]),
+            predictions=tuple(step[t] for step in predicted),
+            loss=tuple(float(loss[t]) for loss in losses),
+            loss_name=units.loss_name,
+        )
+        for t, (task, title) in enumerate(zip(tasks, _titles(experiment, split, tasks), strict=True))
+    )
 
 
 def _image_views(

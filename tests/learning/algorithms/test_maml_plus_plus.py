@@ -34,9 +34,9 @@ OFF: dict[str, Scalar] = {"multi_step": 0.0, "first_order": 0.0, "learned_rates"
 SECOND_ORDER_MULTI_STEP: dict[str, Scalar] = {"multi_step": 0.8, "first_order": 0.0}
 
 
-def experiment_of(base: Settings, options: dict[str, Scalar], **more: Scalar) -> Experiment:
+def experiment_of(base: Settings, options: dict[str, Scalar]) -> Experiment:
     values = {f"maml_plus_plus__{name}": value for name, value in options.items()}
-    return set_up(changed(base, algorithm__name="maml_plus_plus", algorithm__inner_steps=STEPS, **values, **more))
+    return set_up(changed(base, algorithm__name="maml_plus_plus", algorithm__inner_steps=STEPS, **values))
 
 
 def plain_path(
@@ -166,10 +166,8 @@ def test_weights_are_annealed_to_the_last_step() -> None:
 
 def test_only_constant_meta_steps_are_captured() -> None:
     cuda = torch.device("cuda")
-    cases: list[tuple[dict[str, Scalar], bool]] = [
-        ({}, False), ({"multi_step": 0.0}, False), ({"first_order": 0.0}, False), (OFF, True),
-    ]  # fmt: skip
-    for options, expected in cases:
+    annealed: list[dict[str, Scalar]] = [{}, {"multi_step": 0.0}, {"first_order": 0.0}]
+    for options, expected in (*((options, False) for options in annealed), (OFF, True)):
         experiment = experiment_of(SINUSOID, options)
         assert captures(experiment.algorithm, experiment.engine, cuda) is expected
 
@@ -251,7 +249,7 @@ def test_settings_that_shape_meta_parameters_are_fixed(options: dict[str, Scalar
 )
 def test_other_inner_loops_with_learned_rates(base: Settings, settings: dict[str, Scalar]) -> None:
     inner_loop = {f"algorithm__{name}": value for name, value in settings.items()}
-    experiment = experiment_of(base, SECOND_ORDER_MULTI_STEP, **inner_loop)
+    experiment = experiment_of(changed(base, **inner_loop), SECOND_ORDER_MULTI_STEP)
     meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(2))
     algorithm, weights = experiment.algorithm.at(0.2), experiment.algorithm.at(0.2).query_weights
     results = {

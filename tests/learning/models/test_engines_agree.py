@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.autograd import AutogradEngine
 from metatui.learning.engines.base import meta_parameters
+from metatui.learning.engines.layers.group_norm import GroupNorm
 from metatui.learning.engines.registry import ENGINES, make_engine
 from metatui.learning.engines.sequential import is_chain
 from metatui.learning.layers import ResidualBlock
@@ -24,10 +27,7 @@ MODELS = {
     "layer norm": lambda: conv4(3, input_shape=(1, 16, 16), filters=2, norm="layer", downsample="stride"),
     "no norm": lambda: conv4(3, input_shape=(1, 16, 16), filters=2, norm="none", kernel=5, features="mean"),
     "cosine head": lambda: conv4(3, input_shape=(1, 16, 16), filters=2, head="cosine"),
-    "resnet12": lambda: resnet12(3, input_shape=(1, 16, 16), widths=(2, 2, 2, 3)),
-    "resnet12 with group norm and cosine head": lambda: resnet12(
-        3, input_shape=(1, 16, 16), widths=(2, 2, 4, 2), norm="group", groups=2, head="cosine"
-    ),
+    "resnet12": lambda: resnet12(3, input_shape=(1, 16, 16), widths=(2, 2, 2, 3), head="cosine"),
 }
 
 
@@ -49,6 +49,62 @@ def test_layers_agree_with_autograd(name: str) -> None:
             assert abs(result.loss.mean() - loss) <= AGREEMENT * loss
             difference = flat(result.gradients) - expected
             assert difference.norm() <= AGREEMENT * expected.norm(), (engine_name, first_order)
+
+
+@pytest.mark.parametrize("downsample", ["max_pool", "stride"])
+def test_group_norms_alone_are_adapted(downsample: Literal["max_pool", "stride"]) -> None:
+    """The first one has no gradient for its input, with which torch's kernel for channels-last images crashes."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = conv4(3, input_shape=(1, 16, 16), filters=2, norm="layer", downsample=downsample).double()
+    for name, p in model.named_parameters():
+        p.requires_grad_(isinstance(model.get_submodule(name.split(".")[0]), nn.GroupNorm))
+    for first_order in (False, True):
+        results = [
+            flat(
+                make_engine(name, model, CROSS_ENTROPY)
+                .meta_gradient(
+                    meta_parameters(model), Episodes(*pictures(2, 3)), InnerLoop(0.1, 2), first_order=first_order
+                )
+                .gradients
+            )
+            for name in ENGINES
+            if name != "higher"  # it adapts frozen parameters too if the order is 1
+        ]
+        for result in results:
+            assert (result - results[-1]).norm() <= AGREEMENT * results[-1].norm()
+
+
+@pytest.mark.parametrize("size", [(3, 2), (1, 1)])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_group_norm_derivatives(size: tuple[int, int], groups: int, memory_format: torch.memory_format) -> None:
+    generator = torch.Generator().manual_seed(0)
+    x, weight, bias = (
+        torch.randn(shape, generator=generator, dtype=torch.float64) for shape in ((2, 4, *size), (4,), (4,))
+    )
+    x = x.contiguous(memory_format=memory_format)
+    norm = GroupNorm(nn.GroupNorm(groups, 4))
+
+    def ours(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return torch.func.functional_call(norm, {"weight": weight, "bias": bias}, (x,))  # type: ignore[no-any-return]
+
+    inputs = [t.requires_grad_() for t in (x, weight, bias)]
+    torch.testing.assert_close(ours(*inputs), F.group_norm(x, groups, weight, bias))
+    assert torch.autograd.gradcheck(ours, inputs)
+    assert torch.autograd.gradgradcheck(ours, inputs)
+    assert (
+        torch.autograd.grad(ours(x.detach(), weight, bias).sum(), [bias])[0].tolist() == [2.0 * size[0] * size[1]] * 4
+    )
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_predictions_for_single_examples_can_be_vectorised(name: str) -> None:
+    model = MODELS[name]().double()
+    engine, params, x = make_engine("loop", model, CROSS_ENTROPY), meta_parameters(model), pictures(2, 3)[0]
+    with torch.no_grad():
+        together = torch.vmap(lambda examples: engine.forward(params, examples))(x)
+        torch.testing.assert_close(together, torch.stack([engine.forward(params, examples) for examples in x]))
 
 
 def test_second_order_matters() -> None:

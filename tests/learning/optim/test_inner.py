@@ -96,8 +96,8 @@ def plain_steps(
     support: Callable[[Params], Tensor], start: Params, adapted: list[str], settings: Any, *, first_order: bool
 ) -> Iterator[Params]:
     """Yield the parameters after each inner step, as in the documentation of torch.optim, in plain autograd."""
-    fast = start
-    velocity, square = ({name: torch.zeros_like(start[name]) for name in adapted} for _ in range(2))
+    zeros = {name: torch.zeros_like(start[name]) for name in adapted}
+    fast, velocity, square = start, dict(zeros), dict(zeros)
     yield fast
     for step in range(1, STEPS + 1):
         values = [fast[name] for name in adapted]

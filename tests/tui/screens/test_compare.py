@@ -210,7 +210,7 @@ async def test_export(tmp_path: Path) -> None:
         await pilot.press("enter")
         await pilot.pause()
         await until_written(pilot)
-        return str(app.screen.query_one("#save-error").render()) if isinstance(app.screen, ExportScreen) else ""
+        return str(app.screen.query_one("#dialog-error").render()) if isinstance(app.screen, ExportScreen) else ""
 
     app = ScreenApp(CompareScreen(RUNS))
     async with app.run_test(size=(120, 40)) as pilot:

@@ -87,7 +87,7 @@ async def test_bad_paths_are_refused_before_measuring(tmp_path: Path) -> None:
             ("nowhere/x.html", "there is no folder"),
         ):
             await write(pilot, tmp_path / name)
-            assert problem in str(app.screen.query_one("#save-error").render())
+            assert problem in str(app.screen.query_one("#dialog-error").render())
         assert FakeHelper.made == []
 
 
@@ -98,7 +98,7 @@ async def test_a_failure_is_shown_and_can_be_retried(tmp_path: Path) -> None:
         await write(pilot)
         (helper,) = FakeHelper.made
         await helper.reply(pilot, error="it has no checkpoint")
-        assert text_of(app.screen, "#save-error") == "Not measured: it has no checkpoint."
+        assert text_of(app.screen, "#dialog-error") == "Not measured: it has no checkpoint."
         await write(pilot)
         assert len(helper.asked) == 2
         await pilot.press("escape")

@@ -196,7 +196,7 @@ async def test_a_suite_from_another_file(store: RunStore, tmp_path: Path) -> Non
         assert isinstance(pilot.app.screen, AskScreen)
         pilot.app.screen.query_one(Input).value = str(tmp_path / "bad.toml")
         await pilot.press("enter")
-        assert "compare is 1, but must be" in str(pilot.app.screen.query_one("#ask-error").render())
+        assert "compare is 1, but must be" in str(pilot.app.screen.query_one("#dialog-error").render())
         pilot.app.screen.query_one(Input).value = str(tmp_path / "other.toml")
         await pilot.press("enter")
         await screen.workers.wait_for_complete([w for w in screen.workers if w.group == "suite-order"])

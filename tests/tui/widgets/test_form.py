@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -91,6 +92,7 @@ def test_hostile_texts(typed: dict[str, str]) -> None:
 class Options(Group):
     """Options of `Ridge`."""
 
+    solver: Literal["cg", "dense"] = setting("cg", "Solver", "Solver of the linear system.", main=True)
     strength: float = setting(1.0, "Strength", "Strength of the penalty.", ge=0, le=10)
 
 
@@ -127,12 +129,23 @@ async def test_options_of_the_selected_algorithm_have_a_group(registries: None) 
     add_components([Ridge])
     async with FormApp().run_test() as pilot:
         form = pilot.app.query_one(SettingsForm)
-        group = next(group for group in form.query(FieldGroup) if group.settings[0].group == "ridge")
-        assert (group.display, group.title) == (False, "Ridge regression options")
+        assert "Ridge regression options" not in [group.title for group in form.query(FieldGroup)]
         form.load(change(Settings(), {"algorithm.name": "ridge"}))
+        titles = [group.title for group in form.query(FieldGroup)]
+        assert titles[titles.index("Algorithm details") + 1] == "Ridge regression options"
+        group = next(group for group in form.query(FieldGroup) if group.title == "Ridge regression options")
         assert group.display
+        await pilot.pause()
         field = await form.reveal("ridge.strength")
         assert field.display
+        paths = [field.setting.path for field in form.fields if field.setting.main]
+        assert paths == [path for path in FIELDS if path in paths], (
+            "main options follow the settings of their component"
+        )
+        assert paths[paths.index("ridge.solver") - 1] == "algorithm.meta_batch"
         form.load(Settings())
         assert not group.display
-        assert not field.display
+        assert not any(field.display for field in form.fields if field.setting.group == "ridge")
+        form.load(change(Settings(), {"algorithm.name": "ridge", "ridge.strength": 2.0}))
+        assert form.query(FieldGroup).nodes.count(group) == 1
+        assert field.text == "2"

@@ -9,6 +9,7 @@ from metatui.learning.engines.layers.batch_norm import BatchNorm, takes_batch_st
 from metatui.learning.engines.layers.convolution import Convolution, is_plain, suits_winograd
 from metatui.learning.engines.layers.fused_bn_pool import CompiledPooledNorm, PooledNorm
 from metatui.learning.engines.layers.fused_first_block import CompiledFirstBlock, ThinBlock, is_thin, suits_first_block
+from metatui.learning.engines.layers.group_norm import GroupNorm
 from metatui.learning.engines.layers.pooling import MaxPool, returns_maxima_only
 
 
@@ -26,6 +27,8 @@ def write_out_second_derivatives(model: nn.Module, *, winograd: bool) -> nn.Modu
                 setattr(module, name, MaxPool(child))
             elif is_plain(child):
                 setattr(module, name, Convolution(child, winograd=winograd, twice=True))
+            elif type(child) is nn.GroupNorm:
+                setattr(module, name, GroupNorm(child))
     return model
 
 
@@ -49,6 +52,10 @@ def fuse_pooling(model: nn.Module, *, native_code: bool = False) -> nn.Module:
                 setattr(chain, names[at - 1], block(before, norm))
             else:
                 setattr(chain, names[at], (CompiledPooledNorm if native_code else PooledNorm)(norm))
+    for module in list(model.modules()):
+        for name, child in module.named_children():
+            if type(child) is nn.GroupNorm:
+                setattr(module, name, GroupNorm(child))
     if native_code:
         for module in list(model.modules()):
             for name, child in module.named_children():

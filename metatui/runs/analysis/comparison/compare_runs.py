@@ -148,6 +148,22 @@ def _check_runs(runs: Sequence[RunFolder]) -> None:
         paths.add(path)
 
 
+def parse_target(text: str, name: str = "target") -> float:
+    """Parse an accuracy (a fraction, or with %) or a loss.
+
+    Args:
+        name: name of the value in the error message.
+
+    Raises:
+        BadInput: if the text is not a number.
+    """
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        allowed = "an accuracy, such as 0.95 or 95%, or a loss"
+        raise BadInput(f"{name} is {quote(text)}, but must be {allowed}") from None
+
+
 def check_target(target: float | None, metric: Metric) -> None:
     """Raise BadInput if `target` is out of range for the metric."""
     if target is None:

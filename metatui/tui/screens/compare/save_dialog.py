@@ -6,20 +6,18 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
 
-from textual import on, work
+from textual import work
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Horizontal, Vertical
-from textual.widgets import Button, Input, Label
+from textual.containers import Horizontal
+from textual.widgets import Label
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
 from metatui.runs.analysis.exports import EXPORTS, check
 from metatui.runs.analysis.report import REPORTS, write
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui.screens.analysis_screen import AnalysisScreen
-from metatui.tui.screens.dialogs.dialog import Dialog
+from metatui.tui.screens.dialogs.dialog import InputDialog
 from metatui.tui.widgets.form.controls import Toggle
 from metatui.tui.widgets.static_text import StaticText, StatusLine
 from metatui.tui.widgets.text_input import Entry
@@ -27,45 +25,32 @@ from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError, quote
 
 
-class SaveDialog(Dialog[Path | None]):
-    """Asks for a file name. The result is the written path, or None if cancelled.
+class SaveDialog(InputDialog[Path]):
+    """Asks for a file name. The result is the written path.
 
-    Problems are shown below the name. Subclasses implement `save`, which calls `write_file` at the end.
+    Subclasses implement `save`, which calls `write_file` at the end.
     """
 
     _writing = False
-    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
 
     def __init__(self, title: str, hint: str, path: str) -> None:
-        super().__init__()
-        self._title, self._hint, self._path = title, hint, path
+        super().__init__(title, "Write")
+        self._hint, self._path = hint, path
 
-    def compose(self) -> ComposeResult:
-        with Vertical(classes="dialog") as dialog:
-            dialog.border_title = self._title
-            yield StaticText(self._hint, classes="dialog-hint")
-            yield Label("File")
-            yield Entry(self._path, id="save-path")
-            with Horizontal(classes="field-row"):
-                yield Label("Replace an existing file  ")
-                yield Toggle(animate=False, id="save-overwrite")
-            yield StatusLine(id="save-state")
-            yield StatusLine(id="save-error", classes="field-error")
-            with Horizontal(classes="dialog-buttons"):
-                yield Button("Write (enter)", id="write", variant="primary", compact=True)
-                yield Button("Cancel (esc)", id="cancel", compact=True)
+    def compose_fields(self) -> ComposeResult:
+        yield StaticText(self._hint, classes="dialog-hint")
+        yield Label("File")
+        yield Entry(self._path, id="save-path")
+        with Horizontal(classes="field-row"):
+            yield Label("Replace an existing file  ")
+            yield Toggle(animate=False, id="save-overwrite")
+        yield StatusLine(id="save-state")
 
-    @on(Button.Pressed, "#cancel")
-    def _cancel(self) -> None:
-        self.dismiss(None)
-
-    @on(Button.Pressed, "#write")
-    @on(Input.Submitted)
-    def _write(self) -> None:
+    def accept(self) -> None:
         if self._writing:
             return
         try:
-            path = paths.expanded(self.query_one("#save-path", Input).value.strip()).absolute()
+            path = paths.expanded(self.text()).absolute()
             self.check(path)
             if path.exists() and not self.query_one("#save-overwrite", Toggle).value:
                 raise BadInput(f"{quote(str(path), 200)} exists: turn on Replace, or enter another name")
@@ -96,13 +81,12 @@ class SaveDialog(Dialog[Path | None]):
             self._writing = False
 
     def show_error(self, error: str) -> None:
-        self.show_state("")
-        self.query_one("#save-error", StatusLine).update(error)
-        self.query_one("#save-path", Input).focus()
+        self.query_one("#save-state", StatusLine).update("")
+        super().show_error(error)
 
     def show_state(self, state: str) -> None:
         self.query_one("#save-state", StatusLine).update(state)
-        self.query_one("#save-error", StatusLine).update("")
+        self.query_one("#dialog-error", StatusLine).update("")
 
 
 class ExportScreen(SaveDialog):

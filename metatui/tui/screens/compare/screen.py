@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import BindingType
 
 from metatui.runs.analysis.comparison import Comparing, Comparison, comparing
+from metatui.runs.analysis.comparison.compare_runs import parse_target
 from metatui.runs.analysis.comparison.formatting import protocol_words
 from metatui.runs.analysis.exports import export
 from metatui.runs.storage.run_folder import RunFolder
@@ -22,7 +23,6 @@ from metatui.tui.screens.compare.sections import SECTIONS, Section, Sections
 from metatui.tui.screens.dialogs.prompt import AskScreen
 from metatui.tui.widgets.key_line import Key, KeyLine
 from metatui.tui.widgets.static_text import StaticText, StatusLine
-from metatui.utils.errors import BadInput, quote
 
 SHOTS: Final = (1, 2, 3, 5, 10, 15, 20, 30, 50)
 """Numbers of support examples that the keys step through."""
@@ -142,9 +142,9 @@ class CompareScreen(AnalysisScreen[None]):
         unit = "accuracy, such as 0.95 or 95%" if comparison.metric == "accuracy" else "loss, such as 0.5"
         question = f"When did each run's validations first reach this {unit}? Leave empty for no target."
         before = "" if self._target is None else f"{self._target:g}"
-        dialog = AskScreen("Target", question, value=before, check=parse_target)
+        dialog = AskScreen("Target", question, value=before, check=lambda text: text and parse_target(text))
         if (answer := await self.app.push_screen_wait(dialog)) is not None:
-            self._target = parse_target(answer)
+            self._target = parse_target(answer) if answer else None
             self.sections.section = "tables"
             self._measure()
 
@@ -203,17 +203,3 @@ class CompareScreen(AnalysisScreen[None]):
         metric = [METRIC] if self.comparison and self.comparison.metric == "accuracy" else []
         escape = "Cancel" if self.is_busy and self.comparison is not None else "Close"
         self.query_one(KeyLine).keys = (*KEYS, *metric, Key("Esc", escape, "leave"))
-
-
-def parse_target(text: str) -> float | None:
-    """Parse an accuracy (a fraction, or with %) or a loss; return None for empty text.
-
-    Raises:
-        BadInput: If the text is not a number.
-    """
-    if not text:
-        return None
-    try:
-        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-    except ValueError:
-        raise BadInput(f"target is {quote(text)}, but must be a number, such as 0.95, 95% or a loss") from None

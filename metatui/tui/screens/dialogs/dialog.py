@@ -1,9 +1,18 @@
-"""Base class of all dialogs."""
+"""Base classes of all dialogs."""
 
 from __future__ import annotations
 
+from typing import ClassVar
+
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Horizontal, Vertical
 from textual.events import ScreenResume
 from textual.screen import ModalScreen, ScreenResultType
+from textual.widgets import Button, Input
+
+from metatui.tui.widgets.static_text import StatusLine
 
 
 class Dialog(ModalScreen[ScreenResultType]):
@@ -12,3 +21,47 @@ class Dialog(ModalScreen[ScreenResultType]):
     def on_screen_resume(self, event: ScreenResume) -> None:
         # The widgets were styled when they were mounted; Textual would style them again, which delays the dialog.
         event.refresh_styles = False
+
+
+class InputDialog(Dialog[ScreenResultType | None]):
+    """Dialog with fields, and buttons to accept and to cancel. The result is None if cancelled."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape", "dismiss", "Cancel")]
+
+    def __init__(self, title: str, button: str) -> None:
+        super().__init__()
+        self._title, self._button = title, button
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as dialog:
+            dialog.border_title = self._title
+            yield from self.compose_fields()
+            yield StatusLine(id="dialog-error", classes="field-error")
+            with Horizontal(classes="dialog-buttons"):
+                yield Button(f"{self._button} (enter)", id="accept", variant="primary", compact=True)
+                yield Button("Cancel (esc)", id="cancel", compact=True)
+
+    def compose_fields(self) -> ComposeResult:
+        raise NotImplementedError
+
+    def accept(self) -> None:
+        """Check the fields, and call `dismiss` or `show_error`."""
+        raise NotImplementedError
+
+    def text(self, selector: str | type[Input] = Input) -> str:
+        """Return the text of a field."""
+        return self.query(selector).first(Input).value.strip()
+
+    def show_error(self, error: str) -> None:
+        """Show `error`, and return to the first field."""
+        self.query_one("#dialog-error", StatusLine).update(error)
+        self.query(Input).first().focus()
+
+    @on(Button.Pressed, "#accept")
+    @on(Input.Submitted)
+    def _accept(self) -> None:
+        self.accept()
+
+    @on(Button.Pressed, "#cancel")
+    def _cancel(self) -> None:
+        self.dismiss(None)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Set
 
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical, VerticalScroll
 from textual.events import DescendantBlur, DescendantFocus
 from textual.message import Message
+from textual.widget import Widget
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, text_of
@@ -48,26 +49,45 @@ class SettingsForm(Vertical):
         self._symbols = symbols
         self._run_settings: Settings | None = None
         """Settings of the run in progress."""
+        self._groups = set[str]()
+        """Names of the groups of settings that have widgets."""
         self.assessment = assess(self._texts)
         first = next(setting for setting in FIELDS.values() if setting.main)
         self.hint = StaticText(explained(first), id="form-hint")
         """Explains the focused field."""
 
     def compose(self) -> ComposeResult:
-        marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
         with VerticalScroll(id="fields", can_focus=False):
-            for setting in FIELDS.values():
+            yield from sorted(self._create(set(Settings.model_fields) | self._relevant_groups()), key=_position)
+        yield self.hint
+
+    def _relevant_groups(self) -> set[str]:
+        return {FIELDS[path].group for path in self.assessment.visible}
+
+    def _create(self, names: Set[str]) -> Iterator[FormField | FieldGroup]:
+        """Create the main fields of some groups of settings, and one group for each with the other fields."""
+        marks = (">", "v") if self._symbols is Symbols.ASCII else ("▶", "▼")
+        self._groups |= names
+        for name in names:
+            settings = [setting for setting in FIELDS.values() if setting.group == name]
+            for setting in settings:
                 if setting.main:
                     field = FormField(setting, self._texts[setting.path])
                     field.display = setting.path in self.assessment.visible
                     yield field
-            for name in dict.fromkeys(setting.group for setting in FIELDS.values()):
-                details = [setting for setting in FIELDS.values() if setting.group == name and not setting.main]
-                if details:
-                    group = FieldGroup(details, marks)
-                    group.judge(self.assessment.visible, self.assessment.problems)
-                    yield group
-        yield self.hint
+            details = [setting for setting in settings if not setting.main]
+            if details:
+                group = FieldGroup(details, marks)
+                group.judge(self.assessment.visible, self.assessment.problems)
+                yield group
+
+    def _add_options(self) -> None:
+        """Add the options of a component when it is selected for the first time."""
+        new = self._relevant_groups() - self._groups
+        if new:
+            container = self.query_one("#fields")
+            container.mount_all(self._create(new))
+            container.sort_children(key=_position)
 
     @property
     def fields(self) -> Iterable[FormField]:
@@ -122,6 +142,7 @@ class SettingsForm(Vertical):
     def _judge(self) -> None:
         """Validate all fields, and update visibility, locks and problems."""
         self.assessment = assessment = assess(self._texts)
+        self._add_options()
         groups = self.query(FieldGroup)
         folded = {setting.path for group in groups if group.folded for setting in group.settings}
         for field in self.fields:
@@ -176,3 +197,11 @@ class SettingsForm(Vertical):
     @property
     def _hint(self) -> str:
         return RUNNING_HINT if self._run_settings else IDLE_HINT
+
+
+def _position(widget: Widget) -> tuple[bool, int, bool]:
+    """Return a key that sorts the widgets: main fields, then groups, each followed by its fields."""
+    if isinstance(widget, FieldGroup):
+        return True, list(FIELDS).index(widget.settings[0].path), False
+    assert isinstance(widget, FormField)
+    return not widget.setting.main, list(FIELDS).index(widget.setting.path), True
