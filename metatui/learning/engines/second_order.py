@@ -82,12 +82,13 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResu
     result = _query_gradient(task, leaves(fast), losses[0])
     v = result.gradients
     for theta in reversed(trajectory):
-        v = sgd_step(v, _hessian_vector_product(task, theta, v), inner.lr)
+        v = sgd_step(v, hessian_vector_product(task.support, theta, v), inner.lr)
     return GradientResult(result.loss, v, result.outputs, result.support_loss)
 
 
-def _hessian_vector_product(task: Objective, theta: Params, v: Params) -> Params:
-    gradients = gradients_of(task.support(theta).sum(), theta, create_graph=True)
+def hessian_vector_product(loss: Callable[[Params], Tensor], theta: Params, v: Params) -> Params:
+    """Multiply the Hessian of a loss, a scalar or [T], at the leaves `theta` with `v`."""
+    gradients = gradients_of(loss(theta).sum(), theta, create_graph=True)
     curved = {name: g for name, g in gradients.items() if g.requires_grad}
     products = grad(list(curved.values()), list(theta.values()), [v[name] for name in curved], materialize_grads=True)
     return dict(zip(theta, products, strict=True))

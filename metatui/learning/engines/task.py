@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metatui.learning.data.episodes import Episodes
-from metatui.learning.engines.second_order import GradientResult, gradients_of, leaves
+from metatui.learning.engines.second_order import GradientResult, gradients_of, hessian_vector_product, leaves
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import LossFn
 from metatui.utils.errors import BadInput
@@ -124,16 +124,12 @@ class Task:
 
     def hessian_vector_product(self, params: Params, v: Params) -> Params:
         """Multiply the Hessian of the support loss with respect to the parameters that `v` names with `v`."""
-        wrt = leaves({name: params[name] for name in v})
         constant = {name: p.detach() for name, p in params.items()}
-        x, y = self.support_x, self.support_y
-        loss = self._loss(self._forward(constant | wrt, x, self._network.head), y)
-        slopes = gradients_of(loss.sum(), wrt, create_graph=True)
-        curved = {name: g for name, g in slopes.items() if g.requires_grad}
-        products = torch.autograd.grad(
-            list(curved.values()), list(wrt.values()), [v[name] for name in curved], materialize_grads=True
-        )
-        return dict(zip(wrt, products, strict=True))
+
+        def support_loss(moved: Params) -> Tensor:
+            return self._loss(self._forward(constant | moved, self.support_x, self._network.head), self.support_y)
+
+        return hessian_vector_product(support_loss, leaves({name: params[name] for name in v}), v)
 
     def dot(self, a: Params, b: Params) -> Tensor:
         """Return the inner product of parameters: a scalar, or [T] for a stack."""

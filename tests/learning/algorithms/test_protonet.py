@@ -125,9 +125,13 @@ def test_prototype_of_a_missing_class_is_zero() -> None:
 
 def test_inner_steps_of_a_run_are_refused(tmp_path: Path) -> None:
     run = train(tmp_path, GLYPHS, algorithm__name="protonet")
-    for steps, rate, path in ((3, None, "evaluation.inner_steps is 3"), (None, 0.1, "algorithm.inner_lr is 0.1")):
-        with pytest.raises(SettingsError, match=f"{path}, but ProtoNet, the algorithm of this run, ignores it"):
-            evaluate(run, steps=steps, inner_lr=rate)
+    sentence = "evaluation.inner_steps is 3, but ProtoNet, the algorithm of this run, ignores it"
+    with pytest.raises(SettingsError, match=sentence):
+        evaluate(run, steps=3)
+    with pytest.raises(
+        SettingsError, match=r"algorithm\.inner_lr is 0\.1, but .* it has no effect with these settings"
+    ):
+        evaluate(run, inner_lr=0.1)
     with pytest.raises(BadInput, match="ProtoNet does not adapt by inner steps, so there are no paths to show"):
         next(walking(run))
 
