@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from metatui.cli.main import main
-from metatui.config.fields import FIELDS
 from metatui.config.plugins import select_plugin_files
 from metatui.config.registry import ALGORITHMS, PLUGINS_VARIABLE, REGISTRIES
 from metatui.config.settings import Settings
@@ -29,8 +28,7 @@ from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from tests.metrics import read_all
 
-HERE = Path(__file__).parent
-FILES = [HERE / name for name in ("algorithm.py", "model.py", "data_set.py")]
+FILES = [Path(__file__).parent / name for name in ("algorithm.py", "model.py", "data_set.py")]
 PACKAGE = "example_plugin"
 ENTRY_POINTS = f"""\
 [metatui.algorithms]
@@ -55,12 +53,14 @@ LONG, SHORT = (["--set", f"training.iterations={n}"] for n in (1_000_000, 12))
 
 
 @pytest.fixture
-def from_files(registries: None) -> None:
-    select_plugin_files([str(file) for file in FILES])
+def from_files(registries: None) -> list[str]:
+    """Return the options that load the plugins."""
+    return [option for file in FILES for option in ("--plugin", str(file))]
 
 
 @pytest.fixture
-def installed(registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def installed(registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Install the plugins as a distribution, and return no options."""
     site = tmp_path / "site"
     for file in FILES:
         (site / PACKAGE).mkdir(parents=True, exist_ok=True)
@@ -73,12 +73,12 @@ def installed(registries: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
     monkeypatch.syspath_prepend(str(site))
     monkeypatch.setenv("PYTHONPATH", str(site))
+    return []
 
 
 @pytest.fixture(params=["from_files", "installed"])
-def plugins(request: pytest.FixtureRequest) -> Iterator[None]:
-    request.getfixturevalue(request.param)
-    yield
+def plugins(request: pytest.FixtureRequest) -> Iterator[list[str]]:
+    yield request.getfixturevalue(request.param)
     for name in [name for name in sys.modules if name.split(".")[0] == PACKAGE]:
         del sys.modules[name]
 
@@ -116,8 +116,8 @@ def stopped_after(iteration: int, settings: Settings) -> RunFolder:
     return session.run
 
 
-def test_commands(plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    ran = answer(capsys, "run", *LEARNED_RATE, *SHORT)
+def test_commands(plugins: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran = answer(capsys, *plugins, "run", *LEARNED_RATE, *SHORT)
     assert (ran["status"], ran["iterations"]) == ("finished", 12)
     run = RunStore().find(ran["run"])
     rate = parameters(run)["theta/inner_lr/all"]
@@ -138,8 +138,8 @@ def test_commands(plugins: None, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert explained["idea"].startswith("MAML with one learned inner learning rate")
 
 
-def test_stopped_run_resumes_to_the_same_numbers(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
-    whole = RunStore().find(answer(capsys, "run", *LEARNED_RATE, *SHORT)["run"])
+def test_stopped_run_resumes_to_the_same_numbers(plugins: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    whole = RunStore().find(answer(capsys, *plugins, "run", *LEARNED_RATE, *SHORT)["run"])
     run = stopped_after(5, whole.settings())
     assert main(["run", "--resume", run.id]) == 0
     assert numbers(run) == numbers(whole)
@@ -148,8 +148,8 @@ def test_stopped_run_resumes_to_the_same_numbers(plugins: None, capsys: pytest.C
     assert all(torch.equal(ours[name], expected[name]) for name in expected)
 
 
-def test_child_process(plugins: None, capsys: pytest.CaptureFixture[str]) -> None:
-    run = RunStore().find(answer(capsys, "run", *LEARNED_RATE, *LONG, "--detach")["run"])
+def test_child_process(plugins: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunStore().find(answer(capsys, *plugins, "run", *LEARNED_RATE, *LONG, "--detach")["run"])
     with closing(LiveRun.attach(run)) as live:
         next(event for event in live if isinstance(event, Progress) and event.iteration >= 3)
     assert answer(capsys, "stop", run.id)["status"] == "stopped"
@@ -157,13 +157,18 @@ def test_child_process(plugins: None, capsys: pytest.CaptureFixture[str]) -> Non
     assert numbers(run)[:3] == numbers(here)
 
 
-def test_options(from_files: None) -> None:
-    assert {path for path in FIELDS if path.split(".")[0] in NAMES} == {
-        "learned_rate.decay", "fourier.frequencies", "fourier.width", "polynomials.degree",
-    }  # fmt: skip
+def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    listed = {each["setting"]: each["when"] for each in answer(capsys, *from_files, "settings")["settings"]}
+    assert {path: when for path, when in listed.items() if path.split(".")[0] in NAMES} == {
+        "learned_rate.decay": {"algorithm.name": ["learned_rate"]},
+        "fourier.frequencies": {"model.name": ["fourier"]},
+        "fourier.width": {"model.name": ["fourier"]},
+        "polynomials.degree": {"task.source": ["polynomials"]},
+    }
 
 
-def test_gradients(from_files: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gradients(from_files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    select_plugin_files(from_files[1::2])
     assert "learned_rate" in ALGORITHMS.names()
     monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: ["learned_rate"]))
     monkeypatch.setattr(checks, "WORKS", {"waves": checks.WORKS["waves"]})
@@ -175,9 +180,9 @@ def test_gradients(from_files: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("missing", NAMES)
 def test_missing_plugin(
-    missing: str, from_files: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    missing: str, from_files: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = answer(capsys, "run", *LEARNED_RATE, "--set", "training.iterations=1")["run"]
+    run = answer(capsys, *from_files, "run", *LEARNED_RATE, "--set", "training.iterations=1")["run"]
     (index,) = (number for number, name in enumerate(NAMES) if name == missing)
     monkeypatch.setenv(PLUGINS_VARIABLE, "")
     monkeypatch.delitem(REGISTRIES[index]._classes, missing)
