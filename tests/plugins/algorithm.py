@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-import torch
-
 from metatui.config.declarations import Group, setting
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import META_GRADIENT, RATE_IS_LEARNED, GradientBased
@@ -35,7 +33,8 @@ class LearnedRate(GradientBased):
         return RATE_IS_LEARNED
 
     def meta_parameters(self, params: Params, source: TaskSource) -> Params:
-        return params | {RATE: torch.tensor(self.settings.algorithm.inner_lr)}
+        parameter = next(iter(params.values()))  # for its dtype and device
+        return params | {RATE: parameter.new_tensor(self.settings.algorithm.inner_lr)}
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         params = self.start(task, meta)

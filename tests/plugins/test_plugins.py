@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from metatui.config.registry import ALGORITHMS, PLUGINS_VARIABLE, REGISTRIES
 from metatui.config.settings import Settings
 from metatui.events import Progress, Stop
 from metatui.learning.checks import algorithms as checks
+from metatui.learning.checks.comparison import Check
 from metatui.runs.execution.control import LiveRun
 from metatui.runs.execution.session import Session
 from metatui.runs.storage.checkpoints import newest_checkpoint
@@ -27,6 +29,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.runs.storage.store import RunStore
 from metatui.utils import paths
 from tests.metrics import read_all
+from tests.readme import ROOT
 
 FILES = [Path(__file__).parent / name for name in ("algorithm.py", "model.py", "data_set.py")]
 PACKAGE = "example_plugin"
@@ -167,15 +170,55 @@ def test_options(from_files: list[str], capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def test_gradients(from_files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    select_plugin_files(from_files[1::2])
+def checked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Check]:
+    """Check the algorithm alone on one problem, and return the result for each engine."""
     assert "learned_rate" in ALGORITHMS.names()
     monkeypatch.setattr(checks, "ALGORITHMS", SimpleNamespace(names=lambda: ["learned_rate"]))
     monkeypatch.setattr(checks, "WORKS", {"waves": checks.WORKS["waves"]})
-    results = list(checks.check_algorithms())
-    assert {result.engine for result in results} >= {"loop", "batched"}
-    assert {result.reference for result in results} == {"finite differences"}
-    assert all(result.ok for result in results)
+    return {result.engine: result for result in checks.check_algorithms()}
+
+
+def test_gradients(from_files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    select_plugin_files(from_files[1::2])
+    results = checked(monkeypatch)
+    assert results.keys() >= {"loop", "batched"}
+    assert {result.reference for result in results.values()} == {"finite differences"}
+    assert all(result.ok for result in results.values())
+
+
+def test_examples_in_the_readme(tmp_path: Path, registries: None, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (ROOT / "metatui" / "README.md").read_text(encoding="utf-8")
+    examples = [code for code in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "\nclass " in code]
+    assert len(examples) == 2
+    file = tmp_path / "examples.py"
+    file.write_text("\n".join(examples), encoding="utf-8")
+    settings = {
+        "algorithm.name": "sign_maml", "sign_maml.scale": 2, "model.name": "linear", "task.source": "glyphs",
+        "task.ways": 2, "task.shots": 1, "task.queries": 1, "training.iterations": 1, "evaluation.tasks": 2,
+        "evaluation.test_tasks": 2, "compute.device": "cpu",
+    }  # fmt: skip
+    changes = [word for path, value in settings.items() for word in ("--set", f"{path}={value}")]
+    assert answer(capsys, "--plugin", str(file), "run", *changes)["status"] == "finished"
+
+
+def test_failing_plugin(
+    tmp_path: Path, registries: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The rate of a stack of tasks has a task axis, which this plugin forgets."""
+    text = FILES[0].read_text()
+    line = text.splitlines().index("            change = task.scaled(rate, gradient)") + 1
+    file = tmp_path / "failing.py"
+    file.write_text(text.replace("task.scaled(rate, gradient)", "{name: rate * g for name, g in gradient.items()}"))
+    sentence = f"the plugin '{file}' failed in line {line} (RuntimeError: "
+    settings = ["--set", "algorithm.name=learned_rate", "--set", "compute.engine=batched", "--device", "cpu"]
+    assert main(["--plugin", str(file), "run", *settings]) == 1
+    error = capsys.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"metatui: the run ended after meta-step 0 because {sentence}")
+    assert error.endswith("crash.log")
+    results = checked(monkeypatch)
+    assert results["loop"].ok
+    assert not results["batched"].ok
+    assert results["batched"].reason.startswith(sentence)
 
 
 @pytest.mark.parametrize("missing", NAMES)
