@@ -190,9 +190,10 @@ def _unexpected(error: Exception) -> str:
     import traceback
     from datetime import UTC, datetime
 
+    from metatui.config.plugins import plugin_failure
     from metatui.utils import paths
 
-    what = f"internal error ({type(error).__name__})"
+    what = plugin_failure(error) or f"internal error ({type(error).__name__})"
     log = paths.log_file()
     try:
         log.parent.mkdir(parents=True, exist_ok=True)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
+from traceback import walk_tb
 
-from metatui.config.registry import PLUGINS_VARIABLE, all_components, load_plugin_files, plugin_files
+from metatui.config.registry import PLUGINS_VARIABLE, REGISTRIES, all_components, load_plugin_files, plugin_files
 from metatui.config.settings import RESERVED, common_fields
-from metatui.utils.errors import BadInput, quote
+from metatui.utils.errors import BadInput, class_and_message, quote
 
 
 def select_plugin_files(files: Sequence[str]) -> None:
@@ -53,3 +55,22 @@ def exclude_conflicts() -> None:
                 registry.exclude(component, f"{here}: it has options, but {quote(name)} is {groups[name]}: rename it")
             else:
                 groups[name] = f"the name of {registry.one} that has options"
+
+
+def plugin_failure(error: Exception) -> str:
+    """Describe an error that the code of a plugin raised or passed on; empty if no plugin is involved."""
+    files = {
+        sys.modules[component.__module__].__file__
+        for registry in REGISTRIES
+        for component in registry.loaded()
+        if not registry.is_built_in(component)
+    }
+    places = [
+        (frame.f_code.co_filename, line)
+        for frame, line in walk_tb(error.__traceback__)
+        if frame.f_code.co_filename in files
+    ]
+    if not places:
+        return ""
+    file, line = places[-1]
+    return f"the plugin {quote(file, 200)} failed in line {line} ({class_and_message(error, 200)})"

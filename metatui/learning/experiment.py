@@ -191,7 +191,7 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
 
 def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:
     """Create the model with its pretrained weights and the changes that the algorithm and `algorithm.freeze` make."""
-    model = make_model(settings, source.input_shape, getattr(source, "targets", 1))
+    model = make_model(settings, source.input_shape, source.targets)
     weights = load_weights(model, settings.model.weights) if settings.model.weights else None
     model = algorithm_class(settings.algorithm.name).prepare_model(model, settings)
     patterns = [pattern.strip() for pattern in settings.algorithm.freeze.split(",") if pattern.strip()]

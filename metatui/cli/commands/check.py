@@ -14,6 +14,7 @@ from metatui.config.settings import Settings
 
 if TYPE_CHECKING:
     from metatui.learning.checks.awkward import AwkwardCheck
+    from metatui.learning.checks.comparison import Check
 
 
 @click.command()
@@ -53,7 +54,7 @@ def check(context: click.Context, device: str, as_json: bool) -> None:
             texts = (result.name, result.algorithm, result.engine, result.reference, error, tolerance)
             rows.add_row(*map(cell, texts), "ok" if result.ok else "WRONG")
         console().print(rows)
-        for line in _summary(awkward):
+        for line in (*(_failure(r, r.reason) for r in checks if r.reason), *_summary(awkward)):
             console().print(line, soft_wrap=True, markup=False)
     if not ok:
         context.exit(1)
@@ -67,8 +68,9 @@ def _summary(results: list[AwkwardCheck]) -> list[str]:
         f"Difficult modules and losses: {modules} on {engines} engines; {counts['agrees']} gradients agree with plain "
         f"autograd, {counts['refused']} are refused with a reason, {counts['failed']} are wrong"
     ]
-    for r in results:
-        if not r.ok:
-            reason = r.reason or f"relative error {r.relative_error:.1e}"
-            lines.append(f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {reason}")
-    return lines
+    wrong = (r for r in results if not r.ok)
+    return lines + [_failure(r, r.reason or f"relative error {r.relative_error:.1e}") for r in wrong]
+
+
+def _failure(r: Check | AwkwardCheck, reason: str) -> str:
+    return f"WRONG  {r.name}, {r.algorithm}, {r.engine}: {reason}"

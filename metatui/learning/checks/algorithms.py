@@ -9,6 +9,7 @@ import torch
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import change
+from metatui.config.plugins import plugin_failure
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, algorithm_class
@@ -70,14 +71,21 @@ def _compare(title: str, experiment: Experiment, progress: float) -> Iterator[Ch
         if name != "native" or experiment.device.name == "cpu"
         if (engine := make_engine(name, experiment.model, experiment.loss)).unsupported(algorithm) is None
     }
-    gradients = {name: engine.meta_gradient_of(algorithm, meta, episodes).gradients for name, engine in engines.items()}
     is_derivative = algorithm.second_order and type(algorithm).meta_gradient is Algorithm.meta_gradient
+    gradients: dict[str, Params] = {}
     for name, engine in engines.items():
+        try:
+            gradients[name] = engine.meta_gradient_of(algorithm, meta, episodes).gradients
+        except Exception as failure:
+            if not (reason := plugin_failure(failure)):
+                raise
+            yield Check(title, algorithm.name, name, "none", float("nan"), AGREEMENT, ok=False, reason=reason)
+            continue
         if is_derivative:
             loss = partial(_meta_loss, engine, algorithm, episodes)
             error = directional_error(loss, meta, gradients[name])
             yield comparison(title, algorithm.name, name, "finite differences", error, DIFFERENCES)
-        elif name != "loop":
+        elif name != "loop" and "loop" in gradients:
             error = relative_error(gradients[name], gradients["loop"])
             yield comparison(title, algorithm.name, name, "loop", error, AGREEMENT)
 

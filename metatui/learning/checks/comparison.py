@@ -33,6 +33,8 @@ class Check:
     relative_error: float
     tolerance: float
     ok: bool
+    reason: str = ""
+    """The error that prevented the comparison."""
 
 
 def directional_error(loss: Callable[[Params], Tensor], theta: Params, gradients: Params) -> float:

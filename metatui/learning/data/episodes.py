@@ -5,9 +5,10 @@ Shapes use T for the number of tasks (episodes) in a batch, N for ways, K for sh
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -66,32 +67,24 @@ class Episodes:
         return Episodes(*(t.narrow(0, start, stop - start) for t in self.tensors()))
 
 
-class TaskSource(Protocol):
+class TaskSource(ABC):
     """A source of tasks. Task i of a split is a pure function of (seed, split, i), the same on every device."""
 
-    @property
-    def kind(self) -> Kind: ...
+    kind: Kind
+    input_shape: tuple[int, ...]
+    """Shape of one example: (1,) for a point, (C, H, W) for an image."""
+    targets: int = 1
+    """Number of target values of a regression task."""
+    fingerprint: str = ""
+    """Digest of the data that determine the tasks; empty if the data never change."""
+    former_fingerprints: tuple[str, ...] = ()
+    """Fingerprints that earlier versions of metatui computed for the same data."""
+    notices: tuple[str, ...] = ()
+    """Sentences about the data that the user should see, such as which files are left out."""
+    notes: tuple[str, ...] = ()
+    """Sentences for the journal that are no warnings."""
 
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example: (1,) for a point, (C, H, W) for an image."""
-        ...
-
-    @property
-    def fingerprint(self) -> str:
-        """Digest of the data that determine the tasks; empty if the data never change."""
-        ...
-
-    @property
-    def former_fingerprints(self) -> Sequence[str]:
-        """Fingerprints that earlier versions of metatui computed for the same data."""
-        ...
-
-    @property
-    def notices(self) -> Sequence[str]:
-        """Sentences about the data that the user should see, such as which files are left out."""
-        ...
-
+    @abstractmethod
     def episodes(
         self, split: Split, tasks: Sequence[int], *, seed: int, ways: int, shots: int, queries: int
     ) -> Episodes:
@@ -104,23 +97,22 @@ class TaskSource(Protocol):
         Raises:
             BadInput: if there are too few classes, or too few images of a class.
         """
-        ...
 
+    @abstractmethod
     def describe(self, split: Split, task: int, *, seed: int, ways: int) -> str:
         """Return the name of a task for display: its amplitude and phase, or its classes."""
-        ...
 
+    @abstractmethod
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """Return an ordinary training batch: `size` examples from all training tasks together.
 
         Labels of images are class numbers below `pooled_classes`. A pure function of (seed, batch).
         """
-        ...
 
     @property
     def pooled_classes(self) -> int:
         """Number of classes that `pooled_batch` draws from; 0 for regression."""
-        ...
+        return 0
 
 
 def training_size(settings: Settings, first_task: int) -> tuple[int, int]:

@@ -5,15 +5,14 @@ Classes and images are chosen on the CPU by counter-based random numbers, so the
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from metatui.learning.data import random
-from metatui.learning.data.episodes import SPLITS, Episodes, Split
+from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.hardware.devices import moved
 from metatui.utils.errors import BadInput
 
@@ -72,17 +71,14 @@ def shuffled(keys: Tensor, count: int, among: Tensor) -> Tensor:
     return order[:, :count]
 
 
-class ImageSource(ABC):
-    """A TaskSource of N-way K-shot image tasks; subclasses provide the classes and their images.
+class ImageSource(TaskSource):
+    """A source of N-way K-shot image tasks; subclasses provide the classes and their images.
 
     The classes and query images of a task do not depend on the number of shots: more shots only add support images.
     """
 
-    kind: Literal["classification"] = "classification"
+    kind = "classification"
     input_shape: tuple[int, ...] = (1, SIDE, SIDE)
-    fingerprint: str = ""
-    former_fingerprints: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
     turns: int = 1
     """Number of consecutive classes that are rotations of one character; the first is upright."""
     name: str
@@ -115,9 +111,8 @@ class ImageSource(ABC):
         """
 
     @property
-    @abstractmethod
     def pooled_classes(self) -> int:
-        """Number of classes that `pooled_batch` draws from."""
+        return self.class_count("train")
 
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
         """Return the class numbers of each task, int64 [T, ways], distinct within a task.
@@ -204,10 +199,6 @@ class PackedSource(ImageSource):
                 f"task.shots is {shots} and task.queries is {queries}, but their sum must be at most {fewest}, the "
                 f"smallest number of images of a class in the {split} split"
             )
-
-    @property
-    def pooled_classes(self) -> int:
-        return self.class_count("train")
 
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         numbers = self._numbers[split][classes]

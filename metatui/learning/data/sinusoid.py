@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from metatui.learning.data.episodes import Episodes, Kind, Split
+from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.data.random import keys, task_numbers, uniform
 
 AMPLITUDE = (0.1, 5.0)
@@ -23,15 +23,11 @@ def _between(limits: tuple[float, float], u: Tensor) -> Tensor:
     return low + (high - low) * u
 
 
-class SinusoidSource:
+class SinusoidSource(TaskSource):
     """Tasks of sine waves, drawn on the CPU in float64 and rounded once, so that they are the same on every device."""
 
-    kind: Kind = "regression"
+    kind = "regression"
     input_shape = (1,)
-    pooled_classes = 0
-    fingerprint = ""
-    former_fingerprints: tuple[str, ...] = ()
-    notices: tuple[str, ...] = ()
 
     def wave(self, split: Split, tasks: Sequence[int], *, seed: int) -> tuple[Tensor, Tensor]:
         """Return the amplitudes and phases of `tasks`, each float64 [T, 1]."""

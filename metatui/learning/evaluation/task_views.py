@@ -47,7 +47,7 @@ def task_views(
             return _wave_views(experiment, experiment.source, theta, split, tasks, steps, shots)
         draw = _image_views
         if experiment.source.kind == "regression":
-            is_curve = experiment.source.input_shape == (1,) and getattr(experiment.source, "targets", 1) == 1
+            is_curve = experiment.source.input_shape == (1,) and experiment.source.targets == 1
             draw = _curve_views if is_curve else _scatter_views
         return draw(experiment, theta, split, tasks, steps, shots)
     except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:

@@ -27,5 +27,6 @@ class FlatParams:
         parts = torch.split(vector, [shape.numel() for shape in self.shapes.values()], dim=-1)
         leading = vector.shape[:-1]
         return {
-            name: part.reshape(*leading, *shape) for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
+            name: part.reshape((*leading, *shape))
+            for part, (name, shape) in zip(parts, self.shapes.items(), strict=True)
         }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
+from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
@@ -231,9 +232,10 @@ class Session:
             self._writer.failed(str(error))
             return error
         self._writer.crashed(error)
+        what = plugin_failure(error)
+        cause = f"because {what}" if what else f"with an unexpected error ({type(error).__name__})"
         return MetatuiError(
-            f"the run ended after meta-step {self.outcome.iteration} with an unexpected error "
-            f"({type(error).__name__}): its traceback is in {self.run.crash_path}"
+            f"the run ended after meta-step {self.outcome.iteration} {cause}: its traceback is in {self.run.crash_path}"
         )
 
     def _events(self) -> Generator[Event, None, None]:

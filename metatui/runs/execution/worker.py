@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from metatui.config.fields import parse
+from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import read_changes
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.execution.signals import ending_softly
@@ -66,7 +67,8 @@ def _open_session(channel: Channel) -> Session | None:
         return None
     except Exception as error:
         traceback.print_exc()
-        sentence = f"an error in metatui itself ({type(error).__name__}): its traceback is in {paths.log_file()}"
+        what = plugin_failure(error) or f"an error in metatui itself ({type(error).__name__})"
+        sentence = f"{what}: its traceback is in {paths.log_file()}"
         _answer(channel, error=sentence, exit_code=MetatuiError.exit_code, problems=[])
         return None
     _redirect_output(session.run.path / "output.log")

@@ -15,6 +15,7 @@ from contextlib import closing
 from queue import Queue
 from typing import Any
 
+from metatui.config.plugins import plugin_failure
 from metatui.tui.helper.client import Reply, Returned, WorkerError, Yielded
 from metatui.utils import paths
 from metatui.utils.child_process import Channel
@@ -42,7 +43,8 @@ def answer(number: int, call: Call, requests: Requests, send: Callable[[Reply], 
         if sentence := out_of_memory_sentence(error):
             send(WorkerError(number, sentence))
             return
-        sentence = f"an internal error in metatui ({type(error).__name__}): see {paths.log_file()}"
+        what = plugin_failure(error) or f"an internal error in metatui ({type(error).__name__})"
+        sentence = f"{what}: see {paths.log_file()}"
         send(WorkerError(number, sentence, traceback.format_exc()))
 
 

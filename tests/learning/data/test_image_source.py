@@ -61,10 +61,6 @@ class Numbered(ImageSource):
     def check_drawings(self, split: Split, shots: int, queries: int) -> None:
         """Accept any numbers."""
 
-    @property
-    def pooled_classes(self) -> int:
-        return 9
-
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         images = torch.zeros(len(classes), count, SIDE, SIDE)
         images[:, :, 0, 0] = classes.unsqueeze(1).float()

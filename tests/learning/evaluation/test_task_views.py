@@ -10,20 +10,17 @@ import torch
 
 from metatui.config.fields import parse
 from metatui.events import CurveView, ScatterView, TaskView
-from metatui.learning.data.episodes import Episodes, Kind, Split
+from metatui.learning.data.episodes import Episodes, Split, TaskSource
 from metatui.learning.evaluation.task_views import MOST_POINTS, MOST_TARGETS, task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.model import make_model
 
 
-class Lines:
+class Lines(TaskSource):
     """Straight lines through the origin, with a slope for each target."""
 
-    kind: Kind = "regression"
+    kind = "regression"
     input_shape = (1,)
-    pooled_classes = 0
-    fingerprint = ""
-    former_fingerprints = notices = ()
 
     def __init__(self, targets: int) -> None:
         self.targets = targets

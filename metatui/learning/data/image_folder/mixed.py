@@ -67,10 +67,6 @@ class MixedSource(ImageSource):
         for source in self._sources:
             source.check_drawings(split, shots, queries)
 
-    @property
-    def pooled_classes(self) -> int:
-        return self.class_count("train")
-
     def classes(self, split: Split, tasks: Sequence[int], *, seed: int, ways: int) -> Tensor:
         key = random.keys(seed, f"mixed/{split}/source", random.task_numbers(tasks))
         parts = (random.uniform(key, 1)[:, 0] * len(self._sources)).to(torch.int64)

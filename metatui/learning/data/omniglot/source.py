@@ -79,10 +79,6 @@ class OmniglotSource(ImageSource):
                 "number of drawings of an Omniglot character"
             )
 
-    @property
-    def pooled_classes(self) -> int:
-        return self.class_count("train")
-
     def draw(self, split: Split, classes: Tensor, keys: Tensor, count: int) -> Tensor:
         position, turns = classes // self.turns, classes % self.turns
         first = (self._numbers[split][position] * self.turns + turns) * DRAWINGS

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from metatui.config.settings import Settings
 from metatui.learning.data.data_set import shots_of_splits
-from metatui.learning.data.episodes import SPLITS, Episodes, Kind, Split
+from metatui.learning.data.episodes import SPLITS, Episodes, Split, TaskSource
 from metatui.learning.data.image_source import shuffled
 from metatui.learning.data.random import choose, keys, task_numbers, uniform
 from metatui.learning.data.table.reader import TableData, read_table
@@ -52,16 +52,14 @@ def load_table(settings: Settings) -> TableSource:
     )
 
 
-class TableSource:
+class TableSource(TaskSource):
     """Tasks of a table: each episode has rows of one task, and no row is in its support and its query set.
 
     The task numbers of a split enumerate its tasks in random order, again and again, so that every task of the table
     is used equally often; each time with other rows.
     """
 
-    kind: Kind = "regression"
-    pooled_classes = 0
-    former_fingerprints: tuple[str, ...] = ()
+    kind = "regression"
 
     def __init__(
         self, table: TableData, splits: Splits, *, shots: Mapping[Split, tuple[str, int]], queries: int, test_tasks: int
@@ -95,7 +93,6 @@ class TableSource:
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
         self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
         self.notes = (self._units(),)
-        """Sentences for the journal that are no warnings."""
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
 
     def episodes(

@@ -1,0 +1,1 @@
+"""Plugins as an outside developer writes them from `metatui/README.md`, and their tests."""
