@@ -41,7 +41,7 @@ class SourceLocation:
 def by_path(value: Any, info: ValidationInfo) -> Any:
     """Flatten a table of settings to `group.key`, whether its keys are quoted or its groups are nested tables."""
     if not isinstance(value, dict):
-        return value  # refused by the type of the field
+        return value  # rejected by the type of the field
     settings: dict[str, Any] = {}
     for key, item in value.items():
         settings |= {f"{key}.{name}": inner for name, inner in item.items()} if isinstance(item, dict) else {key: item}
