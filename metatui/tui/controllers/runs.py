@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatui.tui.model.replay import Replay
 
 READ_EVERY = 5.0
-"""Seconds between reads of a shown live run that cannot be followed from here."""
+"""Seconds between reads of the shown run if it is live but cannot be followed."""
 
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
