@@ -186,7 +186,7 @@ class RunsController:
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
-    """Return a colour index for each run: its previous one, or else the first free index."""
+    """Return a colour index for each run: its previous one, or the first free index."""
     colours = {run: before[run] for run in runs if run in before}
     for run in runs:
         if run not in colours:
