@@ -14,8 +14,8 @@ from metatui.config.settings import Settings
 
 @dataclass(frozen=True)
 class Curve:
-    """A metric against the inner step, from step 0: means over the tasks that did not diverge, and half-widths of
-    their 95 % intervals. NaN if most tasks diverged."""
+    """Mean of a metric at each inner step from 0, over the tasks that did not diverge, and the half-width of its 95 %
+    interval. NaN if most tasks diverged."""
 
     mean: tuple[float, ...]
     ci95: tuple[float, ...]
@@ -56,7 +56,7 @@ class Evaluation:
 
     @property
     def final(self) -> tuple[float, float]:
-        """Accuracy, or else loss, after the last inner step: mean and half-width of the interval."""
+        """Accuracy (loss for regression) after the last inner step: mean and half-width of the interval."""
         curve = self.accuracy or self.loss
         return curve.mean[-1], curve.ci95[-1]
 
@@ -96,7 +96,7 @@ class CurveView:
     loss: tuple[float, ...]
     """Query loss after each inner step, from step 0."""
     loss_name: str
-    """Name of the loss for display, which says whether it is on standardised targets."""
+    """Display name of the loss, which states whether targets are standardised."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class ScatterView:
     task: int
     title: str
     targets: tuple[str, ...]
-    """Names of the targets, of which only the first few are in the view."""
+    """Names of all targets; the view contains values of the first few only."""
     truth: tuple[tuple[float, ...], ...]
     """True values, one row for each target in the view."""
     predictions: tuple[tuple[tuple[float, ...], ...], ...]
@@ -114,7 +114,7 @@ class ScatterView:
     loss: tuple[float, ...]
     """Query loss after each inner step, from step 0."""
     loss_name: str
-    """Name of the loss for display, which says whether it is on standardised targets."""
+    """Display name of the loss, which states whether targets are standardised."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,15 @@ class Started:
     parameters: int
     """Number of the model's parameters."""
     iteration: int
-    """0, or the meta-step at which a resumed run continues."""
+    """Meta-step at which a resumed run continues; 0 for a new run."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One meta-step is done."""
+    """A meta-step has finished."""
 
     iteration: int
-    """Meta-steps done so far, including this one."""
+    """Number of finished meta-steps, including this one."""
     meta_loss: float
     """Mean query loss over the meta-batch, after adaptation and before the outer update."""
     accuracy: float | None
@@ -175,7 +175,7 @@ class Progress:
     """Scheduled outer learning rate of this meta-step."""
     tasks_seen: int
     seconds: float
-    """Training time without pauses, validations and checkpoints."""
+    """Training time, excluding pauses, validations and checkpoints."""
 
 
 @dataclass(frozen=True)
@@ -185,22 +185,22 @@ class Evaluating:
     iteration: int
     split: str
     done: int
-    """Tasks evaluated so far."""
+    """Number of tasks evaluated so far."""
     tasks: int
 
 
 @dataclass(frozen=True)
 class Evaluated:
-    """A validation is done."""
+    """A validation has finished."""
 
     evaluation: Evaluation
     views: tuple[TaskView, ...]
     """The first held-out tasks, for display."""
     best: bool
     """True if no earlier validation was better. Validations are compared by the number of diverged tasks, then by the
-    metric. One that is not finite (`Evaluation.is_finite`) is never the best."""
+    metric. A validation that is not finite (`Evaluation.is_finite`) is never the best."""
     regular: bool = True
-    """True if `evaluation.every` scheduled it. Otherwise the user requested it, or it is the last one."""
+    """True if `evaluation.every` scheduled it. Otherwise, the user requested it, or it is the last one."""
 
     @property
     def iteration(self) -> int:
@@ -221,7 +221,7 @@ class Tweaked:
     """A live setting changed."""
 
     iteration: int
-    """Meta-steps done at the change; the next one is the first that uses the new value."""
+    """Number of finished meta-steps at the change; the next meta-step uses the new value."""
     path: str
     old: Scalar
     new: Scalar
@@ -253,7 +253,7 @@ class Noted:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run is over and did not fail."""
+    """The run has ended without a failure."""
 
     iteration: int
     reason: str
@@ -263,7 +263,7 @@ class Finished:
     """Test result of the best parameters, with the live settings of their validation; None for a stopped run."""
     views: tuple[TaskView, ...] = ()
     warning: str | None = None
-    """Why the result is not usable, and which setting to change; None if it is usable."""
+    """Reason why the result is not usable, and the setting to change; None if it is usable."""
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class Failed:
 
     iteration: int
     sentence: str
-    """The reason, and which setting to change."""
+    """The reason for the failure, and the setting to change."""
 
 
 Event = (

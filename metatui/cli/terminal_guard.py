@@ -63,7 +63,7 @@ def supervised(body: Callable[[CrashInfo], int]) -> int:
 
 
 def _waited(child: int) -> int:
-    """Wait for the child and return its status, forwarding signals and following it when it is suspended."""
+    """Wait for the child and return its status, forwarding signals; suspend this process together with the child."""
 
     def end(number: int, frame: FrameType | None) -> None:
         _signal(child, number)
@@ -83,7 +83,7 @@ def _waited(child: int) -> int:
         if not os.WIFSTOPPED(status):
             signal.alarm(0)
             return status
-        # The shell waits for this process and continues it.
+        # The shell continues only this process, which then continues the child.
         os.kill(os.getpid(), signal.SIGSTOP)
         _signal(child, signal.SIGCONT)
 

@@ -136,7 +136,7 @@ def entry_message(entry: Entry) -> str | None:
         case "undone":
             label = setting_label(detail(details, "path"))
             new, at = detail(details, "new"), detail(details, "at")
-            return f"{label} change to {new} after meta-step {at} undone"
+            return f"{label}: the change to {new} after meta-step {at} was undone"
         case "warned":
             return detail(details, "text")
         case "noted":

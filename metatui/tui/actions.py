@@ -56,13 +56,13 @@ class AppContext:
 
 
 Refusal = Callable[[AppContext], str]
-"""Returns why an action is not possible, or an empty string if it is."""
+"""Function that returns the reason why an action is not possible, or an empty string if it is possible."""
 
 
 @dataclass(frozen=True)
 class Action:
     id: str
-    """The method `action_<id>` of a tab, a controller or the app does it."""
+    """The action is implemented by the method `action_<id>` of a tab, a controller or the app."""
     keys: str
     label: str
     """One or two words, for the key bar."""

@@ -47,7 +47,7 @@ def run_app(
     """Run the app and return its exit code.
 
     Args:
-        words: what the parent process needs to know, kept up to date.
+        words: information for the parent process, kept up to date.
         settings: settings in the form; None selects a preset that needs no data.
         preset: name of the preset that `settings` come from, if any.
         changes: planned changes of the preset.

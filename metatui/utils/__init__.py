@@ -1,1 +1,1 @@
-"""Small helpers without a domain: errors, files, text, paths, subprocesses."""
+"""General helpers: errors, files, text, paths, child processes."""

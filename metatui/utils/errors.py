@@ -19,7 +19,7 @@ class MetatuiError(Exception):
 
 
 class BadInput(MetatuiError):
-    """Invalid input. The message names the field, the value and what is allowed. The command line exits with 2.
+    """Invalid input. The message names the field, its value and the allowed values. The command line exits with 2.
 
     Example:
         >>> metatui.load_preset("quik")  # doctest: +ELLIPSIS
@@ -33,7 +33,7 @@ class BadInput(MetatuiError):
 
 @dataclass(frozen=True)
 class Problem:
-    """An invalid field. `sentence` names the field, the value and what is allowed."""
+    """An invalid field. `sentence` names the field, its value and the allowed values."""
 
     field: str
     sentence: str

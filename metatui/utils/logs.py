@@ -21,7 +21,8 @@ def open_log() -> Iterator[tuple[BinaryIO, str]]:
 
     Yields:
         The file and an empty string. If the log cannot be written, for example because the home directory is read-only
-        or full, the null device and a sentence that says so. This is no error, because nothing depends on the log.
+        or full, yields the null device and an error message instead. Nothing is raised, because no feature depends on
+        the log.
     """
     path, problem = paths.log_file(), ""
     try:

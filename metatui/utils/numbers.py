@@ -34,5 +34,5 @@ def interval(mean: float, half: float, *, decimals: int | None = None) -> str:
 
 
 def diverged(count: int, tasks: int) -> str:
-    """Say how many tasks diverged: `565 of 600 tasks diverged`."""
+    """Format the number of diverged tasks: `565 of 600 tasks diverged`."""
     return f"{count:,} of {tasks:,} tasks diverged"

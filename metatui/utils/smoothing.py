@@ -31,7 +31,7 @@ class ExponentialAverage:
             raise ValueError(f"decay is {self.decay}, but must be at least 0 and below 1")
 
     def extend(self, values: Iterable[float]) -> list[float]:
-        """Take values in order and return the average after each of them."""
+        """Add values in order and return the average after each value."""
         decay, weight, average = self.decay, self.weight, self.value
         isfinite = math.isfinite
         averages = []
@@ -41,7 +41,7 @@ class ExponentialAverage:
                 weight += 1.0
                 share = 1.0 / weight
                 mixed = (1.0 - share) * average + share * value
-                average = mixed if isfinite(mixed) else value  # the first value, or rounding beyond the largest float
+                average = mixed if isfinite(mixed) else value  # for the first value, or if the mean overflows
             averages.append(average)
         self.weight, self.value = weight, average
         return averages

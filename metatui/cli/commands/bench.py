@@ -35,9 +35,19 @@ MAX_SECONDS = 3600.0
 
 
 @click.command()
-@click.option("--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Only this task; may be repeated.")
-@click.option("--algorithm", "algorithms", multiple=True, type=click.Choice(ALGORITHMS), help="Only this algorithm.")
-@click.option("--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Only this engine.")
+@click.option(
+    "--task", "tasks", multiple=True, type=click.Choice(TASKS), help="Measure only this task; may be repeated."
+)
+@click.option(
+    "--algorithm",
+    "algorithms",
+    multiple=True,
+    type=click.Choice(ALGORITHMS),
+    help="Measure only this algorithm; may be repeated.",
+)
+@click.option(
+    "--engine", "engines", multiple=True, type=click.Choice(ENGINES), help="Measure only this engine; may be repeated."
+)
 @click.option("--seconds", type=float, default=SECONDS, show_default=True, metavar="S", help="Time for each cell.")
 @click.option("--device", metavar="DEVICE", help="Device to compute on; the default is auto.")
 @click.option("--ascii", "ascii_only", is_flag=True, help="Draw with ASCII only.")

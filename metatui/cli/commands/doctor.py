@@ -143,7 +143,7 @@ def _data() -> dict[str, Any]:
 
 
 def _plugins() -> dict[str, str]:
-    """Return the file of each plugin, or why it cannot be used."""
+    """Return the file of each plugin, or the reason why it cannot be used."""
     exclude_conflicts()
     return {f"{each.kind} {name}": origin for each in REGISTRIES for name, origin in each.plugins().items()}
 

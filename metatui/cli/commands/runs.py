@@ -86,7 +86,7 @@ def _progress(summary: RunSummary) -> str:
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Describe the test, if there was one; otherwise the best validation, and the last one if it is another."""
+    """Describe the test or, without a test, the best validation, and the last one if it is not the best."""
     best, last = summary.best, summary.validation
     if summary.test:
         yield _result("test", summary.test)

@@ -75,7 +75,7 @@ class _Output(_Stream):
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except BrokenPipeError:  # the reader needs no more output; handled by the caller of the command
+        except BrokenPipeError:  # the reader has closed the pipe, which `main` handles
             raise
         except OSError as error:
             raise MetatuiError(f"standard output cannot be written: {reason(error)}") from None

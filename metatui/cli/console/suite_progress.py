@@ -25,7 +25,7 @@ class Display(Protocol):
 
 @contextmanager
 def display(suite: Suite, finished: int) -> Iterator[Display]:
-    """Show the progress of a suite, of which `finished` runs are already finished, on standard error."""
+    """Show the progress of a suite on standard error; `finished` of its runs are already finished."""
     screen = console(stderr=True)
     if not is_interactive(screen):
         yield PlainDisplay(screen, suite, finished)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
-"""Number of inner steps shown first, because image tasks take long."""
+"""Number of inner steps after which image tasks are first shown, because all steps take long."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ def exploring(
 ) -> Generator[Explored, None, None]:
     """Adapt the best parameters of each run to one task, all with the first run's shots, queries and seed.
 
-    Yields each run after its adaptation. Runs on images are first yielded after a few inner steps, then after all.
+    Yields each run after its adaptation. Runs on images are first yielded after `FIRST_STEPS` inner steps, and again
+    after all.
 
     Args:
         task: number of the held-out task.

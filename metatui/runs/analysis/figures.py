@@ -27,7 +27,7 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00", "#0
 """Colours that colour-blind people can distinguish (Okabe and Ito 2008)."""
 
 DASHES: tuple[str | tuple[int, tuple[int, ...]], ...] = ("-", (0, (4, 2)), (0, (1, 1)), (0, (5, 2, 1, 2)))
-"""Line styles; each time all colours have been used, the next style begins."""
+"""Line styles; after all colours have been used, the next line style is used."""
 
 WIDTH, HEIGHT = 5.4, 3.4
 """Width and height of one panel in inches."""
@@ -325,7 +325,7 @@ def _style() -> Iterator[None]:
     import matplotlib
 
     with matplotlib.rc_context(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # for example, about characters that the font lacks
+        warnings.simplefilter("ignore")  # for example, warnings about characters that the font lacks
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)
         yield

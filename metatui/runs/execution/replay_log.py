@@ -17,7 +17,7 @@ from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.errors import SettingsError
 
 FREE_ON_RESUME = ("compute", "checkpoint", "logging")
-"""Groups of settings that may change when a run is resumed, because they do not change what is computed."""
+"""Groups of settings that may change when a run is resumed, because they do not affect the mathematics of training."""
 
 
 @dataclass

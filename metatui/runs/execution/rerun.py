@@ -62,7 +62,7 @@ def schedule_of(run: RunFolder) -> tuple[PlannedChange, ...]:
 def _commands(run: RunFolder) -> list[Planned]:
     """Return the commands of a run, except refused ones.
 
-    Of several changes to a setting with no computation between them, only the last is kept.
+    If a setting was changed several times with no meta-step or validation in between, only the last change is kept.
     """
     last = last_progress(run.metrics_path)
     reached = last.iteration if last else 0

@@ -29,9 +29,9 @@ class Outcome:
     """Last validation in this process."""
     test: Evaluation | None = None
     warning: str | None = None
-    """Why the run has no good result (`Finished.warning`)."""
+    """Reason why the run has no good result (`Finished.warning`)."""
     sentence: str | None = None
-    """Why the run failed."""
+    """Reason for a failure of the run."""
 
     @property
     def tasks_per_second(self) -> float:

@@ -334,7 +334,7 @@ class _ResumePlan:
     commands: list[Planned]
     """Commands to repeat or execute, in order."""
     undone: list[PlannedChange]
-    """Later changes of requested settings, which are not applied."""
+    """Later changes of the settings in `changes`; they are dropped."""
 
 
 def _plan_resume(log: RunLog, state: TrainerState | None, changes: Mapping[str, Scalar]) -> _ResumePlan:

@@ -82,7 +82,7 @@ def save_checkpoint(folder: Path, kind: str, state: TrainerState) -> None:
 
 
 def clean_checkpoints(folder: Path) -> None:
-    """Remove files of a writer that was killed while saving. The caller holds the run's lock. Raises WriteRefused."""
+    """Remove files of a writer that died while saving. The caller must hold the run's lock. Raises WriteRefused."""
     with writing(folder):
         folder.mkdir(exist_ok=True)
         fresh = [f"{kind}.new" for kind in ("last", "best")]

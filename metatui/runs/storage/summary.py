@@ -49,7 +49,7 @@ class RunSummary:
     validation: Evaluation | None = None
     """Last validation, which may not be the best."""
     warning: str | None = None
-    """Why a finished run has no good result; None if the result is good."""
+    """Reason why a finished run has no good result; None if the result is good."""
 
     @property
     def id(self) -> str:
@@ -57,7 +57,7 @@ class RunSummary:
 
     @property
     def iteration(self) -> int:
-        """Meta-steps done."""
+        """Number of finished meta-steps."""
         return self.progress.iteration if self.progress else 0
 
 

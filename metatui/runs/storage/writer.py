@@ -53,7 +53,7 @@ class RunWriter:
         self.saved_at = iteration
         """Meta-step of the newest checkpoint; 0 before the first."""
         self.cause: str | None = None
-        """Why the run was interrupted, for the journal."""
+        """Reason for an interruption, for the journal."""
         self._lock = lock
         self._preset, self._origin = preset, origin
         self._iteration = iteration
@@ -96,7 +96,7 @@ class RunWriter:
 
         Raises:
             WriteRefused: if the disk still refuses a write.
-            BadInput: if another process took over the run in the meantime, as a file server allows.
+            BadInput: if another process took over the run in the meantime, which file servers allow.
         """
         self._lock.confirm()
         self.catch_up()
@@ -138,7 +138,7 @@ class RunWriter:
             ):
                 self.note(type(event).__name__.lower(), **vars(event))
             case _:
-                pass  # the journal omits events of only momentary interest
+                pass  # the journal omits `Evaluating`, which is transient
 
     def interrupted(self, reason: str) -> None:
         """Record that the run ended between two events; its last checkpoint is kept."""
@@ -237,7 +237,7 @@ class RunWriter:
 
 
 def _evaluations_until(run: RunFolder, iteration: int) -> EvaluationRecord:
-    """Return the validations up to meta-step `iteration`, for a resumed run, without the test, which is outdated."""
+    """Return the validations up to meta-step `iteration` of a resumed run, without the test, which is outdated."""
     try:
         return run.evaluation().holding(iteration, finished=False)
     except BadInput:  # the next evaluation replaces the file

@@ -82,7 +82,7 @@ class SuiteManifest:
         self._lock.release()
 
     def runs(self) -> dict[Hashable, RunFolder]:
-        """Return the newest run with each identity; raise BadInput if the file is invalid."""
+        """Return the newest run for each identity (`models.identity`); raise BadInput if the file is invalid."""
         runs = {}
         for name in self._names():
             run = RunFolder(self._store.root / name)

@@ -10,7 +10,7 @@ from metatui.config.fields import FIELDS
 from metatui.config.settings import Settings
 
 MOST_RUNS = 1_000
-"""Maximum runs of a suite."""
+"""Maximum number of runs of a suite."""
 
 ANYWHERE = ("compute.device", "compute.threads", "compute.compile_after")
 """Settings that determine only where and when something is computed, not its result."""
@@ -49,7 +49,7 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class PlannedComparison:
-    """Runs to compare, and the protocol. None stands for the value in the settings of the first run."""
+    """Runs to compare, and the protocol. None selects the value in the settings of the first run."""
 
     name: str
     runs: tuple[PlannedRun, ...]

@@ -65,7 +65,7 @@ class RunEnded(SuiteEvent):
     status: str
     """Status in the run's journal; `failed` if the journal has no status."""
     sentence: str | None
-    """Why the run failed; None if it did not."""
+    """Reason for the failure; None if the run did not fail."""
 
 
 Emit = Callable[[SuiteEvent | Exception | None], object]
@@ -137,7 +137,7 @@ class SuiteRunner:
                 thread.join()
 
     def _work(self, device: str | None, emit: Emit) -> None:
-        """Train run after run on `device`; the target of a thread."""
+        """Train waiting runs on `device`, one at a time, until none is left. This runs in a thread."""
         try:
             with self._manifest.messages_path.open("ab") as messages:
                 while not self._over and (run := self._next()):

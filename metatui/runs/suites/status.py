@@ -26,7 +26,7 @@ class RunStatus:
     """Last meta-step; None before the first and for `scratch`."""
     test: Evaluation | None
     problem: str | None
-    """Why the run failed or cannot be read."""
+    """Reason why the run failed or cannot be read; None if there is no problem."""
 
     @property
     def finished(self) -> bool:

@@ -41,7 +41,7 @@ class SourceLocation:
 def by_path(value: Any, info: ValidationInfo) -> Any:
     """Flatten a table of settings to `group.key`, whether its keys are quoted or its groups are nested tables."""
     if not isinstance(value, dict):
-        return value  # refused by the type of the field
+        return value  # rejected by the type of the field
     settings: dict[str, Any] = {}
     for key, item in value.items():
         settings |= {f"{key}.{name}": inner for name, inner in item.items()} if isinstance(item, dict) else {key: item}
@@ -61,7 +61,7 @@ TABLES = "a non-empty list of tables"
 
 
 class Table(BaseModel):
-    """A table of the file. The description of a field says what is allowed."""
+    """A table of the file. The description of a field states the allowed values."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -131,7 +131,7 @@ def read_table(model: type[T], table: Mapping[str, Any], origin: SourceLocation,
         prefix: text before the names of fields in messages.
 
     Raises:
-        BadInput: if a value is invalid; the message names its location, field, value, and what is allowed.
+        BadInput: if a value is invalid; the message names its location, field, value and allowed values.
     """
     fields = model.model_fields
     try:

@@ -26,7 +26,7 @@ LONG = 15.0
 
 
 class BackgroundController:
-    """Attaches to live runs, and detaches whenever the app ends."""
+    """Attaches to live runs, and detaches from the followed run when the app exits."""
 
     def __init__(self, app: MetatuiApp, sessions: Sessions) -> None:
         self._app, self._sessions = app, sessions
@@ -43,12 +43,12 @@ class BackgroundController:
         if self._app.is_headless:
             return
         loop = asyncio.get_running_loop()
-        for number in set(SIGNALS) - {signal.SIGINT}:  # ctrl+C is a key here
+        for number in set(SIGNALS) - {signal.SIGINT}:  # the app handles ctrl+C as a key
             loop.add_signal_handler(number, self.hang_up, 128 + number)
         continue_only_after_suspend()
 
     def announce(self, *, silent: bool) -> None:
-        """Attach to the run given on the command line; without one, name the live runs unless `silent`."""
+        """Attach to the run given on the command line; without one, show the names of live runs unless `silent`."""
         if self.to_attach:
             self._app.run_worker(self.attach(self.to_attach), exclusive=True, group="open")
         elif not silent:

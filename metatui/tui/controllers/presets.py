@@ -36,7 +36,7 @@ class PresetsController:
         self._loaded, self.changes = (preset, settings), tuple(changes)
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
-        planned = f" It makes {len(changes):,} changes while it trains." if changes else ""
+        planned = f" It plans {len(changes):,} changes during training." if changes else ""
         self._app.notify(f"{source} is in the form: F5 starts it.{planned}")
 
     def action_load_preset(self) -> None:

@@ -171,7 +171,7 @@ class RunClient:
         self.model: RunModel | None = None
         """Model of the run, also after its end; None before the first run."""
         self._undoing: list[tuple[str, Scalar]] = []
-        """Undo changes that the trainer has not made yet, as path and value."""
+        """Requested reversals that the trainer has not applied yet, as path and value."""
 
     def begin(self, open_run: Callable[[], FollowedRun], model: RunModel, attached: Attached | None = None) -> None:
         """Follow the run that `open_run` returns.
@@ -220,7 +220,7 @@ class RunClient:
 
     @property
     def undoable(self) -> LiveChange | None:
-        """The newest live change that has not been undone and is not about to be undone."""
+        """The newest live change that is neither undone nor requested to be undone."""
         undoable = self.model.undoable if self.model and self.phase.active else []
         last = len(undoable) - 1 - len(self._undoing)
         return undoable[last] if last >= 0 else None

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from metatui.tui.model.replay import Replay
 
 READ_EVERY = 5.0
-"""Seconds between reads of a shown live run that cannot be followed from here."""
+"""Seconds between reads of the shown run if it is live but cannot be followed."""
 
 MOST_SIDE_BY_SIDE = 3
 """Maximum number of marked runs whose adaptation is shown side by side."""
@@ -186,7 +186,7 @@ class RunsController:
 
 
 def assign_colours(runs: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
-    """Return a colour index for each run: its previous one, or else the first free index."""
+    """Return a colour index for each run: its previous one, or the first free index."""
     colours = {run: before[run] for run in runs if run in before}
     for run in runs:
         if run not in colours:

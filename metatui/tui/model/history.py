@@ -207,7 +207,7 @@ class History:
         """Return how the metric changed between the last two windows, each an eighth of the run.
 
         The trend is flat if the difference of the means is below 1 % or below its standard error, so that noise is not
-        taken for a trend.
+        mistaken for a trend.
         """
         known = [bucket for bucket in self._buckets if bucket.count]
         window = max(1, len(known) // 8)

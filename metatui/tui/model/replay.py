@@ -38,7 +38,7 @@ class Replay:
     """
 
     def __init__(self, run: RunFolder) -> None:
-        """Raises BadInput if the run's settings cannot be read."""
+        """Read the settings of the run. Raises BadInput if they cannot be read."""
         self.run = run
         self._smoother = Smoother(run.metrics_path)
         self._metrics = RunModel(run.settings())

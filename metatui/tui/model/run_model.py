@@ -58,7 +58,7 @@ class LiveChange:
     """A setting that was changed while the run trained."""
 
     iteration: int
-    """Meta-steps done before the change."""
+    """Number of finished meta-steps before the change."""
     seconds: float
     """Seconds of training before the change."""
     path: str
@@ -107,7 +107,7 @@ class RunModel:
         self._recent: deque[Progress] = deque()
 
     def copy_metrics(self, run_id: str, status: str) -> RunModel:
-        """Return another model with the same settings and meta-steps, and nothing else."""
+        """Return a new model with copies of the settings and metrics, but without events and results."""
         other = RunModel(self.settings, run_id, status)
         other.latest, other._recent = self.latest, self._recent.copy()
         other.meta_loss, other.grad_norm = self.meta_loss.copy(), self.grad_norm.copy()
@@ -287,7 +287,7 @@ class RunModel:
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:
-        """Seconds of training until a meta-step, which may be before the latest one."""
+        """Return the seconds of training until a meta-step, which may be before the latest one."""
         seconds = self.meta_loss.seconds_at(iteration)
         return self.seconds if seconds is None else seconds
 

@@ -19,7 +19,7 @@ class Symbols(StrEnum):
 
 
 class Glyphs(NamedTuple):
-    """The characters of a set, by what they draw."""
+    """The characters of a set, by purpose."""
 
     levels: str
     """Bars of a sparkline, lowest first."""
@@ -98,7 +98,7 @@ def detect(environ: Mapping[str, str], encoding: str | None, tmux_utf8: bool | N
     Args:
         environ: environment, of which `TERM` is read.
         encoding: encoding of the stream on which the app is drawn; None if unknown.
-        tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters by `_`. None outside
+        tmux_utf8: whether the tmux client uses UTF-8; if not, tmux replaces non-ASCII characters with `_`. None outside
             tmux, or if unknown.
     """
     # The kernel's console has 256 or 512 glyphs, without braille, eighth bars and quadrants.

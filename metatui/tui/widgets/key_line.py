@@ -60,7 +60,7 @@ class KeyLine(Widget):
 class TabStrip(Widget):
     """Names, one of them selected. A click on another name runs an action of the screen with that name.
 
-    If the names do not fit, the first ones are left out, as far as necessary to show the selected one.
+    If the names do not fit, the first ones are omitted until the selected one is visible.
     """
 
     DEFAULT_CSS = """

@@ -80,7 +80,7 @@ def target_words(comparison: Comparison) -> str | None:
 
 
 def note_on_seeds(comparison: Comparison) -> str | None:
-    """Return a note on the limits of paired tests; None without pairs, or if seeds are compared too."""
+    """Return a note on the limits of paired tests; None without pairs, or if seeds are also compared."""
     if not comparison.pairs or comparison.seeds:
         return None
     return (

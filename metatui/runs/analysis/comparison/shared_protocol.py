@@ -14,8 +14,8 @@ from metatui.utils.errors import BadInput
 from metatui.utils.numbers import diverged
 
 DATA = ("task.source", "task.folder")
-"""Settings that must be equal, and the options of the data set; otherwise, accuracies and losses refer to different
-data."""
+"""Settings that must be equal, in addition to the options of the data set, for accuracies and losses to refer to the
+same data."""
 
 TIED = ("task.ways", "task.split", "task.split_seed", "task.class_lists")
 """Settings fixed by a trained model: its number of outputs and its training classes.
@@ -58,7 +58,7 @@ def agree(
     shots: int | None,
     device: str | None,
 ) -> SharedProtocol:
-    """Return the protocol of all runs: that of the first run, except for arguments that are not None.
+    """Return the protocol of all runs: the protocol of the first run, overridden by arguments that are not None.
 
     Raises:
         BadInput: if the runs use different data, or a value is not allowed.

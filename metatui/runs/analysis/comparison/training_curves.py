@@ -29,7 +29,7 @@ POINTS = 500
 
 SHORTEST_SPAN = 50
 SPAN_SHARE = 0.02
-"""Curves are smoothed over this share of the longest run, but at least over SHORTEST_SPAN meta-steps."""
+"""Share of the longest run over which curves are smoothed; at least SHORTEST_SPAN meta-steps."""
 
 
 @dataclass

@@ -116,7 +116,7 @@ class TrainingCurve:
     changes: tuple[LiveChange, ...] = ()
     """Live changes, in order."""
     averages: tuple[Averages, ...] = ()
-    """The same points with different smoothing."""
+    """The same curve with each smoothing of the app's charts."""
 
 
 @dataclass(frozen=True)

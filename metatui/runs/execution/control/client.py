@@ -154,7 +154,7 @@ class LiveRun:
                 self._unsent = self._unsent[sent:]
 
     def _is_still_live(self) -> bool:
-        """Wait at most `OVER_SECONDS` for the process to release the run."""
+        """Return whether the process still holds the run after at most `OVER_SECONDS`."""
         until = time.monotonic() + OVER_SECONDS
         while self.run.is_live():
             if time.monotonic() >= until:

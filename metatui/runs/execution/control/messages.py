@@ -77,7 +77,7 @@ class Report(_OneOf):
 
     hello: Hello | None = None
     refused: str | None = None
-    """Why a line from this viewer was not accepted as a command."""
+    """Reason why a line from this viewer was rejected."""
     progress: tuple[Progress, ...] | None = None
     started: events.Started | None = None
     evaluating: events.Evaluating | None = None

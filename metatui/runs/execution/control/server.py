@@ -175,7 +175,7 @@ class ControlServer:
         self._evaluating = False
         self._closing = False
         self._listening = False
-        """Whether events are queued, because a viewer is connected."""
+        """Whether a viewer is connected, so that events are queued."""
         self._viewers: list[Viewer] = []
         self._tasks: set[asyncio.Task[None]] = set()
         """References to running tasks, because the event loop keeps only weak references."""
@@ -203,7 +203,7 @@ class ControlServer:
                 self._runner.get_loop()
                 self._thread = threading.Thread(target=self._run, name="control", daemon=True)
                 self._thread.start()
-        except (OSError, RuntimeError) as error:  # too many files or threads; training does not need them
+        except (OSError, RuntimeError) as error:  # too many open files or threads; training works without viewers
             problem = str(error)
             self._close_sockets()
             if self._runner:

@@ -44,7 +44,7 @@ def listen(run: RunFolder) -> socket.socket:
         fresh.chmod(0o600)
         listener.listen(BACKLOG)
         listener.setblocking(False)
-        fresh.replace(path)  # it accepts connections from the moment it is visible
+        fresh.replace(path)  # the socket accepts connections as soon as it is visible
     except BaseException:
         listener.close()
         with suppress(OSError):

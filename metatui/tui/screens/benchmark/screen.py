@@ -22,14 +22,14 @@ NICENESS = 10
 """Niceness of the benchmark, so that the app and other programs take precedence."""
 
 POLL_SECONDS = 0.5
-"""Seconds between checks whether the run has ended."""
+"""Seconds between checks of whether the run has ended."""
 
 WAITING = "A run is in progress and would distort the measurements, which start when it ends."
 
 
 @dataclass(frozen=True)
 class MeasuringProcess:
-    """Adapts a benchmark, which measures in a child process of its own, to `AnalysisScreen`."""
+    """Adapts a benchmark, which measures in a separate child process, to `AnalysisScreen`."""
 
     benchmark: Benchmark
 
@@ -43,7 +43,7 @@ class MeasuringProcess:
 
 
 class BenchmarkScreen(AnalysisScreen[None]):
-    """Measures every engine once no run is in progress; closing the screen stops the benchmark."""
+    """Measures every engine as soon as no run is in progress; closing the screen stops the benchmark."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,q", "dismiss", "Close")]
     DEFAULT_CSS = """

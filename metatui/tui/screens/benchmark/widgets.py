@@ -96,7 +96,7 @@ class BenchmarkTable(DataTable[Text]):
             self._update(cell)
 
     def on_resize(self) -> None:
-        # The outer width, because the scroll bar comes and goes.
+        # Use the outer width, because the inner width changes when the scroll bar appears or disappears.
         if self._width != self.outer_size.width:
             self._width = self.outer_size.width
             self._rebuild()

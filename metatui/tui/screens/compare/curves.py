@@ -31,7 +31,7 @@ class View:
     log: bool = True
     """Logarithmic axis for losses; accuracies always have a linear one."""
     smoothing: int = 0
-    """Position in `DECAYS`, from 1; 0 selects a span that depends on the length of the runs."""
+    """Position in `DECAYS`, counted from 1; 0 selects a span that depends on the length of the runs."""
     metric: Metric | None = None
     """None selects the metric that decides the comparison."""
 

@@ -26,7 +26,7 @@ SHORTEST_NAME = 12
 
 
 def result_page(comparison: Comparison, width: int, theme: ChartTheme) -> list[Row]:
-    """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions rest on."""
+    """Return warnings, conclusions, bars of each run's metric, and the differences that the conclusions state."""
     rows: list[Row] = []
     for index, warning in enumerate(comparison.warnings):
         rows += [[]] if index else []
@@ -85,7 +85,7 @@ def _differences(comparison: Comparison) -> list[Estimate]:
 
 
 def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
-    """Return title and table. Columns that do not fit follow below, with the names repeated.
+    """Return the title and the table. A table that is too wide is split into parts, each with the columns of names.
 
     If the labels of all runs equal their names, only one of these columns is shown.
     """
@@ -115,7 +115,7 @@ def _table(table: TextTable, width: int, theme: ChartTheme) -> list[Row]:
 
 
 def _parts(columns: list[int], widths: list[int], room: int) -> list[list[int]]:
-    """Split `columns` into as few parts as fit `room` cells each."""
+    """Split `columns` into as few parts as possible, each at most `room` cells wide."""
     parts: list[list[int]] = [[]]
     used = 0
     for column in columns:
@@ -156,7 +156,7 @@ def bars(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[R
 def differences(estimates: Sequence[Estimate], width: int, theme: ChartTheme) -> list[Row]:
     """Draw a point with its interval for each estimate, a line at zero, and an axis below."""
     axis = axis_for([0.0, *_finite_ends(estimates)], 5)
-    assert axis is not None  # zero is on it
+    assert axis is not None  # the axis contains zero
     return _rows(estimates, axis, width, theme, filled=False)
 
 

@@ -91,7 +91,7 @@ class CompareScreen(AnalysisScreen[None]):
 
     def on_mount(self) -> None:
         self._measure()
-        self._show_state("Loading torch, which takes some seconds, and reading the runs…")
+        self._show_state("Loading torch, which takes a few seconds, and reading the runs…")
 
     def on_resize(self) -> None:
         if self.is_mounted:

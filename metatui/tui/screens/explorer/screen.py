@@ -175,7 +175,7 @@ class ExplorerScreen(AnalysisScreen[None]):
             if answer := await self.app.push_screen_wait(dialog):
                 self._request_results(replace(self.query_state, drawn=ChosenClasses(answer)))
         elif view is not None:
-            self.query_one(StatusLine).update("Waves can only be drawn for sinusoid runs, and classes for image runs.")
+            self.query_one(StatusLine).update("Only sinusoid runs and image runs support user-defined tasks.")
 
     def _request_results(self, query: ExplorerQuery) -> None:
         if query == self.query_state and self.is_busy:

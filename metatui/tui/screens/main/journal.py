@@ -17,7 +17,7 @@ from metatui.tui.widgets.charts.row_widget import Row, RowsWidget, padded
 from metatui.tui.widgets.scroll_view import scroll_bar
 
 STEP_WIDTH = 7
-"""Width of the meta-step column, up to a million."""
+"""Width of the meta-step column, sufficient for a million meta-steps."""
 GAP = "  "
 
 EMPTY = "Warnings, validations, checkpoints and changes of a run are listed here."

@@ -174,7 +174,7 @@ class WorkTab(Vertical):
     @on(DescendantBlur)
     @on(DescendantFocus)
     def _mark_focused_pane(self) -> None:
-        # A CSS rule with `:focus-within` would restyle every widget in the pane whenever the focus moves.
+        # A CSS rule with `:focus-within` would restyle every widget in the pane when the focus moves.
         focused = self.screen.focused
         within = set(focused.ancestors_with_self) if focused else set()
         self._set_classes({"-focused": {pane: pane in within for pane in self._panes}})

@@ -22,7 +22,7 @@ LONGEST_BAR: Final = 60
 
 SUITE_HEADINGS: Final = ("Suite", "Finished", "What")
 RUN_HEADINGS: Final = ("Comparison", "Run", "Done", "State", "Meta-steps")
-"""A narrow terminal omits the last heading."""
+"""Headings of the table of runs; the last one is omitted in a narrow terminal."""
 
 
 class Description(RowsWidget):

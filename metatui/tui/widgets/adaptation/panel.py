@@ -51,12 +51,12 @@ CHART: Final = 28
 
 @dataclass(frozen=True)
 class Grid:
-    """How many tasks fit. Columns are runs or tasks, and rows are tasks."""
+    """Number of cells that fit. Columns are runs or tasks, and rows are tasks."""
 
     across: int
     down: int
     tasks: int
-    """Tasks on one page."""
+    """Number of tasks per page."""
 
 
 class AdaptationPanel(RowsWidget, can_focus=True):

@@ -61,7 +61,7 @@ def axis_for(values: Iterable[float], count: int, *, log: bool = False) -> Axis 
 
 
 def fixed_axis(low: float, high: float, count: int, *, log: bool = False) -> Axis:
-    """Return an axis with these ends, moved apart if they are equal."""
+    """Return an axis from `low` to `high`, with the ends moved apart if they are equal."""
     low, high = (clamped(end) if math.isfinite(end) else 0.0 for end in (low, high))
     low, high = _widened(min(low, high), max(low, high))
     if log and low >= SMALLEST:

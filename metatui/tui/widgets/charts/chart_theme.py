@@ -37,7 +37,7 @@ class ChartTheme:
 
     @property
     def distinct(self) -> bool:
-        """True if lines are told apart by their characters instead of their colours."""
+        """True if characters instead of colours distinguish the lines."""
         return self.monochrome or self.symbols is Symbols.ASCII
 
     def colour(self, name: str, *, bold: bool = False, dim: bool = False) -> Style:

@@ -59,7 +59,7 @@ def _title_with_label(title: str, y_label: str, room: int) -> str:
 
 
 def _wrapped(entries: Sequence[Row], width: int, most_rows: int) -> list[list[Row]]:
-    """Distribute the entries over at most `most_rows` rows; the last row takes all the rest."""
+    """Distribute the entries over at most `most_rows` rows; the last row takes all remaining entries."""
     rows: list[list[Row]] = [[]]
     for entry in entries:
         if rows[-1] and len(rows) < most_rows and _width([*rows[-1], entry]) > width:

@@ -68,7 +68,7 @@ class ChoiceList(OptionList):
 
 
 class Choice(Widget, can_focus=True):
-    """A choice of one of a few values. Its list is only created when it opens: that takes as long as a whole field."""
+    """A choice of one of a few values. Its list is created only when it opens, to save startup time."""
 
     ALLOW_SELECT = False
     BINDINGS: ClassVar[list[BindingType]] = [("enter,space,down,up", "open", "Choose")]
