@@ -9,7 +9,7 @@ import torch
 
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.learning.engines.registry import make_engine
+from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import set_up
 from metatui.learning.training.trainer import Trainer
 from metatui.utils.errors import SettingsError
@@ -37,12 +37,13 @@ def test_frozen_parameters_keep_their_values(name: str) -> None:
 
 
 @pytest.mark.parametrize("engine", ["loop", "native", "batched", "unfolded"])
-def test_engines_agree(engine: str) -> None:
+def test_engines_agree(engine: EngineName) -> None:
     experiment = set_up(changed(GLYPHS, algorithm__freeze="4.*", algorithm__inner_steps=2))
     episodes, theta = experiment.training_episodes(range(2)), experiment.theta()
+    names: tuple[EngineName, ...] = ("loop", engine)
     results = [
         make_engine(name, experiment.model, experiment.loss).meta_gradient_of(experiment.algorithm, theta, episodes)
-        for name in ("loop", engine)
+        for name in names
     ]
     for key, gradient in results[0].gradients.items():
         assert (results[1].gradients[key] - gradient).norm() <= 1e-8 * gradient.norm()
