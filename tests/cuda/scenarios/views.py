@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import metatui
-from metatui.learning.checks import check
+from metatui.learning.checks import algorithms, check, comparison
 from metatui.learning.evaluation.custom_tasks import ChosenClasses, Wave
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
@@ -87,7 +87,8 @@ every = check.cases
 
 def test_check(monkeypatch: pytest.MonkeyPatch) -> None:
     # One network and one direction: the whole command computes hundreds of thousands of small operations.
-    monkeypatch.setattr(check, "DIRECTIONS", 1)
+    monkeypatch.setattr(comparison, "DIRECTIONS", 1)
+    monkeypatch.setattr(algorithms, "WORKS", {"waves": algorithms.WORKS["waves"]})
     monkeypatch.setattr(check, "cases", lambda device: every(device)[:1])
     monkeypatch.setattr(check, "full_size_cases", lambda device: [])
     simulator.reset()

@@ -97,7 +97,7 @@ async def test_suites_and_their_runs_are_listed(make: Callable[[], MetatuiApp], 
         assert keys(screen)[0] == "F5 Resume"
         await pilot.press("down")
         await settled(pilot)
-        assert "0 of 36 runs finished" in text_of(screen, SuiteProgress)
+        assert "0 of 63 runs finished" in text_of(screen, SuiteProgress)
         assert keys(screen)[0] == "F5 Start"
 
 
