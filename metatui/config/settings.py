@@ -394,6 +394,11 @@ class Settings(Group):
         return _limits(self.task.ways_range, self.task.ways)
 
     @property
+    def most_ways(self) -> int:
+        """Largest number of ways in training and held-out tasks, the number of outputs of the model."""
+        return max(self.task.ways, self.ways_in_training[1])
+
+    @property
     def shots_in_training(self) -> tuple[int, int]:
         """Smallest and largest number of shots in training episodes."""
         return _limits(self.task.shots_range, self.training_shots)

@@ -69,8 +69,7 @@ def make_model(settings: Settings, input_shape: tuple[int, ...], targets: int = 
 
     model = MODELS[settings.model_name]
     assert issubclass(model, Model)
-    ways = max(settings.task.ways, settings.ways_in_training[1])
-    outputs = ways if settings.is_classification else targets
+    outputs = settings.most_ways if settings.is_classification else targets
     with seeded(settings.training.seed):
         try:
             network = model.build(settings, input_shape, outputs)

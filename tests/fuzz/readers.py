@@ -178,23 +178,6 @@ def pictures(home: Path, chance: Random) -> None:
     assert len(packed.pixels) == len(packed.digests) == len(listing.files)
 
 
-<<<<<<< HEAD
-def table(home: Path, chance: Random) -> None:
-    from metatui.config.fields import parse
-    from metatui.learning.data.episodes import SPLITS
-    from metatui.learning.data.table.source import load_table
-
-    table = {"file": str(home / "tables/plants.csv"), "task_column": "plant", "targets": "y0"}
-    source = load_table(parse({"task": {"source": "table", "shots": 3, "queries": 3}, "table": table}))
-    [printable(text) for text in (*source.notes, *source.notices)]
-    for split in SPLITS:
-        printable(source.describe(split, 0, seed=0))
-        episodes = source.episodes(split, range(4), seed=0, shots=3, queries=3)
-        assert episodes.support_x.shape[:2] == episodes.query_y.shape[:2] == (4, 3)
-
-
-=======
->>>>>>> images
 def class_lists(home: Path, chance: Random) -> None:
     from metatui.learning.data.image_folder.scan import list_folder
 
@@ -210,8 +193,6 @@ def cifar100(home: Path, chance: Random) -> None:
 
     IMAGES.update(CIFAR)
     assert read(home / "cifar").shape == (100, 2, 3, 32, 32)
-<<<<<<< HEAD
-=======
 
 
 def table(home: Path, chance: Random) -> None:
@@ -226,7 +207,6 @@ def table(home: Path, chance: Random) -> None:
         printable(source.describe(split, 0, seed=0))
         episodes = source.episodes(split, range(4), seed=0, shots=3, queries=3)
         assert episodes.support_x.shape[:2] == episodes.query_y.shape[:2] == (4, 3)
->>>>>>> images
 
 
 def engines(home: Path, chance: Random) -> None:

@@ -111,15 +111,9 @@ TARGETS: Mapping[str, Target] = {
         ("pictures", str(CACHE / "folders")),
         {f"{CACHE}/folders/*": (checkpoints.of_packed, of_safetensors)}, readers.pictures, 5, most=1,
     ),
-<<<<<<< HEAD
-    "table": Target(("tables",), {"tables/plants.csv": (of_cells,)}, readers.table, 6),
-    "class-lists": Target(("listed",), {"listed/*.csv": (), "listed/lists/*": ()}, readers.class_lists, 5),
-    "cifar100": Target(("cifar",), {"cifar/*/*": ()}, readers.cifar100, 4),
-=======
     "class-lists": Target(("listed",), {"listed/*.csv": (of_cells,), "listed/lists/*": ()}, readers.class_lists, 5),
     "cifar100": Target(("cifar",), {"cifar/*/*": ()}, readers.cifar100, 4),
     "table": Target(("tables",), {"tables/plants.csv": (of_cells,)}, readers.table, 6),
->>>>>>> images
     "engines": Target((str(CACHE),), {f"{CACHE}/engines.json": (of_json,)}, readers.engines, 4, most=1),
     "theme": Target(("config",), {f"{CONFIG}/app.toml": (of_toml,)}, readers.theme, 4, most=1),
     "package": Target((str(CACHE / "compiled"),), {f"{CACHE}/compiled/*": ()}, readers.package, 4, most=1),

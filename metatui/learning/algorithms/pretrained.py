@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from metatui.learning.algorithm import INNER_STEPS, META_GRADIENT, GradientBased
 from metatui.learning.explanations import Explanation, adam_step, count, loss, outer_loop, outer_lr
+from metatui.utils.errors import BadInput, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -39,10 +40,16 @@ class Pretrained(GradientBased):
         from metatui.learning.data.random import seeded
 
         weight = next(name for name in self.head if name.endswith("weight"))
+        if weight not in params:
+            raise BadInput(
+                f"algorithm.freeze is {quote(self.settings.algorithm.freeze)}, but must leave {weight}, the weight of "
+                "the last layer, to learn with algorithm.name = 'pretrained'"
+            )
         with seeded(self.settings.training.seed):
             wide = nn.Linear(params[weight].shape[1], source.pooled_classes).to(params[weight])
         layer = weight.removesuffix("weight")
-        return params | {f"{POOLED}{layer}{name}": p.detach() for name, p in wide.named_parameters()}
+        head = {f"{layer}{name}": p.detach() for name, p in wide.named_parameters() if f"{layer}{name}" in self.head}
+        return params | {f"{POOLED}{name}": p for name, p in head.items()}
 
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep:
         # Only for the metrics: the query loss after adaptation, as for the other algorithms.
@@ -53,7 +60,7 @@ class Pretrained(GradientBased):
         size = len(tasks) * (episodes.support_x.shape[1] + episodes.query_x.shape[1])
         x, y = learner.pooled_batch(tasks.start, size)
         pooled = {name.removeprefix(POOLED): name for name in learner.theta if name.startswith(POOLED)}
-        names = {name: pooled.get(name, name) for name in self.parameters}
+        names = {name: name for name in self.parameters} | pooled
         gradients = learner.gradient({name: learner.theta[meta] for name, meta in names.items()}, x, y)
         norm = learner.descend({names[name]: g for name, g in gradients.items()}, outer_lr)
         return learner.step_metrics(

@@ -37,6 +37,10 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 
+NO_CLASS = -1e9
+"""Logit of an output that stands for no class of the task. It is finite, because inner steps multiply it."""
+
+
 class ProtoNet(Algorithm):
     """Classifies by the distance of features to the mean features of each class."""
 
@@ -117,12 +121,21 @@ class ProtoNet(Algorithm):
 def prototype_head(algorithm: Algorithm, task: Task, params: Params) -> Params:
     """Compute the last layer whose logits are −‖f(x) − c_n‖² + ‖f(x)‖² for each class n (section 2.4).
 
+    Outputs without a class, with task.ways_range, get logits that no query example is assigned to.
+
     Args:
         params: parameters of the layers before the last one.
     """
-    centres = prototypes(task.features(params, task.support_x), task.support_y, algorithm.settings.task.ways)
+    import torch
+
+    ways = algorithm.settings.most_ways
+    centres = prototypes(task.features(params, task.support_x), task.support_y, ways)
+    biases = -centres.square().sum(-1)
+    if algorithm.settings.task.ways_range:
+        present = (task.support_y.unsqueeze(-1) == torch.arange(ways, device=task.support_y.device)).any(-2)
+        biases = torch.where(present, biases, NO_CLASS)
     weight, bias = algorithm.head
-    return {weight: 2 * centres, bias: -centres.square().sum(-1)}
+    return {weight: 2 * centres, bias: biases}
 
 
 def prototypes(features: Tensor, labels: Tensor, ways: int) -> Tensor:

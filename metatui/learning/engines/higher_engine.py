@@ -33,10 +33,11 @@ class HigherEngine(Engine):
         super().__init__(deepcopy(model), loss)
 
     def unsupported(self, algorithm: Algorithm) -> str | None:
-        inner = algorithm.plain
-        return (
-            None if inner is not None and inner.is_sgd else "it only computes gradient steps of SGD on all parameters"
-        )
+        if len(algorithm.parameters) < len(list(self.model.parameters())):
+            return "it also adapts frozen parameters, unless it differentiates through the inner steps"
+        if algorithm.plain is None or not algorithm.plain.is_sgd:
+            return "it only computes gradient steps of SGD on all parameters"
+        return None
 
     def meta_gradient(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> MetaGradient:
         self._write(theta)

@@ -43,7 +43,7 @@ LEARNING = {
         IMAGES,
         {
             "algorithm.outer_lr": 0.02, "algorithm.inner_lr": 0.4, "model.filters": 8, "model.downsample": "stride",
-            "training.iterations": 24,
+            "algorithm.inner_steps": 1, "training.iterations": 20,
         },
     ),
 }  # fmt: skip

@@ -13,6 +13,7 @@ from metatui.config.fields import parse
 from metatui.config.settings import Settings
 from metatui.events import Progress, Stop
 from metatui.learning.data.episodes import training_size
+from metatui.learning.evaluation.evaluate import predictions
 from metatui.learning.experiment import set_up
 from metatui.runs.analysis.comparison import compare
 from metatui.runs.analysis.evaluate import evaluate
@@ -77,7 +78,7 @@ def run(settings: Settings, runs_dir: Path) -> Session:
     return session
 
 
-@pytest.mark.parametrize("algorithm", ["maml", "reptile", "pretrained", "scratch"])
+@pytest.mark.parametrize("algorithm", ["maml", "reptile", "pretrained", "scratch", "proto_maml"])
 def test_train_evaluate_and_compare(tmp_path: Path, algorithm: str) -> None:
     runs = [run(glyphs(algorithm={"name": algorithm}, training={"seed": seed}), tmp_path).run for seed in (0, 1)]
     comparison = compare(*runs, tasks=3)
@@ -102,6 +103,16 @@ def test_resumed_run_repeats_the_sizes(tmp_path: Path) -> None:
                 session.submit(Stop())
     assert begun == whole[:2]
     assert losses(Session.resume(session.run)) == whole[2:]
+
+
+@pytest.mark.parametrize("algorithm", ["protonet", "proto_maml"])
+def test_prototypes_predict_only_classes_of_the_task(algorithm: str) -> None:
+    settings = glyphs(task={"ways": 2, "ways_range": "2-9", "shots_range": ""}, algorithm={"name": algorithm})
+    experiment = set_up(settings)
+    episodes = experiment.episodes("test", range(5), seed=0, shots=1)
+    *_, (_, outputs) = predictions(experiment, experiment.theta(), episodes, settings.evaluation.inner_steps)
+    assert outputs.shape == (5, 4, 9)
+    assert outputs.argmax(-1).max() < 2
 
 
 @pytest.mark.parametrize("engine", ["unfolded", "loop", "native"])

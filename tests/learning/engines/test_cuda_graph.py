@@ -59,7 +59,7 @@ def test_captured_meta_steps_match_eager_ones(name: str, rule: dict[str, Any], s
     settings = tiny(
         task__source=source, task__shots=1, task__queries=2, task__ways=2, model__filters=2, algorithm__name=name,
         algorithm__inner_steps=2, algorithm__meta_batch=2, algorithm__grad_clip=0.5, compute__precision="float64",
-        compute__engine="batched", **rule,
+        compute__engine="batched", compute__threads=1, **rule,
     )  # fmt: skip
     eager, graphed = Learner(set_up(settings)), captured(settings).learner
     assert graphed.captures is not None

@@ -1,0 +1,58 @@
+"""Parameters that `algorithm.freeze` excludes from the inner and the outer loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from metatui.config.registry import ALGORITHMS
+from metatui.config.settings import Settings
+from metatui.learning.engines.registry import make_engine
+from metatui.learning.experiment import set_up
+from metatui.learning.training.trainer import Trainer
+from metatui.utils.errors import SettingsError
+from tests.learning.algorithms.learned import GLYPHS, SINUSOID, changed
+
+FREEZING = [name for name in ALGORITHMS.names() if "algorithm.freeze" in ALGORITHMS[name].uses]
+
+
+@pytest.mark.parametrize("name", FREEZING)
+def test_frozen_parameters_keep_their_values(name: str) -> None:
+    settings = changed(
+        GLYPHS, algorithm__name=name, algorithm__freeze="0.*, 4.*", training__iterations=2, evaluation__every=0,
+        evaluation__tasks=2, evaluation__test_tasks=2, evaluation__inner_steps=2,
+    )  # fmt: skip
+    trainer = Trainer(settings)
+    before = {key: p.clone() for key, p in trainer.experiment.model.named_parameters()}
+    list(trainer.events())
+    theta = trainer.learner.theta
+    assert not [key for key in theta if key.startswith(("0.", "4."))]
+    moved = {key for key in theta if key in before and not torch.equal(theta[key], before[key])}
+    assert moved
+    episodes = trainer.learner.sample(range(2))
+    *_, last = trainer.experiment.engine.adaptation(trainer.learner.algorithm, theta, episodes, 2)
+    assert "0.weight" not in last.params
+
+
+@pytest.mark.parametrize("engine", ["loop", "native", "batched", "unfolded"])
+def test_engines_agree(engine: str) -> None:
+    experiment = set_up(changed(GLYPHS, algorithm__freeze="4.*", algorithm__inner_steps=2))
+    episodes, theta = experiment.training_episodes(range(2)), experiment.theta()
+    results = [
+        make_engine(name, experiment.model, experiment.loss).meta_gradient_of(experiment.algorithm, theta, episodes)
+        for name in ("loop", engine)
+    ]
+    for key, gradient in results[0].gradients.items():
+        assert (results[1].gradients[key] - gradient).norm() <= 1e-8 * gradient.norm()
+
+
+def test_freezing_everything_is_refused() -> None:
+    with pytest.raises(SettingsError, match=r"algorithm\.freeze is '\*', but must leave at least one parameter"):
+        set_up(changed(SINUSOID, algorithm__freeze="*"))
+
+
+def test_higher_refuses_frozen_parameters(tiny: Callable[..., Settings]) -> None:
+    with pytest.raises(SettingsError, match=r"compute\.engine is 'higher', .* it also adapts frozen parameters"):
+        set_up(tiny(algorithm__freeze="0.*", compute__engine="higher"))
