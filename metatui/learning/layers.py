@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from metatui.learning.data.random import keys, uniform
 
 Norm = Literal["batch", "group", "layer", "none"]
 Head = Literal["linear", "cosine"]
@@ -65,6 +69,66 @@ class FiLM(nn.Module):
     def extra_repr(self) -> str:
         channels, context = self.weight.shape
         return f"context={context}, channels={channels // 2}"
+
+
+class MaskSeed:
+    """Seed of the masks of a layer and of all its copies; None while the layer drops nothing."""
+
+    def __init__(self) -> None:
+        self.value: int | None = None
+
+    def __deepcopy__(self, memo: object) -> MaskSeed:
+        return self  # engines copy the model, and their copies must drop the same units
+
+
+class DropBlock(nn.Module):
+    """Drops square blocks of units of each channel during a meta-step: [B, C, H, W] to the same shape.
+
+    Ghiasi et al. 2018, Algorithm 1, with the scaling of its line 6. The masks are a function of the seed, the layer and
+    the position in the batch, so all tasks and inner steps of a meta-step share them. In this way the network stays a
+    function of its parameters and its input, which second derivatives and all engines rely on.
+    """
+
+    def __init__(self, rate: float, number: int, size: int = 5) -> None:
+        """Create the layer.
+
+        Args:
+            rate: share of units that are dropped, approximately.
+            number: number of the layer in its model.
+            size: height and width of a block.
+        """
+        super().__init__()
+        self.rate, self.number, self.size = rate, number, size
+        self.seed = MaskSeed()
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.seed.value is None:
+            return x
+        batch, channels, height, width = x.shape
+        size = min(self.size, height, width)
+        rows, columns = height - size + 1, width - size + 1
+        gamma = self.rate * height * width / (size**2 * rows * columns)
+        key = keys(self.seed.value, f"drop_block/{self.number}", torch.zeros(1, dtype=torch.int64))
+        corners = uniform(key, batch * channels * rows * columns).view(batch, channels, rows, columns) < gamma
+        kept = 1 - F.max_pool2d(F.pad(corners.float(), [size - 1] * 4), size, stride=1)
+        kept = kept * (kept.numel() / kept.sum().clamp(min=1))
+        return x * kept.to(x)
+
+    def extra_repr(self) -> str:
+        return f"rate={self.rate:g}, size={self.size}"
+
+
+@contextmanager
+def dropping_blocks(model: nn.Module, seed: int) -> Iterator[None]:
+    """Activate the `DropBlock` layers of `model` and of its copies."""
+    layers = [layer for layer in model.modules() if isinstance(layer, DropBlock)]
+    for layer in layers:
+        layer.seed.value = seed
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.seed.value = None
 
 
 def _normalised(x: Tensor) -> Tensor:

@@ -13,13 +13,13 @@ import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.layers import CosineLinear, FiLM, ResidualBlock, SpatialMean
+from metatui.learning.layers import CosineLinear, DropBlock, FiLM, ResidualBlock, SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear, FiLM)
 CONTAINERS = (nn.Sequential, ResidualBlock)
 """Modules whose children are the layers. The forward pass of a residual block is a function of its layers' outputs."""
-LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, *ELEMENTWISE)
+LAYERS = (*WEIGHTED, nn.MaxPool2d, nn.Flatten, SpatialMean, DropBlock, *ELEMENTWISE)
 
 HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 

@@ -34,6 +34,9 @@ class ResNet12Options(Group):
         (64, 128, 256, 512), "Widths",
         "Channels of the four residual blocks: 64, 128, 256, 512 (TADAM) or 64, 160, 320, 640 (MetaOptNet).",
         unit="channels", allowed="four whole numbers from 1 to 4,096, comma-separated", min_length=4, max_length=4)
+    drop_block: float = setting(
+        0.0, "DropBlock", "Share of units that are dropped in blocks of 5x5 after the last two residual blocks, in "
+        "training; 0 disables.", ge=0, le=0.5)
 # fmt: on
 
 
@@ -60,6 +63,7 @@ class ResNet12(Model):
             outputs,
             input_shape=image_shape(settings, input_shape),
             widths=_options(settings).widths,
+            drop_block=_options(settings).drop_block,
             norm=model.norm,
             groups=model.groups,
             head=model.head,
@@ -77,6 +81,7 @@ def resnet12(
     *,
     input_shape: tuple[int, int, int] = (3, 84, 84),
     widths: Sequence[int] = (64, 128, 256, 512),
+    drop_block: float = 0.0,
     norm: Norm = "batch",
     groups: int = 8,
     head: Head = "linear",
@@ -90,7 +95,7 @@ def resnet12(
     """
     from torch import nn
 
-    from metatui.learning.layers import ResidualBlock, SpatialMean, head_layer
+    from metatui.learning.layers import DropBlock, ResidualBlock, SpatialMean, head_layer
 
     channels, height, width = input_shape
     if min(height, width) < SMALLEST_IMAGE:
@@ -101,7 +106,10 @@ def resnet12(
         raise SettingsError([Problem("model.name", sentence)])
     network = nn.Sequential()
     for i, (before, after) in enumerate(pairwise((channels, *widths)), 1):
-        network.add_module(f"layer{i}", nn.Sequential(ResidualBlock(before, after, norm, groups), nn.MaxPool2d(2)))
+        stage = [ResidualBlock(before, after, norm, groups), nn.MaxPool2d(2)]
+        if drop_block and i > len(widths) - 2:  # as in MetaOptNet
+            stage.append(DropBlock(drop_block, i))
+        network.add_module(f"layer{i}", nn.Sequential(*stage))
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="leaky_relu")

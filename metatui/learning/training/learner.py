@@ -20,6 +20,7 @@ from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory
+from metatui.learning.layers import dropping_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
@@ -84,7 +85,9 @@ class Learner:
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
         """
-        return self.algorithm.meta_step(self, tasks, outer_lr)
+        seed = self.experiment.settings.training.seed + tasks.start
+        with dropping_blocks(self.experiment.model, seed):
+            return self.algorithm.meta_step(self, tasks, outer_lr)
 
     def tensors(self) -> Params:
         """Return the state besides the meta-parameters, for a checkpoint."""

@@ -22,6 +22,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.compiled.step_functions import adam_update, guarded
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
+from metatui.learning.layers import DropBlock
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import OuterAdam
@@ -139,6 +140,8 @@ class _Capture:
 def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool:
     """Return whether a run captures its meta-steps as CUDA graphs."""
     suits = algorithm.captured and not algorithm.annealed and engine.capturable
+    # A graph would repeat the masks that it was captured with.
+    suits = suits and not any(isinstance(layer, DropBlock) for layer in engine.model.modules())
     return suits and algorithm.settings.compute.cuda_graphs and device.type == "cuda"
 
 
