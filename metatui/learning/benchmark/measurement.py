@@ -57,7 +57,7 @@ def measure(settings: Settings, seconds: float) -> Timing:
     learner, options = Learner(experiment), settings.algorithm
     if learner.graphs:
         if not learner.graphs.path(experiment.fixed, options).is_file():
-            compile_apart(experiment.settings)  # in another process, where the compiler leaves its memory
+            compile_apart(experiment.settings)  # in its own process, because a compiler leaves state behind
         learner.graphs.use(experiment.fixed, options)
     tasks = range(options.meta_batch)
     peak = PeakMemory(str(experiment.torch_device), over_current=True)

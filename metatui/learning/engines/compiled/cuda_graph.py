@@ -34,11 +34,11 @@ KEPT = 4
 """Largest number of captures kept, because each holds device memory; the least recently used ones are dropped."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Calls a function at least once, and returns a function that repeats its work on the same tensors."""
+"""Function that calls its argument at least once and returns a function that repeats the work on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
-    """The meta-step could not be captured as a CUDA graph."""
+    """Failure to capture a meta-step as a CUDA graph."""
 
 
 class CudaGraphs:
@@ -227,7 +227,7 @@ class CapturedStep:
         return capture.metrics.clone()
 
     def rollback(self, steps: int) -> None:
-        """Uncount the last `steps` meta-steps, which were not finite and changed nothing."""
+        """Subtract the last `steps` meta-steps, which were not finite and changed nothing, from the step count."""
         self._outer.count(-steps)
         self._finite.fill_(True)
 
