@@ -14,7 +14,7 @@ from metatui.learning.optim.inner import Params
 
 
 class Diverged(Exception):
-    """A loss or gradient of a meta-step is not finite. The meta-parameters are unchanged."""
+    """Error for a meta-step whose loss or gradient is not finite. The meta-parameters are unchanged."""
 
 
 def scheduled_lr(algorithm: AlgorithmSettings, done: int, iterations: int) -> float:
