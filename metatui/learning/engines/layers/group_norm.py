@@ -4,8 +4,8 @@ On the CPU, the backward pass of torch's group norm of channels-last images writ
 this gradient was not requested, and the process crashes (torch 2.11 to 2.13). This happens, for example, if only norms
 are adapted. This module therefore always requests all three gradients.
 
-Let μ, σ² and `mean` be over each group of one image, and x̂ = s (x - μ) with s = (σ² + ε)^-½. The gradients for an
-incoming gradient g are
+Let `mean` be the mean over a group of channels of one image, μ and σ² the mean and the variance of x in this group, and
+x̂ = s (x - μ) with s = (σ² + ε)^-½. The gradients for an incoming gradient g are
 
     gx = s (γ g - mean(γ g) - x̂ mean(γ g x̂)),   gγ = Σ g x̂,   gβ = Σ g
 
