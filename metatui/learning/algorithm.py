@@ -40,7 +40,7 @@ OUTER_LOOP = frozenset(
 """Settings of every algorithm that trains."""
 
 META_GRADIENT = OUTER_LOOP | {"algorithm.grad_clip", "algorithm.freeze"}
-"""Settings of every algorithm that follows a meta-gradient."""
+"""Settings of every algorithm with a meta-gradient."""
 
 INNER_STEPS = frozenset(
     {

@@ -164,10 +164,10 @@ class MAMLPlusPlus(MAML):
         if options.multi_step:
             annealed = count(math.ceil(options.multi_step * iterations), "meta-step")
             changes.append(
-                f"in the first {annealed}, the query losses after all inner steps count, with weights w_k that move "
-                "to the last step; afterwards, the loss after the last step alone"
+                f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
+                "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
-            costs.append(f"In the first {annealed}, a query loss after every inner step instead of the last one.")
+            costs.append(f"In the first {annealed}, one query loss after every inner step, not only after the last.")
         if options.first_order:
             first = count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")

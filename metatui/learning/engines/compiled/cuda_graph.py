@@ -143,7 +143,7 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 
 
 class CapturedStep:
-    """Meta-steps that follow a meta-gradient by Adam, by one CUDA graph for each kind of meta-step."""
+    """Meta-steps of Adam along a meta-gradient, with one CUDA graph for each kind of meta-step."""
 
     def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:
         """Create the meta-steps. None is captured yet.
