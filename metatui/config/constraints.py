@@ -38,7 +38,7 @@ def _violations(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _range_violations(settings: Settings) -> Iterator[tuple[str, str]]:
-    """Yield violations by the ranges of ways and shots in training."""
+    """Yield a violation for each invalid range of ways or shots in training."""
     task = settings.task
     low, high = settings.ways_in_training
     if task.ways_range and not 2 <= low <= high <= 100:

@@ -19,7 +19,7 @@ Scalar = bool | int | float | str | tuple[int, ...]
 """Value of a setting."""
 
 When = Mapping[str, Set[str]]
-"""Conditions under which a setting applies: for the path of each setting it depends on, the values that enable it."""
+"""Conditions under which a setting applies: the paths of other settings, each with the values that enable this one."""
 
 
 Ints = Annotated[tuple[int, ...], Field(strict=False)]
@@ -68,7 +68,7 @@ def setting(
 
 @dataclass(frozen=True)
 class SettingField:
-    """Description of one setting. See `setting`."""
+    """Description of one setting, derived from its declaration by `setting`."""
 
     path: str
     kind: FieldKind
@@ -130,7 +130,7 @@ def group_fields(name: str, group: type[Group], when: When | None = None) -> Ite
         when: conditions for all settings of the group.
 
     Raises:
-        BadInput: if a setting is not declared with `setting`, or has a type that it does not support.
+        BadInput: if a setting is not declared with `setting`, or its type is not supported.
     """
     for key, info in group.model_fields.items():
         yield _field(f"{name}.{key}", info, when or {})

@@ -34,8 +34,8 @@ def text_of(value: Scalar) -> str:
 class _Fields(Mapping[str, SettingField]):
     """All settings by path, including those of plugins that are loaded later.
 
-    They are in the order of `Settings`. The options of data sets follow the settings of the task, those of models and
-    algorithms the settings of the model and the algorithm.
+    The order is that of `Settings`. The options of data sets follow the settings of the task, the options of models
+    those of the model, and the options of algorithms those of the algorithm.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ def parse(groups: Mapping[str, Any]) -> Settings:
 
     Raises:
         SettingsError: if a setting is unknown, of the wrong type, out of range, or incompatible with others. The
-            error has one problem for each.
+            error lists one problem for each such setting.
     """
     try:
         settings = Settings.model_validate(dict(groups))
@@ -93,7 +93,7 @@ def parse(groups: Mapping[str, Any]) -> Settings:
 
 
 def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
-    """Return `settings` with the values of some paths changed.
+    """Return a copy of `settings` with new values at the paths in `changes`.
 
     Raises:
         SettingsError: if a setting is unknown, or if its value is not allowed.
@@ -125,7 +125,7 @@ def find_field(path: str) -> SettingField:
 
 
 def assignment(text: str) -> tuple[str, Scalar]:
-    """Parse `group.key=value`, the argument of `--set`, to a path and a value.
+    """Parse `group.key=value`, the argument of `--set`, into a path and a value.
 
     Raises:
         SettingsError: if there is no such setting, or the value has the wrong type.

@@ -14,7 +14,7 @@ from metatui.utils.errors import BadInput, class_and_message, quote
 
 
 def select_plugin_files(files: Sequence[str]) -> None:
-    """Add to the plugin files that this process and its children load when they look up a component.
+    """Add `files` to the plugin files that this process and its children load when they look up a component.
 
     Raises:
         BadInput: if a path contains the separator of paths.
@@ -40,7 +40,7 @@ def exclude_conflicts() -> None:
     """Exclude the plugins whose declarations conflict with other settings.
 
     Raises:
-        BadInput: if a plugin file is excluded.
+        BadInput: if an excluded plugin is not an installed one.
     """
     paths = {field.path for field in common_fields()}
     groups = dict.fromkeys(RESERVED, "a name that metatui uses")

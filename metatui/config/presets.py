@@ -42,9 +42,9 @@ class Preset:
     name: str
     title: str
     source: str
-    """Where the settings come from: a paper, a repository or a run."""
+    """Origin of the settings: a paper, a repository or a run."""
     protocol: str
-    """How the result was measured: split, tasks, shots, inner steps, batch-norm mode."""
+    """Protocol of the measurement: split, tasks, shots, inner steps, batch-norm mode."""
     published: str | None
     measured: str | None
     notes: str

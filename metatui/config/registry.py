@@ -1,8 +1,8 @@
 """Registries of algorithms, models and data sets: the built-in ones, installed plugins, and files given by the user.
 
-A built-in component is a module of a package of `metatui.learning`; no list names it. A plugin is either an entry point
-of an installed distribution (`metatui.algorithms`, `metatui.models` or `metatui.data`), or a file that the user names
-on the command line (`--plugin FILE.py`). Settings can select components by name, but cannot load a file.
+A built-in component is a module in a package of `metatui.learning` and is found by the name of the module. A plugin is
+either an entry point of an installed distribution (`metatui.algorithms`, `metatui.models` or `metatui.data`), or a file
+that the user gives on the command line (`--plugin FILE.py`). Settings select components by name, but never load a file.
 
 Built-in components do not import torch at module level, because the app reads their declarations at start-up.
 """
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     from metatui.learning.model import Model
 
 PLUGINS_VARIABLE = "METATUI_PLUGINS"
-"""Environment variable with the paths of the plugin files, by which child processes load the same plugins."""
+"""Environment variable with the paths of the plugin files, so that child processes load the same plugins."""
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
-"""Names of components."""
+"""Pattern of the names of components."""
 
 Kind = Literal["regression", "classification"]
 
@@ -47,17 +47,17 @@ class Component:
     """Declaration of an algorithm, a model or a data set."""
 
     registry: ClassVar[Registry[Any]]
-    """Set by the base class of each kind of component."""
+    """Registry of this kind of component, set by its base class."""
     name: ClassVar[str]
-    """Name in settings and on the command line. That of a built-in component is the name of its module."""
+    """Name in settings and on the command line; for a built-in component, also the name of its module."""
     title: ClassVar[str]
     """Name as written in the literature."""
     Options: ClassVar[type[Group]] = Group
     """Settings that only this component has. They form the settings group called `name`."""
     uses: ClassVar[frozenset[str]] = frozenset()
-    """Paths of the common settings that this component reads, out of those that not every component reads."""
+    """Paths of the common settings that this component reads, without those that every component reads."""
     default_for: ClassVar[frozenset[Kind]] = frozenset()
-    """Kinds of tasks for which the value `auto` of the setting selects this component."""
+    """Kinds of tasks for which the value `auto` selects this component."""
 
     @classmethod
     def violations(cls, settings: Settings) -> Iterator[tuple[str, str]]:
@@ -82,15 +82,15 @@ class Registry(Generic[AnyComponent]):
         """
         self.kind = kind
         self.one = f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
-        """The kind with its article."""
+        """`kind` with its article, such as "an algorithm"."""
         self.or_plugin = f", or {self.one} of a plugin, which is installed or loaded with --plugin FILE.py"
-        """The end of a list of the names."""
+        """End of a list of the allowed names."""
         self.setting = setting
         self._package = package
         self._group = group
         self._classes: dict[str, type[AnyComponent]] = {}
         self._broken: dict[str, str] = {}
-        """Why installed plugins cannot be used, by name."""
+        """Reasons why installed plugins cannot be used, by name."""
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes or name in self.names()
@@ -99,7 +99,7 @@ class Registry(Generic[AnyComponent]):
         """Return the component called `name`, loading its module if necessary.
 
         Raises:
-            BadInput: if there is none, or a plugin cannot be loaded.
+            BadInput: if no component has this name, or a plugin cannot be loaded.
         """
         if name not in self._classes:
             if name in self._built_in():
@@ -119,7 +119,7 @@ class Registry(Generic[AnyComponent]):
         return tuple(name for name in names if name not in self._broken)
 
     def requirement(self, name: str, *others: str) -> str:
-        """Return why `name` is not a component that can be used: the end of a sentence after "but".
+        """Return the reason why `name` does not select a usable component, worded to follow "but".
 
         Args:
             others: further names that are allowed.
@@ -147,7 +147,7 @@ class Registry(Generic[AnyComponent]):
         return {each.name: str(sys.modules[each.__module__].__file__) for each in plugins} | self._broken
 
     def add(self, component: type[AnyComponent]) -> None:
-        """Add the component of a plugin that is not installed.
+        """Add a component that was defined in a file or in Python code, not in an installed plugin.
 
         Raises:
             BadInput: if its name is already used.
@@ -159,10 +159,10 @@ class Registry(Generic[AnyComponent]):
             raise BadInput(f"two plugins define the {self.kind} {quote(name)}: load only one of them")
 
     def exclude(self, component: type[AnyComponent], reason: str) -> None:
-        """Remove the component of a plugin that cannot be used.
+        """Remove the component of an unusable plugin.
 
         Raises:
-            BadInput: if the plugin is a file. An installed plugin does not prevent other work.
+            BadInput: if the plugin is not installed. For an installed one, the reason is only recorded and logged.
         """
         del self._classes[component.name]
         if component.name not in self._installed():
@@ -209,7 +209,7 @@ REGISTRIES: tuple[Registry[Any], ...] = (ALGORITHMS, MODELS, DATA)
 
 
 class Names(Set[str]):
-    """The components of a registry for which a condition holds, evaluated when it is needed."""
+    """Names of the components of a registry that satisfy a condition, evaluated on each access."""
 
     def __init__(self, registry: Registry[AnyComponent], condition: Callable[[type[AnyComponent]], bool]) -> None:
         self._registry: Registry[Any] = registry
@@ -234,7 +234,7 @@ _loaded_files: set[str] = set()
 
 
 def loaded_components() -> tuple[type[Component], ...]:
-    """Return all components that have been loaded, by which a change of the registries is noticed."""
+    """Return all components that have been loaded. A different result means that the registries have changed."""
     load_plugin_files()
     return tuple(component for registry in REGISTRIES for component in registry.loaded())
 
@@ -252,7 +252,7 @@ def load_plugin_files() -> None:
     """
     for path in plugin_files():
         if path not in _loaded_files:
-            _loaded_files.add(path)  # already now, because a plugin can import modules that look up components
+            _loaded_files.add(path)  # before loading, because a plugin can import modules that look up components
             try:
                 _load_file(Path(path))
             except BaseException:
@@ -300,7 +300,7 @@ def _defined_in(module: ModuleType) -> list[type[Any]]:
 
 
 def add_components(components: Sequence[type[Component]]) -> None:
-    """Check the components of a plugin that is not installed, and add them to their registries.
+    """Check components that were defined in a file or in Python code, and add them to their registries.
 
     Raises:
         BadInput: if a declaration is invalid, or a name is already used.
@@ -312,10 +312,10 @@ def add_components(components: Sequence[type[Component]]) -> None:
 
 
 def _check(component: type[Component]) -> None:
-    """Check the declaration of a plugin.
+    """Check the declaration of a plugin's component.
 
     Raises:
-        BadInput: if it is invalid.
+        BadInput: if the declaration is invalid.
     """
     here = f"class {component.__name__}"
     if getattr(component, "registry", None) not in REGISTRIES:
@@ -352,7 +352,7 @@ def _with_options(components: tuple[type[Component], ...]) -> Mapping[str, type[
 
 @cache
 def _entry_points() -> Any:  # the type depends on the version of Python
-    """Return the entry points of all installed distributions, which take milliseconds to read."""
+    """Return the entry points of all installed distributions. Cached, because reading them takes milliseconds."""
     return entry_points()
 
 
@@ -360,7 +360,7 @@ def _installed_component(point: EntryPoint) -> type[Any]:
     """Load the component of an installed plugin.
 
     Raises:
-        BadInput: if it cannot be loaded, or is not a component of this name.
+        BadInput: if the entry point cannot be loaded, or is not a component of the same name.
     """
     origin = f"the plugin {quote(point.value)}"
     try:

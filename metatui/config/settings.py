@@ -48,7 +48,7 @@ _SCHEDULE = used(ALGORITHMS, "algorithm.outer_lr_final") | _when(algorithm__oute
 
 
 def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
-    """Return arguments of `setting` for the name of a component, or one of `others`."""
+    """Return the arguments of `setting` for a choice among the components of `registry` and `others`."""
     return {
         "choices": lambda: (*others, *registry.names()),
         "allowed": registry.or_plugin,
@@ -56,7 +56,7 @@ def _choices(registry: Registry[Any], *others: str) -> dict[str, Any]:
 
 
 def _name_in(registry: Registry[Any], *others: str) -> AfterValidator:
-    """Create the validator of the name of a component."""
+    """Create a validator that accepts the names of the components of `registry`, and `others`."""
 
     def check(name: str) -> str:
         if name not in others and name not in registry:
@@ -91,13 +91,13 @@ class TaskSettings(Group):
         5, "Ways (N)", "Number of classes in an episode.", unit="classes", main=True, when=_IMAGES, ge=2, le=100)
     ways_range: str = setting(
         "", "Ways in training",
-        "Range from which each meta-step draws the ways of its tasks; if empty, they have task.ways.",
+        "Range from which each meta-step draws the ways of its tasks; if empty, task.ways is used.",
         allowed="empty, or a range from 2 to 100 such as 3-7", unit="classes", when=_IMAGES, pattern=_RANGE)
     shots: int = setting(
         10, "Shots (K)", "Support examples: points of a task, or images per class.", main=True, ge=1, le=1000)
     shots_range: str = setting(
         "", "Shots in training",
-        "Range from which each meta-step draws the shots of its tasks; if empty, they have task.shots.",
+        "Range from which each meta-step draws the shots of its tasks; if empty, task.shots is used.",
         allowed="empty, or a range from 1 to 1,000 such as 1-5", pattern=_RANGE)
     queries: int = setting(
         10, "Queries (Q)", "Query examples: points of a task, or images per class.", main=True, ge=1, le=1000)
@@ -308,8 +308,8 @@ class LoggingSettings(Group):
 class Settings(Group):
     """All settings of one experiment.
 
-    The options of an algorithm, a model or a data set form a further group that has the component's name, and are
-    only present if one of them differs from its default.
+    The options of an algorithm, a model or a data set form an additional group with the component's name. This group
+    is only present if one of the options differs from its default.
 
     Example:
         >>> settings = metatui.Settings(training={"iterations": 100, "seed": 1})
@@ -356,12 +356,12 @@ class Settings(Group):
         return value
 
     def effective(self, path: str) -> Scalar:
-        """Return the value of a setting, with the model that `auto` selects in place of `auto`."""
+        """Return the value of a setting; for model.name, the selected model in place of `auto`."""
         return self.model_name if path == "model.name" else self.value(path)
 
     @property
     def model_name(self) -> str:
-        """The name of the model."""
+        """Name of the model, in place of `auto` the one that it selects."""
         if self.model.name != "auto":
             return self.model.name
         kind = "classification" if self.is_classification else "regression"
@@ -405,7 +405,7 @@ class Settings(Group):
 
 
 def _limits(text: str, fixed: int) -> tuple[int, int]:
-    """Return the ends of a range; `fixed` twice if it is empty."""
+    """Return the ends of the range `text`; if it is empty, `fixed` twice."""
     low, _, high = text.partition("-")
     return (int(low), int(high)) if text else (fixed, fixed)
 

@@ -89,9 +89,9 @@ def settings_toml(settings: Settings, about: Mapping[str, str], changes: Sequenc
     Args:
         about: the `[preset]` table.
         changes: planned changes, for `[[changes]]`.
-        whole: write every setting except options of components that are not selected, so that the file does not
-            depend on defaults; otherwise write, for human readers, the main settings and those that differ from their
-            default, each with its help as a comment.
+        whole: whether to write every setting, except options of components that are not selected, so that the file
+            does not depend on defaults. Otherwise, the file is for human readers: it has the main settings and those
+            that differ from their defaults, each with its help as a comment.
     """
     import tomlkit  # imported late, because it takes 60 ms and reading does not need it
 

@@ -1,11 +1,11 @@
 """The base classes of algorithms.
 
-An algorithm is a set of pure functions of one task, written like its paper: which meta-parameters there are, how they
-are adapted to a support set, and how a meta-step updates them. Engines run these functions for many tasks, one after
+An algorithm is a set of pure functions of one task, written like its paper. They define the meta-parameters, their
+adaptation to a support set, and their update by a meta-step. Engines run these functions for many tasks, one after
 another or as a stack. In a stack, every tensor of a task and every meta-parameter has a leading task axis, so the
 functions index axes from the end (`x.mean(-2)`), and both cases are computed by the same code.
 
-This module and those of the algorithms import torch inside functions only, because the app reads titles, options and
+This module and those of the algorithms import torch only inside functions, because the app reads titles, options and
 explanations at start-up.
 """
 
@@ -40,7 +40,7 @@ OUTER_LOOP = frozenset(
 """Settings of every algorithm that trains."""
 
 META_GRADIENT = OUTER_LOOP | {"algorithm.grad_clip", "algorithm.freeze"}
-"""Settings of every algorithm that follows a meta-gradient."""
+"""Settings of every algorithm with a meta-gradient."""
 
 INNER_STEPS = frozenset(
     {
@@ -58,20 +58,20 @@ RATE_IS_LEARNED = {"algorithm.inner_lr": "it is the initial value of the learned
 
 
 class Algorithm(Component):
-    """An algorithm with the settings of a run, for one model. It has no state."""
+    """A stateless algorithm with the settings of a run, for one model."""
 
     registry = ALGORITHMS
     trains: ClassVar[bool] = True
-    """False for an algorithm without an outer loop."""
+    """Whether the algorithm has an outer loop."""
     compiles: ClassVar[bool] = False
     """Whether `engines.compiled.step_functions` has the whole meta-step as one function."""
     timed: ClassVar[Literal["meta_gradient", "adaptation"] | None] = "meta_gradient"
     """The part of a meta-step that `compute.engine = "auto"` measures; None uses the default engine unmeasured."""
     captured: ClassVar[bool] = False
-    """Whether a meta-step is the meta-gradient and Adam, with nothing else that changes between meta-steps, so that it
-    can be captured as a CUDA graph."""
+    """Whether a meta-step can be captured as a CUDA graph: it is a step of Adam along the meta-gradient, and nothing
+    else changes between meta-steps."""
     progress: float = 1.0
-    """Share of the training that is done, from 0 to 1."""
+    """Completed share of the training, from 0 to 1."""
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:
         """Create the algorithm.
@@ -101,7 +101,7 @@ class Algorithm(Component):
         return params
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
-        """Adapt to the support set of `task`. Pure and differentiable.
+        """Adapt to the support set of `task`, as a pure and differentiable function.
 
         Args:
             meta: the meta-parameters.
@@ -119,7 +119,7 @@ class Algorithm(Component):
     def meta_step(self, learner: Learner, tasks: range, outer_lr: float) -> MetaStep | PendingStep:
         """Make one outer update of `learner` on the training tasks numbered `tasks`.
 
-        By default, follow the mean of the tasks' meta-gradients by Adam.
+        The default is a step of Adam along the mean of the tasks' meta-gradients.
 
         Raises:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
@@ -138,13 +138,13 @@ class Algorithm(Component):
         return task.differentiate(self, meta)
 
     def at(self, progress: float) -> Self:
-        """Return a copy for the meta-steps after a share `progress` of the training."""
+        """Return a copy for the meta-step after a completed share `progress` of the training."""
         changed = copy(self)
         changed.progress = progress
         return changed
 
     def with_inner_lr(self, lr: Tensor) -> Self:
-        """Return a copy with a scalar tensor as inner learning rate, which a captured graph reads at every replay."""
+        """Return a copy whose inner learning rate is a scalar tensor, which a captured graph reads at every replay."""
         return self
 
     @classmethod
@@ -192,20 +192,22 @@ class Algorithm(Component):
 
     @property
     def query_weights(self) -> Sequence[float] | None:
-        """Weights of the query losses after steps 0 to `inner_steps`; None for the last one alone."""
+        """Weights of the query losses after steps 0 to `inner_steps`; None if only the last loss counts."""
         return None
 
     @property
     def changing(self) -> frozenset[str]:
-        """Names of the model's parameters that differ between inner steps. Layers before all of these are computed only
-        once for each task."""
+        """Names of the model's parameters that differ between inner steps.
+
+        Layers before the first of these parameters are computed only once for each task.
+        """
         return frozenset(self.parameters)
 
     @property
     def plain(self) -> InnerLoop | None:
-        """The inner loop, if adaptation is nothing but gradient steps on all parameters.
+        """The inner loop, if adaptation consists of gradient steps on all parameters; otherwise None.
 
-        Engines have faster code for this case. None for every other adaptation.
+        Engines have faster code for this case.
         """
         return None
 
@@ -214,7 +216,7 @@ class GradientBased(Algorithm):
     """An algorithm that adapts parameters by gradient steps on the support loss."""
 
     adapts: ClassVar[str | None] = None
-    """The adapted parameters, as in `algorithm.adapt`; None for those that this setting selects."""
+    """A fixed value in place of the setting `algorithm.adapt`; None to use the setting."""
 
     def adapt(self, task: Task, meta: Params, steps: int) -> Iterator[Params]:
         # θ'_0 = θ; θ'_k+1 = θ'_k - α ∇L(θ'_k), for the adapted parameters.
@@ -269,5 +271,5 @@ class GradientBased(Algorithm):
 
 
 def algorithm_class(name: str) -> type[Algorithm]:
-    """Return the algorithm called `name`. Raises BadInput if there is none."""
+    """Return the algorithm called `name`. Raises BadInput if no algorithm has this name."""
     return ALGORITHMS[name]

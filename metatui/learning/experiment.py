@@ -70,7 +70,7 @@ class Experiment:
         return _dtype(self.settings)
 
     def theta(self) -> Params:
-        """Return the initial meta-parameters. Those of the model share its memory."""
+        """Return the initial meta-parameters. Parameters of the model share its memory."""
         params = {name: p.detach() for name, p in meta_parameters(self.model).items()}
         return self.algorithm.meta_parameters(params, self.source)
 
@@ -104,7 +104,7 @@ class Experiment:
         return drawn.to(self.torch_device, self.dtype)
 
     def training_episodes(self, tasks: range) -> Episodes:
-        """Return the training episodes numbered `tasks`, a meta-batch."""
+        """Return the meta-batch of the training episodes numbered `tasks`."""
         seed, shots = self.settings.training.seed, self.settings.training_shots
         if self.settings.task.ways_range or self.settings.task.shots_range:
             ways, shots = training_size(self.settings, tasks.start)
@@ -130,8 +130,8 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     This also sets the number of CPU threads, the matmul precision and the CUDA device of the calling thread.
 
     Args:
-        first_meta_batch: the meta-batch at the start of the training, if it has changed since. It decides how threads
-            are used, and sums are rounded differently with another number of threads.
+        first_meta_batch: size of the meta-batch at the start of the training, if it has changed since. It determines
+            the number of threads, on which the rounding of sums depends.
 
     Raises:
         BadInput: if the device or the data set is not available, or the device does not support the settings.

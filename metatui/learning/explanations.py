@@ -77,7 +77,7 @@ def gradient_based(
     learned: str = "θ",
     rates: Rates | None = None,
 ) -> Explanation:
-    """Explain an algorithm that adapts by gradient steps and follows a meta-gradient by Adam.
+    """Explain an algorithm that adapts by gradient steps and takes steps of Adam along a meta-gradient.
 
     Args:
         symbols: meaning of further symbols.

@@ -16,7 +16,7 @@ Norm = Literal["batch", "group", "layer", "none"]
 Head = Literal["linear", "cosine"]
 
 NORM_FLOOR = 1e-12
-"""Added to squared norms, because the square root has no derivative at 0."""
+"""Number that is added to squared norms, because the square root has no derivative at 0."""
 
 
 class SpatialMean(nn.Module):
@@ -49,8 +49,8 @@ class CosineLinear(nn.Module):
 class FiLM(nn.Module):
     """Scaling and shift of each channel by linear functions of a context vector: [B, C, ...] to the same shape.
 
-    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context is
-    zero at first, and is not learned. With a context of zero, a new layer changes nothing.
+    Feature-wise linear modulation (Perez et al. 2018) by the context parameters of Zintgraf et al. 2019. The context
+    starts at zero and is not learned. With a context of zero, a new layer is the identity.
     """
 
     def __init__(self, context: int, channels: int) -> None:
@@ -162,7 +162,7 @@ class ResidualBlock(nn.Module):
 
 
 def norm_layer(norm: Norm, channels: int, groups: int) -> nn.Module:
-    """Create the norm of [B, channels, H, W], which keeps no statistics.
+    """Create a norm of [B, channels, H, W] that keeps no running statistics.
 
     Args:
         groups: groups of the group norm, a divisor of `channels`. Layer norm, over channels and pixels of one image,
@@ -191,7 +191,7 @@ HEADS = (nn.Linear, CosineLinear)
 def head_names(model: nn.Module) -> list[str]:
     """Return the names of the parameters of the last linear layer of `model`; empty if it has none.
 
-    The order is that in which the modules were assigned.
+    The last layer is the one that was assigned last.
     """
     layers = [name for name, module in model.named_modules() if isinstance(module, HEADS)]
     if not layers:

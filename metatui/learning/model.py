@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from metatui.config.settings import Settings
 
 EXAMPLES = 2
-"""Examples on which the output of a new model is checked. Batch norm does not accept a single value."""
+"""Number of examples with which the output of a new model is checked; batch norm does not accept a single value."""
 
 
 class Model(Component):
@@ -117,7 +117,7 @@ def image_shape(settings: Settings, input_shape: tuple[int, ...]) -> tuple[int, 
 
 
 def image_size_violations(settings: Settings, smallest: int, reason: str) -> Iterator[tuple[str, str]]:
-    """Yield the violation of images that are resized to less than `smallest` pixels.
+    """Yield a violation if images are resized to less than `smallest` pixels.
 
     Args:
         reason: continues the sentence after the number.
@@ -129,7 +129,7 @@ def image_size_violations(settings: Settings, smallest: int, reason: str) -> Ite
 
 
 def group_violations(settings: Settings, widths: Iterable[int]) -> Iterator[tuple[str, str]]:
-    """Yield the violation of groups that do not divide the channels of every group norm."""
+    """Yield a violation if the number of groups does not divide the channels of every group norm."""
     uneven = [width for width in widths if width % settings.model.groups]
     if settings.model.norm == "group" and uneven:
         yield "model.groups", f"a divisor of {uneven[0]}, the number of channels, with model.norm = 'group'"

@@ -18,13 +18,13 @@ from metatui.utils.files import read_bounded
 from metatui.utils.text import sanitize
 
 LARGEST = 4 * 1024**3
-"""Size in bytes of the largest file that is read."""
+"""Largest size in bytes of a file that is read."""
 
 LISTED = 4
 """Largest number of tensors that the report names in one list."""
 
 FIRST = ("", "best/")
-"""Prefixes that are tried first: a metatui checkpoint has the best parameters as `best/`, the last as `theta/`."""
+"""Prefixes that are tried first; metatui checkpoints store the best parameters as `best/`, the last as `theta/`."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LoadedWeights:
 
 
 def load_weights(model: nn.Module, path: str) -> LoadedWeights:
-    """Copy the tensors of a safetensors file into the parameters and buffers of `model` that have their names.
+    """Copy the tensors of a safetensors file into the parameters and buffers of `model` with the same names.
 
     Names in the file may have a common prefix, such as `module.`, `encoder.`, or `best/` in a metatui checkpoint.
     Tensors of another shape, such as the head for another number of classes, are left out.
@@ -90,8 +90,8 @@ def check_weights(path: str, digest: str, saved: str) -> None:
 
     Args:
         path: the setting `model.weights`.
-        digest: that of the file as it is now.
-        saved: that of the file when the run started.
+        digest: SHA-256 of the current file.
+        saved: SHA-256 of the file when the run started.
 
     Raises:
         BadInput: if the file has changed.

@@ -4,8 +4,8 @@ Aniruddh Raghu, Maithra Raghu, Samy Bengio and Oriol Vinyals, "Rapid Learning or
 the Effectiveness of MAML", ICLR 2020, section 4 and equation 2: the inner loop changes the head only, in training and
 on held-out tasks. The outer loop learns the whole network.
 
-Support and query set each pass through the body on their own, so that their batch statistics stay separate. LibFewShot
-embeds both in one batch, in which support and query examples share statistics.
+The support set and the query set pass through the body separately, so that their batch statistics stay separate.
+LibFewShot embeds both in one batch, in which support and query examples share statistics.
 """
 
 from __future__ import annotations

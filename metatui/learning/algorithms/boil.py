@@ -6,7 +6,7 @@ held-out tasks. The outer loop learns the whole network.
 
 The head has a random initialisation and no inner gradient, so the body must move the features of a task to where the
 fixed head separates them. Published results depend strongly on the hyper-parameters: LibFewShot could not reproduce
-those of the authors' code (inner rate 0.5, 1 step, 4 tasks, Adam with 0.001).
+the results of the authors' code (inner rate 0.5, 1 step, 4 tasks, Adam with 0.001).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class BOIL(MAML):
-    """MAML whose inner loop changes everything but the head."""
+    """MAML whose inner loop changes all parameters except those of the head."""
 
     name = "boil"
     title = "BOIL"

@@ -4,8 +4,8 @@ Luisa Zintgraf, Kyriacos Shiarlis, Vitaly Kurin, Katja Hofmann and Shimon Whites
 Meta-Learning", ICML 2019, section 3. The inner loop changes only context parameters φ, which start at zero for every
 task, and the outer loop learns the network θ. The context modulates one layer by FiLM: after the third stage of a
 convolutional network, as in the authors' code, and after the first layer of an MLP. The authors append φ to the input
-of an MLP, which only shifts its first layer; FiLM also scales it. Their FiLM layer is initialised at random, whereas
-this one changes nothing at first.
+of an MLP, which only shifts the outputs of its first layer; FiLM also scales them. Their FiLM layer is initialised at
+random; the one used here is the identity at first.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STAGE = 3
 
 
 class CAVIA(GradientBased):
-    """Adapts a context vector that modulates the network."""
+    """Adaptation of a context vector that modulates the network."""
 
     name = "cavia"
     title = "CAVIA"
@@ -68,7 +68,7 @@ class CAVIA(GradientBased):
         first = children[0][1]
         channels = first.out_features if isinstance(first, nn.Linear) else convolutions[at][-1].out_channels
         if isinstance(children[at + 1][1], nn.BatchNorm2d | nn.GroupNorm):
-            at += 1  # the context modulates normalised features, which a norm after it would undo
+            at += 1  # a norm after the modulation would undo it
         with seeded(settings.training.seed):
             film = FiLM(cls.context_size(settings), channels)
         return nn.Sequential(OrderedDict([*children[: at + 1], ("film", film), *children[at + 1 :]]))
@@ -97,8 +97,8 @@ class CAVIA(GradientBased):
             idea=(
                 "Split the parameters in two: a small context vector φ that describes the task, and a network θ that "
                 "all tasks share. The inner loop changes only φ, which starts at zero and scales and shifts the "
-                "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So little can "
-                "overfit a task, and an adapted task is described by a few numbers."
+                "channels of one layer. The outer loop learns θ, including how φ acts on that layer. So a few "
+                "numbers describe an adapted task, which leaves little room for overfitting."
             ),
             inner_rule="φ_i = 0 − α ∇_φ L_i(D_i; φ, θ)",
             outer_rule="θ ← θ − β d/dθ mean_i L_i(D'_i; φ_i, θ)",

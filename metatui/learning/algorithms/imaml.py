@@ -2,10 +2,10 @@
 
 Aravind Rajeswaran, Chelsea Finn, Sham Kakade and Sergey Levine, "Meta-Learning with Implicit Gradients", NeurIPS 2019,
 Algorithms 1 and 2. The adapted parameters φ are close to the minimum of the support loss plus a proximal term (equation
-3), so their derivative with respect to θ follows from that condition alone (Lemma 1) and not from the inner steps.
+3), so their derivative with respect to θ follows from the optimality condition (Lemma 1), not from the inner steps.
 
 The proximal term is part of the gradient of every inner step, as in the paper. The authors' code applies it once, after
-the last step. The implicit gradient is exact at the minimum; with few inner steps it is an approximation.
+the last step. The implicit gradient is exact at the minimum and an approximation after few inner steps.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 class IMAML(GradientBased):
-    """Minimises the query loss at the minimum of a regularised support loss."""
+    """Minimisation of the query loss at the minimum of a regularised support loss."""
 
     name = "imaml"
     title = "iMAML"
@@ -56,7 +56,7 @@ class IMAML(GradientBased):
             unit="steps", ge=1, le=1000)  # fmt: skip
 
     options: Options
-    second_order = False  # inner gradients are constants: their derivatives enter through the Hessian at φ alone
+    second_order = False  # inner gradients are constants: second derivatives enter only through the Hessian at φ
     uses = META_GRADIENT | {
         "algorithm.inner_lr", "algorithm.inner_steps", "algorithm.adapt", "evaluation.inner_steps",
     }  # fmt: skip
@@ -78,19 +78,19 @@ class IMAML(GradientBased):
 
     def meta_gradient(self, task: Task, meta: Params) -> GradientResult:
         *_, phi = self.adapt(task, meta, self.inner_steps)
-        # Line 3: v = ∇L_Q(φ). Parameters that are not adapted get their part of it directly.
+        # Line 3: v = ∇L_Q(φ). For parameters that are not adapted, this is already the meta-gradient.
         result = task.query_gradient(self, phi)
         v = {name: result.gradients[name] for name in self.adapted}
         # Line 4: solve (I + H/λ) g = v with the Hessian H of the support loss at φ (equation 6).
         g = self.conjugate_gradients(task, phi, v)
-        # The condition for the minimum also depends on the parameters that are not adapted; they are treated as
-        # constants in it, as FOMAML does.
+        # The optimality condition also depends on the parameters that are not adapted. This dependence is ignored, as
+        # in FOMAML.
         return result.with_gradients(result.gradients | g)
 
     def conjugate_gradients(self, task: Task, phi: Params, v: Params) -> Params:
         """Solve (I + H/λ) g = v for g, starting at g = v.
 
-        Hestenes and Stiefel 1952. Stops early for tasks whose residual is zero.
+        This is the method of Hestenes and Stiefel (1952). A task whose residual is zero does not change any more.
         """
 
         def product(p: Params) -> Params:
@@ -167,6 +167,6 @@ def subtracted(a: Params, b: Params) -> Params:
 
 
 def quotient(a: Tensor, b: Tensor) -> Tensor:
-    """Divide numbers that are zero together: 0 / 0 is 0."""
+    """Divide `a` by `b`, where `b` is 0 only if `a` is 0; the quotient is then 0."""
     is_zero = (b == 0).to(b.dtype)
     return a * (1 - is_zero) / (b + is_zero)

@@ -3,19 +3,21 @@
 Antreas Antoniou, Harrison Edwards and Amos Storkey, "How to train your MAML", ICLR 2019, section 4. Details that the
 paper omits follow the authors' code (github.com/AntreasAntoniou/HowToTrainYourMAMLPytorch).
 
-- Multi-step loss (MSL): the query losses after all inner steps count, with weights that are annealed to the last step;
-  after 10 of 100 epochs in the authors' configurations for Omniglot, only the last one counts.
+- Multi-step loss (MSL): the meta-loss is a weighted sum of the query losses after all inner steps, and the weights are
+  annealed towards the last step. After 10 of 100 epochs in the authors' configurations for Omniglot, only the last loss
+  counts.
 - Derivative-order annealing (DA): meta-gradients are of first order in the first 50 epochs of the paper, and of second
   order later. The authors' released configurations use second order throughout.
-- Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. The paper says for each layer;
-  the code has separate rates for weight and bias.
+- Learned rates (LSLR): one inner learning rate for each inner step and parameter tensor. In the paper, the weight and
+  the bias of a layer share a rate; in the authors' code, each has its own.
 - Per-step batch norm (BNWB): scale and shift of batch norm are learned for each inner step, and inner steps do not
-  adapt them. The paper also collects running statistics for each step (BNRS), but the code never reads them, since its
-  batch norm always uses the statistics of the batch; here there are none.
+  adapt them. The paper also collects running statistics for each step (BNRS). They are omitted here, because the
+  authors' code never reads them: its batch norm always uses the statistics of the batch.
 - Cosine annealing of the outer learning rate (CA) is `algorithm.outer_schedule = "cosine"`.
 
-There are as many rates and norms as inner steps in training. Further steps on held-out tasks use those of the last one.
-On regression tasks, the learned rates may grow until inner steps diverge, which `algorithm.inner_clip` prevents.
+There are as many rates and norms as inner steps in training. Further steps on held-out tasks use those of the last
+training step. On regression tasks, the learned rates may grow until inner steps diverge, which `algorithm.inner_clip`
+prevents.
 """
 
 from __future__ import annotations
@@ -40,15 +42,15 @@ if TYPE_CHECKING:
     from metatui.learning.optim.inner import Params
 
 NORM = "norm/"
-"""Prefix of the meta-parameter with a parameter of batch norm for inner steps 1 and later, [steps - 1, channels]; the
-model's own parameter is that of step 0."""
+"""Prefix of the meta-parameter that holds a batch-norm parameter for inner steps 1 and later, [steps - 1, channels].
+Step 0 uses the model's own parameter."""
 
 LEAST_WEIGHT = 0.03
-"""Smallest weight of a query loss before the last one, as a multiple of the equal weight (in the authors' code)."""
+"""Smallest weight of each query loss but the last, as a multiple of its initial weight (as in the authors' code)."""
 
 
 class MAMLPlusPlus(MAML):
-    """Minimises the query losses after all inner steps, with learned rates and a batch norm for each step."""
+    """MAML with a loss over all inner steps, learned rates, and a batch norm for each step."""
 
     name = "maml_plus_plus"
     title = "MAML++"
@@ -69,7 +71,7 @@ class MAMLPlusPlus(MAML):
             "from the start.", ge=0, le=1)
         learned_rates: bool = setting(
             True, "Learned rates",
-            "Learn an inner learning rate for each inner step and parameter tensor, from algorithm.inner_lr on.")
+            "Learn an inner learning rate for each inner step and parameter tensor, starting at algorithm.inner_lr.")
         per_step_norm: bool = setting(
             True, "Per-step batch norm",
             "Learn scale and shift of batch norm for each inner step, and do not adapt them in the inner loop.")
@@ -108,7 +110,7 @@ class MAMLPlusPlus(MAML):
         yield params
         for step in range(steps):
             learned = min(step, self.inner_steps - 1)
-            # The support set before the step and the query set after it are predicted with the norms of this step.
+            # The norms of this step apply to the support set before the step and to the query set after it.
             params = params | self.norms_at(learned, meta)
             gradient = task.gradient(params, self.adapted)
             adapted = {name: params[name] for name in self.adapted}
@@ -146,8 +148,8 @@ class MAMLPlusPlus(MAML):
     def query_weights(self) -> Sequence[float] | None:
         if self.progress >= self.options.multi_step:
             return None
-        # All steps have the same weight at first. All but the last decrease linearly to their smallest weight, and the
-        # last one has the rest.
+        # At first, all steps have the same weight. Then all weights but the last decrease linearly to their minimum,
+        # and the last weight is the remainder.
         steps = self.inner_steps
         weight = max(1 - self.progress / self.options.multi_step, LEAST_WEIGHT) / steps
         return [0.0, *[weight] * (steps - 1), 1 - weight * (steps - 1)]
@@ -162,10 +164,10 @@ class MAMLPlusPlus(MAML):
         if options.multi_step:
             annealed = count(math.ceil(options.multi_step * iterations), "meta-step")
             changes.append(
-                f"in the first {annealed}, the query losses after all inner steps count, with weights w_k that move "
-                "to the last step; afterwards, the loss after the last step alone"
+                f"in the first {annealed}, the loss is a sum of the query losses after all inner steps, with weights "
+                "w_k that move to the last step, and later it is the query loss after the last step alone"
             )
-            costs.append(f"In the first {annealed}, a query loss after every inner step instead of the last one.")
+            costs.append(f"In the first {annealed}, one query loss after every inner step, not only after the last.")
         if options.first_order:
             first = count(math.ceil(options.first_order * iterations), "meta-step")
             changes.append(f"the first {first} use first-order meta-gradients")

@@ -5,8 +5,8 @@ Algorithm 1. The rates α have the shape of θ, so they change the direction of 
 become negative.
 
 Every rate starts at `algorithm.inner_lr`, whereas the paper draws random initial values. The paper takes one inner
-step; here, all steps share the rates, and any number of them is possible, in training and on held-out tasks. Rates that
-are learned for one step may be too large for more of them, and large initial rates are unstable.
+step. Here, any number of steps is possible, in training and on held-out tasks, and all steps share the rates. Rates
+that are learned for one step may be too large for several steps, and large initial rates are unstable.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class MetaSGD(MAML):
-    """Learns the initialisation together with one learning rate for each element of the adapted parameters."""
+    """MAML that also learns one inner learning rate for each element of the adapted parameters."""
 
     name = "meta_sgd"
     title = "Meta-SGD"

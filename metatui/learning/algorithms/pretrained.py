@@ -3,7 +3,7 @@
 Sinusoids follow Finn, Abbeel and Levine 2017, section 5.1 ("pretraining on all of the tasks"): one network regresses
 the points of all waves together. Images follow the baseline of Chen et al. 2019 ("A Closer Look at Few-shot
 Classification"): one network classifies all training classes. Its features are kept, while the head for N ways stays
-at its initialisation. A meta-step uses as many examples as the episodes of a meta-batch hold.
+at its initialisation. A meta-step uses as many examples as the episodes of a meta-batch contain.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     from metatui.learning.training.learner import Learner, MetaStep
 
 POOLED = "pooled/"
-"""Prefix of the meta-parameters of a last layer with an output for every training class."""
+"""Prefix of the meta-parameters that form a last layer with one output for every training class."""
 
 
 class Pretrained(GradientBased):
-    """One network for all tasks, trained without any adaptation."""
+    """A single network for all tasks, trained without any adaptation."""
 
     name = "pretrained"
     title = "pretrained"

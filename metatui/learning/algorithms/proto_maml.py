@@ -51,8 +51,8 @@ class ProtoMAML(MAML):
         return {name: p for name, p in params.items() if name not in self.head}
 
     def start(self, task: Task, meta: Params) -> Params:
-        # Inner gradients are partial derivatives at (θ, w). The views of θ exclude the way through w, which is a
-        # function of θ itself.
+        # Inner gradients are partial derivatives at (θ, w), but w is itself a function of θ. Gradients with respect to
+        # views of θ exclude this dependence.
         body = {name: p.view_as(p) for name, p in meta.items()}
         return body | prototype_head(self, task, meta)
 

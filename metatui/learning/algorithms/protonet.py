@@ -38,11 +38,11 @@ if TYPE_CHECKING:
 
 
 NO_CLASS = -1e9
-"""Logit of an output that stands for no class of the task. It is finite, because inner steps multiply it."""
+"""Logit of an output without a class in the task. The value is finite, because inner steps multiply it."""
 
 
 class ProtoNet(Algorithm):
-    """Classifies by the distance of features to the mean features of each class."""
+    """Classification by the distance of features to the mean features of each class."""
 
     name = "protonet"
     title = "ProtoNet"
@@ -121,7 +121,8 @@ class ProtoNet(Algorithm):
 def prototype_head(algorithm: Algorithm, task: Task, params: Params) -> Params:
     """Compute the last layer whose logits are −‖f(x) − c_n‖² + ‖f(x)‖² for each class n (section 2.4).
 
-    Outputs without a class, with task.ways_range, get logits that no query example is assigned to.
+    With task.ways_range, the model may have more outputs than the task has classes. The logits of the surplus outputs
+    are so low that they are never predicted.
 
     Args:
         params: parameters of the layers before the last one.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Scratch(GradientBased):
-    """Keeps the random initialisation."""
+    """The random initialisation, without any training."""
 
     name = "scratch"
     title = "scratch"

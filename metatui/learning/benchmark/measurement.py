@@ -57,7 +57,7 @@ def measure(settings: Settings, seconds: float) -> Timing:
     learner, options = Learner(experiment), settings.algorithm
     if learner.graphs:
         if not learner.graphs.path(experiment.fixed, options).is_file():
-            compile_apart(experiment.settings)  # as training does; a compiler leaves much behind in its process
+            compile_apart(experiment.settings)  # in its own process, because a compiler leaves state behind
         learner.graphs.use(experiment.fixed, options)
     tasks = range(options.meta_batch)
     peak = PeakMemory(str(experiment.torch_device), over_current=True)
@@ -70,7 +70,7 @@ def measure(settings: Settings, seconds: float) -> Timing:
 def machine(device: str) -> Machine:
     """Describe the machine, with its peak rates in float32 on all cores. Raises SettingsError for an unknown device."""
     load, _, _ = os.getloadavg()
-    # An experiment may switch on TF32, which must hold for the rates too.
+    # Set up an experiment, because this may enable TF32, which must hold for the measured rates as well.
     used = set_up(Workload("images", "maml", 1).settings("loop", device)).device
     threads = physical_cores()
     torch.set_num_threads(threads)

@@ -37,7 +37,7 @@ def name(work: Workload) -> str:
 
 
 def engine(cell: Cell) -> str:
-    """Return the name of an engine in the table. Captured meta-steps are listed below the eager ones."""
+    """Return the name of an engine in the table. A captured engine has a row below that of the eager one."""
     return "+ graph" if cell.captured else cell.engine
 
 
@@ -65,7 +65,7 @@ def figure(value: float | None) -> str:
 
 
 def by_task(cells: Iterable[Cell]) -> list[tuple[str, list[tuple[str, Cell]]]]:
-    """Group the cells of the table by task; each cell has the text of the first column, empty if it repeats."""
+    """Group the cells of the table by task, each with its text in the first column, which is empty if it repeats."""
     groups = []
     for task, of_task in groupby(cells, key=lambda cell: cell.work.task):
         workloads = [list(same) for _, same in groupby(of_task, key=lambda cell: cell.work)]
@@ -85,7 +85,7 @@ def speed_ratios(measurements: Iterable[Measurement]) -> dict[Cell, float]:
 
 
 def graph_note(measurements: Iterable[Measurement]) -> str:
-    """Explain captured meta-steps; empty without them."""
+    """Return the note on captured meta-steps; empty if there are none."""
     return GRAPH_NOTE if any(each.cell.captured for each in measurements) else ""
 
 

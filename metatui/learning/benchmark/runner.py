@@ -96,14 +96,14 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Ready:
-    """The rates of the machine were measured."""
+    """Event after the measurement of the machine's rates."""
 
     machine: Machine
 
 
 @dataclass(frozen=True)
 class Measuring:
-    """The measurement of a cell started."""
+    """Event at the start of the measurement of a cell."""
 
     cell: Cell
 
@@ -112,7 +112,7 @@ Report = Ready | Measuring | Measurement
 
 
 class Benchmark:
-    """Measures cells in a child process, and starts another one if it dies.
+    """Measurement of cells in a child process, which is replaced if it dies.
 
     Iterate it to measure the cells in order. On CUDA, captured meta-steps are measured too.
     """

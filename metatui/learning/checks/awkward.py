@@ -92,7 +92,7 @@ class Written(nn.Module):
 
 
 class _StraightThrough(Function):
-    """Rounds its input, but has the derivative of the identity (Bengio, Léonard and Courville 2013)."""
+    """Rounding with the derivative of the identity (Bengio, Léonard and Courville 2013)."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -98,7 +98,7 @@ def _engines(case: Case) -> dict[str, Engine]:
 
 
 def cases(device: torch.device) -> list[Case]:
-    """Create an MLP on sinusoids, and both kinds of Conv-4 on images, with affine batch norm adapted as well."""
+    """Create an MLP on sinusoids, and both kinds of Conv-4 on images. Affine batch norm is adapted as well."""
     waves = SinusoidSource().episodes("train", range(3), seed=0, shots=10, queries=10)
     problems = [Case("mlp", mlp((12, 12)), MEAN_SQUARED_ERROR, waves, InnerLoop(0.05, 3))]
     u = uniform(keys(0, "check/images", torch.arange(2)), 9 * 16 * 16).view(2, 9, 1, 16, 16)

@@ -24,7 +24,7 @@ DIRECTIONS = 5
 
 @dataclass(frozen=True)
 class Check:
-    """The result of one comparison. Second order compared with first order must have an error above the tolerance."""
+    """The result of one comparison. The error of first order against second order must be above the tolerance."""
 
     name: str
     algorithm: str

@@ -20,9 +20,9 @@ class DataSet(Component):
 
     registry = DATA
     kind: ClassVar[Kind]
-    """Whether tasks are regression, or N-way K-shot classification of images."""
+    """Kind of the tasks: regression, or N-way K-shot classification of images."""
     loss_of: ClassVar[str] = ""
-    """What the loss is of, if not of the data as they are: `standardised targets`. Text with a loss names it."""
+    """Quantity that losses refer to, for messages, such as `standardised targets`; empty for the data themselves."""
 
     @classmethod
     @abstractmethod
@@ -42,13 +42,13 @@ class DataSet(Component):
 def size_violations(
     settings: Settings, *, classes: Mapping[str, int], images: int, of_class: str, noun: str = "images"
 ) -> Iterator[tuple[str, str]]:
-    """Yield violations by episodes that need more classes or images than a data set has.
+    """Yield a violation for each setting with which episodes need more classes or images than the data set has.
 
     Args:
         classes: number of classes in each split.
         images: number of images of each class.
-        of_class: a class, in messages.
-        noun: images, in messages.
+        of_class: the words for one class in messages.
+        noun: the word for images in messages.
     """
     task = settings.task
     if task.queries >= images:
@@ -69,7 +69,7 @@ def size_violations(
 
 
 def shots_of_splits(settings: Settings) -> dict[str, int]:
-    """Return the largest number of shots in training and in held-out tasks, by the path of the setting of each."""
+    """Return the largest numbers of shots in training and in held-out tasks, by the paths of their settings."""
     if settings.task.shots_range:
         training = "task.shots_range"
     else:

@@ -28,7 +28,7 @@ def downloading(title: str, folder: Path, instead: str) -> Iterator[None]:
 
     Args:
         title: name of the data set in messages.
-        instead: what the user can do if this fails, to follow "try again, or".
+        instead: alternative to the download in messages, worded to follow "try again, or".
 
     Raises:
         MetatuiError: if the download failed, or a checksum is wrong.

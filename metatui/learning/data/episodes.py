@@ -106,7 +106,7 @@ class TaskSource(ABC):
     def pooled_batch(self, batch: int, *, seed: int, size: int) -> tuple[Tensor, Tensor]:
         """Return an ordinary training batch: `size` examples from all training tasks together.
 
-        Labels of images are class numbers below `pooled_classes`. A pure function of (seed, batch).
+        Labels of images are class numbers below `pooled_classes`. The examples are a pure function of (seed, batch).
         """
 
     @property
@@ -116,7 +116,7 @@ class TaskSource(ABC):
 
 
 def training_size(settings: Settings, first_task: int) -> tuple[int, int]:
-    """Draw the ways and shots of the training meta-batch that begins with the task numbered `first_task`.
+    """Return the ways and shots of the training meta-batch whose first task has the number `first_task`.
 
     All tasks of a meta-batch have the same size, so their tensors can be stacked.
     """

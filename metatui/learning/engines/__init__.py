@@ -1,1 +1,1 @@
-"""Engines: how inner loops and meta-gradients are computed. Their results agree; speed and memory differ."""
+"""Engines, which compute inner loops and meta-gradients. Their results agree; speed and memory differ."""

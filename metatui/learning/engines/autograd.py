@@ -23,7 +23,7 @@ from metatui.utils.errors import BadInput, MetatuiError, class_and_message, quot
 
 
 class AutogradEngine(Engine):
-    """Computes each task on a fresh copy of the module, with second order through the graph of all inner steps.
+    """Engine that computes each task on a fresh copy of the module; second order uses the graph of all inner steps.
 
     Any module is supported. If the forward pass changes the state of the module, every task starts from the caller's
     state. Random numbers are drawn in the order of a loop over tasks. An exception in the module, the loss or autograd
@@ -37,7 +37,7 @@ class AutogradEngine(Engine):
         return MetaGradient.of_tasks(tasks, mean_gradients(tasks))
 
     def tasks(self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool) -> list[GradientResult]:
-        """Compute the result of each task. Its `outputs` are the unchanged output of the module."""
+        """Compute the result of each task, whose `outputs` are the unchanged output of the module."""
         return [self._task(theta, episodes, t, inner, first_order) for t in range(len(episodes))]
 
     def _task(self, theta: Params, episodes: Episodes, t: int, inner: InnerLoop, first_order: bool) -> GradientResult:

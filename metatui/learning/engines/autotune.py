@@ -1,4 +1,4 @@
-"""The engine for `compute.engine = "auto"`: the fastest measured for the model, the tasks and the machine.
+"""Choice of the engine for `compute.engine = "auto"`: the fastest for the model, the tasks and the machine.
 
 Measuring takes a second or two, and its results are cached. The run's settings record the chosen engine, so that a
 rerun uses the same one.
@@ -55,7 +55,7 @@ is measured without a graph, because a capture takes as long as several meta-ste
 
 
 class Measured:
-    """Milliseconds of a meta-gradient by each engine, for one model, kind of tasks and machine."""
+    """Milliseconds that each engine takes for a meta-gradient, for one model, kind of tasks and machine."""
 
     def __init__(self, *, key: str) -> None:
         self._key = key

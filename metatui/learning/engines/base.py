@@ -46,7 +46,7 @@ class MetaGradient:
 
     @classmethod
     def of_tasks(cls, tasks: list[GradientResult], gradients: Params) -> MetaGradient:
-        """Combine the results of single tasks, whose mean gradients are `gradients`."""
+        """Combine the results of single tasks with the mean of their gradients."""
         return cls(
             loss=torch.stack([task.loss for task in tasks]),
             gradients=gradients,
@@ -73,7 +73,7 @@ class Engine(ABC):
 
     name: ClassVar[str]
     capturable: ClassVar[bool] = True
-    """True if `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
+    """Whether `meta_gradient` can be captured as a CUDA graph: it never waits for the device, and accepts a learning
     rate that is a tensor on the device."""
 
     def __init__(self, model: nn.Module, loss: Loss, second_order: SecondOrder = "auto") -> None:
@@ -278,7 +278,7 @@ class Engine(ABC):
         return step.params, first
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
-        """Return the predictions [T, B, ...] made with each task's parameters on its x [T, B, ...], without a graph."""
+        """Return the predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
 
         @torch.no_grad()
         def one(t: int) -> Tensor:

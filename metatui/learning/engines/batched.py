@@ -34,7 +34,7 @@ from metatui.learning.optim.inner import InnerLoop, Params
 from metatui.learning.optim.losses import Loss
 
 StackedForward = Callable[[Params, Tensor], Tensor]
-"""Maps a stack of parameters and x [T, B, ...] to predictions [T, B, ...]."""
+"""Function of a stack of parameters and x [T, B, ...] that returns predictions [T, B, ...]."""
 
 FUSED_NUMEL = 64 * 64
 """Largest weight matrix, in elements, that `fused_forward` multiplies as a sum of products. Measured: 40 x 40 is a
@@ -42,7 +42,7 @@ fifth faster, 256 x 256 is slower."""
 
 
 class BatchedEngine(Engine):
-    """Computes every operation on all tasks together."""
+    """Engine that computes every operation on all tasks together."""
 
     name = "batched"
 

@@ -73,7 +73,7 @@ class FunctionalModule:
 
 
 class LoopEngine(Engine):
-    """Computes each task with its own graph. Fastest if the arithmetic of one task keeps the machine busy.
+    """Engine that computes each task with its own graph. Fastest if the arithmetic of one task keeps the machine busy.
 
     Tasks may be spread over `workers` threads. The result is the same, bit for bit, for any number of workers: the
     numbers of a task do not depend on the thread, and sums are in the order of the tasks.

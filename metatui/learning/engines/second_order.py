@@ -20,11 +20,11 @@ class Objective:
     """The support and query losses of a task or a stack of tasks, as functions of parameters."""
 
     support: Callable[[Params], Tensor]
-    """Maps parameters to the support loss (a scalar or [T]), which can be differentiated twice."""
+    """Function from parameters to the support loss (a scalar or [T]), which can be differentiated twice."""
     support_once: Callable[[Params], Tensor]
-    """Computes the same loss as `support`, but its result may be differentiable only once."""
+    """Function for the same loss as `support`, whose result may be differentiable only once."""
     query: Callable[[Params], tuple[Tensor, Tensor]]
-    """Maps parameters to the query loss (a scalar or [T]) and the predictions, which can be differentiated once."""
+    """Function from parameters to the query loss (a scalar or [T]) and the predictions, differentiable once."""
     stacked: bool = False
     """Whether parameters have a leading task axis."""
 
@@ -87,7 +87,7 @@ def recomputed(task: Objective, start: Params, inner: InnerLoop) -> GradientResu
 
 
 def hessian_vector_product(loss: Callable[[Params], Tensor], theta: Params, v: Params) -> Params:
-    """Multiply the Hessian of a loss, a scalar or [T], at the leaves `theta` with `v`."""
+    """Multiply `v` by the Hessian of a loss, a scalar or [T], at the leaves `theta`."""
     gradients = gradients_of(loss(theta).sum(), theta, create_graph=True)
     curved = {name: g for name, g in gradients.items() if g.requires_grad}
     products = grad(list(curved.values()), list(theta.values()), [v[name] for name in curved], materialize_grads=True)
@@ -106,6 +106,6 @@ def leaves(params: Params) -> Params:
 
 
 def gradients_of(loss: Tensor, params: Params, *, create_graph: bool = False) -> Params:
-    """Compute the gradient of a scalar `loss` with respect to each of `params`; zeros where it is independent."""
+    """Compute the gradient of a scalar `loss` with respect to each of `params`; zeros if it is independent."""
     gradients = grad(loss, list(params.values()), create_graph=create_graph, materialize_grads=True)
     return dict(zip(params, gradients, strict=True))

@@ -58,7 +58,7 @@ def is_unchanged(module: nn.Module) -> bool:
 
 
 def is_perceptron(model: nn.Module) -> bool:
-    """Return whether a plain chain has only linear layers and elementwise functions, none nested, and all are adapted.
+    """Return whether a plain chain has only adapted linear layers and elementwise functions, without nesting.
 
     Args:
         model: a module for which `is_chain` holds.
@@ -72,7 +72,7 @@ def divided(model: nn.Module, names: Collection[str]) -> tuple[nn.Module | None,
     """Divide an `nn.Sequential` without hooks before its first layer that has one of the parameters `names`.
 
     Returns:
-        The layers before, or None if there are none or `model` cannot be divided, and the other layers.
+        The layers before that layer, or None if there are none or `model` cannot be divided, and the remaining layers.
     """
     if type(model) is nn.Sequential and not has_hooks(model):
         for at, (layer, _) in enumerate(model.named_children()):

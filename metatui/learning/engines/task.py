@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from metatui.learning.algorithm import Algorithm
 
 Order = Literal["none", "first", "second"]
-"""How inner gradients depend on the meta-parameters: nothing is differentiated, inner gradients are constants, or they
-are differentiated as well."""
+"""Order of derivatives with respect to the meta-parameters: none, first order with inner gradients as constants, or
+second order through the inner gradients."""
 
 Forward = Callable[[Params, Tensor], Tensor]
-"""Maps parameters, which may contain more than the function needs, and x [..., B, ...] to outputs."""
+"""Function from parameters, which may include unused ones, and x [..., B, ...] to outputs."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class Network:
     """The model, divided into a body whose parameters stay the same during adaptation, and a head."""
 
     body: Forward | None
-    """None if the first layer changes as well."""
+    """Function of the layers before the head; None if the first layer changes as well."""
     head: Forward
-    """Can be differentiated twice."""
+    """Function of the other layers, which can be differentiated twice."""
     head_once: Forward
-    """The same function, which may be differentiable only once."""
+    """The same function as `head`, but it may be differentiable only once."""
 
 
 class Task:
@@ -102,8 +102,8 @@ class Task:
     ) -> Params:
         """Return the gradient of the support loss with respect to the parameters `names`.
 
-        Whether it can be differentiated depends on what the engine computes: a second-order meta-gradient needs the
-        derivatives of this gradient; otherwise it is a constant.
+        If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, it is a
+        constant.
 
         Args:
             penalty: a function of the parameters that is added to the support loss: a scalar, or [T] for a stack.
@@ -111,7 +111,7 @@ class Task:
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
         if second:
-            # Parameters that start at constants do not depend on the meta-parameters.
+            # Parameters that start at constants are not part of a graph yet.
             wrt = {name: p if p.requires_grad else p.detach().requires_grad_() for name, p in wrt.items()}
             params = params | wrt
         else:
@@ -123,7 +123,7 @@ class Task:
         return gradients_of(total.sum(), wrt, create_graph=second)
 
     def hessian_vector_product(self, params: Params, v: Params) -> Params:
-        """Multiply the Hessian of the support loss with respect to the parameters that `v` names with `v`."""
+        """Multiply `v` by the Hessian of the support loss with respect to the parameters that `v` names."""
         constant = {name: p.detach() for name, p in params.items()}
 
         def support_loss(moved: Params) -> Tensor:
@@ -137,7 +137,7 @@ class Task:
         return torch.stack([(a[name] * b[name]).reshape(*leading, -1).sum(-1) for name in a]).sum(0)
 
     def scaled(self, factor: Tensor, params: Params) -> Params:
-        """Multiply parameters by a number for each task, as `dot` returns."""
+        """Multiply the parameters of each task by its own factor; `factor` has the shape that `dot` returns."""
         if not self.is_stack:
             return {name: factor * p for name, p in params.items()}
         return {name: factor.view(-1, *[1] * (p.dim() - 1)) * p for name, p in params.items()}
@@ -147,7 +147,8 @@ class Task:
     def differentiate(self, algorithm: Algorithm, meta: Params) -> GradientResult:
         """Compute the gradient of the query loss after adaptation with respect to `meta`, through all inner steps.
 
-        Several query losses are summed with `Algorithm.query_weights`; the loss of the result is always the last one.
+        If there are `Algorithm.query_weights`, the weighted sum of the query losses is differentiated. The loss of the
+        result is always the last query loss.
         """
         steps, weights = algorithm.inner_steps, algorithm.query_weights
         start = leaves(meta)
@@ -197,14 +198,14 @@ class Task:
         """Return the input of the head for x; x itself if there is no body.
 
         Args:
-            differentiable: whether the meta-gradient must include the derivative of the result in any case.
+            differentiable: whether a first-order meta-gradient includes the derivative of the result.
         """
         if self._network.body is None:
             return x
         if x is not self.support_x and x is not self.query_x:
             return self._network.body(params, x)
         kind = "query" if x is self.query_x else "support"
-        # With constant inner gradients, the body has no influence on them.
+        # In first order, inner gradients are constants, so they are not differentiated through the body.
         differentiable = self._order == "second" or (self._order == "first" and (differentiable or kind == "query"))
         if kind not in self._features or (differentiable and not self._features[kind].requires_grad):
             with torch.set_grad_enabled(differentiable):

@@ -33,7 +33,7 @@ LARGEST = 2**31 - 1
 """Largest number of elements in one tensor on a GPU, where many kernels use 32-bit indices."""
 
 DIVERGED = 1000.0
-"""A regression task diverged if its loss after adaptation is more than this many times the loss before."""
+"""Ratio of the loss after adaptation to the loss before, above which a regression task has diverged."""
 
 
 @dataclass(frozen=True)

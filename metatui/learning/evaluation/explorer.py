@@ -26,12 +26,12 @@ SPLIT: Split = "test"
 """The split that is used neither for training nor to select a checkpoint."""
 
 MAX_NAMES = 2000
-"""Classes can be given by name up to this number of classes; synthetic sources have unlimited classes."""
+"""Largest number of classes in which names are looked up; synthetic sources have unlimited classes."""
 
 MAX_TASK = 2**31 - 1
 
 _CHARACTER_NUMBER: Final = re.compile(r"[ /]\w*\d+$")
-"""Matches the number of a character in its alphabet, at the end of a class name."""
+"""Pattern of the number of a character in its alphabet, at the end of a class name."""
 
 
 def explore(
@@ -42,8 +42,8 @@ def explore(
     Args:
         task: number of the held-out task.
         drawn: a custom task that replaces `task`, which still determines the points or images that are sampled.
-        inner_lr: inner learning rate, which may differ from the one used in training. Learned rates, of which the
-            setting is the initial value, are scaled in proportion.
+        inner_lr: inner learning rate, which may differ from the one used in training. Learned rates are scaled in
+            proportion, because the setting is only their initial value.
 
     Raises:
         BadInput: if a value is out of range, or `drawn` does not fit the data of the experiment.

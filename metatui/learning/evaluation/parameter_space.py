@@ -1,8 +1,8 @@
 """Trajectories of adaptation: from an initialisation to the adapted parameters of many held-out tasks.
 
-The adapted parameters are projected onto the two directions in which they vary most (principal components, Pearson
-1901), and so are the inner steps in between. The picture contains both ends of the inner loop, so it shows what a
-meta-learned initialisation is: a point from which a few short steps lead to the solutions of many tasks.
+The adapted parameters and the inner steps that lead to them are projected onto the two directions in which the adapted
+parameters vary most (principal components, Pearson 1901). The plot contains both ends of the inner loop, so it shows
+the meta-learned initialisation as a point from which a few short steps lead to the solutions of many tasks.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Plane:
     axes: Tensor
     """[2, P], orthonormal rows; a row is zero if the displacements span fewer dimensions."""
     explained: tuple[float, float]
-    """Shares of the displacements' variance about their mean."""
+    """Share of the displacements' variance about their mean along each axis."""
 
 
 def principal_plane(displacements: Tensor) -> Plane:

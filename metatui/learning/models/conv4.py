@@ -90,7 +90,7 @@ def conv4(
     stride = 2 if downsample == "stride" else 1
     layers: list[nn.Module] = []
     for _ in range(BLOCKS):
-        # A norm has a bias of its own, which makes one before it superfluous.
+        # A norm has its own bias, so the convolution before it needs none.
         layers.append(nn.Conv2d(channels, filters, kernel, stride=stride, padding=kernel // 2, bias=norm == "none"))
         layers.append(norm_layer(norm, filters, groups))
         if downsample == "max_pool":

@@ -1,7 +1,7 @@
 """The residual network of twelve layers that few-shot classification uses.
 
-Oreshkin et al. 2018 (TADAM) introduced it with 64-128-256-512 channels, Lee et al. 2019 (MetaOptNet) with
-64-160-320-640. Layers have the names of MetaOptNet's code, which most published weights use.
+Oreshkin et al. 2018 (TADAM) introduced it with 64-128-256-512 channels; Lee et al. 2019 (MetaOptNet) use
+64-160-320-640. Layers are named as in MetaOptNet's code, because most published weights use these names.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def resnet12(
 ) -> nn.Sequential:
     """Create a network from images [B, C, H, W] to logits [B, ways].
 
-    Convolutions are initialised as in MetaOptNet (He et al. 2015, by the number of outputs).
+    Convolutions are initialised as in MetaOptNet (He et al. 2015, scaled by the number of outputs).
 
     Raises:
         SettingsError: if the images are too small.

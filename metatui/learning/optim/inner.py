@@ -30,7 +30,7 @@ class InnerLoop:
     steps: int
     optimizer: Literal["sgd", "momentum", "adam"] = "sgd"
     momentum: float = 0.9
-    """Decay of the running sum of gradients, for `momentum`."""
+    """Decay of the running sum of gradients, for the optimiser `momentum`."""
     weight_decay: float = 0.0
     """Multiple of the parameters that is added to their gradient, after clipping."""
     clip: float = 0.0
@@ -42,12 +42,12 @@ class InnerLoop:
         return self.optimizer == "sgd" and not self.weight_decay and not self.clip
 
     def start(self, *, stacked: bool = False, constant: bool = False) -> Update:
-        """Create an update rule with no state, so that no adaptation depends on an earlier one.
+        """Create an update rule with fresh state, so that no adaptation depends on an earlier one.
 
         Args:
             stacked: whether parameters have a leading task axis.
-            constant: whether steps are constants in derivatives. The gradients are then constants already; this also
-                applies to the decay of weights.
+            constant: whether steps are constants in derivatives. The caller's gradients are then constants already, and
+                weight decay becomes one as well.
         """
         return Update(self, stacked=stacked, constant=constant)
 

@@ -14,7 +14,7 @@ from metatui.learning.optim.inner import Params
 
 
 class Diverged(Exception):
-    """A loss or gradient of a meta-step is not finite. The meta-parameters are unchanged."""
+    """Error for a meta-step whose loss or gradient is not finite. The meta-parameters are unchanged."""
 
 
 def scheduled_lr(algorithm: AlgorithmSettings, done: int, iterations: int) -> float:
@@ -59,7 +59,7 @@ class OuterAdam:
         }
 
     def step(self, gradients: Params, *, lr: float, clip: float) -> Tensor:
-        """Update the meta-parameters with `gradients`. Those without a gradient stay as they are.
+        """Update the meta-parameters with `gradients`. Those without a gradient do not change.
 
         Args:
             clip: largest norm of the gradient, which is scaled down to it if necessary; 0 disables clipping.
@@ -110,7 +110,7 @@ class OuterAdam:
         return 1 - first ** (self._steps + 1), 1 - second ** (self._steps + 1)
 
     def count(self, steps: int = 1) -> None:
-        """Increase the step count by `steps`, which a graph has taken; a negative number decreases it."""
+        """Add `steps` meta-steps that a graph has made to the step count; a negative number subtracts them."""
         self._steps += steps
 
     def tensors(self) -> Params:

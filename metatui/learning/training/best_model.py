@@ -71,7 +71,7 @@ class BestModel:
 
     @classmethod
     def restore(cls, values: Mapping[str, Any], theta: Params) -> BestModel:
-        """Restore the state from what `values` returned."""
+        """Restore the state from the result of `values`."""
         return cls(
             value=values["best"],
             theta=theta,

@@ -32,7 +32,7 @@ class _Phase(Enum):
 
 
 class CompileSwitch:
-    """Switches each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after the first."""
+    """Switch of each kind of meta-step to its compiled function, `compute.compile_after` meta-steps after the first."""
 
     def __init__(self, learner: Learner, graphs: GraphedStep) -> None:
         self._learner = learner
@@ -86,7 +86,7 @@ class CompileSwitch:
 
     def _start_compiler(self, settings: Settings, tasks: range) -> None:
         self.close()
-        # A kind that was compiled earlier in this process waits like a new one, since a resumed run would not have it.
+        # A kind that was compiled earlier in this process waits like a new one, as it would in a resumed run.
         self._graphs.forget()
         if not self._graphs.path(self._learner.sample(tasks), settings.algorithm).is_file():
             self._compiler = start(settings)

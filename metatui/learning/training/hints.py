@@ -1,6 +1,6 @@
 """Messages that tell the user which setting to lower when a run diverges or runs out of memory.
 
-In these functions, `best` contains the live settings of the best validation by path, or None if there was none.
+In these functions, `best` maps paths to the live settings of the best validation; it is None without a validation.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def validation_warning(result: Evaluation, settings: Settings, best: Mapping[str
 
 
 def result_warning(test: Evaluation, settings: Settings, best: Mapping[str, Any] | None) -> str | None:
-    """Explain why the final test is not a good result; return None if it is."""
+    """Explain why the final test is not a good result; return None if it is good."""
     reasons = []
     if test.checkpoint == "last":
         reasons.append("no validation was finite, so the last parameters were tested instead of the best")

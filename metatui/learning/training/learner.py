@@ -37,7 +37,7 @@ class PendingStep:
     metrics: Tensor
     """[4], the fields of `MetaStep` in order.
 
-    They are not finite if this meta-step or an earlier one diverged, so that θ was left unchanged.
+    If this meta-step or an earlier one diverged, the metrics are not finite, and θ was left unchanged.
     """
 
 
@@ -54,7 +54,7 @@ class MetaStep:
 
 
 class Learner:
-    """Owns the meta-parameters `theta`, and the state of the outer loop."""
+    """The owner of the meta-parameters `theta` and of the state of the outer loop."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment = experiment
@@ -62,7 +62,7 @@ class Learner:
         self.flat = FlatParams(experiment.theta())
         self.theta = self.flat.views
         self.progress = 0.0
-        """Share of the training that is done, from 0 to 1; set before each meta-step."""
+        """Completed share of the training, from 0 to 1; set before each meta-step."""
         self.graphs = self._make_graphs()
         """Compiled meta-steps, if the settings ask for them."""
         self.captures = self._make_captures()
@@ -90,7 +90,7 @@ class Learner:
             return self.algorithm.meta_step(self, tasks, outer_lr)
 
     def tensors(self) -> Params:
-        """Return the state besides the meta-parameters, for a checkpoint."""
+        """Return the state of the outer loop without the meta-parameters, for a checkpoint."""
         return self.outer.tensors() if "outer" in vars(self) else {}
 
     def load(self, tensors: Params) -> None:

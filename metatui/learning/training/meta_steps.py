@@ -32,7 +32,7 @@ class StepInfo:
 
 
 class MetaSteps:
-    """Makes meta-steps with the current settings, one at a time, and reports their metrics."""
+    """A sequence of meta-steps, made one at a time with the current settings, and their metrics."""
 
     def __init__(self, experiment: Experiment, learner: Learner) -> None:
         self._experiment = experiment

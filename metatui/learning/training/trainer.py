@@ -58,7 +58,7 @@ Save = Callable[[str, TrainerState], None]
 
 
 class Trainer:
-    """Trains one experiment.
+    """The training loop of one experiment.
 
     Iterate `events` in one thread; any thread or signal handler may call `submit`. Commands take effect between
     meta-steps. A stop also interrupts an evaluation, between its inner steps.
@@ -149,7 +149,7 @@ class Trainer:
         )
 
     def _train(self) -> Iterator[Event]:
-        if self._validation_is_due():  # a stop interrupted it before the checkpoint
+        if self._validation_is_due():  # a stop interrupted the validation before the checkpoint
             yield from self._validate()
         while self.experiment.algorithm.trains:
             yield from self._run_schedule()

@@ -29,7 +29,7 @@ SUPERCLASSES: Mapping[str, tuple[str, ...]] = {
         "vehicles_2": "lawn_mower rocket streetcar tank tractor",
     }.items()
 }
-"""The classes of each superclass. Labels are positions in the order of names, for superclasses and for classes."""
+"""The classes of each superclass. The label of a class or a superclass is its position by name."""
 
 CLASSES = tuple(sorted(name for names in SUPERCLASSES.values() for name in names))
 
@@ -74,4 +74,4 @@ SPLITS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "test": _TEST,
     },
 }
-"""The classes of each split of each data set, in the order of names."""
+"""The classes of each split of each data set, sorted by name."""

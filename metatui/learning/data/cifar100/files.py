@@ -1,7 +1,7 @@
 """CIFAR-100's published Python files, treated as untrusted input.
 
-They are pickles, which can run any code when they are loaded. So they are not loaded: `pickletools` lists their
-operations without performing them, and the values are taken from this list.
+The files are pickles, and loading a pickle can run any code. Therefore, `pickletools` lists the operations without
+performing them, and the values are taken from this list.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ _MAX_MEMBERS = 16  # the published archive has 5
 def read(folder: Path) -> NDArray[np.uint8]:
     """Read the images of both published files, uint8 [100, images, 3, 32, 32], by class.
 
-    They are read from `cifar-100-python.tar.gz` or from the folder `cifar-100-python`, in `folder`. The archive takes
-    precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
+    The images are read from `cifar-100-python.tar.gz` or from the folder `cifar-100-python`, in `folder`. The archive
+    takes precedence: torchvision keeps both, and an interrupted unpacking damages only the folder.
 
     Raises:
         BadInput: if neither exists, or a file is missing, damaged or not of CIFAR-100.
@@ -105,8 +105,8 @@ def _images(name: str, data: bytes, per_class: int) -> NDArray[np.uint8]:
 def _values(name: str, data: bytes) -> tuple[bytes, list[int], list[int]]:
     """Return the pixels, the fine labels and the coarse labels in a published file.
 
-    The file is the pickle of a dict by Python 2. The pixels are its longest string, and the labels the numbers after
-    their key.
+    The file is the pickle of a dict, written by Python 2. The pixels are its longest string, and the labels are the
+    numbers after their key.
     """
     labels: dict[str, list[int]] = {"fine_labels": [], "coarse_labels": []}
     key, pixels = "", ""

@@ -126,7 +126,7 @@ def _decode_into(pixels: NDArray[np.uint8], listing: Listing) -> dict[int, str]:
 
     reasons: dict[int, str] = {}
     packing.report_packing(0, len(files))
-    # Threads, because Pillow decodes without holding Python's lock.
+    # Threads decode in parallel, because Pillow releases the global interpreter lock.
     with warnings.catch_warnings(), ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         warnings.simplefilter("ignore")  # Pillow's warnings are either checked in `decoded` or irrelevant
         for start in range(0, len(files), _CHUNK):

@@ -1,8 +1,8 @@
 """Class lists: files that name the classes, or the images, of each split of a folder.
 
-`train`, `val` and `test`, each a CSV or a text file, as the authors of miniImageNet (Ravi and Larochelle 2017) and of
-CIFAR-FS (Bertinetto et al. 2019) publish them. A CSV file has the column `label`, the name of a class, and may have the
-column `filename`, an image of this class. A text file has the name of a class in each line.
+The lists are called `train`, `val` and `test`. Each is a CSV or a text file, as published by the authors of
+miniImageNet (Ravi and Larochelle 2017) and of CIFAR-FS (Bertinetto et al. 2019). A CSV file has the column `label`, the
+name of a class, and may have the column `filename`, an image of this class. A text file has one class name per line.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Entry:
     label: str
     """Name of the class."""
     filename: str | None
-    """Path of an image of the class; None if the line stands for the whole class."""
+    """Path of an image of the class; None if the line selects the whole class."""
 
 
 ClassLists = Mapping[Split, tuple[Entry, ...]]
-"""Entries of each list. They are of one kind: all are images, or all are classes."""
+"""Entries of each list. Either all entries are images, or all are classes."""
 
 
 def find_lists(root: Path, name: str) -> Path | None:

@@ -21,9 +21,9 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
     """Return tasks of all `folders`.
 
     Raises:
-        BadInput: if one of them is missing, or has too few classes or images for the episodes.
+        BadInput: if a folder is missing, or has too few classes or images for the episodes.
     """
-    # All are listed first, so that mistakes are reported before images are decoded.
+    # List all folders first, so that mistakes are reported before images are decoded.
     listings = [list_folder(folder, setting="mixed.folders contains") for folder in folders]
     names = [listing.root.name for listing in listings]
     labels = [
@@ -36,7 +36,7 @@ def load_mixed(settings: Settings, folders: Sequence[str], device: torch.device 
 class MixedSource(ImageSource):
     """Tasks of several sources with the same size of images. Each source is chosen with the same probability.
 
-    The classes of a task come from one source. They are numbered through the sources of a split in order.
+    All classes of a task come from one source. Class numbers of a split continue from one source to the next.
     """
 
     name = "mixed"

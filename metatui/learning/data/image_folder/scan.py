@@ -82,10 +82,10 @@ class Listing:
 
 
 def list_folder(folder: str, class_lists: str = "", *, setting: str = "task.folder is") -> Listing:
-    """List the folder `folder`, the value of task.folder, or of another `setting` in messages.
+    """List the images in `folder` by class. Messages name it as the value of `setting`.
 
-    The splits are those of the lists in the folder `class_lists`, the value of task.class_lists. If this is empty, they
-    are the folders `train`, `val` and `test`, or those of lists in the folder, or undecided.
+    The lists in the folder `class_lists`, the value of task.class_lists, define the splits. If this is empty, the
+    folders `train`, `val` and `test` define them, or else class lists in `folder`. Otherwise, classes have no split.
 
     Hidden files are skipped. Everything else that is not an image of a class is listed as left out: links to outside
     the folder, folders inside class folders, and files of other types.

@@ -32,7 +32,7 @@ def load_listing(settings: Settings, listing: Listing, device: torch.device | st
     """Return the tasks of a folder that has been listed.
 
     Raises:
-        BadInput: as `load_folder`.
+        BadInput: under the same conditions as in `load_folder`.
     """
     task = settings.task
     splits = split_classes(listing.classes, task.split_seed)
@@ -76,8 +76,8 @@ class FolderSource(PackedSource):
         """Return two digests of what determines the tasks: the classes of each split and their images in order.
 
         The first depends on pixels: it does not change if the folder is copied, or if files are touched, stored in
-        another lossless format or renamed in the same order. The second, in checkpoints of earlier versions, depends
-        on file names.
+        another lossless format or renamed in the same order. The second, which checkpoints of earlier versions
+        contain, depends on file names.
         """
         pixels, names = (hashlib.sha256(repr(self.input_shape).encode()) for _ in range(2))
         for split in SPLITS:
@@ -114,14 +114,14 @@ class FolderSource(PackedSource):
 
 
 def _images(repeated: Sequence[tuple[str, str]], where: str) -> str:
-    """Say how many images are repeated, with the first of them as an example."""
+    """Describe how many images are repeated, with the first of them as an example."""
     (a, b), count = repeated[0], len(repeated)
     example = f"{sanitize(a)} and {sanitize(b)}"
     return f"1 image is {where} ({example})" if count == 1 else f"{count:,} images are {where} (such as {example})"
 
 
 def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
-    """Say how many files are left out, with the first of them; empty if all are used."""
+    """Describe how many files are left out, with the first of them as examples; empty if all are used."""
     if not left_out:
         return ""
     root = quote(str(listing.root), 200)
@@ -133,9 +133,10 @@ def _summary(listing: Listing, left_out: Sequence[LeftOut]) -> str:
 def split_classes(classes: Sequence[ClassFolder], seed: int) -> Splits:
     """Return the classes of each split.
 
-    If the folder has split folders or class lists, they are the splits; without val, a fifth of the training classes,
-    chosen by `seed`, is for validation. Otherwise `seed` shuffles all classes, and 16 % of them, rounded, are for
-    validation, 20 % for test and the rest for training, the proportions of miniImageNet (Ravi and Larochelle 2017).
+    Split folders or class lists define the splits; if they do not define `val`, a fifth of the training classes, chosen
+    by `seed`, is used for validation. Without split folders and class lists, `seed` shuffles all classes: 16 % of them,
+    rounded, are for validation, 20 % for test and the rest for training, the proportions of miniImageNet (Ravi and
+    Larochelle 2017).
     """
     numbers = {split: [n for n, folder in enumerate(classes) if folder.split == split] for split in (*SPLITS, None)}
     if numbers[None]:

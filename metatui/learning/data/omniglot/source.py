@@ -61,7 +61,7 @@ class OmniglotSource(ImageSource):
         self._characters = characters
         self._numbers = split_characters(split)
         self.turns = 4 if rotations else 1
-        # Rotated in advance: it takes 100 MB, and an episode is then one look-up.
+        # Rotate all drawings in advance, which takes 100 MB, so that an episode is a single look-up.
         turned = torch.stack([pixels.rot90(-turn, (2, 3)) for turn in range(self.turns)], 1)
         self._images = turned.flatten(0, 2).to(self.device)  # [character * turns * drawings, SIDE, SIDE]
 

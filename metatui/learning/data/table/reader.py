@@ -138,7 +138,7 @@ def _grouped(path: Path, name: str, rows: _Rows) -> TableData:
 
 
 def _splits(name: str, rows: _Rows, task_of: NDArray[np.int64]) -> tuple[Split, ...]:
-    """Return the split of each task. Raises BadInput if it is not a split, or rows of a task differ."""
+    """Return the split of each task. Raises BadInput if a value is not a split, or differs between rows of a task."""
     column = quote(rows.columns.split)
     first: dict[int, tuple[int, str]] = {}
     for row, (task, text) in enumerate(zip(task_of.tolist(), rows.texts[rows.columns.split], strict=True)):
@@ -260,7 +260,7 @@ def _read_csv(data: bytes, name: str, options: TableOptions) -> _Rows:
 
 
 def _row_problem(row: Sequence[str], header: Sequence[str], places: Sequence[int]) -> str:
-    """Describe what is wrong with a row, whose numbers are at `places`."""
+    """Describe the mistake in a row that must have numbers at `places`."""
     if len(row) != len(header):
         values = "1 value" if len(row) == 1 else f"{len(row):,} values"
         return f"has {values}, but the header names {len(header):,} columns"

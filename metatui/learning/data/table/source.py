@@ -40,7 +40,7 @@ def load_table(settings: Settings) -> TableSource:
     """Return the tasks of the table that the group `table` of `settings` selects.
 
     Raises:
-        BadInput: if the file is missing or is no valid table, or has too few tasks or rows for the episodes.
+        BadInput: if the file is missing or is not a valid table, or has too few tasks or rows for the episodes.
     """
     options = cast("TableOptions", settings.group("table"))
     table = read_table(options)
@@ -52,11 +52,16 @@ def load_table(settings: Settings) -> TableSource:
     )
 
 
+<<<<<<< HEAD
 class TableSource(TaskSource):
     """Tasks of a table: each episode has rows of one task, and no row is in its support and its query set.
+=======
+class TableSource:
+    """Tasks of a table. Each episode has rows of one task, and no row is in both its support and its query set.
+>>>>>>> langa
 
-    The task numbers of a split enumerate its tasks in random order, again and again, so that every task of the table
-    is used equally often; each time with other rows.
+    Consecutive task numbers of a split go through all its tasks in random order, repeatedly, so that each task is used
+    equally often, every time with other rows.
     """
 
     kind = "regression"
@@ -93,6 +98,10 @@ class TableSource(TaskSource):
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
         self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
         self.notes = (self._units(),)
+<<<<<<< HEAD
+=======
+        """Sentences for the journal that are not warnings."""
+>>>>>>> langa
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
 
     def episodes(
@@ -150,14 +159,14 @@ class TableSource(TaskSource):
         return [(int(self._count[n]), int(self._first[n])) for n in self._tasks[split].tolist()]
 
     def _choose(self, split: Split, tasks: Sequence[int], *, seed: int) -> Tensor:
-        """Return the table's task for each task number, int64 [T]. Every block of numbers is a permutation."""
+        """Return the index in the table for each task number, int64 [T]. Each block of numbers permutes the tasks."""
         numbers, count = task_numbers(tasks), self.task_count(split)
         blocks, block_of = torch.unique(numbers // count, return_inverse=True)
         orders = choose(keys(seed, f"table/{split}", blocks), count, count)
         return self._tasks[split][orders[block_of, numbers % count]]
 
     def _units(self) -> str:
-        """Say what losses refer to."""
+        """Describe the unit of losses."""
         scales = zip(self.table.targets, self.y_scale.tolist(), strict=True)
         units = ", ".join(f"{scale:.3g} for {sanitize(name, limit=40)}" for name, scale in list(scales)[:MOST_NAMED])
         more = ", …" if self.targets > MOST_NAMED else ""
@@ -167,7 +176,7 @@ class TableSource(TaskSource):
         )
 
     def _left_out(self, splits: Splits, needed: Mapping[Split, int]) -> str:
-        """Say how many tasks are left out; empty if all are used."""
+        """Describe how many tasks are left out; empty if all are used."""
         small = [n for split in SPLITS for n in splits[split] if self.table.counts[n] < needed[split]]
         if not small:
             return ""
@@ -179,7 +188,7 @@ class TableSource(TaskSource):
         )
 
     def _repeated(self, test_tasks: int) -> str:
-        """Say that test tasks repeat, because their interval then does not cover other tasks; empty if they do not."""
+        """Return a warning that test tasks repeat, so that the interval covers only these; empty if none repeats."""
         count = self.task_count("test")
         if test_tasks <= count:
             return ""
@@ -194,7 +203,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
     """Return the tasks of each split: those that the split column names, or a random choice.
 
     If the split column names no validation tasks, they are a random part of the training tasks. The choice does not
-    depend on numbers of rows, so that changing the shots never moves a test task into training.
+    depend on the numbers of rows, so that changing the shots never moves a test task into training.
 
     Raises:
         BadInput: if there are too few tasks for three splits.
@@ -225,7 +234,7 @@ def split_tasks(table: TableData, options: TableOptions, seed: int) -> Splits:
 
 
 def _take(tasks: Sequence[int], share: float, seed: int, split: str, *, leave: int) -> tuple[list[int], list[int]]:
-    """Divide `tasks` at random into a share of at least one, and the others, at least `leave`. Both are sorted."""
+    """Divide `tasks` at random into a share of at least one task and a rest of at least `leave`, both sorted."""
     count = min(max(1, round(share * len(tasks))), len(tasks) - leave)
     order = choose(keys(seed, f"table/split/{split}", torch.tensor(0)), len(tasks), len(tasks)).tolist()
     taken = {tasks[place] for place in order[:count]}
@@ -246,7 +255,7 @@ def _standardised(values: np.ndarray, training: np.ndarray) -> tuple[Tensor, Ten
     constant = rows.min(0) == rows.max(0)
     mean = np.where(constant, rows[0], rows.mean(0))
     scale = np.where(constant, 1.0, rows.std(0))
-    scale[scale == 0] = 1.0  # differences so small that their squares vanish
+    scale[scale == 0] = 1.0  # values that differ by so little that the squares underflow
     mean_, scale_ = torch.from_numpy(mean), torch.from_numpy(scale)
     return mean_, scale_, ((torch.from_numpy(values) - mean_) / scale_).float()
 

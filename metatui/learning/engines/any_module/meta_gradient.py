@@ -49,7 +49,7 @@ def meta_gradient(
 
     Args:
         model: its parameters that require gradients are the meta-parameters.
-        loss_fn: maps what `model` returns for one task, and the targets of that task, to a scalar: a mean over
+        loss_fn: maps the output of `model` for one task, and the targets of that task, to a scalar, a mean over
             examples.
         support_x, support_y: [T, B, ...], the examples that each task adapts to.
         query_x, query_y: [T, B', ...], the examples that the meta-loss is computed on.

@@ -30,7 +30,7 @@ Run = Callable[[list[Tensor]], Tensor]
 
 
 class CompileFailed(MetatuiError):
-    """There is no usable compiled function: there is no compiler, it failed, or its result is wrong."""
+    """Lack of a usable compiled function: there is no compiler, it failed, or its result is wrong."""
 
 
 def path_of(what: Sequence[object], inputs: Sequence[Tensor], threads: int) -> Path:

@@ -35,11 +35,11 @@ KEPT = 4
 """Largest number of captures kept, because each holds device memory; the least recently used ones are dropped."""
 
 Record = Callable[[Callable[[], None]], Callable[[], None]]
-"""Calls a function at least once, and returns a function that repeats its work on the same tensors."""
+"""Function that calls its argument at least once and returns a function that repeats the work on the same tensors."""
 
 
 class CaptureFailed(MetatuiError):
-    """The meta-step could not be captured as a CUDA graph."""
+    """Failure to capture a meta-step as a CUDA graph."""
 
 
 class CudaGraphs:
@@ -146,7 +146,7 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
 
 
 class CapturedStep:
-    """Meta-steps that follow a meta-gradient by Adam, by one CUDA graph for each kind of meta-step."""
+    """Meta-steps of Adam along a meta-gradient, with one CUDA graph for each kind of meta-step."""
 
     def __init__(self, engine: Engine, flat: FlatParams, outer: OuterAdam, *, record: Record | None = None) -> None:
         """Create the meta-steps. None is captured yet.
@@ -230,7 +230,7 @@ class CapturedStep:
         return capture.metrics.clone()
 
     def rollback(self, steps: int) -> None:
-        """Uncount the last `steps` meta-steps, which were not finite and changed nothing."""
+        """Subtract the last `steps` meta-steps, which were not finite and changed nothing, from the step count."""
         self._outer.count(-steps)
         self._finite.fill_(True)
 

@@ -1,14 +1,15 @@
 """Group norm that avoids a crash of torch.
 
 On the CPU, the backward pass of torch's group norm of channels-last images writes the gradient for the images even if
-it is not asked for, and the process dies (torch 2.11 to 2.13). This happens, for example, if only norms are adapted.
-Here all three gradients are always asked for.
+this gradient was not requested, and the process crashes (torch 2.11 to 2.13). This happens, for example, if only norms
+are adapted. This module therefore always requests all three gradients.
 
-With the means over each group of one image and x̂ = s (x - μ), s = (σ² + ε)^-½, the gradients for incoming g are
+Let `mean` be the mean over a group of channels of one image, μ and σ² the mean and the variance of x in this group, and
+x̂ = s (x - μ) with s = (σ² + ε)^-½. The gradients for an incoming gradient g are
 
     gx = s (γ g - mean(γ g) - x̂ mean(γ g x̂)),   gγ = Σ g x̂,   gβ = Σ g
 
-(Wu and He 2018). If they will be differentiated, they are computed by these equations, with μ and s as functions of x.
+(Wu and He 2018). Gradients that will be differentiated are computed by these equations, with μ and s as functions of x.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Replacement of the layers of plain chains by faster ones that compute the same."""
+"""Replacement of the layers of plain chains by faster equivalents."""
 
 from __future__ import annotations
 
@@ -81,8 +81,8 @@ def _are_pool_and_relu(a: nn.Module, b: nn.Module) -> bool:
 def channels_last(x: Tensor) -> Tensor:
     """Convert a 4-d tensor on the CPU to channels-last memory format, with which layers are faster there.
 
-    With one channel both formats are the same bytes, but torch decides by the strides, and contiguous ones select slow
-    kernels: max-pooling is forty times slower.
+    With one channel, the bytes of both formats are the same, but torch selects kernels by the strides, and those for
+    contiguous strides are slow: max-pooling takes forty times as long.
 
     Args:
         x: images or weights [B, C, H, W]. Any other tensor is returned unchanged.

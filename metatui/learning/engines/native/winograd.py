@@ -67,7 +67,7 @@ TILES_AT_ONCE = 128
 """Number of tiles that are transformed and multiplied together, so that they stay in the CPU's cache."""
 
 Transform = Callable[[Tensor, Tensor], None]
-"""Transforms the first tensor and writes the result to the second; both are contiguous."""
+"""Function that transforms the first tensor and writes the result to the second; both are contiguous."""
 
 
 @dataclass(frozen=True)
