@@ -52,13 +52,8 @@ def load_table(settings: Settings) -> TableSource:
     )
 
 
-<<<<<<< HEAD
 class TableSource(TaskSource):
-    """Tasks of a table: each episode has rows of one task, and no row is in its support and its query set.
-=======
-class TableSource:
     """Tasks of a table. Each episode has rows of one task, and no row is in both its support and its query set.
->>>>>>> langa
 
     Consecutive task numbers of a split go through all its tasks in random order, repeatedly, so that each task is used
     equally often, every time with other rows.
@@ -98,10 +93,6 @@ class TableSource:
         self.y_mean, self.y_scale, self._y = _standardised(table.y, training)
         self._pool = torch.cat([torch.arange(n) + first for n, first in self._extents("train")])
         self.notes = (self._units(),)
-<<<<<<< HEAD
-=======
-        """Sentences for the journal that are not warnings."""
->>>>>>> langa
         self.notices = tuple(filter(None, (self._left_out(splits, needed), self._repeated(test_tasks))))
 
     def episodes(
