@@ -226,6 +226,6 @@ async def test_tasks_of_a_table_cannot_be_drawn() -> None:
         await pilot.press("d")
         await pilot.pause()
         assert len(helper.asked) == 1
-        assert "only be drawn for sinusoid runs" in text_of(screen, "#explorer-problem")
+        assert "support user-defined tasks" in text_of(screen, "#explorer-problem")
         await pilot.press("full_stop")
         assert helper.asked[-1].keywords["task"] == 1
