@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.fuzz import runner
 from tests.fuzz.targets import TARGETS
 
-CASES = 6
+CASES = 4
 """Number of cases of each target."""
 
 

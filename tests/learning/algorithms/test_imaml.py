@@ -61,7 +61,10 @@ def exact(experiment: Experiment, meta: Params, episodes: Episodes) -> tuple[Ten
 @pytest.mark.parametrize("base", [SINUSOID, changed(GLYPHS, model__filters=1)], ids=["sinusoid", "images"])
 def test_engines_match_the_exact_implicit_gradient(base: Settings) -> None:
     experiment = set_up(imaml(base, imaml__cg_steps=60))
-    meta, episodes = noisy(experiment.theta()), experiment.training_episodes(range(1, 3))
+    meta, episodes = (
+        noisy(experiment.theta()),
+        experiment.training_episodes(range(1, 3) if base is SINUSOID else range(1, 2)),
+    )
     loss, expected = exact(experiment, meta, episodes)
     for name in ENGINES:
         engine = make_engine(name, experiment.model, experiment.loss)

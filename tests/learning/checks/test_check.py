@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from metatui.config.registry import ALGORITHMS
-from metatui.learning.checks import check
+from metatui.learning.checks import check, comparison
 from metatui.learning.checks.check import run_checks
 from metatui.learning.engines.batched import BatchedEngine
 from metatui.learning.engines.layers.fused_first_block import WORTH_IT
@@ -18,7 +18,8 @@ from metatui.learning.hardware.devices import Device
 from metatui.utils.errors import BadInput
 
 
-def test_all_checks_pass() -> None:
+def test_all_checks_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparison, "DIRECTIONS", 2)  # less time
     checks = list(run_checks())
     assert [c for c in checks if not c.ok] == []
     covered = {(c.algorithm, c.engine, c.reference) for c in checks}
