@@ -271,7 +271,8 @@ class ComputeSettings(Group):
         unit="meta-steps", ge=1, le=100_000_000)
     second_order: Literal["auto", "unrolled", "recomputed"] = setting(
         "auto", "Second order",
-        "Gradient through all inner steps at once (unrolled), or step by step in less memory (recomputed).",
+        "Gradient through the graph of all inner steps (unrolled), or from one step's graph after another, which needs "
+        "less memory (recomputed). With the auto engine, auto is unrolled if the graphs fit into the memory.",
         when=used(ALGORITHMS, "compute.second_order"))
     cuda_graphs: bool = setting(
         True, "CUDA graphs", "On CUDA, run each meta-step as one CUDA graph.",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
@@ -16,7 +17,7 @@ from metatui.config.settings import Settings
 from metatui.learning.algorithm import Algorithm, algorithm_class
 from metatui.learning.data.episodes import Episodes, Split, TaskSource, training_size
 from metatui.learning.engines.autotune import Measured, choose, measured_for
-from metatui.learning.engines.base import Engine, meta_parameters
+from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import make_engine
 from metatui.learning.hardware.cuda import cuda_problem
@@ -31,6 +32,10 @@ from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 PREFETCHED_POINTS = 50_000
 """Regression points sampled together, because sampling takes too many small operations to repeat them for every small
 meta-step."""
+
+
+GRAPH_MEMORY = 1 / 8
+"""Largest share of the device's memory for the graphs of all inner steps, unless `compute.second_order` is set."""
 
 
 @dataclass
@@ -152,6 +157,9 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
     torch.set_float32_matmul_precision("high" if settings.compute.tf32 else "highest")
     if device.name.startswith("cuda"):
         torch.backends.cudnn.allow_tf32 = settings.compute.tf32
+    if settings.compute.engine == "auto" and _graphs_fit(algorithm, model, source.input_shape, device):
+        settings = change(settings, {"compute.second_order": "unrolled"})
+        algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     measured = measured_for(settings, device, model, threads)
     name, reason = settings.compute.engine, "as set"
     torch.set_num_threads(1 if workers > 1 else threads)
@@ -187,6 +195,40 @@ def set_up(settings: Settings, *, first_meta_batch: int | None = None) -> Experi
         notices=(*([problem] if problem else []), *source.notices, *([weights.report] if weights else [])),
         weights=weights.digest if weights else "",
     )
+
+
+def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, ...], device: Device) -> bool:
+    """Return whether to keep the graphs of all inner steps, because they take at most `GRAPH_MEMORY` of the memory.
+
+    Keeping them is faster than computing each step twice. A run records the choice, so that a rerun repeats it.
+    """
+    settings = algorithm.settings
+    if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:
+        return False
+    task, batch = settings.task, settings.algorithm.meta_batch
+    examples = settings.training_shots * (task.ways if settings.is_classification else 1)
+    together = min(batch, settings.compute.tasks_at_once or batch)
+    graphs = GRAPH_OF_GRADIENT * algorithm.inner_steps * examples * together
+    size = 8 if settings.compute.precision == "float64" else 4
+    return graphs * activations(model, input_shape) * size <= GRAPH_MEMORY * device.memory_bytes
+
+
+def activations(model: nn.Module, input_shape: tuple[int, ...]) -> int:
+    """Count the elements of the outputs of all layers for one example, without computing them."""
+    total = 0
+
+    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal total
+        total += output.numel()
+
+    examples = 2  # batch norm does not accept a single value
+    copy = deepcopy(model).to("meta")
+    for layer in copy.modules():
+        if not list(layer.children()):
+            layer.register_forward_hook(add)
+    with torch.no_grad():
+        copy(torch.empty(examples, *input_shape, device="meta", dtype=next(copy.parameters()).dtype))
+    return total // examples
 
 
 def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:

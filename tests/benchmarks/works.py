@@ -76,7 +76,7 @@ class Work:
 
 
 def works(device: str = "cpu") -> list[Work]:
-    """Return the seven rows for a CPU, or the row for a GPU."""
+    """Return the eight rows for a CPU, or the row for a GPU."""
     if device != "cpu":
         return [images("maml", device=device, tasks=32)]
     return [
@@ -85,6 +85,7 @@ def works(device: str = "cpu") -> list[Work]:
         _waves("maml", tasks=4, shots=5, steps=1),
         _waves("fomaml", tasks=25, shots=10, steps=5),
         images("maml"),
+        images("maml", shots=5),
         images("fomaml"),
         images("reptile"),
     ]
@@ -103,14 +104,14 @@ def _waves(algorithm: str, *, tasks: int, shots: int, steps: int) -> Work:
     )  # fmt: skip
 
 
-def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, steps: int = 5) -> Work:
+def images(algorithm: str, *, device: str = "cpu", tasks: int = 4, shots: int = 1, steps: int = 5) -> Work:
     """Return the row of conv4-64 on Omniglot, or on glyphs if Omniglot is not packed."""
     source = images_at_hand()
     network = f"{IMAGES[source]} conv4-64 max-pool"
     return made(
-        f"{network}, {TITLES[algorithm]}, {tasks} tasks, 5-way 1-shot, 15 queries, {steps} steps",
+        f"{network}, {TITLES[algorithm]}, {tasks} tasks, 5-way {shots}-shot, 15 queries, {steps} steps",
         {
-            "task.source": source, "task.ways": 5, "task.shots": 1, "task.queries": 15, "model.filters": 64,
+            "task.source": source, "task.ways": 5, "task.shots": shots, "task.queries": 15, "model.filters": 64,
             "model.downsample": "max_pool", "model.features": "flatten", "algorithm.name": algorithm,
             "algorithm.inner_lr": 0.01, "algorithm.inner_steps": steps, "algorithm.inner_batch": 0,
             "algorithm.outer_lr": 0.1 if algorithm == "reptile" else 0.001, "algorithm.meta_batch": tasks,

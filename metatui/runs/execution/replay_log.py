@@ -130,6 +130,8 @@ def pin_compute(settings: Settings, journal: Sequence[Entry], *, but: Mapping[st
         resolved["compute.engine"] = started.get("engine")
     if compute.threads == 0:
         resolved["compute.threads"] = started.get("threads")
+    if compute.second_order == "auto":  # older journals do not have it, and keep `auto`
+        resolved["compute.second_order"] = started.get("second_order")
     resolved = {path: value for path, value in resolved.items() if value is not None and path not in but}
     try:
         return change(settings, resolved)

@@ -194,6 +194,7 @@ class RunWriter:
             engine=event.engine,
             engine_reason=event.engine_reason,
             threads=event.settings.compute.threads,
+            second_order=event.settings.compute.second_order,
             parameters=event.parameters,
         )
 

@@ -1,0 +1,43 @@
+"""The choice of `compute.second_order = "auto"`: graphs of all inner steps are kept if they fit into memory."""
+
+from __future__ import annotations
+
+import pytest
+
+from metatui.config.declarations import Scalar
+from metatui.config.fields import change
+from metatui.config.settings import Settings
+from metatui.learning import experiment as module
+from metatui.learning.experiment import activations, set_up
+from metatui.learning.models.mlp import mlp
+
+IMAGES = change(
+    Settings(),
+    {
+        "task.source": "glyphs", "task.ways": 3, "task.shots": 2, "task.queries": 2, "model.filters": 2,
+        "algorithm.inner_steps": 4, "compute.device": "cpu", "compute.threads": 1,
+    },
+)  # fmt: skip
+
+
+def choice(**changes: Scalar) -> Scalar:
+    settings = change(IMAGES, {path.replace("__", "."): value for path, value in changes.items()})
+    return set_up(settings).settings.compute.second_order
+
+
+def test_graphs_are_kept_if_they_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert choice() == "unrolled"
+    monkeypatch.setattr(module, "GRAPH_MEMORY", 0)
+    assert choice() == "auto"
+
+
+def test_nothing_is_chosen_if_it_does_not_matter_or_is_set() -> None:
+    assert choice(compute__second_order="recomputed") == "recomputed"
+    assert choice(algorithm__name="fomaml") == "auto"
+    assert choice(algorithm__adapt="head") == "auto"
+    # A run with a set engine, such as a rerun of an older run, keeps its numbers.
+    assert choice(compute__engine="loop") == "auto"
+
+
+def test_activations_are_counted_without_computing_them() -> None:
+    assert activations(mlp((40, 40)), (1,)) == 40 + 40 + 40 + 40 + 1
