@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
@@ -20,6 +19,7 @@ from metatui.learning.engines.autotune import Measured, choose, measured_for
 from metatui.learning.engines.base import GRAPH_OF_GRADIENT, Engine, meta_parameters
 from metatui.learning.engines.native.build import library
 from metatui.learning.engines.registry import make_engine
+from metatui.learning.engines.sequential import is_chain, is_perceptron
 from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
@@ -205,6 +205,8 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
     settings = algorithm.settings
     if settings.compute.second_order != "auto" or not algorithm.second_order or algorithm.plain is None:
         return False
+    if not is_chain(model) or is_perceptron(model):  # engines always keep their graphs
+        return False
     task, batch = settings.task, settings.algorithm.meta_batch
     examples = settings.training_shots * (task.ways if settings.is_classification else 1)
     together = min(batch, settings.compute.tasks_at_once or batch)
@@ -214,7 +216,7 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
 
 
 def activations(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Count the elements of the outputs of all layers for one example, without computing them."""
+    """Count the elements of the outputs of all layers for one example."""
     total = 0
 
     def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -222,12 +224,11 @@ def activations(model: nn.Module, input_shape: tuple[int, ...]) -> int:
         total += output.numel()
 
     examples = 2  # batch norm does not accept a single value
-    copy = deepcopy(model).to("meta")
-    for layer in copy.modules():
-        if not list(layer.children()):
-            layer.register_forward_hook(add)
+    hooks = [layer.register_forward_hook(add) for layer in model.modules() if not list(layer.children())]
     with torch.no_grad():
-        copy(torch.empty(examples, *input_shape, device="meta", dtype=next(copy.parameters()).dtype))
+        model(next(model.parameters()).new_zeros(examples, *input_shape))
+    for hook in hooks:
+        hook.remove()
     return total // examples
 
 

@@ -39,5 +39,5 @@ def test_nothing_is_chosen_if_it_does_not_matter_or_is_set() -> None:
     assert choice(compute__engine="loop") == "auto"
 
 
-def test_activations_are_counted_without_computing_them() -> None:
+def test_activations_are_counted() -> None:
     assert activations(mlp((40, 40)), (1,)) == 40 + 40 + 40 + 40 + 1
