@@ -48,7 +48,7 @@ from metatui.learning.training.compile_switch import CompileSwitch
 from metatui.learning.training.hints import divergence_hint, out_of_memory_hint, result_warning, validation_warning
 from metatui.learning.training.learner import Learner
 from metatui.learning.training.meta_steps import MetaSteps
-from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, write_theta
+from metatui.learning.training.trainer_state import TrainerState, as_validated, check_data, part, renamed, write_theta
 from metatui.utils.errors import BadInput
 
 VIEWS = 6
@@ -357,14 +357,15 @@ class Trainer:
     def _restore(self, state: TrainerState) -> None:
         """Continue from a checkpoint. Raises BadInput if it does not fit the settings."""
         check_data(self.experiment, state)
-        write_theta(self.learner.theta, part(state.tensors, "theta"))
-        best = part(state.tensors, "best")
+        tensors = renamed(state.tensors)
+        write_theta(self.learner.theta, part(tensors, "theta"))
+        best = part(tensors, "best")
         if best:
             best_theta = {name: p.clone() for name, p in self.learner.theta.items()}
             write_theta(best_theta, best)
             best = best_theta
         try:
-            self.learner.load(part(state.tensors, "algorithm"))
+            self.learner.load(part(tensors, "algorithm"))
         except (AssertionError, KeyError, IndexError, RuntimeError, ValueError, OverflowError):
             raise BadInput("the algorithm's state in the checkpoint does not fit the settings") from None
         values = state.values

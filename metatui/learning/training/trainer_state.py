@@ -64,6 +64,20 @@ def part(tensors: Params, prefix: str) -> Params:
     return {name.removeprefix(f"{prefix}/"): t for name, t in tensors.items() if name.startswith(f"{prefix}/")}
 
 
+def renamed(tensors: Params) -> Params:
+    """Rename tensors of older checkpoints of the baseline `pretrained`, whose wide head was not a meta-parameter."""
+    current = dict(tensors)
+    for name, p in part(tensors, "algorithm/head").items():
+        del current[f"algorithm/head/{name}"]
+        current[f"theta/pooled/{name}"] = p
+        if f"best/{name}" in tensors:
+            current[f"best/pooled/{name}"] = p
+        for key in ("exp_avg", "exp_avg_sq", "step"):
+            if f"algorithm/{key}/{name}" in tensors:
+                current[f"algorithm/{key}/pooled/{name}"] = current.pop(f"algorithm/{key}/{name}")
+    return current
+
+
 def write_theta(theta: Params, saved: Params) -> None:
     """Copy saved parameters into `theta`.
 
@@ -178,7 +192,8 @@ def best_of(experiment: Experiment, state: TrainerState) -> tuple[Params, int, s
     """
     check_data(experiment, state)
     theta = experiment.theta()
-    best = part(state.tensors, "best")
-    write_theta(theta, best or part(state.tensors, "theta"))
+    tensors = renamed(state.tensors)
+    best = part(tensors, "best")
+    write_theta(theta, best or part(tensors, "theta"))
     iteration = int(state.values.get("best_iteration" if best else "iteration", 0))
     return theta, iteration, "best" if best else "last"
