@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
@@ -118,10 +118,14 @@ class DropBlock(nn.Module):
         return f"rate={self.rate:g}, size={self.size}"
 
 
+def drop_blocks(model: nn.Module) -> list[DropBlock]:
+    """Return the `DropBlock` layers of `model`."""
+    return [layer for layer in model.modules() if isinstance(layer, DropBlock)]
+
+
 @contextmanager
-def dropping_blocks(model: nn.Module, seed: int) -> Iterator[None]:
+def dropping_blocks(layers: Sequence[DropBlock], seed: int) -> Iterator[None]:
     """Activate the `DropBlock` layers of `model` and of its copies."""
-    layers = [layer for layer in model.modules() if isinstance(layer, DropBlock)]
     for layer in layers:
         layer.seed.value = seed
     try:

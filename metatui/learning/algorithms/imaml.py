@@ -10,6 +10,7 @@ the last step. The implicit gradient is exact at the minimum and an approximatio
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from metatui.config.declarations import Group, setting
@@ -85,7 +86,7 @@ class IMAML(GradientBased):
         g = self.conjugate_gradients(task, phi, v)
         # The optimality condition also depends on the parameters that are not adapted. This dependence is ignored, as
         # in FOMAML.
-        return result.with_gradients(result.gradients | g)
+        return replace(result, gradients=result.gradients | g)
 
     def conjugate_gradients(self, task: Task, phi: Params, v: Params) -> Params:
         """Solve (I + H/λ) g = v for g, starting at g = v.

@@ -92,14 +92,6 @@ class Engine(ABC):
         the mean over tasks of the query gradient at the adapted parameters.
         """
 
-    def meta_gradient_in_parts(
-        self, theta: Params, episodes: Episodes, inner: InnerLoop, *, first_order: bool, at_once: int
-    ) -> MetaGradient:
-        """Compute `meta_gradient` with at most `at_once` tasks in memory together (0: all of them)."""
-        return _in_parts(
-            lambda part: self.meta_gradient(theta, part, inner, first_order=first_order), episodes, at_once
-        )
-
     def differentiate(
         self, task: Objective, start: Params, episodes: Episodes, inner: InnerLoop, first: bool
     ) -> GradientResult:
@@ -189,11 +181,7 @@ class Engine(ABC):
         if (inner := algorithm.plain) is not None:
             theta = {name: meta[name] for name in algorithm.parameters}
             return self.adapt_final(theta, episodes.support_x, episodes.support_y, inner, order)
-        first: Tensor | None = None
-        for step in self.general_adaptation(algorithm, meta, episodes, steps, order):
-            first = step.support_loss if first is None else first
-        assert first is not None
-        return step.params, first
+        return _last(self.general_adaptation(algorithm, meta, episodes, steps, order))
 
     def predictions(self, algorithm: Algorithm, stack: Params, episodes: Episodes, x: Tensor) -> Tensor:
         """Return the predictions [T, B, ...] of adapted parameters for x [T, B, ...], without a graph."""
@@ -271,11 +259,7 @@ class Engine(ABC):
         self, theta: Params, x: Tensor, y: Tensor, inner: InnerLoop, order: Tensor | None = None
     ) -> tuple[Params, Tensor]:
         """Return the stack of parameters after the last step of `adapt`, and the support losses [T] before any step."""
-        first: Tensor | None = None
-        for step in self.adapt(theta, x, y, inner, order):
-            first = step.support_loss if first is None else first
-        assert first is not None
-        return step.params, first
+        return _last(self.adapt(theta, x, y, inner, order))
 
     def outputs(self, stack: Params, x: Tensor) -> Tensor:
         """Return the predictions [T, B, ...] of each task's parameters for its x [T, B, ...], without a graph."""
@@ -294,6 +278,15 @@ class Engine(ABC):
         """Return the predictions made with one task's parameters."""
         predicted: Tensor = functional_call(self.model, params, (x,))
         return predicted
+
+
+def _last(path: Iterator[Adaptation]) -> tuple[Params, Tensor]:
+    """Return the stack of parameters after the last step, and the support losses [T] before any step."""
+    first: Tensor | None = None
+    for step in path:
+        first = step.support_loss if first is None else first
+    assert first is not None
+    return step.params, first
 
 
 def _in_parts(compute: Callable[[Episodes], MetaGradient], episodes: Episodes, at_once: int) -> MetaGradient:

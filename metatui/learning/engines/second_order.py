@@ -7,7 +7,7 @@ gradient of the sum of their losses with respect to the stack is the stack of th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from torch import Tensor
 from torch.autograd import grad
@@ -37,10 +37,6 @@ class GradientResult:
     gradients: Params
     outputs: Tensor
     support_loss: Tensor
-
-    def with_gradients(self, gradients: Params) -> GradientResult:
-        """Return a copy with other gradients."""
-        return replace(self, gradients=gradients)
 
 
 def first_order(task: Objective, start: Params, inner: InnerLoop) -> GradientResult:

@@ -97,16 +97,11 @@ class Task:
         head = self._network.head if self._order == "second" else self._network.head_once
         return self._loss(self._forward(params, x, head), y)
 
-    def gradient(
-        self, params: Params, names: Iterable[str], penalty: Callable[[Params], Tensor] | None = None
-    ) -> Params:
+    def gradient(self, params: Params, names: Iterable[str]) -> Params:
         """Return the gradient of the support loss with respect to the parameters `names`.
 
         If the engine computes a second-order meta-gradient, the result can be differentiated. Otherwise, it is a
         constant.
-
-        Args:
-            penalty: a function of the parameters that is added to the support loss: a scalar, or [T] for a stack.
         """
         second = self._order == "second"
         wrt = {name: params[name] for name in names}
@@ -119,8 +114,7 @@ class Task:
             params = {name: p.detach() for name, p in params.items()} | wrt
         loss = self.loss(params)
         self.support_losses.append(loss.detach())
-        total = loss if penalty is None else loss + penalty(params)
-        return gradients_of(total.sum(), wrt, create_graph=second)
+        return gradients_of(loss.sum(), wrt, create_graph=second)
 
     def hessian_vector_product(self, params: Params, v: Params) -> Params:
         """Multiply `v` by the Hessian of the support loss with respect to the parameters that `v` names."""

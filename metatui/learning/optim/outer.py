@@ -70,13 +70,10 @@ class OuterAdam:
         Raises:
             Diverged: if the gradient is not finite. In that case, nothing is updated.
         """
-        norm = norm_of(torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients]))
-        gradient = self.flat.flatten(
-            {
-                name: gradients.get(name, self.flat.views[name].new_zeros(shape))
-                for name, shape in self.flat.shapes.items()
-            }
-        )
+        missing = self.flat.shapes.keys() - gradients.keys()
+        zeros = {name: torch.zeros_like(self.flat.views[name]) for name in missing}
+        gradient = self.flat.flatten(gradients | zeros)
+        norm = norm_of(gradient if not missing else self._concatenated(gradients))
         if clip and norm > clip:
             gradient *= clip / norm
         self._state["step"].fill_(self._steps)
@@ -98,6 +95,10 @@ class OuterAdam:
                 maximize=False,
             )
         return norm
+
+    def _concatenated(self, gradients: Params) -> Tensor:
+        """Concatenate only the given gradients, because zeros would change how the sum of squares is rounded."""
+        return torch.cat([gradients[name].reshape(-1) for name in self.flat.shapes if name in gradients])
 
     @property
     def moments(self) -> tuple[Tensor, Tensor]:

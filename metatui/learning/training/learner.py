@@ -20,7 +20,7 @@ from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory
-from metatui.learning.layers import dropping_blocks
+from metatui.learning.layers import drop_blocks, dropping_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
@@ -61,6 +61,7 @@ class Learner:
         self.engine = experiment.engine
         self.flat = FlatParams(experiment.theta())
         self.theta = self.flat.views
+        self._drop_blocks = drop_blocks(experiment.model)
         self.progress = 0.0
         """Completed share of the training, from 0 to 1; set before each meta-step."""
         self.graphs = self._make_graphs()
@@ -86,7 +87,7 @@ class Learner:
             Diverged: if a loss or gradient is not finite. The meta-parameters are unchanged.
         """
         seed = self.experiment.settings.training.seed + tasks.start
-        with dropping_blocks(self.experiment.model, seed):
+        with dropping_blocks(self._drop_blocks, seed):
             return self.algorithm.meta_step(self, tasks, outer_lr)
 
     def tensors(self) -> Params:

@@ -12,6 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from metatui.config.fields import parse
+from metatui.learning.algorithm import algorithm_class
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
@@ -252,10 +254,12 @@ def test_parts_of_a_meta_batch_match_the_whole(name: EngineName, first_order: bo
     model, data = mlp((6,)).double(), Episodes(*points(5, 4))
     engine, theta = make_engine(name, model, MEAN_SQUARED_ERROR), meta_parameters(model)
     whole = engine.meta_gradient(theta, data, InnerLoop(0.05, 2), first_order=first_order)
+    settings = parse(
+        {"algorithm": {"name": "fomaml" if first_order else "maml", "inner_lr": 0.05, "inner_steps": 2}}
+    )  # fmt: skip
+    algorithm = algorithm_class(settings.algorithm.name)(settings, model)
     for at_once in (1, 2, 3, 5, 9):
-        parts = engine.meta_gradient_in_parts(
-            theta, data, InnerLoop(0.05, 2), first_order=first_order, at_once=at_once
-        )  # fmt: skip
+        parts = engine.meta_gradient_of(algorithm, theta, data, at_once=at_once)
         assert (flat(parts.gradients) - flat(whole.gradients)).norm() <= 1e-14 * flat(whole.gradients).norm()
         for got, expected in ((parts.loss, whole.loss), (parts.outputs, whole.outputs)):
             torch.testing.assert_close(got, expected, rtol=1e-12, atol=0)

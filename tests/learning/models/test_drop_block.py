@@ -10,7 +10,7 @@ from metatui.config.settings import Settings
 from metatui.events import Progress, Stop
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import set_up
-from metatui.learning.layers import DropBlock, dropping_blocks
+from metatui.learning.layers import DropBlock, drop_blocks, dropping_blocks
 from metatui.learning.model import make_model
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
@@ -30,10 +30,10 @@ RESNET = change(
 def test_blocks_are_dropped_and_the_mean_is_kept() -> None:
     layer, x = DropBlock(0.2, number=1), torch.ones(8, 16, 14, 14)
     assert torch.equal(layer(x), x)
-    with dropping_blocks(layer, 3):
+    with dropping_blocks([layer], 3):
         dropped = layer(x)
         assert torch.equal(layer(x), dropped)
-    with dropping_blocks(layer, 4):
+    with dropping_blocks([layer], 4):
         assert not torch.equal(layer(x), dropped)
     zeros = dropped == 0
     assert 0.1 < zeros.double().mean() < 0.3
@@ -59,7 +59,7 @@ def test_engines_drop_the_same_blocks(name: str) -> None:
     engines: tuple[EngineName, ...] = ("loop", "native", "batched", "unfolded")
     results = []
     for engine in engines:
-        with dropping_blocks(experiment.model, 7):
+        with dropping_blocks(drop_blocks(experiment.model), 7):
             made = make_engine(engine, experiment.model, experiment.loss)
             results.append(made.meta_gradient_of(experiment.algorithm, theta, episodes))
     plain = make_engine("loop", experiment.model, experiment.loss)

@@ -22,7 +22,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.compiled.step_functions import adam_update, guarded
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.layers import DropBlock
+from metatui.learning.layers import drop_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import OuterAdam
@@ -141,7 +141,7 @@ def captures(algorithm: Algorithm, engine: Engine, device: torch.device) -> bool
     """Return whether a run captures its meta-steps as CUDA graphs."""
     suits = algorithm.captured and not algorithm.annealed and engine.capturable
     # A graph would repeat the masks that it was captured with.
-    suits = suits and not any(isinstance(layer, DropBlock) for layer in engine.model.modules())
+    suits = suits and not drop_blocks(engine.model)
     return suits and algorithm.settings.compute.cuda_graphs and device.type == "cuda"
 
 
