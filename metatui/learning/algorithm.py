@@ -79,7 +79,7 @@ class Algorithm(Component):
         Args:
             model: the model that is adapted, as returned by `prepare_model`.
         """
-        from metatui.learning.layers import head_names
+        from metatui.learning.nn.layers import head_names
 
         self.settings = settings
         self.options: Group = settings.group(self.name) if self.Options.model_fields else self.Options()

@@ -24,9 +24,9 @@ from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
 from metatui.learning.model import make_model
+from metatui.learning.nn.weights import LoadedWeights, load_weights
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
-from metatui.learning.weights import LoadedWeights, load_weights
 from metatui.utils.errors import BadInput, Problem, SettingsError, quote
 
 PREFETCHED_POINTS = 50_000

@@ -91,7 +91,7 @@ def train(
         raise BadInput(f"settings is a {type(settings).__name__}, but must be metatui.Settings{hint}")
     settings = change(settings, {})  # validates: pydantic's model_copy does not
 
-    from metatui.learning.torch_state import TorchState
+    from metatui.learning.hardware.torch_state import TorchState
 
     run, outcome = None, Outcome()
     events: Generator[Event, None, None]

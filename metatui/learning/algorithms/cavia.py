@@ -54,7 +54,7 @@ class CAVIA(GradientBased):
         from torch import nn
 
         from metatui.learning.data.random import seeded
-        from metatui.learning.layers import FiLM
+        from metatui.learning.nn.layers import FiLM
 
         children = list(model.named_children())
         convolutions = [[m for m in layer.modules() if isinstance(m, nn.Conv2d)] for _, layer in children]

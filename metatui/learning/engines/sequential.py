@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.modules.module import _has_any_global_hook
 
-from metatui.learning.layers import CosineLinear, DropBlock, FiLM, ResidualBlock, SpatialMean
+from metatui.learning.nn.layers import CosineLinear, DropBlock, FiLM, ResidualBlock, SpatialMean
 
 ELEMENTWISE = (nn.ReLU, nn.Tanh, nn.Sigmoid, nn.GELU, nn.SiLU, nn.ELU, nn.LeakyReLU, nn.Softplus, nn.Identity)
 WEIGHTED = (nn.Linear, nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, CosineLinear, FiLM)

@@ -12,7 +12,7 @@ from metatui.utils.errors import Problem, SettingsError
 if TYPE_CHECKING:
     from torch import nn
 
-    from metatui.learning.layers import Head, Norm
+    from metatui.learning.nn.layers import Head, Norm
 
 BLOCKS = 4
 
@@ -84,7 +84,7 @@ def conv4(
     """
     from torch import nn
 
-    from metatui.learning.layers import SpatialMean, head_layer, norm_layer
+    from metatui.learning.nn.layers import SpatialMean, head_layer, norm_layer
 
     channels, height, width = input_shape
     stride = 2 if downsample == "stride" else 1

@@ -20,7 +20,7 @@ from metatui.utils.errors import Problem, SettingsError
 if TYPE_CHECKING:
     from torch import nn
 
-    from metatui.learning.layers import Head, Norm
+    from metatui.learning.nn.layers import Head, Norm
 
 SMALLEST_IMAGE = 16
 """Smallest height and width that can be halved four times."""
@@ -95,7 +95,7 @@ def resnet12(
     """
     from torch import nn
 
-    from metatui.learning.layers import DropBlock, ResidualBlock, SpatialMean, head_layer
+    from metatui.learning.nn.layers import DropBlock, ResidualBlock, SpatialMean, head_layer
 
     channels, height, width = input_shape
     if min(height, width) < SMALLEST_IMAGE:

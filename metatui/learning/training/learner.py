@@ -20,7 +20,7 @@ from metatui.learning.engines.second_order import gradients_of, leaves
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.devices import moved
 from metatui.learning.hardware.memory import free_unused_memory
-from metatui.learning.layers import drop_blocks, dropping_blocks
+from metatui.learning.nn.layers import drop_blocks, dropping_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy

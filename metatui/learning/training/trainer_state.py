@@ -13,9 +13,9 @@ from metatui.learning.data.episodes import SPLITS, Split
 from metatui.learning.evaluation.evaluate import evaluate
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import Experiment, set_up
+from metatui.learning.hardware.torch_state import isolated
+from metatui.learning.nn.weights import check_weights
 from metatui.learning.optim.inner import Params
-from metatui.learning.torch_state import isolated
-from metatui.learning.weights import check_weights
 from metatui.utils.errors import BadInput, quote
 
 ADAPTATION = ("algorithm.inner_lr",)

@@ -19,8 +19,8 @@ from metatui.runs.storage.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from metatui.learning.experiment import Experiment
+    from metatui.learning.hardware.torch_state import TorchState
     from metatui.learning.optim.inner import Params
-    from metatui.learning.torch_state import TorchState
     from metatui.learning.training.trainer_state import TrainerState
 
 FIRST_STEPS = 10
@@ -85,7 +85,7 @@ def _saved(run: RunFolder, checkpoints: Checkpoints) -> tuple[Settings, TrainerS
 @lru_cache(maxsize=8)
 def _ready(run: RunFolder, checkpoints: Checkpoints, settings: Settings) -> tuple[TorchState, Experiment, Params]:
     """Return the torch settings, experiment and best parameters of a run. The result is cached for the next task."""
-    from metatui.learning.torch_state import TorchState
+    from metatui.learning.hardware.torch_state import TorchState
     from metatui.learning.training.trainer_state import best_of, set_up_again
 
     state, torch_state = _saved(run, checkpoints)[1], TorchState()

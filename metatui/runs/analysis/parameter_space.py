@@ -58,7 +58,7 @@ def walking(run: RunFolder, *, tasks: int = TASKS) -> Generator[ProjectionProgre
         BadInput: if the algorithm has no inner steps, the run has no intact checkpoint, or the device or the data is
             not available.
     """
-    from metatui.learning.torch_state import isolated
+    from metatui.learning.hardware.torch_state import isolated
 
     return isolated(_walking)(run, tasks)
 

@@ -17,7 +17,7 @@ from metatui.config.plugins import plugin_failure
 from metatui.config.schedule import Planned, PlannedChange, PlannedValidation, checked
 from metatui.config.settings import Settings
 from metatui.events import Command, Event, Failed, Paused, Resume, Resumed, Stop, Tweaked, Warned
-from metatui.learning.loading import load_libraries
+from metatui.learning.hardware.loading import load_libraries
 from metatui.runs.execution.control.server import ControlServer
 from metatui.runs.execution.replay_log import FREE_ON_RESUME, RunLog, pin_compute, undone
 from metatui.runs.execution.run_state import Outcome

@@ -16,7 +16,7 @@ from metatui.events import Finished, Progress
 from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import Experiment, set_up
-from metatui.learning.layers import FiLM, ResidualBlock
+from metatui.learning.nn.layers import FiLM, ResidualBlock
 from metatui.learning.optim.inner import Params
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import evaluate_state

@@ -14,8 +14,8 @@ import torch
 import metatui
 from metatui.config.fields import change
 from metatui.config.settings import Settings
-from metatui.learning import torch_state
-from metatui.learning.torch_state import TorchState, isolated
+from metatui.learning.hardware import torch_state
+from metatui.learning.hardware.torch_state import TorchState, isolated
 from metatui.runs.analysis import explore as exploring_module
 from metatui.runs.analysis.comparison import compare, task_metrics
 from metatui.runs.analysis.explore import exploring

@@ -15,9 +15,9 @@ from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers.group_norm import GroupNorm
 from metatui.learning.engines.registry import ENGINES, make_engine
 from metatui.learning.engines.sequential import is_chain
-from metatui.learning.layers import ResidualBlock
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.resnet12 import resnet12
+from metatui.learning.nn.layers import ResidualBlock
 from metatui.learning.optim.inner import InnerLoop
 from metatui.learning.optim.losses import CROSS_ENTROPY
 from tests.learning.engines.test_engines import AGREEMENT, by_hand, flat, pictures

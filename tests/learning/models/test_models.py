@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from metatui.config.fields import parse
-from metatui.learning.layers import CosineLinear, SpatialMean, head_names
 from metatui.learning.model import make_model
 from metatui.learning.models.conv4 import conv4
 from metatui.learning.models.mlp import mlp
 from metatui.learning.models.resnet12 import resnet12
+from metatui.learning.nn.layers import CosineLinear, SpatialMean, head_names
 from metatui.utils.errors import SettingsError
 
 

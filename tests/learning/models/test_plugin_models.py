@@ -12,8 +12,8 @@ from torch import nn
 from metatui.config.fields import parse
 from metatui.config.registry import MODELS
 from metatui.config.settings import Settings
-from metatui.learning.layers import head_names
 from metatui.learning.model import Model, make_model
+from metatui.learning.nn.layers import head_names
 from metatui.utils.errors import BadInput
 
 

@@ -22,7 +22,7 @@ from metatui.learning.data.episodes import Episodes
 from metatui.learning.engines.base import Engine
 from metatui.learning.engines.compiled.step_functions import adam_update, guarded
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.layers import drop_blocks
+from metatui.learning.nn.layers import drop_blocks
 from metatui.learning.optim.flat_params import FlatParams
 from metatui.learning.optim.losses import accuracy
 from metatui.learning.optim.outer import OuterAdam

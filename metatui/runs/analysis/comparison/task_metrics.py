@@ -51,7 +51,7 @@ def measure(
         if key in _cache and checkpoints:
             _cache.move_to_end(key)
             return _cache[key]
-    from metatui.learning.torch_state import isolated
+    from metatui.learning.hardware.torch_state import isolated
 
     measured = yield from isolated(_measure)(settings, state, split)
     with _lock:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metatui.learning import loading
+from metatui.learning.hardware import loading
 
 CHILD = """
 import json, resource, sys

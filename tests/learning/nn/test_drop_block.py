@@ -10,8 +10,8 @@ from metatui.config.settings import Settings
 from metatui.events import Progress, Stop
 from metatui.learning.engines.registry import EngineName, make_engine
 from metatui.learning.experiment import set_up
-from metatui.learning.layers import DropBlock, drop_blocks, dropping_blocks
 from metatui.learning.model import make_model
+from metatui.learning.nn.layers import DropBlock, drop_blocks, dropping_blocks
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
 

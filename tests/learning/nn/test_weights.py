@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from metatui.config.fields import parse
 from metatui.learning.models.conv4 import conv4
+from metatui.learning.nn.weights import load_weights
 from metatui.learning.training.trainer import Trainer
 from metatui.learning.training.trainer_state import TrainerState
-from metatui.learning.weights import load_weights
 from metatui.runs.storage.checkpoints import save_checkpoint
 from metatui.utils.errors import BadInput
 

@@ -1,0 +1,1 @@
+"""Layers of networks, and weights read from files."""
