@@ -138,6 +138,11 @@ def assignment(text: str) -> tuple[str, Scalar]:
     return field.path, field.read(word)
 
 
+def assigned(values: Mapping[str, Scalar]) -> str:
+    """Format settings as the arguments of `--set`, comma-separated: `algorithm.inner_lr=0.01, model.hidden=40,40`."""
+    return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
+
+
 def _unknown(path: str) -> Problem:
     near = difflib.get_close_matches(path, FIELDS, n=1, cutoff=0.6)
     if not near:

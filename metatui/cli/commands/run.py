@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -23,8 +23,12 @@ from metatui.cli.options import (
     set_option,
 )
 from metatui.config import presets
+from metatui.config.declarations import Scalar
+from metatui.config.fields import assigned
 from metatui.config.presets import Preset
+from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
+from metatui.config.usual import unusual
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 
@@ -85,6 +89,8 @@ def run(
     fresh = resume is None or automatic
     settings = changed(loaded.settings if loaded else Settings(), assignments, device) if fresh else None
     planned = loaded.changes if loaded else ()
+    if settings is not None and (note := _usual_note(settings, overrides)):
+        click.echo(note, err=True)
 
     from metatui.runs.storage.store import RunStore
 
@@ -112,6 +118,15 @@ def run(
 
         ending.defer()
         train(opened(Session.start, Session.resume), ending, context, as_json=as_json)
+
+
+def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
+    """Return a line with the usual values of a selected algorithm or data set that `overrides` do not set."""
+    selected = {"algorithm.name", "task.source"} & overrides.keys()
+    values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
+    kind = "classification" if settings.is_classification else "regression"
+    title = ALGORITHMS[settings.algorithm.name].title
+    return f"note: {title} usually takes {assigned(values)} for {kind}" if values else ""
 
 
 def _continue_unfinished(
