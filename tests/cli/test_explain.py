@@ -16,7 +16,7 @@ def test_explanation(capsys: pytest.CaptureFixture[str]) -> None:
     out = " ".join(capsys.readouterr().out.split())
     assert out.startswith("Reptile ")
     assert "repeat 5 times: θ' ← θ' − 0.02 ∇L(D; θ')" in out
-    assert "Usual values - regression: algorithm.inner_lr=0.01, algorithm.inner_steps=5, algorithm.outer_lr=0.1 -" in out
+    assert "regression: algorithm.inner_lr=0.01, algorithm.inner_steps=5, algorithm.outer_lr=0.1 - class" in out
 
 
 def test_json(capsys: pytest.CaptureFixture[str]) -> None:

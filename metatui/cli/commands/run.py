@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -201,5 +202,6 @@ def _report(session: Session) -> dict[str, Any]:
         "best": evaluation_json(session.run.id, summary.best),
         "validation": evaluation_json(session.run.id, summary.validation),
         "test": evaluation_json(session.run.id, outcome.test),
+        "hints": [asdict(hint) for hint in outcome.hints],
         "warning": outcome.warning,
     }

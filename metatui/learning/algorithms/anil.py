@@ -28,6 +28,7 @@ class ANIL(MAML):
     adapts = "head"
     uses = MAML.uses - {"algorithm.adapt", "compute.second_order"}
     compiles = False
+    published_batch_norm = None
     usual: ClassVar[Usual] = {
         kind: values | {"algorithm.inner_steps": 5, "evaluation.inner_steps": 10} for kind, values in MAML.usual.items()
     }

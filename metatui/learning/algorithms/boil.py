@@ -29,6 +29,7 @@ class BOIL(MAML):
     adapts = "body"
     uses = MAML.uses - {"algorithm.adapt", "compute.second_order"}
     compiles = False
+    published_batch_norm = None
     usual: ClassVar[Usual] = MAML.usual | {
         "classification": MAML.usual["classification"] | {"algorithm.inner_lr": 0.5, "evaluation.inner_steps": 1},
     }

@@ -31,6 +31,7 @@ class MAML(GradientBased):
     }  # fmt: skip
     compiles = True
     captured = True
+    published_batch_norm = "transductive"
     usual: ClassVar[Usual] = {
         "regression": {
             "algorithm.inner_lr": 0.01, "algorithm.inner_steps": 1, "algorithm.inner_optimizer": "sgd",

@@ -34,6 +34,7 @@ class MetaSGD(MAML):
     title = "Meta-SGD"
     uses = MAML.uses - {"compute.second_order"}
     compiles = False
+    published_batch_norm = None
     usual: ClassVar[Usual] = {kind: values | {"evaluation.inner_steps": 1} for kind, values in MAML.usual.items()}
 
     @classmethod

@@ -43,6 +43,7 @@ class ProtoMAML(MAML):
     title = "ProtoMAML"
     uses = MAML.uses - {"compute.second_order"}
     compiles = False
+    published_batch_norm = None
     usual: ClassVar[Usual] = {"classification": MAML.usual["classification"] | {"algorithm.inner_lr": 0.01}}
 
     def __init__(self, settings: Settings, model: nn.Module) -> None:

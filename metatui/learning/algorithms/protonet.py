@@ -49,6 +49,7 @@ class ProtoNet(Algorithm):
     title = "ProtoNet"
     uses = META_GRADIENT | {"compute.cuda_graphs"}
     captured = True
+    published_batch_norm = "per_example"  # the authors use averages from training
     usual: ClassVar[Usual] = {
         "classification": {
             "algorithm.outer_lr": 0.003, "algorithm.outer_schedule": "cosine", "algorithm.outer_lr_final": 0.0,
