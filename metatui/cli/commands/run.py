@@ -29,7 +29,7 @@ from metatui.config.fields import assigned
 from metatui.config.presets import Preset
 from metatui.config.registry import ALGORITHMS
 from metatui.config.settings import Settings
-from metatui.config.usual import unusual
+from metatui.config.usual import SELECTORS, unusual
 from metatui.utils import paths
 from metatui.utils.errors import BadInput, MetatuiError
 
@@ -123,7 +123,7 @@ def run(
 
 def _usual_note(settings: Settings, overrides: Mapping[str, Scalar]) -> str:
     """Return a line with the usual values of a selected algorithm or data set that `overrides` do not set."""
-    selected = {"algorithm.name", "task.source"} & overrides.keys()
+    selected = not overrides.keys().isdisjoint(SELECTORS)
     values = {path: value for path, value in unusual(settings).items() if selected and path not in overrides}
     kind = "classification" if settings.is_classification else "regression"
     title = ALGORITHMS[settings.algorithm.name].title
