@@ -14,7 +14,7 @@ import click
 
 import metatui
 from metatui.cli.options import runs_dir_option, set_option
-from metatui.utils.errors import MetatuiError
+from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
@@ -146,8 +146,10 @@ def _code(arguments: Sequence[str] | None) -> int:
             sys.stdout.flush()
     except MetatuiError as error:
         return _fail(str(error), error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        return _fail(f"{error.ctx.command_path} needs a command: see {error.ctx.command_path} --help", BAD_INPUT)
+    except click.exceptions.NoSuchCommand as error:
+        return _fail(_unknown("a command", error.command_name, error), BAD_INPUT)
+    except click.exceptions.NoSuchOption as error:
+        return _fail(_unknown("an option", error.option_name, error), BAD_INPUT)
     except click.ClickException as error:
         return _fail(error.format_message(), BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
@@ -157,6 +159,21 @@ def _code(arguments: Sequence[str] | None) -> int:
     except Exception as error:
         return _fail(_out_of_memory(error) or _unexpected(error), FAILED)
     return result if isinstance(result, int) else 0
+
+
+def _unknown(kind: str, name: str, error: click.UsageError) -> str:
+    """Return a sentence about an unknown command or option, with the nearest known one."""
+    context = error.ctx
+    if context is None:
+        return error.format_message()
+    command = context.command
+    otherwise = f"{context.command_path} --help lists them"
+    if isinstance(command, click.Group) and kind == "a command":
+        hint = did_you_mean(name, command.list_commands(context), otherwise, most=2)
+    else:
+        options = [word for parameter in command.get_params(context) for word in parameter.opts]
+        hint = did_you_mean(name, options, otherwise)
+    return f"{quote(name)} is not {kind} of {context.command_path}: {hint}"
 
 
 def _flush(stream: TextIO | None) -> None:

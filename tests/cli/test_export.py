@@ -139,7 +139,7 @@ def test_run_resumed_during_export(
         (["export", "RUN", "--to", "a\0b"], "not a valid file name"),
         (["export", "RUN", "--to", "x" * 300], "cannot be written: file name too long"),
         (["--json", "export", "RUN"], "give options of 'export' after its name"),
-        (["exprot", "RUN"], "No such command 'exprot'"),
+        (["exprot", "RUN"], "'exprot' is not a command of metatui runs: did you mean export?"),
     ],
 )
 def test_bad_arguments_are_refused(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,10 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from metatui.runs.analysis.comparison import Comparing
-    from metatui.runs.storage.run_folder import RunFolder
-
-LATEST = re.compile("latest(?:~([0-9]{1,6}))?")
-"""Reference to the newest run, or to the n-th run before it."""
 
 
 def _target(context: click.Context, parameter: click.Parameter, text: str | None) -> float | None:
@@ -97,7 +92,8 @@ def compare(
             "a comparison needs at least two runs: metatui runs lists them; latest is the newest run, latest~1 the run "
             "before it"
         )
-    folders = find_runs(RunStore(runs_dir), runs)
+    store = RunStore(runs_dir)
+    folders = [store.find(run) for run in runs]
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import as_json as as_values
@@ -160,7 +156,8 @@ def report(
         raise click.UsageError(
             "a report needs at least one run: `metatui runs` lists them, and `latest` means the newest one"
         )
-    folders = find_runs(RunStore(runs_dir), runs)
+    store = RunStore(runs_dir)
+    folders = [store.find(run) for run in runs]
 
     from metatui.runs.analysis.comparison import compare as compare_runs
     from metatui.runs.analysis.exports import written
@@ -174,23 +171,6 @@ def report(
             *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
         )
     console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)
-
-
-def find_runs(store: RunStore, references: Sequence[str]) -> list[RunFolder]:
-    """Find runs by name, start of the name, folder or `latest~n`; raise BadInput if a run does not exist."""
-    newest: list[RunFolder] = []
-    runs = []
-    for reference in references:
-        if not (back := LATEST.fullmatch(reference)):
-            runs.append(store.find(reference))
-            continue
-        newest = newest or [summary.run for summary in store.summaries()]
-        number = int(back[1] or 0)
-        if number >= len(newest):
-            count = f"{len(newest):,} run{'' if len(newest) == 1 else 's'}"
-            raise BadInput(f"there is no run {quote(reference)}: {quote(str(store.root), 200)} has {count}")
-        runs.append(newest[number])
-    return runs
 
 
 @contextmanager

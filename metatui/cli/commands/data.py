@@ -24,15 +24,25 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-@click.group()
-def data() -> None:
-    """List, download and pack data sets."""
+@click.group(invoke_without_command=True)
+@json_option
+@click.pass_context
+def data(context: click.Context, as_json: bool) -> None:
+    """List, download and pack data sets; without a command, list them."""
+    if context.invoked_subcommand is None:
+        _list(as_json)
+    elif as_json:
+        raise click.UsageError(f"give --json after '{context.invoked_subcommand}'")
 
 
 @data.command("list")
 @json_option
 def list_data(as_json: bool) -> None:
     """List the data sets that task.source can select, including those of plugins."""
+    _list(as_json)
+
+
+def _list(as_json: bool) -> None:
     found = [
         {
             "name": each.name,

@@ -10,7 +10,14 @@ import click
 from rich.text import Text
 
 from metatui.cli.console.output import below, cell, console, emit, table
-from metatui.cli.options import changed, complete_presets, json_option, runs_dir_option, set_option
+from metatui.cli.options import (
+    changed,
+    complete_presets,
+    complete_presets_and_runs,
+    json_option,
+    runs_dir_option,
+    set_option,
+)
 from metatui.config import presets as stored
 from metatui.config.fields import FIELDS, text_of
 from metatui.config.presets import Preset
@@ -73,7 +80,7 @@ def show(preset: str, as_json: bool) -> None:
     "--from",
     "origin",
     metavar="PRESET|FILE|RUN",
-    shell_complete=complete_presets,
+    shell_complete=complete_presets_and_runs,
     help="What to save; a run is saved with its live changes.",
 )
 @set_option

@@ -28,11 +28,19 @@ from metatui.utils.paths import expanded
 @json_option
 @click.pass_context
 def runs(context: click.Context, runs_dir: Path | None, as_json: bool) -> None:
-    """List the saved runs, newest first, or export one."""
+    """List the saved runs, newest first, or export one; without a command, list them."""
     if context.invoked_subcommand is None:
         _list(runs_dir, as_json)
     elif runs_dir or as_json:
         raise click.UsageError(f"give options of '{context.invoked_subcommand}' after its name")
+
+
+@runs.command("list")
+@runs_dir_option
+@json_option
+def list_runs(runs_dir: Path | None, as_json: bool) -> None:
+    """List the saved runs, newest first."""
+    _list(runs_dir, as_json)
 
 
 @runs.command()
