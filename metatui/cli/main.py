@@ -13,7 +13,7 @@ from typing import TextIO
 import click
 
 import metatui
-from metatui.cli.options import runs_dir_option, set_option
+from metatui.cli.options import examples, runs_dir_option, set_option
 from metatui.utils.errors import MetatuiError, did_you_mean, quote
 from metatui.utils.text import sanitize
 
@@ -33,7 +33,7 @@ COMMANDS = {
     "presets": "List, show, save and delete presets.",
     "explain": "Explain an algorithm with pseudo-code for the given settings.",
     "settings": "List all settings with defaults, allowed values and meaning.",
-    "data": "Download and pack data sets.",
+    "data": "List, download and pack data sets.",
     "check": "Check the meta-gradients against finite differences and higher.",
     "bench": "Measure the training speed of every engine on this machine.",
     "doctor": "Show versions, devices, data sets, the terminal and file locations.",
@@ -76,6 +76,12 @@ def _select_plugins(context: click.Context, parameter: click.Parameter, files: t
     cls=LazyGroup,
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=examples(
+        "metatui # open the app",
+        "metatui --preset quick --start # open it and train a preset",
+        "metatui run quick # train without the app",
+        "metatui compare latest~1 latest # compare the two newest runs",
+    ),
 )
 @click.version_option(metatui.__version__, message="metatui %(version)s")
 @click.option(

@@ -60,6 +60,14 @@ def complete_presets_and_runs(
     return [item for found in items for item in found]
 
 
+def examples(*commands: str) -> str:
+    """Return the end of a help text that lists commands, each of which may have a comment after ` # `."""
+    parts = [command.partition(" # ") for command in commands]
+    width = max((len(command) for command, _, comment in parts if comment), default=0)
+    lines = (f"  {command:{width}}  {f'# {comment}' if comment else ''}".rstrip() for command, _, comment in parts)
+    return "\n".join(("\b", "Examples:", *lines))
+
+
 set_option = click.option(
     "--set", "assignments", multiple=True, metavar="GROUP.KEY=VALUE", shell_complete=_settings,
     help="Change one setting, such as training.seed=1; may be repeated.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,9 +11,10 @@ from typing import TYPE_CHECKING
 import click
 
 from metatui.cli.console.comparison import show
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console, emit
-from metatui.cli.console.progress import is_interactive
-from metatui.cli.options import check_new_file, complete_runs, json_option, runs_dir_option
+from metatui.cli.console.progress import EVERY_SECONDS, images_shown, is_interactive
+from metatui.cli.options import check_new_file, complete_runs, examples, json_option, runs_dir_option
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.storage.store import RunStore
 from metatui.utils.errors import BadInput, quote
@@ -46,7 +48,13 @@ comparison_device_option = click.option(
 )
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui compare latest~1 latest # the two newest runs",
+        "metatui compare maml-sinusoid reptile-sinusoid --target 0.5",
+        "metatui compare latest~1 latest --tasks 2000 --export result.html",
+    )
+)
 @click.argument("runs", nargs=-1, metavar="RUN RUN...", shell_complete=complete_runs)
 @comparison_tasks_option
 @comparison_steps_option
@@ -113,14 +121,19 @@ def compare(
             on_progress=on_progress,
         )
     for path in exports:
-        console(stderr=True).print(written(export(comparison, path)), soft_wrap=True)
+        say(console(stderr=True), written(export(comparison, path)))
     if as_json:
         emit(as_values(comparison))
     else:
         show(comparison)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui report latest # write report.html",
+        "metatui report latest~1 latest --to comparison.md",
+    )
+)
 @click.argument("runs", nargs=-1, metavar="RUN...", shell_complete=complete_runs)
 @click.option(
     "--to",
@@ -170,15 +183,18 @@ def report(
         comparison = compare_runs(
             *folders, tasks=tasks, steps=steps, target=target, device=device, on_progress=on_progress
         )
-    console(stderr=True).print(written(write(comparison, path)), soft_wrap=True)
+    say(console(), *(f"{verdict}." for verdict in comparison.conclusions))
+    say(console(stderr=True), written(write(comparison, path)))
 
 
 @contextmanager
-def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
-    """Show a progress bar if standard error is a terminal, and yield the function that updates it."""
+def progress_bar() -> Iterator[Callable[[Comparing], object]]:
+    """Show progress on standard error, and yield the function that updates it: a bar in a terminal, otherwise a line
+    every ten seconds."""
     screen = console(stderr=True)
     if not is_interactive(screen):
-        yield None
+        with images_shown():
+            yield _lines(lambda text: say(screen, text))
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
@@ -195,4 +211,20 @@ def progress_bar() -> Iterator[Callable[[Comparing], object] | None]:
             bar.update(task, description=description, completed=done, total=total, of=of)
 
         with packing_listener(lambda done, total: show("packing", done, total, "images")):
-            yield lambda now: show(f"{now.run} ({now.number} of {now.runs})", now.done, now.tasks, "tasks")
+            yield lambda now: show(_position(now), now.done, now.tasks, "tasks")
+
+
+def _lines(write: Callable[[str], object]) -> Callable[[Comparing], object]:
+    last = time.monotonic()
+
+    def show(now: Comparing) -> None:
+        nonlocal last
+        if time.monotonic() - last >= EVERY_SECONDS:
+            last = time.monotonic()
+            write(f"evaluating {_position(now)}: {now.done:,} of {now.tasks:,} tasks")
+
+    return show
+
+
+def _position(now: Comparing) -> str:
+    return f"{now.run} ({now.number} of {now.runs})"
