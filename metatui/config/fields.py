@@ -137,6 +137,11 @@ def assignment(text: str) -> tuple[str, Scalar]:
     return field.path, field.read(word)
 
 
+def assigned(values: Mapping[str, Scalar]) -> str:
+    """Format settings as the arguments of `--set`, comma-separated: `algorithm.inner_lr=0.01, model.hidden=40,40`."""
+    return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
+
+
 def _unknown(path: str) -> Problem:
     same_key = [name for name in FIELDS if name.split(".")[1] == path.split(".")[-1]][:1]
     groups = f"the groups are {', '.join(Settings.model_fields)}, and those of plugins"

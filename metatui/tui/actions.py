@@ -47,6 +47,10 @@ class AppContext:
     """True if that row is a user preset."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
+    restorable: bool = False
+    """True if usual values that were taken in the form can be undone."""
+    hinted: bool = False
+    """True if a hint or an offer of usual values can be followed."""
     classification: bool = False
     """True if the shown run classifies images."""
     marked: int = 0
@@ -91,7 +95,13 @@ def _running(now: AppContext) -> str:
 
 
 def _undoable(now: AppContext) -> str:
+    if now.restorable:
+        return ""
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
+
+
+def _hinted(now: AppContext) -> str:
+    return "" if now.hinted else "There is no hint."
 
 
 def _idle(now: AppContext) -> str:
@@ -137,6 +147,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
+    Action("hint", "h", "Hint", "Follow the hint, or take the usual values.", TRAINING, _hinted, tab="work"),
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),

@@ -25,6 +25,7 @@ from metatui.config.settings import Settings
 from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
+from metatui.tui.controllers.hints import HintsController
 from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
@@ -107,6 +108,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.runs = RunsController(self, sessions)
         self.presets = PresetsController(self, preset, settings, changes)
         self.analysis = AnalysisController(self)
+        self.hints = HintsController(self)
         self._start_at_once = start
         self._ascii = AsciiFilter()
         self._completing = asyncio.Lock()
@@ -202,12 +204,15 @@ class MetatuiApp(App[None], inherit_bindings=False):
             live_row=run is not None and run.status in ("running", "paused"),
             own_preset=preset is not None and not preset.bundled,
             undoable=client.undoable is not None,
+            restorable=self.form.offer is not None and self.form.offer.is_taken,
+            hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
             marked=marked,
             studied=len(self.analysis.chosen_runs),
         )
 
     @on(ContextChanged)
+    @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""
         self.screen_stack[0].query_one(KeyBar).context = self.context
@@ -249,7 +254,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
 
     def method_of(self, action: Action) -> Callable[[], object]:
         """Return the method `action_<id>` of the work tab, a controller or the app that implements an action."""
-        controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis)
+        controllers = (self.run_controller, self.background, self.runs, self.presets, self.analysis, self.hints)
         owners: tuple[object, ...] = (self.work_tab, *controllers, self)
         name = f"action_{action.id}"
         method: Callable[[], object] = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
@@ -309,13 +314,15 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
     def action_leave(self) -> None:
-        """Go back one step: clear the filter, restore a maximised pane, or leave a text field."""
+        """Go back one step: clear the filter, restore a maximised pane, leave a text field, or hide a hint."""
         if self.tab == "runs" and self.runs_tab.filter.display:
             self.runs_tab.clear_filter()
         elif self.work_tab.maximised:
             self.work_tab.maximised = False
         elif isinstance(self.focused, Input):
             self.work_tab.go_to("run")
+        else:
+            self.hints.hide()
 
     def notify(
         self,

@@ -50,6 +50,16 @@ class PaneStrip(Widget):
         )
 
 
+class HintLine(StatusLine):
+    """Shows a hint about the run; a click follows it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="hint")
+
+    async def on_click(self) -> None:
+        await self.app.run_action("perform('hint')")
+
+
 class AdaptationPane(Vertical):
     """Adaptation to held-out tasks, below its protocol."""
 
@@ -81,6 +91,7 @@ class WorkTab(Vertical):
         super().__init__(id="work")
         self.form = SettingsForm(settings, symbols)
         self.curves = CurvesPane()
+        self.hint = HintLine()
         self._strip = PaneStrip()
         self._run = RunPane(settings.is_classification)
         self._journal = JournalPane()
@@ -93,6 +104,7 @@ class WorkTab(Vertical):
         self._lay_out()  # before mounting, so that the widgets are styled and laid out once
         yield self._strip
         yield Horizontal(self.form, self._right, id="panes")
+        yield self.hint
 
     @property
     def adaptation(self) -> AdaptationPanel:
