@@ -22,7 +22,7 @@ from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
 from metatui.tui.controllers.presets import PresetsController
@@ -78,7 +78,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         # Handled before the focused widget, so that text typed right after them goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
-        Binding("ctrl+c", "help_quit", show=False, system=True),
+        Binding("ctrl+c,q", "help_quit", show=False, system=True),
     ]
 
     def __init__(
@@ -280,6 +280,10 @@ class MetatuiApp(App[None], inherit_bindings=False):
         focused = self.focused
         field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
         self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
+
+    def action_help_quit(self) -> None:
+        """Name the keys that quit, for users who press ctrl+C or q."""
+        self.notify(f"Press {' or '.join(map(key_name, BY_ID['quit'].keys.split(',')))} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
         """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""
