@@ -23,6 +23,7 @@ from textual.widgets import ContentSwitcher, Input
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
+from metatui.tui.contrast import ReadableFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
 from metatui.tui.controllers.presets import PresetsController
@@ -108,7 +109,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.presets = PresetsController(self, preset, settings, changes)
         self.analysis = AnalysisController(self)
         self._start_at_once = start
-        self._ascii = AsciiFilter()
+        self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
         self.animation_level = "none"
         self.theme = theme
@@ -226,7 +227,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         super().panic(*renderables)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
+        filters = [*super().get_line_filters(), self._readable]
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
