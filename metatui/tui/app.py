@@ -22,7 +22,8 @@ from textual.widgets import ContentSwitcher, Input
 
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab
+from metatui.tui.actions import ACTIONS, BY_ID, TABS, Action, AppContext, Tab, key_name
+from metatui.tui.contrast import ReadableFilter
 from metatui.tui.controllers.analysis import AnalysisController
 from metatui.tui.controllers.background import BackgroundController
 from metatui.tui.controllers.hints import HintsController
@@ -79,7 +80,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         # Handled before the focused widget, so that text typed right after them goes to the next field.
         Binding("tab", "focus_next", show=False, priority=True),
         Binding("shift+tab", "focus_previous", show=False, priority=True),
-        Binding("ctrl+c", "help_quit", show=False, system=True),
+        Binding("ctrl+c,q", "help_quit", show=False, system=True),
     ]
 
     def __init__(
@@ -110,7 +111,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.analysis = AnalysisController(self)
         self.hints = HintsController(self)
         self._start_at_once = start
-        self._ascii = AsciiFilter()
+        self._ascii, self._readable = AsciiFilter(), ReadableFilter()
         self._completing = asyncio.Lock()
         self.animation_level = "none"
         self.theme = theme
@@ -231,7 +232,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         super().panic(*renderables)
 
     def get_line_filters(self) -> Sequence[LineFilter]:
-        filters = super().get_line_filters()
+        filters = [*super().get_line_filters(), self._readable]
         return [*filters, self._ascii] if self.symbols is Symbols.ASCII else filters
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
@@ -285,6 +286,10 @@ class MetatuiApp(App[None], inherit_bindings=False):
         focused = self.focused
         field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
         self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
+
+    def action_help_quit(self) -> None:
+        """Name the keys that quit, for users who press ctrl+C or q."""
+        self.notify(f"Press {' or '.join(map(key_name, BY_ID['quit'].keys.split(',')))} to quit.")
 
     def open_tab(self, tab: Tab, pane: Pane | None = None) -> None:
         """Show a tab and focus its list. In the work tab, focus `pane` (default: the current pane)."""

@@ -107,16 +107,23 @@ async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) ->
             await pilot.pause()
 
 
-async def test_digits_in_fields_are_text(make: Make) -> None:
+async def test_keys_in_fields_are_text(make: Make) -> None:
     app = make()
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("task.shots")).control
         assert isinstance(field, Input)
         field.focus()
         await pilot.press("2")
         assert field.value == "2"
         assert current_tab(app) == "work"
-        await pilot.press("escape", "2")
+        await pilot.press("q")
+        assert not app._notifications
+        await pilot.press("ctrl+c")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        app.clear_notifications()
+        await pilot.press("escape", "q")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        await pilot.press("2")
         assert current_tab(app) == "runs"
         await pilot.press("ctrl+n")
         assert current_tab(app) == "presets"

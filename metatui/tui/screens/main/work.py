@@ -165,6 +165,9 @@ class WorkTab(Vertical):
     def action_next_tasks(self) -> None:
         self.adaptation.action_page(1)
 
+    def action_next_shots(self) -> None:
+        self.adaptation.action_shots()
+
     def on_resize(self) -> None:
         self._lay_out()
 
