@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.command import CommandList, CommandPalette
 from textual.containers import Vertical
 from textual.events import Key
 from textual.pilot import Pilot
@@ -165,28 +164,6 @@ async def test_help_explains_the_focused_field(make: Make) -> None:
         await pilot.press("escape")
         await pilot.pause()
         assert not isinstance(app.screen, HelpScreen)
-
-
-async def test_palette_has_possible_actions(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert "Training: Start" in titles
-        assert "Training: Stop" not in titles
-        await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert isinstance(app.screen, CommandPalette)
-        await pilot.press(*"validate now")
-        await app.workers.wait_for_complete()
-        assert app.screen.query_one(CommandList).option_count == 0
-        await pilot.press("ctrl+u", *"start")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        assert app.screen.query_one(CommandList).option_count
-        assert "Training: Start" in "".join(strip.text for strip in app.screen._compositor.render_strips())
-        await pilot.press("enter")
-        await pilot.pause()
-        assert app.run_controller.client.phase.active
 
 
 async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
