@@ -35,7 +35,7 @@ from metatui.tui.screens.main.work import Pane, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
-from metatui.tui.widgets.form.fields import FormField, explained
+from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
 
@@ -270,12 +270,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
         if not isinstance(self.screen, Palette):
             self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
 
-    def action_help(self) -> None:
-        from metatui.tui.screens.dialogs.help import HelpScreen
+    async def action_help(self) -> None:
+        """Explain what is focused, or close the help."""
+        from metatui.tui.screens.dialogs.help import HelpScreen, sections_about
 
-        focused = self.focused
-        field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
-        self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
+            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
 
     async def open_field(self, path: str) -> None:
         """Show and focus the field of a setting, which explains it."""

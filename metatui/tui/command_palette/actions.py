@@ -47,7 +47,7 @@ class ActionCommands(CommandProvider):
         """Yield the commands of a screen that covers the app."""
         keys: dict[tuple[str, str], list[str]] = {}
         for key, (node, binding, enabled, _) in self.screen.active_bindings.items():
-            if node is self.screen and enabled and binding.id not in BY_ID:
+            if node is self.screen and enabled and binding.show:
                 keys.setdefault((binding.description, binding.action), []).append(key)
         for (name, action), own in keys.items():
             run = partial(self.app.call_later, self.app.run_action, action, self.screen)

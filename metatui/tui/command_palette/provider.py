@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
@@ -11,6 +10,8 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
 from textual.command import DiscoveryHit, Hit, Hits, Provider
 from textual.content import Content
 from textual.markup import escape
+
+from metatui.tui.word_search import match, normalised
 
 if TYPE_CHECKING:
     from metatui.tui.app import MetatuiApp
@@ -92,18 +93,3 @@ def discovery(command: Command) -> DiscoveryHit:
 
 def _display(command: Command) -> Content:
     return Content.assemble(command.name, (f"   {command.key}", "$footer-key-foreground") if command.key else "")
-
-
-def normalised(text: str) -> str:
-    """Return the words of `text` in lower case, with a space before and after each."""
-    words = re.findall(r"[^\W_]+", text.lower())
-    return f" {' '.join(words)} "
-
-
-def match(words: Sequence[str], searched: str) -> float:
-    """Return how well `words` match the normalised text `searched`: 0 without a match, 1 if each word begins one."""
-    if not words or not all(word in searched for word in words):
-        return 0.0
-    starts = sum(f" {word}" in searched for word in words)
-    whole = sum(f" {word} " in searched for word in words)
-    return (2 * starts + whole + len(words)) / (4 * len(words))

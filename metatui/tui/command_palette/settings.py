@@ -7,8 +7,9 @@ from functools import partial
 
 from metatui.config.declarations import SettingField
 from metatui.config.fields import FIELDS, fixed_because
-from metatui.tui.command_palette.provider import Command, CommandProvider, match, normalised
+from metatui.tui.command_palette.provider import Command, CommandProvider
 from metatui.tui.widgets.form.fields import explained
+from metatui.tui.word_search import match, normalised
 from metatui.utils.errors import SettingsError
 
 MOST_CHANGES = 5
