@@ -77,6 +77,8 @@ class Action:
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
     """The only tab in which the keys work."""
+    everywhere: bool = False
+    """True if the keys also work in dialogs and other screens above the tabs."""
 
     @property
     def key(self) -> str:
@@ -151,7 +153,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
-    Action("help", "f1,question_mark", "Help", "All keys, and the meaning of the focused field.", WINDOW),
+    Action("help", "f1,question_mark", "Help", "Explain what is focused, and list all keys.", WINDOW, everywhere=True),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
     Action("tab_runs", "2", "Runs", "All runs on this machine.", WINDOW, bar=False),
     Action("tab_presets", "3", "Presets", "Bundled presets and your own.", WINDOW, bar=False),
@@ -161,7 +163,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
     Action("form", "ctrl+l,f", "Form", "Show or hide the form.", WINDOW, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
-    Action("command_palette", "ctrl+p", "Palette", "Search all commands.", WINDOW),
+    Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
@@ -214,6 +216,11 @@ KEY_NAMES = {
     "full_stop": ".",
     "underscore": "_",
 }
+
+
+def key_names(keys: str) -> str:
+    """Return the displayed names of comma-separated keys: `F5 or s`."""
+    return " or ".join(map(key_name, keys.split(",")))
 
 
 def key_name(key: str) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
 from textual.filter import LineFilter
 from textual.notifications import SeverityLevel
@@ -37,7 +37,7 @@ from metatui.tui.screens.main.work import Pane, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
-from metatui.tui.widgets.form.fields import FormField, explained
+from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
 
@@ -71,9 +71,18 @@ class MetatuiApp(App[None], inherit_bindings=False):
     TITLE = "metatui"
     NOTIFICATION_TIMEOUT = 4
     CSS_PATH = Path("metatui.tcss")
+    ENABLE_COMMAND_PALETTE = False  # Textual would bind its key, which the user may change
     BINDINGS: ClassVar[list[BindingType]] = [
         *(
-            Binding(action.keys, f"perform('{action.id}')", action.label, tooltip=action.help, show=False, id=action.id)
+            Binding(
+                action.keys,
+                f"perform('{action.id}')",
+                action.label,
+                tooltip=action.help,
+                show=False,
+                id=action.id,
+                priority=action.everywhere,
+            )
             for action in ACTIONS
             if action.tab in (None, "work")
         ),
@@ -261,31 +270,30 @@ class MetatuiApp(App[None], inherit_bindings=False):
         method: Callable[[], object] = next(getattr(owner, name) for owner in owners if hasattr(owner, name))
         return method
 
-    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """Return the palette commands: the actions that are possible now, or nothing while a dialog is open."""
-        if screen is not self.screen_stack[0]:
-            return
-        for action in ACTIONS:
-            if action.tab in (None, self.tab) and not action.refuse(self.context) and action.id != "command_palette":
-                yield SystemCommand(
-                    f"{action.group}: {action.label}",
-                    action.help,
-                    lambda chosen=action.id: self.call_later(self.action_perform, chosen),
-                )
-        yield SystemCommand("Window: Choose a theme", "Choose from all themes.", self.action_change_theme)
-
     def action_command_palette(self) -> None:
-        from metatui.tui.command_palette import Palette
+        from metatui.tui.command_palette.screen import Palette
 
         if not isinstance(self.screen, Palette):
-            self.push_screen(Palette(id="--command-palette"))
+            self.push_screen(Palette(over_tabs=len(self.screen_stack) == 1))
 
-    def action_help(self) -> None:
-        from metatui.tui.screens.dialogs.help import HelpScreen
+    async def action_help(self) -> None:
+        """Explain what is focused, or close the help."""
+        from metatui.tui.screens.dialogs.help import HelpScreen, sections_about
 
-        focused = self.focused
-        field = next((node for node in focused.ancestors if isinstance(node, FormField)), None) if focused else None
-        self.push_screen(HelpScreen(self.context, explained(field.setting) if field else ""))
+        if isinstance(self.screen, HelpScreen):
+            self.screen.dismiss()
+        else:
+            self.push_screen(HelpScreen(sections_about(self.focused or self.screen, self.context), self.context))
+
+    async def open_field(self, path: str) -> None:
+        """Show and focus the field of a setting, which explains it."""
+        self.open_tab("work", "settings")
+        field = await self.form.reveal(path)
+        if field.control.disabled:
+            field.scroll_visible()
+            self.notify(explained(field.setting))
+        else:
+            self.call_after_refresh(field.control.focus)
 
     def action_help_quit(self) -> None:
         """Name the keys that quit, for users who press ctrl+C or q."""

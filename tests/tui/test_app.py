@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.command import CommandList, CommandPalette
-from textual.containers import Vertical
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -25,7 +23,6 @@ from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
 from metatui.tui.screens.dialogs.confirm import ConfirmScreen
-from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
@@ -159,41 +156,6 @@ async def test_screen_below_a_dialog_follows_a_resize(
 def lines(app: MetatuiApp) -> list[str]:
     """Return the text of the lowest screen."""
     return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
-
-
-async def test_help_explains_the_focused_field(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        (await app.form.reveal("algorithm.inner_lr")).control.focus()
-        await pilot.press("f1")
-        await pilot.pause()
-        assert isinstance(app.screen, HelpScreen)
-        assert "Inner learning rate" in app.screen._field_help
-        await pilot.press("escape")
-        await pilot.pause()
-        assert not isinstance(app.screen, HelpScreen)
-
-
-async def test_palette_has_possible_actions(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert "Training: Start" in titles
-        assert "Training: Stop" not in titles
-        await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert isinstance(app.screen, CommandPalette)
-        await pilot.press(*"validate now")
-        await app.workers.wait_for_complete()
-        assert app.screen.query_one(CommandList).option_count == 0
-        await pilot.press("ctrl+u", *"start")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        assert app.screen.query_one(CommandList).option_count
-        assert "Training: Start" in "".join(strip.text for strip in app.screen._compositor.render_strips())
-        await pilot.press("enter")
-        await pilot.pause()
-        assert app.run_controller.client.phase.active
 
 
 async def test_runs_are_listed_filtered_opened_and_loaded(make: Make, runs_dir: Path) -> None:
@@ -477,17 +439,6 @@ async def test_newest_run_is_selected_until_the_cursor_moves(
             await pilot.pause()
         sessions.session.end()
         await sessions.session.over(app, pilot)
-
-
-@pytest.mark.parametrize(
-    ("ascii_only", "keys"), [(False, "↑ ↓ scroll · escape closes"), (True, "up and down scroll, escape closes")]
-)
-async def test_help_names_the_scroll_keys(make: Make, ascii_only: bool, keys: str) -> None:
-    app = make(ascii=ascii_only)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("f1")
-        await pilot.pause()
-        assert app.screen.query_one(".dialog", Vertical).border_subtitle == keys
 
 
 async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:
