@@ -29,8 +29,6 @@ BOTH_FROM: Final = 100
 """Minimum width of the terminal for both charts."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
-TICKS = 4
-LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
 class ParameterScreen(AnalysisScreen[None]):

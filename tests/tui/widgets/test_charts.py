@@ -182,7 +182,7 @@ def test_later_signals_cover_earlier_ones() -> None:
     st.integers(0, 80), st.integers(0, 30), st.booleans(), st.sampled_from(Symbols), st.booleans(),
     st.none() | st.tuples(HOSTILE, HOSTILE), st.sampled_from(["line", "points"]), st.text(max_size=30),
 )  # fmt: skip
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 def test_hostile_charts(
     data: list[list[tuple[float, float]]], width: int, height: int, log: bool, symbols: Symbols, legend: bool,
     limits: tuple[float, float] | None, style: str, words: str,
@@ -219,7 +219,7 @@ def _points(kind: str, rng: random.Random) -> list[tuple[float, float]]:
 def test_fuzz() -> None:
     """Draw many charts on one canvas: long, constant, with many gaps, and over the whole range of floats."""
     rng, canvas = random.Random(0), Canvas()
-    for index in range(600):
+    for index in range(200):
         width, height = SIZES[7] if index % 100 == 7 else rng.choice(SIZES[:7])
         kinds = rng.choices(["constant", "hostile", "gaps", "wide"], k=rng.randrange(4))
         series = tuple(

@@ -38,13 +38,23 @@ class Axis:
 
     def at(self, value: float) -> float:
         """Return the position of a value: 0 at `low`, 1 at `high`, not clipped; NaN if it cannot be drawn."""
-        if not drawable(value, self.log):
-            return math.nan
-        value = max(-LARGEST, min(LARGEST, value))
+        return self.positions((value,))[0]
+
+    def positions(self, values: Iterable[float]) -> list[float]:
+        """Return the position of each value."""
         if self.log:
-            value, low, high = math.log10(value), math.log10(self.low), math.log10(self.high)
-            return (value - low) / (high - low)
-        return (value - self.low) / (self.high - self.low)
+            low, span = math.log10(self.low), math.log10(self.high) - math.log10(self.low)
+            return [
+                (math.log10(min(value, LARGEST)) - low) / span if drawable(value, log=True) else math.nan
+                for value in values
+            ]
+        low, span = self.low, self.high - self.low
+        return [
+            ((value if -LARGEST <= value <= LARGEST else clamped(value)) - low) / span
+            if math.isfinite(value)
+            else math.nan
+            for value in values
+        ]
 
     def cell(self, value: float) -> int | None:
         """Return the cell of a value, counted from `low`; None if it is beyond the ends."""

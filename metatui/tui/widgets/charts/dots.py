@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from metatui.tui.widgets.charts.axis import dot
 
 Position = tuple[float, float]
-"""Position on both axes, from (0, 0) in the lower left corner to (1, 1); (NaN, NaN) for a gap in a line."""
+"""Position on both axes, from (0, 0) in the lower left corner to (1, 1); NaN is a gap in a line."""
+FARTHEST: Final = 1e6
+"""Largest distance from the chart at which positions are distinguished."""
 Dot = tuple[int, int]
 """Column and row, counted from the lower left corner."""
 
@@ -28,7 +31,7 @@ def line_dots(points: Iterable[Position], columns: int, rows: int) -> Iterator[D
             yield here
         if here is not None and last is not None:
             yield from _connected(last, here)
-        elif not (math.isnan(before[0]) or math.isnan(point[0])):
+        elif not any(map(math.isnan, (*before, *point))):
             ends = list(point_dots(_cut_off(before, point), columns, rows))
             yield from ends
             yield from _connected(*ends) if ends else ()
@@ -48,6 +51,7 @@ def _dot(point: Position, columns: int, rows: int) -> Dot | None:
 
 def _cut_off(start: Position, end: Position) -> Sequence[Position]:
     """Return the ends of the part of a straight line from (0, 0) to (1, 1), by the algorithm of Liang and Barsky."""
+    start, end = _near(start), _near(end)
     first, last = 0.0, 1.0
     for origin, way in zip(start, (end[0] - start[0], end[1] - start[1]), strict=True):
         if way == 0:
@@ -64,6 +68,12 @@ def _cut_off(start: Position, end: Position) -> Sequence[Position]:
         return x, y
 
     return at(first), at(last)
+
+
+def _near(point: Position) -> Position:
+    """Clamp a position, because differences of very large ones are not finite. This does not visibly turn a line."""
+    x, y = (max(-FARTHEST, min(FARTHEST, value)) for value in point)
+    return x, y
 
 
 def _connected(start: Dot, end: Dot) -> Iterator[Dot]:

@@ -183,7 +183,7 @@ class Plot:
     ) -> None:
         self._data, self._theme, self._canvas, self._view = data, theme, canvas, view
         layers = {"band": 0, "line": 1, "points": 2, "rings": 2}
-        self._drawn = sorted(
+        self.drawn = sorted(
             drawn,
             key=lambda each: (
                 layers[each.series.style],
@@ -191,8 +191,8 @@ class Plot:
             ),
         )
         self.height = height
-        self._y = self._y_axis()
-        labels = max((len(label) for label in self._y.labels), default=0)
+        self.y = self._y_axis()
+        labels = max((len(label) for label in self.y.labels), default=0)
         self._lasts = self._last_values() if data.last_values and width >= 50 else {}
         gutter = max((len(text) for text, _ in self._lasts.values()), default=-1) + 1
         if width - labels - 1 - gutter < 3 * NARROWEST:
@@ -205,7 +205,7 @@ class Plot:
 
     def _y_axis(self) -> Axis:
         low, high = self._view.window or (-math.inf, math.inf)
-        points = [point for _, series in self._drawn for point in series.points if math.isfinite(point[0])]
+        points = [point for _, series in self.drawn for point in series.points if math.isfinite(point[0])]
         visible = [y for x, y in points if low <= x <= high] if self._view.window else []
         if self._data.y_limits is not None and not self._data.log_y:
             return range_axis(*self._data.y_limits, self.height)
@@ -218,18 +218,18 @@ class Plot:
     def _x_axis(self) -> Axis:
         limits = self._view.window or self._data.x_limits
         if limits is None:
-            values = [x for _, series in self._drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
+            values = [x for _, series in self.drawn for x, y in series.points if math.isfinite(x) and math.isfinite(y)]
             limits = min(values), max(values)
         return range_axis(*limits, self.width, wide=True, whole=self._data.integer_x)
 
     def _row(self, value: float) -> int | None:
         """Return the row of a value, counted from the top; None beyond the ends of the axis."""
-        cell = self._y.cell(value)
+        cell = self.y.cell(value)
         return None if cell is None else self.height - 1 - cell
 
     def _last_values(self) -> dict[int, tuple[str, Series]]:
         """Return the text next to each row; values that would share a row move to neighbouring rows, in order."""
-        lines = [series for _, series in self._drawn if series.style == "line"]
+        lines = [series for _, series in self.drawn if series.style == "line"]
         lasts = sorted(((_last_drawn(series, self._data.log_y), series) for series in lines), key=lambda last: -last[0])
         visible = [(row, series) for value, series in lasts if (row := self._row(value)) is not None]
         if len(visible) > self.height:
@@ -238,9 +238,9 @@ class Plot:
         return {row: (number(_last(series)), series) for row, (_, series) in zip(rows, visible, strict=True)}
 
     def curves(self) -> list[Row]:
-        cells = self._canvas.draw([self._signal(*each) for each in self._drawn], self.width, self.height)
+        cells = self._canvas.draw([self._signal(*each) for each in self.drawn], self.width, self.height)
         behind = self._mark_cells(cells)
-        ticks = {self._row(tick): label for tick, label in zip(self._y.ticks, self._y.labels, strict=True)}
+        ticks = {self._row(tick): label for tick, label in zip(self.y.ticks, self.y.labels, strict=True)}
         return [
             [*self._axis_cell(ticks.get(row)), *self._curve_cells(runs, behind[row]), *self._last_value(row)]
             for row, runs in enumerate(cells)
@@ -257,7 +257,7 @@ class Plot:
             if run.signal is None:
                 row += _with_marks(run.text, column, marks)
             else:
-                series = self._drawn[run.signal].series
+                series = self.drawn[run.signal].series
                 row.append(Segment(run.text, self._theme.colour(series.colour, dim=series.style == "band")))
             column += len(run.text)
         return row
@@ -299,7 +299,7 @@ class Plot:
         return self._theme.colour(mark.colour) if mark.colour else self._theme.muted
 
     def _signal(self, position: int, series: Series) -> Signal:
-        points, glyphs = placed(series.points, self.x, self._y), self._theme.glyphs
+        points, glyphs = placed(series.points, self.x, self.y), self._theme.glyphs
         match series.style:
             case "line":
                 return Signal(points, line_marker(position, self._theme), "line")

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 from metatui.tui.widgets.charts.axis import Axis
 from metatui.tui.widgets.charts.dots import Position
@@ -61,17 +60,6 @@ class ChartData:
     """Hint shown while there is nothing to draw."""
 
 
-FARTHEST: Final = 1e6
-"""Farthest position from the chart; farther ones are clamped, which does not visibly turn a line that leaves it."""
-
-
-def placed(points: Iterable[tuple[float, float]], x: Axis, y: Axis) -> list[Position]:
-    """Return the positions of points on the axes, with (NaN, NaN) for gaps."""
-    positions = []
-    for point in points:
-        across, up = x.at(point[0]), y.at(point[1])
-        if math.isnan(across) or math.isnan(up):
-            positions.append((math.nan, math.nan))
-        else:
-            positions.append((max(-FARTHEST, min(FARTHEST, across)), max(-FARTHEST, min(FARTHEST, up))))
-    return positions
+def placed(points: Sequence[tuple[float, float]], x: Axis, y: Axis) -> list[Position]:
+    """Return the positions of points on the axes, with NaN for coordinates that cannot be drawn."""
+    return list(zip(x.positions(x for x, _ in points), y.positions(y for _, y in points), strict=True))
