@@ -236,7 +236,7 @@ def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
     view = scatter(0, 0.5)
     wild = replace(view, predictions=(view.predictions[0], ((1e9,) * 20, (-1e9,) * 20)))
     for target in (0, 1):
-        data = scatter_chart(wild, target, 1, "hue-blue", [wild], 12)
+        data = scatter_chart(wild, target, 1, "hue-blue", [wild])
         assert data.y_limits is not None
         assert {y for _, y in data.series[2].points} == {data.y_limits[1 - target]}
         assert data.x_label == f"true {view.targets[target]}"
