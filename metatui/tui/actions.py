@@ -16,6 +16,9 @@ from textual.binding import Binding, BindingType
 Tab = Literal["work", "runs", "presets"]
 TABS: tuple[Tab, ...] = ("work", "runs", "presets")
 
+MOST_COMPARED = 8
+"""Maximum number of runs in a comparison or a report."""
+
 
 class Phase(Enum):
     """State of the followed run; the values are shown to the user."""
@@ -45,6 +48,8 @@ class AppContext:
     """True if that row is a run in training."""
     own_preset: bool = False
     """True if that row is a user preset."""
+    missing_data: bool = False
+    """True if the data of that preset are not on this machine, or are being downloaded."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
     restorable: bool = False
@@ -122,12 +127,21 @@ def _live_row(now: AppContext) -> str:
     return _row(now) or ("" if now.live_row else "This run is not training.")
 
 
+def _few(now: AppContext) -> str:
+    too_many = f"{now.marked:,} runs are marked, but at most {MOST_COMPARED} can be compared: m unmarks all."
+    return _row(now) or (too_many if now.marked > MOST_COMPARED else "")
+
+
 def _marked(now: AppContext) -> str:
-    return "" if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
+    return _few(now) if now.marked > 1 else "Mark at least two runs first: space marks the selected one."
 
 
 def _studied(now: AppContext) -> str:
     return "" if now.studied else "No run is open: open or select one in the runs tab (2)."
+
+
+def _fetch(now: AppContext) -> str:
+    return _row(now) or ("" if now.missing_data else "The data of this preset are on this machine.")
 
 
 def _own(now: AppContext) -> str:
@@ -183,14 +197,28 @@ ACTIONS: tuple[Action, ...] = (
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
     Action("open_run", "enter", "Open", "Show the run; follow it if it is training.", RUNS, _row, tab="runs"),
+    Action("preview_run", "n,ctrl+o", "Preview", "Go to the preview, or back to the list.", RUNS, _row, tab="runs"),
     Action("stop_run", "x", "Stop run", "Stop and save the selected run.", RUNS, _live_row, tab="runs"),
     Action("mark_run", "space", "Mark", "Mark runs; the first three are shown together.", RUNS, _row, tab="runs"),
+    Action("mark_all_runs", "m", "All/none", "Mark all listed runs, or unmark all runs.", RUNS, _row, tab="runs"),
+    Action("sort_runs", "o", "Sort", "Sort by the next column.", RUNS, _row, tab="runs"),
+    Action("reverse_runs", "t", "Reverse", "Reverse the order of the list.", RUNS, _row, bar=False, tab="runs"),
     Action("compare_runs", "c", "Compare", "Compare marked runs on the same tasks.", RUNS, _marked, tab="runs"),
-    Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _row, tab="runs"),
+    Action("report_runs", "g", "Report", "Write a report on the marked or selected runs.", RUNS, _few, tab="runs"),
     Action("load_run", "l", "Load settings", "Put the run's settings into the form.", RUNS, _idle_row, tab="runs"),
     Action("resume_run", "r", "Resume", "Continue from the run's last checkpoint.", RUNS, _idle_row, tab="runs"),
-    Action("delete_run", "d,delete", "Delete", "Delete the run's folder, after confirmation.", RUNS, _row, tab="runs"),
+    Action(
+        "delete_run",
+        "d,delete",
+        "Delete",
+        "Delete marked or selected runs, after confirmation.",
+        RUNS,
+        _row,
+        tab="runs",
+    ),
     Action("load_preset", "enter,l", "Load", "Put the preset into the form.", PRESETS, _idle_row, tab="presets"),
+    Action("preview_preset", "n,ctrl+o", "Preview", "Go to the preview, or back.", PRESETS, _row, tab="presets"),
+    Action("fetch_data", "f", "Download", "Download the preset's data, or cancel.", PRESETS, _fetch, tab="presets"),
     Action("delete_preset", "d,delete", "Delete", "Delete a preset of your own.", PRESETS, _own, tab="presets"),
 )
 

@@ -213,6 +213,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             row=run is not None or preset is not None,
             live_row=run is not None and run.status in ("running", "paused"),
             own_preset=preset is not None and not preset.bundled,
+            missing_data=preset is not None and self.presets.can_fetch(preset),
             undoable=client.undoable is not None,
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
@@ -308,10 +309,10 @@ class MetatuiApp(App[None], inherit_bindings=False):
                 self.work_tab.go_to(pane or self.work_tab.pane)
             case "runs":
                 self.runs_tab.opened()
-                self.runs_tab.table.focus()
+                self.runs_tab.focus_list()
             case "presets":
                 self.presets_tab.reload()
-                self.presets_tab.table.focus()
+                self.presets_tab.focus_list()
         self.update_bars()
 
     def action_tab_work(self) -> None:
@@ -327,9 +328,9 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.open_tab(TABS[(TABS.index(self.tab) + 1) % len(TABS)])
 
     def action_leave(self) -> None:
-        """Go back one step: clear the filter, restore a maximised pane, leave a text field, or hide a hint."""
-        if self.tab == "runs" and self.runs_tab.filter.display:
-            self.runs_tab.clear_filter()
+        """Go back one step: leave a preview or text field, clear a filter, restore a pane, or hide a hint."""
+        if self.tab != "work":
+            (self.runs_tab if self.tab == "runs" else self.presets_tab).leave()
         elif self.work_tab.maximised:
             self.work_tab.maximised = False
         elif isinstance(self.focused, Input):
