@@ -29,7 +29,7 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.controllers.sessions import Sessions
-from metatui.tui.preferences import save_theme
+from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
 from metatui.tui.screens.main.work import Pane, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
@@ -89,6 +89,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         sessions: Sessions,
         symbols: Symbols,
         theme: str,
+        preferences: Preferences,
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
@@ -100,6 +101,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         """Glyphs for drawing charts."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
+        self.preferences = preferences
         self.warning = warning
         """Shown after the first frame."""
         self.run_controller = RunController(self, sessions)
@@ -342,7 +344,12 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.theme = CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
+        self.remember(theme=theme.name)
+
+    def remember(self, **changes: object) -> None:
+        """Change preferences and save them."""
+        self.preferences = self.preferences.model_copy(update=changes)
         try:
-            save_theme(theme.name)
+            save(self.preferences)
         except MetatuiError as error:
-            self.notify(f"The theme could not be saved: {error}.", severity="warning")
+            self.notify(f"The preferences could not be saved: {error}.", severity="warning")
