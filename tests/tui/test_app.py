@@ -29,7 +29,6 @@ from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.dialogs.save_preset import SavePresetScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
-from metatui.tui.widgets.charts import MetricSparkline
 from metatui.tui.widgets.static_text import StaticText
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
@@ -90,10 +89,15 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) -> None:
+async def test_keyboard_reaches_every_pane(make: Make, sessions: FakeSessions, size: tuple[int, int]) -> None:
     app = make()
     async with app.run_test(size=size) as pilot:
-        for pane in (*PANES[1:], PANES[0]):
+        await pilot.press("ctrl+o", "f3")
+        await pilot.pause()
+        assert [node.id for node in app.work_tab.query(".pane") if node.is_on_screen] == ["about"]
+        await pilot.press("f3", "f5")
+        await pilot.pause()
+        for pane in (*PANES[2:], *PANES[:2]):
             await pilot.press("ctrl+o")
             await pilot.pause()
             assert app.work_tab.pane == pane
@@ -145,7 +149,7 @@ async def test_screen_below_a_dialog_follows_a_resize(
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert below == lines(app)
-        assert any("Journal" in line for line in below)
+        assert any("Settings" in line for line in below)
         assert (len(below), len(below[0])) == after[::-1]
 
 
@@ -428,15 +432,6 @@ async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir:
         assert app.work_tab.pane == "adaptation"
         assert app.focused is app.work_tab.adaptation
         assert app.work_tab.adaptation.is_on_screen
-
-
-async def test_sparklines_without_a_run_match_the_form(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        for settings, name in ((Settings(), "Meta-gradient norm"), (GLYPHS, "Accuracy")):
-            app.form.load(settings)
-            await pilot.pause()
-            assert name in app.query_one("#spark-other", MetricSparkline).render_line(0).text
 
 
 async def test_newest_run_is_selected_until_the_cursor_moves(
