@@ -175,7 +175,12 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Show or hide the form.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Show or hide the form; a run remembers the choice.", WINDOW, tab="work"),
+    Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
+    Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
+    Action("higher", "right_curly_bracket", "Higher", "Make the focused pane higher.", WINDOW, bar=False, tab="work"),
+    Action("lower", "left_curly_bracket", "Lower", "Make the focused pane lower.", WINDOW, bar=False, tab="work"),
+    Action("usual_sizes", "0", "Usual sizes", "Return to the usual sizes of panes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
     Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
@@ -242,6 +247,9 @@ KEY_NAMES = {
     "right_curly_bracket": "}",
     "comma": ",",
     "full_stop": ".",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "left_curly_bracket": "{",
     "underscore": "_",
 }
 

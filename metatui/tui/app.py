@@ -31,9 +31,10 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.controllers.sessions import Sessions
-from metatui.tui.preferences import save_theme
+from metatui.tui.preferences import Preferences, save
 from metatui.tui.screens.main.header_footer import ContextChanged, KeyBar, TopBar
-from metatui.tui.screens.main.work import Pane, WorkTab
+from metatui.tui.screens.main.layout import Pane
+from metatui.tui.screens.main.work import PreferencesChanged, WorkTab
 from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
@@ -100,6 +101,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         sessions: Sessions,
         symbols: Symbols,
         theme: str,
+        preferences: Preferences,
         preset: str | None = None,
         changes: Sequence[Planned] = (),
         start: bool = False,
@@ -111,6 +113,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         """Glyphs for drawing charts."""
         self.runs_dir = runs_dir
         self.opening_settings = settings
+        self.preferences = preferences
         self.warning = warning
         """Shown after the first frame."""
         self.run_controller = RunController(self, sessions)
@@ -128,7 +131,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     def compose(self) -> ComposeResult:
         yield TopBar(id="top-bar")
         with ContentSwitcher(initial="work", id="tabs"):
-            yield WorkTab(self.opening_settings, self.symbols)
+            yield WorkTab(self.opening_settings, self.symbols, self.preferences)
         yield KeyBar(id="key-bar")
 
     def get_default_screen(self) -> MainScreen:
@@ -140,6 +143,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
         if self.warning:
             self.notify(self.warning, severity="warning")
         self.form.focus_first()
+        self.work_tab.status.show_form(self.presets.form_state(self.form.assessment))
         self.run_controller.start_timers()
         self.runs.start_timers()
         self.call_after_refresh(self._first_frame_drawn)
@@ -155,6 +159,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
     async def settle(self) -> None:
         """Do the work that the first frame does not need."""
         if self.screen_stack:  # otherwise the app has ended
+            self.work_tab.complete()
             await self.complete()
             self.background.announce(silent=bool(self.warning))
 
@@ -231,6 +236,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
     @on(SettingsForm.LiveChange)
     def _live_setting_changed(self, event: SettingsForm.LiveChange) -> None:
         self.run_controller.client.change(event.path, event.value)
+
+    @on(PreferencesChanged)
+    def _preferences_changed(self, event: PreferencesChanged) -> None:
+        self.remember(**event.changes)
+
+    @on(SettingsForm.Changed)
+    def _form_changed(self, event: SettingsForm.Changed) -> None:
+        self.work_tab.status.show_form(self.presets.form_state(event.assessment))
 
     @on(TerminalLost)
     def _terminal_lost(self) -> None:
@@ -363,7 +376,12 @@ class MetatuiApp(App[None], inherit_bindings=False):
         self.theme = CYCLE[(index + 1) % len(CYCLE)]
 
     def _save_theme(self, theme: Theme) -> None:
+        self.remember(theme=theme.name)
+
+    def remember(self, **changes: object) -> None:
+        """Change preferences and save them."""
+        self.preferences = self.preferences.model_copy(update=changes)
         try:
-            save_theme(theme.name)
+            save(self.preferences)
         except MetatuiError as error:
-            self.notify(f"The theme could not be saved: {error}.", severity="warning")
+            self.notify(f"The preferences could not be saved: {error}.", severity="warning")

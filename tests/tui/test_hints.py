@@ -52,7 +52,7 @@ async def test_usual_values_are_offered_taken_and_restored(make: Callable[..., M
             "algorithm.inner_steps": "Usual: 5",
             OUTER: "Usual: 0.1",
         }
-                assert app.form.assessment.settings == SELECTED, "nothing is filled in silently"
+        assert app.form.assessment.settings == SELECTED, "nothing is filled in silently"
         await pilot.press("enter")
         assert app.form.assessment.settings == USUAL
         assert notes(app) == {"algorithm.name": "The usual values of Reptile are filled in. r restores yours."}

@@ -150,7 +150,8 @@ class SettingsForm(Vertical):
             self.post_message(self.LiveChange(path, value))
 
     def focus_first(self) -> None:
-        next(field for field in self.fields if field.display).control.focus()
+        """Focus the first field that can be edited."""
+        next(field for field in self.fields if field.display and not field.control.disabled).control.focus()
 
     async def go_to_first_problem(self) -> str:
         """Focus the first invalid field, and return a description of its problem."""
