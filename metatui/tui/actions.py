@@ -197,7 +197,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
-    Action("next_shots", "right_curly_bracket", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
+    Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
     Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),

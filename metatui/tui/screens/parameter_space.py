@@ -16,6 +16,7 @@ from metatui.runs.analysis.parameter_space import ParameterSpace, ProjectionProg
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.tui import palette
 from metatui.tui.screens.analysis_screen import AnalysisScreen
+from metatui.tui.terminal.symbols import GLYPHS, Symbols
 from metatui.tui.widgets.charts import ChartData, LineChart, Series, number
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.row_widget import Row

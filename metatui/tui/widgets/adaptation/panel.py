@@ -74,7 +74,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         Binding("right_square_bracket", "step(1)", "Next step", show=False, id="adaptation.step_on"),
         Binding("comma", "page(-1)", "Previous tasks", show=False, id="adaptation.previous_tasks"),
         Binding("full_stop", "page(1)", "Next tasks", show=False, id="adaptation.next_tasks"),
-        Binding("right_curly_bracket", "shots", "Next shots", show=False, id="adaptation.next_shots"),
+        Binding("k", "shots", "Next shots", show=False, id="adaptation.next_shots"),
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
