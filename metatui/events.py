@@ -127,7 +127,7 @@ class ImageView:
     height: int
     width: int
     support: tuple[bytes, ...]
-    """Grey images, row by row, ink as 255; ordered by class."""
+    """Images row by row, one byte for each channel of a pixel; ordered by class. Grey images have ink as 255."""
     support_labels: tuple[int, ...]
     query: tuple[bytes, ...]
     """A few query images of each class."""
@@ -137,6 +137,8 @@ class ImageView:
     accuracy: tuple[float, ...]
     """Accuracy on the whole query set after each inner step, from step 0."""
     loss: tuple[float, ...]
+    channels: int = 1
+    """1 for grey images, also in records of versions that stored no colours; 3 for red, green and blue."""
 
 
 TaskView = RegressionView | CurveView | ScatterView | ImageView

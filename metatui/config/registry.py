@@ -24,7 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from metatui.config.declarations import Group, Scalar, SettingField, When, group_fields
-from metatui.utils.errors import BadInput, class_and_message, quote
+from metatui.utils.errors import BadInput, class_and_message, did_you_mean, quote
 
 if TYPE_CHECKING:
     from metatui.config.settings import Settings
@@ -131,7 +131,9 @@ class Registry(Generic[AnyComponent]):
         """
         if name in self._broken:
             return self._broken[name]
-        return f"must be one of {', '.join((*others, *self.names()))}{self.or_plugin}"
+        names = (*others, *self.names())
+        allowed = f"must be one of {', '.join(names)}{self.or_plugin}"
+        return ": ".join(filter(None, (allowed, did_you_mean(name, names, otherwise=""))))
 
     def components(self) -> Iterator[type[AnyComponent]]:
         """Yield all components in the order of `names`, except installed plugins that cannot be loaded."""

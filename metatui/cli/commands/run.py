@@ -19,6 +19,7 @@ from metatui.cli.options import (
     complete_presets,
     complete_runs,
     device_option,
+    examples,
     json_option,
     runs_dir_option,
     set_option,
@@ -44,7 +45,14 @@ if TYPE_CHECKING:
 S = TypeVar("S", "Session", "LiveRun")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "metatui run quick # train a preset",
+        "metatui run quick --set algorithm.name=fomaml --set training.seed=1",
+        "metatui run my-settings.toml --detach # train in the background",
+        "metatui run --resume latest # continue the newest run",
+    )
+)
 @click.argument("preset", metavar="[PRESET|FILE]", required=False, shell_complete=complete_presets)
 @set_option
 @device_option
@@ -53,7 +61,7 @@ S = TypeVar("S", "Session", "LiveRun")
     "--resume",
     metavar="RUN|auto",
     shell_complete=complete_runs,
-    help="Continue an unfinished run; auto: the newest interrupted run with the same settings, if any.",
+    help="Continue an unfinished run, or latest; auto: the newest interrupted run with the same settings, if any.",
 )
 @click.option("--detach", is_flag=True, help="Train in the background and return when training has started.")
 @json_option

@@ -74,7 +74,7 @@ class PlainDisplay:
                 return
             self._last_time, self._last_share = now, share
             self._print(f"meta-step {event.iteration:,} of {self._iterations:,}: {_metrics(event)}")
-        elif text := sentence(event, self._run):
+        elif text := testing(event) or sentence(event, self._run):
             self._print(text, style(event))
 
     def _print(self, text: str, style: str = "") -> None:
@@ -105,12 +105,19 @@ class LiveDisplay:
             return
         if isinstance(event, events.Evaluating):
             name = "testing" if event.split == "test" else "validating"
-            self._bar.update(self._task, description=name)
+            self._bar.update(self._task, description=name, metrics=f"{event.done:,} of {event.tasks:,} tasks")
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended")
-        if text := sentence(event, self._run):
+        if text := testing(event) or sentence(event, self._run):
             screen = self._bar.console
             screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
+
+
+def testing(event: events.Event) -> str | None:
+    """Announce the final test, at its start; None for other events."""
+    if isinstance(event, events.Evaluating) and event.split == "test" and event.done == 0:
+        return f"meta-step {event.iteration:,}: testing on {event.tasks:,} tasks"
+    return None
 
 
 def _metrics(event: events.Progress) -> str:

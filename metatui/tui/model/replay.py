@@ -27,7 +27,9 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.storage.journal import Entry, last_status
+from metatui.runs.storage.metrics import sampled
 from metatui.runs.storage.run_folder import RunFolder
+from metatui.tui.model.history import Step
 from metatui.tui.model.run_model import RunModel
 from metatui.tui.model.smoothing import Smoother
 from metatui.utils.errors import BadInput, quote
@@ -53,15 +55,7 @@ class Replay:
         self._read_metrics()
         model = self._metrics.copy_metrics(run.id, run.status().capitalize())
         model.smoother = self._smoother.copy()
-        journal = run.journal()
-        reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
-        record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
-        for entry in journal:
-            test = record.test if entry is journal[-1] else None
-            if (event := event_of(entry, model.settings, test)) is not None:
-                model.take(event)
-        # The journal has only the last point of each evaluation's curves; the record has all points.
-        model.evaluation, model.best, model.test = record.validation, record.best, record.test
+        _take_journal(model, run)
         model.views = run.views()
         return model
 
@@ -73,6 +67,30 @@ class Replay:
             if not steps:
                 return
             self._metrics.take_steps(steps)
+
+
+def outline(run: RunFolder) -> RunModel:
+    """Return a model with the journal and some of the meta-steps, which is fast for a run of any length.
+
+    Reads files, so call it in a thread. Raises BadInput.
+    """
+    model = RunModel(run.settings(), run.id, run.status().capitalize())
+    model.take_steps([Step(progress) for progress in sampled(run.metrics_path)])
+    _take_journal(model, run)
+    return model
+
+
+def _take_journal(model: RunModel, run: RunFolder) -> None:
+    """Update `model`, which has the meta-steps of `run`, with its journal and results. Raises BadInput."""
+    journal = run.journal()
+    reached = max([model.iteration, *(entry.iteration for entry in journal[-1:])])
+    record = run.evaluation().holding(reached, finished=last_status(journal) == "finished")
+    for entry in journal:
+        test = record.test if entry is journal[-1] else None
+        if (event := event_of(entry, model.settings, test)) is not None:
+            model.take(event)
+    # The journal has only the last point of each evaluation's curves; the record has all points.
+    model.evaluation, model.best, model.test = record.validation, record.best, record.test
 
 
 def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -> Event | None:

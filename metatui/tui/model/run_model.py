@@ -31,8 +31,9 @@ from metatui.events import (
     Warned,
 )
 from metatui.runs.formatting import hint_text
-from metatui.tui.formatting import headline, result_words
+from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
+from metatui.utils.numbers import diverged
 
 if TYPE_CHECKING:
     from metatui.tui.model.smoothing import Smoother
@@ -272,7 +273,9 @@ class RunModel:
                 history.add(evaluation.iteration, seconds, value)
         if event.best:
             self.best = evaluation
-        text = f"Validation: {headline(evaluation)}{', best so far' if event.best else ''}"
+        # The protocol is the same for all validations of a run, and is shown with the adaptation.
+        lost = f", {diverged(evaluation.diverged, evaluation.tasks)}" if evaluation.diverged else ""
+        text = f"val {short_metric(evaluation)}{lost}{'  best' if event.best else ''}"
         self._add_line(evaluation.iteration, text, _tone(evaluation, "good" if event.best else "plain"))
 
     def _tweaked(self, event: Tweaked) -> None:
@@ -291,7 +294,7 @@ class RunModel:
         if event.warning:
             self._add_line(event.iteration, event.warning, "warning")
         if event.test:
-            text = f"Test: {result_words(event.test, self.best)}"
+            text = f"test {result_words(event.test, self.best)}"
             self._add_line(event.iteration, text, _tone(event.test, "good"))
 
     def _seconds_at(self, iteration: int) -> float:

@@ -55,7 +55,7 @@ class SettingsForm(Vertical):
         super().__init__(id="form", classes="pane -focused")  # its first field takes the focus
         self._texts = texts_of(settings)
         self._symbols = symbols
-        self._run_settings: Settings | None = None
+        self.run_settings: Settings | None = None
         """Settings of the run in progress."""
         self.offer: Offer | None = None
         """The usual values that can be taken, or were taken."""
@@ -120,7 +120,7 @@ class SettingsForm(Vertical):
 
     def hold(self, running: Settings | None) -> None:
         """Show the settings of the run in progress and lock those that are not live; None unlocks all."""
-        self._run_settings = running
+        self.run_settings = running
         if running:
             self.load(running)
         else:
@@ -129,12 +129,29 @@ class SettingsForm(Vertical):
 
     def tweaked(self, settings: Settings, path: str) -> None:
         """Show the new value of a live setting of the run."""
-        self._run_settings = settings
+        self.run_settings = settings
         self._texts[path] = text_of(settings.value(path))
         self._show_texts()
 
+    def text(self, path: str) -> str:
+        """Return the text of a setting, shown or not."""
+        return self._texts[path]
+
+    def problem_with(self, path: str, text: str) -> str:
+        """Return the problem that `text` would have in the field of a setting, or an empty string."""
+        return assess({**self._texts, path: text}).problems.get(path, "")
+
+    def enter(self, path: str, text: str) -> None:
+        """Enter a valid text in the field of a setting; during a run, apply it."""
+        value = FIELDS[path].read(text)
+        self._texts[path] = text_of(value)
+        self._show_texts()
+        if self.run_settings is not None and value != self.run_settings.value(path):
+            self.post_message(self.LiveChange(path, value))
+
     def focus_first(self) -> None:
-        next(field for field in self.fields if field.display).control.focus()
+        """Focus the first field that can be edited."""
+        next(field for field in self.fields if field.display and not field.control.disabled).control.focus()
 
     async def go_to_first_problem(self) -> str:
         """Focus the first invalid field, and return a description of its problem."""
@@ -185,7 +202,7 @@ class SettingsForm(Vertical):
         for field in self.fields:
             path = field.setting.path
             field.display = path in assessment.visible and path not in folded
-            field.control.disabled = self._run_settings is not None and not field.setting.live
+            field.control.disabled = self.run_settings is not None and not field.setting.live
             field.show_problem(assessment.problems.get(path, ""), self._note(field))
         for group in groups:
             group.judge(assessment.visible, assessment.problems)
@@ -198,7 +215,7 @@ class SettingsForm(Vertical):
 
     def _is_pending(self, field: FormField) -> bool:
         """Return whether the text of a live setting differs from the run's value."""
-        running, setting = self._run_settings, field.setting
+        running, setting = self.run_settings, field.setting
         return running is not None and setting.live and field.text != text_of(running.value(setting.path))
 
     @on(FieldGroup.Toggled)
@@ -223,7 +240,7 @@ class SettingsForm(Vertical):
     def _applied(self, event: FormField.Applied) -> None:
         event.stop()
         field = event.field
-        if self._run_settings is None:
+        if self.run_settings is None:
             self.screen.focus_next()
         elif field.setting.path not in self.assessment.problems and self._is_pending(field):
             self.post_message(self.LiveChange(field.setting.path, field.setting.read(field.text)))
@@ -241,7 +258,7 @@ class SettingsForm(Vertical):
 
     @property
     def _hint(self) -> str:
-        return RUNNING_HINT if self._run_settings else IDLE_HINT
+        return RUNNING_HINT if self.run_settings else IDLE_HINT
 
 
 def _position(widget: Widget) -> tuple[bool, int, bool]:
