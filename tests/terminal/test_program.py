@@ -97,7 +97,7 @@ def test_no_color(open_program: Open) -> None:
 
 def look_around(program: Program) -> None:
     """Open every tab, a dialog, and the help through the palette."""
-    program.see("Settings", "Iterations")
+    program.see("form: preset quick")
     program.press("ctrl+p")
     program.see("Search for commands")
     program.type("help")
@@ -115,7 +115,7 @@ def look_around(program: Program) -> None:
     program.press("ctrl+n")
     program.see("Protocol:")
     program.press("ctrl+n")
-    program.see("Settings", "Iterations")
+    program.see("form: preset quick")
 
 
 def requested_validations(run: RunFolder) -> list[int]:

@@ -222,9 +222,9 @@ def redraw_at_every_size(program: Program) -> None:
         program.until(lambda: "F6 Pause" in program.keys and "Quit" in program.keys, "the keys")
         if (columns, rows) == LARGE:
             program.until(lambda: program.rows[-2].endswith("╯"), "the frames")
-            program.see("Settings", "Curves", "Journal", "Adaptation", "Iterations")
+            program.see("Run", "Curves", "Journal", "Adaptation", "Meta-loss")
         else:
-            program.until(lambda: "Settings  Run  Adaptation" in program.rows[1], "the names of the panes")
+            program.until(lambda: "Settings  Run  Adaptation" in program.rows[2], "the names of the panes")
             program.see_gone("╯")
         program.see_progress()
 
