@@ -105,6 +105,15 @@ def change(settings: Settings, changes: Mapping[str, Scalar]) -> Settings:
     return parse(groups)
 
 
+def differences(settings: Settings, other: Settings) -> list[str]:
+    """Return the paths of the settings that differ and have an effect in `settings` or `other`."""
+    return [
+        path
+        for path, field in FIELDS.items()
+        if settings.value(path) != other.value(path) and (field.is_relevant(settings) or field.is_relevant(other))
+    ]
+
+
 def fixed_because(path: str, settings: Settings) -> str | None:
     """Return why a live setting cannot change during a run with `settings`; None if it can."""
     if not FIELDS[path].is_relevant(settings):
@@ -135,6 +144,11 @@ def assignment(text: str) -> tuple[str, Scalar]:
         raise SettingsError([Problem(path, sentence)])
     field = find_field(path.strip())
     return field.path, field.read(word)
+
+
+def assigned(values: Mapping[str, Scalar]) -> str:
+    """Format settings as the arguments of `--set`, comma-separated: `algorithm.inner_lr=0.01, model.hidden=40,40`."""
+    return ", ".join(f"{path}={text_of(value).replace(', ', ',')}" for path, value in values.items())
 
 
 def _unknown(path: str) -> Problem:

@@ -52,6 +52,7 @@ def _lines(explanation: Explanation) -> Iterator[str]:
         "Update rule": [*(f"  {line}" for line in explanation.rule), *filter(None, [explanation.symbols])],
         "Pseudo-code": [f"  {line}" for line in explanation.code],
         "Cost of a meta-step": [f"- {sentence}" for sentence in explanation.costs],
+        "Usual values": [f"- {line}" for line in explanation.usual_lines],
         "Paper": [f"- {paper}" for paper in explanation.paper],
     }
     for title, lines in sections.items():

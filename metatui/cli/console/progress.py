@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from metatui import events
 from metatui.cli.console.output import console, spelled
 from metatui.learning.data.packing import packing_listener
-from metatui.runs.formatting import FINISHED, event_message, headline, parameters, training_metrics
+from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
 from metatui.utils.text import sanitize
 
@@ -127,7 +127,7 @@ def _metrics(event: events.Progress) -> str:
 def style(event: events.Event) -> str:
     """Return the style of an event's line: yellow for warnings and for evaluations with diverged tasks."""
     match event:
-        case events.Warned() | events.Finished(warning=str()):
+        case events.Warned() | events.Hinted() | events.Finished(warning=str()):
             return "yellow"
         case events.Evaluated(evaluation=evaluation) if evaluation.diverged or not evaluation.is_finite:
             return "yellow"
@@ -149,6 +149,8 @@ def sentence(event: events.Event, run: RunFolder) -> str | None:
             text = f"meta-step {evaluation.iteration:,}: validation: {headline(evaluation, level=True)}{best}"
         case events.Warned():
             text = f"warning: {event.text}"
+        case events.Hinted():
+            text = f"meta-step {event.iteration:,}: hint: {hint_text(event)}"
         case events.Finished(test=test):
             ending = FINISHED.get(event.reason, event.reason)
             tested = f"; test: {headline(test, level=True)}, {parameters(test)}" if test else ""
