@@ -99,7 +99,8 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
     width = max(len(summary.id) for summary in summaries)
     lines = Text()  # printed in one call, because ten thousand calls take seconds
     for summary in summaries:
-        lines.append(f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}\n")
+        first = f"{summary.id:{width}}  {summary.status:11}  {_progress(summary)}"
+        lines.append("\n".join(wrapped(plain(screen, first), screen.width, 0, 4)) + "\n")
         warning = f"warning: {summary.warning}" if summary.warning else None
         for detail in filter(None, (*_results(summary), warning, summary.problem)):
             lines.append("\n".join(wrapped(plain(screen, detail), screen.width, 4, 4)) + "\n", "dim")

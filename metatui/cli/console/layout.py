@@ -33,6 +33,12 @@ def say(screen: Console, *sentences: str, style: str = "", indent: int = 0, hang
             screen.print(Text(line, style=style), soft_wrap=True)
 
 
+def heading(screen: Console, name: str, rest: str) -> None:
+    """Print a name in bold and the text after it, wrapped between words."""
+    text = Text.assemble((plain(screen, name), "bold"), plain(screen, rest))
+    screen.print(text, overflow="ignore", crop=False)
+
+
 def title(screen: Console, text: str) -> None:
     """Print the title of a table, after an empty line."""
     screen.line()

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from metatui import events
-from metatui.cli.console.output import console, spelled
+from metatui.cli.console.layout import say
+from metatui.cli.console.output import console
 from metatui.learning.data.packing import packing_listener
 from metatui.runs.formatting import FINISHED, event_message, headline, hint_text, parameters, training_metrics
 from metatui.runs.storage.run_folder import RunFolder
@@ -78,7 +79,7 @@ class PlainDisplay:
             self._print(text, style(event))
 
     def _print(self, text: str, style: str = "") -> None:
-        self._screen.print(spelled(self._screen, text), style=style, soft_wrap=True)
+        say(self._screen, text, style=style)
 
 
 class LiveDisplay:
@@ -109,8 +110,7 @@ class LiveDisplay:
         if isinstance(event, events.Finished | events.Failed):
             self._bar.update(self._task, description="ended")
         if text := testing(event) or sentence(event, self._run):
-            screen = self._bar.console
-            screen.print(spelled(screen, text), style=style(event), soft_wrap=True)
+            say(self._bar.console, text, style=style(event))
 
 
 def testing(event: events.Event) -> str | None:
@@ -198,7 +198,7 @@ def packing_shown(what: str) -> Iterator[OnProgress]:
     """
     screen = console(stderr=True)
     if not is_interactive(screen):
-        yield packing_lines(what, lambda text: screen.print(text, soft_wrap=True))
+        yield packing_lines(what, lambda text: say(screen, text))
         return
     with ExitStack() as stack:
         columns = (TextColumn(f"packing {what}"), BarColumn(bar_width=30), MofNCompleteColumn(), TimeRemainingColumn())

@@ -10,11 +10,11 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from metatui.cli.console.layout import say
 from metatui.cli.console.output import console
 from metatui.cli.console.progress import EVERY_SECONDS, EVERY_SHARE, OnProgress, is_interactive, packing_lines
 from metatui.runs.formatting import training_metrics
 from metatui.runs.suites import RunEnded, RunPacked, RunProgress, RunStarted, RunWarned, Suite, SuiteEvent
-from metatui.utils.text import sanitize
 
 
 class Display(Protocol):
@@ -80,7 +80,7 @@ class PlainDisplay:
                 self._print(f"{ended(event)} ({self._finished} of {self._runs} runs finished)")
 
     def _print(self, text: str) -> None:
-        self._screen.print(sanitize(text, limit=2000), soft_wrap=True)
+        say(self._screen, text)
 
 
 class LiveDisplay:
@@ -132,7 +132,7 @@ class LiveDisplay:
         self._bar.update(self._suite_task, completed=done, count=f"{self._finished}/{self._runs} runs")
 
     def _print(self, text: str) -> None:
-        self._bar.console.print(sanitize(text, limit=2000), soft_wrap=True)
+        say(self._bar.console, text)
 
 
 def ended(event: RunEnded) -> str:

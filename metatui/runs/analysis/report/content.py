@@ -68,13 +68,8 @@ def report(comparison: Comparison) -> Report:
     other_pairs = tuple(verdict for verdict in comparison.verdicts if verdict not in comparison.conclusions)
     training = [figures.training(comparison, against=against) for against in figures.AGAINST]
     sections = (
-        Section(
-            "Result",
-            (figures.result(comparison),),
-            (tables.results(comparison),),
-            comparison.conclusions,
-            note_on_seeds(comparison),
-        ),
+        Section("Conclusions", sentences=comparison.conclusions, note=note_on_seeds(comparison)),
+        Section("Result", (figures.result(comparison),), (tables.results(comparison),)),
         Section("Adaptation", (figures.adaptation(comparison),), (tables.adaptation(comparison),)),
         Section(
             "Training",
