@@ -109,16 +109,20 @@ def _list(runs_dir: Path | None, as_json: bool) -> None:
 
 def _progress(summary: RunSummary) -> str:
     total = f" of {summary.settings.training.iterations:,}" if summary.settings else ""
-    loss = f", meta-loss {summary.progress.meta_loss:.4g}" if summary.progress else ""
-    return f"{summary.iteration:,}{total} meta-steps{loss}"
+    return f"{summary.iteration:,}{total} meta-steps"
 
 
 def _results(summary: RunSummary) -> Iterator[str]:
-    """Describe the test or, without a test, the best validation, and the last one if it is not the best."""
+    """Describe the test or, without a test, the best validation, and the last one if it is not the best.
+
+    A run that is not evaluated yet is described by its last meta-step.
+    """
     best, last = summary.best, summary.validation
     if summary.test:
         yield _result("test", summary.test)
         return
+    if summary.progress and not (best or last):
+        yield f"meta-loss {summary.progress.meta_loss:.4g}"
     if best:
         yield _result("best validation", best)
     if last and (best is None or best.iteration != last.iteration):
