@@ -86,6 +86,7 @@ def test_version_is_printed(capsys: Capture) -> None:
         ("run --sett x", "'--sett' is not an option of metatui run: did you mean --set?"),
         ("--presett x", "'--presett' is not an option of metatui: did you mean --preset?"),
         ("run -x", "'-x' is not an option of metatui run: metatui run --help lists them"),
+        ("evaluate", "Missing argument 'RUN': metatui evaluate --help shows examples"),
         ("run quik", "'quik' is neither a preset nor a TOML file: did you mean quick?"),
         ("run quick --set training.sed=1", "'training.sed' is not a setting: did you mean training.seed?"),
         ("explain MAML", "or loaded with --plugin FILE.py: did you mean maml?"),
