@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
 
 from metatui import events
 from metatui.cli.console.layout import say
@@ -42,18 +43,26 @@ def display(run: RunFolder) -> Iterator[Display]:
     if not is_interactive(screen):
         yield PlainDisplay(screen, run)
         return
-    bar = Progress(
+    bar = MetricsProgress(
         TextColumn("{task.description:10}"),
         BarColumn(bar_width=30),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[metrics]}"),
         console=screen,
         refresh_per_second=4,
     )
     with bar:
         yield LiveDisplay(bar, run)
+
+
+class MetricsProgress(Progress):
+    """Bars with the metrics below them, because both do not fit next to each other in 80 columns."""
+
+    def get_renderables(self) -> Iterator[RenderableType]:
+        yield from super().get_renderables()
+        for metrics in filter(None, (task.fields["metrics"] for task in self.tasks)):
+            yield Text(metrics, no_wrap=True, overflow="ellipsis")
 
 
 class PlainDisplay:
@@ -83,7 +92,7 @@ class PlainDisplay:
 
 
 class LiveDisplay:
-    """Display of a bar with the metrics next to it; other events are printed above it."""
+    """Display of a bar with the metrics below it; other events are printed above it."""
 
     def __init__(self, bar: Progress, run: RunFolder) -> None:
         self._bar = bar
