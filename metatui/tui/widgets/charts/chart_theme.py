@@ -22,7 +22,7 @@ class ChartTheme:
     ansi: bool
     """True if the theme uses the terminal's own 16 colours."""
     monochrome: bool
-    """True if colours are off (NO_COLOR)."""
+    """True if colours are off (NO_COLOR), or the terminal has none."""
     text: Style
     title: Style
     muted: Style
@@ -68,7 +68,7 @@ def theme_of(widget: Widget) -> ChartTheme:
         symbols=symbols_of(widget),
         dark=app.current_theme.dark,
         ansi=app.native_ansi_color,
-        monochrome=app.no_color,
+        monochrome=app.no_color or app.console.color_system is None,
         text=Style(color=text.color),
         title=Style(color=title.color, bold=True),
         muted=Style(color=muted.color, dim=muted.dim),
