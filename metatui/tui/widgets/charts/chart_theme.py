@@ -10,6 +10,7 @@ from textual.widget import Widget
 
 from metatui.tui import palette
 from metatui.tui.terminal import symbols
+from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import GLYPHS, Glyphs, Symbols
 
 
@@ -30,6 +31,8 @@ class ChartTheme:
     """Style of the name of a key, as in the key bar."""
     warning: Style
     """Style of values that are not finite."""
+    pictures: KittyPictures | None = None
+    """None if the terminal cannot show pictures."""
 
     @property
     def glyphs(self) -> Glyphs:
@@ -74,4 +77,5 @@ def theme_of(widget: Widget) -> ChartTheme:
         muted=Style(color=muted.color, dim=muted.dim),
         key=Style(color=key.color, bold=True),
         warning=Style(color=warning.color),
+        pictures=getattr(app, "pictures", None),
     )
