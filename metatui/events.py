@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from metatui.config.declarations import Scalar
 from metatui.config.settings import Settings
@@ -245,6 +246,23 @@ class Warned:
     text: str
 
 
+HintKind = Literal["batch_norm", "diverging", "hardly_moving", "noisy_validation", "overfitting"]
+
+
+@dataclass(frozen=True)
+class Hinted:
+    """A likely problem of the training, and a setting that may solve it. A run gives one hint of each kind."""
+
+    iteration: int
+    kind: HintKind
+    reason: str
+    """What was noticed, as a sentence without its full stop."""
+    path: str
+    """The setting to change. If it is not live, it can only change for another run."""
+    old: Scalar
+    new: Scalar
+
+
 @dataclass(frozen=True)
 class Noted:
     """Information for the journal that is not a warning."""
@@ -287,6 +305,7 @@ Event = (
     | Paused
     | Resumed
     | Warned
+    | Hinted
     | Noted
     | Finished
     | Failed

@@ -305,6 +305,8 @@ def test_unknown_run_suggests_the_nearest_names(tmp_path: Path) -> None:
         store.find("maml")
     with pytest.raises(BadInput, match=r"did you mean reptile-1\?"):
         store.find("reptil-1")
+    with pytest.raises(BadInput, match=r"did you mean latest\?"):
+        store.find("lattest")
     for odd in ("", "..", ".", "a/b", "\0", "/", "x" * 5000 + "/"):
         with pytest.raises(BadInput):
             store.find(odd)

@@ -108,12 +108,12 @@ async def test_support_images_that_do_not_fit_have_pages() -> None:
         await pilot.pause()
         first = list(map(panel.render_line, range(3, 9)))
         assert "(support 1-2 of 5: } shows more)" in lines(panel)[1]
-        await pilot.press("}")
+        await pilot.press("k")
         assert "(support 3-4 of 5: } shows more)" in lines(panel)[1]
         assert first != list(map(panel.render_line, range(3, 9)))
-        await pilot.press("}")
+        await pilot.press("k")
         assert "(support 4-5 of 5: } shows more)" in lines(panel)[1]
-        await pilot.press("}")
+        await pilot.press("k")
         assert first == list(map(panel.render_line, range(3, 9)))
 
 
@@ -246,7 +246,7 @@ def test_predictions_beyond_a_scatter_are_at_its_edge() -> None:
     view = scatter(0, 0.5)
     wild = replace(view, predictions=(view.predictions[0], ((1e9,) * 20, (-1e9,) * 20)))
     for target in (0, 1):
-        data = scatter_chart(wild, target, 1, "hue-blue", [wild], 12)
+        data = scatter_chart(wild, target, 1, "hue-blue", [wild])
         assert data.y_limits is not None
         assert {y for _, y in data.series[2].points} == {data.y_limits[1 - target]}
         assert data.x_label == f"true {view.targets[target]}"

@@ -90,7 +90,7 @@ class ExplorerScreen(AnalysisScreen[None]):
         ("end", f"step({STEPS})", "Last step"),
         ("comma", "task(-1)", "Previous task"),
         ("full_stop", "task(1)", "Next task"),
-        ("right_curly_bracket", "shots", "Next support images"),
+        ("k", "shots", "Next support images"),
         ("g", "number", "Number"),
         ("plus,equals_sign", "rate(1)", "Raise the rate"),
         ("minus", "rate(-1)", "Lower the rate"),

@@ -21,7 +21,7 @@ from metatui.tui.widgets.adaptation.views import last_step
 from metatui.tui.widgets.charts import ChartData, Series
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
-from metatui.tui.widgets.charts.line_chart import paint
+from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import Row, beside, block, fitted, padded, width_of
 
 LARGEST: Final = 16

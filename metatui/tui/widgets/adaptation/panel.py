@@ -29,7 +29,7 @@ from metatui.tui.widgets.adaptation.views import (
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.charts.chart_theme import ChartTheme
 from metatui.tui.widgets.charts.header import joined, legend_entry, line_marker
-from metatui.tui.widgets.charts.line_chart import paint
+from metatui.tui.widgets.charts.plot import paint
 from metatui.tui.widgets.charts.row_widget import (
     Row,
     RowsWidget,
@@ -74,7 +74,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         Binding("right_square_bracket", "step(1)", "Next step", show=False, id="adaptation.step_on"),
         Binding("comma", "page(-1)", "Previous tasks", show=False, id="adaptation.previous_tasks"),
         Binding("full_stop", "page(1)", "Next tasks", show=False, id="adaptation.next_tasks"),
-        Binding("right_curly_bracket", "shots", "Next shots", show=False, id="adaptation.next_shots"),
+        Binding("k", "shots", "Next shots", show=False, id="adaptation.next_shots"),
     ]
 
     step: reactive[int | None] = reactive(None, repaint=False)
@@ -256,7 +256,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         size = (width, height - len(caption))
         others = [other.of(task) for other in self._runs]
         if isinstance(view, RegressionView | CurveView):
-            limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)], size[1])
+            limits = curve_limits([each for each in others if isinstance(each, RegressionView | CurveView)])
             drawing = paint(curve_chart(view, self.shown_step, run.colour, limits), *size, theme, self._canvas)
         elif isinstance(view, ScatterView):
             scatters = [each for each in others if isinstance(each, ScatterView)]
@@ -272,7 +272,7 @@ class AdaptationPanel(RowsWidget, can_focus=True):
         """Draw the targets of a task side by side, as many as fit."""
         count = _targets_that_fit(view, width)
         each = (width - GAP * (count - 1)) // count
-        charts = [scatter_chart(view, n, self.shown_step, colour, views, height) for n in range(count)]
+        charts = [scatter_chart(view, n, self.shown_step, colour, views) for n in range(count)]
         return beside([paint(chart, each, height, theme, self._canvas) for chart in charts], GAP)
 
     def _hidden_part(self, view: ImageView, width: int, height: int, theme: ChartTheme) -> str:
