@@ -52,6 +52,10 @@ class AppContext:
     """True if the data of that preset are not on this machine, or are being downloaded."""
     undoable: bool = False
     """True if the followed run has a live change that can be undone."""
+    restorable: bool = False
+    """True if usual values that were taken in the form can be undone."""
+    hinted: bool = False
+    """True if a hint or an offer of usual values can be followed."""
     classification: bool = False
     """True if the shown run classifies images."""
     marked: int = 0
@@ -78,6 +82,8 @@ class Action:
     """True if the key bar shows the action when there is room."""
     tab: Tab | None = None
     """The only tab in which the keys work."""
+    everywhere: bool = False
+    """True if the keys also work in dialogs and other screens above the tabs."""
 
     @property
     def key(self) -> str:
@@ -96,7 +102,13 @@ def _running(now: AppContext) -> str:
 
 
 def _undoable(now: AppContext) -> str:
+    if now.restorable:
+        return ""
     return _running(now) or ("" if now.undoable else "Nothing to undo: no setting was changed during training.")
+
+
+def _hinted(now: AppContext) -> str:
+    return "" if now.hinted else "There is no hint."
 
 
 def _idle(now: AppContext) -> str:
@@ -151,10 +163,11 @@ ACTIONS: tuple[Action, ...] = (
     Action("checkpoint", "f9,c", "Save", "Save a checkpoint now.", TRAINING, _running),
     Action("live", "f4,l", "Change", "Change learning rates and other live settings.", TRAINING, _running),
     Action("undo", "r,ctrl+underscore", "Undo", "Undo the last change.", TRAINING, _undoable, tab="work"),
+    Action("hint", "h", "Hint", "Follow the hint, or take the usual values.", TRAINING, _hinted, tab="work"),
     Action("detach", "d", "Detach", "Leave the run training in the background.", TRAINING, _running, tab="work"),
     Action("attach", "j", "Attach", "Follow the newest run in the background.", TRAINING, bar=False, tab="work"),
     Action("save_preset", "f2,w", "Save preset", "Save the settings in the form as a preset.", TRAINING),
-    Action("help", "f1,question_mark", "Help", "All keys, and the meaning of the focused field.", WINDOW),
+    Action("help", "f1,question_mark", "Help", "Explain what is focused, and list all keys.", WINDOW, everywhere=True),
     Action("tab_work", "1", "Work", "Settings, curves and adaptation.", WINDOW, bar=False),
     Action("tab_runs", "2", "Runs", "All runs on this machine.", WINDOW, bar=False),
     Action("tab_presets", "3", "Presets", "Bundled presets and your own.", WINDOW, bar=False),
@@ -162,9 +175,14 @@ ACTIONS: tuple[Action, ...] = (
     Action("next_pane", "ctrl+o,n", "Pane", "Next pane.", WINDOW, tab="work"),
     Action("previous_pane", "b", "Pane back", "Previous pane.", WINDOW, bar=False, tab="work"),
     Action("maximize", "f3,z", "Maximise", "Maximise or restore the pane.", WINDOW, tab="work"),
-    Action("form", "ctrl+l,f", "Form", "Show or hide the form.", WINDOW, tab="work"),
+    Action("form", "ctrl+l,f", "Form", "Show or hide the form; a run remembers the choice.", WINDOW, tab="work"),
+    Action("wider", "greater_than_sign", "Wider", "Make the focused pane wider.", WINDOW, bar=False, tab="work"),
+    Action("narrower", "less_than_sign", "Narrower", "Make the focused pane narrower.", WINDOW, bar=False, tab="work"),
+    Action("higher", "right_curly_bracket", "Higher", "Make the focused pane higher.", WINDOW, bar=False, tab="work"),
+    Action("lower", "left_curly_bracket", "Lower", "Make the focused pane lower.", WINDOW, bar=False, tab="work"),
+    Action("usual_sizes", "0", "Usual sizes", "Return to the usual sizes of panes.", WINDOW, bar=False, tab="work"),
     Action("leave", "escape", "Back", "Restore a maximised pane, or leave a text field.", WINDOW, bar=False),
-    Action("command_palette", "ctrl+p", "Palette", "Search all commands.", WINDOW),
+    Action("command_palette", "ctrl+p", "Palette", "Search actions, settings, presets, runs.", WINDOW, everywhere=True),
     Action("theme", "ctrl+t", "Theme", "Next theme: dark, light, and two for 16 colours.", WINDOW),
     Action("explain", "ctrl+g,i", "Explain", "Explain the algorithm: pseudo-code and costs.", WINDOW),
     Action("benchmark", "f12", "Benchmark", "Measure the speed of each engine on this machine.", WINDOW, bar=False),
@@ -179,6 +197,7 @@ ACTIONS: tuple[Action, ...] = (
     Action("step_on", "right_square_bracket", "Step on", "Next inner step.", ADAPTATION, tab="work"),
     Action("previous_tasks", "comma", "Tasks back", "Previous held-out tasks.", ADAPTATION, tab="work"),
     Action("next_tasks", "full_stop", "Tasks on", "Next held-out tasks.", ADAPTATION, tab="work"),
+    Action("next_shots", "k", "Shots", "Next support images.", ADAPTATION, bar=False, tab="work"),
     Action("explore", "ctrl+r,a", "Explore", "Adapt to any held-out task, or one that you draw.", ADAPTATION, _studied),
     Action("parameters", "f11,v", "Space", "Plot how adaptation moves the parameters of a run.", ADAPTATION, _studied),
     Action("filter", "slash,ctrl+f", "Filter", "Show only runs that contain some words.", RUNS, tab="runs"),
@@ -225,10 +244,19 @@ KEY_NAMES = {
     "slash": "/",
     "right_square_bracket": "]",
     "left_square_bracket": "[",
+    "right_curly_bracket": "}",
     "comma": ",",
     "full_stop": ".",
+    "greater_than_sign": ">",
+    "less_than_sign": "<",
+    "left_curly_bracket": "{",
     "underscore": "_",
 }
+
+
+def key_names(keys: str) -> str:
+    """Return the displayed names of comma-separated keys: `F5 or s`."""
+    return " or ".join(map(key_name, keys.split(",")))
 
 
 def key_name(key: str) -> str:

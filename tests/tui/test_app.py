@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from textual.command import CommandList, CommandPalette
-from textual.containers import Vertical
 from textual.events import Key
 from textual.pilot import Pilot
 from textual.widgets import Input
@@ -23,10 +21,8 @@ from metatui.tui.controllers.presets import PresetsController
 from metatui.tui.controllers.run import RunController
 from metatui.tui.controllers.runs import RunsController
 from metatui.tui.launch import make_app, opening_settings
-from metatui.tui.screens.dialogs.help import HelpScreen
 from metatui.tui.screens.main.header_footer import KeyBar, offered
 from metatui.tui.screens.main.work import PANES, WorkTab
-from metatui.tui.widgets.charts import MetricSparkline
 from metatui.utils import paths
 from metatui.utils.errors import BadInput
 from tests.tui.fakes import FakeSessions, progress, saved_run
@@ -86,10 +82,15 @@ async def test_key_bar_fits_the_width(make: Make) -> None:
 
 
 @pytest.mark.parametrize("size", [(80, 24), (120, 40)])
-async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) -> None:
+async def test_keyboard_reaches_every_pane(make: Make, sessions: FakeSessions, size: tuple[int, int]) -> None:
     app = make()
     async with app.run_test(size=size) as pilot:
-        for pane in (*PANES[1:], PANES[0]):
+        await pilot.press("ctrl+o", "f3")
+        await pilot.pause()
+        assert [node.id for node in app.work_tab.query(".pane") if node.is_on_screen] == ["about"]
+        await pilot.press("f3", "f5")
+        await pilot.pause()
+        for pane in (*PANES[2:], *PANES[:2]):
             await pilot.press("ctrl+o")
             await pilot.pause()
             assert app.work_tab.pane == pane
@@ -103,16 +104,23 @@ async def test_keyboard_reaches_every_pane(make: Make, size: tuple[int, int]) ->
             await pilot.pause()
 
 
-async def test_digits_in_fields_are_text(make: Make) -> None:
+async def test_keys_in_fields_are_text(make: Make) -> None:
     app = make()
-    async with app.run_test(size=SIZE) as pilot:
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
         field = (await app.form.reveal("task.shots")).control
         assert isinstance(field, Input)
         field.focus()
         await pilot.press("2")
         assert field.value == "2"
         assert current_tab(app) == "work"
-        await pilot.press("escape", "2")
+        await pilot.press("q")
+        assert not app._notifications
+        await pilot.press("ctrl+c")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        app.clear_notifications()
+        await pilot.press("escape", "q")
+        assert next(iter(app._notifications)).message == "Press ^Q or F10 to quit."
+        await pilot.press("2")
         assert current_tab(app) == "runs"
         await pilot.press("ctrl+n")
         assert current_tab(app) == "presets"
@@ -141,48 +149,13 @@ async def test_screen_below_a_dialog_follows_a_resize(
         await pilot.pause()
         assert len(app.screen_stack) == 1
         assert below == lines(app)
-        assert any("Journal" in line for line in below)
+        assert any("Settings" in line for line in below)
         assert (len(below), len(below[0])) == after[::-1]
 
 
 def lines(app: MetatuiApp) -> list[str]:
     """Return the text of the lowest screen."""
     return [strip.text for strip in app.screen_stack[0]._compositor.render_strips()]
-
-
-async def test_help_explains_the_focused_field(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        (await app.form.reveal("algorithm.inner_lr")).control.focus()
-        await pilot.press("f1")
-        await pilot.pause()
-        assert isinstance(app.screen, HelpScreen)
-        assert "Inner learning rate" in app.screen._field_help
-        await pilot.press("escape")
-        await pilot.pause()
-        assert not isinstance(app.screen, HelpScreen)
-
-
-async def test_palette_has_possible_actions(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        titles = [command.title for command in app.get_system_commands(app.screen)]
-        assert "Training: Start" in titles
-        assert "Training: Stop" not in titles
-        await pilot.press("ctrl+p")
-        await pilot.pause()
-        assert isinstance(app.screen, CommandPalette)
-        await pilot.press(*"validate now")
-        await app.workers.wait_for_complete()
-        assert app.screen.query_one(CommandList).option_count == 0
-        await pilot.press("ctrl+u", *"start")
-        await app.workers.wait_for_complete()
-        await pilot.pause()
-        assert app.screen.query_one(CommandList).option_count
-        assert "Training: Start" in "".join(strip.text for strip in app.screen._compositor.render_strips())
-        await pilot.press("enter")
-        await pilot.pause()
-        assert app.run_controller.client.phase.active
 
 
 async def test_resumed_run_keeps_its_curves(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
@@ -316,15 +289,6 @@ async def test_marked_runs_are_visible_in_a_small_terminal(make: Make, runs_dir:
         assert app.work_tab.adaptation.is_on_screen
 
 
-async def test_sparklines_without_a_run_match_the_form(make: Make) -> None:
-    app = make()
-    async with app.run_test(size=SIZE) as pilot:
-        for settings, name in ((Settings(), "Meta-gradient norm"), (GLYPHS, "Accuracy")):
-            app.form.load(settings)
-            await pilot.pause()
-            assert name in app.query_one("#spark-other", MetricSparkline).render_line(0).text
-
-
 async def test_newest_run_is_selected_until_the_cursor_moves(
     make: Make, sessions: FakeSessions, runs_dir: Path
 ) -> None:
@@ -356,17 +320,6 @@ async def test_newest_run_is_selected_until_the_cursor_moves(
             await pilot.pause()
         sessions.session.end()
         await sessions.session.over(app, pilot)
-
-
-@pytest.mark.parametrize(
-    ("ascii_only", "keys"), [(False, "↑ ↓ scroll · escape closes"), (True, "up and down scroll, escape closes")]
-)
-async def test_help_names_the_scroll_keys(make: Make, ascii_only: bool, keys: str) -> None:
-    app = make(ascii=ascii_only)
-    async with app.run_test(size=(80, 24)) as pilot:
-        await pilot.press("f1")
-        await pilot.pause()
-        assert app.screen.query_one(".dialog", Vertical).border_subtitle == keys
 
 
 async def test_text_right_after_tab_goes_to_the_next_field(make: Make) -> None:

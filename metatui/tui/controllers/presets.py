@@ -6,11 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from metatui.config import presets
+from metatui.config.fields import FIELDS
 from metatui.config.presets import Preset
 from metatui.config.registry import DATA
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
 from metatui.tui.formatting import headline, protocol_of
+from metatui.tui.screens.main.status_line import FormState
+from metatui.tui.widgets.form.model import Assessment
 from metatui.utils.errors import MetatuiError
 
 # Imported in the functions that use them, because the first frame does not need them.
@@ -27,6 +30,8 @@ class PresetsController:
         """`name`, `settings` and `changes` belong to the preset in the form."""
         self._app = app
         self._loaded = name, settings
+        self._source = f"preset {name}" if name else "settings at the start"
+        """Name of the preset or run in the form, for display."""
         self.changes = tuple(changes)
         """Planned changes of the preset in the form."""
         self._download: Worker[None] | None = None
@@ -36,9 +41,20 @@ class PresetsController:
         name, loaded = self._loaded
         return name if settings == loaded else None
 
+    def form_state(self, form: Assessment) -> FormState:
+        """Describe the form by the preset or run that was put into it and the settings that differ from it."""
+        loaded, now = self._loaded[1], form.settings
+        changed = [path for path in FIELDS if now and loaded.effective(path) != now.effective(path)]
+        return FormState(self._source, [path.split(".")[1] for path in changed], len(form.problems))
+
+    def take_run(self, settings: Settings, run_id: str) -> None:
+        """Note that the form has the settings of a run, which is followed or resumed."""
+        self._loaded, self._source, self.changes = (None, settings), f"run {run_id}", ()
+
     def load(self, settings: Settings, preset: str | None, source: str, changes: Sequence[Planned] = ()) -> None:
         """Put settings into the form. `source` is the name of their preset or run."""
         self._loaded, self.changes = (preset, settings), tuple(changes)
+        self._source = f"preset {source}" if preset else f"run {source}"
         self._app.form.load(settings)
         self._app.open_tab("work", "settings")
         planned = f" It plans {len(changes):,} changes during training." if changes else ""
@@ -137,7 +153,8 @@ class PresetsController:
         protocol = f"Test protocol: {protocol_of(settings)}"
         screen = SavePresetScreen(name, protocol, lambda chosen: self._save(chosen, settings))
         if saved := await app.push_screen_wait(screen):
-            self._loaded = saved.name, settings
+            self._loaded, self._source = (saved.name, settings), f"preset {saved.name}"
+            app.work_tab.status.show_form(self.form_state(app.form.assessment))
             app.notify(f"Saved as {saved.name}. It is in the presets tab, and metatui run {saved.name} runs it.")
             app.presets_tab.reload(saved.name)
 

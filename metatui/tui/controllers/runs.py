@@ -52,14 +52,13 @@ class RunsController:
 
     def action_open_run(self) -> None:
         if run := self._app.runs_tab.selected:
-            self._app.run_worker(self._open(run), exclusive=True, group="open")
+            self.open(run.run, live=run.status in ("running", "paused"))
 
-    async def _open(self, run: RunSummary) -> None:
+    def open(self, run: RunFolder, *, live: bool) -> None:
         """Follow a run that is live, or show one from disk."""
-        if run.status in ("running", "paused") or run.run == self._app.run_controller.followed:
-            await self._app.background.attach(run.run)
-        else:
-            await self.show_from_disk(run.run)
+        live = live or run == self._app.run_controller.followed
+        opening = self._app.background.attach(run) if live else self.show_from_disk(run)
+        self._app.run_worker(opening, exclusive=True, group="open")
 
     async def show_from_disk(self, run: RunFolder) -> None:
         from metatui.tui.model.replay import Replay

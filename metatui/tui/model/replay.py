@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import Any, get_args
 
+from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change
 from metatui.config.settings import Settings
 from metatui.events import (
@@ -16,6 +17,8 @@ from metatui.events import (
     Event,
     Failed,
     Finished,
+    Hinted,
+    HintKind,
     Noted,
     Paused,
     Resumed,
@@ -113,6 +116,8 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
             return Evaluated(evaluation, (), best=details.get("best") is True) if evaluation else None
         case "warned":
             return Warned(iteration, _text(details, "text"))
+        case "hinted":
+            return _hint(entry, settings)
         case "noted":
             return Noted(iteration, _text(details, "text"))
         case "paused":
@@ -137,12 +142,27 @@ def event_of(entry: Entry, settings: Settings, test: Evaluation | None = None) -
             return None
 
 
+def _hint(entry: Entry, settings: Settings) -> Hinted | Warned:
+    reason, kind = _text(entry.details, "reason"), entry.details.get("kind")
+    with suppress(BadInput):
+        if kind in get_args(HintKind):
+            return Hinted(entry.iteration, kind, reason, *_changed(entry, settings))
+    return Warned(entry.iteration, reason)
+
+
+def _changed(entry: Entry, settings: Settings) -> tuple[str, Scalar, Scalar]:
+    """Return the path, the old and the new value of a setting. Raises BadInput if they are not valid."""
+    path, *values = (entry.details.get(key) for key in ("path", "old", "new"))
+    if not isinstance(path, str) or None in values:
+        raise BadInput("the entry has no setting or value")
+    old, new = (change(settings, {path: value}).value(path) for value in values if value is not None)
+    return path, old, new
+
+
 def _change(entry: Entry, settings: Settings) -> Tweaked | Noted:
-    path, old, new = (entry.details.get(key) for key in ("path", "old", "new"))
-    if entry.event == "tweaked" and isinstance(path, str) and None not in (old, new):
+    if entry.event == "tweaked":
         with suppress(BadInput):
-            before, after = (change(settings, {path: value}).value(path) for value in (old, new) if value is not None)
-            return Tweaked(entry.iteration, path, before, after)
+            return Tweaked(entry.iteration, *_changed(entry, settings))
     name = _text(entry.details, "path")
     label = FIELDS[name].label if name in FIELDS else name
     old_text, new_text = _text(entry.details, "old"), _text(entry.details, "new")
