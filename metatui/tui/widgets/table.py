@@ -43,6 +43,8 @@ class Column(NamedTuple):
 class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
+    colour: str = ""
+    """Colour instead of that of the tone: a name in metatui.tui.palette, or a run's colour."""
 
 
 class Item(NamedTuple):
@@ -289,7 +291,8 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = cursor or getattr(theme, cell.tone)
+            style = getattr(theme, cell.tone) if not cell.colour else theme.colour(cell.colour, bold=True)
+            style = style if cursor is None else cursor
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

@@ -81,6 +81,8 @@ COLUMNS: Final = (
     RunColumn("Started", _started, descends=True),
 )
 MARK: Final = 0
+"""Number of the column of marks."""
+UNMARKED: Final = Cell("[ ]")
 SORTABLE: Final = tuple(number for number, column in enumerate(COLUMNS) if column.key)
 
 
@@ -142,9 +144,9 @@ class ListedRun:
         """Return whether each of `words`, in lower case, is in the name, status, preset, date, algorithm or data."""
         return all(word in self._words for word in words)
 
-    def item(self, mark: int | None) -> Item:
-        """Return the row of the run. `mark` is its number among the marked runs."""
-        return Item(self.key, (Cell("[ ]") if mark is None else Cell(f"[{mark}]", "title"), *self._cells))
+    def item(self, mark: Cell = UNMARKED) -> Item:
+        """Return the row of the run."""
+        return Item(self.key, (mark, *self._cells))
 
 
 def listed_runs(runs: Sequence[RunSummary], before: Mapping[str, ListedRun]) -> dict[str, ListedRun]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual import on, work
 from textual.app import ComposeResult
@@ -17,12 +17,24 @@ from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
-from metatui.tui.screens.main.run_list import COLUMNS, MARK, ListedRun, Order, is_live, listed_runs, table_columns
+from metatui.tui.screens.main.run_list import (
+    COLUMNS,
+    MARK,
+    UNMARKED,
+    ListedRun,
+    Order,
+    is_live,
+    listed_runs,
+    table_columns,
+)
 from metatui.tui.screens.main.run_preview import RunDetails, page, read_details
 from metatui.tui.widgets.charts.canvas import Canvas
 from metatui.tui.widgets.scroll_view import ScrollView
-from metatui.tui.widgets.table import Table
+from metatui.tui.widgets.table import Cell, Table
 from metatui.tui.widgets.text_input import Entry
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
 
 UPDATE_EVERY = 2.0
 """Seconds between updates of the live runs in the list."""
@@ -133,23 +145,18 @@ class RunsTab(ListTab):
         if changed:
             self._fill()
 
-    def mark_selected(self) -> bool:
-        """Mark or unmark the selected run. Returns whether there is one."""
-        run = self.selected
-        if run is None:
-            return False
-        if run.id in self.marked:
-            self.marked.remove(run.id)
-        else:
-            self.marked.append(run.id)
-        self._fill()
-        return True
+    def mark_selected(self) -> None:
+        """Mark or unmark the selected run."""
+        if run := self.selected:
+            (self.marked.remove if run.id in self.marked else self.marked.append)(run.id)
 
     def mark_all(self) -> None:
         """Mark the listed runs in addition to the marked ones; unmark all runs if they are marked already."""
         marked = set(self.marked)
         new = [each.id for each in self._listed if each.id not in marked]
         self.marked = [*self.marked, *new] if new else []
+
+    def show_marks(self) -> None:
         self._fill()
 
     def sort(self, order: Order) -> None:
@@ -186,9 +193,13 @@ class RunsTab(ListTab):
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
         self._listed = self._order.sorted([each for each in self._all.values() if each.contains(words)])
-        marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
+        colours = cast("MetatuiApp", self.app).runs.colours
+        marks = {
+            run_id: Cell(f"[{number}]", "title", colours.get(run_id, ""))
+            for number, run_id in enumerate(self.marked, 1)
+        }
         self.table.show(
-            [each.item(marks.get(each.id)) for each in self._listed],
+            [each.item(marks.get(each.id, UNMARKED)) for each in self._listed],
             empty=NO_MATCH if self._all else EMPTY,
             order=(self._order.column, self._order.descends),
         )
