@@ -43,6 +43,11 @@ class RunsController:
     def start_timers(self) -> None:
         self._app.set_interval(READ_EVERY, self.read_again)
 
+    @property
+    def colours(self) -> Mapping[str, str]:
+        """Colours of the marked runs that are shown side by side."""
+        return {run_id: self.colour(run_id) for run_id in self._colours}
+
     def colour(self, run_id: str) -> str:
         """Return the colour of a run, as `palette.run_colour` does."""
         return palette.run_colour(self._colours.get(run_id, 0), self._app.current_theme.dark)
@@ -171,8 +176,8 @@ class RunsController:
         self._app.runs_tab.sort(self._app.runs_tab.order.reversed())
 
     def action_mark_run(self) -> None:
-        if self._app.runs_tab.mark_selected():
-            self._marks_changed()
+        self._app.runs_tab.mark_selected()
+        self._marks_changed()
 
     def action_mark_all_runs(self) -> None:
         self._app.runs_tab.mark_all()
@@ -180,6 +185,8 @@ class RunsController:
 
     def _marks_changed(self) -> None:
         runs = self._app.runs_tab.marked_runs[:MOST_SIDE_BY_SIDE]
+        self._colours = assign_colours([run.id for run in runs], self._colours)
+        self._app.runs_tab.show_marks()
         self._app.run_worker(self._show_side_by_side(runs), exclusive=True, group="side_by_side")
 
     async def _show_side_by_side(self, runs: Sequence[RunSummary]) -> None:
@@ -187,7 +194,6 @@ class RunsController:
         app = self._app
         tasks = {run.settings and _task_identity(run.settings) for run in runs}
         same = "the same" if len(tasks) == 1 else "different"
-        self._colours = assign_colours([run.id for run in runs], self._colours)
         names = [run.settings.algorithm.name if run.settings else run.id for run in runs]
         side_by_side = []
         for run, name in zip(runs, names, strict=True):
