@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from pytest_textual_snapshot import SVGImageExtension
+from syrupy.assertion import SnapshotAssertion
 from syrupy.location import PyTestLocation
+from textual.pilot import Pilot
 
 from metatui.config.settings import Settings
 from metatui.tui.app import MetatuiApp
@@ -32,6 +34,30 @@ class PlainNames(SVGImageExtension):  # type: ignore[misc]
 @pytest.fixture(autouse=True)
 def _plain_snapshot_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_textual_snapshot.SVGImageExtension", PlainNames)
+
+
+SIZES = ((80, 24), (120, 40), (160, 48), (200, 60))
+"""The sizes of terminals for which the app is designed."""
+
+
+@pytest.fixture
+def compare_at_sizes(snapshot: SnapshotAssertion) -> Callable[..., Awaitable[None]]:
+    """Return a function that compares an app with a snapshot for each size of the terminal.
+
+    One session serves all sizes, because starting an app takes far longer than drawing it.
+    """
+
+    async def compare(app: MetatuiApp, before: Callable[[Pilot[None]], Awaitable[None]]) -> None:
+        async with app.run_test(size=SIZES[0]) as pilot:
+            await app.settle()
+            await before(pilot)
+            for width, height in SIZES:
+                await pilot.resize_terminal(width, height)
+                await pilot.pause()
+                drawn = app.export_screenshot()
+                assert drawn == snapshot(extension_class=PlainNames, name=f"{width}x{height}")
+
+    return compare
 
 
 @pytest.fixture(autouse=True)

@@ -17,10 +17,11 @@ from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.tui.app import MetatuiApp
 from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
 
-SMALL, MEDIUM, LARGE = (80, 24), (120, 40), (200, 60)
+SMALL, MEDIUM = (80, 24), (120, 40)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
 Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
+CompareSizes = Callable[..., Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -54,24 +55,30 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
     return run
 
 
-def test_opening_small(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL)
+async def test_opening(make: Make, compare_at_sizes: CompareSizes) -> None:
+    async def settle(pilot: Pilot[None]) -> None:
+        await pilot.pause()
+
+    await compare_at_sizes(make(), settle)
 
 
-def test_opening_large(make: Make, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=LARGE)
+async def test_training(make: Make, sessions: FakeSessions, compare_at_sizes: CompareSizes) -> None:
+    await compare_at_sizes(make(), training(sessions, 500))
 
 
-def test_training_small(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=training(sessions, 500))
+async def test_images_finished(make: Make, sessions: FakeSessions, compare_at_sizes: CompareSizes) -> None:
+    await compare_at_sizes(make(GLYPHS), training(sessions, 300, end=True))
 
 
-def test_training_medium(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=training(sessions, 500))
+def test_form_during_a_run(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
+    async def unfold(pilot: Pilot[None]) -> None:
+        await training(sessions, 500)(pilot)
+        await pilot.press("ctrl+l")
+        for field in pilot.app.screen.query(Input):
+            field.cursor_blink = False
+        await pilot.pause()
 
-
-def test_images_finished(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
-    assert snap_compare(make(GLYPHS), terminal_size=LARGE, run_before=training(sessions, 300, end=True))
+    assert snap_compare(make(), terminal_size=MEDIUM, run_before=unfold)
 
 
 def test_diverging(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
@@ -111,6 +118,7 @@ def test_invalid_fields(make: Make, snap_compare: Compare) -> None:
     async def start_refused(pilot: Pilot[None]) -> None:
         app = pilot.app
         assert isinstance(app, MetatuiApp)
+        await app.settle()
         for path, text in (("task.queries", "30"), ("evaluation.tasks", "one")):
             field = (await app.form.reveal(path)).control
             assert isinstance(field, Input)
