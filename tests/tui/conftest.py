@@ -31,33 +31,23 @@ class PlainNames(SVGImageExtension):  # type: ignore[misc]
         return name.replace("[", "-").replace("]", "")
 
 
+@pytest.fixture
+def compare_sizes(snapshot: SnapshotAssertion) -> Callable[[Pilot[None]], Awaitable[None]]:
+    """Return a function that compares the screen with a snapshot at each of four terminal sizes."""
+
+    async def compare(pilot: Pilot[None]) -> None:
+        for width, height in ((80, 24), (120, 40), (160, 48), (200, 60)):
+            await pilot.resize_terminal(width, height)
+            await pilot.pause()
+            expected = snapshot(name=f"{width}x{height}", extension_class=PlainNames)
+            assert expected == pilot.app.export_screenshot()
+
+    return compare
+
+
 @pytest.fixture(autouse=True)
 def _plain_snapshot_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_textual_snapshot.SVGImageExtension", PlainNames)
-
-
-SIZES = ((80, 24), (120, 40), (160, 48), (200, 60))
-"""The sizes of terminals for which the app is designed."""
-
-
-@pytest.fixture
-def compare_at_sizes(snapshot: SnapshotAssertion) -> Callable[..., Awaitable[None]]:
-    """Return a function that compares an app with a snapshot for each size of the terminal.
-
-    One session serves all sizes, because starting an app takes far longer than drawing it.
-    """
-
-    async def compare(app: MetatuiApp, before: Callable[[Pilot[None]], Awaitable[None]]) -> None:
-        async with app.run_test(size=SIZES[0]) as pilot:
-            await app.settle()
-            await before(pilot)
-            for width, height in SIZES:
-                await pilot.resize_terminal(width, height)
-                await pilot.pause()
-                drawn = app.export_screenshot()
-                assert drawn == snapshot(extension_class=PlainNames, name=f"{width}x{height}")
-
-    return compare
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from textual.pilot import Pilot
@@ -15,13 +14,13 @@ from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.events import Curve, Evaluated, Finished, Tweaked, Warned
 from metatui.tui.app import MetatuiApp
-from tests.tui.fakes import FakeSessions, evaluation, progress, saved_run, views
+from tests.tui.fakes import FakeSessions, evaluation, progress, views
 
 SMALL, MEDIUM = (80, 24), (120, 40)
 GLYPHS = change(Settings(), {"task.source": "glyphs", "task.shots": 1, "algorithm.name": "reptile"})
 Make = Callable[..., MetatuiApp]
 Compare = Callable[..., bool]
-CompareSizes = Callable[..., Awaitable[None]]
+CompareSizes = Callable[[Pilot[None]], Awaitable[None]]
 
 
 @pytest.fixture(autouse=True)
@@ -55,19 +54,23 @@ def training(sessions: FakeSessions, steps: int, *, end: bool = False) -> Callab
     return run
 
 
-async def test_opening(make: Make, compare_at_sizes: CompareSizes) -> None:
-    async def settle(pilot: Pilot[None]) -> None:
-        await pilot.pause()
-
-    await compare_at_sizes(make(), settle)
-
-
-async def test_training(make: Make, sessions: FakeSessions, compare_at_sizes: CompareSizes) -> None:
-    await compare_at_sizes(make(), training(sessions, 500))
+async def test_opening(make: Make, compare_sizes: CompareSizes) -> None:
+    app = make()
+    async with app.run_test(size=SMALL) as pilot:
+        await app.settle()
+        await compare_sizes(pilot)
 
 
-async def test_images_finished(make: Make, sessions: FakeSessions, compare_at_sizes: CompareSizes) -> None:
-    await compare_at_sizes(make(GLYPHS), training(sessions, 300, end=True))
+async def test_training(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
+    async with make().run_test(size=SMALL) as pilot:
+        await training(sessions, 500)(pilot)
+        await compare_sizes(pilot)
+
+
+async def test_images_finished(make: Make, sessions: FakeSessions, compare_sizes: CompareSizes) -> None:
+    async with make(GLYPHS).run_test(size=SMALL) as pilot:
+        await training(sessions, 300, end=True)(pilot)
+        await compare_sizes(pilot)
 
 
 def test_form_during_a_run(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
@@ -160,28 +163,3 @@ def test_save_preset(make: Make, sessions: FakeSessions, snap_compare: Compare) 
 
 def test_quit(make: Make, sessions: FakeSessions, snap_compare: Compare) -> None:
     assert snap_compare(make(), terminal_size=MEDIUM, run_before=dialog(sessions, "ctrl+q"))
-
-
-def list_runs(runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Pilot[None]], Awaitable[None]]:
-    """Return a function that opens the runs tab with two runs and marks one."""
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.place", lambda run: "/runs")
-    monkeypatch.setattr("metatui.tui.screens.main.runs_tab.when", lambda run: "2026-01-02 03:04")
-    saved_run(runs_dir, GLYPHS, name="reptile-glyphs-20260102-030405", steps=40)
-    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-020304", steps=30, test=False)
-
-    async def run(pilot: Pilot[None]) -> None:
-        await pilot.press("2")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.press("space")
-        await pilot.app.workers.wait_for_complete()
-        await pilot.pause()
-
-    return run
-
-
-def test_runs_small(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert snap_compare(make(), terminal_size=SMALL, run_before=list_runs(runs_dir, monkeypatch))
-
-
-def test_runs_medium(make: Make, snap_compare: Compare, runs_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert snap_compare(make(), terminal_size=MEDIUM, run_before=list_runs(runs_dir, monkeypatch))

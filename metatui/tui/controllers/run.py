@@ -126,6 +126,7 @@ class RunController:
             self._app.push_screen(LiveScreen(model.settings), apply)
 
     def action_undo(self) -> None:
+        self._app.form.restore()
         if change := self.client.undo():
             label = FIELDS[change.path].label
             old, new = text_of(change.old), text_of(change.new)
@@ -194,6 +195,7 @@ class RunController:
         client, top_bar = self.client, self._app.top_bar
         is_followed = self.shown is not None and self.shown is client.model
         self._app.work_tab.show(self.shown, client.phase if is_followed else Phase.IDLE, self._load)
+        self._app.work_tab.hint.update(self._app.hints.text)
         top_bar.phase, top_bar.state = client.phase, self._state()
         self._app.work_tab.status.show_runs(self._shown_runs())
         top_bar.warned = client.model is not None and client.model.has_no_result

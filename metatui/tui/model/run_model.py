@@ -20,6 +20,7 @@ from metatui.events import (
     Event,
     Failed,
     Finished,
+    Hinted,
     Noted,
     Paused,
     Progress,
@@ -29,6 +30,7 @@ from metatui.events import (
     Tweaked,
     Warned,
 )
+from metatui.runs.formatting import hint_text
 from metatui.tui.formatting import result_words, short_metric
 from metatui.tui.model.history import History, Step
 from metatui.utils.numbers import diverged
@@ -100,6 +102,8 @@ class RunModel:
         self.journal: deque[JournalLine] = deque(maxlen=JOURNAL_LINES)
         self.changes: list[LiveChange] = []
         """All live changes in order, including undone ones."""
+        self.hints: list[Hinted] = []
+        """Hints that the user has neither followed nor hidden, oldest first."""
         self.evaluating: Evaluating | None = None
         """The validation or test in progress."""
         self.ended: Finished | Failed | None = None
@@ -228,6 +232,9 @@ class RunModel:
                 self._add_line(event.iteration, type(event).__name__)
             case Warned():
                 self._add_line(event.iteration, event.text, "warning")
+            case Hinted():
+                self.hints.append(event)
+                self._add_line(event.iteration, hint_text(event), "warning")
             case Noted():
                 self._add_line(event.iteration, event.text)
             case Finished():
@@ -245,6 +252,7 @@ class RunModel:
         self.changes = [made for made in self.changes if made.iteration < event.iteration]
         for history in (self.val_loss, self.val_accuracy):
             history.forget_after(event.iteration)
+        self.hints = [hint for hint in self.hints if hint.iteration <= event.iteration]
         self.test = self.ended = None
         if self.evaluation and self.evaluation.iteration > event.iteration:
             self.evaluation = None

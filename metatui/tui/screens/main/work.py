@@ -70,6 +70,16 @@ class PaneStrip(Widget):
         )
 
 
+class HintLine(StatusLine):
+    """Shows a hint about the run; a click follows it."""
+
+    def __init__(self) -> None:
+        super().__init__(id="hint")
+
+    async def on_click(self) -> None:
+        await self.app.run_action("perform('hint')")
+
+
 class AdaptationPane(Vertical):
     """Adaptation to held-out tasks, below its protocol."""
 
@@ -150,6 +160,7 @@ class WorkTab(Vertical):
         super().__init__(id="work")
         self.form = SettingsForm(settings, symbols)
         self.curves = CurvesPane()
+        self.hint = HintLine()
         self.status = ShownLine()
         self._fold_form = preferences.fold_form
         self._shows_run = False
@@ -169,6 +180,7 @@ class WorkTab(Vertical):
         yield self.status
         yield self._strip
         yield self._panes
+        yield self.hint
 
     def complete(self) -> None:
         """Add what the first frame does not need."""
@@ -272,6 +284,9 @@ class WorkTab(Vertical):
 
     def action_next_tasks(self) -> None:
         self.adaptation.action_page(1)
+
+    def action_next_shots(self) -> None:
+        self.adaptation.action_shots()
 
     def on_resize(self) -> None:
         self._lay_out()
