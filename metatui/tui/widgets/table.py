@@ -43,6 +43,8 @@ class Column(NamedTuple):
 class Cell(NamedTuple):
     text: str
     tone: Tone = "text"
+    colour: str = ""
+    """Name in the palette, in place of the colour of the tone."""
 
 
 class Item(NamedTuple):
@@ -289,7 +291,7 @@ class Table(RowsWidget, can_focus=True):
         parts = [Segment(" " * self._indent, cursor)]
         for number, _, cells in self._shown:
             cell = row.cells[number]
-            style = cursor or getattr(theme, cell.tone)
+            style = cursor or (theme.colour(cell.colour) if cell.colour else getattr(theme, cell.tone))
             parts += _aligned(theme.printable(cell.text), cells, self._columns[number].right, style, theme)
         if cursor is None:
             return padded(parts, width)

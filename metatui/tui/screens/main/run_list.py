@@ -118,11 +118,16 @@ def table_columns() -> list[Column]:
     return [Column(each.title, each.right, each.least, sortable=each.key is not None) for each in COLUMNS]
 
 
-def item(run: RunSummary, mark: int | None) -> Item:
-    """Return the row of a run. `mark` is its number among the marked runs."""
+def item(run: RunSummary, mark: int | None, colour: str) -> Item:
+    """Return the row of a run.
+
+    Args:
+        mark: its number among the marked runs.
+        colour: its colour in charts; empty if it has not appeared in any.
+    """
     cells = (
-        Cell("[ ]") if mark is None else Cell(f"[{mark}]", "title"),
-        Cell(run.id),
+        Cell("[ ]", colour=colour) if mark is None else Cell(f"[{mark}]", "title", colour),
+        Cell(run.id, colour=colour),
         Cell(f"{LIVE if is_live(run) else ''}{run.status.capitalize()}"),
         Cell(result(run), "warning" if has_no_result(run) else "text"),
         Cell(f"{run.iteration:,}"),

@@ -15,6 +15,7 @@ from textual.widgets import Input
 from metatui.runs.storage.store import RunStore
 from metatui.runs.storage.summary import RunSummary, summarise
 from metatui.tui.actions import bindings_of
+from metatui.tui.model.run_colours import RunColours
 from metatui.tui.screens.main.header_footer import ContextChanged
 from metatui.tui.screens.main.list_tab import ListTab
 from metatui.tui.screens.main.run_list import COLUMNS, MARK, Order, contains, is_live, item, table_columns
@@ -42,9 +43,10 @@ class RunsTab(ListTab):
     }
     """
 
-    def __init__(self, store: RunStore) -> None:
+    def __init__(self, store: RunStore, colours: RunColours) -> None:
         super().__init__(id="runs")
         self.store = store
+        self._colours = colours
         self.table = Table(table_columns(), id="runs-table")
         self.preview = ScrollView(id="run-preview")
         self.preview.border_title = "Run"
@@ -178,9 +180,10 @@ class RunsTab(ListTab):
         self._moved = self._moved or (before is not None and before.id != self._placed)
         words = self.filter.value.lower().split()
         self._listed = self._order.sorted([run for run in self._all if contains(run, words)])
+        self._colours.of(self.marked)
         marks = {run_id: number for number, run_id in enumerate(self.marked, 1)}
         self.table.show(
-            [item(run, marks.get(run.id)) for run in self._listed],
+            [item(run, marks.get(run.id), self._colours.known(run.id) or "") for run in self._listed],
             empty=NO_MATCH if self._all else EMPTY,
             order=(self._order.column, self._order.descends),
         )
