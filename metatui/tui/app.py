@@ -183,7 +183,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             from metatui.tui.screens.main.presets_tab import PresetsTab
             from metatui.tui.screens.main.runs_tab import RunsTab
 
-            runs, presets = RunsTab(RunStore(self.runs_dir)), PresetsTab()
+            runs, presets = RunsTab(RunStore(self.runs_dir), self.runs.colours), PresetsTab()
             runs.display = presets.display = False
             await tabs.mount(runs, presets)
 
