@@ -29,6 +29,7 @@ BOTH_FROM: Final = 100
 """Minimum width of the terminal for both charts."""
 
 LEARNED_COLOUR, ORDINARY_COLOUR = "hue-blue", "hue-orange"
+LINE_MARKERS = len(GLYPHS[Symbols.ASCII].lines)
 
 
 class ParameterScreen(AnalysisScreen[None]):
