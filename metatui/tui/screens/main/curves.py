@@ -9,6 +9,7 @@ from typing import Literal
 from textual.app import ComposeResult
 from textual.containers import Vertical
 
+from metatui.config.fields import FIELDS
 from metatui.tui import palette
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
@@ -72,26 +73,28 @@ class CurvesPane(Vertical, can_focus=True):
         series = [
             Series(name, colour, [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)])
             for name, colour, history, smoothing in (
-                ("training", palette.TRAIN, training, view.smoothing),
-                ("validation", palette.VALIDATION, validation, 0.0),
+                (f"training{_after(model, training=True)}", palette.TRAIN, training, view.smoothing),
+                (f"validation{_after(model, training=False)}", palette.VALIDATION, validation, 0.0),
             )
             if len(history)
         ]
+        if best := _best(model, view, accuracy):
+            series.append(Series("best", palette.VALIDATION, [(best[0], scale * best[1])], style="points"))
         changes = model.changes if model else ()
+        failed = {p.x for h in (training, validation) for p in h.points(points, view.against) if math.isnan(p.mean)}
         data = ChartData(
             tuple(series),
             tuple(Mark(c.iteration if view.against == "iteration" else c.seconds, c.label) for c in changes),
-            tuple(point.x for point in validation.points(points, view.against) if math.isnan(point.mean)),
+            tuple(sorted(failed)),
             title=self._title(accuracy),
             x_label="meta-steps" if view.against == "iteration" else "seconds of training",
-            y_label="accuracy (%)" if accuracy else "loss",
             log_y=view.log and not accuracy,
             empty=EMPTY,
         )
         self.query_one(LineChart).show(data)
 
     def _title(self, accuracy: bool) -> str:
-        parts = ["Accuracy" if accuracy else "Loss after adaptation"]
+        parts = ["Accuracy (%)" if accuracy else "Loss"]
         parts += ["log scale"] if self.view.log and not accuracy else []
         parts += [f"smoothed {self.view.smoothing:g}"] if self.view.smoothing else []
         return ", ".join(parts)
@@ -102,3 +105,21 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
     if model is None:
         return History(), History()
     return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
+
+
+def _after(model: RunModel | None, *, training: bool) -> str:
+    """Return the inner steps after which the metric is measured; empty if the algorithm takes none."""
+    settings = model.settings if model else None
+    if settings is None or not FIELDS["algorithm.inner_steps"].is_relevant(settings):
+        return ""
+    steps = settings.algorithm.inner_steps if training else settings.evaluation_steps
+    return f" after {steps} step{'' if steps == 1 else 's'}"
+
+
+def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:
+    """Return the place of the best validation, whose checkpoint is kept."""
+    if model is None or model.best is None:
+        return None
+    curve = model.best.accuracy if accuracy else model.best.loss
+    at = model.best.iteration if view.against == "iteration" else model.meta_loss.seconds_at(model.best.iteration)
+    return None if curve is None or at is None else (at, curve.mean[-1])
