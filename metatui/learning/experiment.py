@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from metatui.config.declarations import Scalar
 from metatui.config.fields import FIELDS, change, fixed_because
@@ -24,6 +24,7 @@ from metatui.learning.hardware.cuda import cuda_problem
 from metatui.learning.hardware.devices import Device, physical_cores, resolve, use
 from metatui.learning.hardware.memory import keep_freed_memory
 from metatui.learning.model import make_model
+from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.nn.weights import LoadedWeights, load_weights
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import CROSS_ENTROPY, MEAN_SQUARED_ERROR, Loss
@@ -212,24 +213,8 @@ def _graphs_fit(algorithm: Algorithm, model: nn.Module, input_shape: tuple[int, 
     together = min(batch, settings.compute.tasks_at_once or batch)
     graphs = GRAPH_OF_GRADIENT * algorithm.inner_steps * examples * together
     size = 8 if settings.compute.precision == "float64" else 4
-    return graphs * activations(model, input_shape) * size <= GRAPH_MEMORY * device.memory_bytes
-
-
-def activations(model: nn.Module, input_shape: tuple[int, ...]) -> int:
-    """Count the elements of the outputs of all layers for one example."""
-    total = 0
-
-    def add(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal total
-        total += output.numel()
-
-    examples = 2  # batch norm does not accept a single value
-    hooks = [layer.register_forward_hook(add) for layer in model.modules() if not list(layer.children())]
-    with torch.no_grad():
-        model(next(model.parameters()).new_zeros(examples, *input_shape))
-    for hook in hooks:
-        hook.remove()
-    return total // examples
+    activations = sum(outputs for _, outputs in output_sizes(model, input_shape))
+    return graphs * activations * size <= GRAPH_MEMORY * device.memory_bytes
 
 
 def _model(settings: Settings, source: TaskSource) -> tuple[nn.Module, LoadedWeights | None]:

@@ -8,8 +8,7 @@ from metatui.config.declarations import Scalar
 from metatui.config.fields import change
 from metatui.config.settings import Settings
 from metatui.learning import experiment as module
-from metatui.learning.experiment import activations, set_up
-from metatui.learning.models.mlp import mlp
+from metatui.learning.experiment import set_up
 
 IMAGES = change(
     Settings(),
@@ -37,7 +36,3 @@ def test_nothing_is_chosen_if_it_does_not_matter_or_is_set() -> None:
     assert choice(algorithm__adapt="head") == "auto"
     # A run with a set engine, such as a rerun of an older run, keeps its numbers.
     assert choice(compute__engine="loop") == "auto"
-
-
-def test_activations_are_counted() -> None:
-    assert activations(mlp((40, 40)), (1,)) == 40 + 40 + 40 + 40 + 1

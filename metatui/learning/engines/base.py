@@ -198,9 +198,10 @@ class Engine(ABC):
         self, algorithm: Algorithm, episodes: Episodes, t: int, order: Order, mini_batches: Tensor | None = None
     ) -> Task:
         """Return task t of `episodes` for `algorithm`."""
+        changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
-            self.network(algorithm.changing),
-            lambda: self.network(frozenset(algorithm.head)),
+            lambda: self.network(changing),
+            lambda: self.network(head),
             self.loss.one,
             Episodes(*(tensor[t] for tensor in episodes.tensors())),
             order=order,

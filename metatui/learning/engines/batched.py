@@ -97,9 +97,10 @@ class BatchedEngine(Engine):
 
     def stack(self, algorithm: Algorithm, episodes: Episodes, order: Order, mini_batches: Tensor | None = None) -> Task:
         """Return all tasks of `episodes` as a stack."""
+        changing, head = algorithm.changing, frozenset(algorithm.head)
         return Task(
-            self.network(algorithm.changing),
-            lambda: self.network(frozenset(algorithm.head)),
+            lambda: self.network(changing),
+            lambda: self.network(head),
             self.loss.each,
             episodes,
             order=order,

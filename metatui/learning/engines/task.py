@@ -43,7 +43,7 @@ class Task:
 
     def __init__(
         self,
-        network: Network,
+        network: Callable[[], Network],
         embedding: Callable[[], Network],
         loss: LossFn,
         episodes: Episodes,
@@ -55,15 +55,16 @@ class Task:
         """Create the task.
 
         Args:
-            network: the model, divided before the first layer that changes during adaptation.
-            embedding: returns the model divided before its last layer; `network` itself if that is the same.
+            network: returns the model of the current thread, divided before the first layer that changes during
+                adaptation. Inner steps of a task may run in different threads.
+            embedding: returns the same model divided before its last layer; the same object if that is the same.
             loss: maps predictions and targets to a scalar, or to [T] for a stack.
             episodes: a stack of tasks, or a single one without the task axis.
             mini_batches: int64 [..., steps, b], the support examples that each inner step uses; None uses all.
         """
         self.is_stack = stacked
         self.support_x, self.support_y, self.query_x, self.query_y = episodes.tensors()
-        self._network = network
+        self._get_network = network
         self._embedding = embedding
         self._loss = loss
         self._order = order
@@ -74,6 +75,10 @@ class Task:
         """Detached support loss before each inner step so far."""
 
     # The model and its losses
+
+    @property
+    def _network(self) -> Network:
+        return self._get_network()
 
     def outputs(self, params: Params, x: Tensor) -> Tensor:
         """Return the predictions of the model with `params` for x [..., B, ...]."""

@@ -9,7 +9,6 @@ import math
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,7 @@ from metatui.learning.engines.base import task_of
 from metatui.learning.evaluation.statistics import mean_ci95
 from metatui.learning.experiment import Experiment
 from metatui.learning.hardware.memory import free_unused_memory, is_out_of_memory
-from metatui.learning.model import make_model
+from metatui.learning.nn.output_sizes import output_sizes
 from metatui.learning.optim.inner import Params
 from metatui.learning.optim.losses import accuracy
 
@@ -165,26 +164,24 @@ def _chunk(experiment: Experiment, shots: int) -> int:
         return CHUNK[experiment.source.kind]
     settings = experiment.settings
     examples = max(shots, settings.task.queries) * (settings.task.ways if settings.is_classification else 1)
-    return max(1, LARGEST // (examples * largest_activation(settings, experiment.source.input_shape)))
+    unfolded = settings.compute.engine == "unfolded"
+    largest = largest_activation(experiment.model, experiment.source.input_shape, unfolded=unfolded)
+    return max(1, LARGEST // (examples * largest))
 
 
-def largest_activation(settings: Settings, input_shape: tuple[int, ...]) -> int:
-    """Count the elements of the largest tensor in a forward pass of one example, without allocating memory."""
+def largest_activation(model: nn.Module, input_shape: tuple[int, ...], *, unfolded: bool) -> int:
+    """Count the elements of the largest tensor in a forward pass of one example.
+
+    Args:
+        unfolded: Whether convolutions also build a matrix with one row per output position.
+    """
     sizes = []
-
-    def record(module: nn.Module, _: Any, output: Tensor) -> None:
-        sizes.append(output.numel())
-        if isinstance(module, nn.Conv2d) and settings.compute.engine == "unfolded":
-            filters, *kernel = module.weight.shape
-            sizes.append(output.numel() // filters * math.prod(kernel))
-
-    examples = 2  # batch norm does not accept a single value
-    with torch.device("meta"), torch.no_grad():
-        model = make_model(settings, input_shape)
-        for module in model.modules():
-            module.register_forward_hook(record)
-        model(torch.empty(examples, *input_shape))
-    return max(sizes) // examples
+    for layer, outputs in output_sizes(model, input_shape):
+        sizes.append(outputs)
+        if unfolded and isinstance(layer, nn.Conv2d):
+            filters, *kernel = layer.weight.shape
+            sizes.append(outputs // filters * math.prod(kernel))
+    return max(sizes)
 
 
 def diverged(loss: Tensor, *, regression: bool) -> Tensor:

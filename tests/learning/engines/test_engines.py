@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from copy import deepcopy
 from typing import Literal
 
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 from metatui.config.fields import parse
 from metatui.learning.algorithm import algorithm_class
 from metatui.learning.data.episodes import Episodes
+from metatui.learning.data.sinusoid import SinusoidSource
 from metatui.learning.engines.any_module.meta_gradient import meta_gradient
 from metatui.learning.engines.base import meta_parameters
 from metatui.learning.engines.layers import fused_bn_pool, fused_first_block
@@ -178,6 +180,31 @@ def test_threads_change_no_bit(one_torch_thread: None) -> None:
     for here, there in zip(alone.adapt(theta, x, y, inner), spread.adapt(theta, x, y, inner), strict=True):
         assert torch.equal(flat(here.params), flat(there.params))
         assert torch.equal(alone.outputs(here.params, query_x), spread.outputs(there.params, query_x))
+
+
+class Meeting(nn.Module):
+    """A layer that waits until a second thread is in its forward pass too."""
+
+    barrier = threading.Barrier(2, timeout=60)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.barrier.wait()
+        return x
+
+
+@pytest.mark.parametrize("adapt", ["all", "head"])
+def test_threads_do_not_share_a_model_during_adaptation(adapt: str, one_torch_thread: None) -> None:
+    def final(model: nn.Module, workers: int) -> Params:
+        engine = LoopEngine(model, MEAN_SQUARED_ERROR, workers=workers)
+        algorithm = algorithm_class("meta_sgd")(parse({"algorithm": {"name": "meta_sgd", "adapt": adapt}}), model)
+        meta = algorithm.meta_parameters(meta_parameters(model), source)
+        *_, last = engine.general_adaptation(algorithm, meta, Episodes(*points(2, 3)), 2, None)
+        return last.params
+
+    source = SinusoidSource()
+    body, head = nn.Linear(1, 4).double(), nn.Linear(4, 1).double()
+    alone = final(nn.Sequential(body, nn.Identity(), head), 1)
+    assert torch.equal(flat(final(nn.Sequential(body, Meeting(), head), 2)), flat(alone))
 
 
 def test_the_model_is_left_unchanged() -> None:

@@ -18,21 +18,21 @@ from metatui.learning.evaluation.evaluate import LARGEST, largest_activation, me
 from metatui.learning.evaluation.task_views import task_views
 from metatui.learning.experiment import set_up
 from metatui.learning.hardware.devices import Device
+from metatui.learning.model import make_model
 from metatui.learning.optim.inner import Params
 
 Make = Callable[..., Settings]
 
 
 def test_largest_activation() -> None:
-    def largest(shape: tuple[int, ...], **changes: str | int) -> int:
+    def largest(shape: tuple[int, ...], *, unfolded: bool = False, **changes: str | int) -> int:
         base = {"task": {"source": "omniglot", "shots": 1}, "model": changes} if len(shape) == 3 else {}
-        return largest_activation(parse(base), shape)
+        return largest_activation(make_model(parse(base), shape), shape, unfolded=unfolded)
 
     assert largest((1, 28, 28)) == 64 * 28 * 28
     assert largest((1, 28, 28), filters=32, downsample="stride") == 32 * 14 * 14
     assert largest((1,)) == 40
-    unfolded = parse({"task": {"source": "omniglot", "shots": 1}, "compute": {"engine": "unfolded"}})
-    assert largest_activation(unfolded, (1, 28, 28)) == 64 * 9 * 14 * 14
+    assert largest((1, 28, 28), unfolded=True) == 64 * 9 * 14 * 14
 
 
 @pytest.mark.parametrize(("most", "parts"), [(LARGEST, [9]), (4 * 10 * 8, [4, 4, 1]), (1, [1] * 9)])

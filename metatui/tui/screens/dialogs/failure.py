@@ -26,7 +26,7 @@ LONGEST = 64 * 1024
 class FailureScreen(Dialog[None]):
     """Shows `sentence`, the path and the end of the log of `run`, and how to resume it."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q,f1", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,enter,q", "dismiss", "Close")]
 
     def __init__(self, run: RunFolder, sentence: str, log: Sequence[str]) -> None:
         super().__init__()

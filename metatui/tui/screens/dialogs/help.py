@@ -1,95 +1,182 @@
-"""Dialog with all keys, and the meaning of the focused field."""
+"""Help: what is focused, all keys, terms and settings, with a search."""
 
 from __future__ import annotations
 
 import textwrap
-from itertools import groupby
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, zip_longest
 from typing import ClassVar
 
 from rich.segment import Segment
+from textual import on
 from textual.app import ComposeResult
 from textual.binding import BindingType
-from textual.containers import Vertical, VerticalScroll
-from textual.geometry import Size
+from textual.containers import Vertical
+from textual.dom import DOMNode
+from textual.screen import Screen
+from textual.widgets import Input
 
-from metatui.tui.actions import ACTIONS, Action, AppContext, key_name
+from metatui.config.fields import FIELDS
+from metatui.tui.actions import ACTIONS, AppContext, key_names
+from metatui.tui.help_topics import ABOUT, TERMS, TOPICS, Topic
 from metatui.tui.screens.dialogs.dialog import Dialog
 from metatui.tui.terminal.symbols import Symbols
-from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of, theme_of
-from metatui.tui.widgets.charts.row_widget import Row, RowsWidget
-from metatui.tui.widgets.static_text import StaticText
+from metatui.tui.widgets.charts.chart_theme import ChartTheme, symbols_of
+from metatui.tui.widgets.charts.row_widget import Row
+from metatui.tui.widgets.form.fields import FormField, explained
+from metatui.tui.widgets.scroll_view import ScrollView
+from metatui.tui.widgets.text_input import Entry
+from metatui.tui.word_search import match, normalised
 
-ABOUT = (
-    "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
-    "give good predictions for its query examples. The meta-loss is the mean query loss after these steps. The curves "
-    "show it for training tasks and for validation tasks, which are never trained on. The adaptation pane shows single "
-    "held-out tasks before (step 0) and after each step."
-)
-RUNS = (
-    "A run trains in its own process and continues if this window is closed. One run is followed at a time: d detaches "
-    "it, j follows the newest run in the background, and enter in the list of runs (2) follows the selected one. In a "
-    "shell, metatui attach follows a run and metatui stop ends it."
-)
-FORM_KEYS = (
-    "Tab and shift+tab move between fields, enter opens a choice or group, space toggles a switch, escape leaves a "
-    "text field."
-)
+
+@dataclass(frozen=True)
+class Line:
+    """An entry of the help: columns, then a text."""
+
+    columns: tuple[str, ...]
+    text: str
+    dim: bool = False
+
+    def contains(self, words: Sequence[str]) -> bool:
+        return match(words, normalised(" ".join((*self.columns, self.text)))) > 0
+
+
+@dataclass(frozen=True)
+class Section:
+    title: str
+    lines: Sequence[Line]
+
+    def matching(self, words: Sequence[str]) -> Section:
+        return Section(self.title, [line for line in self.lines if line.contains(words)])
+
+
+NOTHING_FOUND = Section("", [Line((), "The help does not contain these words.")])
 
 
 class HelpScreen(Dialog[None]):
-    """Lists all actions; those that are not possible now are dim."""
+    """Shows the sections in `opening`, then all keys, panes and terms. The search also finds all settings."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,f1,question_mark,q", "dismiss", "Close")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,q", "dismiss", "Close"),
+        ("slash", "search", "Search"),
+        ("up", "scroll_rows(-1)", "Up"),
+        ("down", "scroll_rows(1)", "Down"),
+        ("pageup", "scroll_pages(-1)", "Page up"),
+        ("pagedown", "scroll_pages(1)", "Page down"),
+    ]
 
-    def __init__(self, context: AppContext, field_help: str) -> None:
+    def __init__(self, opening: Sequence[Section], context: AppContext) -> None:
         super().__init__()
-        self._app_context, self._field_help = context, field_help
+        panes = Section("Panes and screens", [Line((topic.title,), topic.text) for topic in (ABOUT, *TOPICS.values())])
+        terms = Section("Terms", [Line((name,), text) for name, text in TERMS.items()])
+        keys = (section for section in _keys(context) if section not in opening)
+        self.sections = [*opening, *keys, panes, terms]
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog dialog-tall") as dialog:
             dialog.border_title = "Help"
-            with VerticalScroll():
-                if self._field_help:
-                    yield StaticText(self._field_help, classes="help-field")
-                yield KeysTable(self._app_context)
-                yield StaticText(FORM_KEYS, classes="help-text")
-                yield StaticText(RUNS, classes="help-text")
-                yield StaticText(ABOUT, classes="help-text")
+            yield Entry(placeholder="Press / to search for a key, a setting or a term", id="help-search")
+            yield ScrollView(id="help-page")
 
     def on_mount(self) -> None:
-        self.watch(self.query_one(VerticalScroll), "show_vertical_scrollbar", self._show_scroll_keys)
+        ascii_only = symbols_of(self) is Symbols.ASCII
+        keys = "up and down scroll, / searches, " if ascii_only else "↑ ↓ scroll · / searches · "
+        self.query_one(".dialog", Vertical).border_subtitle = f"{keys}escape closes"
+        self._page.focus()
+        self._show(self.sections)
 
-    def _show_scroll_keys(self, scrolls: bool) -> None:
-        keys = "up and down scroll, " if symbols_of(self) is Symbols.ASCII else "↑ ↓ scroll · "
-        self.query_one(".dialog", Vertical).border_subtitle = f"{keys if scrolls else ''}escape closes"
+    @property
+    def _page(self) -> ScrollView:
+        return self.query_one("#help-page", ScrollView)
+
+    def action_search(self) -> None:
+        self.query_one(Input).focus()
+
+    def action_scroll_rows(self, by: int) -> None:
+        self._page.action_scroll_rows(by)
+
+    def action_scroll_pages(self, by: int) -> None:
+        self._page.action_scroll_pages(by)
+
+    @on(Input.Changed)
+    def _search(self, event: Input.Changed) -> None:
+        words = normalised(event.value).split()
+        if words:
+            found = (section.matching(words) for section in (*self.sections, _settings()))
+            self._show([section for section in found if section.lines] or [NOTHING_FOUND])
+        else:
+            self._show(self.sections)
+
+    @on(Input.Submitted)
+    def _to_page(self) -> None:
+        self._page.focus()
+
+    def _show(self, sections: Sequence[Section]) -> None:
+        self._page.show(partial(page, sections), from_start=True)
 
 
-class KeysTable(RowsWidget):
-    """Keys, name and help of every action, by group."""
-
-    DEFAULT_CSS = "KeysTable { height: auto; }"
-
-    def __init__(self, context: AppContext) -> None:
-        super().__init__()
-        self._app_context = context
-
-    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        return len(self.rows(width, 0, theme_of(self)))
-
-    def rows(self, width: int, height: int, theme: ChartTheme) -> list[Row]:
-        """Return all rows, regardless of `height`."""
-        keys, labels = (max(map(len, column)) + 2 for column in (map(_keys, ACTIONS), (a.label for a in ACTIONS)))
-        rows: list[Row] = []
-        for group, actions in groupby(ACTIONS, key=lambda action: action.group):
-            rows.append([Segment(group, theme.title)])
-            for action in actions:
-                style = theme.muted if action.refuse(self._app_context) else theme.text
-                lead = f"  {_keys(action):<{keys}}{action.label:<{labels}}"
-                for line in textwrap.wrap(theme.printable(action.help), max(10, width - len(lead))):
-                    rows.append([Segment(lead + line, style)])
-                    lead = " " * len(lead)
-        return rows
+def sections_about(node: DOMNode, context: AppContext) -> Sequence[Section]:
+    """Return the sections that explain a focused widget: its setting, and the panes and the screen that it is in."""
+    sections: list[Section] = []
+    for place in node.ancestors_with_self:
+        if isinstance(place, FormField):
+            sections.append(Section(f"Setting {place.setting.path}", [Line((), explained(place.setting))]))
+        if topic := TOPICS.get(f"#{place.id}") or TOPICS.get(type(place).__name__):
+            sections += sections_of(topic, context)
+        if isinstance(place, Screen) and place.is_modal:
+            sections.append(Section("Keys", list(_keys_of(place))))
+    return sections
 
 
-def _keys(action: Action) -> str:
-    return " or ".join(map(key_name, action.keys.split(",")))
+def _keys_of(screen: Screen[object]) -> Iterator[Line]:
+    keys: dict[str, list[str]] = {}
+    for key, active in screen.active_bindings.items():
+        if active.node is screen and active.binding.show:
+            keys.setdefault(active.binding.description, []).append(key)
+    return (Line((key_names(",".join(own)),), name) for name, own in keys.items())
+
+
+def sections_of(topic: Topic, context: AppContext) -> Iterator[Section]:
+    """Yield the sections about a pane or a screen: its text, its terms and its keys."""
+    terms = [Line((name,), TERMS[name]) for name in topic.terms]
+    yield Section(topic.title, [Line((), topic.text), *terms])
+    yield from (section for section in _keys(context) if section.title == _title(topic.group))
+
+
+def _keys(context: AppContext) -> Iterator[Section]:
+    """Yield the actions by group; those that are not possible now are dim."""
+    for group, actions in groupby(ACTIONS, key=lambda action: action.group):
+        yield Section(
+            _title(group),
+            [
+                Line((key_names(action.keys), action.label), action.help, bool(action.refuse(context)))
+                for action in actions
+            ],
+        )
+
+
+def _title(group: str) -> str:
+    return f"Keys: {group}"
+
+
+def _settings() -> Section:
+    return Section("Settings", [Line((path,), explained(setting)) for path, setting in FIELDS.items()])
+
+
+def page(sections: Sequence[Section], width: int, theme: ChartTheme) -> list[Row]:
+    """Lay out sections with the columns of their lines aligned."""
+    rows: list[Row] = []
+    for section in sections:
+        rows += [[]] if rows else []
+        rows.append([Segment(theme.printable(section.title), theme.title)])
+        columns = zip_longest(*(line.columns for line in section.lines), fillvalue="")
+        widths = [max(map(len, column)) + 2 for column in columns]
+        for line in section.lines:
+            lead = "  " + "".join(f"{text:<{size}}" for text, size in zip(line.columns, widths, strict=False))
+            style = theme.muted if line.dim else theme.text
+            for text in textwrap.wrap(theme.printable(line.text), max(20, width - len(lead)), break_on_hyphens=False):
+                rows.append([Segment(lead + text, style)])
+                lead = " " * len(lead)
+    return rows

@@ -1,0 +1,1 @@
+"""The command palette: its screen, and providers of actions, settings, presets, runs and help topics."""

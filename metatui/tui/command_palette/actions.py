@@ -1,0 +1,73 @@
+"""The actions as commands: those of the app, or those of the screen above it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual.command import Hits
+
+from metatui.tui.actions import ACTIONS, BY_ID, Action, AppContext, key_name, key_names
+from metatui.tui.command_palette.provider import Command, CommandProvider, discovery
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+
+
+class ActionCommands(CommandProvider):
+    """Provides every action with its keys. The second line says why an action is not possible now."""
+
+    rank = 1.0
+
+    async def commands(self) -> Sequence[Command]:
+        if self.screen is not self.app.screen_stack[0]:
+            return list(self._commands_of_screen())
+        context = self.metatui.context
+        refusals = {action: refusal(action, context) for action in ACTIONS if action.id != "command_palette"}
+        return [
+            *(self._command(action, refusals[action]) for action in sorted(refusals, key=lambda a: bool(refusals[a]))),
+            Command("Window: Choose a theme", self.app.action_change_theme, "Choose from all themes."),
+        ]
+
+    async def discover(self) -> Hits:
+        for command in await self.commands():
+            yield discovery(command)
+
+    def _command(self, action: Action, refused: str) -> Command:
+        return Command(
+            f"{action.group}: {action.label}",
+            partial(self.app.call_later, perform, self.metatui, action),
+            refused or action.help,
+            key_names(action.keys),
+            action.help,
+        )
+
+    def _commands_of_screen(self) -> Iterator[Command]:
+        """Yield the commands of a screen that covers the app."""
+        keys: dict[tuple[str, str], list[str]] = {}
+        for key, (node, binding, enabled, _) in self.screen.active_bindings.items():
+            if node is self.screen and enabled and binding.show:
+                keys.setdefault((binding.description, binding.action), []).append(key)
+        for (name, action), own in keys.items():
+            run = partial(self.app.call_later, self.app.run_action, action, self.screen)
+            yield Command(name, run, key=key_names(",".join(own)))
+
+
+def refusal(action: Action, context: AppContext) -> str:
+    """Return why an action is not possible now or in another tab; an empty string if it is possible."""
+    if action.tab not in (None, context.tab):
+        return f"In the {action.tab} tab ({key_name(BY_ID[f'tab_{action.tab}'].key)}): {action.help}"
+    reason = action.refuse(context)
+    return f"Not now: {reason}" if reason else ""
+
+
+async def perform(app: MetatuiApp, action: Action) -> None:
+    """Perform an action, in its tab. An action on a row of another tab only shows that tab, and names the key."""
+    if action.tab not in (None, app.tab):
+        await app.complete()
+        app.open_tab(action.tab)
+        if action.refuse(AppContext(tab=action.tab)):
+            app.notify(f"{key_names(action.keys)} in this tab: {action.help}")
+            return
+    await app.action_perform(action.id)

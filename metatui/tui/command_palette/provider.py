@@ -1,0 +1,95 @@
+"""Base class of the providers: finds commands that contain the words of a query."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, cast
+
+from textual.command import DiscoveryHit, Hit, Hits, Provider
+from textual.content import Content
+from textual.markup import escape
+
+from metatui.tui.word_search import match, normalised
+
+if TYPE_CHECKING:
+    from metatui.tui.app import MetatuiApp
+
+MOST_HITS = 10
+"""Largest number of hits of one provider. Textual draws all hits at each key, which takes about 0.1 ms for each."""
+
+
+@dataclass(frozen=True)
+class Command:
+    """An entry of the palette."""
+
+    name: str
+    run: Callable[[], object]
+    help: str = ""
+    """The second line."""
+    key: str = ""
+    """Displayed names of the keys."""
+    words: str = ""
+    """Further words that find the command."""
+
+
+class _Entry(NamedTuple):
+    """A command with its normalised texts."""
+
+    command: Command
+    name: str
+    words: str
+
+    def score(self, words: Sequence[str]) -> float:
+        """Return how well `words` match: best if they are in the name."""
+        return match(words, self.name) or (match(words, self.name + self.words) / 2 if self.words else 0.0)
+
+
+class CommandProvider(Provider):
+    """Provides commands in their order, without the fuzzy search of Textual, which is slow for long names."""
+
+    rank: ClassVar[float]
+    """Score of the provider among those whose commands match equally well, from 0 to 1."""
+
+    @property
+    def metatui(self) -> MetatuiApp:
+        return cast("MetatuiApp", self.app)
+
+    async def commands(self) -> Sequence[Command]:
+        """Return all commands."""
+        raise NotImplementedError
+
+    def commands_for(self, query: str) -> Iterable[tuple[float, Command]]:
+        """Return additional commands that depend on the query, with their scores."""
+        del query
+        return ()
+
+    async def startup(self) -> None:
+        self._entries: Sequence[_Entry] | None = None
+
+    async def search(self, query: str) -> Hits:
+        if self._entries is None:
+            self._entries = [
+                _Entry(command, normalised(command.name), normalised(command.words))
+                for command in await self.commands()
+            ]
+        words = normalised(query).split()
+        found = ((entry.score(words), entry.command) for entry in self._entries)
+        scored = (item for item in (*self.commands_for(query), *found) if item[0])
+        for score, command in heapq.nlargest(MOST_HITS, scored, key=lambda item: item[0]):
+            display = _display(command)
+            for word in words:
+                start = command.name.lower().find(word)
+                if start >= 0 and self.match_style:
+                    display = display.stylize(self.match_style, start, start + len(word))
+            yield Hit(score + self.rank / 10, display, command.run, command.name, escape(command.help))
+
+
+def discovery(command: Command) -> DiscoveryHit:
+    """Return the entry of a command before anything is typed."""
+    return DiscoveryHit(_display(command), command.run, command.name, escape(command.help))
+
+
+def _display(command: Command) -> Content:
+    return Content.assemble(command.name, (f"   {command.key}", "$footer-key-foreground") if command.key else "")

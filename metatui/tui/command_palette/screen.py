@@ -1,0 +1,34 @@
+"""Screen of the command palette."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from textual.command import CommandPalette
+from textual.events import ScreenResume
+
+from metatui.tui.command_palette.actions import ActionCommands
+from metatui.tui.command_palette.help import HelpCommands
+from metatui.tui.command_palette.lists import PresetCommands, RunCommands
+from metatui.tui.command_palette.provider import CommandProvider
+from metatui.tui.command_palette.settings import SettingCommands
+
+
+class Palette(CommandPalette):
+    """Searches actions, settings, presets, runs and the help; over another screen, only its actions and the help."""
+
+    def __init__(self, *, over_tabs: bool) -> None:
+        providers: list[type[CommandProvider]] = [ActionCommands, HelpCommands]
+        placeholder = "An action of this screen, or a term"
+        if over_tabs:
+            providers += [SettingCommands, PresetCommands, RunCommands]
+            placeholder = "An action, a preset, a run, a term, or a setting and its value: inner lr 0.05"
+        super().__init__(providers, placeholder=placeholder, id="--command-palette")
+
+    def on_screen_resume(self, event: ScreenResume) -> None:
+        event.refresh_styles = False  # as for dialogs
+
+    def _action_command_list(self, action: str) -> None:
+        # Textual raises these errors on page down in a terminal of a few rows.
+        with suppress(KeyError, IndexError, ZeroDivisionError):
+            super()._action_command_list(action)

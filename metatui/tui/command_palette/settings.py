@@ -1,0 +1,109 @@
+"""The settings as commands: a name opens its field, a name and a value change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from metatui.config.declarations import SettingField
+from metatui.config.fields import FIELDS, fixed_because
+from metatui.tui.command_palette.provider import Command, CommandProvider
+from metatui.tui.widgets.form.fields import explained
+from metatui.tui.word_search import match, normalised
+from metatui.utils.errors import SettingsError
+
+MOST_CHANGES = 5
+"""Largest number of settings that are offered for one value."""
+
+
+class SettingCommands(CommandProvider):
+    """Provides every setting. The second line has its meaning, its limits, and why it cannot change now."""
+
+    rank = 0.8
+
+    async def commands(self) -> Sequence[Command]:
+        self._names = {path: normalised(f"{setting.label} {path}") for path, setting in FIELDS.items()}
+        return [self._command(setting) for setting in FIELDS.values()]
+
+    def _command(self, setting: SettingField) -> Command:
+        refusal = self._refusal(setting)
+        return Command(
+            f"Setting: {setting.label} is {self.metatui.form.text(setting.path) or 'empty'}",
+            partial(self.app.call_later, self._open, setting),
+            f"Not now: {refusal}" if refusal else explained(setting),
+            words=f"{setting.path} {' '.join(setting.choices)} {setting.help}",
+        )
+
+    def commands_for(self, query: str) -> Iterator[tuple[float, Command]]:
+        """Yield the changes that a query such as `inner lr 0.05` or `seed=1` describes."""
+        parts = query.replace("=", " ", 1).split()
+        for count in range(len(parts) - 1, 0, -1):
+            words = normalised(" ".join(parts[:count])).split()
+            scores = {path: match(words, name) for path, name in self._names.items()}
+            named = [FIELDS[path] for path, score in scores.items() if score]
+            named.sort(key=lambda setting: (bool(self._refusal(setting)), -scores[setting.path], len(setting.label)))
+            values = [
+                (setting, text)
+                for setting in named[:MOST_CHANGES]
+                for text in completions(setting, " ".join(parts[count:]))
+                # After one word, a text that is not a value is more likely part of another name: `stop run`.
+                if count > 1 or "=" in query or _is_value(setting, text)
+            ]
+            if values:
+                for setting, text in values:
+                    yield 0.2 if self._refusal(setting) else 1.0, self._change(setting, text)
+                return
+
+    def _change(self, setting: SettingField, text: str) -> Command:
+        """Return the command that changes a setting, or says why it cannot."""
+        app, name = self.metatui, f"Set {setting.label} to {text}"
+        refusal = self._refusal(setting)
+        if problem := refusal or app.form.problem_with(setting.path, text):
+            warn = partial(self.app.call_later, app.notify, problem, severity="warning")
+            return Command(name, warn, f"Not now: {refusal}" if refusal else problem)
+        effect = "The run uses it after this meta-step." if app.form.run_settings else "The next run uses it (F5)."
+        change = partial(self.app.call_later, self._set, setting, text)
+        return Command(name, change, f"It is {app.form.text(setting.path) or 'empty'}. {effect}")
+
+    def _refusal(self, setting: SettingField) -> str:
+        """Return why a setting cannot change now."""
+        form = self.metatui.form
+        if setting.path not in form.assessment.visible:
+            conditions = (
+                f"{path} is {' or '.join(sorted(values))}"
+                for path, values in setting.when.items()
+                if form.text(path) not in values
+            )
+            return f"It applies only if {' and '.join(conditions)}."
+        if form.run_settings is None:
+            return ""
+        if not setting.live:
+            return "It cannot change during a run."
+        reason = fixed_because(setting.path, form.run_settings)
+        return f"It cannot change during this run: {reason}." if reason else ""
+
+    async def _open(self, setting: SettingField) -> None:
+        """Show the field of a setting, or why it does not apply."""
+        if setting.path in self.metatui.form.assessment.visible:
+            await self.metatui.open_field(setting.path)
+        else:
+            self.metatui.notify(self._refusal(setting), severity="warning")
+
+    async def _set(self, setting: SettingField, text: str) -> None:
+        """Change a setting in the form, or of the run in progress."""
+        self.metatui.form.enter(setting.path, text)
+        await self.metatui.open_field(setting.path)
+
+
+def completions(setting: SettingField, text: str) -> Sequence[str]:
+    """Return the values that begin with `text`, if the setting has a few values, else `text` itself."""
+    choices = {"on": "true", "off": "false"} if setting.kind == "bool" else {name: name for name in setting.choices}
+    return [value for name, value in choices.items() if name.startswith(text.lower())] or [text]
+
+
+def _is_value(setting: SettingField, text: str) -> bool:
+    try:
+        setting.read(text)
+    except SettingsError:
+        return False
+    return not setting.choices or text in setting.choices

@@ -1,0 +1,173 @@
+"""Texts of the help: the panes and screens of the app, and the terms of meta-learning that they show."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from metatui.tui.actions import ADAPTATION, CHARTS, PRESETS, RUNS, TRAINING
+
+
+@dataclass(frozen=True)
+class Topic:
+    """Help about a pane or a screen."""
+
+    title: str
+    text: str
+    terms: tuple[str, ...] = ()
+    """Titles of the terms that it shows."""
+    group: str = ""
+    """Group of the actions that belong to it."""
+
+
+TERMS: Mapping[str, str] = {
+    "Task": (
+        "A small problem with its own few examples: a sine wave from 10 points, or 5 characters from one drawing of "
+        "each. Meta-learning trains on many tasks, so that a new one is learned quickly."
+    ),
+    "Support set": "The examples of a task that the model adapts to: K of them (shots) for each of N classes (ways).",
+    "Query set": "Other examples of the same task, Q for each class, which measure how well the model has adapted.",
+    "Ways and shots": "5-way 1-shot is a task with N = 5 classes and K = 1 support example of each.",
+    "Inner loop": (
+        "Adaptation to one task: a few gradient steps (inner steps) on the loss over its support set, at the inner "
+        "learning rate. It starts from the same initial parameters for each task."
+    ),
+    "Outer loop": "Training over tasks: it changes the initial parameters, so that the inner loop gives good results.",
+    "Meta-step": "One update of the outer loop, made from the tasks of one meta-batch.",
+    "Meta-batch": "The tasks of one meta-step. A larger one gives a less noisy meta-gradient and takes longer.",
+    "Meta-loss": "The mean loss over the query sets of a meta-batch after adaptation, which the outer loop minimises.",
+    "Meta-gradient norm": (
+        "The length of the gradient of the meta-loss. If it stays near 0, hardly anything is learned; if it grows "
+        "without limit, training diverges."
+    ),
+    "Adaptation curve": "Loss or accuracy on the query set against the inner step, from step 0, before adaptation.",
+    "Validation": (
+        "Adaptation to held-out tasks every so many meta-steps. Nothing is learned from them, but the best checkpoint "
+        "is chosen by them."
+    ),
+    "Test": "Adaptation to other held-out tasks, which are used for nothing else, usually after training.",
+    "Held-out task": "A task, and in classification also its classes, that is never trained on.",
+    "Interval": (
+        "0.40 ± 0.05 means a mean of 0.40 over tasks, with a 95 % confidence interval of 0.05 on each side. Four times"
+        " as many tasks make it half as wide."
+    ),
+    "Transductive": (
+        "Batch norm with the statistics of the whole query set, as in the papers on MAML. The examples of the query "
+        "set help each other, so accuracies are higher than per example."
+    ),
+    "Second order": (
+        "The exact meta-gradient, through the inner steps. FOMAML and Reptile leave its second derivatives out."
+    ),
+    "Diverged": "A task diverges if its loss after adaptation is not finite or far too large, often at a high rate.",
+    "Live change": (
+        "A setting changed during a run. The journal records it, and a rerun repeats it at the same meta-step."
+    ),
+    "Engine": (
+        "The way in which meta-gradients are computed. All engines give the same numbers; auto takes the fastest."
+    ),
+    "Checkpoint": "The state of a run on disk, from which it can be resumed, evaluated and explored.",
+    "Preset": (
+        "Named settings of an experiment, with their source, their protocol and the published and measured results."
+    ),
+    "Journal": "The list of events of a run: validations, changes, checkpoints and warnings, each with its meta-step.",
+    "Smoothing": "An average of the training curve over past meta-steps. The unsmoothed values stay visible behind it.",
+}
+"""Explanation of each term."""
+
+ABOUT = Topic(
+    "metatui",
+    "metatui trains a model on many small tasks, so that a few gradient steps on the support examples of a new task "
+    "give good predictions for its query examples. A run trains in its own process and continues if this window is "
+    "closed. One run is followed at a time. In a shell, metatui attach follows a run and metatui stop ends it.",
+    ("Task", "Support set", "Query set", "Inner loop", "Outer loop"),
+)
+
+TOPICS: Mapping[str, Topic] = {
+    "#form": Topic(
+        "Settings",
+        "The settings of the next run, or of the followed one. Tab and shift+tab move between fields, enter opens a "
+        "choice or a group, space toggles a switch, escape leaves a text field. Settings that do not apply are "
+        "hidden. During a run, only live settings can change; enter applies them.",
+        ("Live change", "Preset", "Meta-batch", "Ways and shots"),
+        TRAINING,
+    ),
+    "#run": Topic(
+        "Run",
+        "The state of the run: status, name, device, engine and progress, then speed, time, validation or test "
+        "result, memory and load. The two small curves show the meta-loss, and the accuracy or the norm of the meta-"
+        "gradient.",
+        ("Meta-step", "Meta-loss", "Meta-gradient norm", "Validation", "Interval", "Engine"),
+        TRAINING,
+    ),
+    "#curves": Topic(
+        "Curves",
+        "Loss or accuracy on the query sets after adaptation: of training tasks at each meta-step, and of validation "
+        "tasks with their interval. Marks show where a setting was changed. A validation curve that rises while the "
+        "training curve falls shows overfitting.",
+        ("Meta-loss", "Meta-step", "Validation", "Interval", "Smoothing", "Live change"),
+        CHARTS,
+    ),
+    "#adaptation": Topic(
+        "Adaptation",
+        "Single held-out tasks before adaptation (step 0) and after each inner step. Regression shows the true curve,"
+        " the support points and the prediction; classification shows the support images, and the predicted class of "
+        "each query image. The first line has the result over all tasks, with its protocol.",
+        ("Support set", "Query set", "Inner loop", "Adaptation curve", "Transductive", "Interval", "Held-out task"),
+        ADAPTATION,
+    ),
+    "#journal": Topic(
+        "Journal",
+        "The events of the run, newest last: validations, live changes, checkpoints and warnings, each after its "
+        "number of finished meta-steps.",
+        ("Journal", "Validation", "Live change", "Checkpoint", "Diverged"),
+        TRAINING,
+    ),
+    "#runs": Topic(
+        "Runs",
+        "All runs in the folder of runs, newest first, with their status and result. Enter opens a run. Space marks "
+        "runs, which can then be compared on the same held-out tasks.",
+        ("Test", "Validation", "Interval", "Checkpoint"),
+        RUNS,
+    ),
+    "#presets": Topic(
+        "Presets",
+        "Experiments that come with metatui, and your own. Enter puts one into the form. Below the list are its "
+        "source, its protocol, and the published and measured results.",
+        ("Preset", "Test", "Interval", "Transductive"),
+        PRESETS,
+    ),
+    "CompareScreen": Topic(
+        "Comparison",
+        "Runs adapted to the same held-out test tasks: training curves, adaptation curves with intervals, paired "
+        "tests of the differences over tasks, and conclusions.",
+        ("Adaptation curve", "Interval", "Test", "Ways and shots"),
+    ),
+    "ExplorerScreen": Topic(
+        "Explorer",
+        "The inner loop on one held-out task, or on one that you define, at any inner learning rate, step by step.",
+        ("Inner loop", "Support set", "Query set", "Adaptation curve"),
+    ),
+    "ParameterScreen": Topic(
+        "Parameter space",
+        "The adapted parameters of many tasks and the inner steps that lead to them, from a meta-learned and from an "
+        "ordinary initialisation, in the two directions in which the adapted parameters vary most.",
+        ("Inner loop", "Task"),
+    ),
+    "SuiteScreen": Topic(
+        "Suites",
+        "A suite trains a list of runs one after the other in the background, then compares them. It can be stopped "
+        "and continued.",
+        ("Test", "Interval"),
+    ),
+    "BenchmarkScreen": Topic(
+        "Benchmark",
+        "The training speed of each engine on this machine, for several algorithms and models.",
+        ("Engine", "Meta-step"),
+    ),
+    "ExplainScreen": Topic(
+        "Explanation",
+        "An algorithm: idea, update rule, pseudo-code with the values of the form, cost of a meta-step, and paper.",
+        ("Inner loop", "Outer loop", "Second order"),
+    ),
+}
+"""Help by CSS name of a pane or a screen."""

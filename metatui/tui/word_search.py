@@ -1,0 +1,21 @@
+"""Search for words in texts, for the palette and the help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+
+def normalised(text: str) -> str:
+    """Return the words of `text` in lower case, with a space before and after each."""
+    words = re.findall(r"[^\W_]+", text.lower())
+    return f" {' '.join(words)} "
+
+
+def match(words: Sequence[str], searched: str) -> float:
+    """Return how well `words` match the normalised text `searched`: 0 without a match, 1 if each word begins one."""
+    if not words or not all(word in searched for word in words):
+        return 0.0
+    starts = sum(f" {word}" in searched for word in words)
+    whole = sum(f" {word} " in searched for word in words)
+    return (2 * starts + whole + len(words)) / (4 * len(words))

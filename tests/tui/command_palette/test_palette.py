@@ -1,0 +1,155 @@
+"""Tests of the command palette: actions, settings, presets and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from textual.command import CommandInput, CommandList, CommandPalette
+from textual.pilot import Pilot
+
+from metatui.config import presets
+from metatui.config.settings import Settings
+from metatui.tui.actions import ACTIONS
+from metatui.tui.app import MetatuiApp
+from metatui.tui.screens.explain import ExplainScreen
+from tests.tui.fakes import FakeSessions, saved_run
+
+SIZE = (120, 40)
+Make = Callable[..., MetatuiApp]
+
+
+async def settled(app: MetatuiApp, pilot: Pilot[None]) -> None:
+    await app.workers.wait_for_complete()
+    await pilot.pause()
+
+
+def listed(app: MetatuiApp) -> Mapping[str, str]:
+    """Return the second line of each entry, by its first line."""
+    prompts = [str(option.prompt) for option in app.screen.query_one(CommandList).options]
+    return {name: line for name, _, line in (prompt.partition("\n") for prompt in prompts)}
+
+
+async def search(app: MetatuiApp, pilot: Pilot[None], query: str) -> Mapping[str, str]:
+    """Open the palette if it is not open, and enter `query`."""
+    if not isinstance(app.screen, CommandPalette):
+        await pilot.press("ctrl+p")
+    app.screen.query_one(CommandInput).value = query
+    await pilot.pause()
+    await settled(app, pilot)
+    return listed(app)
+
+
+def first(entries: Mapping[str, str]) -> str:
+    return next(iter(entries))
+
+
+def last_message(app: MetatuiApp) -> str:
+    return list(app._notifications)[-1].message
+
+
+async def test_actions(make: Make, runs_dir: Path) -> None:
+    saved_run(runs_dir, Settings(), name="maml-sinusoid-20260101-000000", steps=1)
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await pilot.press("ctrl+p")
+        await settled(app, pilot)
+        names = list(listed(app))
+        assert len(names) == len(ACTIONS)  # without the palette itself, with the choice of a theme
+        assert names[0] == "Training: Start   F5 or s"
+        assert listed(app)["Training: Stop   F7 or x"].startswith("Not now: No run is training here.")
+        assert (await search(app, pilot, "write report"))["Runs: Report   g"].startswith("In the runs tab (2): ")
+        assert not await search(app, pilot, "zzz")
+        # An action on a row of another tab only shows the tab, because the user has not seen the row.
+        await search(app, pilot, "load settings")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert str(app.tab) == "runs"
+        assert last_message(app) == "l in this tab: Put the run's settings into the form."
+        await search(app, pilot, "runs filter")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.focused is app.runs_tab.filter
+        assert first(await search(app, pilot, "training stop")) == "Training: Stop   F7 or x"
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert last_message(app).startswith("No run is training here.")
+        await search(app, pilot, "training start")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.run_controller.client.phase.active
+
+
+async def test_palette_of_another_screen_lists_its_keys(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=SIZE) as pilot:
+        await pilot.press("ctrl+g")
+        await pilot.pause()
+        assert list(await search(app, pilot, "algorithm")) == [
+            "Next algorithm   n or Right",
+            "Previous algorithm   b or Left",
+        ]
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert isinstance(app.screen, ExplainScreen)
+        assert app.screen.algorithm != app.opening_settings.algorithm.name
+
+
+async def test_settings(make: Make, sessions: FakeSessions) -> None:
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        found = await search(app, pilot, "inner learning")
+        assert "A number above 0 up to 100." in found["Setting: Inner learning rate is 0.01"]
+        await pilot.press("enter")
+        await settled(app, pilot)
+        field = await app.form.reveal("algorithm.inner_lr")
+        assert app.focused is field.control
+        assert first(await search(app, pilot, "inner lr abc")) == "Set Inner learning rate to abc"
+        assert listed(app)["Set Inner learning rate to abc"] == "Must be a number above 0 up to 100."
+        assert (await search(app, pilot, "cg steps=3"))["Set CG steps to 3"] == (
+            "Not now: It applies only if algorithm.name is imaml."
+        )
+        assert first(await search(app, pilot, "sourc gly")) == "Set Task to glyphs"
+        assert first(await search(app, pilot, "tf32 on")) == "Set TF32 to true"
+        assert "Set Early stop to run" not in await search(app, pilot, "stop run")
+        await search(app, pilot, "inner lr 0.05")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        settings = app.form.assessment.settings
+        assert settings is not None
+        assert settings.algorithm.inner_lr == 0.05
+        await pilot.press("f5")
+        await settled(app, pilot)
+        assert (await search(app, pilot, "seed 3"))["Set Seed to 3"] == "Not now: It cannot change during a run."
+        found = await search(app, pilot, "outer_lr=0.02")
+        assert found["Set Outer learning rate to 0.02"] == "It is 0.001. The run uses it after this meta-step."
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert sessions.session is not None
+        while not sessions.session.commands:
+            await pilot.pause()
+        await sessions.session.heard(app, pilot)
+        assert app.run_controller.client.model is not None
+        assert app.run_controller.client.model.settings.algorithm.outer_lr == 0.02
+
+
+async def test_presets_and_runs(make: Make, sessions: FakeSessions, runs_dir: Path) -> None:
+    for day in (1, 2):
+        saved_run(runs_dir, Settings(), name=f"maml-sinusoid-2026010{day}-000000", steps=day)
+    app = make()
+    async with app.run_test(size=SIZE, notifications=True) as pilot:
+        await search(app, pilot, "finn sinusoid")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.form.assessment.settings == presets.load("sinusoid-finn").settings
+        runs = await search(app, pilot, "maml 2026")
+        assert list(runs)[:2] == ["Open run: maml-sinusoid-20260102-000000", "Open run: maml-sinusoid-20260101-000000"]
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert app.run_controller.shown is not None
+        assert app.run_controller.shown.iteration == 2
+        await pilot.press("f5")
+        assert (await search(app, pilot, "preset quick"))["Load preset: quick"].startswith("Not now: A run is already")
+        await pilot.press("enter")
+        await settled(app, pilot)
+        assert last_message(app).startswith("A run is already training")

@@ -1,0 +1,86 @@
+"""Tests of the help: what is focused, the search, other screens, and topics of the palette."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import get_args
+
+from textual.command import CommandInput
+from textual.containers import Vertical
+from textual.widgets import Input
+
+from metatui.config.fields import FIELDS
+from metatui.tui.actions import ACTIONS
+from metatui.tui.app import MetatuiApp
+from metatui.tui.help_topics import ABOUT, TERMS, TOPICS
+from metatui.tui.screens.dialogs.help import HelpScreen
+from metatui.tui.screens.explain import ExplainScreen
+from metatui.tui.screens.main.work import Pane
+
+Make = Callable[..., MetatuiApp]
+
+
+def shown(app: MetatuiApp) -> str:
+    """Return the text on the screen."""
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips())
+
+
+def test_topics_name_terms_and_groups_that_exist() -> None:
+    for topic in (ABOUT, *TOPICS.values()):
+        assert set(topic.terms) <= set(TERMS)
+        assert not topic.group or topic.group in {action.group for action in ACTIONS}
+        assert topic.text.endswith(".")
+
+
+async def test_help_opens_at_what_is_focused(make: Make) -> None:
+    app = make()
+    async with app.run_test(size=(120, 40)) as pilot:
+        (await app.form.reveal("algorithm.inner_lr")).control.focus()
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        titles = [section.title for section in app.screen.sections]
+        assert titles[:3] == ["Setting algorithm.inner_lr", "Settings", "Keys: Training"]
+        assert len(titles) == len(set(titles))
+        assert "Inner learning rate: Step size of adaptation" in shown(app)
+        await pilot.press("slash", *"transd")
+        await pilot.pause()
+        assert "Transductive" in shown(app)
+        assert "Meta-loss" not in shown(app)
+        search = app.screen.query_one(Input)
+        search.value = FIELDS["training.seed"].label + " training"
+        await pilot.pause()
+        assert "training.seed" in shown(app)
+        search.value = "zzz"
+        await pilot.pause()
+        assert "does not contain these words" in shown(app)
+        await pilot.press("f1")
+        for pane in get_args(Pane):
+            app.work_tab.go_to(pane)
+            await pilot.press("f1")
+            await pilot.pause()
+            assert isinstance(app.screen, HelpScreen)
+            title = TOPICS["#form" if pane == "settings" else f"#{pane}"].title
+            assert title in [section.title for section in app.screen.sections[:2]]
+            await pilot.press("escape")
+
+
+async def test_help_over_another_screen_and_in_the_palette(make: Make) -> None:
+    app = make(ascii=True)
+    async with app.run_test(size=(80, 24)) as pilot:
+        await pilot.press("ctrl+g", "f1")
+        await pilot.pause()
+        assert "Previous algorithm" in shown(app)
+        subtitle = app.screen.query_one(".dialog", Vertical).border_subtitle
+        assert subtitle == "up and down scroll, / searches, escape closes"
+        await pilot.press("f1")
+        await pilot.pause()
+        assert isinstance(app.screen, ExplainScreen)
+        await pilot.press("ctrl+p")
+        app.screen.query_one(CommandInput).value = "transductive"
+        await pilot.pause()
+        await app.workers.wait_for_complete()
+        await pilot.press("enter")
+        await pilot.pause()
+        assert isinstance(app.screen, HelpScreen)
+        assert app.screen.sections[0].title == "Transductive"
