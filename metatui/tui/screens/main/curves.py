@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 
 from metatui.config.fields import FIELDS
+from metatui.config.settings import Settings
 from metatui.tui import palette
 from metatui.tui.model.history import History
 from metatui.tui.model.run_model import RunModel
@@ -50,6 +51,7 @@ class CurvesPane(Vertical, can_focus=True):
         super().__init__(id="curves", classes="pane in-run")
         self._model: RunModel | None = None
         self._view = View()
+        self.chart = LineChart(id="curves-chart")
 
     @property
     def view(self) -> View:
@@ -61,7 +63,7 @@ class CurvesPane(Vertical, can_focus=True):
         self.show(self._model)
 
     def compose(self) -> ComposeResult:
-        yield LineChart(id="curves-chart")
+        yield self.chart
 
     def show(self, model: RunModel | None) -> None:
         """Show the curves of a run."""
@@ -70,11 +72,12 @@ class CurvesPane(Vertical, can_focus=True):
         training, validation = _histories(model, accuracy)
         points = 2 * max(20, self.size.width)
         scale = 100 if accuracy else 1
+        names = curve_names(model.settings) if model else ("", "")
         series = [
             Series(name, colour, [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)])
             for name, colour, history, smoothing in (
-                (f"training{_after(model, training=True)}", palette.TRAIN, training, view.smoothing),
-                (f"validation{_after(model, training=False)}", palette.VALIDATION, validation, 0.0),
+                (names[0], palette.TRAIN, training, view.smoothing),
+                (names[1], palette.VALIDATION, validation, 0.0),
             )
             if len(history)
         ]
@@ -91,7 +94,7 @@ class CurvesPane(Vertical, can_focus=True):
             log_y=view.log and not accuracy,
             empty=EMPTY,
         )
-        self.query_one(LineChart).show(data)
+        self.chart.show(data)
 
     def _title(self, accuracy: bool) -> str:
         parts = ["Accuracy (%)" if accuracy else "Loss"]
@@ -107,13 +110,18 @@ def _histories(model: RunModel | None, accuracy: bool) -> tuple[History, History
     return (model.accuracy, model.val_accuracy) if accuracy else (model.meta_loss, model.val_loss)
 
 
-def _after(model: RunModel | None, *, training: bool) -> str:
-    """Return the inner steps after which the metric is measured; empty if the algorithm takes none."""
-    settings = model.settings if model else None
-    if settings is None or not FIELDS["algorithm.inner_steps"].is_relevant(settings):
-        return ""
-    steps = settings.algorithm.inner_steps if training else settings.evaluation_steps
-    return f" after {steps} step{'' if steps == 1 else 's'}"
+def curve_names(settings: Settings) -> tuple[str, str]:
+    """Return the names of the training and the validation curve, with the inner steps after which they are measured."""
+    if not FIELDS["algorithm.inner_steps"].is_relevant(settings):
+        return "training", "validation"
+    return (
+        f"training after {_steps(settings.algorithm.inner_steps)}",
+        f"validation after {_steps(settings.evaluation_steps)}",
+    )
+
+
+def _steps(count: int) -> str:
+    return f"{count} step{'' if count == 1 else 's'}"
 
 
 def _best(model: RunModel | None, view: View, accuracy: bool) -> tuple[float, float] | None:

@@ -40,7 +40,7 @@ class LineChart(RowsWidget):
         Binding("plus,equals_sign,up", "zoom(0.5)", "Zoom in", show=False, id="chart.zoom_in"),
         Binding("minus,down", "zoom(2)", "Zoom out", show=False, id="chart.zoom_out"),
         Binding("0", "zoom(1_000_000)", "Show everything", show=False, id="chart.all"),
-        Binding("escape,k", "cursor", "Hide the cursor", show=False, id="chart.hide_cursor"),
+        Binding("escape,enter", "cursor", "Hide the cursor", show=False, id="chart.hide_cursor"),
     ]
 
     class CursorChanged(Message):

@@ -98,7 +98,7 @@ def _header(
     """Lay out the title and the legend, or the x coordinate of the cursor and the values there."""
     title, named = data.title, [each for each in drawn if each.series.name]
     if cursor is not None:
-        title = f"{data.x_label} {_coordinate(cursor)}"
+        title = f"{data.x_label}: {_coordinate(cursor)}"
         named = [Drawn(each.position, _with_value(each.series, cursor)) for each in named]
     entries = [legend_entry(*each, theme) for each in named] if data.legend or cursor is not None else []
     return header(title, data.y_label, entries, width, height, theme)
