@@ -224,6 +224,7 @@ class MetatuiApp(App[None], inherit_bindings=False):
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
+            curves=self.work_tab.curves.chart.has_values,
             cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
             marked=marked,
             studied=len(self.analysis.chosen_runs),

@@ -237,7 +237,7 @@ async def test_cursor_zoom_and_pan() -> None:
     chart = LineChart()
     lines = [
         Series("train", palette.TRAIN, [(float(x), x / 1000) for x in range(1, 1001)]),
-        Series("validation", palette.VALIDATION, [(500.0, 0.4), (1000.0, 0.9)]),
+        Series("validation", palette.VALIDATION, [(500, 0.4), (1000.0, 0.9)]),
     ]
     app = Screened(chart, then=lambda: draw(chart, lines))
     async with app.run_test(size=(100, 20)) as pilot:

@@ -74,7 +74,12 @@ class CurvesPane(Vertical, can_focus=True):
         scale = 100 if accuracy else 1
         names = curve_names(model.settings) if model else ("", "")
         series = [
-            Series(name, colour, [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)])
+            Series(
+                name,
+                colour,
+                [(p.x, scale * p.mean) for p in history.points(points, view.against, smoothing)],
+                short=name.split(" after ")[0],
+            )
             for name, colour, history, smoothing in (
                 (names[0], palette.TRAIN, training, view.smoothing),
                 (names[1], palette.VALIDATION, validation, 0.0),

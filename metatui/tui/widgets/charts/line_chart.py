@@ -84,6 +84,10 @@ class LineChart(RowsWidget):
         return drawing.rows
 
     @property
+    def has_values(self) -> bool:
+        return bool(drawn_series(self._data))
+
+    @property
     def has_cursor(self) -> bool:
         return self._view.cursor is not None
 

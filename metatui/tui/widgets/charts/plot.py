@@ -105,14 +105,16 @@ def _header(
 
 
 def _coordinate(x: float) -> str:
-    return f"{x:,.0f}" if x.is_integer() and abs(x) < 1e15 else number(x)
+    return f"{x:,.0f}" if float(x).is_integer() and abs(x) < 1e15 else number(x)
 
 
 def _with_value(series: Series, x: float) -> Series:
-    """Return the series with its value nearest to `x` in its name, and with the place of that value if it differs."""
+    """Return a line with its value nearest to `x` in its name, and with the place of that value if it differs."""
+    if series.style != "line":
+        return series
     nearest = min((point for point in series.points if math.isfinite(point[0])), key=lambda point: abs(point[0] - x))
     place = "" if nearest[0] == x else f" at {_coordinate(nearest[0])}"
-    return replace(series, name=f"{series.name} {number(nearest[1])}{place}")
+    return replace(series, name=f"{series.short or series.name} {number(nearest[1])}{place}")
 
 
 def _any_drawable(series: Series, log: bool) -> bool:
