@@ -39,6 +39,7 @@ from metatui.tui.terminal.keyboard import Keyboard, TerminalLost
 from metatui.tui.terminal.kitty import KittyPictures
 from metatui.tui.terminal.symbols import Symbols
 from metatui.tui.themes import CYCLE, AsciiFilter
+from metatui.tui.widgets.charts import LineChart
 from metatui.tui.widgets.form.fields import explained
 from metatui.tui.widgets.form.form import SettingsForm
 from metatui.utils.errors import MetatuiError
@@ -233,11 +234,14 @@ class MetatuiApp(App[None], inherit_bindings=False):
             restorable=self.form.offer is not None and self.form.offer.is_taken,
             hinted=self.hints.is_possible,
             classification=bool(shown and shown.settings.is_classification),
+            curves=self.work_tab.curves.chart.has_values,
+            cursor=tab == "work" and self.work_tab.curves.chart.has_cursor,
             marked=marked,
             studied=len(self.analysis.chosen_runs),
         )
 
     @on(ContextChanged)
+    @on(LineChart.CursorChanged)
     @on(SettingsForm.Changed)
     def update_bars(self) -> None:
         """Update the key bar."""
