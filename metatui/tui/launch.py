@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from metatui.config import presets
 from metatui.config.schedule import Planned
 from metatui.config.settings import Settings
-from metatui.tui import themes
+from metatui.tui import keymap, themes
+from metatui.tui.actions import use_keymap
 from metatui.tui.app import MetatuiApp
 from metatui.tui.controllers.sessions import RealSessions, Sessions
 from metatui.tui.preferences import load_theme
@@ -101,6 +102,11 @@ def make_app(
     if settings is None:
         settings, preset = opening_settings()
     chosen, warning = chosen_theme(theme)
+    try:
+        keys = keymap.load()
+    except BadInput as error:
+        keys, warning = {}, f"{error}. All keys are the default ones. {warning}".strip()
+    use_keymap(keys)
     encoding = sys.__stderr__.encoding if sys.__stderr__ else None
     return MetatuiApp(
         settings,
@@ -112,6 +118,7 @@ def make_app(
         changes=changes,
         start=start,
         warning=warning,
+        keymap=keys,
     )
 
 
